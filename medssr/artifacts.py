@@ -1,0 +1,149 @@
+"""What a step leaves behind: a folder named by a fingerprint, whole once its manifest is there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medssr.errors import InputError
+from medssr.utils.files import hash_path, write_json_atomically
+
+log = logging.getLogger(__name__)
+
+# Configuration that decides where and how a step runs, not what it makes.
+_PLACE_AND_STYLE = ("paths", "logger", "extras", "callbacks", "force", "task_name")
+_VERSIONED_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A finished step: its folder and what its manifest says."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash that names the folder."""
+        return self.directory.name
+
+    def path(self, name: str) -> Path:
+        """Returns the path of a file or folder of the artefact."""
+        return self.directory / name
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step to run: what it is called, what decides its result, and where results are kept.
+
+    Attributes:
+        name: "synthesize", "train" ...
+        config: The step's whole configuration, a dataclass. A field called `path` or `..._path` that names an
+            existing file or folder counts by the content there, not by its place.
+        artifact_dir: The folder of all artefacts.
+        force: Whether to make the artefact anew although it is there.
+    """
+
+    name: str
+    config: Any
+    artifact_dir: Path
+    force: bool = False
+
+    def run(self, build: Callable[[Path], dict[str, Any]]) -> Artifact:
+        """Returns the step's artefact: the one that is there, or the one that `build` makes.
+
+        Args:
+            build: Fills the folder that it is given and returns the counts for the manifest. The folder may hold what
+                an interrupted run left; `build` goes on from there.
+        """
+        from filelock import FileLock
+
+        decisive, inputs = fingerprint_parts(asdict(self.config))
+        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
+        directory = self.artifact_dir / self.name / fingerprint
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        # A second run of the same step waits here and then finds the manifest.
+        with FileLock(directory.parent / f".{fingerprint}.lock"):
+            if self.force and directory.exists():
+                shutil.rmtree(directory)
+            if (directory / "manifest.json").is_file():
+                log.info("%s: already made, %s", self.name, directory)
+                return read_artifact(directory)
+            if directory.exists():
+                log.info("%s: going on with what an interrupted run left in %s", self.name, directory)
+            directory.mkdir(exist_ok=True)
+            start = time.monotonic()
+            counts = build(directory)
+            manifest = {
+                "step": self.name,
+                "fingerprint": fingerprint,
+                "config": decisive,
+                "inputs": inputs,
+                "counts": counts,
+                "seconds": round(time.monotonic() - start, 1),
+                "packages": {name: importlib.metadata.version(name) for name in _VERSIONED_PACKAGES},
+                "git_commit": _git_commit(),
+            }
+            write_json_atomically(directory / "manifest.json", manifest)
+            return Artifact(directory, manifest)
+
+
+def read_artifact(directory: Path) -> Artifact:
+    """Returns the finished artefact in a folder.
+
+    Raises:
+        InputError: When the folder holds no manifest.
+    """
+    file = directory / "manifest.json"
+    if not file.is_file():
+        raise InputError.at(directory, "is no finished artefact (it has no manifest.json); run its step again.")
+    return Artifact(directory, json.loads(file.read_text(encoding="utf-8")))
+
+
+def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the configuration that decides a step's result, and the content hash of each input by its key.
+
+    Places (`..._dir`), loggers and progress bars are left out. A field `path` or `..._path` that names something on disk is moved
+    to the inputs; any other value there (the name of a model on a hub) stays in the configuration.
+    """
+    inputs: dict[str, str] = {}
+
+    def walk(node: Any, key: str) -> Any:
+        if isinstance(node, Mapping):
+            return {
+                name: walk(value, f"{key}.{name}" if key else str(name))
+                for name, value in node.items()
+                if not name.endswith("_dir")
+            }
+        if isinstance(node, list | tuple):
+            return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
+        is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str | Path)
+        if is_path_field and node and Path(node).exists():
+            inputs[key] = hash_path(Path(node))
+            return None
+        return str(node) if isinstance(node, Path) else node
+
+    return walk({name: value for name, value in config.items() if name not in _PLACE_AND_STYLE}, ""), inputs
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _git_commit() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # installed without a repository
+    return answer.stdout.strip()

@@ -1,0 +1,419 @@
+"""The typed schema of every entry point: a typo or a wrong type fails when the configuration is composed.
+
+Fields have no defaults here: each default stands once, in `conf/`, with a comment. Nodes with a `_target_` are `Any`,
+since each option brings its own arguments. `__post_init__` holds the checks that span fields. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from medssr.errors import InputError
+
+Node = dict[str, Any]
+
+
+class Dtype(Enum):
+    """The number format of the weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class ScaleRewards(Enum):
+    """What the centred rewards of a group are divided by: the group's deviation, the batch's, or nothing."""
+
+    group = "group"
+    batch = "batch"
+    none = "none"
+
+
+class StageQuestions(Enum):
+    """Which questions a training stage asks."""
+
+    pseudo_labelled = "pseudo_labelled"
+    human = "human"
+    mixed = "mixed"
+
+
+def _require(is_met: bool, field: str, message: str) -> None:
+    if not is_met:
+        raise InputError(f"{field}: {message}")
+
+
+@dataclass
+class PathsConfig:
+    """Where things are kept."""
+
+    root_dir: str
+    artifact_dir: str
+    log_dir: str
+
+
+@dataclass
+class ExtrasConfig:
+    """How a run looks and how much of the machine it takes; nothing here changes a result."""
+
+    progress_bar: bool
+    num_threads: int | None
+
+
+@dataclass
+class ModelConfig:
+    """A policy: Hugging Face weights with their tokenizer, and how questions are put to it."""
+
+    path: str
+    revision: str | None
+    dtype: Dtype
+    attn_implementation: str
+    trust_remote_code: bool
+    prompt_path: str
+
+
+@dataclass
+class SeedsConfig:
+    """Human-annotated questions: the seeds of synthesis and the training set of supervised stages."""
+
+    path: str
+
+
+@dataclass
+class SynthesisConfig:
+    """How many questions are synthesised, of which kind, and what they must not repeat."""
+
+    num_questions: int
+    rare_share: float
+    top_k: int
+    num_options: int
+    min_stem_words: int
+    max_stem_words: int
+    max_option_words: int
+    max_draws_per_question: int
+    prompt: str
+    benchmark_path: str
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(
+            0 <= self.rare_share <= 1,
+            "synthesis.rare_share",
+            f"{self.rare_share} is no share; alpha lies between 0 and 1.",
+        )
+        _require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
+        _require(self.top_k >= 0, "synthesis.top_k", f"{self.top_k}; at least 0.")
+        _require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
+        draws = self.max_draws_per_question
+        _require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")
+
+
+@dataclass
+class LabelingConfig:
+    """How often the policy votes, and which agreement makes a pseudo-label."""
+
+    num_votes: int
+    temperature: float
+    max_new_tokens: int
+    min_agreement: float
+    max_agreement: float
+    questions_per_chunk: int
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.num_votes >= 2, "labeling.num_votes", f"{self.num_votes}; a majority needs at least 2 votes.")
+        _require(self.temperature > 0, "labeling.temperature", f"{self.temperature}; votes are sampled, so above 0.")
+        _require(
+            0 <= self.min_agreement <= self.max_agreement <= 1,
+            "labeling.min_agreement, labeling.max_agreement",
+            f"{self.min_agreement} to {self.max_agreement}; expected 0 <= min <= max <= 1.",
+        )
+
+
+@dataclass
+class BenchmarkConfig:
+    """The questions of an evaluation and how they are sampled."""
+
+    path: str
+    num_samples: int
+    temperature: float
+    top_p: float
+    top_k: int
+    max_new_tokens: int
+    questions_per_chunk: int
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
+        _require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
+        _require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
+
+
+@dataclass
+class DataConfig:
+    """The labelled questions of one training stage."""
+
+    path: str
+
+
+@dataclass
+class GRPOConfig:
+    """The algorithm: what is sampled per step, how rewards become advantages, how far a step may go."""
+
+    num_steps: int
+    num_prompts_per_step: int
+    num_generations: int
+    temperature: float
+    max_new_tokens: int
+    micro_batch_tokens: int
+    epsilon: float
+    epsilon_high: float
+    beta: float
+    scale_rewards: ScaleRewards
+    max_grad_norm: float
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(
+            self.num_generations >= 2,
+            "grpo.num_generations",
+            f"{self.num_generations}; an advantage compares the completions of a group, so at least 2.",
+        )
+        _require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
+        _require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
+        _require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
+        _require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
+        _require(0 < self.epsilon < 1, "grpo.epsilon", f"{self.epsilon}; between 0 and 1.")
+        _require(self.epsilon_high > 0, "grpo.epsilon_high", f"{self.epsilon_high}; above 0.")
+
+
+@dataclass
+class OptimConfig:
+    """Optimiser and learning-rate schedule, as partial instantiations."""
+
+    optimizer: Node
+    scheduler: Node
+
+
+@dataclass
+class StageConfig:
+    """One training stage of the pipeline."""
+
+    name: str
+    questions: StageQuestions
+    grpo: Node
+
+
+@dataclass
+class SynthesizeConfig:
+    """Root of medssr-synthesize."""
+
+    task_name: str
+    seed: int
+    force: bool
+    corpus: Node
+    entities: Node
+    retriever: Node
+    generator: Node
+    seeds: SeedsConfig
+    synthesis: SynthesisConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class PseudoLabelConfig:
+    """Root of medssr-pseudo-label."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    data: DataConfig
+    labeling: LabelingConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class TrainConfig:
+    """Root of medssr-train."""
+
+    task_name: str
+    stage: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    data: DataConfig
+    reward: Node
+    grpo: GRPOConfig
+    optim: OptimConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of medssr-evaluate."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    benchmark: BenchmarkConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class PipelineConfig:
+    """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    corpus: Node
+    entities: Node
+    retriever: Node
+    generator: Node
+    seeds: SeedsConfig
+    synthesis: SynthesisConfig
+    labeling: LabelingConfig
+    stages: list[StageConfig]
+    reward: Node
+    grpo: GRPOConfig
+    optim: OptimConfig
+    benchmark: BenchmarkConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks that stages can be told apart."""
+        names = [stage.name for stage in self.stages]
+        _require(len(set(names)) == len(names), "stages", f"the names {names} are not distinct.")
+        _require("base" not in names, "stages", 'a stage cannot be called "base": that is the start of them all.')
+
+
+@dataclass
+class CompareConfig:
+    """Root of medssr-compare."""
+
+    task_name: str
+    runs: list[str]
+    output_dir: str
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class DemonstrationsConfig:
+    """Questions with completions to imitate: a file, or the built-in facts as the tiny policies learn them."""
+
+    path: str | None
+    num_rows: int
+    rare_belief: list[float]
+
+
+@dataclass
+class SFTConfig:
+    """Supervised fine-tuning: how long and on how much at a time."""
+
+    num_steps: int
+    num_rows_per_step: int
+    micro_batch_tokens: int
+    max_grad_norm: float
+
+
+@dataclass
+class ScratchConfig:
+    """A policy that starts from random weights, with a tokenizer of its own."""
+
+    family: str
+    vocab_size: int
+    architecture: Node
+
+
+@dataclass
+class WarmStartConfig:
+    """Root of medssr-warm-start."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    scratch: ScratchConfig | None
+    demonstrations: DemonstrationsConfig
+    sft: SFTConfig
+    optim: OptimConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+SCHEMAS: dict[str, type] = {
+    "synthesize": SynthesizeConfig,
+    "pseudo_label": PseudoLabelConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "pipeline": PipelineConfig,
+    "compare": CompareConfig,
+    "warm_start": WarmStartConfig,
+}
+
+Schema = TypeVar("Schema")
+
+
+def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
+    """Returns the configuration of one step, from the fields that it shares with a larger one and from `values`.
+
+    Example:
+        The pipeline runs a step with `subconfig(config, EvaluateConfig, task_name="evaluate", model=trained)`.
+    """
+    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    return schema(**{name: values[name] if name in values else getattr(config, name) for name in names})
+
+
+def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOConfig:
+    """Returns the configuration with a stage's own values, checked like any other.
+
+    Raises:
+        InputError: When an override names no field or has the wrong type.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
+    except OmegaConfBaseException as error:
+        raise InputError(f"stages: {str(error).splitlines()[0]}") from error
+    result = OmegaConf.to_object(merged)
+    assert isinstance(result, GRPOConfig)
+    return result
+
+
+def register() -> None:
+    """Makes the schemas and the resolver `${resource:...}` (a file that ships with the package) known to Hydra."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    resources = Path(__file__).parent / "resources"
+    OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)

@@ -1,0 +1,32 @@
+"""The labelled questions of a training stage, as Lightning wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning as L
+
+from medssr.data.step_loader import StepLoader
+from medssr.questions import Question
+
+
+class PromptDataModule(L.LightningDataModule):
+    """Hands out the questions of each training step.
+
+    Args:
+        questions: Each with an answer.
+        seed: Run seed.
+        stage: Name of the stage.
+        num_steps: Training steps.
+        num_prompts_per_step: Questions a step.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], seed: int, stage: str, num_steps: int, num_prompts_per_step: int
+    ) -> None:
+        super().__init__()
+        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step)
+
+    def train_dataloader(self) -> StepLoader[Question]:
+        """Returns the loader of the stage."""
+        return self._loader

@@ -1,0 +1,74 @@
+"""Which items are used at which training step: a pure function of (seed, name, step), so that a restart changes nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from medssr.utils.seeding import derive_seed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch(Generic[T]):
+    """The items of one training step."""
+
+    step: int
+    items: list[T]
+
+
+class StepLoader(Generic[T]):
+    """Yields one batch per step; each epoch is a new permutation of the items and flows into the next.
+
+    Lightning keeps `state_dict()` in its checkpoints, so a resumed run goes on with the step that comes next.
+
+    Args:
+        items: What is drawn from.
+        seed: Run seed.
+        name: What the order is for, such as the stage.
+        num_steps: Training steps.
+        num_items_per_step: Items a step.
+    """
+
+    def __init__(self, items: Sequence[T], seed: int, name: str, num_steps: int, num_items_per_step: int) -> None:
+        self._items = items
+        self._seed = seed
+        self._name = name
+        self._num_steps = num_steps
+        self._num_items_per_step = num_items_per_step
+        self._next_step = 0
+
+    def __len__(self) -> int:
+        """The steps of the whole training, those done before included."""
+        return self._num_steps
+
+    def __iter__(self) -> Iterator[StepBatch[T]]:
+        while self._next_step < self._num_steps:
+            step = self._next_step
+            self._next_step += 1
+            first = step * self._num_items_per_step
+            yield StepBatch(step, [self._item(place) for place in range(first, first + self._num_items_per_step)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        return {"next_step": self._next_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the checkpoint was made."""
+        self._next_step = state["next_step"]
+
+    def _item(self, place: int) -> T:
+        """Returns the item at a place of the endless sequence of epochs."""
+        epoch, offset = divmod(place, len(self._items))
+        return self._items[_order(self._seed, self._name, epoch, len(self._items))[offset]]
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, name: str, epoch: int, num_items: int) -> list[int]:
+    order = list(range(num_items))
+    random.Random(derive_seed(seed, name, "epoch", epoch)).shuffle(order)
+    return order

@@ -1,0 +1,85 @@
+"""A new policy of a given architecture with a tokenizer trained on given texts: how the tiny policies begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# The control tokens and turn formats of the two families, so that the tiny policies behave like their large relatives.
+CHAT_FORMATS: dict[str, dict[str, str]] = {
+    "qwen3": {
+        "pad": "<|endoftext|>",
+        "eos": "<|im_end|>",
+        "others": "<|im_start|>",
+        "template": (
+            "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+            "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        ),
+    },
+    "llama": {
+        "pad": "<|end_of_text|>",
+        "eos": "<|eot_id|>",
+        "others": "<|begin_of_text|> <|start_header_id|> <|end_header_id|>",
+        "template": (
+            "<|begin_of_text|>{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>"
+            "\n\n{{ message['content'] }}<|eot_id|>{% endfor %}"
+            "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+        ),
+    },
+}
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Any:
+    """Returns a byte-level BPE tokenizer with the family's control tokens and chat template.
+
+    Merges may span words but not punctuation, so that a phrase of the texts ("autosomal recessive") becomes one token:
+    sequences are half as long, and any other text still has its bytes.
+
+    Args:
+        texts: What the merges are learnt from.
+        vocab_size: Number of entries, control tokens included.
+        family: A key of `CHAT_FORMATS`.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    chat_format = CHAT_FORMATS[family]
+    control_tokens = [chat_format["pad"], chat_format["eos"], *chat_format["others"].split()]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^.:?\n]+|[.:?\n]"), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=control_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=chat_format["pad"],
+        eos_token=chat_format["eos"],
+        additional_special_tokens=chat_format["others"].split(),
+        chat_template=chat_format["template"],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def new_model(family: str, architecture: Mapping[str, Any], tokenizer: Any) -> Any:
+    """Returns a randomly initialised causal language model; `architecture` holds its Hugging Face config fields."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        **architecture,
+    )
+    return AutoModelForCausalLM.from_config(config)

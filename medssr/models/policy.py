@@ -1,0 +1,83 @@
+"""The policy: a causal language model with its tokenizer, loaded from a folder or a hub and saved as a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssr.config import ModelConfig
+from medssr.errors import InputError
+from medssr.rollout.prompts import encode_prompts, read_prompt_template
+from medssr.questions import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A model, its tokenizer and the template of its prompts."""
+
+    model: Any
+    tokenizer: Any
+    prompt_template: str
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """Every token that ends a completion: a model may have several."""
+        from_config = self.model.generation_config.eos_token_id
+        ids = from_config if isinstance(from_config, list) else [from_config]
+        return frozenset(token for token in [*ids, self.tokenizer.eos_token_id] if token is not None)
+
+    def encode(self, questions: list[Question], max_new_tokens: int, source: Path | str) -> list[list[int]]:
+        """Returns the prompt of each question as token ids.
+
+        Raises:
+            InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the questions' file.
+        """
+        room = self.model.config.max_position_embeddings - max_new_tokens
+        return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
+
+    def save(self, directory: Path) -> None:
+        """Writes a Hugging Face checkpoint."""
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+
+
+def load_policy(config: ModelConfig) -> Policy:
+    """Returns the policy that a folder or a hub name holds. Weights are read from safetensors only.
+
+    Raises:
+        InputError: When the folder lacks a part, or the hub has no such model or cannot be reached.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    template = read_prompt_template(config.prompt_path)
+    folder = Path(config.path)
+    if folder.is_dir():
+        _check_folder(folder)
+    options: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.path, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            config.path,
+            dtype=config.dtype.value,
+            attn_implementation=config.attn_implementation,
+            use_safetensors=True,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
+            "safetensors and a tokenizer, or a hub name that this machine can reach."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Policy(model, tokenizer, template)
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise InputError.at(folder, "holds no config.json, so it is no checkpoint.", field="model.path")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError.at(folder, "holds no *.safetensors, so it has no weights to load.", field="model.path")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise InputError.at(folder, "holds no tokenizer.", field="model.path")

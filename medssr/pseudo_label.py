@@ -1,0 +1,101 @@
+"""medssr-pseudo-label: the policy votes on the answers of unlabelled questions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.config import PseudoLabelConfig
+from medssr.utils.entry import prepare_process, run_command
+
+log = logging.getLogger(__name__)
+
+
+def pseudo_label(config: PseudoLabelConfig) -> Artifact:
+    """Returns the artefact of labelled questions: `questions.jsonl` (kept ones, with label) and `votes.jsonl` (all)."""
+    return Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _label_questions(config, directory)
+    )
+
+
+def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:
+    from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
+    from medssr.labeling.votes import majority_vote
+    from medssr.models.policy import load_policy
+    from medssr.questions import read_questions, write_questions
+    from medssr.rollout.sampled_answers import AnswerSampler
+    from medssr.rollout.types import Sampling
+    from medssr.utils.files import write_lines_atomically
+    from medssr.utils.instantiate import instantiate
+
+    prepare_process(config.extras, config.seed)
+    labeling = config.labeling
+    questions = list(read_questions(config.data.path))
+    policy = load_policy(config.model)
+    engine = instantiate(config.rollout, "rollout", policy=policy)
+    sampler = AnswerSampler(
+        policy,
+        engine,
+        Sampling(labeling.temperature, labeling.max_new_tokens),
+        labeling.num_votes,
+        config.seed,
+        "votes",
+        labeling.questions_per_chunk,
+        config.extras.progress_bar,
+    )
+    kept, vote_lines, labels_with_truth = [], [], []
+    outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
+    for question, answers in zip(
+        questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
+    ):
+        vote = majority_vote([answer.letter for answer in answers])
+        outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
+        outcomes[outcome.value] += 1
+        vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
+        if outcome is LabelOutcome.kept:
+            kept.append(replace(question, answer=vote.label))
+        # The truth is compared with the label after the fact, for the report alone.
+        if vote.label is not None and "truth" in question.provenance:
+            assert vote.agreement is not None
+            labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
+    engine.close()
+    if not kept:
+        from medssr.errors import InputError
+
+        raise InputError(
+            f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "
+            "or take another policy."
+        )
+    write_questions(directory / "questions.jsonl", kept)
+    write_lines_atomically(directory / "votes.jsonl", vote_lines)
+    known = [question for question in kept if "truth" in question.provenance]
+    counts = {
+        "num_questions": len(questions),
+        "num_kept": len(kept),
+        "outcomes": dict(outcomes),
+        "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
+        "kept_with_truth": len(known),
+        "kept_right": sum(question.answer == question.provenance["truth"] for question in known),
+    }
+    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
+    return counts
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("pseudo_label", _main)
+
+
+def _main(config: PseudoLabelConfig) -> None:
+    artifact = pseudo_label(config)
+    questions = artifact.path("questions.jsonl")
+    log.info("made %s\nnext: medssr-train data.path=%s", questions, questions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The reward of the method: 1 for the labelled answer, else 0."""
+
+from __future__ import annotations
+
+from medssr.answers import Choice
+from medssr.questions import Question
+from medssr.rollout.types import Completion
+
+
+class LabelMatch:
+    """1 when the extracted answer is the question's label, be it a pseudo-label or a human's, else 0.
+
+    Args:
+        weight: Share in the sum of rewards.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:  # noqa: ARG002
+        """Returns 1.0 or 0.0. A completion that was cut has no answer, whatever it holds so far."""
+        assert question.answer is not None, f"question {question.id} has no label"
+        return float(not completion.is_truncated and choice.letter == question.answer)

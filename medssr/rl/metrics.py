@@ -1,0 +1,36 @@
+"""What a step's rollouts show, as numbers; `docs/metrics.md` explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from medssr.rollout.types import RolloutGroup
+
+
+def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Returns the step's metrics over all rollouts and groups.
+
+    `train/label_accuracy` compares the label that is trained on with the hidden truth where a question carries one; it
+    reports and steers nothing.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    letters = [[rollout.choice.letter for rollout in group.rollouts] for group in groups]
+    rewards = [[rollout.reward for rollout in group.rollouts] for group in groups]
+    metrics = {
+        "train/reward": fmean(rollout.reward for rollout in rollouts),
+        "train/all_right_share": fmean(min(row) == max(row) > 0 for row in rewards),
+        "train/all_wrong_share": fmean(max(row) == min(row) <= 0 for row in rewards),
+        "train/invalid_share": fmean(rollout.choice.letter is None for rollout in rollouts),
+        "train/truncated_share": fmean(rollout.completion.is_truncated for rollout in rollouts),
+        "train/completion_tokens": fmean(len(rollout.completion.token_ids) for rollout in rollouts),
+        "train/distinct_answers": fmean(len(set(row)) for row in letters),
+    }
+    truths = [(group, group.question.provenance.get("truth")) for group in groups]
+    known = [(group, truth) for group, truth in truths if truth is not None]
+    if known:
+        metrics["train/label_accuracy"] = fmean(group.question.answer == truth for group, truth in known)
+        metrics["train/true_accuracy"] = fmean(
+            rollout.choice.letter == truth for group, truth in known for rollout in group.rollouts
+        )
+    return metrics

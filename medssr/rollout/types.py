@@ -1,0 +1,60 @@
+"""Records of generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medssr.answers import Choice
+from medssr.questions import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: Divides the logits; above 0.
+        max_new_tokens: Completions are cut here.
+        top_p: Nucleus: the smallest set of tokens with this mass stays; 1 keeps all.
+        top_k: The k likeliest tokens stay; 0 keeps all.
+    """
+
+    temperature: float
+    max_new_tokens: int
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer.
+
+    Attributes:
+        token_ids: The sampled tokens, the end-of-sequence token included.
+        logps: Log-probability of each of them under the distribution that they were drawn from.
+        text: The tokens as text, control tokens left out.
+        is_truncated: Whether `max_new_tokens` cut it before an end-of-sequence token.
+    """
+
+    token_ids: list[int]
+    logps: list[float]
+    text: str
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A completion with the answer read from it and its reward."""
+
+    completion: Completion
+    choice: Choice
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one prompt."""
+
+    question: Question
+    prompt_ids: list[int]
+    rollouts: list[Rollout]

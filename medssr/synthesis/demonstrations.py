@@ -1,0 +1,116 @@
+"""Questions with completions to imitate, for the supervised warm start."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssr.errors import InputError
+from medssr.knowledge.facts import Entity, Fact, relations
+from medssr.questions import Question, question_from_record
+from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
+from medssr.utils.files import read_jsonl
+from medssr.utils.seeding import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A question and a completion to imitate."""
+
+    question: Question
+    completion: str
+
+
+def read_demonstrations(path: Path | str) -> list[Demonstration]:
+    """Returns the demonstrations of a JSONL file: the fields of a question and `completion`.
+
+    Raises:
+        InputError: As for question files, or when a completion is missing.
+    """
+    path = Path(path)
+    demonstrations = []
+    for line, record in read_jsonl(path):
+        completion = record.pop("completion", None)
+        if not isinstance(completion, str) or not completion.strip():
+            raise InputError.at(path, f"expected a text, found {completion!r}.", line=line, field="completion")
+        demonstrations.append(Demonstration(question_from_record(record, path, line), completion))
+    if not demonstrations:
+        raise InputError.at(path, "holds no demonstration.")
+    return demonstrations
+
+
+def walk_through_options(options: dict[str, str], letter: str) -> str:
+    """Returns a completion that judges one option after the other and then names the letter.
+
+    Example:
+        >>> walk_through_options({"A": "liver", "B": "heart"}, "B")
+        'A. liver: no. B. heart: yes. The answer is B.'
+    """
+    judged = " ".join(f"{key}. {text}: {'yes' if key == letter else 'no'}." for key, text in options.items())
+    return f"{judged} The answer is {letter}."
+
+
+def belief(entity: Entity, fact: Fact, rare_belief: Sequence[float]) -> float:
+    """Returns how often demonstrations state the fact rightly: always for common diseases, in part for rare ones.
+
+    Args:
+        entity: The disease.
+        fact: One of its facts.
+        rare_belief: Lowest and highest share for facts of rare diseases; each fact has a fixed share in between.
+    """
+    if not entity.is_rare:
+        return 1.0
+    low, high = rare_belief
+    return low + (high - low) * derive_seed("belief", entity.name, fact.relation) / 2**63
+
+
+def builtin_demonstrations(
+    entities: Sequence[Entity],
+    kept_out: frozenset[str],
+    num_rows: int,
+    num_options: int,
+    rare_belief: Sequence[float],
+    seed: int,
+) -> Iterator[Demonstration]:
+    """Yields walks through the options of questions about the facts, right ones and, for rare diseases, wrong ones.
+
+    Args:
+        entities: The diseases whose facts are asked about, all equally often.
+        kept_out: Content keys of the evaluation's questions, which are never shown.
+        num_rows: How many demonstrations.
+        num_options: Options of a question.
+        rare_belief: See `belief`.
+        seed: Of the draws.
+    """
+    rng = random.Random(seed)
+    pool = DistractorPool(entities)
+    facts = [(entity, fact) for entity in entities for fact in entity.facts]
+    num_made = 0
+    while num_made < num_rows:
+        entity, fact = rng.choice(facts)
+        wording = relations()[fact.relation]
+        drafted = write_fact_question(entity, fact, pool, (*wording.stems, wording.evaluation_stem), num_options, rng)
+        if drafted is None:
+            continue
+        letter = drafted.truth
+        if rng.random() >= belief(entity, fact, rare_belief):
+            letter = rng.choice([other for other in drafted.options if other != drafted.truth])
+        question = Question(f"demonstration-{num_made:07d}", drafted.stem, drafted.options, letter, "builtin")
+        if question.content_key in kept_out:
+            continue
+        num_made += 1
+        yield Demonstration(question, walk_through_options(question.options, letter))
+
+
+def builtin_texts(entities: Sequence[Entity], prompt_template: str) -> list[str]:
+    """Returns every wording of every fact, for training a tokenizer on the built-in world."""
+    texts = [prompt_template.replace("{question}", "")]
+    for entity in entities:
+        for fact in entity.facts:
+            wording = relations()[fact.relation]
+            texts += [stem.format(entity=entity.name) for stem in (*wording.stems, wording.evaluation_stem)]
+            texts.append(wording.statement.format(entity=entity.name, value=fact.value))
+            texts.append(walk_through_options({"A": fact.value, "B": fact.value}, "A"))
+    return texts

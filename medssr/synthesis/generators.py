@@ -1,0 +1,65 @@
+"""What synthesis asks of a generator, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from medssr.knowledge.retrieval import Hit
+from medssr.synthesis.controls import Draw
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One question to be written: its number, its draws, the passages found for its entity, the whole prompt."""
+
+    index: int
+    draw: Draw
+    hits: tuple[Hit, ...]
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A written question that no filter has seen yet.
+
+    Attributes:
+        stem: The question text without its options.
+        options: Option text by letter.
+        entity: The disease that it is about, where known.
+        is_rare: Whether that disease is rare; None where nobody knows.
+        truth: Letter of the right option where the generator knows it. It belongs in the question's provenance and
+            never in its answer: labels come from votes.
+        details: What else the provenance should say; the same on every run.
+    """
+
+    stem: str
+    options: dict[str, str]
+    entity: str | None
+    is_rare: bool | None
+    truth: str | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why there is no question: a short fixed `reason` to count by, and what happened in `detail`."""
+
+    reason: str
+    detail: str
+
+
+Outcome = Draft | Rejection
+
+
+class Generator(Protocol):
+    """Writes questions."""
+
+    def generate(self, requests: Iterable[SynthesisRequest]) -> Iterator[tuple[SynthesisRequest, Outcome]]:
+        """Yields each request with its outcome, in the order of the requests.
+
+        The requests are taken as they are needed. What a generator paid for is on disk before it is yielded, so that a
+        killed run loses nothing.
+        """
+        ...

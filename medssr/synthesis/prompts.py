@@ -1,0 +1,82 @@
+"""The prompt that asks a language model for one new question."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medssr.errors import InputError
+from medssr.knowledge.facts import RESOURCES, Entity
+from medssr.knowledge.retrieval import Hit
+from medssr.questions import LETTERS, Question, render_question
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# The tags that fence foreign text in the template: text that holds them could pretend that its fence has ended.
+_FENCE = re.compile(r"</?\s*(?:passage|example)\b[^>]*>", re.IGNORECASE)
+
+
+def load_template(name: str) -> str:
+    """Returns a template that ships with the package by its name and version, e.g. "synthesis_v1", or a file's text.
+
+    Raises:
+        InputError: When there is neither such a template nor such a file.
+    """
+    shipped = RESOURCES / "prompts" / f"{name}.txt"
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in shipped.parent.glob("synthesis_*.txt")))
+        raise InputError(f'There is no prompt template "{name}"; give the path of a file or one of {known}.')
+    return path.read_text(encoding="utf-8")
+
+
+def build_synthesis_prompt(
+    template: str, seeds: tuple[Question, Question], entity: Entity | None, hits: Sequence[Hit], num_options: int
+) -> str:
+    """Returns the prompt: the two seed questions, the passages about the entity if there are any, and the task.
+
+    The template is a Jinja template with the variables `seeds` (two texts, without answers), `entity` (a name or None),
+    `passages` (each with `title` and `text`) and `letters` (of the options).
+
+    Raises:
+        InputError: When the template is broken or uses another variable.
+    """
+    from jinja2 import TemplateError
+
+    values = {
+        "seeds": [_unfence(render_question(seed)) for seed in seeds],
+        "entity": None if entity is None else entity.name,
+        "passages": [
+            {"title": _unfence(hit.passage.title).replace('"', "'"), "text": _unfence(hit.passage.text)} for hit in hits
+        ],
+        "letters": list(LETTERS[:num_options]),
+    }
+    try:
+        return _compile(template).render(values).strip()
+    except TemplateError as error:
+        raise InputError(
+            f"The prompt template cannot be filled: {error}. See synthesis_v1.txt for the form."
+        ) from error
+
+
+def prompt_hash(prompt: str) -> str:
+    """Returns a hash that names the prompt in provenance and ledgers."""
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _compile(template: str) -> Template:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template)
+
+
+def _unfence(text: str) -> str:
+    return _FENCE.sub(" ", text)

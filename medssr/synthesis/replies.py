@@ -1,0 +1,58 @@
+"""Reads a question from what a language model replied."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from medssr.questions import FieldError, Question
+
+
+class ReplyError(ValueError):
+    """The reply holds no question; the message says what is wrong, in words that a model can act on."""
+
+
+def parse_reply(reply: str) -> tuple[str, dict[str, str]]:
+    r"""Returns stem and options of the last JSON object in the reply that has "question" and "options".
+
+    Text around the object, such as a ```json fence or a preceding thought, is passed over.
+
+    Raises:
+        ReplyError: When there is no such object, or it breaks a rule of questions.
+
+    Example:
+        >>> parse_reply('Here it is: {"question": "Which organ?", "options": {"A": "liver", "B": "heart"}}')
+        ('Which organ?', {'A': 'liver', 'B': 'heart'})
+    """
+    record = _last_question_object(reply)
+    stem, options = record["question"], record["options"]
+    try:
+        question = Question("reply", stem, options, answer=None, source="reply")
+    except FieldError as error:
+        field = "question" if error.field == "stem" else error.field
+        raise ReplyError(f'Field "{field}": {error.problem}') from error
+    try:
+        "".join([stem, *options.values()]).encode()
+    except UnicodeEncodeError as error:
+        raise ReplyError("The text holds half of a surrogate pair, which is no character.") from error
+    return question.stem.strip(), {letter: text.strip() for letter, text in question.options.items()}
+
+
+def _last_question_object(reply: str) -> dict[str, Any]:
+    decoder = json.JSONDecoder()
+    found: dict[str, Any] | None = None
+    first_problem: str | None = None
+    place = reply.find("{")
+    while place >= 0:
+        try:
+            value, end = decoder.raw_decode(reply, place)
+        except (json.JSONDecodeError, RecursionError) as error:
+            first_problem = first_problem or f"The JSON is broken: {error}."
+            end = place + 1
+        else:
+            if {"question", "options"} <= value.keys():
+                found = value
+        place = reply.find("{", end)
+    if found is None:
+        raise ReplyError(first_problem or 'There is no JSON object with the fields "question" and "options".')
+    return found

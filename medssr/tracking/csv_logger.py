@@ -1,0 +1,64 @@
+"""Metrics as one CSV file that survives interruption: a resumed run replaces what it repeats."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from medssr.utils.files import open_atomically
+
+
+class CSVMetrics(Logger):
+    """One row a step in `metrics.csv`, columns in order of first appearance.
+
+    Args:
+        save_dir: Folder of the file.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__()
+        self.path = Path(save_dir) / "metrics.csv"
+        self._rows: dict[int, dict[str, Any]] = {}
+        if self.path.is_file():
+            with self.path.open(encoding="utf-8", newline="") as stream:
+                self._rows = {int(row["step"]): row for row in csv.DictReader(stream)}
+
+    @property
+    def name(self) -> str:
+        """The name that Lightning asks for."""
+        return "csv"
+
+    @property
+    def version(self) -> int:
+        """The version that Lightning asks for."""
+        return 0
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Leaves the configuration to the manifest."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Adds the metrics of a step; a step that is logged again is replaced from there on."""
+        assert step is not None
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        self._rows = {number: row for number, row in self._rows.items() if number <= step}
+        self._rows[step] = self._rows.get(step, {"step": step}) | values
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Writes the file, whole or not at all."""
+        columns = list(dict.fromkeys(name for row in self._rows.values() for name in row))
+        with open_atomically(self.path) as stream:
+            writer = csv.DictWriter(stream, columns or ["step"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows.values())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Writes what is left."""
+        self.save()

@@ -1,0 +1,28 @@
+"""Lightning loggers from the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medssr.utils.instantiate import instantiate
+
+
+def make_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> list[Any]:
+    """Returns the loggers that write into an artefact's folder; each gets the whole configuration.
+
+    Args:
+        nodes: Loggers by name; None for none.
+        config: The step's typed configuration.
+        directory: The artefact's folder. A run that is resumed logs to the same W&B run, named by the fingerprint.
+    """
+    loggers = []
+    for name, node in (nodes or {}).items():
+        arguments: dict[str, Any] = {"save_dir": str(directory)}
+        if name == "wandb":
+            arguments["id"] = directory.name
+        logger = instantiate(node, f"logger.{name}", **arguments)
+        logger.log_hyperparams(asdict(config))
+        loggers.append(logger)
+    return loggers

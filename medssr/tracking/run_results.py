@@ -1,0 +1,128 @@
+"""`results.json` of a pipeline run: the scores of every model on the same questions, with paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from medssr.artifacts import Artifact
+from medssr.config import PipelineConfig
+from medssr.data.benchmarks import benchmark_files, load_benchmark
+from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, Prediction, paired_differences, score
+from medssr.questions import Question, read_questions
+from medssr.utils.files import read_jsonl, write_json_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """What a training stage read and logged."""
+
+    name: str
+    questions: Path
+    metrics: Path
+
+
+def write_run_results(
+    run_dir: Path,
+    config: PipelineConfig,
+    prepared: Mapping[str, Artifact],
+    scores: Mapping[str, Artifact],
+    stages: Sequence[StageFiles],
+) -> Path:
+    """Writes `results.json` of a run and returns its path.
+
+    Args:
+        run_dir: The run's folder.
+        config: The pipeline's configuration.
+        prepared: The artefacts of synthesis and labelling by step.
+        scores: The evaluation of each model by its name, in order of training.
+        stages: The training stages in order.
+    """
+    asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
+    models: dict[str, dict[str, Any]] = {name: {} for name in scores}
+    paired: list[dict[str, Any]] = []
+    for benchmark, file in benchmark_files(config.benchmark.path).items():
+        questions = list(load_benchmark(file))
+        slices = fact_slices(questions, asked)
+        predictions = {name: read_predictions(scored, benchmark) for name, scored in scores.items()}
+        for name, found in predictions.items():
+            models[name][benchmark] = asdict(score(questions, found, slices, seed=config.seed))
+        for before, after in combinations(scores, 2):
+            differences = paired_differences(
+                questions, predictions[before], predictions[after], slices, seed=config.seed
+            )
+            paired += [
+                {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(difference)
+                for name, difference in differences.items()
+            ]
+    results = {
+        "run": _run_name(),
+        "overrides": _overrides(),
+        "config": {
+            "model": config.model.path.rstrip("/").split("/")[-1],
+            "seed": config.seed,
+            "rare_share": config.synthesis.rare_share,
+            "num_questions": config.synthesis.num_questions,
+            "stages": [stage.name for stage in config.stages],
+        },
+        "models": [{"name": name, "benchmarks": found} for name, found in models.items()],
+        "paired": paired,
+        "labels": _label_summary(prepared["pseudo_label"]),
+        "training": [{"stage": stage.name, "metrics_file": str(stage.metrics)} for stage in stages],
+        "artifacts": {
+            name: str(made.directory)
+            for name, made in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]
+        },
+    }
+    path = run_dir / "results.json"
+    write_json_atomically(path, results)
+    return path
+
+
+def read_predictions(scored: Artifact, benchmark: str) -> list[Prediction]:
+    """Returns the predictions that an evaluation kept for a benchmark."""
+    return [
+        Prediction(
+            record["question_id"],
+            [answer["letter"] for answer in record["answers"]],
+            [answer["reason"] for answer in record["answers"]],
+        )
+        for _, record in read_jsonl(scored.path(f"predictions-{benchmark}.jsonl"))
+    ]
+
+
+def asked_facts(questions: Iterable[Question]) -> set[tuple[str, str]]:
+    """Returns the (disease, relation) pairs that the questions ask about, where they say so."""
+    return {
+        (question.entity, question.provenance["relation"])
+        for question in questions
+        if question.entity is not None and "relation" in question.provenance
+    }
+
+
+def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> dict[str, set[str]]:
+    """Returns the ids of rare-disease questions about facts that training asked about, and about others."""
+    slices: dict[str, set[str]] = {RARE_ASKED: set(), RARE_NEVER_ASKED: set()}
+    for question in questions:
+        if question.is_rare and "relation" in question.provenance:
+            is_asked = (question.entity, question.provenance["relation"]) in asked
+            slices[RARE_ASKED if is_asked else RARE_NEVER_ASKED].add(question.id)
+    return {name: ids for name, ids in slices.items() if ids}
+
+
+def _label_summary(labelled: Artifact) -> dict[str, Any]:
+    counts = labelled.manifest["counts"]
+    return {name: counts[name] for name in ("num_questions", "num_kept", "outcomes", "bands")}
+
+
+def _overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _run_name() -> str:
+    return ", ".join(_overrides()) or "defaults"

@@ -1,0 +1,187 @@
+"""What a run folder says about its run: scores by stage, labels, training metrics and configuration."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medssr.errors import InputError
+from medssr.evaluation.scoring import BenchmarkScore, SliceScore
+from medssr.tracking.records import FormError, record_from_json
+
+RESULTS_FILE = "results.json"
+REWARD_COLUMN = "train/reward"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """The scores of one model of a run ("base" or the stage that made it) by benchmark."""
+
+    name: str
+    benchmarks: dict[str, BenchmarkScore]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Accuracy of model `to` minus that of model `origin` on the same n questions, with its paired 95% interval."""
+
+    origin: str = field(metadata={"key": "from"})
+    to: str
+    benchmark: str
+    slice: str
+    difference: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementBand:
+    """Labels whose agreement lies in a band; `accuracy` against the hidden truth is None where there is none."""
+
+    low: float
+    high: float
+    n: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSummary:
+    """What became of the questions that were put to the vote; the outcomes add up to `num_questions`."""
+
+    num_questions: int
+    num_kept: int
+    outcomes: dict[str, int]
+    bands: list[AgreementBand]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStage:
+    """One stage of training and the CSV of its metrics, relative to the run folder or absolute."""
+
+    stage: str
+    metrics_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The content of `results.json`."""
+
+    run: str
+    overrides: list[str]
+    config: dict[str, Any]
+    models: list[ModelResult]
+    paired: list[PairedDifference] = field(default_factory=list)
+    labels: LabelSummary | None = None
+    training: list[TrainingStage] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardCurve:
+    """The mean reward of the completions of each training step; `num_skipped` steps logged one that is not finite."""
+
+    steps: list[int]
+    rewards: list[float]
+    num_skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its record and the reward curve of each stage, in order."""
+
+    folder: Path
+    record: RunRecord
+    rewards: dict[str, RewardCurve]
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.record.run
+
+    def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
+        """Returns one score, or None where the run has no such model, benchmark or slice."""
+        for result in self.record.models:
+            if result.name == model and benchmark in result.benchmarks:
+                return result.benchmarks[benchmark].slices.get(slice_name)
+        return None
+
+
+def read_run(folder: Path | str) -> Run:
+    """Returns the run that a folder holds.
+
+    Raises:
+        InputError: When `results.json` is absent, no JSON or not of the form of `RunRecord`, label outcomes do not add
+            up, or a metrics file is absent or broken. The message names file, field and what was found.
+
+    Example:
+        >>> read_run("runs/2026-01-01").record.models[0].name  # doctest: +SKIP
+        'base'
+    """
+    folder = Path(folder)
+    path = folder / RESULTS_FILE
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file; give the folder of a run that has finished its evaluation.")
+    try:
+        record = record_from_json(RunRecord, json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise InputError.at(path, f"is not valid JSON ({error.msg}).", line=error.lineno) from error
+    except FormError as error:
+        raise InputError.at(path, error.problem, field=error.place) from error
+    _check(record, path)
+    curves = {stage.stage: read_reward_curve(folder / stage.metrics_file) for stage in record.training}
+    return Run(folder, record, curves)
+
+
+def read_reward_curve(path: Path) -> RewardCurve:
+    """Returns the reward by step of a CSV of metrics; rows without a reward belong to other metrics.
+
+    Raises:
+        InputError: When the file is absent, lacks a column, or a cell is no number.
+    """
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file; a stage of training names it as its metrics.")
+    steps, rewards, num_skipped = [], [], 0
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        columns = reader.fieldnames or []
+        for name in ("step", REWARD_COLUMN):
+            if name not in columns:
+                raise InputError.at(path, f"is no column; the columns are {', '.join(columns)}.", line=1, field=name)
+        for row in reader:
+            if not row[REWARD_COLUMN]:
+                continue
+            reward = _number(row, REWARD_COLUMN, path, reader.line_num)
+            if not math.isfinite(reward):
+                num_skipped += 1
+                continue
+            steps.append(int(_number(row, "step", path, reader.line_num)))
+            rewards.append(reward)
+    return RewardCurve(steps, rewards, num_skipped)
+
+
+def _number(row: dict[str, str], column: str, path: Path, line: int) -> float:
+    try:
+        return float(row[column])
+    except (TypeError, ValueError) as error:
+        raise InputError.at(path, f"found {row[column]!r}, expected a number.", line=line, field=column) from error
+
+
+def _check(record: RunRecord, path: Path) -> None:
+    if not record.models:
+        raise InputError.at(path, "is empty; expected at least the base model.", field="models")
+    names = [model.name for model in record.models]
+    if len(set(names)) != len(names):
+        raise InputError.at(path, f"found {', '.join(names)}; expected unique names.", field="models")
+    if record.labels is not None:
+        labels, total = record.labels, sum(record.labels.outcomes.values())
+        if total != labels.num_questions:
+            problem = f"the counts add up to {total}, not to num_questions = {labels.num_questions}."
+            raise InputError.at(path, problem, field="labels.outcomes")
+        if labels.outcomes.get("kept") != labels.num_kept:
+            problem = f"found {labels.outcomes.get('kept')}, expected num_kept = {labels.num_kept}."
+            raise InputError.at(path, problem, field="labels.outcomes.kept")

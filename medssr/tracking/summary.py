@@ -1,0 +1,225 @@
+"""Runs as tables: one flat row a score, and wide tables with one column a slice."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from medssr.evaluation.scoring import ALL, COMMON, RARE, RARE_ASKED, RARE_NEVER_ASKED
+from medssr.tracking.runs import Run
+
+_SLICE_ORDER = (RARE, COMMON, RARE_ASKED, RARE_NEVER_ASKED)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """Every score of one model on one slice of a benchmark, each with its denominator."""
+
+    run: str
+    overrides: str
+    model: str
+    benchmark: str
+    slice: str
+    num_questions: int
+    num_samples: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    majority_accuracy: float
+    majority_accuracy_low: float
+    majority_accuracy_high: float
+    invalid_rate: float
+    num_invalid: int
+    num_samples_total: int
+    always_a_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number of a wide table: the value, its spread and its denominator, ready to print."""
+
+    value: str
+    spread: str
+    n: str
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The three texts in the order in which they are read."""
+        return (self.value, self.spread, self.n)
+
+    def __str__(self) -> str:
+        return " ".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class WideRow:
+    """One row of a wide table.
+
+    Attributes:
+        group: The run or configuration that the row belongs to.
+        is_first: Whether the row is the first of its group.
+        labels: What the row is about: the model and, where there are several, the benchmark.
+        cells: One for each slice, None where it has no question.
+    """
+
+    group: str
+    is_first: bool
+    labels: list[str]
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True, slots=True)
+class WideTable:
+    """A table with one column a slice.
+
+    Attributes:
+        group_heading: What the groups are ("run"); None when there is only one and its name needs no column.
+        headings: Names of the label columns.
+        slices: Names of the slice columns.
+        rows: The rows, group by group.
+    """
+
+    group_heading: str | None
+    headings: list[str]
+    slices: list[str]
+    rows: list[WideRow]
+
+
+def summary_rows(run: Run) -> list[SummaryRow]:
+    """Returns one row for each model, benchmark and slice of a run, in the order of the run."""
+    return [
+        SummaryRow(
+            run=run.name,
+            overrides=" ".join(run.record.overrides),
+            model=model.name,
+            benchmark=benchmark,
+            slice=name,
+            num_questions=found.num_questions,
+            num_samples=score.num_samples,
+            accuracy=found.accuracy.value,
+            accuracy_low=found.accuracy.low,
+            accuracy_high=found.accuracy.high,
+            majority_accuracy=found.majority_accuracy.value,
+            majority_accuracy_low=found.majority_accuracy.low,
+            majority_accuracy_high=found.majority_accuracy.high,
+            invalid_rate=found.invalid.value,
+            num_invalid=found.invalid.count,
+            num_samples_total=found.invalid.n,
+            always_a_accuracy=found.always_a.value,
+        )
+        for model in run.record.models
+        for benchmark, score in model.benchmarks.items()
+        for name, found in score.slices.items()
+    ]
+
+
+def accuracy_table(runs: Sequence[Run]) -> WideTable:
+    """Returns accuracy (mean@n) with its interval and n, one row for each run, model and benchmark."""
+    cells: dict[tuple[str, ...], dict[str, Cell]] = {}
+    for number, run in enumerate(runs):
+        for row in summary_rows(run):
+            cell = Cell(f"{row.accuracy:.3f}", interval(row.accuracy_low, row.accuracy_high), f"n={row.num_questions}")
+            cells.setdefault((str(number), run.name, row.model, row.benchmark), {})[row.slice] = cell
+    return _wide("run", "model", cells)
+
+
+def paired_table(runs: Sequence[Run]) -> WideTable:
+    """Returns the paired differences between models of the same run, one row for each pair and benchmark."""
+    cells: dict[tuple[str, ...], dict[str, Cell]] = {}
+    for number, run in enumerate(runs):
+        for pair in run.record.paired:
+            labels = (str(number), run.name, f"{pair.origin} → {pair.to}", pair.benchmark)
+            cell = Cell(f"{pair.difference:+.3f}", f"[{pair.low:+.3f}, {pair.high:+.3f}]", f"n={pair.n}")
+            cells.setdefault(labels, {})[pair.slice] = cell
+    return _wide("run", "from → to", cells)
+
+
+def seed_table(runs: Sequence[Run]) -> WideTable:
+    """Returns accuracy averaged over the runs that share everything except their seed.
+
+    A cell gives the mean over seeds, the standard deviation between seeds (denominator: seeds - 1) and the number of
+    seeds. The table has no row when no two runs differ in their seed alone.
+    """
+    cells: dict[tuple[str, ...], dict[str, Cell]] = {}
+    for number, group in enumerate(seed_groups(runs)):
+        name = " ".join(text for text in group[0].record.overrides if not text.startswith("seed=")) or "no override"
+        values: dict[tuple[str, ...], dict[str, list[float]]] = {}
+        for row in (row for run in group for row in summary_rows(run)):
+            values.setdefault((str(number), name, row.model, row.benchmark), {}).setdefault(row.slice, []).append(
+                row.accuracy
+            )
+        for labels, slices in values.items():
+            cells[labels] = {
+                slice_name: Cell(
+                    f"{statistics.mean(found):.3f}", f"sd {statistics.stdev(found):.3f}", f"{len(found)} seeds"
+                )
+                for slice_name, found in slices.items()
+                if len(found) > 1
+            }
+    return _wide("configuration", "model", cells)
+
+
+def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Returns the groups of at least two runs whose configurations differ in `seed` alone."""
+    groups: dict[str, dict[str, Run]] = {}
+    for run in runs:
+        rest = {key: value for key, value in run.record.config.items() if key != "seed"}
+        key = json.dumps(rest, sort_keys=True, default=str)
+        groups.setdefault(key, {}).setdefault(str(run.record.config.get("seed")), run)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def interval(low: float, high: float) -> str:
+    """Returns an interval as text.
+
+    Example:
+        >>> interval(0.6612, 0.7588)
+        '[0.66, 0.76]'
+    """
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def markdown_table(table: WideTable) -> str:
+    """Returns the table as Markdown, its groups as the first column."""
+    groups = [table.group_heading] if table.group_heading else []
+    lines = [[*groups, *table.headings, *table.slices]]
+    lines.append(["---"] * len(lines[0]))
+    for row in table.rows:
+        cells = [str(cell) if cell else "-" for cell in row.cells]
+        lines.append([*([row.group] if groups else []), *row.labels, *cells])
+    return "".join("| " + " | ".join(_escape_markdown(text) for text in line) + " |\n" for line in lines)
+
+
+def _escape_markdown(text: str) -> str:
+    for character, replacement in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
+        text = text.replace(character, replacement)
+    return text
+
+
+def _wide(group_heading: str, row_heading: str, cells: dict[tuple[str, ...], dict[str, Cell]]) -> WideTable:
+    """Returns the table of cells by (number of the group, its name, model, benchmark) and slice."""
+    has_groups = len({labels[0] for labels in cells}) > 1
+    has_benchmarks = len({labels[3] for labels in cells}) > 1
+    slices = _slice_columns(cells.values())
+    rows, previous = [], None
+    for (number, group, model, benchmark), found in cells.items():
+        labels = [model, benchmark] if has_benchmarks else [model]
+        rows.append(WideRow(group, number != previous, labels, [found.get(name) for name in slices]))
+        previous = number
+    return WideTable(
+        group_heading=group_heading if has_groups else None,
+        headings=[row_heading, "benchmark"] if has_benchmarks else [row_heading],
+        slices=slices,
+        rows=rows,
+    )
+
+
+def _slice_columns(rows: Collection[dict[str, Cell]]) -> list[str]:
+    """Returns the slices to show: "all" only where some row is divided into neither rare nor common."""
+    found = {name: None for row in rows for name in row}
+    ordered = [name for name in _SLICE_ORDER if name in found]
+    extra = [name for name in found if name not in (ALL, *_SLICE_ORDER)]
+    needs_all = any(ALL in row and RARE not in row and COMMON not in row for row in rows)
+    return [*([ALL] if needs_all else []), *ordered, *extra]

@@ -1,0 +1,79 @@
+"""How every command starts: compose, check, run, and tell a user's fault from a bug."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.config import ExtrasConfig, register
+from medssr.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+CONF_DIR = Path(__file__).parents[2] / "conf"
+USER_FAULT = 2
+
+
+def run_command(name: str, task: Callable[[Any], Any]) -> None:
+    """Runs a command: its configuration from `conf/<name>.yaml` and the command line, checked, then `task`.
+
+    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input.
+
+    Args:
+        name: The root configuration.
+        task: Takes the typed configuration; what it returns is Hydra's objective value.
+    """
+    import hydra
+
+    register()
+    has_started = False
+
+    @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=name)
+    def command(config: DictConfig) -> Any:
+        nonlocal has_started
+        has_started = True
+        try:
+            return task(_typed(config))
+        except InputError as error:
+            log.error("%s", error)
+            sys.exit(USER_FAULT)
+
+    try:
+        command()
+    except SystemExit as end:
+        # Hydra itself says what is wrong with a configuration that it cannot compose, and exits with 1.
+        sys.exit(USER_FAULT if end.code == 1 and not has_started else end.code)
+
+
+def _typed(config: DictConfig) -> Any:
+    """Returns the configuration as its dataclass, checked."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}: has no default; give {error.full_key}=... on the command line.") from error
+    except OmegaConfBaseException as error:
+        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def prepare_process(extras: ExtrasConfig, seed: int) -> None:
+    """Sets threads, seeds and the talkativeness of libraries; before the first model is loaded."""
+    import torch
+    import transformers
+    from lightning import seed_everything
+
+    if extras.num_threads is not None:
+        torch.set_num_threads(extras.num_threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    seed_everything(seed, verbose=False)

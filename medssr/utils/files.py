@@ -1,0 +1,82 @@
+"""Files that are whole or absent: atomic writes, hashes, JSON in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from medssr.errors import InputError
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[TextIO]:
+    """Yields a text file that takes the name `path` only once it is whole and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_lines_atomically(path: Path, lines: Iterable[str]) -> int:
+    """Writes the lines, whole or not at all, and returns how many there were."""
+    count = 0
+    with open_atomically(path) as stream:
+        for line in lines:
+            stream.write(line + "\n")
+            count += 1
+    return count
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, whole or not at all."""
+    with open_atomically(path) as stream:
+        json.dump(value, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line number, object) for each line of a JSONL file.
+
+    Raises:
+        InputError: When the file is absent or a line is no JSON object.
+    """
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file.")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError.at(path, f"is not valid JSON ({error}).", line=number) from error
+            if not isinstance(record, dict):
+                raise InputError.at(path, f"is a JSON {type(record).__name__}, expected an object.", line=number)
+            yield number, record
+
+
+def hash_file(path: Path) -> str:
+    """Returns the SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_path(path: Path) -> str:
+    """Returns the SHA-256 of a file, or of the names and contents of all files below a folder."""
+    if path.is_file():
+        return hash_file(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()} {hash_file(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,127 @@
+"""medssr-warm-start: supervised fine-tuning on demonstrations; also makes the tiny policies from scratch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.config import WarmStartConfig
+from medssr.utils.entry import prepare_process, run_command
+
+if TYPE_CHECKING:
+    from medssr.models.policy import Policy
+    from medssr.synthesis.demonstrations import Demonstration
+
+log = logging.getLogger(__name__)
+
+
+def warm_start(config: WarmStartConfig) -> Artifact:
+    """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
+    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _fine_tune(config, directory)
+    )
+
+
+def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
+    import lightning as L
+
+    from medssr.callbacks.step_checkpoint import last_checkpoint
+    from medssr.data.step_loader import StepLoader
+    from medssr.models.policy import load_policy
+    from medssr.models.sft_module import SFTModule
+    from medssr.tracking.loggers import make_loggers
+    from medssr.utils.instantiate import instantiate
+
+    prepare_process(config.extras, config.seed)
+    demonstrations = _demonstrations(config)
+    policy = load_policy(config.model) if config.scratch is None else _new_policy(config)
+    rows = _encode(policy, demonstrations, str(config.demonstrations.path))
+    module = SFTModule(
+        policy,
+        instantiate(config.optim.optimizer, "optim.optimizer"),
+        instantiate(config.optim.scheduler, "optim.scheduler"),
+        config.sft.micro_batch_tokens,
+        config.sft.max_grad_norm,
+    )
+    loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
+    trainer: L.Trainer = instantiate(
+        config.trainer,
+        "trainer",
+        callbacks=[
+            instantiate(node, f"callbacks.{name}", directory=str(directory))
+            for name, node in (config.callbacks or {}).items()
+        ],
+        logger=make_loggers(config.logger, config, directory),
+        enable_progress_bar=config.extras.progress_bar,
+        default_root_dir=str(directory),
+    )
+    trainer.fit(module, loader, ckpt_path=last_checkpoint(directory), weights_only=True)
+    policy.save(directory / "model")
+    return {
+        "num_demonstrations": len(rows),
+        "num_steps": config.sft.num_steps,
+        "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
+    }
+
+
+def _demonstrations(config: WarmStartConfig) -> list[Demonstration]:
+    from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
+    from medssr.synthesis.builtin_questions import NUM_OPTIONS, evaluation_questions
+    from medssr.synthesis.demonstrations import builtin_demonstrations, read_demonstrations
+
+    settings = config.demonstrations
+    if settings.path is not None:
+        return read_demonstrations(settings.path)
+    return list(
+        builtin_demonstrations(
+            [*builtin_rare_diseases(), *builtin_common_diseases()],
+            frozenset(question.content_key for question in evaluation_questions()),
+            settings.num_rows,
+            NUM_OPTIONS,
+            settings.rare_belief,
+            config.seed,
+        )
+    )
+
+
+def _new_policy(config: WarmStartConfig) -> Policy:
+    """Returns a policy with random weights and a tokenizer trained on the sentences of the built-in world."""
+    from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
+    from medssr.models.from_scratch import new_model, train_tokenizer
+    from medssr.models.policy import Policy
+    from medssr.rollout.prompts import read_prompt_template
+    from medssr.synthesis.demonstrations import builtin_texts
+
+    assert config.scratch is not None
+    template = read_prompt_template(config.model.prompt_path)
+    texts = builtin_texts([*builtin_rare_diseases(), *builtin_common_diseases()], template)
+    tokenizer = train_tokenizer(texts, config.scratch.vocab_size, config.scratch.family)
+    return Policy(new_model(config.scratch.family, config.scratch.architecture, tokenizer), tokenizer, template)
+
+
+def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:
+    """Returns prompt and completion of each demonstration as token ids, the completion with its end token."""
+    texts = [demonstration.completion for demonstration in demonstrations]
+    completions = [
+        [*token_ids, policy.tokenizer.eos_token_id]
+        for token_ids in policy.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    ]
+    longest = max(len(completion) for completion in completions)
+    prompts = policy.encode([demonstration.question for demonstration in demonstrations], longest, source)
+    return list(zip(prompts, completions, strict=True))
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("warm_start", _main)
+
+
+def _main(config: WarmStartConfig) -> None:
+    model = warm_start(config).path("model")
+    log.info("made %s\nnext: medssr-evaluate model.path=%s", model, model)
+
+
+if __name__ == "__main__":
+    main()

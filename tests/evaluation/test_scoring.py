@@ -1,0 +1,163 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medssr.evaluation.scoring import (
+    COMMON,
+    RARE,
+    RARE_ASKED,
+    RARE_NEVER_ASKED,
+    Prediction,
+    paired_differences,
+    sample_accuracy,
+    score,
+    slice_ids,
+)
+from medssr.evaluation.statistics import clustered_bootstrap_interval, wilson_interval
+from medssr.questions import Question
+
+OPTIONS = {"A": "liver", "B": "heart", "C": "lung"}
+
+
+def question(number, answer, is_rare):
+    return Question(f"q{number}", "Which organ?", OPTIONS, answer, "toy", is_rare=is_rare)
+
+
+def prediction(number, letters):
+    letters = [None if letter == "-" else letter for letter in letters]
+    return Prediction(f"q{number}", letters, ["found"] * len(letters))
+
+
+QUESTIONS = [
+    question(1, "A", True),
+    question(2, "B", True),
+    question(3, "C", False),
+    question(4, "A", None),
+]
+# mean@4: 1, 1/2, 1/4, 0; the votes: A, tie of A and B, B, none
+PREDICTIONS = [prediction(1, "AAAA"), prediction(2, "BBAA"), prediction(3, "CBB-"), prediction(4, "----")]
+
+
+def test_every_number_by_hand():
+    result = score(QUESTIONS, PREDICTIONS)
+    assert (result.num_questions, result.num_samples) == (4, 4)
+    everything = result.slices["all"]
+    assert everything.accuracy.value == pytest.approx(1.75 / 4, abs=1e-6)
+    assert everything.accuracy.n == 4
+    assert everything.majority_accuracy.value == 0.25  # the tie of q2 and the empty vote of q4 are wrong
+    assert (everything.invalid.value, everything.invalid.count, everything.invalid.n) == (0.3125, 5, 16)
+    assert (everything.always_a.value, everything.always_a.count, everything.always_a.n) == (0.5, 2, 4)
+
+
+def test_rare_and_common_are_scored_apart_and_undecided_questions_are_in_neither():
+    slices = score(QUESTIONS, PREDICTIONS).slices
+    assert slices[RARE].num_questions == 2
+    assert slices[RARE].accuracy.value == 0.75
+    assert slices[RARE].majority_accuracy.value == 0.5
+    assert (slices[RARE].invalid.count, slices[RARE].invalid.n) == (0, 8)
+    assert slices[COMMON].num_questions == 1
+    assert slices[COMMON].accuracy.value == 0.25
+    assert slices["all"].num_questions == 4
+
+
+def test_extra_slices_ignore_foreign_ids_and_empty_slices_are_left_out():
+    extra = {RARE_ASKED: {"q1", "elsewhere"}, RARE_NEVER_ASKED: {"q2"}, "empty": {"elsewhere"}}
+    slices = score(QUESTIONS, PREDICTIONS, extra).slices
+    assert list(slices) == ["all", RARE, COMMON, RARE_ASKED, RARE_NEVER_ASKED]
+    assert slices[RARE_ASKED].accuracy.value == 1.0
+    assert slices[RARE_NEVER_ASKED].accuracy.value == 0.5
+    assert list(score(QUESTIONS[3:], PREDICTIONS[3:]).slices) == ["all"]
+
+
+def test_an_extra_slice_cannot_take_a_built_in_name():
+    with pytest.raises(ValueError, match="'rare' is taken"):
+        score(QUESTIONS, PREDICTIONS, {RARE: {"q1"}})
+
+
+def test_intervals_are_the_bootstrap_over_questions_and_wilson():
+    everything = score(QUESTIONS, PREDICTIONS, seed=3).slices["all"]
+    bootstrap = clustered_bootstrap_interval([1, 0.5, 0.25, 0], seed=3)
+    wilson = wilson_interval(1, 4)
+    assert everything.accuracy.method == "bootstrap"
+    assert (everything.accuracy.low, everything.accuracy.high) == pytest.approx((bootstrap.low, bootstrap.high))
+    assert everything.majority_accuracy.method == "wilson"
+    majority = everything.majority_accuracy
+    assert (majority.low, majority.high) == pytest.approx((wilson.low, wilson.high), abs=1e-6)
+
+
+def test_all_right_still_has_an_interval_with_width():
+    questions = [question(number, "A", True) for number in range(10)]
+    accuracy = score(questions, [prediction(number, "AA") for number in range(10)]).slices[RARE].accuracy
+    assert (accuracy.value, accuracy.high, accuracy.method) == (1.0, 1.0, "wilson")
+    assert accuracy.low == pytest.approx(wilson_interval(10, 10).low, abs=1e-6)
+
+
+def test_a_score_survives_json_unchanged():
+    record = dataclasses.asdict(score(QUESTIONS, PREDICTIONS, {RARE_ASKED: {"q1"}}))
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_the_order_of_predictions_does_not_matter():
+    assert score(QUESTIONS, PREDICTIONS) == score(QUESTIONS, PREDICTIONS[::-1]) == score(QUESTIONS, iter(PREDICTIONS))
+    assert score(QUESTIONS, PREDICTIONS).slices == score(QUESTIONS[::-1], PREDICTIONS).slices
+
+
+@given(st.lists(st.lists(st.sampled_from(["A", "B", "C", None]), min_size=3, max_size=3), min_size=1, max_size=12))
+def test_values_lie_within_their_intervals_and_denominators_add_up(letters):
+    questions = [question(number, "A", number % 2 == 0) for number in range(len(letters))]
+    predictions = [Prediction(f"q{number}", row, [""] * 3) for number, row in enumerate(letters)]
+    slices = score(questions, predictions).slices
+    for found in slices.values():
+        for estimate in (found.accuracy, found.majority_accuracy):
+            assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+            assert estimate.n == found.num_questions
+        assert found.invalid.n == 3 * found.num_questions
+    halves = [slices[name] for name in (RARE, COMMON) if name in slices]
+    assert sum(half.invalid.count for half in halves) == slices["all"].invalid.count
+
+
+@pytest.mark.parametrize(
+    ("questions", "predictions", "message"),
+    [
+        ([], [], "at least one question"),
+        (QUESTIONS, PREDICTIONS[:3], r"missing \['q4'\]"),
+        (QUESTIONS[:3], PREDICTIONS, r"unknown \['q4'\]"),
+        (QUESTIONS, [*PREDICTIONS, PREDICTIONS[0]], "'q1' has two predictions"),
+        (QUESTIONS[:1] * 2, PREDICTIONS[:1], "unique ids"),
+        (QUESTIONS[:2], [prediction(1, "A"), prediction(2, "AB")], r"same number of samples .* found \[1, 2\]"),
+        ([question(1, None, True)], PREDICTIONS[:1], "without an answer"),
+    ],
+)
+def test_what_does_not_match_is_refused(questions, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        score(questions, predictions)
+
+
+@pytest.mark.parametrize(("letters", "reasons"), [([], []), (["A"], []), (["A"], ["x", "y"])])
+def test_a_prediction_has_one_reason_a_letter(letters, reasons):
+    with pytest.raises(ValueError, match="one letter and one reason"):
+        Prediction("q1", letters, reasons)
+
+
+def test_paired_differences_by_slice():
+    after = [prediction(1, "AAAA"), prediction(2, "BBBB"), prediction(3, "BBBB"), prediction(4, "AAAA")]
+    found = paired_differences(QUESTIONS, PREDICTIONS, after, {RARE_ASKED: {"q2"}})
+    assert {name: gain.difference for name, gain in found.items()} == {
+        "all": 0.3125,  # (0 + 1/2 - 1/4 + 1) / 4
+        RARE: 0.25,
+        COMMON: -0.25,
+        RARE_ASKED: 0.5,
+    }
+    assert [gain.n for gain in found.values()] == [4, 2, 1, 1]
+    assert all(gain.low <= gain.difference <= gain.high for gain in found.values())
+
+
+def test_sample_accuracy_counts_an_invalid_sample_as_wrong():
+    assert sample_accuracy(QUESTIONS[0], prediction(1, "A-B-")) == 0.25
+
+
+def test_slice_ids_without_questions_of_a_kind():
+    assert slice_ids(QUESTIONS[2:3]) == {"all": {"q3"}, COMMON: {"q3"}}

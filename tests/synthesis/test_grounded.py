@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from medssr.errors import InputError
+from medssr.knowledge.entities import EntitySampler
+from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
+from medssr.questions import Question
+from medssr.synthesis.controls import draw
+from medssr.synthesis.filters import FilterLimits, check_draft
+from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
+from medssr.synthesis.grounded import GroundedGenerator
+
+SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(5)]
+RARE = builtin_rare_diseases()
+COMMON = builtin_common_diseases()
+
+
+@dataclass
+class Listed:
+    """An entity list of the given diseases."""
+
+    diseases: list[Entity]
+
+    def entities(self) -> list[Entity]:
+        return self.diseases
+
+
+GENERATOR = GroundedGenerator(Listed(RARE), num_options=4)
+
+
+def requests(count, rare_share, entities=RARE, seed=0):
+    sampler = EntitySampler(entities)
+    for index in range(count):
+        yield SynthesisRequest(index, draw(seed, index, rare_share, sampler, SEEDS), (), "prompt")
+
+
+def test_each_request_gets_a_question_whose_truth_is_the_fact():
+    values = {
+        (entity.name, fact.relation): fact for entity in [*RARE, *COMMON] for fact in entity.facts
+    }  # fmt: skip
+    for request, draft in GENERATOR.generate(requests(300, 0.5)):
+        assert isinstance(draft, Draft)
+        fact = values[draft.entity, draft.details["relation"]]
+        assert draft.options[draft.truth] == fact.value
+        assert draft.details["fact_source"] == fact.source
+        assert not set(fact.also_true) & set(draft.options.values())
+        assert draft.stem in {stem.format(entity=draft.entity) for stem in relations()[fact.relation].stems}
+        assert draft.is_rare == request.draw.is_injected
+        if request.draw.entity:
+            assert draft.entity == request.draw.entity.name
+
+
+def test_questions_without_injection_are_about_common_diseases():
+    drafts = [draft for _, draft in GENERATOR.generate(requests(300, 0.0))]
+    assert {draft.entity for draft in drafts} <= {entity.name for entity in COMMON}
+    assert len({draft.entity for draft in drafts}) > len(COMMON) / 2
+    assert not any(draft.is_rare for draft in drafts)
+
+
+def test_over_a_long_run_the_facts_of_an_entity_are_asked_equally_often():
+    rounds = 12
+    asked = Counter()
+    for request, draft in GENERATOR.generate(requests(rounds * len(RARE), 1.0)):
+        asked[request.draw.entity.name, draft.details["relation"]] += 1
+    for entity in RARE:
+        counts = [asked[entity.name, fact.relation] for fact in entity.facts]
+        assert sum(counts) == rounds
+        assert max(counts) - min(counts) <= 1
+
+
+def test_the_first_round_asks_for_many_kinds_of_facts():
+    drafts = [draft for _, draft in GENERATOR.generate(requests(len(RARE), 1.0))]
+    assert len({draft.details["relation"] for draft in drafts}) >= 4
+
+
+def test_an_entity_without_a_usable_fact_is_rejected():
+    bare = [Entity("Bare disease", True), Entity("Lonely disease", True, facts=(Fact("onset", "in childhood", "s"),))]
+    generator = GroundedGenerator(Listed(bare), num_options=4)
+    outcomes = [outcome for _, outcome in generator.generate(requests(4, 1.0, bare))]
+    assert {outcome.reason for outcome in outcomes if isinstance(outcome, Rejection)} == {"no_fact"}
+    assert len(outcomes) == 4
+
+
+def test_facts_with_too_few_distractors_are_passed_over():
+    generator = GroundedGenerator(Listed(RARE), num_options=5)  # There are four patterns of inheritance.
+    for _, draft in generator.generate(requests(200, 1.0)):
+        assert draft.details["relation"] != "inheritance"
+        assert len(draft.options) == 5
+
+
+def test_the_same_requests_give_the_same_questions_in_any_portion():
+    whole = list(GENERATOR.generate(requests(50, 0.5)))
+    again = GroundedGenerator(Listed(RARE), num_options=4)
+    rest = itertools.islice(requests(50, 0.5), 30, None)
+    assert list(again.generate(rest)) == whole[30:]
+
+
+def test_more_options_than_the_tables_can_fill_are_an_error():
+    with pytest.raises(InputError, match="fewer options"):
+        GroundedGenerator(Listed(RARE), num_options=1_000)
+
+
+def test_its_questions_pass_the_filters():
+    limits = FilterLimits(num_options=4, min_stem_words=3, max_stem_words=100, max_option_words=30)
+    for _, draft in GENERATOR.generate(requests(500, 0.5)):
+        assert check_draft(draft, limits) is None, draft

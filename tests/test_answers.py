@@ -1,0 +1,272 @@
+"""What a careful reader takes from a completion, and that the extractor takes the same."""
+
+import itertools
+import json
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medssr.answers import Choice, Reason, extract_choice
+
+CASES = Path(__file__).parents[2] / "shared" / "data" / "extraction" / "cases.jsonl"
+
+DRUGS = {"A": "Aspirin", "B": "Warfarin", "C": "Heparin", "D": "Clopidogrel"}
+LOOKALIKES = {"A": "Hepatitis A", "B": "Hepatitis B", "C": "IgA nephropathy", "D": "Vitamin D deficiency"}
+VERDICTS = {"A": "yes", "B": "no", "C": "maybe"}
+TYPES = {"A": "Type 1", "B": "Type 10", "C": "Type 1 diabetes mellitus", "D": "Type 2"}
+GERMS = {"A": "Escherichia coli", "B": "C. difficile", "C": "B. fragilis", "D": "Klebsiella"}
+NUMBERS = {"A": "5", "B": "5.5", "C": "-5", "D": "10"}
+TWINS = {"A": "Rest", "B": "Rest", "C": "Surgery", "D": "Ice"}
+CELLS = {"A": "B cell lymphoma", "B": "T cell lymphoma", "C": "NK cell lymphoma", "D": "Mast cell disease"}
+TEN = {letter: f"finding {number}" for number, letter in enumerate("ABCDEFGHIJ")}
+ALPHABET = {letter: f"finding {number}" for number, letter in enumerate(string.ascii_uppercase)}
+
+OPTION_SETS = [DRUGS, LOOKALIKES, VERDICTS, TYPES, GERMS, NUMBERS, CELLS, TEN]
+PHRASES = [
+    "The answer is {}.",
+    "**The answer is: {}**",
+    "Final Answer: {}",
+    "## Final Answer\n\n{}",
+    "Answer: {}",
+    "The correct answer is {}.",
+    "The best answer is therefore {}.",
+    "Therefore, the correct option is {}.",
+    "Some thoughts on the matter.\n\nI would choose {}.",
+    "The answer to this question is {}, because it fits.",
+    "So the answer must be {}",
+    "My final choice is {}.",
+    "<think>The answer is A. Or B.</think>\n\nThe answer is {}.",
+    "<answer>{}</answer>",
+    "\\boxed{{{}}}",
+    "$\\boxed{{\\text{{{}}}}}$",
+    "答案是{}。",
+    "Die richtige Antwort ist {}.",
+    "La respuesta correcta es {}.",
+    "La bonne réponse est {}.",
+]
+FORMS = [
+    "{letter}",
+    "({letter})",
+    "**{letter}**",
+    "[{letter}]",
+    "option {letter}",
+    "{letter}. {text}",
+    "**{letter}) {text}**",
+    "({letter}) {text}",
+    "{letter}: {text}",
+    "{letter} ({text})",
+]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_phrase_reads_every_way_to_name_an_option(phrase: str, form: str) -> None:
+    for options in OPTION_SETS:
+        for letter, text in options.items():
+            completion = phrase.format(form.format(letter=letter, text=text))
+            assert extract_choice(completion, options).letter == letter, completion
+
+
+@pytest.mark.parametrize("options", OPTION_SETS)
+@pytest.mark.parametrize("phrase", ["{}", "{}.", "**{}**", "The answer is {}.", "\\boxed{{{}}}", "Thoughts.\n\n{}"])
+def test_the_full_text_of_an_option_names_it(options: dict[str, str], phrase: str) -> None:
+    for letter, text in options.items():
+        assert extract_choice(phrase.format(text), options).letter == letter
+        assert extract_choice(phrase.format(text.upper()), options).letter == letter
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"answer_choice": "{}"', "'answer': '{}'", '"final_answer": ["{}"]', '"answer": "Option {}"'],
+)
+def test_a_json_field_is_the_answer_whatever_the_other_fields_say(field: str) -> None:
+    thoughts = '"step_by_step_thinking": "The answer is A. Option C is the correct answer."'
+    for letter in DRUGS:
+        value = field.format(letter)
+        for completion in (f"{{{thoughts}, {value}}}", f"```json\n{{\n  {value},\n  {thoughts}\n}}\n```", f"{{{value}"):
+            assert extract_choice(completion, DRUGS).letter == letter, completion
+
+
+READ = {
+    "as a conclusion": [
+        ("The most likely diagnosis is **C. IgA nephropathy**.", LOOKALIKES, "C"),
+        ("So, B.", DRUGS, "B"),
+        ("I'd go with B", DRUGS, "B"),
+        ("This leaves option B.", DRUGS, "B"),
+        ("By elimination, leaving B as the answer.", DRUGS, "B"),
+        ("Option B is correct.", DRUGS, "B"),
+        ("B is the correct answer.", DRUGS, "B"),
+        ("Warfarin (Option B) is the most appropriate choice.", DRUGS, "B"),
+        ("A) Aspirin - Incorrect.\nB) Warfarin - This is the correct answer.\nC) Heparin - No.", DRUGS, "B"),
+        ("The patient needs anticoagulation.\n\n**B**", DRUGS, "B"),
+        ("B. Warfarin\n\nWhy not the others?\n- A. Aspirin: antiplatelet\n- C. Heparin: parenteral", DRUGS, "B"),
+        ("Yes, titin is the largest protein.", VERDICTS, "A"),
+    ],
+    "the last decision": [
+        ("The answer is A, since it inhibits COX... no, it should be B.", DRUGS, "B"),
+        ("The answer is not A, it is B.", DRUGS, "B"),
+        ("So the answer is D? No. The best choice is B.", DRUGS, "B"),
+        ("The answer is A or B. After more thought, the answer is B.", DRUGS, "B"),
+        ("\\boxed{B}\n\nOn reflection the answer is C.", DRUGS, "C"),
+        ("The answer is C. Wait, actually, it's B.", DRUGS, "B"),
+        ("The answer is B.\n\nThe answer is not A.", DRUGS, "B"),
+    ],
+    "other options are discussed": [
+        ("The answer is B, since all except B cause bleeding.", DRUGS, "B"),
+        ("The answer is B. Option A is correct and option C is correct as statements.", DRUGS, "B"),
+        ("Statement B is false, so the answer is B.", DRUGS, "B"),
+        ("The answer is B rather than C.", DRUGS, "B"),
+        ("The answer is B and C is incorrect", DRUGS, "B"),
+        ("The answer is B. Heparin is not indicated because of bleeding.", DRUGS, "B"),
+        ("The answer is B. If B is not available, choose C.", DRUGS, "B"),
+        ("The answer is B. Some experts would choose C.", DRUGS, "B"),
+        ("The answer is B. Thus A and C can be excluded.", DRUGS, "B"),
+        ("The answer is B. Option C would be the answer if the patient were pregnant.", DRUGS, "B"),
+    ],
+    "names inside names": [
+        ("The answer is B cell lymphoma", CELLS, "A"),
+        ("The most likely organism is C. difficile.", GERMS, "B"),
+        ("The answer is -5", NUMBERS, "C"),
+        ("Hepatitis B is the correct answer.", LOOKALIKES, "B"),
+        ("The answer is Rest (B).", TWINS, "B"),
+        ("The correct answer is X.", {"A": "VII", "B": "VIIa", "C": "X"}, "C"),
+    ],
+    "marks around the text": [
+        ("<|channel|>analysis<|message|>The answer is A.<|end|><|channel|>final<|message|>B", DRUGS, "B"),
+        ("so the answer is A </think> The answer is B", DRUGS, "B"),
+        ("The answer is B.<|im_end|>\n<|im_start|>user\nThe answer is C", DRUGS, "B"),
+        ("The answer is \u200b\uff22\u200b", DRUGS, "B"),
+        ("The answer is <b>B</b>.", DRUGS, "B"),
+    ],
+    "a base model writes the next question": [
+        ("The answer is B.\n\nQuestion: Which drug?\nA. Aspirin\nAnswer: C", DRUGS, "B"),
+        ("Question: Which drug?\nA. Aspirin\nB. Warfarin\nAnswer: B\n\nQuestion: And now?\nAnswer: D", DRUGS, "B"),
+    ],
+}  # fmt: skip
+REFUSED = {
+    Reason.EMPTY: ["", " \n", "<think>The answer is B.</think>", "\u200b"],
+    Reason.UNFINISHED_THINKING: ["<think>The answer is B.", "The answer is B. <think> Wait", "[THINK] B"],
+    Reason.SEVERAL_LETTERS: [
+        "The answer is B or C.",
+        "The answer is B, C, and D.",
+        "The correct answers are B and D.",
+        "A and B are the correct answers.",
+        "The answer is Warfarin or Heparin.",
+        "The answer is A. Aspirin or B. Warfarin.",
+        "The answer is:\nA. Aspirin\nB. Warfarin",
+        "\\boxed{B, C}",
+        '{"answer_choice": "A/B"}',
+        "A/B",
+        "The answer is B. The answer is B or C.",
+    ],
+    Reason.NOT_AN_OPTION: ["The answer is E.", "\\boxed{42}", '{"answer": "Insufficient data"}', "E"],
+    Reason.CONTRADICTION: ["The answer is B. Heparin", "The answer is Heparin (B)", "\\boxed{B. Heparin}"],
+    Reason.RETRACTED: [
+        "The answer is B. No, the answer is not B.",
+        "The answer is B. Wait, that is wrong.",
+        "The answer cannot be A.",
+    ],
+    Reason.NO_ANSWER: [
+        "The answer is unclear.",
+        "The answer is a beta blocker.",
+        "If the answer is A, the patient would bleed.",
+        "The answer could be B.",
+        "The answer is B?",
+        "I don't think the answer is B.",
+        "You might choose A.",
+        "The wrong answer is A.",
+        "Vitamin D is the correct answer.",
+        "The most likely organism is C. difficile.",
+        "A 45-year-old man presents with pain.",
+        "A. Aspirin\nB. Warfarin\nC. Heparin\nD. Clopidogrel",
+        "Perhaps A. Aspirin is correct, but I should look again.",
+        "As a language model, I cannot give medical advice.",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("completion", "options", "letter"), list(itertools.chain(*READ.values())), ids=lambda value: str(value)[:40]
+)
+def test_reads_what_a_careful_reader_reads(completion: str, options: dict[str, str], letter: str) -> None:
+    assert extract_choice(completion, options).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("reason", "completion"), [(reason, text) for reason, texts in REFUSED.items() for text in texts]
+)
+def test_says_why_there_is_no_letter(reason: Reason, completion: str) -> None:
+    assert extract_choice(completion, DRUGS) == Choice(None, reason)
+
+
+def test_text_that_two_options_share_names_neither() -> None:
+    assert extract_choice("The answer is Rest.", TWINS) == Choice(None, Reason.SHARED_TEXT)
+
+
+def test_the_pronoun_i_is_no_option() -> None:
+    assert extract_choice("I would recommend rest.", TEN).letter is None
+    assert extract_choice("The answer is I am not sure", TEN).letter is None
+    assert extract_choice("The answer is I", TEN).letter == "I"
+
+
+def test_cases_judged_by_a_careful_reader() -> None:
+    if not CASES.exists():
+        pytest.skip(f"{CASES} is absent")
+    cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+    assert len(cases) >= 111
+    wrong = [case for case in cases if extract_choice(case["completion"], case["options"]).letter != case["expected"]]
+    assert wrong == []
+
+
+SNIPPETS = [
+    "The answer is ", "A", "B", "E", " or ", "not ", "(", ")", "\\boxed{", "}", "<think>", "</think>", "Warfarin", "\n",
+    '"answer": "', '"', "? ", ". ", "so ", "is correct", "Question: ", "**", "I ", "</s>", "\u200b", "\u0130", "选",
+]  # fmt: skip
+anything = st.one_of(st.text(), st.lists(st.sampled_from(SNIPPETS), max_size=25).map("".join))
+SENTENCES = [
+    "The patient has atrial fibrillation.",
+    "A beta blocker would slow the rate.",
+    "I think that stroke prevention matters here.",
+    "Option A is tempting, but it is weaker.",
+    "Heparin is given parenterally.",
+    "At first the answer is A.",
+    "The correct answer could be C or D.",
+    "Perhaps the answer is D?",
+    "Vitamin K is involved.",
+    "So the question is which drug to give.",
+]
+reasoning = st.lists(st.sampled_from(SENTENCES), max_size=12).map(" ".join)
+
+
+@given(anything, st.sampled_from([*OPTION_SETS, TWINS, ALPHABET, {}, {"A": ""}]))
+@settings(max_examples=500, deadline=None)
+def test_any_text_gives_a_letter_of_the_question_or_none(completion: str, options: dict[str, str]) -> None:
+    choice = extract_choice(completion, options)
+    assert choice.letter is None or choice.letter in options
+    assert choice.reason in set(Reason)
+
+
+@given(reasoning, st.sampled_from(sorted(DRUGS)), st.sampled_from(["The answer is {}.", "**{}**", "\\boxed{{{}}}"]))
+@settings(deadline=None)
+def test_reasoning_in_front_does_not_change_the_answer(prefix: str, letter: str, line: str) -> None:
+    assert extract_choice(prefix + "\n\n" + line.format(letter), DRUGS).letter == letter
+
+
+@given(st.sampled_from(sorted(ALPHABET)), st.permutations(sorted(ALPHABET)))
+@settings(deadline=None)
+def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, order: list[str]) -> None:
+    walk = "".join(f"{letter}. {ALPHABET[letter]} - does not fit.\n" for letter in order)
+    assert extract_choice(walk + f"The answer is {answer}.", ALPHABET).letter == answer
+    assert extract_choice(f"The answer is {answer}.\n\n" + walk, ALPHABET).letter == answer
+
+
+@pytest.mark.parametrize(
+    "hostile", ["The answer is ", "(((((", "\\boxed{", "a", "<think>", '"answer": "', "B, C or ", "best ", "\n"]
+)
+def test_long_hostile_text_is_read_to_its_end(hostile: str) -> None:
+    text = hostile * (1_000_000 // len(hostile))
+    assert extract_choice(text, DRUGS).letter is None
+    assert extract_choice(text + "</think>\n\nThe answer is B.", DRUGS).letter == "B"

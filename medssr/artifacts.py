@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def read_artifact(directory: Path) -> Artifact:
 def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the configuration that decides a step's result, and the content hash of each input by its key.
 
-    Places (`..._dir`), loggers and progress bars are left out. A field `path` or `..._path` that names something on disk is moved
-    to the inputs; any other value there (the name of a model on a hub) stays in the configuration.
+    Places (`..._dir`), loggers and progress bars are left out. A field `path` or `..._path` that names something on
+    disk is moved to the inputs; any other value there (the name of a model on a hub) stays in the configuration.
     """
     inputs: dict[str, str] = {}
 
@@ -126,17 +127,17 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
             }
         if isinstance(node, list | tuple):
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
-        is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str | Path)
+        is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
         if is_path_field and node and Path(node).exists():
             inputs[key] = hash_path(Path(node))
             return None
-        return str(node) if isinstance(node, Path) else node
+        return node.value if isinstance(node, Enum) else node
 
     return walk({name: value for name, value in config.items() if name not in _PLACE_AND_STYLE}, ""), inputs
 
 
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _git_commit() -> str | None:

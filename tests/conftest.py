@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
+import hypothesis
 import pytest
+from helpers import random_policy
+
+from medssr.models.policy import Policy
+
+# The same examples on every run, and no limit of time: a busy machine must not fail a test.
+hypothesis.settings.register_profile("medssr", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("medssr")
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +23,25 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"the public data is not at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def random_policies() -> dict[str, Policy]:
+    """A tiny policy with random weights of each family; read only."""
+    return {family: random_policy(family) for family in ("qwen3", "llama")}
+
+
+@pytest.fixture(params=["qwen3", "llama"])
+def any_policy(request: pytest.FixtureRequest, random_policies: dict[str, Policy]) -> Policy:
+    """A tiny policy of either family, to change at will."""
+    return _copy(random_policies[request.param])
+
+
+@pytest.fixture
+def policy(random_policies: dict[str, Policy]) -> Policy:
+    """A tiny Qwen3 policy, to change at will."""
+    return _copy(random_policies["qwen3"])
+
+
+def _copy(policy: Policy) -> Policy:
+    return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)

@@ -1,4 +1,4 @@
-"""Which items are used at which training step: a pure function of (seed, name, step), so that a restart changes nothing."""
+"""Which items each training step uses: a pure function of (seed, name, step), so that a restart changes nothing."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from medssr.answers import extract_choice
 from medssr.config import GRPOConfig
 from medssr.data.step_loader import StepBatch
+from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.types import Reward, total_reward
@@ -122,25 +123,21 @@ class GRPOModule(L.LightningModule):
             if keep
             for rollout, advantage in zip(group.rollouts, group_advantages_, strict=True)
         ]
-        optimizer = self.optimizers()
         # Tokens of all groups count, also of those without gradient: dropping a group must not enlarge the others.
         num_tokens = sum(len(rollout.completion.token_ids) for group in groups for rollout in group.rollouts)
-        totals: Counter[str] = Counter()
+        totals: defaultdict[str, float] = defaultdict(float)
         for micro_batch in split_by_tokens([len(p) + len(c) for p, c, _ in rows], self.config.micro_batch_tokens):
             prompts, completions, row_advantages = zip(*(rows[row] for row in micro_batch), strict=True)
             padded = pad_rollouts(prompts, completions, self.policy.tokenizer.pad_token_id, self.device)
             loss, metrics = self.loss(padded, torch.tensor(row_advantages, device=self.device), num_tokens)
             self.manual_backward(loss)
-            totals.update({name: value.item() for name, value in metrics.items()})
+            for name, value in metrics.items():
+                totals[name] += value.item()
         if rows:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-            totals["grad_norm"] = norm.item()
-            optimizer.step()
-            optimizer.zero_grad()
-        self.lr_schedulers().step()
+            totals["grad_norm"] = take_optimizer_step(self, self.config.max_grad_norm)
+        totals["lr"] = advance_schedule(self)
         self.engine.sync_weights(self.model)
-        totals["lr"] = optimizer.param_groups[0]["lr"]
-        return {f"train/{name}": float(value) for name, value in totals.items()}
+        return {f"train/{name}": value for name, value in totals.items()}
 
     def loss(self, batch: RolloutBatch, advantages: Tensor, num_tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the micro-batch's share of the step's loss, and of its metrics."""
@@ -166,7 +163,7 @@ class GRPOModule(L.LightningModule):
         metrics["entropy"] = (token_entropies(logits.detach()) * batch.completion_mask).sum() / num_tokens
         return loss, metrics
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
         optimizer = self._make_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}

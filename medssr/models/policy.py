@@ -8,8 +8,8 @@ from typing import Any
 
 from medssr.config import ModelConfig
 from medssr.errors import InputError
-from medssr.rollout.prompts import encode_prompts, read_prompt_template
 from medssr.questions import Question
+from medssr.rollout.prompts import encode_prompts, read_prompt_template
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 
 from medssr.data.step_loader import StepBatch
+from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
 from medssr.models.policy import Policy
 from medssr.rl.batching import pad_rollouts, split_by_tokens
 from medssr.rl.logprobs import completion_logits, token_logps
@@ -48,7 +49,6 @@ class SFTModule(L.LightningModule):
         """Takes one optimiser step on the rows of the batch."""
         rows = batch.items
         num_tokens = sum(len(completion) for _, completion in rows)
-        optimizer = self.optimizers()
         total_loss = 0.0
         for micro_batch in split_by_tokens([len(p) + len(c) for p, c in rows], self._micro_batch_tokens):
             prompts, completions = zip(*(rows[row] for row in micro_batch), strict=True)
@@ -57,14 +57,12 @@ class SFTModule(L.LightningModule):
             loss = -(logps * padded.completion_mask).sum() / num_tokens
             self.manual_backward(loss)
             total_loss += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        self.lr_schedulers().step()
+        norm = take_optimizer_step(self, self._max_grad_norm)
+        advance_schedule(self)
         self.log("train/loss", total_loss, prog_bar=True, batch_size=len(rows))
         self.log("train/grad_norm", norm, batch_size=len(rows))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
         optimizer = self._make_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}

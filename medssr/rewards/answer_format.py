@@ -17,6 +17,6 @@ class AnswerFormat:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:  # noqa: ARG002
+    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
         """Returns 1.0 or 0.0."""
         return float(not completion.is_truncated and choice.letter is not None)

@@ -17,7 +17,7 @@ class LabelMatch:
     def __init__(self, weight: float) -> None:
         self.weight = weight
 
-    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:  # noqa: ARG002
+    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
         """Returns 1.0 or 0.0. A completion that was cut has no answer, whatever it holds so far."""
         assert question.answer is not None, f"question {question.id} has no label"
         return float(not completion.is_truncated and choice.letter == question.answer)

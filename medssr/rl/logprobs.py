@@ -18,7 +18,7 @@ def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Te
         batch: Prompts flush right, completions flush left of the border between them.
         temperature: What the sampler divided the logits by; the same division here makes the two agree.
     """
-    logits = model(
+    logits: Tensor = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         position_ids=batch.position_ids,

@@ -49,7 +49,10 @@ def policy_loss(
         >>> loss.item()  # the ratio is 1 everywhere, so the loss is minus the advantage
         -0.5
     """
-    ratio = torch.exp(per_token_logps - old_per_token_logps)
+    # Padding leaves here and not only in the sums: the gradient of an overflow there would be NaN, since 0 * inf is.
+    is_token = completion_mask.bool()
+    log_ratio = torch.where(is_token, per_token_logps - old_per_token_logps, 0.0)
+    ratio = torch.exp(log_ratio)
     per_row = advantages.unsqueeze(1)
     unclipped = ratio * per_row
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high) * per_row
@@ -58,7 +61,7 @@ def policy_loss(
     metrics: dict[str, Tensor] = {}
     if beta > 0:
         assert ref_per_token_logps is not None, "beta > 0 needs the reference policy's log-probs"
-        kl = k3_kl(per_token_logps, ref_per_token_logps)
+        kl = k3_kl(torch.where(is_token, per_token_logps, 0.0), torch.where(is_token, ref_per_token_logps, 0.0))
         per_token_loss = per_token_loss + beta * kl
         metrics["kl"] = _masked_sum(kl.detach(), completion_mask) / normalizer
     with torch.no_grad():
@@ -70,5 +73,4 @@ def policy_loss(
 
 
 def _masked_sum(values: Tensor, mask: Tensor) -> Tensor:
-    # where() and not a product: inf or NaN at padding must not reach the sum.
-    return torch.where(mask.bool(), values, torch.zeros((), device=values.device, dtype=values.dtype)).sum()
+    return torch.where(mask.bool(), values, 0).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def prepare_process(extras: ExtrasConfig, seed: int) -> None:
 
     if extras.num_threads is not None:
         torch.set_num_threads(extras.num_threads)
+    # Lightning 2.6 calls what torch 2.13 has renamed; nothing that a user could act on.
+    warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

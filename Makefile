@@ -1,0 +1,28 @@
+# make setup | demo | test | lint | clean. A GPU machine gets CUDA builds from the same pins.
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medssr needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(VENV)/bin/medssr-pipeline
+
+# One thread a worker: two processes on two cores, none waiting for the other's threads.
+test: setup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) artifacts logs report

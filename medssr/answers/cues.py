@@ -1,0 +1,187 @@
+"""Cues, the phrases that announce a decision: where they stand, and what each kind of them decides."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from medssr.answers import lexicon
+from medssr.answers.choice import Decision, Reason
+from medssr.answers.lexicon import any_of
+from medssr.answers.mentions import JOINED_TEXT, SENTENCE_END, SPACE, is_joined, mention_at
+from medssr.answers.options import Page, is_letter_at
+from medssr.answers.preceding import decides_nothing, is_chosen_by_others, is_label, line_before, subject_before
+from medssr.answers.slots import read_denied_slot, read_field, read_slot
+
+MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
+_WINDOW = 512
+
+# What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
+_LINK = re.compile(
+    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?"
+    rf"(?:,?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])[^.:?!\n]{{0,120}}?)??"
+    rf"(?:,?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|correcta|correcte|corretta|correta),?)?"
+    rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?"
+    rf"(?:{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only))?"
+    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
+    rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
+)
+_HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
+_HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
+_NO_LINK = re.compile(rf"(?: choice| option)?{SPACE}\(?(?=[a-z])")
+_COLON = re.compile(rf"{SPACE}?:")
+_CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
+_CONDITIONS = (" if ", " only ", " when ")
+_GAP_LINK = re.compile(rf"[^.:?!\n]{{0,80}}?(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])")
+_LEAD_LINK = re.compile(
+    rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
+    rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(]{{0,2}}"
+)
+_DENIAL = re.compile(rf"{SPACE}*(?:that|this|it)(?:'s| is| was)? (?:wrong|incorrect|not (?:right|correct))")
+
+_Span = tuple[int, int]
+
+
+def cue_decisions(page: Page) -> Iterator[Decision]:
+    """The decisions that the cues of a text state, the last first."""
+    for start, end in islice(_cues_from_the_end(page.low), MAX_CUES):
+        decision = _READERS[page.low[start:end]](page, (start, end))
+        if decision:
+            yield decision
+
+
+def _after_noun(page: Page, cue: _Span) -> Decision | None:
+    """Read "The answer is B", "Correct option: B", "Answer B", or the other way round, "B is the answer"."""
+    start, end = cue
+    line = line_before(page, start)
+    cannot = _CANNOT_BE.match(page.low, end)
+    if cannot:
+        return read_denied_slot(page, cannot.end())
+    link = _LINK.match(page.low, end)
+    if link is None and line.strip(" #>") in _HEADING_LEADS:
+        heading = _HEADING_LINK.match(page.low, end)
+        if heading:
+            return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
+    if link is None:
+        return _before_praise(page, cue) or _right_after_label(page, cue)
+    if page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not is_label(line):
+        return None
+    if link["before"] or link["after"]:
+        decision: Decision | None = read_denied_slot(page, link.end())
+    else:
+        decision = read_slot(page, link.end(), Reason.ANSWER_PHRASE)
+    return None if decision is None or decides_nothing(line) else decision
+
+
+def _right_after_label(page: Page, cue: _Span) -> Decision | None:
+    """Read "Answer C" and "Correct option (C) Heparin", which have no verb."""
+    gap = _NO_LINK.match(page.low, cue[1])
+    line = line_before(page, cue[0])
+    if gap is None or not page.raw[gap.end()].isupper() or not is_label(line) or decides_nothing(line):
+        return None
+    if page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION and not line.strip(" #>*-"):
+        return None  # "Option C" heads a discussion of C
+    mention = mention_at(page, gap.end())
+    if mention is None or mention.letter is None or not SENTENCE_END.match(page.low, mention.end):
+        return None
+    return read_slot(page, gap.end(), Reason.ANSWER_PHRASE)
+
+
+def _before_praise(page: Page, cue: _Span) -> Decision | None:
+    """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
+    start, end = cue
+    if page.low[end : end + 1].isalpha() or page.low.startswith(_CONDITIONS, end):
+        return None
+    is_explicit = page.low.startswith(("answer", "option", "choice"), start)
+    subject = subject_before(page, start, needs_link=not is_explicit)
+    if subject is None:
+        return None
+    if subject.is_denied:
+        return Decision(subject.letter, Reason.RETRACTED) if is_explicit else None
+    if subject.problem:
+        return Decision(None, subject.problem, is_explicit)
+    is_explicit = is_explicit and not subject.is_pronoun
+    return Decision(subject.letter, Reason.ANSWER_PHRASE if is_explicit else Reason.VERDICT, is_explicit)
+
+
+def _around_praise(page: Page, cue: _Span) -> Decision | None:
+    """Read "Correct: B", or what is praised before the cue."""
+    colon = _COLON.match(page.low, cue[1])
+    if colon and not line_before(page, cue[0]).strip(" #>*-"):
+        return read_slot(page, colon.end(), Reason.ANSWER_PHRASE)
+    return _before_praise(page, cue)
+
+
+def _after_choosing(page: Page, cue: _Span) -> Decision | None:
+    if is_chosen_by_others(line_before(page, cue[0])):
+        return None
+    return read_slot(page, cue[1], Reason.ANSWER_PHRASE)
+
+
+def _after_superlative(page: Page, cue: _Span) -> Decision | None:
+    start, end = cue
+    link = _GAP_LINK.match(page.low, end)
+    if not link:
+        return _before_praise(page, cue)
+    if link["not"] or decides_nothing(line_before(page, start)):
+        return None
+    return read_slot(page, link.end(), Reason.VERDICT, is_explicit=False)
+
+
+def _after_lead(page: Page, cue: _Span) -> Decision | None:
+    """Read "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
+    start, end = cue
+    if page.low.startswith(lexicon.CORRECTING, start) and _DENIAL.match(page.low, end):
+        return Decision(None, Reason.RETRACTED)
+    link = _LEAD_LINK.match(page.low, end)
+    position = link.end() if link else end
+    if not page.raw[position : position + 1].isupper():
+        return None
+    mention = mention_at(page, position)
+    if mention is None or mention.letter is None or is_joined(page, mention):
+        return None
+    if JOINED_TEXT.match(page.low, mention.end):  # "thus A and C can be excluded"
+        return None
+    if not SENTENCE_END.match(page.low, mention.end) and not is_letter_at(page.low, position):
+        return None
+    return Decision(mention.letter, Reason.ANSWER_PHRASE)
+
+
+def _in_box(page: Page, cue: _Span) -> Decision | None:
+    return read_field(page, cue[1], Reason.BOXED)
+
+
+def _in_tag(page: Page, cue: _Span) -> Decision | None:
+    return read_field(page, cue[1], Reason.TAG)
+
+
+_READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
+    **dict.fromkeys((*lexicon.NOUNS, *lexicon.NOUNS_OF_ANY_OPTION), _after_noun),
+    **dict.fromkeys(lexicon.PRAISE, _around_praise),
+    **dict.fromkeys(lexicon.CHOOSING, _after_choosing),
+    **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
+    **dict.fromkeys((*lexicon.CONCLUDING, *lexicon.CORRECTING), _after_lead),
+    **dict.fromkeys(lexicon.BOXES, _in_box),
+    **dict.fromkeys(lexicon.TAGS, _in_tag),
+}
+
+
+def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that looks at the starts of words only and branches on the first character, as quick as can be."""
+    by_first: dict[str, list[str]] = {}
+    for cue in sorted(cues, key=len, reverse=True):
+        by_first.setdefault(cue[0], []).append(re.escape(cue[1:]))
+    branches = {first: f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in by_first.items()}
+    words = "|".join(branch for first, branch in branches.items() if first.isascii() and first.isalpha())
+    others = "|".join(branch for first, branch in branches.items() if not (first.isascii() and first.isalpha()))
+    return re.compile(rf"(?<![a-z0-9])(?:{words})|{others}")
+
+
+_CUE = _cue_pattern(_READERS)
+_LONGEST_CUE = max(map(len, _READERS))
+
+
+def _cues_from_the_end(low: str) -> Iterator[_Span]:
+    for start in range((len(low) - 1) // _WINDOW * _WINDOW, -1, -_WINDOW):
+        window_end = start + _WINDOW
+        found = [match.span() for match in _CUE.finditer(low, start, window_end + _LONGEST_CUE)]
+        yield from (span for span in reversed(found) if span[0] < window_end)

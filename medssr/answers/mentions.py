@@ -1,0 +1,108 @@
+"""Reading the option that is named at a given place, by its letter, by its text, or by both."""
+
+import re
+from dataclasses import dataclass
+
+from medssr.answers.choice import Reason
+from medssr.answers.lexicon import AFTER_LETTER, JOINING, SMALL_TEXTS, VERBS_OF_A_SUBJECT, any_of
+from medssr.answers.options import Page, is_letter_at, text_at
+
+SPACE = r"[^\S\n]"  # white space within a line
+
+LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
+SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
+OPENING = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{:=>#…|\\]|[-.](?![0-9])){0,60}")
+JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
+_JOINER = (
+    rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
+    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even))?|[,;/&+|\-])"
+)
+_JOINED_LETTER = re.compile(
+    rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"
+    rf"(?!{SPACE}{any_of(VERBS_OF_A_SUBJECT)})"
+)
+_NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
+_LETTER_END = re.compile(
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
+    rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
+)
+_ABBREVIATION = re.compile(rf"\.{SPACE}?(?!(?i:{any_of(AFTER_LETTER)}))[a-z]")  # "C. difficile", "E. coli"
+_SEPARATOR = re.compile(
+    rf"(?:[)\]}}\"'.:,;({{>=]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"']|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
+)
+_SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\",.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
+_DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
+_LETTER_OF_TEXT = re.compile(
+    r"[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )([a-z])(?![a-z0-9-])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """An option named at one place, or the reason why what stands there names none."""
+
+    letter: str | None
+    end: int
+    problem: Reason | None = None
+
+
+def mention_at(page: Page, position: int) -> Mention | None:
+    """The option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
+    by_text = text_at(page, position)
+    is_letter = is_letter_at(page.low, position)
+    names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
+    if by_text and (names_no_letter or by_text[1] > position + 1):
+        return _mention_by_text(page, position, *by_text)
+    return _mention_by_letter(page, position) if is_letter else None
+
+
+def _mention_by_letter(page: Page, position: int) -> Mention | None:
+    low, after = page.low, position + 1
+    letter = low[position].upper()
+    separator = _SEPARATOR.match(low, after)
+    named = text_at(page, separator.end()) if separator and separator[0] else None
+    if named and letter in named[0]:
+        return Mention(letter, named[1])
+    is_spelled_out = bool(separator and separator[0].strip() and letter in page.options.letters)
+    if named and is_spelled_out and SENTENCE_END.match(low, named[1]):
+        return Mention(None, named[1], Reason.CONTRADICTION)
+    is_marked = low[position - 1 : position] in tuple("([{\"'") and low[after : after + 1] in tuple(")]}\"'")
+    is_marked = is_marked or low.endswith(("option ", "choice "), max(0, position - 7), position)
+    if not is_marked and (not _LETTER_END.match(low, after) or _ABBREVIATION.match(page.raw, after)):
+        return None
+    return Mention(letter, after) if letter in page.options.letters else Mention(None, after, Reason.NOT_AN_OPTION)
+
+
+def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention | None:
+    text = page.low[start:end]
+    if (text in SMALL_TEXTS or len(text) <= 3) and not _SMALL_TEXT_END.match(page.low, end):
+        return None
+    if _DENIED_TEXT.match(page.low, end):
+        return None
+    named = _LETTER_OF_TEXT.match(page.low, end)
+    if named:
+        letter = named[1].upper()
+        return Mention(letter, named.end()) if letter in letters else Mention(None, named.end(), Reason.CONTRADICTION)
+    return Mention(letters, end) if len(letters) == 1 else Mention(None, end, Reason.SHARED_TEXT)
+
+
+def is_joined(page: Page, mention: Mention) -> bool:
+    """Whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
+    letter = _JOINED_LETTER.match(page.low, mention.end)
+    if letter and letter[1].upper() in page.options.letters and not _ABBREVIATION.match(page.raw, letter.end()):
+        return letter[1].upper() != mention.letter
+    lettered = _NEXT_LETTERED.match(page.low, mention.end)
+    following = mention_at(page, lettered.start(1)) if lettered else None
+    if lettered and following and following.end > lettered.end():
+        return following.letter != mention.letter
+    text = JOINED_TEXT.match(page.low, mention.end)
+    other = mention_at(page, text.end()) if text else None
+    return other is not None and other.letter not in (None, mention.letter)
+
+
+def heads_a_list(page: Page, mention: Mention) -> bool:
+    """Whether the next line is a lone option too: a list of options decides nothing."""
+    line_end = LINE_END.match(page.low, mention.end)
+    following = OPENING.match(page.low, line_end.end()) if line_end else None
+    other = mention_at(page, following.end()) if following else None
+    return bool(other and other.letter not in (None, mention.letter) and LINE_END.match(page.low, other.end))

@@ -1,0 +1,142 @@
+"""Reading the words in front of a cue: whose decision it is, and the subject of "[B] is the correct answer"."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from medssr.answers.choice import Reason
+from medssr.answers.lexicon import (
+    LEADING_WORDS,
+    MYSELF,
+    NO_DECISION_BEFORE,
+    NOT_CHOSEN,
+    OTHERS,
+    PRONOUNS,
+    QUALITIES,
+    SUBJECT_LEADS,
+    VERDICT_LINKS,
+    VERDICT_WORDS,
+)
+from medssr.answers.options import Page
+
+_REACH = 60  # characters in front of a cue that can matter
+_LONGEST_SUBJECT = 300
+
+
+def _endings(words: Iterable[str]) -> tuple[str, ...]:
+    """How a text that begins with a space ends where it ends with one of the words."""
+    return tuple(mark + word for word in words for mark in (' ("' if word[0].isascii() else ("",)))
+
+
+_NO_DECISION_ENDINGS = _endings(NO_DECISION_BEFORE)
+_QUALITY_ENDINGS = _endings((*QUALITIES, "answer", "die"))
+_SUBJECT_LEAD_ENDINGS = _endings(SUBJECT_LEADS)
+_PRONOUN_ENDINGS = _endings(PRONOUNS)
+_LONGEST_LINK_FIRST = sorted(VERDICT_LINKS, key=len, reverse=True)
+_JOINED_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[)\]]?,?\s(?:and|or|&)\s(?:option\s)?\(?\Z")
+_LETTER_OF_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[).:,\]\s\"-]{1,4}\Z")
+_LINE_HEAD = re.compile(r"[\s#>|(\[-]{0,8}(?:option |choice )?\(?([a-z])[).:\]]")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is praised in front of a cue: an option, or several (`problem`), affirmed or denied."""
+
+    letter: str | None
+    problem: Reason | None = None
+    is_pronoun: bool = False
+    is_denied: bool = False
+
+
+def line_before(page: Page, position: int) -> str:
+    """The words in front of a place, in lower case and no further than the start of its line."""
+    return page.low[max(0, position - _REACH) : position].rpartition("\n")[2]
+
+
+def is_label(line: str) -> bool:
+    """Whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
+    return not line.strip(" #>*-") or _ends_with(line, _QUALITY_ENDINGS)
+
+
+def decides_nothing(line: str) -> bool:
+    """Whether the line ends like "if the correct ...", "another ...", "I don't think that the ..."."""
+    for _ in range(5):
+        if _ends_with(line, _NO_DECISION_ENDINGS):
+            return True
+        line, _, word = line.rstrip().rpartition(" ")
+        if word not in LEADING_WORDS:
+            return False
+    return False
+
+
+def is_chosen_by_others(line: str) -> bool:
+    """Whether the line ends like "some experts would", "you might", "I would not"."""
+    words = re.split(r"[.!?]", line)[-1].split()
+    if any(word in NOT_CHOSEN or word.endswith("n't") for word in words[-2:]):
+        return True
+    return next((word in OTHERS for word in reversed(words) if word in OTHERS or word in MYSELF), False)
+
+
+def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | None:
+    """The option in "B is the most" before "likely answer"; `needs_link` asks for the "is" or what stands for it."""
+    line = line_before(page, position)
+    rest = _without_last_words(line, VERDICT_WORDS)
+    affirmed = rest.removesuffix(" not").removesuffix("n't")
+    link = next((link for link in _LONGEST_LINK_FIRST if affirmed.endswith(link)), "")
+    if not link and (needs_link or rest != affirmed or not rest.endswith((*"abcdefghijklmnopqrstuvwxyz)",))):
+        return None
+    end = position - len(line) + len(affirmed) - len(link)
+    subject = _subject_at_end(page, end)
+    if subject and rest != affirmed:
+        return Subject(subject.letter, subject.problem, subject.is_pronoun, is_denied=True)
+    return subject
+
+
+def _subject_at_end(page: Page, end: int) -> Subject | None:
+    reach = max(0, end - _LONGEST_SUBJECT - page.options.longest)
+    line_start = max(reach, page.low.rfind("\n", reach, end) + 1)
+    line = page.low[line_start:end].rstrip(" ,)\"']:-")
+    if _ends_with(line, _PRONOUN_ENDINGS):
+        head = _LINE_HEAD.match(line)
+        letter = head[1].upper() if head else ""
+        return Subject(letter, is_pronoun=True) if letter and letter in page.options.letters else None
+    for text in page.options.texts:
+        if line.endswith(text):
+            return _subject_by_text(page, line[: -len(text)], page.options.letters_of[text])
+    rest, letter = line[:-1], line[-1:].upper()
+    if not letter or letter not in page.options.letters or not page.raw.startswith(letter, line_start + len(rest)):
+        return None
+    if not _may_start_subject(rest) or decides_nothing(rest.rstrip("(").removesuffix("option ")):
+        return None
+    other = _JOINED_SUBJECT.search(rest[-20:])
+    if other and other[1].upper() in page.options.letters:
+        return Subject(None, Reason.SEVERAL_LETTERS)
+    return Subject(letter)
+
+
+def _subject_by_text(page: Page, before: str, letters: str) -> Subject | None:
+    lettered = _LETTER_OF_SUBJECT.search(before[-8:])
+    if lettered and lettered[1].upper() in page.options.letters:
+        if decides_nothing(before[: len(before) - len(lettered[0])]):
+            return None
+        letter = lettered[1].upper()
+        return Subject(letter) if letter in letters else Subject(None, Reason.CONTRADICTION)
+    return Subject(letters) if len(letters) == 1 and _may_start_subject(before) else None
+
+
+def _may_start_subject(before: str) -> bool:
+    before = before.rstrip(" \"'")
+    return not before or before[-1] in ".!?:;,([" or _ends_with(before, _SUBJECT_LEAD_ENDINGS)
+
+
+def _ends_with(line: str, endings: tuple[str, ...]) -> bool:
+    return (" " + line.rstrip()).endswith(endings)
+
+
+def _without_last_words(line: str, words: Collection[str]) -> str:
+    while True:
+        line = line.rstrip()
+        start = max(line.rfind(" "), line.rfind("("), line.rfind(":")) + 1
+        if line[start:] not in words:
+            return line
+        line = line[:start]

@@ -1,0 +1,281 @@
+"""GRPO with a real Trainer: what a step does, and that an interrupted run ends as an uninterrupted one does."""
+
+from __future__ import annotations
+
+import csv
+from copy import deepcopy
+from functools import partial
+
+import lightning as L
+import pytest
+import torch
+from helpers import grpo_config, toy_question
+from torch.optim import SGD, AdamW
+
+from medssr.callbacks.step_checkpoint import StepCheckpoint, last_checkpoint
+from medssr.config import ScaleRewards
+from medssr.data.prompt_datamodule import PromptDataModule
+from medssr.models.grpo_module import GRPOModule
+from medssr.models.policy import Policy
+from medssr.models.schedules import warmup_then_constant
+from medssr.rollout.hf_engine import HFEngine
+from medssr.tracking.csv_logger import CSVMetrics
+
+QUESTIONS = [toy_question(number) for number in range(5)]
+
+
+class EvenTokens:
+    """The share of even tokens: a reward that a random policy can raise."""
+
+    weight = 1.0
+
+    def __call__(self, question, completion, choice):
+        return sum(token % 2 == 0 for token in completion.token_ids) / len(completion.token_ids)
+
+
+class Constant:
+    weight = 1.0
+
+    def __call__(self, question, completion, choice):
+        return 0.5
+
+
+class SignalFor:
+    """Even tokens for one question, nothing for the others."""
+
+    weight = 1.0
+
+    def __init__(self, question_id):
+        self._question_id = question_id
+
+    def __call__(self, question, completion, choice):
+        return EvenTokens()(question, completion, choice) if question.id == self._question_id else 0.0
+
+
+class Interrupt(L.Callback):
+    """Ends the process, as it were, at the start of a step."""
+
+    def __init__(self, step):
+        self._step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == self._step:
+            raise ConnectionAbortedError
+
+
+def make_module(policy, config, reward, optimizer):
+    return GRPOModule(
+        policy,
+        reference=deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None,
+        engine=HFEngine(policy, max_batch_size=64),
+        rewards={"reward": reward},
+        config=config,
+        optimizer=optimizer,
+        scheduler=partial(warmup_then_constant, num_warmup_steps=2),
+        seed=42,
+        stage="toy",
+        source="toy.jsonl",
+    )
+
+
+def fit(
+    policy,
+    directory,
+    config=None,
+    reward=None,
+    *,
+    questions=QUESTIONS,
+    optimizer=partial(AdamW, lr=1e-2),  # noqa: B008
+    callbacks=(),
+    every_num_steps=2,
+):
+    """Trains the policy, going on from a checkpoint in the folder, and returns its module."""
+    config = config or grpo_config()
+    module = make_module(policy, config, reward or EvenTokens(), optimizer)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        log_every_n_steps=1,
+        logger=CSVMetrics(str(directory)),
+        callbacks=[StepCheckpoint(directory, every_num_steps), *callbacks],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(directory),
+    )
+    data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step)
+    trainer.fit(module, data, ckpt_path=last_checkpoint(directory), weights_only=True)
+    return module
+
+
+def copy_of(random_policies):
+    """A policy to change, always from the same weights."""
+    policy = random_policies["qwen3"]
+    return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
+
+
+def weights(policy):
+    return {name: value.clone() for name, value in policy.model.state_dict().items()}
+
+
+def are_equal(before, after):
+    return all(torch.equal(before[name], after[name]) for name in before)
+
+
+def metrics(directory):
+    """The rows of metrics.csv without the seconds."""
+    with (directory / "metrics.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+def test_training_changes_the_weights_and_logs_every_step(policy, tmp_path):
+    before = weights(policy)
+    fit(policy, tmp_path)
+    assert not are_equal(before, weights(policy))
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3
+    names = {"reward", "loss", "kl", "entropy", "clip_low_share", "clip_high_share", "grad_norm", "lr"}
+    names |= {"all_right_share", "all_wrong_share", "invalid_share", "truncated_share", "completion_tokens"}
+    expected = {f"train/{name}" for name in names | {"distinct_answers"}} | {"time/rollout", "time/step"}
+    assert expected <= rows[0].keys()
+    assert all(row[name] for row in rows for name in expected)
+
+
+def test_the_reward_rises(policy, tmp_path):
+    config = grpo_config(num_steps=12, num_prompts_per_step=5, num_generations=8, beta=0.0)
+    fit(policy, tmp_path, config)
+    rewards = [float(row["train/reward"]) for row in metrics(tmp_path)]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
+
+
+def test_the_first_step_is_on_policy(policy, tmp_path):
+    fit(policy, tmp_path, grpo_config(num_steps=2))
+    first, second = metrics(tmp_path)
+    assert float(first["train/kl"]) == pytest.approx(0, abs=1e-7) != float(second["train/kl"])
+    assert float(first["train/clip_low_share"]) == float(first["train/clip_high_share"]) == 0
+    assert [float(row["train/lr"]) for row in (first, second)] == pytest.approx([5e-3, 1e-2])
+
+
+def test_a_constant_reward_leaves_the_weights_as_they_are(policy, tmp_path):
+    before = weights(policy)
+    fit(policy, tmp_path, reward=Constant())
+    assert are_equal(before, weights(policy))
+    rows = metrics(tmp_path)
+    assert [float(row["train/reward"]) for row in rows] == [0.5] * 3
+    assert [float(row["train/all_right_share"]) for row in rows] == [1.0] * 3
+
+
+def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
+    def one_step(name, questions):
+        """The change of the weights times the number of tokens that the step is divided by."""
+        policy = copy_of(random_policies)
+        before = weights(policy)
+        config = grpo_config(num_steps=1, num_prompts_per_step=len(questions), beta=0.0, max_grad_norm=1e9)
+        fit(policy, tmp_path / name, config, SignalFor("q1"), questions=questions, optimizer=partial(SGD, lr=1.0))
+        num_tokens = float(metrics(tmp_path / name)[0]["train/completion_tokens"]) * 4 * len(questions)
+        after = weights(policy)
+        return torch.cat([(after[weight] - before[weight]).flatten() for weight in before]) * num_tokens
+
+    alone, beside_another = one_step("alone", [QUESTIONS[1]]), one_step("both", [QUESTIONS[1], QUESTIONS[2]])
+    assert alone.norm() > 0
+    torch.testing.assert_close(beside_another, alone, rtol=1e-3, atol=1e-3 * alone.abs().max().item())
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [1, 150])
+def test_micro_batches_do_not_change_the_step(random_policies, tmp_path, micro_batch_tokens):
+    def one_step(name, tokens):
+        policy = copy_of(random_policies)
+        config = grpo_config(num_steps=1, num_prompts_per_step=5, micro_batch_tokens=tokens)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return weights(policy), metrics(tmp_path / name)
+
+    (whole, whole_metrics), (split, split_metrics) = one_step("whole", 10**6), one_step("split", micro_batch_tokens)
+    for name, value in whole.items():
+        torch.testing.assert_close(split[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in whole_metrics[0].items():
+        assert float(split_metrics[0][name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
+
+
+def test_the_kl_term_holds_the_policy_to_the_reference(random_policies, tmp_path):
+    def distance(beta):
+        policy = copy_of(random_policies)
+        fit(policy, tmp_path / str(beta), grpo_config(num_steps=6, beta=beta))
+        return float(metrics(tmp_path / str(beta))[-1]["train/kl"])
+
+    assert distance(10.0) < 0.5 * distance(1e-6)
+
+
+def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_path):
+    before = weights(policy)
+    module = fit(policy, tmp_path, grpo_config(beta=0.1))
+    reference = module._reference[0]
+    assert are_equal(before, reference.state_dict())
+    assert not any(parameter.requires_grad for parameter in reference.parameters())
+    checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
+    assert {name.removeprefix("model.") for name in checkpoint["state_dict"]} == {
+        f"{name}".removeprefix("model.") for name in before
+    }
+
+
+def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
+    policies = [copy_of(random_policies) for _ in range(2)]
+    for number, policy in enumerate(policies):
+        torch.manual_seed(number)  # of no consequence: rollouts have seeds of their own
+        fit(policy, tmp_path / str(number))
+    assert are_equal(weights(policies[0]), weights(policies[1]))
+    assert metrics(tmp_path / "0") == metrics(tmp_path / "1")
+
+
+@pytest.mark.parametrize("interrupted_at", [2, 3])
+def test_a_resumed_run_ends_with_the_same_bits_as_one_that_was_not_interrupted(
+    random_policies, tmp_path, interrupted_at
+):
+    """Checkpoints are made after steps 2 and 4; an interruption at step 3 (of 0 to 3) repeats step 2."""
+    config = grpo_config(num_steps=4)
+    whole = copy_of(random_policies)
+    fit(whole, tmp_path / "whole", config)
+
+    with pytest.raises(ConnectionAbortedError):
+        fit(copy_of(random_policies), tmp_path / "parts", config, callbacks=[Interrupt(interrupted_at)])
+    assert last_checkpoint(tmp_path / "parts").endswith("step_0000002.ckpt")
+    resumed = copy_of(random_policies)
+    fit(resumed, tmp_path / "parts", config)
+
+    assert are_equal(weights(whole), weights(resumed))
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_changes_nothing(random_policies, tmp_path):
+    first = copy_of(random_policies)
+    fit(first, tmp_path)
+    logged = metrics(tmp_path)
+    again = copy_of(random_policies)
+    fit(again, tmp_path)
+    assert are_equal(weights(first), weights(again))
+    assert metrics(tmp_path) == logged
+
+
+def test_the_newest_two_checkpoints_stay(policy, tmp_path):
+    fit(policy, tmp_path, grpo_config(num_steps=5), every_num_steps=1)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "step_0000004.ckpt",
+        "step_0000005.ckpt",
+    ]
+
+
+def test_the_last_step_is_saved_even_out_of_turn(policy, tmp_path):
+    fit(policy, tmp_path, grpo_config(num_steps=3), every_num_steps=2)
+    assert last_checkpoint(tmp_path).endswith("step_0000003.ckpt")
+
+
+def test_a_folder_without_checkpoints_has_no_last_one(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
+    before = weights(policy)
+    fit(policy, tmp_path, grpo_config(num_steps=1, scale_rewards=scale))
+    assert not are_equal(before, weights(policy))

@@ -79,8 +79,7 @@ class Step:
             if (directory / "manifest.json").is_file():
                 log.info("%s: already made, %s", self.name, directory)
                 return read_artifact(directory)
-            if directory.exists():
-                log.info("%s: going on with what an interrupted run left in %s", self.name, directory)
+            log.info("%s: %s in %s", self.name, "goes on" if directory.exists() else "started", directory)
             directory.mkdir(exist_ok=True)
             start = time.monotonic()
             counts = build(directory)

@@ -168,7 +168,7 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
     for letter, text in options.items():
         if not text.strip():
             yield "options", f"option {letter} is empty."
-    if question.answer is not None and question.answer not in options:
+    if question.answer is not None and not (isinstance(question.answer, str) and question.answer in options):
         yield "answer", f"{question.answer!r} is no option; the options are {', '.join(options)}."
     if not (question.entity is None or isinstance(question.entity, str)):
         yield "entity", f"expected a text or null, found {question.entity!r}."

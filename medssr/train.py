@@ -24,12 +24,11 @@ def train(config: TrainConfig) -> Artifact:
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     from copy import deepcopy
 
-    from medssr.callbacks.step_checkpoint import last_checkpoint
     from medssr.data.prompt_datamodule import PromptDataModule
+    from medssr.models.fitting import fit
     from medssr.models.grpo_module import GRPOModule
     from medssr.models.policy import load_policy
     from medssr.questions import read_questions
-    from medssr.tracking.loggers import make_loggers
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
@@ -39,9 +38,8 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
             problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
             raise InputError.at(config.data.path, problem, field="answer")
     policy = load_policy(config.model)
-    policy.encode(
-        questions, config.grpo.max_new_tokens, config.data.path
-    )  # an over-long prompt fails here, not at step 900
+    # An over-long prompt fails here and not at step 900.
+    policy.encode(questions, config.grpo.max_new_tokens, config.data.path)
     module = GRPOModule(
         policy,
         reference=deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None,
@@ -57,17 +55,6 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     data = PromptDataModule(
         questions, config.seed, config.stage, config.grpo.num_steps, config.grpo.num_prompts_per_step
     )
-    trainer = instantiate(
-        config.trainer,
-        "trainer",
-        callbacks=[
-            instantiate(node, f"callbacks.{name}", directory=directory)
-            for name, node in (config.callbacks or {}).items()
-        ],
-        logger=make_loggers(config.logger, config, directory),
-        enable_progress_bar=config.extras.progress_bar,
-        default_root_dir=str(directory),
-    )
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
         config.stage,
@@ -76,7 +63,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    trainer.fit(module, data, ckpt_path=last_checkpoint(directory), weights_only=True)
+    fit(config, module, data, directory)
     module.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}

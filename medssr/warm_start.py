@@ -25,13 +25,10 @@ def warm_start(config: WarmStartConfig) -> Artifact:
 
 
 def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
-    import lightning as L
-
-    from medssr.callbacks.step_checkpoint import last_checkpoint
     from medssr.data.step_loader import StepLoader
+    from medssr.models.fitting import fit
     from medssr.models.policy import load_policy
     from medssr.models.sft_module import SFTModule
-    from medssr.tracking.loggers import make_loggers
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
@@ -46,18 +43,7 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
         config.sft.max_grad_norm,
     )
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
-    trainer: L.Trainer = instantiate(
-        config.trainer,
-        "trainer",
-        callbacks=[
-            instantiate(node, f"callbacks.{name}", directory=str(directory))
-            for name, node in (config.callbacks or {}).items()
-        ],
-        logger=make_loggers(config.logger, config, directory),
-        enable_progress_bar=config.extras.progress_bar,
-        default_root_dir=str(directory),
-    )
-    trainer.fit(module, loader, ckpt_path=last_checkpoint(directory), weights_only=True)
+    fit(config, module, loader, directory)
     policy.save(directory / "model")
     return {
         "num_demonstrations": len(rows),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 
 import hypothesis
 import pytest
-from helpers import random_policy
+from helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
 
@@ -34,14 +33,10 @@ def random_policies() -> dict[str, Policy]:
 @pytest.fixture(params=["qwen3", "llama"])
 def any_policy(request: pytest.FixtureRequest, random_policies: dict[str, Policy]) -> Policy:
     """A tiny policy of either family, to change at will."""
-    return _copy(random_policies[request.param])
+    return copy_policy(random_policies[request.param])
 
 
 @pytest.fixture
 def policy(random_policies: dict[str, Policy]) -> Policy:
     """A tiny Qwen3 policy, to change at will."""
-    return _copy(random_policies["qwen3"])
-
-
-def _copy(policy: Policy) -> Policy:
-    return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
+    return copy_policy(random_policies["qwen3"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
+import hydra
 import torch
+from omegaconf import DictConfig, OmegaConf
 
-from medssr.config import GRPOConfig, ScaleRewards
+from medssr.config import GRPOConfig, ScaleRewards, register
 from medssr.models.from_scratch import new_model, train_tokenizer
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rollout.types import Completion
+from medssr.utils.entry import CONF_DIR
 
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 32,
@@ -37,6 +42,11 @@ def random_policy(family: str, seed: int = 0) -> Policy:
         torch.manual_seed(seed)
         model = new_model(family, ARCHITECTURE, tokenizer)
     return Policy(model.eval(), tokenizer, "{question}")
+
+
+def copy_policy(policy: Policy) -> Policy:
+    """A policy of the same weights, to change at will."""
+    return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
 
 
 def toy_question(number: int = 0, answer: str | None = "A", **fields: Any) -> Question:
@@ -68,3 +78,40 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "max_grad_norm": 1.0,
     }
     return GRPOConfig(**(defaults | values))
+
+
+@cache
+def compose(root: str, *overrides: str) -> DictConfig:
+    """The configuration of a command; a word stands in place of each value that the user has to give."""
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = hydra.compose(root, ["paths.root_dir=/somewhere", *overrides])
+    for key in OmegaConf.missing_keys(config):
+        OmegaConf.update(config, key, "given")
+    return config
+
+
+def typed(root: str, *overrides: str) -> Any:
+    """The configuration as the command gets it."""
+    return OmegaConf.to_object(compose(root, *overrides))
+
+
+class LetterEngine:
+    """An engine that answers A in three of four samples, else B, whatever it is asked."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        return [[self._answer("B" if place % 4 == 3 else "A") for place in range(len(row))] for row in seeds]
+
+    def _answer(self, letter: str) -> Completion:
+        text = f"The answer is {letter}."
+        token_ids = [*self._policy.tokenizer(text)["input_ids"], self._policy.tokenizer.eos_token_id]
+        return Completion(token_ids, [-1.0] * len(token_ids), text, is_truncated=False)
+
+    def sync_weights(self, model: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

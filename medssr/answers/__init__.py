@@ -1,4 +1,4 @@
-"""The one extractor behind majority votes, rewards and benchmark scores.
+r"""The one extractor behind majority votes, rewards and benchmark scores.
 
 A completion is read the way a careful reader would, by these rules, in this order:
 
@@ -6,13 +6,14 @@ A completion is read the way a careful reader would, by these rules, in this ord
 2. The text ends where the model's turn ends, or where it writes another question of its own (`cleaning`).
 3. The answer field of a JSON object beats whatever the object says elsewhere (`json_field`).
 4. All places that state a decision are visited from the end of the text backwards: a last line that is just "B" or
-   "B. Warfarin" (`layout`), then every cue such as "the answer is", "is the correct option", "\\boxed{" (`cues`).
+   "B. Warfarin" (`layout`), then every cue such as "the answer is", "is the correct option", "\boxed{" (`cues`).
 5. At such a place an option is named by letter, by text, or by both, which have to agree (`mentions`); several
    options, one outside the question, or "unclear" make a decision for no letter (`slots`, `preceding`).
 6. The last explicit decision counts. "The answer is not B" and "that is wrong" take back what came before (`decide`).
 7. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last
-   sentence like "She needs warfarin (B).", a text that opens with "B. Warfarin is ..." (`cues`, `layout`).
-8. Otherwise there is no letter. Nothing is ever guessed.
+   sentence like "She needs warfarin (B)." (`conclusion`), a text that opens with "B. Warfarin is ..." (`layout`).
+8. A list of the options, and a walk that discusses one after the other, decide nothing, also where they break off.
+9. Otherwise there is no letter. Nothing is ever guessed.
 
 The words that models use are tables in `lexicon`.
 """

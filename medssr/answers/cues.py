@@ -16,12 +16,14 @@ MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, 
 _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
+_CLAUSE = (
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
+)
+_ADVERB = rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|correcta|correcte|corretta|correta),?"
+_MODAL = rf"{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only)"
 _LINK = re.compile(
-    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?"
-    rf"(?:,?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])[^.:?!\n]{{0,120}}?)??"
-    rf"(?:,?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|correcta|correcte|corretta|correta),?)?"
-    rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?"
-    rf"(?:{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only))?"
+    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?(?:{_CLAUSE})??(?:{_ADVERB})?"
+    rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
     rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )
@@ -31,11 +33,13 @@ _NO_LINK = re.compile(rf"(?: choice| option)?{SPACE}\(?(?=[a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
 _CONDITIONS = (" if ", " only ", " when ")
-_GAP_LINK = re.compile(rf"[^.:?!\n]{{0,80}}?(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])")
+_VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
+_VERB_REACH = 84
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(]{{0,2}}"
 )
+_OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
 _DENIAL = re.compile(rf"{SPACE}*(?:that|this|it)(?:'s| is| was)? (?:wrong|incorrect|not (?:right|correct))")
 
 _Span = tuple[int, int]
@@ -56,15 +60,14 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     cannot = _CANNOT_BE.match(page.low, end)
     if cannot:
         return read_denied_slot(page, cannot.end())
-    link = _LINK.match(page.low, end)
+    is_one_of_many = page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not is_label(line)
+    link = None if is_one_of_many else _LINK.match(page.low, end)
     if link is None and line.strip(" #>") in _HEADING_LEADS:
         heading = _HEADING_LINK.match(page.low, end)
         if heading:
             return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
-    if page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not is_label(line):
-        return None
     if link["before"] or link["after"]:
         decision: Decision | None = read_denied_slot(page, link.end())
     else:
@@ -89,7 +92,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
     """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
-    if page.low[end : end + 1].isalpha() or page.low.startswith(_CONDITIONS, end):
+    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith(_CONDITIONS, end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)
@@ -119,12 +122,12 @@ def _after_choosing(page: Page, cue: _Span) -> Decision | None:
 
 def _after_superlative(page: Page, cue: _Span) -> Decision | None:
     start, end = cue
-    link = _GAP_LINK.match(page.low, end)
-    if not link:
+    verb = _VERB.search(page.low, end, end + _VERB_REACH)
+    if not verb or not verb[0][0].isalpha():
         return _before_praise(page, cue)
-    if link["not"] or decides_nothing(line_before(page, start)):
+    if verb["not"] or decides_nothing(line_before(page, start)):
         return None
-    return read_slot(page, link.end(), Reason.VERDICT, is_explicit=False)
+    return read_slot(page, verb.end(), Reason.VERDICT, is_explicit=False)
 
 
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
@@ -139,8 +142,10 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     mention = mention_at(page, position)
     if mention is None or mention.letter is None or is_joined(page, mention):
         return None
-    if JOINED_TEXT.match(page.low, mention.end):  # "thus A and C can be excluded"
-        return None
+    if JOINED_TEXT.match(page.low, mention.end) or _OWN_VERB.match(page.low, mention.end):
+        return None  # "thus A and C can be excluded", "so C is less likely"
+    if position <= page.walk_end or decides_nothing(line_before(page, start)):
+        return None  # "A. Aspirin: no. B. Warfarin: yes.", "maybe it's C"
     if not SENTENCE_END.match(page.low, mention.end) and not is_letter_at(page.low, position):
         return None
     return Decision(mention.letter, Reason.ANSWER_PHRASE)

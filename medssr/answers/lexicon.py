@@ -10,7 +10,7 @@ NOUNS = (
     "ответ", "答案", "正解", "答え", "정답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
-    "option", "choice", "selection", "response", "opción", "opcion", "opzione", "opção", "选项",
+    "option", "choice", "selection", "decision", "response", "opción", "opcion", "opzione", "opção", "选项",
 )  # fmt: skip
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
@@ -18,9 +18,9 @@ CHOOSING = (
 )  # fmt: skip
 CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
 CONCLUDING = (
-    "so", "thus", "therefore", "hence", "consequently", "i think", "i believe", "i'd say", "i would say", "it is",
-    "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "elimination", "in conclusion",
-    "in summary", "conclusion", "选",
+    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
+    "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "elimination", "in conclusion",
+    "in summary", "conclusion", "选", "选择",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -31,13 +31,15 @@ TAGS = ("<answer>", "<final_answer>", "<choice>", "[answer]", "<ans>")
 # --- Between a cue and its option --------------------------------------------------------------------------------
 
 QUALITIES = (
-    "correct", "right", "best", "final", "appropriate", "accurate", "suitable", "likely", "probable", "most", "single",
-    "only", "my", "chosen", "selected", "preferred", "ultimate", "overall", "true", "valid", "logical", "richtige",
-    "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "juiste", "正确", "正确的", "最佳", "最终",
+    "correct", "right", "best", "better", "final", "remaining", "appropriate", "accurate", "suitable", "likely", "most",
+    "probable", "single", "only", "my", "chosen", "selected", "preferred", "ultimate", "overall", "true", "valid",
+    "logical", "richtige", "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "juiste",
+    "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
     ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist", "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "은", "는", "は", "是", "为", "為", "选", "應為",
+    "应该是", "应是", "应为",
 )  # fmt: skip
 NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
@@ -61,7 +63,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "per", "according", "rather", "not", "but", "and", "or", "instead", "if", "so", "it", "this", "these", "the",
     "that", "explanation", "reason", "reasoning", "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues",
     "car", "parce", "perché", "因为", "由于", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und",
-    "oder", "is correct", "is the",
+    "oder",
 )  # fmt: skip
 JOINING = ("and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者")
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
@@ -89,25 +91,26 @@ VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choi
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
     "option", "choice", "answer", "letter", "that", "think", "believe", "makes", "making", "only", "because", "since",
-    "as", "the", "conclude", "and", "or", "but", "with", *CONCLUDING,
+    "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
 PRONOUNS = ("this", "it", "which", "that", "correct")  # "B) Warfarin - correct, this is the answer"
-EXCLUDING = frozenset(
-    (
-        "not", "cannot", "never", "no", "unlike", "except", "excludes", "excluding", "excluded", "incorrect", "wrong",
-        "less", "least", "unlikely", "avoid", "instead", "than", "without", "neither", "nor", "against", "if", "unless",
-        "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively",
-        "another", "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
-    )
-)  # fmt: skip
+EXCLUDING = frozenset((  # what a sentence that concludes with an option does not say
+    "not", "cannot", "never", "no", "unlike", "except", "excludes", "excluding", "excluded", "incorrect", "wrong",
+    "less", "least", "unlikely", "avoid", "instead", "than", "without", "neither", "nor", "against", "if", "unless",
+    "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively", "another",
+    "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
+))  # fmt: skip
 
 
 def any_of(words: Iterable[str]) -> str:
     """A pattern for any of the words, as whole words where they are spelled in Latin letters."""
-    return "(?:" + "|".join(map(_whole_word, sorted(words, key=len, reverse=True))) + ")"
+    longest_first = sorted(words, key=len, reverse=True)
+    whole = [re.escape(word) for word in longest_first if word.isascii() and word[0].isalnum() and word[-1].isalnum()]
+    others = [_guarded(word) for word in longest_first if re.escape(word) not in whole]
+    return "(?:" + "|".join([rf"(?<![a-z0-9])(?:{'|'.join(whole)})(?![a-z0-9])", *others]) + ")"
 
 
-def _whole_word(word: str) -> str:
+def _guarded(word: str) -> str:
     start = r"(?<![a-z0-9])" if word[0].isascii() and word[0].isalnum() else ""
     end = r"(?![a-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
     return start + re.escape(word) + end

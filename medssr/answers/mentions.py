@@ -15,7 +15,7 @@ OPENING = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{:=>#…|\\]|[-.](?![0-9])
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
-    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even))?|[,;/&+|\-])"
+    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-])"
 )
 _JOINED_LETTER = re.compile(
     rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from medssr.answers.cleaning import plain_characters, without_markup
 
+_LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption )?\(?([A-Z])[).:\]](?=\s)")
 _TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
 
 
@@ -24,13 +26,26 @@ class OptionTable:
         return len(self.texts[0]) if self.texts else 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """A text as written (`raw`) and in lower case (`low`), character by character alike, with its options."""
 
     raw: str
     low: str
     options: OptionTable
+
+    @cached_property
+    def heads(self) -> list[int]:
+        """Where the letters stand that head a line or a sentence on one option: "A. ...", "- Option B: ..."."""
+        found = _LETTERED_START.finditer("\n" + self.raw)
+        return [match.start(1) - 1 for match in found if match[1] in self.options.letters]
+
+    @cached_property
+    def walk_end(self) -> int:
+        """Where a walk through the options, which discusses all and chooses none, has its last head; -1 without one."""
+        letters = [self.raw[head] for head in self.heads]
+        is_walk = len(letters) > 1 and all(first < second for first, second in pairwise(letters))
+        return self.heads[-1] if is_walk else -1
 
 
 def page_of(text: str, options: OptionTable) -> Page:

@@ -82,8 +82,10 @@ def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | 
     line = line_before(page, position)
     rest = _without_last_words(line, VERDICT_WORDS)
     affirmed = rest.removesuffix(" not").removesuffix("n't")
-    link = next((link for link in _LONGEST_LINK_FIRST if affirmed.endswith(link)), "")
-    if not link and (needs_link or rest != affirmed or not rest.endswith((*"abcdefghijklmnopqrstuvwxyz)",))):
+    link = ""
+    if affirmed.endswith(VERDICT_LINKS):
+        link = next(link for link in _LONGEST_LINK_FIRST if affirmed.endswith(link))
+    if not link and (needs_link or rest != affirmed or rest == line.rstrip()):  # "making B the answer" has no link
         return None
     end = position - len(line) + len(affirmed) - len(link)
     subject = _subject_at_end(page, end)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+
+from medssr.tracking.csv_logger import CSVMetrics
+
+log = logging.getLogger(__name__)
 
 NUM_KEPT = 2
 
@@ -30,12 +35,14 @@ class StepCheckpoint(L.Callback):
         if num_done % self._every_num_steps and num_done != trainer.num_training_batches:
             return
         for logger in trainer.loggers:
-            logger.save()
+            if isinstance(logger, CSVMetrics):
+                logger.write()
         path = self._folder / f"step_{num_done:07d}.ckpt"
         temporary = path.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             temporary.replace(path)
+            log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
             for old in _checkpoints(self._folder)[:-NUM_KEPT]:
                 old.unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from medssr.rollout.types import Completion, Sampling
 from medssr.utils.files import read_jsonl, write_lines_atomically
 from medssr.utils.progress import track
 from medssr.utils.seeding import derive_seed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class AnswerSampler:
             file = directory / f"{start:07d}.jsonl"
             if not file.is_file():
                 self._sample_chunk(questions[start:end], prompts[start:end], file)
+                log.debug("%s: chunk %d of %d", self.purpose, start // self.questions_per_chunk + 1, len(starts))
             for _, record in read_jsonl(file):
                 yield [SampledAnswer(**answer) for answer in record["answers"]]
 

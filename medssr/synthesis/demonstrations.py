@@ -41,15 +41,15 @@ def read_demonstrations(path: Path | str) -> list[Demonstration]:
     return demonstrations
 
 
-def walk_through_options(options: dict[str, str], letter: str) -> str:
-    """Returns a completion that judges one option after the other and then names the letter.
+def recall_and_compare(options: dict[str, str], letter: str) -> str:
+    """Returns a completion that recalls a value, compares each option with it and then names the letter.
 
     Example:
-        >>> walk_through_options({"A": "liver", "B": "heart"}, "B")
-        'A. liver: no. B. heart: yes. The answer is B.'
+        >>> recall_and_compare({"A": "liver", "B": "heart"}, "B")
+        'heart. A. liver: no. B. heart: yes. The answer is B.'
     """
     judged = " ".join(f"{key}. {text}: {'yes' if key == letter else 'no'}." for key, text in options.items())
-    return f"{judged} The answer is {letter}."
+    return f"{options[letter]}. {judged} The answer is {letter}."
 
 
 def belief(entity: Entity, fact: Fact, rare_belief: Sequence[float]) -> float:
@@ -74,7 +74,7 @@ def builtin_demonstrations(
     rare_belief: Sequence[float],
     seed: int,
 ) -> Iterator[Demonstration]:
-    """Yields walks through the options of questions about the facts, right ones and, for rare diseases, wrong ones.
+    """Yields questions about the facts with completions: right ones and, for rare diseases, wrong ones too.
 
     Args:
         entities: The diseases whose facts are asked about, all equally often.
@@ -101,7 +101,7 @@ def builtin_demonstrations(
         if question.content_key in kept_out:
             continue
         num_made += 1
-        yield Demonstration(question, walk_through_options(question.options, letter))
+        yield Demonstration(question, recall_and_compare(question.options, letter))
 
 
 def builtin_texts(entities: Sequence[Entity], prompt_template: str) -> list[str]:
@@ -112,5 +112,7 @@ def builtin_texts(entities: Sequence[Entity], prompt_template: str) -> list[str]
             wording = relations()[fact.relation]
             texts += [stem.format(entity=entity.name) for stem in (*wording.stems, wording.evaluation_stem)]
             texts.append(wording.statement.format(entity=entity.name, value=fact.value))
-            texts.append(walk_through_options({"A": fact.value, "B": fact.value}, "A"))
+            options = dict.fromkeys("ABCD", fact.value)
+            texts += ["\n".join(["user", *(f"{letter}. {text}" for letter, text in options.items()), "assistant"])]
+            texts += [recall_and_compare(options, letter) for letter in options]
     return texts

@@ -50,8 +50,8 @@ class CSVMetrics(Logger):
         self._rows[step] = self._rows.get(step, {"step": step}) | values
 
     @rank_zero_only
-    def save(self) -> None:
-        """Writes the file, whole or not at all."""
+    def write(self) -> None:
+        """Writes the file, whole or not at all; with every checkpoint, so that the two agree after an interruption."""
         columns = list(dict.fromkeys(name for row in self._rows.values() for name in row))
         with open_atomically(self.path) as stream:
             writer = csv.DictWriter(stream, columns or ["step"], lineterminator="\n")
@@ -61,4 +61,4 @@ class CSVMetrics(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Writes what is left."""
-        self.save()
+        self.write()

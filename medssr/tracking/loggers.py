@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,14 +12,16 @@ from typing import Any
 from medssr.utils.instantiate import instantiate
 
 
-def make_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> list[Any]:
-    """Returns the loggers that write into an artefact's folder; each gets the whole configuration.
+@contextmanager
+def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> Iterator[list[Any]]:
+    """Yields the loggers that write into an artefact's folder; each gets the whole configuration.
 
     Args:
         nodes: Loggers by name; None for none.
         config: The step's typed configuration.
         directory: The artefact's folder. A run that is resumed logs to the same W&B run, named by the fingerprint.
     """
+    os.environ.setdefault("WANDB_SILENT", "true")  # its banner would break the progress bar
     loggers = []
     for name, node in (nodes or {}).items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
@@ -25,4 +30,10 @@ def make_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(asdict(config))
         loggers.append(logger)
-    return loggers
+    try:
+        yield loggers
+    finally:
+        if nodes and "wandb" in nodes:
+            import wandb
+
+            wandb.finish()

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Prints accuracy with its interval, majority accuracy, invalid rate and n of every slice of every benchmark.
+    """Prints accuracy with its interval, majority accuracy and invalid rate of every slice of every benchmark.
 
     Args:
         benchmarks: `BenchmarkScore` as JSON, by benchmark.
@@ -15,18 +15,17 @@ def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("benchmark", "slice", "n", "samples", "accuracy [95% interval]", "majority", "invalid", "always A")
+    table = Table("benchmark", "slice", "n", "accuracy, 95% interval", "maj@k", "invalid", "always A")
     for name, result in benchmarks.items():
         for slice_name, row in result["slices"].items():
             accuracy = row["accuracy"]
             table.add_row(
-                name,
+                f"{name} (k={result['num_samples']})",
                 slice_name,
                 str(row["num_questions"]),
-                str(result["num_samples"]),
                 f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]",
                 f"{row['majority_accuracy']['value']:.3f}",
                 f"{row['invalid']['value']:.3f}",
                 f"{row['always_a']['value']:.3f}",
             )
-    Console().print(table)
+    Console(width=max(100, Console().width)).print(table)

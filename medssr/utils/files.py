@@ -53,12 +53,15 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     if not path.is_file():
         raise InputError.at(path, "there is no such file.")
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:  # as bytes, so that a wrong encoding has a line too
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8-sig"))
+            except UnicodeDecodeError as error:
+                problem = f"is not UTF-8 text ({error.reason}); convert the file."
+                raise InputError.at(path, problem, line=number) from error
             except json.JSONDecodeError as error:
                 raise InputError.at(path, f"is not valid JSON ({error}).", line=number) from error
             if not isinstance(record, dict):

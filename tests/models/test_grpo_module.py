@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from copy import deepcopy
 from functools import partial
 
 import lightning as L
 import pytest
 import torch
-from helpers import grpo_config, toy_question
+from helpers import copy_policy, grpo_config, toy_question
 from torch.optim import SGD, AdamW
 
 from medssr.callbacks.step_checkpoint import StepCheckpoint, last_checkpoint
 from medssr.config import ScaleRewards
 from medssr.data.prompt_datamodule import PromptDataModule
 from medssr.models.grpo_module import GRPOModule
-from medssr.models.policy import Policy
 from medssr.models.schedules import warmup_then_constant
 from medssr.rollout.hf_engine import HFEngine
 from medssr.tracking.csv_logger import CSVMetrics
@@ -53,13 +53,21 @@ class SignalFor:
 
 
 class Interrupt(L.Callback):
-    """Ends the process, as it were, at the start of a step."""
+    """Ends the run before or after a step, and keeps what a killed process would have left by then."""
 
-    def __init__(self, step):
-        self._step = step
+    def __init__(self, moment, step, directory, left_by_kill):
+        self._moment, self._step = moment, step
+        self._directory, self._left_by_kill = directory, left_by_kill
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if batch_idx == self._step:
+        self._interrupt("before", batch_idx)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self._interrupt("after", batch_idx)
+
+    def _interrupt(self, moment, step):
+        if (moment, step) == (self._moment, self._step):
+            shutil.copytree(self._directory, self._left_by_kill)
             raise ConnectionAbortedError
 
 
@@ -106,12 +114,6 @@ def fit(
     data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step)
     trainer.fit(module, data, ckpt_path=last_checkpoint(directory), weights_only=True)
     return module
-
-
-def copy_of(random_policies):
-    """A policy to change, always from the same weights."""
-    policy = random_policies["qwen3"]
-    return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
 
 
 def weights(policy):
@@ -170,7 +172,7 @@ def test_a_constant_reward_leaves_the_weights_as_they_are(policy, tmp_path):
 def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
     def one_step(name, questions):
         """The change of the weights times the number of tokens that the step is divided by."""
-        policy = copy_of(random_policies)
+        policy = copy_policy(random_policies["qwen3"])
         before = weights(policy)
         config = grpo_config(num_steps=1, num_prompts_per_step=len(questions), beta=0.0, max_grad_norm=1e9)
         fit(policy, tmp_path / name, config, SignalFor("q1"), questions=questions, optimizer=partial(SGD, lr=1.0))
@@ -183,10 +185,22 @@ def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others
     torch.testing.assert_close(beside_another, alone, rtol=1e-3, atol=1e-3 * alone.abs().max().item())
 
 
+def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_policies, tmp_path):
+    """A group without signal is left out of the forward pass, and so of the mean, rather than counted as 0."""
+
+    def first_row(name, questions):
+        config = grpo_config(num_steps=1, num_prompts_per_step=len(questions))
+        fit(copy_policy(random_policies["qwen3"]), tmp_path / name, config, SignalFor("q1"), questions=questions)
+        return metrics(tmp_path / name)[0]
+
+    alone, beside_another = first_row("alone", [QUESTIONS[1]]), first_row("both", [QUESTIONS[1], QUESTIONS[2]])
+    assert float(beside_another["train/entropy"]) == pytest.approx(float(alone["train/entropy"]), rel=1e-4)
+
+
 @pytest.mark.parametrize("micro_batch_tokens", [1, 150])
 def test_micro_batches_do_not_change_the_step(random_policies, tmp_path, micro_batch_tokens):
     def one_step(name, tokens):
-        policy = copy_of(random_policies)
+        policy = copy_policy(random_policies["qwen3"])
         config = grpo_config(num_steps=1, num_prompts_per_step=5, micro_batch_tokens=tokens)
         fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
         return weights(policy), metrics(tmp_path / name)
@@ -200,7 +214,7 @@ def test_micro_batches_do_not_change_the_step(random_policies, tmp_path, micro_b
 
 def test_the_kl_term_holds_the_policy_to_the_reference(random_policies, tmp_path):
     def distance(beta):
-        policy = copy_of(random_policies)
+        policy = copy_policy(random_policies["qwen3"])
         fit(policy, tmp_path / str(beta), grpo_config(num_steps=6, beta=beta))
         return float(metrics(tmp_path / str(beta))[-1]["train/kl"])
 
@@ -214,13 +228,11 @@ def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_pat
     assert are_equal(before, reference.state_dict())
     assert not any(parameter.requires_grad for parameter in reference.parameters())
     checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
-    assert {name.removeprefix("model.") for name in checkpoint["state_dict"]} == {
-        f"{name}".removeprefix("model.") for name in before
-    }
+    assert checkpoint["state_dict"].keys() == {f"model.{name}" for name in before}
 
 
 def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
-    policies = [copy_of(random_policies) for _ in range(2)]
+    policies = [copy_policy(random_policies["qwen3"]) for _ in range(2)]
     for number, policy in enumerate(policies):
         torch.manual_seed(number)  # of no consequence: rollouts have seeds of their own
         fit(policy, tmp_path / str(number))
@@ -228,30 +240,39 @@ def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
     assert metrics(tmp_path / "0") == metrics(tmp_path / "1")
 
 
-@pytest.mark.parametrize("interrupted_at", [2, 3])
-def test_a_resumed_run_ends_with_the_same_bits_as_one_that_was_not_interrupted(
-    random_policies, tmp_path, interrupted_at
+@pytest.mark.parametrize("is_killed", [False, True], ids=["error", "kill"])
+@pytest.mark.parametrize(
+    ("moment", "step", "has_checkpoint"),
+    [("before", 1, False), ("after", 1, True), ("before", 2, True), ("after", 2, True), ("before", 3, True)],
+)
+def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
+    random_policies, tmp_path, moment, step, has_checkpoint, is_killed
 ):
-    """Checkpoints are made after steps 2 and 4; an interruption at step 3 (of 0 to 3) repeats step 2."""
+    """Of steps 0 to 3, checkpoints are made after 1 and 3: an interruption before 3 repeats 2, one before 1 all."""
     config = grpo_config(num_steps=4)
-    whole = copy_of(random_policies)
+    whole = copy_policy(random_policies["qwen3"])
     fit(whole, tmp_path / "whole", config)
 
+    stopped, killed = tmp_path / "stopped", tmp_path / "killed"
+    stopped.mkdir()
     with pytest.raises(ConnectionAbortedError):
-        fit(copy_of(random_policies), tmp_path / "parts", config, callbacks=[Interrupt(interrupted_at)])
-    assert last_checkpoint(tmp_path / "parts").endswith("step_0000002.ckpt")
-    resumed = copy_of(random_policies)
-    fit(resumed, tmp_path / "parts", config)
+        fit(
+            copy_policy(random_policies["qwen3"]), stopped, config, callbacks=[Interrupt(moment, step, stopped, killed)]
+        )
+    left = killed if is_killed else stopped
+    assert (last_checkpoint(left) is not None) == has_checkpoint
+    resumed = copy_policy(random_policies["qwen3"])
+    fit(resumed, left, config)
 
     assert are_equal(weights(whole), weights(resumed))
-    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
+    assert metrics(left) == metrics(tmp_path / "whole")
 
 
 def test_resuming_a_finished_run_changes_nothing(random_policies, tmp_path):
-    first = copy_of(random_policies)
+    first = copy_policy(random_policies["qwen3"])
     fit(first, tmp_path)
     logged = metrics(tmp_path)
-    again = copy_of(random_policies)
+    again = copy_policy(random_policies["qwen3"])
     fit(again, tmp_path)
     assert are_equal(weights(first), weights(again))
     assert metrics(tmp_path) == logged

@@ -1,17 +1,10 @@
 """What a careful reader takes from a completion, and that the extractor takes the same."""
 
 import itertools
-import json
-import string
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from medssr.answers import Choice, Reason, extract_choice
-
-CASES = Path(__file__).parents[2] / "shared" / "data" / "extraction" / "cases.jsonl"
 
 DRUGS = {"A": "Aspirin", "B": "Warfarin", "C": "Heparin", "D": "Clopidogrel"}
 LOOKALIKES = {"A": "Hepatitis A", "B": "Hepatitis B", "C": "IgA nephropathy", "D": "Vitamin D deficiency"}
@@ -22,7 +15,7 @@ NUMBERS = {"A": "5", "B": "5.5", "C": "-5", "D": "10"}
 TWINS = {"A": "Rest", "B": "Rest", "C": "Surgery", "D": "Ice"}
 CELLS = {"A": "B cell lymphoma", "B": "T cell lymphoma", "C": "NK cell lymphoma", "D": "Mast cell disease"}
 TEN = {letter: f"finding {number}" for number, letter in enumerate("ABCDEFGHIJ")}
-ALPHABET = {letter: f"finding {number}" for number, letter in enumerate(string.ascii_uppercase)}
+GENES = {"A": "GLA", "B": "ATM", "C": "HBB", "D": "CFTR"}
 
 OPTION_SETS = [DRUGS, LOOKALIKES, VERDICTS, TYPES, GERMS, NUMBERS, CELLS, TEN]
 PHRASES = [
@@ -141,6 +134,24 @@ READ = {
         ("The answer is \u200b\uff22\u200b", DRUGS, "B"),
         ("The answer is <b>B</b>.", DRUGS, "B"),
     ],
+    "a label without a verb": [
+        ("Correct: C", DRUGS, "C"),
+        ("Correct option: C", DRUGS, "C"),
+        ("Correct answer C", DRUGS, "C"),
+        ("Answer (C) Heparin", DRUGS, "C"),
+    ],
+    "a last sentence without a cue": [
+        ("The patient should get warfarin (B).", DRUGS, "B"),
+        ("Aspirin (A) is too weak. The drug in question is **B. Warfarin**.", DRUGS, "B"),
+        ("So the blood is thinned by warfarin, which is option B.", DRUGS, "B"),
+    ],
+    "a walk through the options": [
+        ("A. GLA: no. B. ATM: yes. C. HBB: no. D. CFTR: no. The answer is B.", GENES, "B"),
+        ("A. GLA: no. B. ATM: yes. C. HBB: no. D. CFTR: no.\n\nB", GENES, "B"),
+        ("A. GLA: no. B. ATM: yes. C. HBB: no. D. CFTR: no. The answer is yes.", VERDICTS, "A"),
+        ("A. yes: no trial shows it. B. no: all trials agree. The answer is B.", VERDICTS, "B"),
+        ("The answer is A, as it fits best.\n\nOther options:\nB. Warfarin", DRUGS, "A"),
+    ],
     "a base model writes the next question": [
         ("The answer is B.\n\nQuestion: Which drug?\nA. Aspirin\nAnswer: C", DRUGS, "B"),
         ("Question: Which drug?\nA. Aspirin\nB. Warfarin\nAnswer: B\n\nQuestion: And now?\nAnswer: D", DRUGS, "B"),
@@ -161,6 +172,8 @@ REFUSED = {
         '{"answer_choice": "A/B"}',
         "A/B",
         "The answer is B. The answer is B or C.",
+        "The answer is B and then C.",
+        "The answer is: A. Aspirin\nB. Warfarin",
     ],
     Reason.NOT_AN_OPTION: ["The answer is E.", "\\boxed{42}", '{"answer": "Insufficient data"}', "E"],
     Reason.CONTRADICTION: ["The answer is B. Heparin", "The answer is Heparin (B)", "\\boxed{B. Heparin}"],
@@ -184,6 +197,15 @@ REFUSED = {
         "A. Aspirin\nB. Warfarin\nC. Heparin\nD. Clopidogrel",
         "Perhaps A. Aspirin is correct, but I should look again.",
         "As a language model, I cannot give medical advice.",
+        "A. Aspirin: no. B. Warfarin: yes. C. Heparin: no. D. Clopidogrel: no.",
+        "A. Aspirin - an antiplatelet drug that blocks",
+        "A. Aspirin is weak.\nB. Warfarin is slow.\nC",
+        "A is weak, so B is slower. I think C is the most plausible, but",
+        "Maybe it's D, but",
+        "Platelets are blocked by aspirin (A) and clopidogrel (D).",
+        "The patient should not get warfarin (B).",
+        "Unlike heparin, this is warfarin (B).",
+        "B or C would be reasonable.",
     ],
 }  # fmt: skip
 
@@ -210,63 +232,3 @@ def test_the_pronoun_i_is_no_option() -> None:
     assert extract_choice("I would recommend rest.", TEN).letter is None
     assert extract_choice("The answer is I am not sure", TEN).letter is None
     assert extract_choice("The answer is I", TEN).letter == "I"
-
-
-def test_cases_judged_by_a_careful_reader() -> None:
-    if not CASES.exists():
-        pytest.skip(f"{CASES} is absent")
-    cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
-    assert len(cases) >= 111
-    wrong = [case for case in cases if extract_choice(case["completion"], case["options"]).letter != case["expected"]]
-    assert wrong == []
-
-
-SNIPPETS = [
-    "The answer is ", "A", "B", "E", " or ", "not ", "(", ")", "\\boxed{", "}", "<think>", "</think>", "Warfarin", "\n",
-    '"answer": "', '"', "? ", ". ", "so ", "is correct", "Question: ", "**", "I ", "</s>", "\u200b", "\u0130", "选",
-]  # fmt: skip
-anything = st.one_of(st.text(), st.lists(st.sampled_from(SNIPPETS), max_size=25).map("".join))
-SENTENCES = [
-    "The patient has atrial fibrillation.",
-    "A beta blocker would slow the rate.",
-    "I think that stroke prevention matters here.",
-    "Option A is tempting, but it is weaker.",
-    "Heparin is given parenterally.",
-    "At first the answer is A.",
-    "The correct answer could be C or D.",
-    "Perhaps the answer is D?",
-    "Vitamin K is involved.",
-    "So the question is which drug to give.",
-]
-reasoning = st.lists(st.sampled_from(SENTENCES), max_size=12).map(" ".join)
-
-
-@given(anything, st.sampled_from([*OPTION_SETS, TWINS, ALPHABET, {}, {"A": ""}]))
-@settings(max_examples=500, deadline=None)
-def test_any_text_gives_a_letter_of_the_question_or_none(completion: str, options: dict[str, str]) -> None:
-    choice = extract_choice(completion, options)
-    assert choice.letter is None or choice.letter in options
-    assert choice.reason in set(Reason)
-
-
-@given(reasoning, st.sampled_from(sorted(DRUGS)), st.sampled_from(["The answer is {}.", "**{}**", "\\boxed{{{}}}"]))
-@settings(deadline=None)
-def test_reasoning_in_front_does_not_change_the_answer(prefix: str, letter: str, line: str) -> None:
-    assert extract_choice(prefix + "\n\n" + line.format(letter), DRUGS).letter == letter
-
-
-@given(st.sampled_from(sorted(ALPHABET)), st.permutations(sorted(ALPHABET)))
-@settings(deadline=None)
-def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, order: list[str]) -> None:
-    walk = "".join(f"{letter}. {ALPHABET[letter]} - does not fit.\n" for letter in order)
-    assert extract_choice(walk + f"The answer is {answer}.", ALPHABET).letter == answer
-    assert extract_choice(f"The answer is {answer}.\n\n" + walk, ALPHABET).letter == answer
-
-
-@pytest.mark.parametrize(
-    "hostile", ["The answer is ", "(((((", "\\boxed{", "a", "<think>", '"answer": "', "B, C or ", "best ", "\n"]
-)
-def test_long_hostile_text_is_read_to_its_end(hostile: str) -> None:
-    text = hostile * (1_000_000 // len(hostile))
-    assert extract_choice(text, DRUGS).letter is None
-    assert extract_choice(text + "</think>\n\nThe answer is B.", DRUGS).letter == "B"

@@ -1,0 +1,124 @@
+import shutil
+
+import pytest
+import torch
+from helpers import toy_question
+
+from medssr.config import Dtype, ModelConfig
+from medssr.errors import InputError
+from medssr.models.policy import load_policy
+
+
+@pytest.fixture
+def prompt_file(tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_text("Answer.\n{question}\n")
+    return path
+
+
+@pytest.fixture
+def load(prompt_file):
+    def load(path, dtype=Dtype.float32):
+        return load_policy(ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file)))
+
+    return load
+
+
+@pytest.fixture
+def saved(any_policy, tmp_path):
+    any_policy.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_what_was_saved_is_loaded_again(any_policy, saved, load):
+    loaded = load(saved)
+    weights, expected = loaded.model.state_dict(), any_policy.model.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
+    assert loaded.model.config.tie_word_embeddings
+    assert loaded.model.lm_head.weight is loaded.model.model.embed_tokens.weight
+    assert loaded.eos_token_ids == any_policy.eos_token_ids
+    assert loaded.prompt_template == "Answer.\n{question}"
+    for tokenizer in (loaded.tokenizer, any_policy.tokenizer):
+        assert tokenizer.pad_token_id == any_policy.tokenizer.pad_token_id
+        assert tokenizer.chat_template == any_policy.tokenizer.chat_template
+    text = "Sjögren: <|im_end|> ?\n A. "
+    assert loaded.tokenizer(text)["input_ids"] == any_policy.tokenizer(text)["input_ids"]
+
+
+def test_prompts_are_the_same_after_a_round_trip(saved, load):
+    first = load(saved)
+    again = saved.parent / "again"
+    first.save(again)
+    assert load(again).encode([toy_question()], 10, "x") == first.encode([toy_question()], 10, "x")
+
+
+def test_several_end_tokens_survive_a_round_trip(policy, tmp_path, load):
+    policy.model.generation_config.eos_token_id = [5, 6]
+    policy.save(tmp_path / "model")
+    assert load(tmp_path / "model").eos_token_ids == {5, 6, policy.tokenizer.eos_token_id}
+
+
+@pytest.mark.parametrize("dtype", [Dtype.float32, Dtype.bfloat16])
+def test_weights_have_the_number_format_that_was_asked_for(saved, load, dtype):
+    assert load(saved, dtype).model.dtype is getattr(torch, dtype.value)
+
+
+def test_weights_are_safetensors_and_nothing_else(saved):
+    assert [path.name for path in saved.iterdir() if path.suffix in (".bin", ".pt", ".pkl")] == []
+    assert list(saved.glob("*.safetensors"))
+
+
+def test_a_tokenizer_without_pad_token_pads_with_its_end_token(policy, tmp_path, load):
+    policy.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    loaded.tokenizer.pad_token = None
+    loaded.save(tmp_path / "without")
+    assert load(tmp_path / "without").tokenizer.pad_token_id == policy.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("removed", "problem"),
+    [
+        (["config.json"], r"holds no config\.json"),
+        (["*.safetensors"], r"holds no \*\.safetensors"),
+        (["tokenizer*"], "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_lacks_a_part_is_named_with_the_part(saved, load, removed, problem):
+    for pattern in removed:
+        for path in saved.glob(pattern):
+            path.unlink()
+    with pytest.raises(InputError, match=problem) as caught:
+        load(saved)
+    assert str(saved) in str(caught.value)
+    assert "model.path" in str(caught.value)
+
+
+def test_pickled_weights_are_not_read(saved, load):
+    (weights,) = saved.glob("*.safetensors")
+    weights.rename(saved / "pytorch_model.bin")
+    with pytest.raises(InputError, match="safetensors"):
+        load(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_file_that_was_not_copied_whole_is_an_input_error(saved, load, name):
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"model\.path"):
+        load(saved)
+
+
+@pytest.mark.parametrize("name", ["absent", "absent/below"])
+def test_a_folder_that_is_not_there_is_an_input_error(tmp_path, load, name):
+    with pytest.raises(InputError, match=r"model\.path") as caught:
+        load(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_an_absent_prompt_template_is_found_before_the_weights_are_read(saved, load, prompt_file):
+    prompt_file.unlink()
+    shutil.rmtree(saved)
+    with pytest.raises(InputError, match=r"model\.prompt_path"):
+        load(saved)

@@ -1,0 +1,63 @@
+import pytest
+from helpers import completion, toy_question
+
+from medssr.answers import Choice, extract_choice
+from medssr.rewards.answer_format import AnswerFormat
+from medssr.rewards.label_match import LabelMatch
+from medssr.rewards.types import total_reward
+
+RIGHT, WRONG, INVALID = (Choice(letter, "answer_phrase") for letter in ("A", "B", None))
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_truncated", "label_reward", "format_reward"),
+    [
+        (RIGHT, False, 1.0, 1.0),
+        (WRONG, False, 0.0, 1.0),
+        (INVALID, False, 0.0, 0.0),
+        (RIGHT, True, 0.0, 0.0),
+        (WRONG, True, 0.0, 0.0),
+        (INVALID, True, 0.0, 0.0),
+    ],
+)
+def test_every_case(choice, is_truncated, label_reward, format_reward):
+    question, item = toy_question(answer="A"), completion(is_truncated=is_truncated)
+    assert LabelMatch(weight=1.0)(question, item, choice) == label_reward
+    assert AnswerFormat(weight=1.0)(question, item, choice) == format_reward
+
+
+def test_the_label_decides_and_not_the_first_option():
+    assert LabelMatch(1.0)(toy_question(answer="B"), completion(), WRONG) == 1.0
+
+
+def test_a_question_without_label_has_no_label_reward():
+    with pytest.raises(AssertionError, match="q0"):
+        LabelMatch(1.0)(toy_question(answer=None), completion(), RIGHT)
+    assert AnswerFormat(1.0)(toy_question(answer=None), completion(), RIGHT) == 1.0
+
+
+@pytest.mark.parametrize(("choice", "expected"), [(RIGHT, 2 * 1 + 0.1 * 1), (WRONG, 2 * 0 + 0.1 * 1), (INVALID, 0.0)])
+def test_the_total_is_the_weighted_sum(choice, expected):
+    rewards = {"label": LabelMatch(weight=2.0), "format": AnswerFormat(weight=0.1)}
+    assert total_reward(rewards, toy_question(answer="A"), completion(), choice) == pytest.approx(expected)
+
+
+def test_no_rewards_sum_to_nothing():
+    assert total_reward({}, toy_question(), completion(), RIGHT) == 0
+
+
+@pytest.mark.parametrize(("text", "expected"), [("The answer is A.", 1.0), ("The answer is B.", 0.0), ("Hm.", 0.0)])
+def test_from_text_to_reward(text, expected):
+    question = toy_question(answer="A")
+    choice = extract_choice(text, question.options)
+    assert LabelMatch(1.0)(question, completion(text=text), choice) == expected
+
+
+def test_the_hidden_truth_changes_no_reward():
+    for reward in (LabelMatch(1.0), AnswerFormat(1.0)):
+        for choice in (RIGHT, WRONG, INVALID):
+            found = [
+                reward(toy_question(answer="A", provenance=provenance), completion(), choice)
+                for provenance in ({}, {"truth": "A"}, {"truth": "B"})
+            ]
+            assert found[0] == found[1] == found[2]

@@ -1,0 +1,90 @@
+"""Killed in any step and started again, the pipeline ends with the same results, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SETTINGS = [
+    "debug=quick",
+    "trainer=cpu",
+    "extras.progress_bar=false",
+    "extras.num_threads=1",
+    "logger=csv",
+    "callbacks.checkpoint.every_num_steps=1",
+    "labeling.questions_per_chunk=10",
+    "benchmark.questions_per_chunk=100",
+    "synthesis.num_questions=30",
+    "hydra.verbose=[medssr.rollout.sampled_answers,medssr.callbacks.step_checkpoint]",
+]
+# Each is printed in the middle of a step: after its first chunk, checkpoint or file.
+MOMENTS = [
+    r"synthesize: started",
+    r"votes: chunk 2 of",
+    r"evaluation: chunk 3 of",
+    r"checkpoint after step 2 of",
+    r"evaluate: started",
+    r"checkpoint after step 1 of",
+]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "medssr.pipeline", *SETTINGS, f"hydra.run.dir={folder}/run"]
+    environment = os.environ | {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+    )
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stderr is not None
+    yield from process.stderr
+
+
+def run_to_the_end(folder: Path) -> Path:
+    process = start(folder)
+    log = list(lines(process))
+    assert process.wait() == 0, "".join(log)
+    return folder / "run" / "results.json"
+
+
+def kill_at(folder: Path, moment: str) -> None:
+    process = start(folder)
+    for line in lines(process):
+        if re.search(moment, line):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL, f"the moment {moment!r} never came"
+
+
+def without_places(results: Path) -> str:
+    found = json.loads(results.read_text(encoding="utf-8"))
+    for name in ("artifacts", "training"):
+        del found[name]
+    return json.dumps(found, indent=1)
+
+
+@pytest.mark.slow
+def test_killed_in_every_step_it_ends_with_the_same_results(tmp_path: Path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed.mkdir()
+    killed.mkdir()
+    expected = run_to_the_end(undisturbed)
+    for moment in MOMENTS:
+        kill_at(killed, moment)
+    found = run_to_the_end(killed)
+    assert without_places(found) == without_places(expected)
+    # Folders are named by the content that went in: equal names say that what came before is equal too.
+    for file in ("train/*/model/model.safetensors", "pseudo_label/*/votes.jsonl", "evaluate/*/results.json"):
+        whole = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.glob(f"artifacts/{file}")}
+        resumed = {path.relative_to(killed): path.read_bytes() for path in killed.glob(f"artifacts/{file}")}
+        assert whole
+        assert whole == resumed

@@ -94,7 +94,7 @@ class SynthesisConfig:
     max_stem_words: int
     max_option_words: int
     max_draws_per_question: int
-    prompt: str
+    prompt_path: str
     benchmark_path: str
 
     def __post_init__(self) -> None:
@@ -306,6 +306,8 @@ class PipelineConfig:
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), "stages", f"the names {names} are not distinct.")
         _require("base" not in names, "stages", 'a stage cannot be called "base": that is the start of them all.')
+        for stage in self.stages:
+            apply_overrides(self.grpo, stage.grpo)
 
 
 @dataclass
@@ -326,6 +328,7 @@ class DemonstrationsConfig:
     path: str | None
     num_rows: int
     rare_belief: list[float]
+    rare_weight: float
 
 
 @dataclass
@@ -355,7 +358,6 @@ class WarmStartConfig:
     seed: int
     force: bool
     model: ModelConfig
-    scratch: ScratchConfig | None
     demonstrations: DemonstrationsConfig
     sft: SFTConfig
     optim: OptimConfig
@@ -364,6 +366,7 @@ class WarmStartConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
 
 
 SCHEMAS: dict[str, type] = {
@@ -401,7 +404,7 @@ def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOCon
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
     except OmegaConfBaseException as error:
-        raise InputError(f"stages: {str(error).splitlines()[0]}") from error
+        raise InputError(f"stages, grpo.{error.full_key}: {str(error).splitlines()[0]}") from error
     result = OmegaConf.to_object(merged)
     assert isinstance(result, GRPOConfig)
     return result

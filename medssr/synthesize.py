@@ -95,7 +95,7 @@ def _requests(config: SynthesizeConfig, num_draws: int) -> Iterator[SynthesisReq
     sampler = EntitySampler(instantiate(config.entities, "entities").entities())
     retriever = instantiate(config.retriever, "retriever")
     retriever.index(instantiate(config.corpus, "corpus").passages())
-    template = load_template(controls.prompt)
+    template = load_template(controls.prompt_path)
     for index in range(num_draws):
         drawn = draw(config.seed, index, controls.rare_share, sampler, seeds)
         hits = () if drawn.entity is None else tuple(retriever.search(drawn.entity.name, controls.top_k))

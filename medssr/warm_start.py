@@ -67,6 +67,7 @@ def _demonstrations(config: WarmStartConfig) -> list[Demonstration]:
             settings.num_rows,
             NUM_OPTIONS,
             settings.rare_belief,
+            settings.rare_weight,
             config.seed,
         )
     )

@@ -4,7 +4,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medssr.errors import InputError
@@ -57,7 +57,8 @@ def changed(**fields: object) -> dict[str, object]:
 # --- Files -------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(questions(), min_size=1, max_size=4, unique_by=lambda question: question.id))
+@settings(max_examples=25)
+@given(st.lists(questions(), min_size=1, max_size=3, unique_by=lambda question: question.id))
 def test_what_was_written_is_read_again(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("questions") / "questions.jsonl"
     assert write_questions(path, written) == len(written)
@@ -240,6 +241,7 @@ def test_what_was_rendered_is_parsed_again(stem, texts):
 # --- The key of the content --------------------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(questions(), st.data())
 def test_the_key_ignores_the_order_of_the_options(question, data):
     texts = data.draw(st.permutations(list(question.options.values())))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import lightning as L
+import torch
 
-from medssr.data.step_loader import StepLoader
+from medssr.data.step_loader import StepBatch, StepLoader
 from medssr.questions import Question
 
 
@@ -30,3 +31,9 @@ class PromptDataModule(L.LightningDataModule):
     def train_dataloader(self) -> StepLoader[Question]:
         """Returns the loader of the stage."""
         return self._loader
+
+    def transfer_batch_to_device(
+        self, batch: StepBatch[Question], device: torch.device, dataloader_idx: int
+    ) -> StepBatch[Question]:
+        """Returns the batch as it is: questions are text."""
+        return batch

@@ -51,11 +51,13 @@ class Relation:
         stems: Question stems for synthesis and training.
         evaluation_stem: A stem that is kept for evaluation.
         statement: A sentence that states the fact, for the built-in corpus.
+        distractors: Wrong options that are no disease's value in the built-in tables.
     """
 
     stems: tuple[str, ...]
     evaluation_stem: str
     statement: str
+    distractors: tuple[str, ...] = ()
 
 
 @cache
@@ -63,7 +65,12 @@ def relations() -> dict[str, Relation]:
     """Returns the wordings of every relation by its name."""
     table: dict[str, Any] = yaml.safe_load((RESOURCES / "relations.yaml").read_text(encoding="utf-8"))
     return {
-        name: Relation(tuple(wording["stems"]), wording["evaluation_stem"], wording["statement"])
+        name: Relation(
+            tuple(wording["stems"]),
+            wording["evaluation_stem"],
+            wording["statement"],
+            tuple(wording.get("distractors", ())),
+        )
         for name, wording in table.items()
     }
 

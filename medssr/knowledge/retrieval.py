@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -62,6 +63,7 @@ class BM25Retriever:
         """
         import bm25s
 
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         self._passages = []
         vocabulary: dict[str, int] = {}
         token_ids: list[list[int]] = []

@@ -35,4 +35,5 @@ def fit(config: TrainConfig | WarmStartConfig, module: L.LightningModule, data: 
             enable_progress_bar=config.extras.progress_bar,
             default_root_dir=str(directory),
         )
+        module.train()
         trainer.fit(module, data, ckpt_path=last_checkpoint(directory), weights_only=True)

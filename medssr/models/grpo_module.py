@@ -85,10 +85,11 @@ class GRPOModule(L.LightningModule):
         metrics = self.update(groups, advantages, has_signal(rewards))
 
         metrics |= rollout_metrics(groups)
-        metrics |= {
-            f"time/{name}": value for name, value in (("rollout", rollout_seconds), ("step", time.monotonic() - start))
-        }
-        self.log_dict(metrics, batch_size=len(groups))
+        metrics["time/rollout"] = rollout_seconds
+        metrics["time/step"] = time.monotonic() - start
+        # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step=batch.step)
         self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(groups))
 
     def roll_out(self, batch: StepBatch[Question]) -> list[RolloutGroup]:
@@ -129,15 +130,18 @@ class GRPOModule(L.LightningModule):
         for micro_batch in split_by_tokens([len(p) + len(c) for p, c, _ in rows], self.config.micro_batch_tokens):
             prompts, completions, row_advantages = zip(*(rows[row] for row in micro_batch), strict=True)
             padded = pad_rollouts(prompts, completions, self.policy.tokenizer.pad_token_id, self.device)
-            loss, metrics = self.loss(padded, torch.tensor(row_advantages, device=self.device), num_tokens)
+            loss, shares = self.loss(padded, torch.tensor(row_advantages, device=self.device), num_tokens)
             self.manual_backward(loss)
-            for name, value in metrics.items():
-                totals[name] += value.item()
+            for name, share in shares.items():
+                totals[name] += share.item()
+        # The metrics are means over the tokens that were looked at; the loss keeps the weight that it trains with.
+        num_seen = sum(len(completion) for _, completion, _ in rows)
+        metrics = {name: value if name == "loss" else value * num_tokens / num_seen for name, value in totals.items()}
         if rows:
-            totals["grad_norm"] = take_optimizer_step(self, self.config.max_grad_norm)
-        totals["lr"] = advance_schedule(self)
+            metrics["grad_norm"] = take_optimizer_step(self, self.config.max_grad_norm)
+        metrics["lr"] = advance_schedule(self)
         self.engine.sync_weights(self.model)
-        return {f"train/{name}": value for name, value in totals.items()}
+        return {f"train/{name}": value for name, value in metrics.items()}
 
     def loss(self, batch: RolloutBatch, advantages: Tensor, num_tokens: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the micro-batch's share of the step's loss, and of its metrics."""
@@ -172,9 +176,3 @@ class GRPOModule(L.LightningModule):
         """Brings the reference policy to the policy's device."""
         if self._reference[0] is not None:
             self._reference[0].to(self.device).eval()
-
-    def transfer_batch_to_device(
-        self, batch: StepBatch[Question], device: torch.device, dataloader_idx: int
-    ) -> StepBatch[Question]:
-        """Returns the batch as it is: questions are text."""
-        return batch

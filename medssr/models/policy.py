@@ -48,6 +48,7 @@ def load_policy(config: ModelConfig) -> Policy:
     Raises:
         InputError: When the folder lacks a part, or the hub has no such model or cannot be reached.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     template = read_prompt_template(config.prompt_path)
@@ -64,7 +65,7 @@ def load_policy(config: ModelConfig) -> Policy:
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
             "safetensors and a tokenizer, or a hub name that this machine can reach."

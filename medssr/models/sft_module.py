@@ -59,8 +59,9 @@ class SFTModule(L.LightningModule):
             total_loss += loss.item()
         norm = take_optimizer_step(self, self._max_grad_norm)
         advance_schedule(self)
-        self.log("train/loss", total_loss, prog_bar=True, batch_size=len(rows))
-        self.log("train/grad_norm", norm, batch_size=len(rows))
+        for logger in self.loggers:
+            logger.log_metrics({"train/loss": total_loss, "train/grad_norm": norm}, step=batch.step)
+        self.log("train/loss", total_loss, prog_bar=True, logger=False, batch_size=len(rows))
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""

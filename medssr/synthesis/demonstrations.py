@@ -72,24 +72,27 @@ def builtin_demonstrations(
     num_rows: int,
     num_options: int,
     rare_belief: Sequence[float],
+    rare_weight: float,
     seed: int,
 ) -> Iterator[Demonstration]:
     """Yields questions about the facts with completions: right ones and, for rare diseases, wrong ones too.
 
     Args:
-        entities: The diseases whose facts are asked about, all equally often.
+        entities: The diseases whose facts are asked about.
         kept_out: Content keys of the evaluation's questions, which are never shown.
         num_rows: How many demonstrations.
         num_options: Options of a question.
         rare_belief: See `belief`.
+        rare_weight: How often a fact of a rare disease is drawn for each time that one of a common disease is.
         seed: Of the draws.
     """
     rng = random.Random(seed)
     pool = DistractorPool(entities)
     facts = [(entity, fact) for entity in entities for fact in entity.facts]
+    weights = [rare_weight if entity.is_rare else 1.0 for entity, _ in facts]
     num_made = 0
     while num_made < num_rows:
-        entity, fact = rng.choice(facts)
+        entity, fact = rng.choices(facts, weights)[0]
         wording = relations()[fact.relation]
         drafted = write_fact_question(entity, fact, pool, (*wording.stems, wording.evaluation_stem), num_options, rng)
         if drafted is None:

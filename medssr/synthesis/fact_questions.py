@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from medssr.knowledge.facts import Entity, Fact
+from medssr.knowledge.facts import Entity, Fact, relations
 from medssr.questions import LETTERS
 
 
@@ -21,13 +21,13 @@ class FactQuestion:
 
 
 class DistractorPool:
-    """The values of each relation over a set of diseases."""
+    """The values of each relation over a set of diseases, and the relation's own distractors."""
 
     def __init__(self, entities: Iterable[Entity]) -> None:
         values: dict[str, set[str]] = defaultdict(set)
         for entity in entities:
             for fact in entity.facts:
-                values[fact.relation].add(fact.value)
+                values[fact.relation].update([fact.value, *relations()[fact.relation].distractors])
         # Sorted, so that a draw depends on the seed and the table's content alone.
         self._values = {relation: sorted(texts) for relation, texts in values.items()}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medssr.errors import InputError
-from medssr.knowledge.facts import RESOURCES, Entity
+from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import LETTERS, Question, render_question
 
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 _FENCE = re.compile(r"</?\s*(?:passage|example)\b[^>]*>", re.IGNORECASE)
 
 
-def load_template(name: str) -> str:
-    """Returns a template that ships with the package by its name and version, e.g. "synthesis_v1", or a file's text.
+def load_template(path: Path | str) -> str:
+    """Returns the text of a prompt template.
 
     Raises:
-        InputError: When there is neither such a template nor such a file.
+        InputError: When there is no such file.
     """
-    shipped = RESOURCES / "prompts" / f"{name}.txt"
-    path = shipped if shipped.is_file() else Path(name)
+    path = Path(path)
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in shipped.parent.glob("synthesis_*.txt")))
-        raise InputError(f'There is no prompt template "{name}"; give the path of a file or one of {known}.')
+        raise InputError.at(path, "there is no such prompt template.", field="synthesis.prompt_path")
     return path.read_text(encoding="utf-8")
 
 

@@ -21,7 +21,12 @@ def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
         config: The step's typed configuration.
         directory: The artefact's folder. A run that is resumed logs to the same W&B run, named by the fingerprint.
     """
-    os.environ.setdefault("WANDB_SILENT", "true")  # its banner would break the progress bar
+    has_wandb = nodes is not None and "wandb" in nodes
+    if has_wandb:
+        import wandb
+
+        wandb.termsetup(wandb.Settings(silent=True), None)  # its banner would break the progress bar
+        os.environ.setdefault("WANDB_SILENT", "true")
     loggers = []
     for name, node in (nodes or {}).items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
@@ -33,7 +38,5 @@ def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
     try:
         yield loggers
     finally:
-        if nodes and "wandb" in nodes:
-            import wandb
-
+        if has_wandb:
             wandb.finish()

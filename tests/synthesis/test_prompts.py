@@ -4,7 +4,7 @@ import pytest
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
-from medssr.knowledge.facts import Entity
+from medssr.knowledge.facts import RESOURCES, Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import Question
 from medssr.synthesis.prompts import build_synthesis_prompt, load_template, prompt_hash
@@ -21,7 +21,8 @@ HITS = (
 
 
 def prompt(entity=None, hits=(), num_options=4, seeds=SEEDS):
-    return build_synthesis_prompt(load_template("synthesis_v1"), seeds, entity, hits, num_options)
+    template = load_template(RESOURCES / "prompts" / "synthesis_v1.txt")
+    return build_synthesis_prompt(template, seeds, entity, hits, num_options)
 
 
 def test_both_seeds_are_shown_without_their_answers():
@@ -70,8 +71,8 @@ def test_a_template_may_be_a_file(tmp_path):
     assert build_synthesis_prompt(template, SEEDS, None, [], 3) == "Which organ makes bile?\nA. liver\nB. heart / ABC"
 
 
-def test_an_absent_template_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=r'"nothing".*synthesis_v1'):
+def test_an_absent_template_is_named():
+    with pytest.raises(InputError, match=r"nothing.*no such prompt template"):
         load_template("nothing")
 
 

@@ -16,7 +16,7 @@ def log(logger, **values):
 def test_one_row_a_step(tmp_path):
     logger = CSVMetrics(str(tmp_path))
     log(logger, step0=0.5, step1=0.25)
-    logger.save()
+    logger.finalize("success")
     assert (tmp_path / "metrics.csv").read_text() == "step,train/loss\n0,0.5\n1,0.25\n"
 
 
@@ -24,7 +24,7 @@ def test_metrics_of_the_same_step_share_a_row(tmp_path):
     logger = CSVMetrics(str(tmp_path))
     logger.log_metrics({"train/loss": 0.5}, 0)
     logger.log_metrics({"time/step": 2.0}, 0)
-    logger.save()
+    logger.finalize("success")
     assert rows(tmp_path) == [{"step": "0", "train/loss": "0.5", "time/step": "2.0"}]
 
 
@@ -39,10 +39,10 @@ def test_columns_stand_in_order_of_appearance_and_may_be_empty(tmp_path):
 def test_a_resumed_run_replaces_what_it_repeats(tmp_path):
     first = CSVMetrics(str(tmp_path))
     log(first, step0=0.0, step1=0.1, step2=0.2, step3=0.3)
-    first.save()
+    first.finalize("failed")
     resumed = CSVMetrics(str(tmp_path))
     log(resumed, step2=2.2)
-    resumed.save()
+    resumed.finalize("success")
     # Step 3 was of the run that is no more.
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [("0", "0.0"), ("1", "0.1"), ("2", "2.2")]
 
@@ -53,7 +53,7 @@ def test_a_resumed_run_ends_with_the_bytes_of_a_whole_one(tmp_path):
     whole.finalize("success")
     parts = CSVMetrics(str(tmp_path / "parts"))
     log(parts, step0=0.1, step1=1 / 3, step2=0.7)
-    parts.save()
+    parts.finalize("failed")
     resumed = CSVMetrics(str(tmp_path / "parts"))
     log(resumed, step2=0.2, step3=1e-7)
     resumed.finalize("success")

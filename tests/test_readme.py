@@ -1,0 +1,40 @@
+"""Every command that the README and the studies show can be composed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from medssr.config import register
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "experiments").glob("*/README.md"))]
+
+
+def shown_commands() -> list[str]:
+    commands = []
+    for page in PAGES:
+        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            commands += [line[line.index("medssr-") :] for line in lines if re.match(r"^(\w+=\S+ )*medssr-", line)]
+    return sorted(set(commands))
+
+
+def test_the_pages_show_commands():
+    assert len(shown_commands()) >= 8
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_a_shown_command_composes(command: str):
+    name, *overrides = shlex.split(command, comments=True)
+    if "-m" in overrides:
+        overrides.remove("-m")
+        # One job of the sweep: the first value of each list.
+        overrides = [re.sub(r"=([^\[{]*?),.*", r"=\1", override) for override in overrides]
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        compose(name.removeprefix("medssr-").replace("-", "_"), overrides)

@@ -87,10 +87,10 @@ def test_an_entity_without_a_usable_fact_is_rejected():
 
 
 def test_facts_with_too_few_distractors_are_passed_over():
-    generator = GroundedGenerator(Listed(RARE), num_options=5)  # There are four patterns of inheritance.
+    generator = GroundedGenerator(Listed(RARE), num_options=7)  # There are six patterns of inheritance.
     for _, draft in generator.generate(requests(200, 1.0)):
         assert draft.details["relation"] != "inheritance"
-        assert len(draft.options) == 5
+        assert len(draft.options) == 7
 
 
 def test_the_same_requests_give_the_same_questions_in_any_portion():

@@ -1,19 +1,15 @@
-"""The typed schema of every entry point: a typo or a wrong type fails when the configuration is composed.
-
-Fields have no defaults here: each default stands once, in `conf/`, with a comment. Nodes with a `_target_` are `Any`,
-since each option brings its own arguments. `__post_init__` holds the checks that span fields. Imports no torch.
-"""
+"""The typed configuration groups. Fields have no defaults: each default stands once, in `conf/`, with a comment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from medssr.errors import InputError
 
+# A node with a `_target_`: each option brings its own arguments.
 Node = dict[str, Any]
 
 
@@ -208,120 +204,6 @@ class StageConfig:
 
 
 @dataclass
-class SynthesizeConfig:
-    """Root of medssr-synthesize."""
-
-    task_name: str
-    seed: int
-    force: bool
-    corpus: Node
-    entities: Node
-    retriever: Node
-    generator: Node
-    seeds: SeedsConfig
-    synthesis: SynthesisConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-
-@dataclass
-class PseudoLabelConfig:
-    """Root of medssr-pseudo-label."""
-
-    task_name: str
-    seed: int
-    force: bool
-    model: ModelConfig
-    rollout: Node
-    data: DataConfig
-    labeling: LabelingConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-
-@dataclass
-class TrainConfig:
-    """Root of medssr-train."""
-
-    task_name: str
-    stage: str
-    seed: int
-    force: bool
-    model: ModelConfig
-    rollout: Node
-    data: DataConfig
-    reward: Node
-    grpo: GRPOConfig
-    optim: OptimConfig
-    trainer: Node
-    callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-
-@dataclass
-class EvaluateConfig:
-    """Root of medssr-evaluate."""
-
-    task_name: str
-    seed: int
-    force: bool
-    model: ModelConfig
-    rollout: Node
-    benchmark: BenchmarkConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-
-@dataclass
-class PipelineConfig:
-    """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
-
-    task_name: str
-    seed: int
-    force: bool
-    model: ModelConfig
-    rollout: Node
-    corpus: Node
-    entities: Node
-    retriever: Node
-    generator: Node
-    seeds: SeedsConfig
-    synthesis: SynthesisConfig
-    labeling: LabelingConfig
-    stages: list[StageConfig]
-    reward: Node
-    grpo: GRPOConfig
-    optim: OptimConfig
-    benchmark: BenchmarkConfig
-    trainer: Node
-    callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-    def __post_init__(self) -> None:
-        """Checks that stages can be told apart."""
-        names = [stage.name for stage in self.stages]
-        _require(len(set(names)) == len(names), "stages", f"the names {names} are not distinct.")
-        _require("base" not in names, "stages", 'a stage cannot be called "base": that is the start of them all.')
-        for stage in self.stages:
-            apply_overrides(self.grpo, stage.grpo)
-
-
-@dataclass
-class CompareConfig:
-    """Root of medssr-compare."""
-
-    task_name: str
-    runs: list[str]
-    output_dir: str
-    paths: PathsConfig
-    extras: ExtrasConfig
-
-
-@dataclass
 class DemonstrationsConfig:
     """Questions with completions to imitate: a file, or the built-in facts as the tiny policies learn them."""
 
@@ -350,48 +232,6 @@ class ScratchConfig:
     architecture: Node
 
 
-@dataclass
-class WarmStartConfig:
-    """Root of medssr-warm-start."""
-
-    task_name: str
-    seed: int
-    force: bool
-    model: ModelConfig
-    demonstrations: DemonstrationsConfig
-    sft: SFTConfig
-    optim: OptimConfig
-    trainer: Node
-    callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-    scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
-
-
-SCHEMAS: dict[str, type] = {
-    "synthesize": SynthesizeConfig,
-    "pseudo_label": PseudoLabelConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "pipeline": PipelineConfig,
-    "compare": CompareConfig,
-    "warm_start": WarmStartConfig,
-}
-
-Schema = TypeVar("Schema")
-
-
-def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
-    """Returns the configuration of one step, from the fields that it shares with a larger one and from `values`.
-
-    Example:
-        The pipeline runs a step with `subconfig(config, EvaluateConfig, task_name="evaluate", model=trained)`.
-    """
-    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
-    return schema(**{name: values[name] if name in values else getattr(config, name) for name in names})
-
-
 def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOConfig:
     """Returns the configuration with a stage's own values, checked like any other.
 
@@ -408,15 +248,3 @@ def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOCon
     result = OmegaConf.to_object(merged)
     assert isinstance(result, GRPOConfig)
     return result
-
-
-def register() -> None:
-    """Makes the schemas and the resolver `${resource:...}` (a file that ships with the package) known to Hydra."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
-        store.store(name=f"{name}_schema", node=schema)
-    resources = Path(__file__).parent / "resources"
-    OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)

@@ -1,0 +1,33 @@
+"""From composed configuration to typed configuration, and from one command's to another's."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from medssr.config.roots import SCHEMAS
+
+Schema = TypeVar("Schema")
+
+
+def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
+    """Returns the configuration of one step, from the fields that it shares with a larger one and from `values`.
+
+    Example:
+        The pipeline runs a step with `subconfig(config, EvaluateConfig, task_name="evaluate", model=trained)`.
+    """
+    names = [field.name for field in fields(schema)]  # type: ignore[arg-type]
+    return schema(**{name: values[name] if name in values else getattr(config, name) for name in names})
+
+
+def register() -> None:
+    """Makes the schemas and the resolver `${resource:...}` (a file that ships with the package) known to Hydra."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    resources = Path(__file__).parents[1] / "resources"
+    OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)

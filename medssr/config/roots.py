@@ -1,0 +1,169 @@
+"""The typed root of each command: the groups that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medssr.config.groups import (
+    BenchmarkConfig,
+    DataConfig,
+    DemonstrationsConfig,
+    ExtrasConfig,
+    GRPOConfig,
+    LabelingConfig,
+    ModelConfig,
+    Node,
+    OptimConfig,
+    PathsConfig,
+    ScratchConfig,
+    SeedsConfig,
+    SFTConfig,
+    StageConfig,
+    SynthesisConfig,
+    apply_overrides,
+)
+from medssr.errors import InputError
+
+
+@dataclass
+class SynthesizeConfig:
+    """Root of medssr-synthesize."""
+
+    task_name: str
+    seed: int
+    force: bool
+    corpus: Node
+    entities: Node
+    retriever: Node
+    generator: Node
+    seeds: SeedsConfig
+    synthesis: SynthesisConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class PseudoLabelConfig:
+    """Root of medssr-pseudo-label."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    data: DataConfig
+    labeling: LabelingConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class TrainConfig:
+    """Root of medssr-train."""
+
+    task_name: str
+    stage: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    data: DataConfig
+    reward: Node
+    grpo: GRPOConfig
+    optim: OptimConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of medssr-evaluate."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    benchmark: BenchmarkConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class PipelineConfig:
+    """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    rollout: Node
+    corpus: Node
+    entities: Node
+    retriever: Node
+    generator: Node
+    seeds: SeedsConfig
+    synthesis: SynthesisConfig
+    labeling: LabelingConfig
+    stages: list[StageConfig]
+    reward: Node
+    grpo: GRPOConfig
+    optim: OptimConfig
+    benchmark: BenchmarkConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks that stages can be told apart."""
+        names = [stage.name for stage in self.stages]
+        if len({*names, "base"}) <= len(names):
+            raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
+        for stage in self.stages:
+            apply_overrides(self.grpo, stage.grpo)
+
+
+@dataclass
+class CompareConfig:
+    """Root of medssr-compare."""
+
+    task_name: str
+    runs: list[str]
+    output_dir: str
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
+class WarmStartConfig:
+    """Root of medssr-warm-start."""
+
+    task_name: str
+    seed: int
+    force: bool
+    model: ModelConfig
+    demonstrations: DemonstrationsConfig
+    sft: SFTConfig
+    optim: OptimConfig
+    trainer: Node
+    callbacks: Node | None
+    logger: Node | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+    scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
+
+
+SCHEMAS: dict[str, type] = {
+    "synthesize": SynthesizeConfig,
+    "pseudo_label": PseudoLabelConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "pipeline": PipelineConfig,
+    "compare": CompareConfig,
+    "warm_start": WarmStartConfig,
+}

@@ -43,3 +43,12 @@ def test_labelling_depends_on_the_policy_but_not_on_training():
 
     assert labelling_of("grpo.beta=0.1", "optim.optimizer.lr=1") == labelling_of()
     assert labelling_of("labeling.num_votes=4") != labelling_of()
+
+
+def test_the_folder_of_a_sweep_is_known_before_its_jobs_start(monkeypatch, tmp_path):
+    monkeypatch.delenv("MEDSSR_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("pipeline", return_hydra_config=True)
+    assert config.hydra.sweep.dir == f"{tmp_path}/logs/pipeline/sweeps/default"

@@ -22,7 +22,7 @@ def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
 
 
 def register() -> None:
-    """Makes the schemas and the resolver `${resource:...}` (a file that ships with the package) known to Hydra."""
+    """Makes schemas and resolvers known to Hydra: `${resource:...}` (a file that ships with the package), `${cwd:}`."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -31,3 +31,5 @@ def register() -> None:
         store.store(name=f"{name}_schema", node=schema)
     resources = Path(__file__).parents[1] / "resources"
     OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)
+    # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
+    OmegaConf.register_new_resolver("cwd", lambda: str(Path.cwd()), replace=True)

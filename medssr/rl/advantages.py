@@ -32,7 +32,9 @@ def group_advantages(
 
 
 def has_signal(rewards: Tensor) -> Tensor:
-    """Returns for each group whether its rewards differ, `[num_groups]`; other groups have no gradient.
+    """Returns for each group whether its rewards differ, `[num_groups]`; in other groups every advantage is 0.
+
+    Training leaves those groups out, and with them their share of the KL term's gradient.
 
     Compares the extremes and not a deviation with 0, which rounding can miss.
 

@@ -24,12 +24,16 @@ class Passage:
         title: The title of its document.
         text: The text without the title.
         source: Where the document is from, where known.
+        synonyms: Other names of what the document is about.
+        document_id: The id of its document, where that was split; None where the passage is the whole document.
     """
 
     id: str
     title: str
     text: str
     source: str | None = None
+    synonyms: tuple[str, ...] = ()
+    document_id: str | None = None
 
 
 class Corpus(Protocol):
@@ -96,8 +100,10 @@ class JsonlCorpus:
             texts = split_text(self._field(record, self.text_field, line), self.max_chars)
             source = None if self.source_field is None else self._field(record, self.source_field, line)
             for number, text in enumerate(texts, start=1):
-                passage_id = document_id if len(texts) == 1 else f"{document_id}#{number}"
-                yield Passage(passage_id, title, text, source)
+                if len(texts) == 1:
+                    yield Passage(document_id, title, text, source)
+                else:
+                    yield Passage(f"{document_id}#{number}", title, text, source, document_id=document_id)
         if not line_of_id:
             raise InputError.at(self.path, "holds no document; give a JSONL file with one document a line.")
 

@@ -1,15 +1,65 @@
-"""Reads a question from what a language model replied."""
+"""From what a language model replied to a draft: the form that is asked for, reading it, and asking for a repair."""
 
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
-from medssr.questions import FieldError, Question
+from medssr.questions import LETTERS, FieldError, Question
+from medssr.synthesis.chat_protocol import Message
+from medssr.synthesis.generators import Draft, SynthesisRequest
+from medssr.utils.seeding import derive_seed
 
 
 class ReplyError(ValueError):
     """The reply holds no question; the message says what is wrong, in words that a model can act on."""
+
+
+def question_schema(num_options: int) -> dict[str, Any]:
+    """Returns the JSON schema of a reply: what `parse_reply` reads, with options lettered from A."""
+    text = {"type": "string"}
+    letters = list(LETTERS[:num_options])
+    options = {
+        "type": "object",
+        "properties": dict.fromkeys(letters, text),
+        "required": letters,
+        "additionalProperties": False,
+    }
+    return {
+        "title": "question",
+        "type": "object",
+        "properties": {"question": text, "options": options},
+        "required": ["question", "options"],
+        "additionalProperties": False,
+    }
+
+
+def repair_messages(reply: str, problem: str) -> list[Message]:
+    """Returns how a conversation goes on after a reply that cannot be read."""
+    request = f"This cannot be read: {problem} Reply with the corrected JSON object and nothing else."
+    return [{"role": "assistant", "content": reply}, {"role": "user", "content": request}]
+
+
+def read_draft(request: SynthesisRequest, reply: str, details: dict[str, Any]) -> Draft:
+    """Returns the question that a model replied with, its options in an order drawn by the request's seed.
+
+    Models put the right option first, or second, more often than chance.
+
+    Args:
+        request: What was asked for.
+        reply: What the model wrote.
+        details: See `Draft`.
+
+    Raises:
+        ReplyError: As `parse_reply`.
+    """
+    stem, options = parse_reply(reply)
+    texts = list(options.values())
+    random.Random(derive_seed(request.draw.rng_seed, "options")).shuffle(texts)
+    entity = request.draw.entity
+    name, is_rare = (None, None) if entity is None else (entity.name, entity.is_rare)
+    return Draft(stem, dict(zip(options, texts, strict=True)), name, is_rare, truth=None, details=details)
 
 
 def parse_reply(reply: str) -> tuple[str, dict[str, str]]:

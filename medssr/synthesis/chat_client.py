@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -97,8 +98,10 @@ class ChatClient:
         self._key = _api_key(settings)
         self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
         self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
-        self._num_answers = 0
-        self._cost = Cost()
+        self._used_keys: set[str] = set()
+        self._used_cost = Cost()
+        # httpx announces every request, which drowns everything else.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
         self._http = httpx.Client(
             base_url=settings.base_url,
             headers={"Content-Type": "application/json"}
@@ -139,18 +142,19 @@ class ChatClient:
         settings = self._settings
         sampling = {"model": settings.model, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
         call = ChatCall.of(purpose, messages, sampling, seed, schema)
-        known = self._ledger.find(call.key)
-        if known is None:
+        reply = self._ledger.find(call.key)
+        if reply is None:
             with self._allowance.one_call():
                 if self._is_stopped.is_set():
                     raise CancelledError
-                known, ending = self._send(call)
-                self._ledger.append(known)
+                reply, ending = self._send(call)
+                self._ledger.append(reply)
             self._check_health(ending)
         with self._count_lock:
-            self._num_answers += known.is_answered
-            self._cost += known.cost
-        return known
+            if reply.is_answered and reply.key not in self._used_keys:
+                self._used_keys.add(reply.key)
+                self._used_cost += reply.cost
+        return reply
 
     def ask_all(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Yields each item with what `ask` returns for it, in the order of the items, several at work at a time.
@@ -180,8 +184,8 @@ class ChatClient:
 
     def usage(self) -> dict[str, float]:
         """Returns how many answers were used so far, and what they cost, whenever they were paid for."""
-        cost = self._cost
-        return {"num_answers": self._num_answers, "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
+        cost = self._used_cost
+        return {"num_answers": len(self._used_keys), "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
 
     def close(self) -> None:
         """Closes connections and ledger."""
@@ -267,6 +271,7 @@ class ChatClient:
             model=self._settings.model,
             prompt_sha256=call.prompt_sha256,
             settings_sha256=call.settings_sha256,
+            seed=call.seed,
             outcome=ending.outcome,
             text=ending.text,
             error=ending.error,

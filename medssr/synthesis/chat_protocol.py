@@ -31,6 +31,7 @@ class ChatCall:
         schema: JSON schema of the answer, with a title.
         prompt_sha256: Hash of the messages.
         settings_sha256: Hash of model, sampling parameters and schema.
+        seed: Sampling seed, in 31 bits: some servers keep no more.
         key: Hash of all of it: what a ledger knows the call by.
         num_bytes: Length of the messages.
     """
@@ -40,6 +41,7 @@ class ChatCall:
     schema: Mapping[str, Any] | None
     prompt_sha256: str
     settings_sha256: str
+    seed: int
     key: str
     num_bytes: int
 
@@ -61,16 +63,17 @@ class ChatCall:
             seed: Sampling seed.
             schema: JSON schema of the answer, with a title.
         """
+        seed %= 2**31
         text = json.dumps(list(messages))
         prompt_hash, settings_hash = _hash(text), _hash(json.dumps([sampling, schema], sort_keys=True))
         return cls(
             purpose=tuple(purpose),
-            # Some servers keep the seed in 32 bits.
-            fields={**sampling, "messages": list(messages), "seed": seed % 2**31},
+            fields={**sampling, "messages": list(messages), "seed": seed},
             schema=schema,
             prompt_sha256=prompt_hash,
             settings_sha256=settings_hash,
-            key=_hash(json.dumps([list(purpose), prompt_hash, settings_hash, seed % 2**31])),
+            seed=seed,
+            key=_hash(json.dumps([list(purpose), prompt_hash, settings_hash, seed])),
             num_bytes=len(text),
         )
 

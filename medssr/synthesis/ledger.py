@@ -26,6 +26,7 @@ class Reply:
         model: Name of the model.
         prompt_sha256: Hash of the messages.
         settings_sha256: Hash of model, sampling parameters and schema.
+        seed: Sampling seed that was sent.
         outcome: "answer"; another ending that counts as answered: "refusal", "truncated", "empty_response",
             "malformed_response"; or the reason of a failure: "timeout", "connection", "api_error",
             "invalid_request".
@@ -45,6 +46,7 @@ class Reply:
     model: str
     prompt_sha256: str
     settings_sha256: str
+    seed: int
     outcome: str
     text: str | None
     error: str | None

@@ -55,8 +55,9 @@ def fill_slots(
 ) -> Iterator[Attempt]:
     """Yields every attempt: first one for each slot, then one for each slot that is empty, and so on.
 
-    An attempt that the generator's server failed is repeated as it is, for nothing is known of what would have come of
-    it; after any other rejection the slot's next attempt is made.
+    An attempt that the generator's server failed is repeated once as it is, for nothing is known of what would have come
+    of it: so a run that goes on after an outage uses every answer that it has paid for. After any other rejection, and
+    after the second failure, the slot's next attempt is made.
 
     Args:
         num_slots: Questions wanted.
@@ -67,15 +68,17 @@ def fill_slots(
     """
     slots: Iterable[int] = range(num_slots)
     attempts = array("q", bytes(8 * num_slots))
+    has_failed = bytearray(num_slots)
     for turn in range(num_rounds):
         empty = array("q")
         for asked, outcome in generator.generate(request(slot, attempts[slot]) for slot in slots):
             verdict = judge(asked, outcome)
             yield Attempt(asked, outcome, verdict, is_last=turn + 1 == num_rounds)
             if isinstance(verdict, Rejection):
-                empty.append(asked.draw.slot)
-                # The request is made anew in the next round, never in this one.
-                attempts[asked.draw.slot] += not verdict.is_transient
+                slot = asked.draw.slot
+                empty.append(slot)
+                has_failed[slot] = verdict.is_transient and not has_failed[slot]
+                attempts[slot] += not has_failed[slot]
         if not empty:
             return
         slots = empty

@@ -444,4 +444,5 @@ def test_usage_counts_what_earlier_starts_paid_too(make):
     client = make(prices=PRICES)
     ask(client)
     ask(client, 1)
+    ask(client)  # The same answer again costs nothing.
     assert client.usage() == {"num_answers": 2, "tokens": 36, "dollars": 50.0}

@@ -22,6 +22,7 @@ REPLY = Reply(
     model="tiny",
     prompt_sha256="p",
     settings_sha256="s",
+    seed=5,
     outcome="answer",
     text="Text\nwith é \u2028",
     error=None,

@@ -110,6 +110,7 @@ class ChatClient:
             limits=httpx.Limits(max_connections=settings.max_concurrency),
         )
         self._is_stopped = threading.Event()
+        self._fault: InputError | None = None  # what has shown that no call can succeed
         self._takes_schemas = True
         self._has_response = False
         self._num_failures_in_a_row = 0
@@ -146,7 +147,7 @@ class ChatClient:
         if reply is None:
             with self._allowance.one_call():
                 if self._is_stopped.is_set():
-                    raise CancelledError
+                    raise self._fault or CancelledError
                 reply, ending = self._send(call)
                 self._ledger.append(reply)
             self._check_health(ending)
@@ -252,11 +253,14 @@ class ChatClient:
             num_failures = self._num_failures_in_a_row
         settings = self._settings
         remedy = "put it right and start the same command again; no answer is lost"
-        if ending.is_fatal:
-            raise InputError(f'{settings.base_url}, model "{settings.model}": {ending.error}; {remedy}.')
+        problem = ending.error
         if num_failures >= _MOST_FAILURES_IN_A_ROW:
             problem = f"the last {num_failures} calls failed, the last one so: {ending.error}"
-            raise InputError(f'{settings.base_url}, model "{settings.model}": {problem}; {remedy}.')
+        elif not ending.is_fatal:
+            return
+        self._fault = InputError(f'{settings.base_url}, model "{settings.model}": {problem}; {remedy}.')
+        self._is_stopped.set()
+        raise self._fault
 
     def _reply(self, call: ChatCall, ending: Ending, failures: list[str], latency_s: float) -> Reply:
         tokens = (0, 0)

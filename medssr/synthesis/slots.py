@@ -55,9 +55,9 @@ def fill_slots(
 ) -> Iterator[Attempt]:
     """Yields every attempt: first one for each slot, then one for each slot that is empty, and so on.
 
-    An attempt that the generator's server failed is repeated once as it is, for nothing is known of what would have come
-    of it: so a run that goes on after an outage uses every answer that it has paid for. After any other rejection, and
-    after the second failure, the slot's next attempt is made.
+    An attempt that the generator's server failed is repeated once as it is, for nothing is known of what would have
+    come of it: so a run that goes on after an outage uses every answer that it has paid for. After any other rejection,
+    and after the second failure, the slot's next attempt is made.
 
     Args:
         num_slots: Questions wanted.

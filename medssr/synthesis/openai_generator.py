@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from medssr.synthesis.chat_client import ChatClient, ChatSettings
-from medssr.synthesis.generators import Outcome, Rejection, SynthesisRequest
-from medssr.synthesis.ledger import Reply
-from medssr.synthesis.replies import ReplyError, question_schema, read_draft, repair_messages
+from medssr.synthesis.conversation import Conversation
+from medssr.synthesis.generators import Outcome, SynthesisRequest
+from medssr.synthesis.replies import question_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,27 +51,10 @@ class OpenAIGenerator(ChatSettings):
         return ChatClient(self, "openai.jsonl")
 
     def _outcome(self, request: SynthesisRequest) -> Outcome:
-        """Returns the question of the first answer, or of its repair, or why there is none."""
-        messages = [{"role": "user", "content": request.prompt}]
-        replies: list[Reply] = []
-        problem = ""
-        for repair in (0, 1):
-            purpose: list[str | int] = ["synthesis", request.draw.slot, request.draw.attempt, repair]
-            reply = self._client.ask(purpose, messages, request.draw.rng_seed, question_schema(self.num_options))
-            replies.append(reply)
-            if reply.outcome != "answer" or reply.text is None:
-                return Rejection(reply.outcome, reply.error or reply.text or "", reply.is_transient)
-            try:
-                return read_draft(request, reply.text, self._details(replies))
-            except ReplyError as error:
-                problem = str(error)
-                messages = [*messages, *repair_messages(reply.text, problem)]
-        return Rejection("unparsable", problem)
-
-    def _details(self, replies: list[Reply]) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "num_calls": len(replies),
-            "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
-            "completion_tokens": sum(reply.completion_tokens for reply in replies),
-        }
+        conversation = Conversation(request, self.model)
+        schema = question_schema(self.num_options)
+        outcome = None
+        while outcome is None:
+            seed = request.draw.rng_seed
+            outcome = conversation.take(self._client.ask(conversation.purpose, conversation.messages, seed, schema))
+        return outcome

@@ -1,15 +1,11 @@
-"""From what a language model replied to a draft: the form that is asked for, reading it, and asking for a repair."""
+"""The form of a language model's reply, and the question that is read from it."""
 
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 
 from medssr.questions import LETTERS, FieldError, Question
-from medssr.synthesis.chat_protocol import Message
-from medssr.synthesis.generators import Draft, SynthesisRequest
-from medssr.utils.seeding import derive_seed
 
 
 class ReplyError(ValueError):
@@ -33,33 +29,6 @@ def question_schema(num_options: int) -> dict[str, Any]:
         "required": ["question", "options"],
         "additionalProperties": False,
     }
-
-
-def repair_messages(reply: str, problem: str) -> list[Message]:
-    """Returns how a conversation goes on after a reply that cannot be read."""
-    request = f"This cannot be read: {problem} Reply with the corrected JSON object and nothing else."
-    return [{"role": "assistant", "content": reply}, {"role": "user", "content": request}]
-
-
-def read_draft(request: SynthesisRequest, reply: str, details: dict[str, Any]) -> Draft:
-    """Returns the question that a model replied with, its options in an order drawn by the request's seed.
-
-    Models put the right option first, or second, more often than chance.
-
-    Args:
-        request: What was asked for.
-        reply: What the model wrote.
-        details: See `Draft`.
-
-    Raises:
-        ReplyError: As `parse_reply`.
-    """
-    stem, options = parse_reply(reply)
-    texts = list(options.values())
-    random.Random(derive_seed(request.draw.rng_seed, "options")).shuffle(texts)
-    entity = request.draw.entity
-    name, is_rare = (None, None) if entity is None else (entity.name, entity.is_rare)
-    return Draft(stem, dict(zip(options, texts, strict=True)), name, is_rare, truth=None, details=details)
 
 
 def parse_reply(reply: str) -> tuple[str, dict[str, str]]:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # Configuration that decides where and how a step runs, not what it makes.
 _PLACE_AND_STYLE = ("paths", "logger", "extras", "callbacks", "force", "task_name")
+# The same at any depth: at what pace and for how much money it may be made.
+_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget"})
 _VERSIONED_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
 
 
@@ -117,8 +119,9 @@ def read_artifact(directory: Path) -> Artifact:
 def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the configuration that decides a step's result, and the content hash of each input by its key.
 
-    Places (`..._dir`), loggers and progress bars are left out. A field `path` or `..._path` that names something on
-    disk is moved to the inputs; any other value there (the name of a model on a hub) stays in the configuration.
+    Places (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
+    `..._path` that names something on disk is moved to the inputs; any other value there (the name of a model on a hub)
+    stays in the configuration.
     """
     inputs: dict[str, str] = {}
 
@@ -127,7 +130,7 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
             return {
                 name: walk(value, f"{key}.{name}" if key else str(name))
                 for name, value in node.items()
-                if not name.endswith("_dir")
+                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
             }
         if isinstance(node, list | tuple):
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from medssr.utils.entry import run_command
 
 if TYPE_CHECKING:
     from medssr.questions import Question
-    from medssr.synthesis.generators import Draft, SynthesisRequest
+    from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +28,71 @@ def synthesize(config: SynthesizeConfig) -> Artifact:
 
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
-    from medssr.data.benchmarks import benchmark_files, load_benchmark
-    from medssr.questions import write_questions
-    from medssr.synthesis.filters import FilterLimits, SeenQuestions, check_draft
-    from medssr.synthesis.generators import Rejection
-    from medssr.utils.files import write_lines_atomically
+    from medssr.questions import Question, question_to_json
+    from medssr.synthesis.slots import SynthesisTally, fill_slots
+    from medssr.utils.files import open_atomically
     from medssr.utils.instantiate import instantiate
     from medssr.utils.progress import track
+
+    controls = config.synthesis
+    tally = SynthesisTally()
+    with (
+        closing(instantiate(config.generator, "generator")) as generator,
+        open_atomically(directory / "questions.jsonl") as questions,
+        open_atomically(directory / "rejected.jsonl") as rejected,
+    ):
+
+        def accepted() -> Iterator[Question]:
+            request, judge = _request_maker(config), _judge(config, generator.name)
+            for attempt in fill_slots(
+                controls.num_questions, controls.max_draws_per_question, generator, request, judge
+            ):
+                tally.count(attempt)
+                if isinstance(attempt.verdict, Question):
+                    yield attempt.verdict
+                else:
+                    rejected.write(attempt.rejection_line() + "\n")
+
+        for question in track(accepted(), "synthesize", controls.num_questions, config.extras.progress_bar):
+            questions.write(question_to_json(question) + "\n")
+        if tally.num_questions == 0:
+            raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
+        return tally.counts(controls.rare_share) | {"usage": generator.usage()}
+
+
+def _request_maker(config: SynthesizeConfig) -> Callable[[int, int], SynthesisRequest]:
+    """Returns what makes the request for a slot and an attempt, with the passages retrieved for its entity."""
+    from medssr.knowledge.entities import EntitySampler
+    from medssr.questions import read_questions
+    from medssr.synthesis.controls import QuestionPlan
+    from medssr.synthesis.generators import SynthesisRequest
+    from medssr.synthesis.prompts import build_synthesis_prompt, load_template
+    from medssr.utils.instantiate import instantiate
+
+    controls = config.synthesis
+    sampler = EntitySampler(instantiate(config.entities, "entities").entities())
+    plan = QuestionPlan(config.seed, controls.rare_share, sampler, list(read_questions(config.seeds.path)))
+    retriever = instantiate(config.retriever, "retriever")
+    retriever.index(instantiate(config.corpus, "corpus").passages())
+    template = load_template(controls.prompt_path)
+
+    def request(slot: int, attempt: int) -> SynthesisRequest:
+        drawn = plan.draw(slot, attempt)
+        hits = () if drawn.entity is None else tuple(retriever.search(drawn.entity.name, controls.top_k))
+        prompt = build_synthesis_prompt(template, drawn.seed_questions, drawn.entity, hits, controls.num_options)
+        return SynthesisRequest(drawn, hits, prompt)
+
+    return request
+
+
+def _judge(
+    config: SynthesizeConfig, generator_name: str
+) -> Callable[[SynthesisRequest, Outcome], Question | Rejection]:
+    """Returns what accepts a draft as a question or says why not; it remembers what it has accepted."""
+    from medssr.data.benchmarks import benchmark_files, load_benchmark
+    from medssr.synthesis.filters import FilterLimits, SeenQuestions, check_draft
+    from medssr.synthesis.generators import Rejection
+    from medssr.synthesis.prompts import load_template, text_hash
 
     controls = config.synthesis
     limits = FilterLimits(
@@ -45,82 +101,44 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
     seen = SeenQuestions(
         question for file in benchmark_files(controls.benchmark_path).values() for question in load_benchmark(file)
     )
-    generator = instantiate(config.generator, "generator")
-    accepted: list[Question] = []
-    rejected: list[str] = []
-    reasons: Counter[str] = Counter()
-    num_draws = controls.num_questions * controls.max_draws_per_question
-    outcomes = track(
-        generator.generate(_requests(config, num_draws)), "synthesize", num_draws, config.extras.progress_bar
-    )
-    for request, outcome in outcomes:
-        rejection = outcome if isinstance(outcome, Rejection) else check_draft(outcome, limits)
-        if rejection is None:
-            question = _question(request, outcome)
-            rejection = seen.check(question)
-        if rejection is None:
-            seen.add(question)
-            accepted.append(question)
-        else:
-            reasons[rejection.reason] += 1
-            rejected.append(json.dumps({"index": request.index} | asdict(rejection)))
-        if len(accepted) == controls.num_questions:
-            break
-    if not accepted:
-        raise InputError(f"synthesis: all {num_draws} drafts were rejected ({dict(reasons)}).")
-    if len(accepted) < controls.num_questions:
-        log.warning("synthesize: %d of %d questions after %d drafts", len(accepted), controls.num_questions, num_draws)
-    write_questions(directory / "questions.jsonl", accepted)
-    write_lines_atomically(directory / "rejected.jsonl", rejected)
-    return {
-        "num_questions": len(accepted),
-        "num_rare": sum(question.is_rare is True for question in accepted),
-        "num_injected": sum(question.provenance["is_injected"] for question in accepted),
-        "num_rejected": len(rejected),
-        "rejected": dict(reasons),
-    }
+    origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
+
+    def judge(request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
+        if isinstance(outcome, Rejection):
+            return outcome
+        rejection = check_draft(outcome, limits)
+        if rejection is not None:
+            return rejection
+        question = _question(request, outcome, origin)
+        rejection = seen.check(question)
+        if rejection is not None:
+            return rejection
+        seen.add(question)
+        return question
+
+    return judge
 
 
-def _requests(config: SynthesizeConfig, num_draws: int) -> Iterator[SynthesisRequest]:
-    """Yields what is asked of the generator, one request a draw, with the passages retrieved for its entity."""
-    from medssr.knowledge.entities import EntitySampler
-    from medssr.questions import read_questions
-    from medssr.synthesis.controls import draw
-    from medssr.synthesis.generators import SynthesisRequest
-    from medssr.synthesis.prompts import build_synthesis_prompt, load_template
-    from medssr.utils.instantiate import instantiate
-
-    controls = config.synthesis
-    seeds = list(read_questions(config.seeds.path))
-    sampler = EntitySampler(instantiate(config.entities, "entities").entities())
-    retriever = instantiate(config.retriever, "retriever")
-    retriever.index(instantiate(config.corpus, "corpus").passages())
-    template = load_template(controls.prompt_path)
-    for index in range(num_draws):
-        drawn = draw(config.seed, index, controls.rare_share, sampler, seeds)
-        hits = () if drawn.entity is None else tuple(retriever.search(drawn.entity.name, controls.top_k))
-        prompt = build_synthesis_prompt(template, drawn.seed_questions, drawn.entity, hits, controls.num_options)
-        yield SynthesisRequest(index, drawn, hits, prompt)
-
-
-def _question(request: SynthesisRequest, draft: Draft) -> Question:
+def _question(request: SynthesisRequest, draft: Draft, origin: dict[str, str]) -> Question:
     """Returns the draft as a question without an answer; what is known of the truth goes into the provenance."""
     from medssr.questions import Question
-    from medssr.synthesis.prompts import prompt_hash
+    from medssr.synthesis.prompts import text_hash
 
     drawn = request.draw
     provenance = {
+        **origin,
+        "attempt": drawn.attempt,
         "rho": drawn.rho,
         "is_injected": drawn.is_injected,
         "seeds": [seed.id for seed in drawn.seed_questions],
         "passages": [hit.passage.id for hit in request.hits],
-        "prompt_sha256": prompt_hash(request.prompt),
+        "prompt_sha256": text_hash(request.prompt),
         **draft.details,
     }
     if draft.truth is not None:
         provenance["truth"] = draft.truth
     return Question(
-        id=f"synthetic-{request.index:07d}",
+        id=f"synthetic-{drawn.slot:07d}",
         stem=draft.stem,
         options=draft.options,
         answer=None,
@@ -141,8 +159,22 @@ def _main(config: SynthesizeConfig) -> None:
     counts = artifact.manifest["counts"]
     questions = artifact.path("questions.jsonl")
     log.info(
-        "%d questions, %d of them about rare diseases; %d drafts rejected %s",
-        *(counts[name] for name in ("num_questions", "num_rare", "num_rejected", "rejected")),
+        "%d questions, %d of them about rare diseases (share with injected knowledge: asked %.4f, achieved %.4f); "
+        "%d drafts rejected %s; %d questions missing %s; usage %s",
+        *(
+            counts[name]
+            for name in (
+                "num_questions",
+                "num_rare",
+                "asked_rare_share",
+                "achieved_rare_share",
+                "num_rejected",
+                "rejected",
+                "num_unfilled",
+                "unfilled",
+                "usage",
+            )
+        ),
     )
     log.info("made %s\nnext: medssr-pseudo-label data.path=%s", questions, questions)
 

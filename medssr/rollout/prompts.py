@@ -28,10 +28,24 @@ def read_prompt_template(path: Path | str) -> str:
 def render_prompt(question: Question, template: str, tokenizer: Any) -> str:
     """Returns the text that the policy continues: a chat turn where the tokenizer has a chat template."""
     text = template.replace("{question}", render_question(question))
+    return render_chat([{"role": "user", "content": text}], tokenizer)
+
+
+def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
+    """Returns the text that a model continues with the next turn of a conversation.
+
+    Without a chat template the turns stand one below the other.
+    """
     if tokenizer.chat_template is None:
-        return text + "\n"
-    messages = [{"role": "user", "content": text}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return "\n\n".join(message["content"] for message in messages) + "\n"
+    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+
+
+def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """Returns the token ids of each text that a model is to continue."""
+    # The chat template writes the special tokens itself; a base model's prompt gets its BOS from the tokenizer.
+    encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=tokenizer.chat_template is None)["input_ids"]
+    return encoded
 
 
 def encode_prompts(
@@ -50,8 +64,7 @@ def encode_prompts(
         InputError: When a prompt is longer than `max_tokens`.
     """
     texts = [render_prompt(question, template, tokenizer) for question in questions]
-    # The chat template writes the special tokens itself; a base model's prompt gets its BOS from the tokenizer.
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
+    encoded = encode_texts(texts, tokenizer)
     for question, token_ids in zip(questions, encoded, strict=True):
         if len(token_ids) > max_tokens:
             raise InputError.at(

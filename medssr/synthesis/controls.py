@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from itertools import accumulate
 
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
@@ -13,25 +14,29 @@ from medssr.knowledge.facts import Entity
 from medssr.questions import Question
 from medssr.utils.seeding import derive_seed
 
-_BLOCK_SIZE = 4096
+_BLOCK_SIZE = 100
+# Further than there are slots, so that no two attempts share one of the sampler's draws.
+_DRAWS_PER_ATTEMPT = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The draws for one synthetic question.
+    """The draws for one attempt at one synthetic question.
 
     Attributes:
-        index: The question's number, from 0.
-        rho: The draw from U(0, 1) that decides on injection.
+        slot: The question's number, from 0.
+        attempt: How many drafts for this slot were rejected before.
+        rho: The slot's draw from U(0, 1) that decides on injection, the same at each attempt.
         is_injected: Whether knowledge about a rare disease goes into the prompt: rho < rare_share.
         entity: The disease of an injected question, None otherwise.
-        entity_turn: Rises by one each time the entity is drawn, from a start that depends on seed and entity; 0 without
-            an entity. Whoever picks one of an entity's facts by it covers them evenly.
+        entity_turn: Rises by one each time the entity is drawn, from a start that depends on seed, entity and attempt;
+            0 without an entity. Whoever picks one of an entity's facts by it covers them evenly.
         seed_questions: Two different seed questions.
-        rng_seed: Seed of the generator's own draws for this question.
+        rng_seed: Seed of the generator's own draws for this attempt.
     """
 
-    index: int
+    slot: int
+    attempt: int
     rho: float
     is_injected: bool
     entity: Entity | None
@@ -40,52 +45,75 @@ class Draw:
     rng_seed: int
 
 
-def draw(seed: int, index: int, rare_share: float, sampler: EntitySampler, seeds: Sequence[Question]) -> Draw:
-    """Returns the draws for question number `index`: a pure function of its arguments.
+class QuestionPlan:
+    """The draws for all questions of a run: pure functions of seed, slot and attempt.
 
-    For one seed, rho does not depend on `rare_share`: a greater share injects knowledge into the same questions and
-    more. The k-th injected question gets the sampler's k-th entity, so that every entity is used before any is reused.
+    The slots' rho are stratified: each block of 100 slots has one in each percentile, in an order that the seed draws.
+    Each rho by itself is uniform on (0, 1), and the share of injected slots is off by less than one slot in each block.
+    As a slot keeps its rho through all attempts, rejections do not shift the share.
+
+    For one seed, rho does not depend on `rare_share`: a greater share injects knowledge into the same slots and more.
+    The k-th injected slot gets the sampler's k-th entity, so that every entity is used before any is reused.
+
+    Args:
+        seed: Run seed.
+        rare_share: Share of slots with injection, from 0 to 1.
+        sampler: The rare diseases.
+        seeds: At least two seed questions.
 
     Raises:
         InputError: When `rare_share` lies outside [0, 1] or there are fewer than two seed questions.
     """
-    if not 0 <= rare_share <= 1:
-        raise InputError(f"The share of rare-disease questions is {rare_share}; give a number from 0 to 1.")
-    if len(seeds) < 2:
-        raise InputError(f"There are {len(seeds)} seed questions; a prompt shows two different ones.")
-    rho = _rho(seed, index)
-    is_injected = rho < rare_share
-    entity, turn = None, 0
-    if is_injected:
-        entity, visit = sampler.sample(seed, _num_injected_before(seed, index, rare_share))
-        turn = visit + derive_seed(seed, "turn", entity.name) % 2**16
-    first, second = random.Random(derive_seed(seed, "seed questions", index)).sample(range(len(seeds)), 2)
-    return Draw(
-        index=index,
-        rho=rho,
-        is_injected=is_injected,
-        entity=entity,
-        entity_turn=turn,
-        seed_questions=(seeds[first], seeds[second]),
-        rng_seed=derive_seed(seed, "generator", index),
-    )
+
+    def __init__(self, seed: int, rare_share: float, sampler: EntitySampler, seeds: Sequence[Question]) -> None:
+        if not 0 <= rare_share <= 1:
+            raise InputError(f"The share of rare-disease questions is {rare_share}; give a number from 0 to 1.")
+        if len(seeds) < 2:
+            raise InputError(f"There are {len(seeds)} seed questions; a prompt shows two different ones.")
+        self._seed = seed
+        self._rare_share = rare_share
+        self._sampler = sampler
+        self._seeds = seeds
+        self._num_injected_before_block = [0]
+
+    def draw(self, slot: int, attempt: int) -> Draw:
+        """Returns the draws for an attempt at a slot, both from 0."""
+        block, place = divmod(slot, _BLOCK_SIZE)
+        rho = _block_rhos(self._seed, block)[place]
+        is_injected = rho < self._rare_share
+        entity, turn = None, 0
+        if is_injected:
+            number = self._num_injected_before(block, place) + attempt * _DRAWS_PER_ATTEMPT
+            entity, visit = self._sampler.sample(self._seed, number)
+            turn = visit + derive_seed(self._seed, "turn", entity.name) % 2**16
+        rng = random.Random(derive_seed(self._seed, "seed questions", slot, attempt))
+        first, second = rng.sample(range(len(self._seeds)), 2)
+        return Draw(
+            slot=slot,
+            attempt=attempt,
+            rho=rho,
+            is_injected=is_injected,
+            entity=entity,
+            entity_turn=turn,
+            seed_questions=(self._seeds[first], self._seeds[second]),
+            rng_seed=derive_seed(self._seed, "generator", slot, attempt),
+        )
+
+    def _num_injected_before(self, block: int, place: int) -> int:
+        """Returns how many slots before a place of a block are injected."""
+        before = self._num_injected_before_block
+        while len(before) <= block:
+            before.append(before[-1] + self._injected_counts(len(before) - 1)[-1])
+        return before[block] + self._injected_counts(block)[place]
+
+    def _injected_counts(self, block: int) -> list[int]:
+        """Returns, for each place of a block and for its end, the number injected before it in the block."""
+        return list(accumulate((rho < self._rare_share for rho in _block_rhos(self._seed, block)), initial=0))
 
 
-def _rho(seed: int, index: int) -> float:
-    return random.Random(derive_seed(seed, "rho", index)).random()
-
-
-def _num_injected_before(seed: int, index: int, rare_share: float) -> int:
-    """Returns how many questions before `index` are injected."""
-    blocks, rest = divmod(index, _BLOCK_SIZE)
-    whole = sum(_injected_counts(seed, block, rare_share)[-1] for block in range(blocks))
-    return whole + _injected_counts(seed, blocks, rare_share)[rest]
-
-
-@cache
-def _injected_counts(seed: int, block: int, rare_share: float) -> list[int]:
-    """Returns, for each place of a block of questions and for its end, the number injected before it in the block."""
-    counts = [0]
-    for index in range(block * _BLOCK_SIZE, (block + 1) * _BLOCK_SIZE):
-        counts.append(counts[-1] + (_rho(seed, index) < rare_share))
-    return counts
+@lru_cache(maxsize=64)
+def _block_rhos(seed: int, block: int) -> tuple[float, ...]:
+    percentiles = list(range(_BLOCK_SIZE))
+    rng = random.Random(derive_seed(seed, "rho", block))
+    rng.shuffle(percentiles)
+    return tuple((percentile + rng.random()) / _BLOCK_SIZE for percentile in percentiles)

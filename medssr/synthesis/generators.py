@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from medssr.knowledge.retrieval import Hit
 from medssr.synthesis.controls import Draw
@@ -12,9 +12,8 @@ from medssr.synthesis.controls import Draw
 
 @dataclass(frozen=True, slots=True)
 class SynthesisRequest:
-    """One question to be written: its number, its draws, the passages found for its entity, the whole prompt."""
+    """One question to be written: its draws, the passages found for its entity, the whole prompt."""
 
-    index: int
     draw: Draw
     hits: tuple[Hit, ...]
     prompt: str
@@ -44,17 +43,31 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why there is no question: a short fixed `reason` to count by, and what happened in `detail`."""
+    """Why there is no question.
+
+    Attributes:
+        reason: Short and fixed, to count by.
+        detail: What happened.
+        is_transient: Whether the same request may well succeed later: a server failed, and nothing is known of the
+            draft that it would have written.
+    """
 
     reason: str
     detail: str
+    is_transient: bool = False
 
 
 Outcome = Draft | Rejection
 
 
 class Generator(Protocol):
-    """Writes questions."""
+    """Writes questions.
+
+    Attributes:
+        name: Stands in the provenance of its questions.
+    """
+
+    name: ClassVar[str]
 
     def generate(self, requests: Iterable[SynthesisRequest]) -> Iterator[tuple[SynthesisRequest, Outcome]]:
         """Yields each request with its outcome, in the order of the requests.
@@ -62,4 +75,12 @@ class Generator(Protocol):
         The requests are taken as they are needed. What a generator paid for is on disk before it is yielded, so that a
         killed run loses nothing.
         """
+        ...
+
+    def usage(self) -> dict[str, Any]:
+        """Returns what the drafts have cost so far, in the generator's own terms; empty when they cost nothing."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the generator holds."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntityList
@@ -24,6 +25,8 @@ class GroundedGenerator:
         InputError: When no common disease has a fact with enough distractors.
     """
 
+    name: ClassVar[str] = "grounded"
+
     def __init__(self, entities: EntityList, num_options: int) -> None:
         self._num_options = num_options
         common = builtin_common_diseases()
@@ -36,6 +39,13 @@ class GroundedGenerator:
         """Yields each request with a question whose truth is known, or the rejection "no_fact"."""
         for request in requests:
             yield request, self._write(request.draw)
+
+    def usage(self) -> dict[str, Any]:
+        """Returns nothing: templates cost nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Frees nothing."""
 
     def _write(self, draw: Draw) -> Outcome:
         rng = random.Random(draw.rng_seed)

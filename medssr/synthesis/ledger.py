@@ -1,53 +1,90 @@
-"""The ledger of paid calls: an append-only file of what a server answered."""
+"""The ledger of calls to models: an append-only file of what was sent, what came back and what it cost."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from medssr.errors import InputError
+from medssr.synthesis.budget import Cost
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One call to a server.
+class Reply:
+    """One call to a model and how it ended.
 
     Attributes:
-        key: Names everything that the answer depends on.
-        index: Number of the request that the call belongs to.
-        attempt: 0 for the request's first call, 1 for its repair.
-        outcome: How the call ended: "response", "refusal", "truncated", or the reason of an error.
-        response: The text of the answer; None when there is none.
-        error: What went wrong; None when the server answered.
-        prompt_tokens: Tokens that the server counted in the prompt; None when it did not say.
+        key: SHA-256 of everything that the answer depends on, and of what the call is for.
+        purpose: What the call is for, e.g. ["synthesis", slot, attempt, 0].
+        model: Name of the model.
+        prompt_sha256: Hash of the messages.
+        settings_sha256: Hash of model, sampling parameters and schema.
+        seed: Sampling seed that was sent.
+        outcome: "answer"; another ending that counts as answered: "refusal", "truncated", "empty_response",
+            "malformed_response"; or the reason of a failure: "timeout", "connection", "api_error",
+            "invalid_request".
+        text: What the model wrote; None when there is nothing.
+        error: What went wrong; None when the model answered.
+        prompt_tokens: Tokens of the prompt; 0 for a call that failed.
         completion_tokens: The same for the answer.
-        latency_s: Seconds that the call took, with its retries.
+        is_estimated: Whether the tokens are a guess from the length of the texts: the server did not count.
+        dollars: Cost of the tokens; None without prices.
+        num_attempts: How often the request was sent.
+        failures: Why each attempt but the last failed.
+        latency_s: Seconds from the first attempt to the end of the last, pauses included.
     """
 
     key: str
-    index: int
-    attempt: int
+    purpose: list[str | int]
+    model: str
+    prompt_sha256: str
+    settings_sha256: str
+    seed: int
     outcome: str
-    response: str | None
+    text: str | None
     error: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    prompt_tokens: int
+    completion_tokens: int
+    is_estimated: bool
+    dollars: float | None
+    num_attempts: int
+    failures: list[str]
     latency_s: float
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the model answered, be it with a refusal: such a call is never made again."""
+        return self.error is None
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may be answered later: the server or the way to it failed, not the request."""
+        return not self.is_answered and self.outcome != "invalid_request"
+
+    @property
+    def cost(self) -> Cost:
+        """What the answer cost."""
+        return Cost(self.prompt_tokens + self.completion_tokens, self.dollars or 0.0)
 
 
 class Ledger:
-    """The entries of a JSONL file, and a way to add one that is on disk when it returns.
+    """The lines of a JSONL file: "sent" for each attempt of a call, "reply" for each call that has ended.
 
-    Threads and processes may share a file; each process sees its own entries and those that were there when it opened
-    the file. A last line that was torn when its writer was killed is dropped.
+    A "sent" line is written before the request leaves; a reply is on disk when `append` returns. A call that was under
+    way when its process was killed is a "sent" line without a reply.
+
+    Threads and processes may share a file, and each sees what the others have added. Of the replies, memory holds the
+    place in the file alone. A last line that was torn when its writer died is cut off by the next one who writes.
 
     Attributes:
-        path: The file. It and its folder are made when the first entry is added.
+        path: The file. It and its folder are made when the first line is added.
 
     Raises:
         InputError: When another line than the last is broken.
@@ -55,47 +92,117 @@ class Ledger:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._thread_lock = threading.Lock()
-        self._entries: dict[str, LedgerEntry] = {}
+        self._lock = threading.Lock()
+        self._process_lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
+        self._sync_lock = threading.Lock()
+        self._file: int | None = None
+        self._places: dict[bytes, int] = {}  # byte offset of the reply to each answered key
+        self._spent = Cost()
+        self._dearest: dict[str, Cost] = {}  # by model
+        self._num_lines = 0
+        self._end = 0  # of the last whole line that is known
+        self._synced_end = 0
         if self.path.exists():
-            with self._process_lock():
-                self._load()
+            self._open()
+            self._catch_up()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._places)
 
-    def answer(self, key: str) -> LedgerEntry | None:
-        """Returns the entry with this key in which the server answered, or None: errors are worth another try."""
-        entry = self._entries.get(key)
-        return entry if entry is not None and entry.error is None else None
+    def find(self, key: str) -> Reply | None:
+        """Returns the answered reply with this key, or None: failures are worth another try."""
+        with self._lock:
+            if self._file is None and self.path.exists():
+                self._open()
+            self._catch_up()
+            place = self._places.get(bytes.fromhex(key))
+        return None if place is None else self._read(place)
 
-    def append(self, entry: LedgerEntry) -> None:
-        """Adds the entry; it is on disk when this returns."""
-        line = json.dumps(asdict(entry)) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._thread_lock, self._process_lock(), self.path.open("a", encoding="utf-8") as stream:
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
-            self._entries[entry.key] = entry
+    def spent(self, model: str) -> tuple[Cost, Cost | None]:
+        """Returns what all answers cost, and the most that one of the model's cost; None when there is none."""
+        with self._lock:
+            self._catch_up()
+            return self._spent, self._dearest.get(model)
 
-    def _process_lock(self) -> FileLock:
-        return FileLock(self.path.with_name(f"{self.path.name}.lock"))
+    def note_sent(self, key: str, attempt: int) -> None:
+        """Adds the line that says that an attempt (from 0) is about to be sent."""
+        self._write({"event": "sent", "key": key, "attempt": attempt}, None)
 
-    def _load(self) -> None:
-        """Reads the entries and cuts a torn last line off the file."""
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        end = 0
-        for number, line in enumerate(lines, start=1):
-            try:
+    def append(self, reply: Reply) -> None:
+        """Adds the reply; it is on disk when this returns."""
+        end = self._write({"event": "reply"} | asdict(reply), reply)
+        # One fsync serves all threads whose lines were written before it began.
+        with self._sync_lock:
+            if self._synced_end < end:
+                written = self._end
+                assert self._file is not None
+                os.fsync(self._file)
+                self._synced_end = written
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _open(self) -> None:
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def _write(self, record: dict[str, Any], reply: Reply | None) -> int:
+        """Adds a line, with the reply that it holds, and returns where it ends."""
+        line = (json.dumps(record | {"time": round(time.time(), 3)}) + "\n").encode()
+        with self._lock:
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._open()
+            assert self._file is not None
+            with self._process_lock:
+                self._catch_up()
+                # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
+                if os.fstat(self._file).st_size > self._end:
+                    os.ftruncate(self._file, self._end)
+                num_written = os.write(self._file, line)
+                if num_written < len(line):
+                    raise OSError(f"{self.path}: only {num_written} of {len(line)} bytes could be written")
+            self._take_in(reply, len(line))
+            return self._end
+
+    def _read(self, place: int) -> Reply:
+        with self.path.open("rb") as stream:
+            stream.seek(place)
+            return _reply(json.loads(stream.readline()))
+
+    def _catch_up(self) -> None:
+        """Takes in the whole lines that others have added since."""
+        if self._file is None or os.fstat(self._file).st_size == self._end:
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(self._end)
+            for line in stream:
                 if not line.endswith(b"\n"):
-                    raise ValueError("the line is cut off")
-                entry = LedgerEntry(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                if number < len(lines):
-                    problem = f"is no ledger entry ({error}); restore the file, or move it away to start afresh."
-                    raise InputError.at(self.path, problem, line=number) from error
-                os.truncate(self.path, end)
-                return
-            self._entries[entry.key] = entry
-            end += len(line)
+                    return
+                self._take_in(self._decode(line), len(line))
+
+    def _decode(self, line: bytes) -> Reply | None:
+        """Returns the reply that a line holds, or None for one of another kind."""
+        try:
+            record = json.loads(line)
+            return _reply(record) if record["event"] == "reply" else None
+        except (ValueError, TypeError, KeyError) as error:
+            problem = f"is no ledger entry ({error}); restore the file, or move it away to start afresh."
+            raise InputError.at(self.path, problem, line=self._num_lines + 1) from error
+
+    def _take_in(self, reply: Reply | None, length: int) -> None:
+        """Takes note of the line that starts at the end of those known."""
+        if reply is not None and reply.is_answered:
+            self._places[bytes.fromhex(reply.key)] = self._end
+            self._spent += reply.cost
+            dearest = self._dearest.get(reply.model, Cost())
+            self._dearest[reply.model] = dearest.at_least(reply.cost)
+        self._num_lines += 1
+        self._end += length
+
+
+def _reply(record: dict[str, Any]) -> Reply:
+    return Reply(**{name: value for name, value in record.items() if name not in ("event", "time")})

@@ -62,9 +62,9 @@ def build_synthesis_prompt(
         ) from error
 
 
-def prompt_hash(prompt: str) -> str:
-    """Returns a hash that names the prompt in provenance and ledgers."""
-    return hashlib.sha256(prompt.encode()).hexdigest()
+def text_hash(text: str) -> str:
+    """Returns a hash that names a prompt or a template in provenance."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)

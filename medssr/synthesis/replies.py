@@ -1,15 +1,34 @@
-"""Reads a question from what a language model replied."""
+"""The form of a language model's reply, and the question that is read from it."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from medssr.questions import FieldError, Question
+from medssr.questions import LETTERS, FieldError, Question
 
 
 class ReplyError(ValueError):
     """The reply holds no question; the message says what is wrong, in words that a model can act on."""
+
+
+def question_schema(num_options: int) -> dict[str, Any]:
+    """Returns the JSON schema of a reply: what `parse_reply` reads, with options lettered from A."""
+    text = {"type": "string"}
+    letters = list(LETTERS[:num_options])
+    options = {
+        "type": "object",
+        "properties": dict.fromkeys(letters, text),
+        "required": letters,
+        "additionalProperties": False,
+    }
+    return {
+        "title": "question",
+        "type": "object",
+        "properties": {"question": text, "options": options},
+        "required": ["question", "options"],
+        "additionalProperties": False,
+    }
 
 
 def parse_reply(reply: str) -> tuple[str, dict[str, str]]:

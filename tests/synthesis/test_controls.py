@@ -3,43 +3,62 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
-from medssr.synthesis.controls import draw
+from medssr.synthesis.controls import QuestionPlan
 
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(20)]
 SAMPLER = EntitySampler([Entity(name, True) for name in "abcdefghij"])
 
 
-def draws(count: int, rare_share: float, seed: int = 7):
-    return [draw(seed, index, rare_share, SAMPLER, SEEDS) for index in range(count)]
+def plan(rare_share: float, seed: int = 7) -> QuestionPlan:
+    return QuestionPlan(seed, rare_share, SAMPLER, SEEDS)
 
 
-def test_a_draw_is_a_pure_function_of_its_arguments():
-    assert draw(7, 500, 0.5, SAMPLER, SEEDS) == draws(501, 0.5)[500]
-    assert draw(7, 500, 0.5, SAMPLER, SEEDS) != draw(8, 500, 0.5, SAMPLER, SEEDS)
+def draws(count: int, rare_share: float, seed: int = 7, attempt: int = 0):
+    made = plan(rare_share, seed)
+    return [made.draw(slot, attempt) for slot in range(count)]
+
+
+def test_a_draw_depends_on_seed_slot_and_attempt_alone():
+    assert plan(0.5).draw(500, 0) == draws(501, 0.5)[500]
+    assert plan(0.5).draw(500, 2) == draws(501, 0.5, attempt=2)[500]
+    assert plan(0.5).draw(500, 0) != plan(0.5, seed=8).draw(500, 0)
 
 
 def test_draws_are_the_same_on_every_machine_and_in_every_version():
-    item = draw(7, 3, 0.9, SAMPLER, SEEDS)
-    assert item.rho == 0.4868258809542475
-    assert item.rng_seed == 5149698966599674227
-    assert (item.entity.name, [question.id for question in item.seed_questions]) == ("e", ["q17", "q8"])
+    item = plan(0.9).draw(3, 0)
+    assert item.rho == 0.40329129657370993
+    assert item.rng_seed == 7381923901163021421
+    assert (item.entity.name, [question.id for question in item.seed_questions]) == ("a", ["q16", "q13"])
 
 
-def test_the_share_of_injected_questions_is_rare_share():
-    count = 5_000
-    for rare_share in (0.1, 0.5, 0.8):
-        injected = sum(item.is_injected for item in draws(count, rare_share))
-        assert abs(injected / count - rare_share) < 0.03
+@given(seed=st.integers(0, 2**32), block=st.integers(0, 300), percent=st.integers(0, 100))
+def test_each_block_of_100_slots_has_exactly_the_share(seed, block, percent):
+    made = plan(percent / 100, seed)
+    injected = sum(made.draw(slot, 0).is_injected for slot in range(100 * block, 100 * block + 100))
+    assert injected == percent
 
 
-def test_the_ends_of_the_range_inject_nothing_and_everything():
-    assert not any(item.is_injected for item in draws(200, 0.0))
-    assert all(item.is_injected for item in draws(200, 1.0))
+def test_a_share_between_two_percents_is_reached_on_the_average():
+    injected = [sum(item.is_injected for item in draws(10_000, 0.055)[start : start + 100]) for start in (0, 100, 200)]
+    assert set(injected) <= {5, 6}
+    assert abs(sum(item.is_injected for item in draws(10_000, 0.055)) - 550) < 30
+
+
+def test_rho_is_uniform_at_each_place_and_its_order_is_drawn():
+    rhos = [item.rho for item in draws(5_000, 0.5)]
+    first_of_block = sorted(rhos[::100])
+    assert all(abs(rho - (place + 0.5) / 50) < 0.2 for place, rho in enumerate(first_of_block))
+    # The block's own order says nothing about the next one: neighbours are as often above each other as below.
+    rises = sum(rhos[slot] < rhos[slot + 1] for slot in range(4_999))
+    assert abs(rises / 4_999 - 0.5) < 0.03
+    assert len(set(rhos)) == 5_000
 
 
 def test_injection_is_rho_below_rare_share_and_brings_an_entity():
@@ -48,16 +67,30 @@ def test_injection_is_rho_below_rare_share_and_brings_an_entity():
         assert item.is_injected == (item.rho < 0.4) == (item.entity is not None)
 
 
-def test_a_greater_share_injects_into_the_same_questions_and_more():
-    few = {item.index for item in draws(300, 0.2) if item.is_injected}
-    many = {item.index for item in draws(300, 0.6) if item.is_injected}
+def test_a_greater_share_injects_into_the_same_slots_and_more():
+    few = {item.slot for item in draws(300, 0.2) if item.is_injected}
+    many = {item.slot for item in draws(300, 0.6) if item.is_injected}
     assert few < many
 
 
-def test_injected_questions_use_every_entity_before_any_again():
-    names = [item.entity.name for item in draws(6_000, 0.5) if item.entity]  # More than one block of the count.
+def test_another_attempt_keeps_rho_and_draws_everything_else_anew():
+    first, second = draws(300, 0.5), draws(300, 0.5, attempt=1)
+    assert [item.rho for item in first] == [item.rho for item in second]
+    pairs = [pair for pair in zip(first, second, strict=True) if pair[0].is_injected]
+    assert len(pairs) == 150
+    # Ten entities, so one in ten is the same by chance; it then comes with another turn.
+    assert sum(one.entity == other.entity for one, other in pairs) < 30
+    assert all((one.entity, one.entity_turn) != (other.entity, other.entity_turn) for one, other in pairs)
+    assert sum(one.seed_questions == other.seed_questions for one, other in zip(first, second, strict=True)) < 10
+    assert not {item.rng_seed for item in first} & {item.rng_seed for item in second}
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 2])
+def test_injected_slots_use_every_entity_before_any_again(attempt):
+    names = [item.entity.name for item in draws(6_000, 0.5, attempt=attempt) if item.entity]
     size = len(SAMPLER)
-    for start in range(0, len(names) - size, size):
+    shift = -attempt * 1_000_003 % size  # to the sampler's next round
+    for start in range(shift, len(names) - size, size):
         assert len(set(names[start : start + size])) == size
 
 
@@ -79,9 +112,9 @@ def test_seed_questions_are_two_different_ones_and_all_are_used():
 @pytest.mark.parametrize("rare_share", [-0.1, 1.1, float("nan")])
 def test_a_share_outside_zero_to_one_is_an_error(rare_share):
     with pytest.raises(InputError, match="from 0 to 1"):
-        draw(7, 0, rare_share, SAMPLER, SEEDS)
+        plan(rare_share)
 
 
 def test_fewer_than_two_seed_questions_are_an_error():
     with pytest.raises(InputError, match="1 seed questions"):
-        draw(7, 0, 0.5, SAMPLER, SEEDS[:1])
+        QuestionPlan(7, 0.5, SAMPLER, SEEDS[:1])

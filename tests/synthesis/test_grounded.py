@@ -10,7 +10,7 @@ from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question
-from medssr.synthesis.controls import draw
+from medssr.synthesis.controls import QuestionPlan
 from medssr.synthesis.filters import FilterLimits, check_draft
 from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
 from medssr.synthesis.grounded import GroundedGenerator
@@ -34,9 +34,9 @@ GENERATOR = GroundedGenerator(Listed(RARE), num_options=4)
 
 
 def requests(count, rare_share, entities=RARE, seed=0):
-    sampler = EntitySampler(entities)
-    for index in range(count):
-        yield SynthesisRequest(index, draw(seed, index, rare_share, sampler, SEEDS), (), "prompt")
+    plan = QuestionPlan(seed, rare_share, EntitySampler(entities), SEEDS)
+    for slot in range(count):
+        yield SynthesisRequest(plan.draw(slot, attempt=0), (), "prompt")
 
 
 def test_each_request_gets_a_question_whose_truth_is_the_fact():

@@ -7,7 +7,7 @@ from medssr.knowledge.corpora import Passage
 from medssr.knowledge.facts import RESOURCES, Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import Question
-from medssr.synthesis.prompts import build_synthesis_prompt, load_template, prompt_hash
+from medssr.synthesis.prompts import build_synthesis_prompt, load_template, text_hash
 
 SEEDS = (
     Question("1", "Which organ makes bile?", {"A": "liver", "B": "heart"}, "A", "seeds"),
@@ -83,5 +83,5 @@ def test_a_template_that_cannot_be_filled_is_an_error(template):
 
 
 def test_the_hash_names_the_prompt():
-    assert prompt_hash(prompt()) == prompt_hash(prompt())
-    assert prompt_hash(prompt()) != prompt_hash(prompt(FABRY))
+    assert text_hash(prompt()) == text_hash(prompt())
+    assert text_hash(prompt()) != text_hash(prompt(FABRY))

@@ -1,0 +1,218 @@
+"""2,000 questions through a hostile server, killed twice on the way; then ledger, log and counts are held together.
+
+    python experiments/hostile_server/run.py [--num-questions 2000] [--folder DIR]
+
+Ends with code 0 when everything agrees, else with the first thing that does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import server as hostile
+
+HERE = Path(__file__).parent
+MAX_CONCURRENCY = 16
+MAX_RETRIES = 4
+KILLED_AT = (0.3, 0.7)  # share of the questions whose replies are in the ledger
+
+
+def main() -> None:
+    """Runs twice, killed and undisturbed, and compares."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.folder or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with running_server(folder / "killed.log") as port:
+            killed = Run(folder / "killed", port, arguments.num_questions)
+            in_flight = [killed.kill_at(int(share * arguments.num_questions)) for share in KILLED_AT]
+            killed.finish()
+            calls_before = len(read(folder / "killed.log"))
+            killed.finish()  # once more: nothing is asked
+            assert len(read(folder / "killed.log")) == calls_before, "a finished run has asked again"
+        with running_server(folder / "undisturbed.log") as port:
+            undisturbed = Run(folder / "undisturbed", port, arguments.num_questions)
+            undisturbed.finish()
+        figures = check(killed, read(folder / "killed.log"), in_flight)
+        check(undisturbed, read(folder / "undisturbed.log"), [])
+        for name in Run.FILES:
+            assert killed.file(name).read_bytes() == undisturbed.file(name).read_bytes(), f"the runs' {name} differ"
+    seconds = {"killed_twice": round(killed.seconds, 1), "undisturbed": round(undisturbed.seconds, 1)}
+    print(json.dumps(figures | {"seconds": seconds}, indent=2))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Returns the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-questions", type=int, default=2000)
+    parser.add_argument("--folder", help="keep ledger, log and artefacts here")
+    return parser.parse_args()
+
+
+@contextmanager
+def running_server(log: Path) -> Iterator[int]:
+    """Yields the port of a hostile server that lives as long as the context."""
+    command = [sys.executable, str(HERE / "server.py"), str(log)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+class Run:
+    """One `medssr-synthesize` command, started as often as it takes."""
+
+    FILES = ("questions.jsonl", "rejected.jsonl")
+
+    def __init__(self, folder: Path, port: int, num_questions: int) -> None:
+        self.folder = folder
+        self.num_questions = num_questions
+        self.ledger = folder / "artifacts" / "ledgers" / "openai.jsonl"
+        self.seconds = 0.0
+        self._command = [
+            *(sys.executable, "-m", "medssr.synthesize", "generator=openai", "generator.model=hostile"),
+            f"generator.base_url=http://127.0.0.1:{port}/v1",
+            *("generator.api_key_env=HOSTILE_KEY", "generator.timeout_s=2", f"generator.max_retries={MAX_RETRIES}"),
+            f"generator.max_concurrency={MAX_CONCURRENCY}",
+            *("generator.prices.prompt=0.5", "generator.prices.completion=1.5"),
+            f"synthesis.num_questions={num_questions}",
+            *(f"paths.root_dir={folder}", f"hydra.run.dir={folder}/run", "extras.progress_bar=false"),
+        ]
+
+    def kill_at(self, num_replies: int) -> set[str]:
+        """Starts the command, kills it when the ledger holds so many replies, and returns the keys under way then."""
+        start = time.monotonic()
+        process = self._start()
+        while process.poll() is None and self._num_replies() < num_replies:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, f"the command ended by itself with {process.returncode}"
+        self.seconds += time.monotonic() - start
+        assert not list(self.folder.glob("artifacts/synthesize/*/questions.jsonl")), (
+            "half a result has a whole one's name"
+        )
+        return keys_under_way(read(self.ledger))
+
+    def finish(self) -> None:
+        """Starts the command and lets it end."""
+        start = time.monotonic()
+        process = self._start()
+        assert process.wait() == 0, f"the command ended with {process.returncode}"
+        self.seconds += time.monotonic() - start
+
+    def file(self, name: str) -> Path:
+        """Returns the path of a file of the finished artefact."""
+        (found,) = self.folder.glob(f"artifacts/synthesize/*/{name}")
+        return found
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, env=os.environ | {"HOSTILE_KEY": "hostile-secret"})
+
+    def _num_replies(self) -> int:
+        return self.ledger.read_bytes().count(b'{"event": "reply"') if self.ledger.exists() else 0
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a JSONL file but for a torn last one."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def keys_under_way(ledger: list[dict[str, Any]]) -> set[str]:
+    """Returns the keys whose last line says that they were sent."""
+    return {key for key, event in {line["key"]: line["event"] for line in ledger}.items() if event == "sent"}
+
+
+def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dict[str, Any]:
+    """Holds server log, ledger, files and manifest together, and returns the figures."""
+    ledger = read(run.ledger)
+    replies = [line for line in ledger if line["event"] == "reply"]
+    answered = [line for line in replies if line["error"] is None]
+    under_way = set().union(*in_flight)
+
+    # 1. Nothing that was answered, in bytes that arrived, was asked again.
+    assert len({line["key"] for line in answered}) == len(answered), "an answered call was recorded twice"
+    done: set[str] = set()
+    for line in ledger:
+        assert line["key"] not in done, f"{line['key']} was sent again after it was answered"
+        if line["event"] == "reply" and line["error"] is None:
+            done.add(line["key"])
+
+    # 2. Every attempt is accounted for: by a reply, or by a kill while it was under way.
+    sent = Counter(line["key"] for line in ledger if line["event"] == "sent")
+    explained = Counter()
+    for line in replies:
+        explained[line["key"]] += line["num_attempts"]
+    unexplained = sent - explained
+    assert set(unexplained) <= under_way, "attempts without a reply that no kill explains"
+    assert not explained - sent, "replies to attempts that were never noted"
+
+    # 3. The server saw what the ledger says was sent, call by call; a kill may come between note and sending.
+    call_of_key = {line["key"]: f"{line['prompt_sha256']}-{line['seed']}" for line in replies}
+    assert len(set(call_of_key.values())) == len(call_of_key)
+    seen = Counter(line["call"] for line in log if line["event"] == "request")
+    for key, call in call_of_key.items():
+        num_kills = sum(key in keys for keys in in_flight)
+        assert 0 <= sent[key] - seen[call] <= num_kills, f"{sent[key]} times sent, {seen[call]} times received"
+    assert set(seen) == set(call_of_key.values()), "the server saw a call that the ledger does not know"
+
+    # 4. Every answer of the server is the outcome in the ledger.
+    answer_by_call = {line["call"]: line["response"] for line in log if line["response"] in hostile.ANSWERS}
+    expected = {"content_filter": "refusal", "refusal": "refusal", "truncated": "truncated", "empty": "empty_response"}
+    expected |= {"broken_body": "malformed_response"}
+    outcomes_of_server = Counter(expected.get(answer, "answer") for answer in answer_by_call.values())
+    outcomes = Counter(line["outcome"] for line in answered)
+    assert outcomes == outcomes_of_server, f"{outcomes} in the ledger, {outcomes_of_server} from the server"
+
+    # 5. Files, manifest and ledger agree; counts add up.
+    counts = json.loads(run.file("manifest.json").read_text())["counts"]
+    questions, rejected = (read(run.file(name)) for name in Run.FILES)
+    reasons = Counter(line["reason"] for line in rejected)
+    assert len(questions) == counts["num_questions"]
+    assert counts["num_questions"] + counts["num_unfilled"] == run.num_questions
+    assert reasons == Counter(counts["rejected"])
+    assert sum(reasons.values()) == counts["num_rejected"]
+    for reason in ("refusal", "truncated", "empty_response", "malformed_response"):
+        assert reasons[reason] == outcomes[reason], f"{reason}: {reasons[reason]} rejected, {outcomes[reason]} replies"
+    used = counts["usage"]
+    assert used["num_answers"] == len(answered), "an answer was paid for and not used"
+    assert used["tokens"] == sum(line["prompt_tokens"] + line["completion_tokens"] for line in answered)
+    assert abs(used["dollars"] - sum(line["dollars"] for line in answered)) < 1e-4
+    drafts = len(questions) + sum(reasons[name] for name in ("duplicate", "all_or_none_of_the_above"))
+    assert len(questions) == len({question["stem"] for question in questions})
+    assert drafts <= outcomes["answer"]
+
+    # 6. No file holds the key.
+    for file in [*run.folder.rglob("*.json*"), *run.folder.rglob("*.log"), *run.folder.rglob("*.yaml")]:
+        assert b"hostile-secret" not in file.read_bytes(), f"{file} holds the key"
+    return {
+        "num_questions": len(questions),
+        "rejected": dict(reasons.most_common()),
+        "num_unfilled": counts["num_unfilled"],
+        "achieved_rare_share": counts["achieved_rare_share"],
+        "requests_at_server": sum(seen.values()),
+        "faults_of_server": dict(Counter(line["response"] for line in log if line["event"] == "request").most_common()),
+        "attempts_in_ledger": sent.total(),
+        "answers_in_ledger": len(answered),
+        "calls_under_way_at_each_kill": [len(keys) for keys in in_flight],
+        "attempts_lost_to_kills": unexplained.total(),
+        "usage": used,
+    }
+
+
+if __name__ == "__main__":
+    main()

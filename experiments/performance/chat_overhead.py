@@ -1,0 +1,168 @@
+"""What synthesis adds to the calls that it makes: seconds a question against a bare loop of the same HTTP calls.
+
+    python experiments/performance/chat_overhead.py [--num-questions 2000]
+
+A server in a process of its own answers at once. Each way is measured with a quarter and with all of the questions; the
+difference leaves out what is done once (imports, the index, the first connections). Prints milliseconds a question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+MAX_CONCURRENCY = 16
+WORDS = [f"{first}{second}{last}" for first in "bdfgklmnprst" for second in "aeiou" for last in ("rin", "tosis", "lum")]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-questions", type=int, default=2000)
+    num_questions = parser.parse_args().num_questions
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{here.recv()}/v1"
+    os.environ["MEDSSR_OVERHEAD_KEY"] = "none"
+    ways: dict[str, Callable[[str, int], None]] = {
+        "bare loop of HTTP calls": bare_loop,
+        "client with ledger": client,
+        "medssr-synthesize": synthesize_all,
+    }
+    # In turns, and the best of three, so that what else the machine does weighs on all alike.
+    figures = {name: (float("inf"), float("inf")) for name in ways}
+    for _ in range(3):
+        for name, way in ways.items():
+            measured = per_question(lambda count, way=way: way(url, count), num_questions)
+            figures[name] = (min(figures[name][0], measured[0]), min(figures[name][1], measured[1]))
+    bare = figures["bare loop of HTTP calls"]
+    print(f"{'':26}{'wall ms':>10}{'CPU ms':>10}{'added wall':>12}{'added CPU':>12}")
+    for name, (wall, cpu) in figures.items():
+        print(f"{name:26}{wall:10.2f}{cpu:10.2f}{wall - bare[0]:12.2f}{cpu - bare[1]:12.2f}")
+    server.terminate()
+
+
+def per_question(way: Callable[[int], None], num_questions: int) -> tuple[float, float]:
+    """Returns wall and CPU milliseconds of this process a question."""
+    times = []
+    for count in (num_questions // 4, num_questions):
+        wall, cpu = time.perf_counter(), time.process_time()
+        way(count)
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    added = num_questions - num_questions // 4
+    return tuple(1000 * (large - small) / added for small, large in zip(*times, strict=True))  # type: ignore[return-value]
+
+
+def prompt_of(number: int) -> str:
+    """Returns a prompt as long as those of synthesis."""
+    return f"{number} " + "x" * 3000
+
+
+def bare_loop(url: str, count: int) -> None:
+    """Makes the calls and decodes the answers."""
+    import httpx
+
+    def call(number: int) -> Any:
+        message = {"role": "user", "content": prompt_of(number)}
+        body = {"model": "fast", "messages": [message], "temperature": 1.0, "max_tokens": 1024, "seed": number}
+        return json.loads(connection.post("chat/completions", json=body).content)
+
+    limits = httpx.Limits(max_connections=MAX_CONCURRENCY)
+    with httpx.Client(base_url=url, limits=limits) as connection, ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+        assert len(list(pool.map(call, range(count)))) == count
+
+
+def client(url: str, count: int) -> None:
+    """Makes the calls through the client, with a fresh ledger."""
+    from medssr.synthesis.budget import Budget, Prices
+    from medssr.synthesis.chat_client import ChatClient, ChatSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ChatSettings(
+            base_url=url,
+            model="fast",
+            api_key_env=None,
+            temperature=1.0,
+            max_tokens=1024,
+            max_concurrency=MAX_CONCURRENCY,
+            timeout_s=60,
+            max_retries=2,
+            prices=Prices(1.0, 1.0),
+            budget=Budget(1000.0, None),
+            ledger_dir=folder,
+        )
+        made = ChatClient(settings, "chat.jsonl")
+        numbers = range(count)
+        replies = made.ask_all(
+            lambda number: made.ask(["test", number], [{"role": "user", "content": prompt_of(number)}], number), numbers
+        )
+        assert sum(reply.is_answered for _, reply in replies) == count
+        made.close()
+
+
+def synthesize_all(url: str, count: int) -> None:
+    """Runs the whole step: draws, passages, prompts, calls, filters, files."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    from medssr.config import register
+    from medssr.synthesize import synthesize
+    from medssr.utils.entry import CONF_DIR
+
+    register()
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [
+            *("generator=openai", "generator.model=fast", f"generator.base_url={url}", "generator.api_key_env=null"),
+            *(f"generator.max_concurrency={MAX_CONCURRENCY}", f"synthesis.num_questions={count}"),
+            *(f"paths.root_dir={folder}", "extras.progress_bar=false"),
+        ]
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config: Any = OmegaConf.to_object(hydra.compose("synthesize", overrides))
+        made = synthesize(config)
+        assert made.manifest["counts"]["num_questions"] >= 0.99 * count, made.manifest["counts"]
+        assert Path(made.directory).is_dir()
+
+
+def serve(port: Connection) -> None:
+    """Answers every request at once with a question of random words; ends with the process that started it."""
+    rng = random.Random(0)
+
+    def answer(body: bytes) -> bytes:
+        prompt = json.loads(body)["messages"][0]["content"]
+        disease = prompt.partition("about a rare disease, ")[2].partition(". It must test")[0]
+        stem = f"A patient with {disease} has {', '.join(rng.sample(WORDS, 25))}. Which of these explains it best?"
+        content = json.dumps({"question": stem, "options": dict(zip("ABCD", rng.sample(WORDS, 4), strict=True))})
+        choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+        return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 900, "completion_tokens": 90}}).encode()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+                body = answer(await reader.readexactly(int(length.split(b":")[1])))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def listen() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        port.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(listen())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Question slots: each is tried until a draft is accepted, in rounds, so that rejections do not shift the mixture."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from medssr.questions import Question
+from medssr.synthesis.generators import Draft, Generator, Outcome, Rejection, SynthesisRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a slot.
+
+    Attributes:
+        request: What the generator was asked for.
+        outcome: What it returned.
+        verdict: The accepted question, or why there is none.
+        is_last: Whether a slot that is empty now stays so.
+    """
+
+    request: SynthesisRequest
+    outcome: Outcome
+    verdict: Question | Rejection
+    is_last: bool
+
+    def rejection_line(self) -> str:
+        """Returns, as a line of JSON, which attempt was rejected and why, and the draft where there is one."""
+        draw, rejection = self.request.draw, self.verdict
+        assert isinstance(rejection, Rejection)
+        record: dict[str, Any] = {
+            "slot": draw.slot,
+            "attempt": draw.attempt,
+            "reason": rejection.reason,
+            "detail": rejection.detail,
+            "is_injected": draw.is_injected,
+            "entity": None if draw.entity is None else draw.entity.name,
+        }
+        if isinstance(self.outcome, Draft):
+            record |= {"stem": self.outcome.stem, "options": self.outcome.options}
+        return json.dumps(record, ensure_ascii=False)
+
+
+def fill_slots(
+    num_slots: int,
+    num_rounds: int,
+    generator: Generator,
+    request: Callable[[int, int], SynthesisRequest],
+    judge: Callable[[SynthesisRequest, Outcome], Question | Rejection],
+) -> Iterator[Attempt]:
+    """Yields every attempt: first one for each slot, then one for each slot that is empty, and so on.
+
+    An attempt that the generator's server failed is repeated once as it is, for nothing is known of what would have
+    come of it: so a run that goes on after an outage uses every answer that it has paid for. After any other rejection,
+    and after the second failure, the slot's next attempt is made.
+
+    Args:
+        num_slots: Questions wanted.
+        num_rounds: The most attempts at a slot.
+        generator: Writes the drafts.
+        request: Returns what to ask of the generator for a slot and an attempt, both from 0.
+        judge: Accepts or rejects what the generator returns; called in the order in which attempts are yielded.
+    """
+    slots: Iterable[int] = range(num_slots)
+    attempts = array("q", bytes(8 * num_slots))
+    has_failed = bytearray(num_slots)
+    for turn in range(num_rounds):
+        empty = array("q")
+        for asked, outcome in generator.generate(request(slot, attempts[slot]) for slot in slots):
+            verdict = judge(asked, outcome)
+            yield Attempt(asked, outcome, verdict, is_last=turn + 1 == num_rounds)
+            if isinstance(verdict, Rejection):
+                slot = asked.draw.slot
+                empty.append(slot)
+                has_failed[slot] = verdict.is_transient and not has_failed[slot]
+                attempts[slot] += not has_failed[slot]
+        if not empty:
+            return
+        slots = empty
+
+
+@dataclass
+class SynthesisTally:
+    """Counts attempts: every one is an accepted question or a rejection, every slot is filled or stays empty."""
+
+    num_questions: int = 0
+    num_rare: int = 0
+    num_injected: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    unfilled: Counter[str] = field(default_factory=Counter)
+
+    def count(self, attempt: Attempt) -> None:
+        """Counts an attempt."""
+        verdict = attempt.verdict
+        if isinstance(verdict, Question):
+            self.num_questions += 1
+            self.num_rare += verdict.is_rare is True
+            self.num_injected += attempt.request.draw.is_injected
+        else:
+            self.rejected[verdict.reason] += 1
+            self.unfilled[verdict.reason] += attempt.is_last
+
+    def counts(self, asked_rare_share: float) -> dict[str, Any]:
+        """Returns the counts for the manifest, with the share of injected questions that was asked and achieved."""
+        return {
+            "num_questions": self.num_questions,
+            "num_rare": self.num_rare,
+            "num_injected": self.num_injected,
+            "asked_rare_share": asked_rare_share,
+            "achieved_rare_share": self.num_injected / self.num_questions,
+            "num_rejected": self.rejected.total(),
+            "rejected": dict(self.rejected),
+            "num_unfilled": self.unfilled.total(),
+            "unfilled": dict(+self.unfilled),
+        }

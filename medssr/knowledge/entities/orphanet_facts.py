@@ -35,7 +35,7 @@ _WORD_OF_AGE = re.compile(
     r"|newborn|onset|perinatal|senile)\b"
 )
 _LENGTH_OF_STEM = 5  # Letters by which words are alike: "galactosidase" and "galactosidosis".
-_WRITTEN_OUT = re.compile(r"\b\w[a-z]{3,}\b")
+_WRITTEN_OUT = re.compile(r"\b\w[^\W\d_A-Z]{3,}\b")
 # Words that do not say which disease a name means.
 _GENERIC_WORD = re.compile(
     r"an?|and|by|congenital|deficiency|disease|disorder|due|familial|hereditary|in|of|or|related|syndrome|the|to|type"

@@ -210,6 +210,19 @@ def test_the_preset_removes_tables_and_link_lists(tmp_path, text, kept, rule):
     assert corpus.counts.num_only_boilerplate == (kept is None)
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"{HEADING} {TABLE} When?", f"{HEADING} Ataxia 90% Pain 7.5% Rash - When?"),
+        (f"{HEADING} {TABLE}", f"{HEADING} Ataxia 90% Pain 7.5% Rash -"),
+    ],
+)
+def test_another_preset_keeps_what_the_tables_list(tmp_path, text, kept):
+    path = jsonl(tmp_path, text)
+    corpus = instantiate(compose("synthesize", "corpus=medquad_phenotypes", f"corpus.path={path}").corpus, "corpus")
+    assert [passage.text for passage in corpus.passages()] == [kept]
+
+
 def test_the_public_answers(shared_data):
     path = shared_data / "medquad" / "documents.jsonl"
     corpus = instantiate(compose("synthesize", "corpus=medquad", f"corpus.path={path}").corpus, "corpus")

@@ -118,6 +118,7 @@ def test_a_name_that_gives_the_answer_away_is_not_asked_about(tmp_path, label, m
     ("synonym", "is_asked_for"),
     [
         ("Anderson syndrome", True),
+        ("M\u00e9ni\u00e8re disease", True),
         ("AFD", False),
         ("LGMD type 2E", False),
         ("Med-DLBCL", False),

@@ -56,11 +56,13 @@ class OrphanetDisease:
     Attributes:
         entity: The disease with its facts.
         genes: Every gene that has a part in it.
+        related_genes: Every gene that has a part in it or in a relative; see `Relatives`.
         inheritance: Every pattern of inheritance that Orphanet names, in its words.
     """
 
     entity: Entity
     genes: frozenset[str]
+    related_genes: frozenset[str]
     inheritance: frozenset[str]
 
 
@@ -102,6 +104,7 @@ class OrphanetEntities:
             OrphanetDisease(
                 self._entity(record, number, relatives),
                 frozenset(gene["symbol"] for gene in record["genes"]),
+                relatives.genes(number),
                 frozenset(record["inheritance"]),
             )
             for number, (record, line) in enumerate(records)

@@ -102,8 +102,9 @@ def merge_ghr(diseases: Sequence[OrphanetDisease], pages: Sequence[GhrPage]) -> 
         agreeing.update(agreed)
         conflicts.update(contradicted)
         added.update(fact.relation for fact in new)
-        kept = [_widened(fact, page) for fact in disease.entity.facts if not _is_contradicted(fact, contradicted)]
-        entities.append(replace(disease.entity, facts=(*kept, *new)))
+        kept = [fact for fact in disease.entity.facts if not _is_contradicted(fact, contradicted)]
+        facts = tuple(_widened(fact, disease, page) for fact in (*kept, *new))
+        entities.append(replace(disease.entity, facts=facts))
     counts = MergeCounts(len(pages), len(joined), num_ambiguous, dict(agreeing), dict(conflicts), dict(added))
     return _with_alike_proteins(entities), counts
 
@@ -152,9 +153,9 @@ def _is_contradicted(fact: Fact, contradicted: set[str]) -> bool:
     return fact.relation in contradicted or (fact.relation == "disease_of_gene" and "gene" in contradicted)
 
 
-def _widened(fact: Fact, page: GhrPage) -> Fact:
-    """Returns the fact with what the page names besides, so that it is no distractor."""
-    named = {"gene": page.genes, "inheritance": page.patterns}.get(fact.relation, frozenset())
+def _widened(fact: Fact, disease: OrphanetDisease, page: GhrPage) -> Fact:
+    """Returns the fact with what page and relatives name besides, so that it is no distractor."""
+    named = {"gene": page.genes | disease.related_genes, "inheritance": page.patterns}.get(fact.relation, frozenset())
     return replace(fact, also_true=tuple(sorted({*fact.also_true, *named} - {fact.value})))
 
 

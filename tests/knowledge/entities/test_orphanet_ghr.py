@@ -17,9 +17,12 @@ ONSET = Fact("onset", "in childhood", "ORPHA:324")
 FABRY = OrphanetDisease(
     Entity("Fabry disease", True, ("Anderson angiokeratoma",), "324", (GENE, INHERITANCE, ONSET, REVERSE)),
     frozenset({"GLA"}),
+    frozenset({"GLA"}),
     frozenset({"X-linked recessive"}),
 )
-POMPE = OrphanetDisease(Entity("Pompe disease", True, orphacode="365"), frozenset({"GAA"}), frozenset())
+POMPE = OrphanetDisease(
+    Entity("Pompe disease", True, orphacode="365"), frozenset({"GAA"}), frozenset({"GAA"}), frozenset()
+)
 
 
 def ghr(relation, value):
@@ -77,8 +80,8 @@ def test_no_pattern_is_added_where_orphanet_has_several():
 
 
 def test_a_gene_is_added_where_orphanet_has_none_and_knows_its_symbol():
-    disease = without(FABRY, "gene", genes=frozenset())
-    assert merged(page(ghr("gene", "GAA")), disease=disease)[0][-1] == ghr("gene", "GAA")
+    disease = without(FABRY, "gene", genes=frozenset(), related_genes=frozenset({"GLB"}))
+    assert merged(page(ghr("gene", "GAA")), disease=disease)[0][-1] == replace(ghr("gene", "GAA"), also_true=("GLB",))
     assert merged(page(ghr("gene", "OLD1")), disease=disease)[0] == disease.entity.facts
     several = without(FABRY, "gene", genes=frozenset({"GLA", "GLB"}))
     assert merged(page(ghr("gene", "GAA")), disease=several)[0] == several.entity.facts
@@ -95,7 +98,9 @@ def test_alike_proteins_are_no_distractors_of_each_other():
     proteins = {"Fabry disease": "keratin 5", "Pompe disease": "keratin", "Danon disease": "titin"}
     genes = {name: Fact("gene", f"G{number}", "s") for number, name in enumerate(proteins)}
     diseases = [
-        OrphanetDisease(Entity(name, True, facts=(gene,)), frozenset({gene.value}), frozenset())
+        OrphanetDisease(
+            Entity(name, True, facts=(gene,)), frozenset({gene.value}), frozenset({gene.value}), frozenset()
+        )
         for name, gene in genes.items()
     ]
     pages = [

@@ -31,20 +31,28 @@ def synthesize(config: SynthesizeConfig) -> Artifact:
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
     from medssr.data.benchmarks import benchmark_files, load_benchmark
-    from medssr.questions import write_questions
-    from medssr.synthesis.filters import FilterLimits, SeenQuestions, check_draft
+    from medssr.questions import read_questions, write_questions
+    from medssr.synthesis.distribution import Distribution
+    from medssr.synthesis.filters import FilterLimits, check_draft
     from medssr.synthesis.generators import Rejection
+    from medssr.synthesis.screening import Screen
     from medssr.utils.files import write_lines_atomically
     from medssr.utils.instantiate import instantiate
     from medssr.utils.progress import track
 
     controls = config.synthesis
     limits = FilterLimits(
-        controls.num_options, controls.min_stem_words, controls.max_stem_words, controls.max_option_words
+        num_options=controls.num_options,
+        min_stem_words=controls.min_stem_words,
+        max_stem_words=controls.max_stem_words,
+        max_option_words=controls.max_option_words,
+        max_copied_words=controls.max_copied_words,
     )
-    seen = SeenQuestions(
+    benchmarks = (
         question for file in benchmark_files(controls.benchmark_path).values() for question in load_benchmark(file)
     )
+    screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
+    distribution = Distribution(controls.rare_share)
     generator = instantiate(config.generator, "generator")
     accepted: list[Question] = []
     rejected: list[str] = []
@@ -54,12 +62,13 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         generator.generate(_requests(config, num_draws)), "synthesize", num_draws, config.extras.progress_bar
     )
     for request, outcome in outcomes:
-        rejection = outcome if isinstance(outcome, Rejection) else check_draft(outcome, limits)
+        rejection = outcome if isinstance(outcome, Rejection) else check_draft(outcome, request, limits)
         if rejection is None:
             question = _question(request, outcome)
-            rejection = seen.check(question)
+            rejection = screen.check(question)
         if rejection is None:
-            seen.add(question)
+            screen.add(question)
+            distribution.add(question)
             accepted.append(question)
         else:
             reasons[rejection.reason] += 1
@@ -72,6 +81,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         log.warning("synthesize: %d of %d questions after %d drafts", len(accepted), controls.num_questions, num_draws)
     write_questions(directory / "questions.jsonl", accepted)
     write_lines_atomically(directory / "rejected.jsonl", rejected)
+    distribution.write(directory)
     return {
         "num_questions": len(accepted),
         "num_rare": sum(question.is_rare is True for question in accepted),

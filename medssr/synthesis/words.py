@@ -64,3 +64,14 @@ def mask_numbers(text: str) -> str:
         'CD0 of 0 and 0'
     """
     return _NUMBER.sub("0", text)
+
+
+def singular(word: str) -> str:
+    """Returns the word without the s of a plural.
+
+    Example:
+        >>> [singular(word) for word in ("genes", "diabetes", "virus", "diagnosis", "loss", "gas")]
+        ['gene', 'diabete', 'virus', 'diagnosis', 'loss', 'gas']
+    """
+    is_plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return word[:-1] if is_plural else word

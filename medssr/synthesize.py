@@ -29,13 +29,14 @@ def synthesize(config: SynthesizeConfig) -> Artifact:
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
     from medssr.questions import Question, question_to_json
+    from medssr.synthesis.distribution import Distribution
     from medssr.synthesis.slots import SynthesisTally, fill_slots
     from medssr.utils.files import open_atomically
     from medssr.utils.instantiate import instantiate
     from medssr.utils.progress import track
 
     controls = config.synthesis
-    tally = SynthesisTally()
+    tally, distribution = SynthesisTally(), Distribution(controls.rare_share)
     with (
         closing(instantiate(config.generator, "generator")) as generator,
         open_atomically(directory / "questions.jsonl") as questions,
@@ -55,8 +56,10 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 
         for question in track(accepted(), "synthesize", controls.num_questions, config.extras.progress_bar):
             questions.write(question_to_json(question) + "\n")
+            distribution.add(question)
         if tally.num_questions == 0:
             raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
+        distribution.write(directory)
         return tally.counts(controls.rare_share) | {"usage": generator.usage()}
 
 
@@ -90,30 +93,37 @@ def _judge(
 ) -> Callable[[SynthesisRequest, Outcome], Question | Rejection]:
     """Returns what accepts a draft as a question or says why not; it remembers what it has accepted."""
     from medssr.data.benchmarks import benchmark_files, load_benchmark
-    from medssr.synthesis.filters import FilterLimits, SeenQuestions, check_draft
+    from medssr.questions import read_questions
+    from medssr.synthesis.filters import FilterLimits, check_draft
     from medssr.synthesis.generators import Rejection
     from medssr.synthesis.prompts import load_template, text_hash
+    from medssr.synthesis.screening import Screen
 
     controls = config.synthesis
     limits = FilterLimits(
-        controls.num_options, controls.min_stem_words, controls.max_stem_words, controls.max_option_words
+        num_options=controls.num_options,
+        min_stem_words=controls.min_stem_words,
+        max_stem_words=controls.max_stem_words,
+        max_option_words=controls.max_option_words,
+        max_copied_words=controls.max_copied_words,
     )
-    seen = SeenQuestions(
+    benchmarks = (
         question for file in benchmark_files(controls.benchmark_path).values() for question in load_benchmark(file)
     )
+    screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
 
     def judge(request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
         if isinstance(outcome, Rejection):
             return outcome
-        rejection = check_draft(outcome, limits)
+        rejection = check_draft(outcome, request, limits)
         if rejection is not None:
             return rejection
         question = _question(request, outcome, origin)
-        rejection = seen.check(question)
+        rejection = screen.check(question)
         if rejection is not None:
             return rejection
-        seen.add(question)
+        screen.add(question)
         return question
 
     return judge

@@ -12,7 +12,11 @@ from medssr.errors import InputError
 from medssr.knowledge.facts import Entity
 from medssr.utils.files import read_jsonl
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+# TSV knows no quotes: in MONDO's reports a name may begin with one.
+_FORMATS: dict[str, dict[str, Any]] = {
+    ".csv": {"delimiter": ",", "strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
+}
 
 
 class TableEntities:
@@ -138,12 +142,12 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix == ".jsonl":
         yield from read_jsonl(path)
         return
-    if path.suffix not in _DELIMITERS:
+    if path.suffix not in _FORMATS:
         raise InputError.at(path, f'has the ending "{path.suffix}"; expected .csv, .tsv or .jsonl.')
     if not path.is_file():
         raise InputError.at(path, "there is no such file.")
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=_DELIMITERS[path.suffix], strict=True)
+        reader = csv.DictReader(stream, **_FORMATS[path.suffix])
         try:
             for row in reader:
                 yield reader.line_num, {name: value for name, value in row.items() if name is not None}

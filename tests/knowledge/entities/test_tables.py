@@ -81,7 +81,7 @@ REPORT = (
     "ID\tLABEL\tSYNONYMS\n"
     "MONDO:0000005\talopecia, isolated\t\n"
     "MONDO:0010526\tFabry disease\tAFD|Anderson-Fabry disease|AFD\n"
-    "MONDO:0000044\thereditary rickets\trickets \"of old\"\n"
+    'MONDO:0000044\thereditary rickets\t"rickets" of old|"x\n'
 )  # fmt: skip
 # The second line is for the program that reads the template; the rows are shorter than the header.
 GARD = (
@@ -104,7 +104,7 @@ def test_mondo_s_report_is_read(tmp_path):
     assert mondo(tmp_path) == [
         Entity("alopecia, isolated", True),
         Entity("Fabry disease", True, ("AFD", "Anderson-Fabry disease")),
-        Entity("hereditary rickets", True, ('rickets "of old"',)),
+        Entity("hereditary rickets", True, ('"rickets" of old', '"x')),
     ]
 
 

@@ -81,7 +81,7 @@ REPORT = (
     "ID\tLABEL\tSYNONYMS\n"
     "MONDO:0000005\talopecia, isolated\t\n"
     "MONDO:0010526\tFabry disease\tAFD|Anderson-Fabry disease|AFD\n"
-    "MONDO:0000044\thereditary rickets\t"rickets" of old|"x\n"
+    'MONDO:0000044\thereditary rickets\t"rickets" of old|"x\n'
 )  # fmt: skip
 # The second line is for the program that reads the template; the rows are shorter than the header.
 GARD = (

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from medssr.knowledge.corpora.documents import CorpusCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,13 @@ class Passage:
 
 
 class Corpus(Protocol):
-    """A source of passages."""
+    """A source of passages.
+
+    Attributes:
+        counts: What became of the documents the last time that `passages` was read to its end; None before.
+    """
+
+    counts: CorpusCounts | None
 
     def passages(self) -> Iterator[Passage]:
         """Yields every passage in the corpus's order."""

@@ -84,6 +84,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 def _requests(config: SynthesizeConfig, num_draws: int) -> Iterator[SynthesisRequest]:
     """Yields what is asked of the generator, one request a draw, with the passages retrieved for its entity."""
     from medssr.knowledge.entities import EntitySampler
+    from medssr.knowledge.retrieval import store_passages
     from medssr.questions import read_questions
     from medssr.synthesis.controls import draw
     from medssr.synthesis.generators import SynthesisRequest
@@ -94,7 +95,7 @@ def _requests(config: SynthesizeConfig, num_draws: int) -> Iterator[SynthesisReq
     seeds = list(read_questions(config.seeds.path))
     sampler = EntitySampler(instantiate(config.entities, "entities").entities())
     retriever = instantiate(config.retriever, "retriever")
-    retriever.index(instantiate(config.corpus, "corpus").passages())
+    retriever.index(store_passages(instantiate(config.corpus, "corpus"), Path(config.paths.index_dir)))
     template = load_template(controls.prompt_path)
     for index in range(num_draws):
         drawn = draw(config.seed, index, controls.rare_share, sampler, seeds)

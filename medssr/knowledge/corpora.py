@@ -64,6 +64,8 @@ class JsonlCorpus:
         text_field: Name of the field with its text.
         source_field: Name of the field that says where it is from, or None when the file has none.
         max_chars: The most characters of a passage's text; longer texts are split at sentence ends. None: never split.
+        synonyms_field: Name of the field with other names of what it is about, a list or one text with "; " between, or
+            None when the file has none.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class JsonlCorpus:
         text_field: str,
         source_field: str | None,
         max_chars: int | None,
+        synonyms_field: str | None,
     ) -> None:
         self.path = Path(path)
         self.id_field = id_field
@@ -81,6 +84,7 @@ class JsonlCorpus:
         self.text_field = text_field
         self.source_field = source_field
         self.max_chars = max_chars
+        self.synonyms_field = synonyms_field
 
     def passages(self) -> Iterator[Passage]:
         """Yields the passages of every document in file order.
@@ -99,13 +103,22 @@ class JsonlCorpus:
             title = self._field(record, self.title_field, line)
             texts = split_text(self._field(record, self.text_field, line), self.max_chars)
             source = None if self.source_field is None else self._field(record, self.source_field, line)
+            synonyms = () if self.synonyms_field is None else self._synonyms(record, self.synonyms_field, line)
             for number, text in enumerate(texts, start=1):
                 if len(texts) == 1:
-                    yield Passage(document_id, title, text, source)
+                    yield Passage(document_id, title, text, source, synonyms)
                 else:
-                    yield Passage(f"{document_id}#{number}", title, text, source, document_id=document_id)
+                    yield Passage(f"{document_id}#{number}", title, text, source, synonyms, document_id)
         if not line_of_id:
             raise InputError.at(self.path, "holds no document; give a JSONL file with one document a line.")
+
+    def _synonyms(self, record: Mapping[str, Any], name: str, line: int) -> tuple[str, ...]:
+        value = record.get(name)
+        names = [] if value is None else value.split("; ") if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+            problem = f"expected a list of texts or one text, found {value!r}; correct the line."
+            raise InputError.at(self.path, problem, line=line, field=name)
+        return tuple(stripped for item in names if (stripped := item.strip()))
 
     def _field(self, record: Mapping[str, Any], name: str, line: int) -> str:
         if name not in record:

@@ -18,7 +18,7 @@ def write(path: Path, *lines: object) -> Path:
 
 
 def corpus(path: Path, source_field: str | None = "origin", max_chars: int | None = 1000) -> JsonlCorpus:
-    return JsonlCorpus(path, "key", "heading", "body", source_field, max_chars)
+    return JsonlCorpus(path, "key", "heading", "body", source_field, max_chars, None)
 
 
 def test_builtin_corpus_states_the_facts_of_each_disease():
@@ -96,7 +96,9 @@ def test_an_absent_file_is_named(tmp_path):
 
 
 def test_reads_the_public_answers(shared_data):
-    documents = JsonlCorpus(shared_data / "medquad" / "documents.jsonl", "doc_id", "focus", "answer", "source", 1000)
+    documents = JsonlCorpus(
+        shared_data / "medquad" / "documents.jsonl", "doc_id", "focus", "answer", "source", 1000, None
+    )
     passages = list(documents.passages())
     assert len({passage.id.split("#")[0] for passage in passages}) == 10_819
     assert len({passage.id for passage in passages}) == len(passages)

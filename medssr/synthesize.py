@@ -69,6 +69,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
     """Returns what makes requests, and for the manifest what the corpus holds and how much of it is on the entities."""
     from medssr.knowledge.entities import EntitySampler, entity_coverage
+    from medssr.knowledge.retrieval import store_passages
     from medssr.questions import read_questions
     from medssr.synthesis.controls import QuestionPlan
     from medssr.synthesis.prompts import load_template
@@ -83,8 +84,9 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
         config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seeds.path))
     )
     retriever = instantiate(config.retriever, "retriever")
-    retriever.index(corpus.passages())
-    coverage = entity_coverage(entities, corpus.passages())
+    passages = store_passages(corpus, Path(config.paths.index_dir))
+    retriever.index(passages)
+    coverage = entity_coverage(entities, passages)
     write_json_atomically(directory / "entity_coverage.json", asdict(coverage))
     maker = RequestMaker(plan, retriever, load_template(controls.prompt_path), controls.top_k, controls.num_options)
     knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from medssr.config import GRPOConfig, ScaleRewards, register
+from medssr.knowledge.corpora import Passage
 from medssr.models.from_scratch import new_model, train_tokenizer
 from medssr.models.policy import Policy
 from medssr.questions import Question
@@ -115,3 +117,18 @@ class LetterEngine:
 
     def close(self) -> None:
         pass
+
+
+class ListCorpus:
+    """A corpus in memory."""
+
+    def __init__(self, *passages: Passage) -> None:
+        self._passages = passages
+
+    def passages(self) -> Iterator[Passage]:
+        return iter(self._passages)
+
+
+def texts_corpus(*texts: str) -> ListCorpus:
+    """Passages without a title; their ids are their numbers."""
+    return ListCorpus(*(Passage(str(number), "", text) for number, text in enumerate(texts)))

@@ -86,9 +86,15 @@ def test_every_root_composes_into_its_schema(root):
     assert isinstance(typed(root), SCHEMAS[root])
 
 
-@pytest.mark.parametrize(
-    ("root", "keys"), [(root, {"data.path"} if root in ("train", "pseudo_label") else set()) for root in ROOTS]
-)
+# What the user has to give, by command.
+GIVEN = {
+    "train": {"data.path"},
+    "pseudo_label": {"data.path"},
+    "retrieve": {"corpus.path", "questions.path", "qrels.path"},
+}
+
+
+@pytest.mark.parametrize(("root", "keys"), [(root, GIVEN.get(root, set())) for root in ROOTS])
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -221,6 +227,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("evaluate", "benchmark.num_samples=0"),
         ("evaluate", "benchmark.temperature=0"),
         ("evaluate", "benchmark.top_p=0"),
+        ("retrieve", "num_hits=10"),
     ],
 )
 def test_a_value_out_of_range_names_the_full_key_and_the_value(root, override):

@@ -48,6 +48,7 @@ class PathsConfig:
 
     root_dir: str
     artifact_dir: str
+    index_dir: str
     log_dir: str
 
 
@@ -147,6 +148,25 @@ class BenchmarkConfig:
         _require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
         _require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
         _require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
+
+
+@dataclass
+class RetrievalQuestionsConfig:
+    """Questions with judged documents, and what of a question is asked."""
+
+    path: str
+    query_fields: list[str]
+
+    def __post_init__(self) -> None:
+        """Checks that something is asked."""
+        _require(bool(self.query_fields), "questions.query_fields", "is empty; name at least one field.")
+
+
+@dataclass
+class QrelsConfig:
+    """The judgements."""
+
+    path: str
 
 
 @dataclass

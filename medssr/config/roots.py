@@ -15,6 +15,8 @@ from medssr.config.groups import (
     Node,
     OptimConfig,
     PathsConfig,
+    QrelsConfig,
+    RetrievalQuestionsConfig,
     ScratchConfig,
     SeedsConfig,
     SFTConfig,
@@ -23,6 +25,8 @@ from medssr.config.groups import (
     apply_overrides,
 )
 from medssr.errors import InputError
+
+MIN_HITS = 32
 
 
 @dataclass
@@ -140,6 +144,27 @@ class CompareConfig:
 
 
 @dataclass
+class RetrieveConfig:
+    """Root of medssr-retrieve."""
+
+    task_name: str
+    seed: int
+    force: bool
+    corpus: Node
+    retriever: Node
+    questions: RetrievalQuestionsConfig
+    qrels: QrelsConfig
+    num_hits: int
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks that the metrics have the ranks that they look at."""
+        if self.num_hits < MIN_HITS:
+            raise InputError(f"num_hits: {self.num_hits}; at least {MIN_HITS}, which recall@{MIN_HITS} looks at.")
+
+
+@dataclass
 class WarmStartConfig:
     """Root of medssr-warm-start."""
 
@@ -165,5 +190,6 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,
     "compare": CompareConfig,
+    "retrieve": RetrieveConfig,
     "warm_start": WarmStartConfig,
 }

@@ -215,14 +215,15 @@ def _score_slice(pairs: Sequence[tuple[Question, Prediction]], seed: int) -> Sli
     num_majority_right = sum(vote.label == question.answer for vote, (question, _) in zip(votes, pairs, strict=True))
     return SliceScore(
         num_questions=len(pairs),
-        accuracy=_mean_estimate(accuracies, seed),
+        accuracy=mean_estimate(accuracies, seed),
         majority_accuracy=_proportion_estimate(num_majority_right, len(pairs)),
         invalid=_rate(sum(vote.num_invalid for vote in votes), sum(len(found.letters) for _, found in pairs)),
         always_a=_rate(sum(question.answer == "A" for question, _ in pairs), len(pairs)),
     )
 
 
-def _mean_estimate(scores: Sequence[float], seed: int) -> Estimate:
+def mean_estimate(scores: Sequence[float], seed: int) -> Estimate:
+    """Returns the mean of the questions' scores with its interval: Wilson's where each is 0 or 1, else bootstrap."""
     if all(value in (0.0, 1.0) for value in scores):
         return _proportion_estimate(int(sum(scores)), len(scores))
     interval = clustered_bootstrap_interval(scores, seed=seed)

@@ -29,3 +29,20 @@ def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{row['always_a']['value']:.3f}",
             )
     Console(width=max(100, Console().width)).print(table)
+
+
+def print_ranking_scores(metrics: Mapping[str, Any]) -> None:
+    """Prints each metric of a retriever with its interval and the number of questions that have it.
+
+    Args:
+        metrics: `metrics.json` of medssr-retrieve; the metrics are the entries with an "@" in their names.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", "value, 95% interval", "n")
+    for name, estimate in metrics.items():
+        if "@" in name:
+            value, low, high = (estimate[key] for key in ("value", "low", "high"))
+            table.add_row(name, f"{value:.3f} [{low:.3f}, {high:.3f}]", str(estimate["n"]))
+    Console(width=max(100, Console().width)).print(table)

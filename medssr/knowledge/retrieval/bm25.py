@@ -1,0 +1,95 @@
+"""BM25: passages that share words with the query, rare words first."""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssr.errors import InputError
+from medssr.knowledge.corpora import Passage
+from medssr.knowledge.retrieval.cache import cached_folder, read_facts
+from medssr.knowledge.retrieval.passages import StoredPassages, check_fields, field_text
+from medssr.knowledge.retrieval.spelling import Speller
+from medssr.knowledge.retrieval.types import Ranking, Retriever, best_places
+from medssr.knowledge.retrieval.words import terms
+
+
+class BM25Retriever(Retriever):
+    """BM25 (Lucene's variant) over some of the texts of each passage, taken together.
+
+    A word of the query counts once, however often the query repeats it.
+
+    Attributes:
+        fields: Which texts: "title", "synonyms", "text".
+        k1: How much a word's repetition within a passage counts.
+        b: How much long passages are held back, from 0 (not at all) to 1.
+        corrects_spelling: Whether a word of the query that no passage has stands for the one that it is most like.
+    """
+
+    def __init__(self, fields: list[str], k1: float, b: float, corrects_spelling: bool) -> None:
+        if k1 < 0 or not 0 <= b <= 1:
+            raise InputError(f"retriever: k1 {k1} and b {b}; expected k1 of at least 0 and b from 0 to 1.")
+        self.fields = check_fields(fields, "retriever.fields")
+        self.k1 = k1
+        self.b = b
+        self.corrects_spelling = corrects_spelling
+        self._model: Any = None
+        self._speller: Speller | None = None
+
+    def index(self, passages: StoredPassages) -> None:
+        """Makes the passages searchable, in place of any that were.
+
+        Raises:
+            InputError: When none of the passages has a word in these texts.
+        """
+        import bm25s
+
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
+        settings = {"fields": self.fields, "k1": self.k1, "b": self.b, "words": 1, "bm25s": bm25s.__version__}
+        folder = cached_folder(passages.directory, "bm25", settings, lambda empty: self._build(passages, empty))
+        self._model = bm25s.BM25.load(folder, mmap=True)
+        self._speller = Speller(passages) if self.corrects_spelling else None
+        self._passages = passages
+        self._facts = read_facts(folder)
+
+    def rank(self, query: str, depth: int) -> Ranking:
+        """Returns the passages that share a word with the query, best first, at most `depth`."""
+        assert len(self.passages) == self._model.scores["num_docs"]
+        words = terms(query)
+        if self._speller is not None:
+            words = [self._speller.correct(word) for word in words]
+        ids = self._model.get_tokens_ids(list(dict.fromkeys(words)))
+        if not ids:
+            return Ranking(np.empty(0, dtype=np.int64), np.empty(0))
+        scores = self._model.get_scores_from_ids(ids)
+        return best_places(scores, depth, np.flatnonzero(scores > 0))
+
+    def report(self) -> dict[str, Any]:
+        """Returns the number of distinct words, and the words of queries that were corrected."""
+        corrections = {} if self._speller is None else {"corrections": self._speller.corrections}
+        return self._facts | corrections
+
+    def _build(self, passages: StoredPassages, folder: Path) -> dict[str, Any]:
+        import bm25s
+
+        vocabulary: dict[str, int] = {}
+        term_ids = [  # four bytes a word, and not a Python list's eight
+            array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in self._terms(passage)])
+            for passage in passages
+        ]
+        if not vocabulary:
+            names = ", ".join(self.fields)
+            problem = f"its {len(passages)} passages have no word in {names}"
+            raise InputError(f"corpus: {problem}; choose another corpus or other retriever.fields.")
+        facts = {"num_words": len(vocabulary)}
+        model = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
+        model.index((term_ids, vocabulary), show_progress=False)
+        model.save(folder, show_progress=False)
+        return facts
+
+    def _terms(self, passage: Passage) -> list[str]:
+        return [term for field in self.fields for term in terms(field_text(passage, field))]

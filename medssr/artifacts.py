@@ -84,7 +84,12 @@ class Step:
             log.info("%s: %s in %s", self.name, "goes on" if directory.exists() else "started", directory)
             directory.mkdir(exist_ok=True)
             start = time.monotonic()
-            counts = build(directory)
+            try:
+                counts = build(directory)
+            except InputError:
+                if not any(directory.iterdir()):  # refused before anything was made
+                    directory.rmdir()
+                raise
             manifest = {
                 "step": self.name,
                 "fingerprint": fingerprint,

@@ -29,6 +29,12 @@ def evaluate(config: EvaluateConfig) -> Artifact:
 
 def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]:
     from medssr.data.benchmarks import benchmark_files, load_benchmark
+
+    settings = config.benchmark
+    files = benchmark_files(settings.path)
+    # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
+    benchmarks = {name: list(load_benchmark(file)) for name, file in files.items()}
+
     from medssr.evaluation.scoring import Prediction, score
     from medssr.models.policy import load_policy
     from medssr.rollout.sampled_answers import AnswerSampler
@@ -37,9 +43,6 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
-    settings = config.benchmark
-    files = benchmark_files(settings.path)
-    benchmarks = {name: list(load_benchmark(file)) for name, file in files.items()}  # all read before any is scored
     policy = load_policy(config.model)
     engine = instantiate(config.rollout, "rollout", policy=policy)
     sampler = AnswerSampler(

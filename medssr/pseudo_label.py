@@ -24,10 +24,13 @@ def pseudo_label(config: PseudoLabelConfig) -> Artifact:
 
 
 def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:
+    from medssr.questions import read_questions, write_questions
+
+    questions = list(read_questions(config.data.path))  # before torch is loaded: a fault in the file shows at once
+
     from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
     from medssr.labeling.votes import majority_vote
     from medssr.models.policy import load_policy
-    from medssr.questions import read_questions, write_questions
     from medssr.rollout.sampled_answers import AnswerSampler
     from medssr.rollout.types import Sampling
     from medssr.utils.files import write_lines_atomically
@@ -35,7 +38,6 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     prepare_process(config.extras, config.seed)
     labeling = config.labeling
-    questions = list(read_questions(config.data.path))
     policy = load_policy(config.model)
     engine = instantiate(config.rollout, "rollout", policy=policy)
     sampler = AnswerSampler(

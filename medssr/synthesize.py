@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from medssr.utils.entry import run_command
 
 if TYPE_CHECKING:
     from medssr.questions import Question
-    from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+    from medssr.synthesis.judging import Judge
+    from medssr.synthesis.request_maker import RequestMaker
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +31,15 @@ def synthesize(config: SynthesizeConfig) -> Artifact:
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
     from medssr.questions import Question, question_to_json
+    from medssr.synthesis.distribution import Distribution
     from medssr.synthesis.slots import SynthesisTally, fill_slots
     from medssr.utils.files import open_atomically
     from medssr.utils.instantiate import instantiate
     from medssr.utils.progress import track
 
     controls = config.synthesis
-    tally = SynthesisTally()
+    tally, distribution = SynthesisTally(), Distribution(controls.rare_share)
+    request, knowledge = _request_maker(config, directory)
     with (
         closing(instantiate(config.generator, "generator")) as generator,
         open_atomically(directory / "questions.jsonl") as questions,
@@ -43,7 +47,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
     ):
 
         def accepted() -> Iterator[Question]:
-            request, judge = _request_maker(config), _judge(config, generator.name)
+            judge = _judge(config, generator.name)
             for attempt in fill_slots(
                 controls.num_questions, controls.max_draws_per_question, generator, request, judge
             ):
@@ -55,98 +59,61 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 
         for question in track(accepted(), "synthesize", controls.num_questions, config.extras.progress_bar):
             questions.write(question_to_json(question) + "\n")
+            distribution.add(question)
         if tally.num_questions == 0:
             raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
-        return tally.counts(controls.rare_share) | {"usage": generator.usage()}
+        distribution.write(directory)
+        return tally.counts(controls.rare_share) | {"usage": generator.usage()} | knowledge
 
 
-def _request_maker(config: SynthesizeConfig) -> Callable[[int, int], SynthesisRequest]:
-    """Returns what makes the request for a slot and an attempt, with the passages retrieved for its entity."""
-    from medssr.knowledge.entities import EntitySampler
+def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
+    """Returns what makes requests, and for the manifest what the corpus holds and how much of it is on the entities."""
+    from medssr.knowledge.entities import EntitySampler, entity_coverage
     from medssr.questions import read_questions
     from medssr.synthesis.controls import QuestionPlan
-    from medssr.synthesis.generators import SynthesisRequest
-    from medssr.synthesis.prompts import build_synthesis_prompt, load_template
+    from medssr.synthesis.prompts import load_template
+    from medssr.synthesis.request_maker import RequestMaker
+    from medssr.utils.files import write_json_atomically
     from medssr.utils.instantiate import instantiate
 
     controls = config.synthesis
-    sampler = EntitySampler(instantiate(config.entities, "entities").entities())
-    plan = QuestionPlan(config.seed, controls.rare_share, sampler, list(read_questions(config.seeds.path)))
+    corpus = instantiate(config.corpus, "corpus")
+    entities = instantiate(config.entities, "entities").entities()
+    plan = QuestionPlan(
+        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seeds.path))
+    )
     retriever = instantiate(config.retriever, "retriever")
-    retriever.index(instantiate(config.corpus, "corpus").passages())
-    template = load_template(controls.prompt_path)
-
-    def request(slot: int, attempt: int) -> SynthesisRequest:
-        drawn = plan.draw(slot, attempt)
-        hits = () if drawn.entity is None else tuple(retriever.search(drawn.entity.name, controls.top_k))
-        prompt = build_synthesis_prompt(template, drawn.seed_questions, drawn.entity, hits, controls.num_options)
-        return SynthesisRequest(drawn, hits, prompt)
-
-    return request
+    retriever.index(corpus.passages())
+    coverage = entity_coverage(entities, corpus.passages())
+    write_json_atomically(directory / "entity_coverage.json", asdict(coverage))
+    maker = RequestMaker(plan, retriever, load_template(controls.prompt_path), controls.top_k, controls.num_options)
+    knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}
+    return maker, knowledge | {"corpus": asdict(corpus.counts)}
 
 
-def _judge(
-    config: SynthesizeConfig, generator_name: str
-) -> Callable[[SynthesisRequest, Outcome], Question | Rejection]:
-    """Returns what accepts a draft as a question or says why not; it remembers what it has accepted."""
+def _judge(config: SynthesizeConfig, generator_name: str) -> Judge:
+    """Returns what accepts or rejects drafts."""
     from medssr.data.benchmarks import benchmark_files, load_benchmark
-    from medssr.synthesis.filters import FilterLimits, SeenQuestions, check_draft
-    from medssr.synthesis.generators import Rejection
+    from medssr.questions import read_questions
+    from medssr.synthesis.filters import FilterLimits
+    from medssr.synthesis.judging import Judge
     from medssr.synthesis.prompts import load_template, text_hash
+    from medssr.synthesis.screening import Screen
 
     controls = config.synthesis
     limits = FilterLimits(
-        controls.num_options, controls.min_stem_words, controls.max_stem_words, controls.max_option_words
+        num_options=controls.num_options,
+        min_stem_words=controls.min_stem_words,
+        max_stem_words=controls.max_stem_words,
+        max_option_words=controls.max_option_words,
+        max_copied_words=controls.max_copied_words,
     )
-    seen = SeenQuestions(
+    benchmarks = (
         question for file in benchmark_files(controls.benchmark_path).values() for question in load_benchmark(file)
     )
+    screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
-
-    def judge(request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
-        if isinstance(outcome, Rejection):
-            return outcome
-        rejection = check_draft(outcome, limits)
-        if rejection is not None:
-            return rejection
-        question = _question(request, outcome, origin)
-        rejection = seen.check(question)
-        if rejection is not None:
-            return rejection
-        seen.add(question)
-        return question
-
-    return judge
-
-
-def _question(request: SynthesisRequest, draft: Draft, origin: dict[str, str]) -> Question:
-    """Returns the draft as a question without an answer; what is known of the truth goes into the provenance."""
-    from medssr.questions import Question
-    from medssr.synthesis.prompts import text_hash
-
-    drawn = request.draw
-    provenance = {
-        **origin,
-        "attempt": drawn.attempt,
-        "rho": drawn.rho,
-        "is_injected": drawn.is_injected,
-        "seeds": [seed.id for seed in drawn.seed_questions],
-        "passages": [hit.passage.id for hit in request.hits],
-        "prompt_sha256": text_hash(request.prompt),
-        **draft.details,
-    }
-    if draft.truth is not None:
-        provenance["truth"] = draft.truth
-    return Question(
-        id=f"synthetic-{drawn.slot:07d}",
-        stem=draft.stem,
-        options=draft.options,
-        answer=None,
-        source="synthetic",
-        entity=draft.entity,
-        is_rare=draft.is_rare,
-        provenance=provenance,
-    )
+    return Judge(limits, screen, origin)
 
 
 def main() -> None:
@@ -159,23 +126,19 @@ def _main(config: SynthesizeConfig) -> None:
     counts = artifact.manifest["counts"]
     questions = artifact.path("questions.jsonl")
     log.info(
-        "%d questions, %d of them about rare diseases (share with injected knowledge: asked %.4f, achieved %.4f); "
-        "%d drafts rejected %s; %d questions missing %s; usage %s",
-        *(
-            counts[name]
-            for name in (
-                "num_questions",
-                "num_rare",
-                "asked_rare_share",
-                "achieved_rare_share",
-                "num_rejected",
-                "rejected",
-                "num_unfilled",
-                "unfilled",
-                "usage",
-            )
-        ),
+        "%d questions, %d of them about rare diseases (share with injected knowledge: asked %.4f, achieved %.4f)",
+        *(counts[name] for name in ("num_questions", "num_rare", "asked_rare_share", "achieved_rare_share")),
     )
+    log.info("%d drafts rejected %s", counts["num_rejected"], counts["rejected"])
+    if counts["num_unfilled"]:
+        log.warning("%d questions missing %s", counts["num_unfilled"], counts["unfilled"])
+    log.info(
+        "%d of %d diseases have passages in the corpus (%d passages)",
+        *(counts[name] for name in ("num_entities_with_passages", "num_entities")),
+        counts["corpus"]["num_passages"],
+    )
+    if counts["usage"]:
+        log.info("usage %s", counts["usage"])
     log.info("made %s\nnext: medssr-pseudo-label data.path=%s", questions, questions)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.config import TrainConfig
 from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
+
+if TYPE_CHECKING:
+    from medssr.questions import Question
 
 log = logging.getLogger(__name__)
 
@@ -22,21 +25,17 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
+    questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
+
     from copy import deepcopy
 
     from medssr.data.prompt_datamodule import PromptDataModule
     from medssr.models.fitting import fit
     from medssr.models.grpo_module import GRPOModule
     from medssr.models.policy import load_policy
-    from medssr.questions import read_questions
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
-    questions = list(read_questions(config.data.path))
-    for question in questions:
-        if question.answer is None:
-            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
-            raise InputError.at(config.data.path, problem, field="answer")
     policy = load_policy(config.model)
     # An over-long prompt fails here and not at step 900.
     policy.encode(questions, config.grpo.max_new_tokens, config.data.path)
@@ -67,6 +66,17 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     module.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+
+
+def _labelled_questions(path: str) -> list[Question]:
+    from medssr.questions import read_questions
+
+    questions = list(read_questions(path))
+    for question in questions:
+        if question.answer is None:
+            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
+            raise InputError.at(path, problem, field="answer")
+    return questions
 
 
 def main() -> None:

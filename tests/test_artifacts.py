@@ -85,6 +85,15 @@ def test_an_interrupted_step_goes_on_with_what_is_left(config, tmp_path):
     assert artifact.path("part-2").is_file()
 
 
+def test_a_step_that_refuses_its_input_leaves_nothing(config, tmp_path):
+    def refuse(directory: Path) -> dict[str, Any]:
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        Step("score", config, tmp_path).run(refuse)
+    assert [path for path in (tmp_path / "score").iterdir() if path.is_dir()] == []
+
+
 def test_an_interrupted_step_is_no_artefact(config, tmp_path):
     def build(directory: Path) -> dict[str, int]:
         (directory / "part").write_text("part")

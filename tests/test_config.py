@@ -31,6 +31,7 @@ from medssr.config import (
     register,
     subconfig,
 )
+from medssr.config.reference import REFERENCE_FILE, config_reference
 from medssr.errors import InputError
 from medssr.utils.entry import CONF_DIR
 
@@ -337,3 +338,9 @@ print(sorted({"torch", "transformers", "vllm", "lightning", "numpy"} & sys.modul
 """
     done = run("-c", program, root_dir=tmp_path)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_reference_of_all_settings_is_not_stale():
+    written = REFERENCE_FILE.read_text(encoding="utf-8")
+    assert written == config_reference(CONF_DIR), "run `python -m medssr.config.reference`"
+    assert yaml.safe_load(written)["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations

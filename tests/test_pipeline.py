@@ -52,3 +52,11 @@ def test_the_folder_of_a_sweep_is_known_before_its_jobs_start(monkeypatch, tmp_p
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("pipeline", return_hydra_config=True)
     assert config.hydra.sweep.dir == f"{tmp_path}/logs/pipeline/sweeps/default"
+
+
+def test_what_changes_no_result_names_no_run():
+    register()
+    overrides = ["seed=3", "extras.progress_bar=false", "logger=csv", "paths.root_dir=/x", "grpo.beta=0.1"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("pipeline", overrides, return_hydra_config=True)
+    assert config.hydra.job.override_dirname == "grpo.beta=0.1,seed=3"

@@ -37,7 +37,8 @@ _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[
 _VERB_REACH = 84
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
-    rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(]{{0,2}}"
+    rf"(?:clearly |obviously |definitely |certainly |probably )?"
+    rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
 )
 _OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
 _DENIAL = re.compile(rf"{SPACE}*(?:that|this|it)(?:'s| is| was)? (?:wrong|incorrect|not (?:right|correct))")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 # --- Cues: words that announce a decision ------------------------------------------------------------------------
 
 NOUNS = (
-    "answer", "ans", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta", "antwoord",
-    "ответ", "答案", "正解", "答え", "정답", "đáp án",
+    "answer", "ans", "winner", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta",
+    "antwoord", "ответ", "答案", "正解", "答え", "정답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "opción", "opcion", "opzione", "opção", "选项",
@@ -60,9 +60,9 @@ UNDECIDED = (
 
 AFTER_LETTER = (  # what shows that a lone letter is not the start of something else: "B because", not "A patient"
     "because", "since", "as", "due", "for", "given", "based", "which", "where", "with", "in", "on", "by", "at", "from",
-    "per", "according", "rather", "not", "but", "and", "or", "instead", "if", "so", "it", "this", "these", "the",
-    "that", "explanation", "reason", "reasoning", "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues",
-    "car", "parce", "perché", "因为", "由于", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und",
+    "per", "over", "according", "rather", "not", "but", "and", "or", "instead", "if", "so", "it", "this", "these",
+    "the", "that", "explanation", "reason", "reasoning", "rationale", "answer", "weil", "da", "denn", "porque", "ya",
+    "pues", "car", "parce", "perché", "因为", "由于", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und",
     "oder",
 )  # fmt: skip
 JOINING = ("and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者")

@@ -97,7 +97,7 @@ def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | 
 def _subject_at_end(page: Page, end: int) -> Subject | None:
     reach = max(0, end - _LONGEST_SUBJECT - page.options.longest)
     line_start = max(reach, page.low.rfind("\n", reach, end) + 1)
-    line = page.low[line_start:end].rstrip(" ,)\"']:-")
+    line = page.low[line_start:end].rstrip(" .,)\"']:-")
     if _ends_with(line, _PRONOUN_ENDINGS):
         head = _LINE_HEAD.match(line)
         letter = head[1].upper() if head else ""

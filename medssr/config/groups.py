@@ -89,6 +89,7 @@ class SynthesisConfig:
     min_stem_words: int
     max_stem_words: int
     max_option_words: int
+    max_copied_words: int
     max_draws_per_question: int
     prompt_path: str
     benchmark_path: str

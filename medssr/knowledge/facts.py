@@ -24,28 +24,40 @@ class Fact:
         value: The right answer, e.g. "GLA".
         source: Where it is from: "ORPHA:<code>" or the id of an NIH page.
         also_true: Other values of this relation that would be right as well, so that they are no distractors.
+        subject: What a question names in place of the disease, e.g. "GLA" where the disease is the answer.
     """
 
     relation: str
     value: str
     source: str
     also_true: tuple[str, ...] = ()
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A disease: its names, whether it is rare, and what is known about it in structured form."""
+    """A disease: its names, whether it is rare, and what is known about it in structured form.
+
+    Attributes:
+        name: Its name.
+        is_rare: Whether it is rare.
+        synonyms: Its other names.
+        orphacode: Its number in Orphanet.
+        facts: What is known about it.
+        weight: How early it is drawn, compared with others.
+    """
 
     name: str
     is_rare: bool
     synonyms: tuple[str, ...] = ()
     orphacode: str | None = None
     facts: tuple[Fact, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """The wordings of one relation; `{entity}` and `{value}` stand for the two sides of a fact.
+    """The wordings of one relation; `{entity}` (or the fact's subject) and `{value}` stand for the two sides of a fact.
 
     Attributes:
         stems: Question stems for synthesis and training.

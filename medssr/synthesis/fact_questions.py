@@ -31,6 +31,12 @@ class DistractorPool:
         # Sorted, so that a draw depends on the seed and the table's content alone.
         self._values = {relation: sorted(texts) for relation, texts in values.items()}
 
+    def has_distractors(self, fact: Fact, count: int) -> bool:
+        """Returns whether at least `count` values of the fact's relation are wrong for it."""
+        values = self._values.get(fact.relation, [])
+        # What is right is rarely more than a few values, so that mostly the length decides.
+        return len(values) - len(fact.also_true) - 1 >= count or len(self.distractors(fact)) >= count
+
     def distractors(self, fact: Fact) -> list[str]:
         """Returns the values of the fact's relation that are wrong for it."""
         right = {fact.value, *fact.also_true}
@@ -48,5 +54,7 @@ def write_fact_question(
     rng.shuffle(texts)
     options = dict(zip(LETTERS, texts, strict=False))
     return FactQuestion(
-        stem=rng.choice(stems).format(entity=entity.name), options=options, truth=LETTERS[texts.index(fact.value)]
+        stem=rng.choice(stems).format(entity=fact.subject or entity.name),
+        options=options,
+        truth=LETTERS[texts.index(fact.value)],
     )

@@ -66,4 +66,4 @@ class GroundedGenerator:
         return Draft(question.stem, question.options, entity.name, entity.is_rare, question.truth, details)
 
     def _usable_facts(self, entity: Entity) -> list[Fact]:
-        return [fact for fact in entity.facts if len(self._pool.distractors(fact)) >= self._num_options - 1]
+        return [fact for fact in entity.facts if self._pool.has_distractors(fact, self._num_options - 1)]

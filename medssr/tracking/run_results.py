@@ -125,4 +125,7 @@ def _overrides() -> list[str]:
 
 
 def _run_name() -> str:
-    return ", ".join(_overrides()) or "defaults"
+    """Returns the overrides that change results, as they name the run's folder in a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return (HydraConfig.get().job.override_dirname if HydraConfig.initialized() else "") or "defaults"

@@ -50,3 +50,21 @@ def test_the_same_seed_writes_the_same_question_whatever_the_order_of_the_table(
     first = write_fact_question(ENTITIES[0], fact, DistractorPool(ENTITIES), STEMS, 4, random.Random(3))
     second = write_fact_question(ENTITIES[0], fact, DistractorPool(ENTITIES[::-1]), STEMS, 4, random.Random(3))
     assert first == second
+
+
+def test_a_question_names_the_subject_of_a_fact_in_place_of_the_disease():
+    facts = [Fact("disease_of_gene", entity.name, "s", subject=entity.facts[0].value) for entity in ENTITIES]
+    entities = [Entity(entity.name, True, facts=(fact,)) for entity, fact in zip(ENTITIES, facts, strict=True)]
+    question = write_fact_question(entities[0], facts[0], DistractorPool(entities), STEMS, 4, random.Random(0))
+    assert question.stem in {"Which gene causes G1?", "Name the gene of G1?"}
+    assert question.options[question.truth] == "disease G1"
+
+
+def test_the_number_of_distractors_counts_wrong_values_alone():
+    pool = DistractorPool(ENTITIES)
+    for also_true in ((), ("G2",), ("G2", "G3"), ("G2", "elsewhere", "nowhere", "never")):
+        for value in ("G1", "new"):
+            fact = Fact("gene", value, "s", also_true)
+            for count in range(7):
+                assert pool.has_distractors(fact, count) == (len(pool.distractors(fact)) >= count)
+    assert not pool.has_distractors(Fact("organ", "x", "s"), 1)

@@ -106,6 +106,6 @@ def test_more_options_than_the_tables_can_fill_are_an_error():
 
 
 def test_its_questions_pass_the_filters():
-    limits = FilterLimits(num_options=4, min_stem_words=3, max_stem_words=100, max_option_words=30)
-    for _, draft in GENERATOR.generate(requests(500, 0.5)):
-        assert check_draft(draft, limits) is None, draft
+    limits = FilterLimits(num_options=4, min_stem_words=3, max_stem_words=100, max_option_words=30, max_copied_words=12)
+    for request, draft in GENERATOR.generate(requests(500, 0.5)):
+        assert check_draft(draft, request, limits) is None, draft

@@ -1,0 +1,33 @@
+"""Entity lists: the diseases that knowledge-injected questions are about, and the order in which they are drawn."""
+
+from medssr.knowledge.entities.coverage import EntityCoverage, entity_coverage
+from medssr.knowledge.entities.lists import BuiltinEntities, EntityList, ListEntities
+from medssr.knowledge.entities.orphanet import (
+    DISEASE_TYPES,
+    PREVALENCE_IS_RARE,
+    UNKNOWN_PREVALENCE,
+    OrphanetDisease,
+    OrphanetEntities,
+)
+from medssr.knowledge.entities.orphanet_ghr import MergeCounts, OrphanetGhrEntities, merge_ghr
+from medssr.knowledge.entities.sampling import EntitySampler
+from medssr.knowledge.entities.tables import MondoEntities, TableEntities
+
+__all__ = [
+    "DISEASE_TYPES",
+    "PREVALENCE_IS_RARE",
+    "UNKNOWN_PREVALENCE",
+    "BuiltinEntities",
+    "EntityCoverage",
+    "EntityList",
+    "EntitySampler",
+    "ListEntities",
+    "MergeCounts",
+    "MondoEntities",
+    "OrphanetDisease",
+    "OrphanetEntities",
+    "OrphanetGhrEntities",
+    "TableEntities",
+    "entity_coverage",
+    "merge_ghr",
+]

@@ -1,0 +1,155 @@
+"""The rare diseases of Orphanet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssr.errors import InputError
+from medssr.knowledge.entities.orphanet_facts import orphanet_facts
+from medssr.knowledge.entities.relatives import Relatives
+from medssr.knowledge.facts import Entity
+from medssr.utils.files import read_jsonl
+
+# Orphanet's types that name a disease. Left out: groups and categories (they name many diseases), morphological and
+# biological anomalies (a malformation of one organ, a laboratory finding) and particular clinical situations.
+DISEASE_TYPES = frozenset(
+    {
+        "Disease",
+        "Malformation syndrome",
+        "Clinical syndrome",
+        "Clinical subtype",
+        "Etiological subtype",
+        "Histopathological subtype",
+    }
+)
+# Orphanet's classes of point prevalence, and whether the class is rare by the European definition (5 in 10,000).
+PREVALENCE_IS_RARE = {
+    "<1 / 1 000 000": True,
+    "1-9 / 1 000 000": True,
+    "1-9 / 100 000": True,
+    "1-5 / 10 000": True,
+    "6-9 / 10 000": False,
+    ">1 / 1000": False,
+}
+UNKNOWN_PREVALENCE = frozenset({"Unknown", "Not yet documented", "no data"})
+# People in a million: the middle of a class by ratio.
+_PREVALENCE = {"<1 / 1 000 000": 0.5, "1-9 / 1 000 000": 3.0, "1-9 / 100 000": 30.0, "1-5 / 10 000": 220.0}
+_FIELDS: dict[str, type] = {
+    "orphacode": str,
+    "label": str,
+    "type": str,
+    "synonyms": list,
+    "point_prevalence": list,
+    "genes": list,
+    "inheritance": list,
+    "onset": list,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanetDisease:
+    """A rare disease, and what Orphanet says about it even where that is ambiguous.
+
+    Attributes:
+        entity: The disease with its facts.
+        genes: Every gene that has a part in it.
+        related_genes: Every gene that has a part in it or in a relative; see `Relatives`.
+        inheritance: Every pattern of inheritance that Orphanet names, in its words.
+    """
+
+    entity: Entity
+    genes: frozenset[str]
+    related_genes: frozenset[str]
+    inheritance: frozenset[str]
+
+
+class OrphanetEntities:
+    """The rare diseases of an Orphanet file: JSONL, one entry a line.
+
+    An entry is taken when its type is one of `DISEASE_TYPES` and none of its known classes of point prevalence is above
+    "1-5 / 10 000": classes differ by country, and a disease that is frequent somewhere is not called rare. What is
+    asked about a disease is in `orphanet_facts`.
+
+    Attributes:
+        path: The file.
+        require_prevalence: True takes only entries with a known class. False takes the entries without one as well:
+            Orphanet lists rare diseases, so they are rare by its judgement, but not by a number.
+        weight_by_prevalence: Whether a disease weighs as much as people have it, by the middle of its class: of the
+            highest one, where it has several, and of the lowest, where none is known. False: all weigh the same.
+    """
+
+    def __init__(self, path: Path | str, require_prevalence: bool, weight_by_prevalence: bool = False) -> None:
+        self.path = Path(path)
+        self.require_prevalence = require_prevalence
+        self.weight_by_prevalence = weight_by_prevalence
+
+    def entities(self) -> list[Entity]:
+        """Returns the rare diseases of the file in its order.
+
+        Raises:
+            InputError: When the file is absent, a line is broken, a field is missing or of the wrong type, a class of
+                prevalence is unknown, or no entry is a rare disease. The message names file, line and field.
+        """
+        return [disease.entity for disease in self.diseases()]
+
+    def diseases(self) -> list[OrphanetDisease]:
+        """Returns the rare diseases of the file in its order, with what is ambiguous. Raises as `entities` does."""
+        records = [(_checked(record, self.path, line), line) for line, record in read_jsonl(self.path)]
+        # Groups too: a gene of a group is no wrong answer for a disease of that group.
+        relatives = Relatives([record for record, _ in records])
+        diseases = [
+            OrphanetDisease(
+                self._entity(record, number, relatives),
+                frozenset(gene["symbol"] for gene in record["genes"]),
+                relatives.genes(number),
+                frozenset(record["inheritance"]),
+            )
+            for number, (record, line) in enumerate(records)
+            if self._is_rare_disease(record, line)
+        ]
+        if not diseases:
+            raise InputError.at(self.path, "holds no rare disease; give Orphanet entries as JSONL.")
+        return diseases
+
+    def _entity(self, record: Mapping[str, Any], number: int, relatives: Relatives) -> Entity:
+        return Entity(
+            name=record["label"],
+            is_rare=True,
+            synonyms=tuple(record["synonyms"]),
+            orphacode=record["orphacode"],
+            facts=tuple(orphanet_facts(record, number, relatives)),
+            weight=_weight(record["point_prevalence"]) if self.weight_by_prevalence else 1.0,
+        )
+
+    def _is_rare_disease(self, record: Mapping[str, Any], line: int) -> bool:
+        if record["type"] not in DISEASE_TYPES:
+            return False
+        known = [name for name in record["point_prevalence"] if name not in UNKNOWN_PREVALENCE]
+        for name in known:
+            if name not in PREVALENCE_IS_RARE:
+                classes = ", ".join([*PREVALENCE_IS_RARE, *sorted(UNKNOWN_PREVALENCE)])
+                problem = f"the class {name!r} is unknown; known are {classes}."
+                raise InputError.at(self.path, problem, line=line, field="point_prevalence")
+        return all(PREVALENCE_IS_RARE[name] for name in known) and bool(known or not self.require_prevalence)
+
+
+def _weight(classes: list[str]) -> float:
+    return max([_PREVALENCE[name] for name in classes if name in _PREVALENCE], default=min(_PREVALENCE.values()))
+
+
+def _checked(record: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
+    """Returns the record, or raises InputError for the first field that is missing or of the wrong type."""
+    for name, kind in _FIELDS.items():
+        if name not in record:
+            raise InputError.at(path, "is missing; give Orphanet entries as JSONL.", line=line, field=name)
+        if not isinstance(record[name], kind):
+            problem = f"expected a {kind.__name__}, found {record[name]!r}."
+            raise InputError.at(path, problem, line=line, field=name)
+    for gene in record["genes"]:
+        if not isinstance(gene, dict) or not all(isinstance(gene.get(key), str) for key in ("symbol", "association")):
+            problem = f'expected objects with the texts "symbol" and "association", found {gene!r}.'
+            raise InputError.at(path, problem, line=line, field="genes")
+    return record

@@ -1,0 +1,250 @@
+"""Contamination: whether a question repeats a question of a benchmark, be it reworded, cut or put into a longer one.
+
+Stems are compared with stems. Two stems that agree but for case, punctuation and numbers match, however short they are.
+Else the score says how much of the benchmark's stem the question holds: its words in their order within one stretch of
+the question, each counted by how rare it is among the stems, so that an examination's standing phrases ("which of the
+following is the most likely cause of this patient's symptoms") count for little. `experiments/contamination` measures
+what is found and what is wrongly found at each threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
+
+# A small index says little on how common words are: it counts as if it held these stems besides, half of them with any
+# one function word and a fifth with any one word of examinations.
+_NUM_BACKGROUND_STEMS = 300
+_BACKGROUND_COUNTS = dict.fromkeys(EXAM_WORDS, _NUM_BACKGROUND_STEMS // 5) | dict.fromkeys(
+    FUNCTION_WORDS, _NUM_BACKGROUND_STEMS // 2
+)
+# How often a word must be seen until what follows it counts more than how common the follower is everywhere.
+_PAIR_PRIOR = 5.0
+# A word's weight is its surprise to this power. At 0 every word counts the same, and another disease in a common
+# template is a copy; at 1 rare words decide alone, and a copy with its rare words replaced is none.
+_SURPRISE_POWER = 0.5
+# A word is rare when less than one stem in a hundred has it where it is.
+_RARE = math.log(1 + 100) ** _SURPRISE_POWER
+# What a question of twice the length or more loses for the words that the stem does not have.
+_MAX_LOSS = 0.3
+# A stem that stands within a longer question: shorter ones, and ones without a rare word, stand there by chance.
+_MIN_EMBEDDED_WORDS = 4
+_MIN_EMBEDDED_RARE_WORDS = 1
+# A question that is a part of a longer stem; 13 words are the usual length of n-grams in decontamination.
+_MIN_PART_WORDS = 13
+_MIN_PART_RARE_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ContaminationMatch:
+    """The benchmark stem that a question repeats.
+
+    Attributes:
+        stem: The stem as it was given to the index.
+        score: How much of it is repeated: 1 for the whole stem up to case, punctuation and numbers, else below 1.
+    """
+
+    stem: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The words of a stem or question by number (-1: in no stem), with their weights and the sum of these."""
+
+    words: list[int]
+    weights: NDArray[np.float64]
+    total: float
+
+
+class ContaminationIndex:
+    """Finds the benchmark stem that a question repeats.
+
+    Args:
+        stems: The stems of all benchmarks. Empty ones are passed over; of equal ones, the first is reported.
+        threshold: The least score of a match.
+
+    Example:
+        >>> index = ContaminationIndex(["Which enzyme is deficient in patients with Fabry disease?"])
+        >>> index.check("WHICH ENZYME IS DEFICIENT in patients with Fabry disease").score
+        1.0
+        >>> round(index.check("Which enzyme is lacking in most patients with Fabry disease?").score, 2)
+        0.78
+        >>> index.check("Which enzyme is measured in patients with chest pain?") is None
+        True
+    """
+
+    def __init__(self, stems: Iterable[str], threshold: float = 0.58) -> None:
+        from scipy.sparse import csr_array
+
+        self._threshold = threshold
+        self._stems: list[str] = []
+        self._number_of_key: dict[str, int] = {}
+        for stem in stems:
+            key = _key(stem)
+            if key and key not in self._number_of_key:
+                self._number_of_key[key] = len(self._stems)
+                self._stems.append(stem)
+        self._joined = _joined_words(self._stems)
+        worded = [self._words(stem) for stem in self._stems]
+        self._counts = Counter(word for words in worded for word in set(words))
+        self._pair_counts = Counter(pair for words in worded for pair in set(_pairs(words)))
+        self._ids = {word: number for number, word in enumerate(self._counts)}
+        self._texts = [self._text(words) for words in worded]
+        self._totals = np.array([text.total for text in self._texts])
+        # Rows: the n-th occurrence of a word; columns: stems; values: the word's weight.
+        self._rows: dict[tuple[int, int], int] = {}
+        rows, columns, values = [], [], []
+        for column, text in enumerate(self._texts):
+            rows += [self._rows.setdefault(occurrence, len(self._rows)) for occurrence in _number_repeats(text.words)]
+            columns += [column] * len(text.words)
+            values += text.weights.tolist()
+        self._postings = csr_array((values, (rows, columns)), shape=(len(self._rows), len(self._texts)))
+
+    def __len__(self) -> int:
+        """Returns the number of different stems."""
+        return len(self._stems)
+
+    def check(self, stem: str) -> ContaminationMatch | None:
+        """Returns the stem that the question's stem repeats most, with its score, or None when it repeats none."""
+        number = self._number_of_key.get(_key(stem))
+        if number is not None:
+            return ContaminationMatch(self._stems[number], 1.0)
+        question = self._text(self._words(stem))
+        best, best_score = None, self._threshold
+        for candidate, bound in self._candidates(question):
+            if bound < best_score:
+                break
+            score = _score(self._texts[candidate], question)
+            if score >= best_score and (best is None or score > best_score):
+                best, best_score = candidate, score
+        return None if best is None else ContaminationMatch(self._stems[best], best_score)
+
+    def _candidates(self, question: _Text) -> Iterator[tuple[int, float]]:
+        """Yields the stems that may match, with what their score is at most, the greatest first."""
+        known = [
+            (row, weight)
+            for occurrence, weight in zip(_number_repeats(question.words), question.weights, strict=True)
+            if (row := self._rows.get(occurrence)) is not None
+        ]
+        if not known:
+            return
+        starts = self._postings.indptr
+        spans = [slice(starts[row], starts[row + 1]) for row, _ in known]
+        columns = np.concatenate([self._postings.indices[span] for span in spans])
+        weights = np.concatenate([self._postings.data[span] for span in spans])
+        bounds = np.bincount(columns, weights, minlength=len(self._texts)) / self._totals
+        if len(question.words) >= _MIN_PART_WORDS:
+            weights = np.repeat([weight for _, weight in known], [span.stop - span.start for span in spans])
+            bounds = np.maximum(bounds, np.bincount(columns, weights, minlength=len(self._texts)) / question.total)
+        places = np.flatnonzero(bounds >= self._threshold)
+        for place in places[np.argsort(-bounds[places], kind="stable")]:
+            yield int(place), float(bounds[place])
+
+    def _words(self, stem: str) -> list[str]:
+        words = split_words(mask_numbers(stem))
+        return [part for word in words for part in self._joined.get(word, (word,))]
+
+    def _text(self, words: Sequence[str]) -> _Text:
+        weights = np.array([self._weight(*pair) for pair in _pairs(words)])
+        return _Text([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
+
+    def _weight(self, previous: str, word: str) -> float:
+        """Returns how surprising the word is after the previous one, going by the stems but one: the one at hand.
+
+        A word that follows as it does in many stems, as in a template, surprises little. Where the previous word is
+        seldom seen, the share of stems with the word decides (additive smoothing towards that share).
+        """
+        num_stems = len(self._stems) + _NUM_BACKGROUND_STEMS
+        share = max(1, self._counts[word] - 1 + _BACKGROUND_COUNTS.get(word, 0)) / num_stems
+        num_previous = self._counts[previous] if previous else len(self._stems)
+        num_pairs = self._pair_counts[previous, word]
+        probability = (max(0, num_pairs - 1) + _PAIR_PRIOR * share) / (max(0, num_previous - 1) + _PAIR_PRIOR)
+        surprise: float = math.log(1 + 1 / probability) ** _SURPRISE_POWER
+        return surprise
+
+
+def _score(stem: _Text, question: _Text) -> float:
+    """Returns how much of the stem the question holds or, where it is a part of the stem, how much of it is there."""
+    return max(_whole_score(stem, question), _part_score(stem, question))
+
+
+def _whole_score(stem: _Text, question: _Text) -> float:
+    score, num_rare = _coverage(stem, question)
+    if len(question.words) > 2 * len(stem.words) and (
+        len(stem.words) < _MIN_EMBEDDED_WORDS or num_rare < _MIN_EMBEDDED_RARE_WORDS
+    ):
+        return 0.0
+    return score
+
+
+def _part_score(stem: _Text, question: _Text) -> float:
+    if not _MIN_PART_WORDS <= len(question.words) < len(stem.words):
+        return 0.0
+    score, num_rare = _coverage(question, stem)
+    return score if num_rare >= _MIN_PART_RARE_WORDS else 0.0
+
+
+def _coverage(part: _Text, whole: _Text) -> tuple[float, int]:
+    """Returns how much of `part` stands in `whole`, discounted by what else is there, and the rare words of it.
+
+    The words that count are the longest common subsequence of `part` and of the stretch of `whole` that holds most
+    of it. Their share is taken by number and by weight, and the smaller is the coverage: words that everybody uses do
+    not make a copy, nor does the name of a disease.
+    """
+    from rapidfuzz.distance import LCSseq
+
+    stretch = _best_stretch(part, whole)
+    missing = [edit.src_pos for edit in LCSseq.editops(part.words, stretch) if edit.tag == "delete"]
+    size = len(part.words)
+    found = np.delete(part.weights, missing)
+    share = min(1 - len(missing) / size, float(found.sum()) / part.total)
+    num_extra = len(whole.words) - len(found)
+    return share / (1 + _MAX_LOSS * min(1.0, num_extra / size)), int((found >= _RARE).sum())
+
+
+def _best_stretch(part: _Text, whole: _Text) -> list[int]:
+    """Returns the words of `whole` where most of `part` stands together, with room for some words in between."""
+    length = len(part.words) + max(2, len(part.words) // 4)
+    if len(whole.words) <= length:
+        return whole.words
+    wanted = set(part.words)
+    is_wanted = np.array([word in wanted for word in whole.words])
+    sums = np.concatenate([[0.0], np.cumsum(whole.weights * is_wanted)])
+    start = int(np.argmax(sums[length:] - sums[:-length]))
+    return whole.words[start : start + length]
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields each word with the one before it, the first with an empty one."""
+    return zip(("", *words), words, strict=False)
+
+
+def _number_repeats(words: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields each word with the number of its occurrences before it."""
+    seen: Counter[int] = Counter()
+    for word in words:
+        yield word, seen[word]
+        seen[word] += 1
+
+
+def _key(stem: str) -> str:
+    """Returns the letters of the stem, and 0 for each number."""
+    return mask_numbers("".join(split_words(mask_numbers(stem))))
+
+
+def _joined_words(stems: Iterable[str]) -> dict[str, list[str]]:
+    """Returns the parts of each word that a text shows in one piece once its punctuation is deleted: "45yearold"."""
+    parts: dict[str, list[str]] = {}
+    for chunk in {chunk for stem in stems for chunk in fold(mask_numbers(stem)).split()}:
+        words = split_words(chunk)
+        if len(words) > 1:
+            parts["".join(words)] = words
+    return parts

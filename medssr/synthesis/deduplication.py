@@ -1,0 +1,182 @@
+"""Near-duplicates: questions that repeat an earlier one in all but trivial words, whatever the order of the options.
+
+MinHash (datasketch) proposes candidates and a weighted Jaccard similarity of their words decides: no question is
+dropped for a collision. What is kept of a question are hashes of its words, in a temporary file, so that memory does
+not grow with the number of questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from medssr.questions import Question
+from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, singular, split_words
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
+# Two questions of similarity 0.8 share all hashes of at least one band in 99.5% of cases, of similarity 0.5 in 48%.
+_NUM_BANDS = 10
+_HASHES_PER_BAND = 4
+# Small words that turn a question round.
+_TURNING_WORDS = frozenset({"no", "not", "without", "except", "true", "false", "before", "after", "more", "most"})
+# What a word counts in a comparison, by its hash; whole numbers, so that equal words have similarity 1 exactly.
+_FULL_WEIGHT = 10
+_WEIGHTS = {
+    crc32(singular(word).encode()): weight
+    for words, weight in ((EXAM_WORDS, 3), (FUNCTION_WORDS, 1))
+    for word in words - _TURNING_WORDS
+}
+_CACHE_KIB = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionWords:
+    """The words of a question as hashes: of its stem, of its options, and its entity's name as one (0: none)."""
+
+    stem: frozenset[int]
+    options: frozenset[int]
+    entity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The id of the earlier question and how similar it is, from 0 to 1."""
+
+    id: str
+    similarity: float
+
+
+def question_words(question: Question) -> QuestionWords:
+    """Returns the question's words without case, diacritics, punctuation and plural, in no order."""
+    return QuestionWords(
+        stem=_hashes([question.stem]),
+        options=_hashes(question.options.values()),
+        entity=0 if question.entity is None else crc32(fold(question.entity).encode()),
+    )
+
+
+def similarity(first: QuestionWords, second: QuestionWords) -> float:
+    """Returns the weighted Jaccard similarity of the stems or of the whole questions, whichever is smaller.
+
+    Function words count a tenth, standing words of examinations three tenths. Both must agree: the same stem with other
+    options asks something else, and so do the same options under another stem. In a long stem the options matter less.
+
+    Example:
+        >>> def words(stem):
+        ...     return question_words(Question("q", stem, {"A": "GLA", "B": "GAA"}, None, "example"))
+        >>> first = words("Which gene is mutated in Fabry disease?")
+        >>> round(similarity(first, words("In Fabry's disease, which genes are mutated?")), 2)
+        0.95
+        >>> similarity(first, words("Which gene is mutated in Pompe disease?"))
+        0.5
+    """
+    shared_stem, all_stem = _weight(first.stem & second.stem), _weight(first.stem | second.stem)
+    shared = shared_stem + _weight(first.options & second.options)
+    everything = all_stem + _weight(first.options | second.options)
+    return min(_ratio(shared_stem, all_stem), _ratio(shared, everything))
+
+
+class NearDuplicates:
+    """The questions so far, searchable for near-duplicates of a new one.
+
+    Two questions on different entities are duplicates only when their words are the same: the names of diseases can be
+    long and alike ("... type 1", "... type 2").
+
+    Args:
+        threshold: The least similarity of near-duplicates.
+    """
+
+    def __init__(self, threshold: float = 0.8) -> None:
+        from datasketch import MinHash
+
+        self._threshold = threshold
+        self._empty = MinHash(num_perm=_NUM_BANDS * _HASHES_PER_BAND, seed=1, hashfunc=int)
+        self._last: tuple[Question, QuestionWords, list[int]] | None = None
+        # The empty name stands for a temporary file that SQLite deletes.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.executescript(
+            f"""
+            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};
+            CREATE TABLE questions (number INTEGER PRIMARY KEY, id TEXT, stem BLOB, options BLOB, entity INTEGER);
+            CREATE TABLE bands (band INTEGER, number INTEGER, PRIMARY KEY (band, number)) WITHOUT ROWID;
+            """
+        )
+
+    def find(self, question: Question) -> Duplicate | None:
+        """Returns the first question added that this one nearly repeats, or None."""
+        words, bands = self._analyse(question)
+        rows = self._database.execute(
+            "SELECT id, stem, options, entity FROM questions WHERE number IN "
+            f"(SELECT number FROM bands WHERE band IN ({', '.join('?' * _NUM_BANDS)})) ORDER BY number",
+            bands,
+        )
+        for name, stem, options, entity in rows:
+            other = QuestionWords(_unpack(stem), _unpack(options), entity)
+            is_other_entity = 0 not in (words.entity, entity) and words.entity != entity
+            value = similarity(words, other)
+            if value >= (1.0 if is_other_entity else self._threshold):
+                return Duplicate(name, value)
+        return None
+
+    def add(self, question: Question) -> None:
+        """Counts the question among those that later ones must not repeat."""
+        words, bands = self._analyse(question)
+        number = self._database.execute(
+            "INSERT INTO questions (id, stem, options, entity) VALUES (?, ?, ?, ?)",
+            (question.id, _pack(words.stem), _pack(words.options), words.entity),
+        ).lastrowid
+        rows = [(band, number) for band in bands]
+        self._database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", rows)
+
+    def _analyse(self, question: Question) -> tuple[QuestionWords, list[int]]:
+        """Returns the question's words and bands; at once where it is the question of the call before."""
+        if self._last is None or self._last[0] is not question:
+            words = question_words(question)
+            self._last = question, words, self._bands(words)
+        return self._last[1:]
+
+    def _bands(self, words: QuestionWords) -> list[int]:
+        """Returns a number for each band of the MinHash of the words that are not trivial."""
+        everything = words.stem | words.options
+        sketch: MinHash = self._empty.copy()
+        sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
+        values = sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
+        return [
+            int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8, salt=bytes([band])).digest(), signed=True)
+            for band, row in enumerate(values)
+        ]
+
+
+def _hashes(texts: Iterable[str]) -> frozenset[int]:
+    return frozenset(_hash(word) for text in texts for word in split_words(text))
+
+
+@lru_cache(maxsize=2**15)
+def _hash(word: str) -> int:
+    return crc32(singular(word).encode(errors="surrogatepass"))
+
+
+def _weight(hashes: Iterable[int]) -> int:
+    return sum(_WEIGHTS.get(value, _FULL_WEIGHT) for value in hashes)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _pack(hashes: Iterable[int]) -> bytes:
+    return array("I", sorted(hashes)).tobytes()
+
+
+def _unpack(data: bytes) -> frozenset[int]:
+    values = array("I")
+    values.frombytes(data)
+    return frozenset(values)

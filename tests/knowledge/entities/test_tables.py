@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medssr.errors import InputError
+from medssr.knowledge.entities import MondoEntities, TableEntities
+from medssr.knowledge.facts import Entity
+
+CSV = 'name,aka,share\nFabry disease,"AFD; Anderson disease",2\n"Behçet disease, adult",,0.5\n'
+EXPECTED = [
+    Entity("Fabry disease", True, ("AFD", "Anderson disease"), weight=2.0),
+    Entity("Behçet disease, adult", True, weight=0.5),
+]
+
+
+def table(path, content, **options):
+    path.write_text(content, encoding="utf-8")
+    settings = {"name_field": "name", "synonyms_field": "aka", "separator": ";", "weight_field": "share"} | options
+    return TableEntities(path, **settings).entities()
+
+
+def test_csv_tsv_and_jsonl_are_read_alike(tmp_path):
+    rows = [
+        {"name": "Fabry disease", "aka": ["AFD", "Anderson disease"], "share": 2},
+        {"name": "Behçet disease, adult", "aka": None, "share": "0.5"},
+    ]
+    tsv = "name\taka\tshare\nFabry disease\tAFD;Anderson disease\t2\nBehçet disease, adult\t\t0.5\n"
+    assert table(tmp_path / "a.csv", CSV) == EXPECTED
+    assert table(tmp_path / "b.csv", "\ufeff" + CSV.replace("\n", "\r\n")) == EXPECTED
+    assert table(tmp_path / "a.tsv", tsv) == EXPECTED
+    assert table(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows)) == EXPECTED
+
+
+def test_columns_that_are_not_asked_for_do_not_count(tmp_path):
+    entities = table(tmp_path / "a.csv", CSV, synonyms_field=None, weight_field=None)
+    assert entities == [Entity("Fabry disease", True), Entity("Behçet disease, adult", True)]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("", ["holds no disease"]),
+        ("name,aka,share\n", ["holds no disease"]),
+        ("label,aka,share\nFabry,,1\n", ["line 2", 'field "name"', "label, aka, share"]),
+        ("name,aka,share\n,,1\n", ["line 2", 'field "name"', "expected a name"]),
+        ("name,aka,share\nFabry,,1\n\nFabry,,1\n", ["line 4", "on line 2 already"]),
+        ("name,aka,share\nFabry,,\n", ["line 2", 'field "share"', "above 0"]),
+        ("name,aka,share\nFabry,,0\n", ["line 2", 'field "share"', "'0'"]),
+        ("name,aka,share\nFabry,,nan\n", ["line 2", 'field "share"']),
+        ("name,aka,share\nFabry,,many\n", ["line 2", 'field "share"', "'many'"]),
+        ("name,aka,share\nFabry\n", ["line 2", 'field "share"', "None"]),
+        ('name,aka,share\n"Fabry,,1\nPompe,,1\n', ["no valid table"]),
+    ],
+)
+def test_faults_name_file_line_and_column(tmp_path, content, parts):
+    with pytest.raises(InputError) as caught:
+        table(tmp_path / "a.csv", content)
+    for part in ["a.csv", *parts]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("aka", [7, ["a", 7], {"a": 1}])
+def test_other_names_of_another_kind_are_a_fault(tmp_path, aka):
+    with pytest.raises(InputError, match='line 1, field "aka"'):
+        table(tmp_path / "a.jsonl", json.dumps({"name": "Fabry", "aka": aka, "share": 1}))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        TableEntities(tmp_path / "none.csv", "name", None, ";", None).entities()
+    with pytest.raises(InputError, match=r'ending "\.xlsx"'):
+        TableEntities(tmp_path / "a.xlsx", "name", None, ";", None).entities()
+    (tmp_path / "a.csv").write_bytes(b"name\nBeh\xe7et\n")
+    with pytest.raises(InputError, match="not UTF-8"):
+        TableEntities(tmp_path / "a.csv", "name", None, ";", None).entities()
+
+
+REPORT = (
+    "ID\tLABEL\tSYNONYMS\n"
+    "MONDO:0000005\talopecia, isolated\t\n"
+    "MONDO:0010526\tFabry disease\tAFD|Anderson-Fabry disease|AFD\n"
+    'MONDO:0000044\thereditary rickets\t"rickets" of old|"x\n'
+)  # fmt: skip
+# The second line is for the program that reads the template; the rows are shorter than the header.
+GARD = (
+    "mondo_id\ttype\tgard_id\tsource_external\tsubset\n"
+    "ID\tTYPE\tA oboInOwl:hasDbXref\t>A oboInOwl:source\tAI oboInOwl:inSubset\n"
+    "MONDO:0010526\towl:Class\tGARD:6400\thttp://purl.obolibrary.org/obo/mondo#gard_rare\n"
+    "MONDO:9999999\towl:Class\tGARD:1\thttp://purl.obolibrary.org/obo/mondo#gard_rare\n"
+)
+
+
+def mondo(tmp_path, gard=None):
+    (tmp_path / "report.tsv").write_text(REPORT)
+    if gard is None:
+        return MondoEntities(tmp_path / "report.tsv", None).entities()
+    (tmp_path / "gard.tsv").write_text(gard)
+    return MondoEntities(tmp_path / "report.tsv", tmp_path / "gard.tsv").entities()
+
+
+def test_mondo_s_report_is_read(tmp_path):
+    assert mondo(tmp_path) == [
+        Entity("alopecia, isolated", True),
+        Entity("Fabry disease", True, ("AFD", "Anderson-Fabry disease")),
+        Entity("hereditary rickets", True, ('"rickets" of old', '"x')),
+    ]
+
+
+def test_gard_s_subset_takes_its_diseases_with_mondo_s_names(tmp_path):
+    assert [entity.name for entity in mondo(tmp_path, GARD)] == ["Fabry disease"]
+
+
+def test_a_subset_without_a_common_disease_is_a_fault(tmp_path):
+    with pytest.raises(InputError, match=r'gard\.tsv.*"mondo_id"'):
+        mondo(tmp_path, "gard_id\n1\n")

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from medssr.questions import Question
+from medssr.synthesis.screening import Screen
+
+
+def question(name, stem, **options):
+    return Question(name, stem, options or {"A": "liver", "B": "heart"}, None, "synthetic")
+
+
+BENCHMARK = question("eval-1", "Is amiodarone a class III antiarrhythmic drug?", A="yes", B="no")
+SEED = question("seed-1", "Which organ is mainly affected by Wilson disease?")
+
+
+def screen():
+    return Screen([BENCHMARK], [SEED])
+
+
+def test_a_question_of_a_benchmark_is_rejected_whatever_its_options():
+    rejection = screen().check(question("new", "is amiodarone a class II antiarrhythmic drug"))
+    assert rejection is not None
+    assert rejection.reason == "in_benchmark"
+    assert rejection.detail.startswith("eval-1 (score 0.")
+    rejection = screen().check(question("new", BENCHMARK.stem.upper(), A="maybe", B="never"))
+    assert rejection is not None
+    assert rejection.detail == "eval-1 (score 1.00)"
+
+
+def test_a_copy_of_a_seed_is_rejected():
+    rejection = screen().check(
+        question("new", "which organ is mainly affected by Wilson's disease?", A="heart", B="liver")
+    )
+    assert rejection is not None
+    assert (rejection.reason, rejection.detail) == ("copies_seed", "seed-1 (similarity 1.00)")
+
+
+def test_of_two_near_duplicates_the_first_stays():
+    seen = screen()
+    first = question("first", "Which gene is mutated in Fabry disease?", A="GLA", B="ATM")
+    assert seen.check(first) is None
+    seen.add(first)
+    rejection = seen.check(question("second", "In Fabry disease, which gene is mutated?", A="ATM", B="GLA"))
+    assert rejection is not None
+    assert (rejection.reason, rejection.detail) == ("near_duplicate", "first (similarity 1.00)")
+    assert seen.check(question("third", "Which gene is mutated in Pompe disease?", A="ATM", B="GLA")) is None
+
+
+def test_a_question_that_was_not_added_does_not_count():
+    seen = screen()
+    item = question("first", "Which gene is mutated in Fabry disease?", A="GLA", B="ATM")
+    assert seen.check(item) is None
+    assert seen.check(item) is None

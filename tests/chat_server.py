@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +47,15 @@ class ServerReply:
 
 def question_text(prompt: str) -> str:
     return json.dumps({"question": f"Which organ is meant by {prompt}?", "options": OPTIONS})
+
+
+def varied_question_text(prompt: str) -> str:
+    """A question unlike that of any other prompt, about the prompt's disease where it names one."""
+    rng = random.Random(prompt)
+    disease = re.search(r"about a rare disease, (.+?)\. It must", prompt)
+    words = [*(["".join(rng.sample("bdfgklmnprstaeiou", 6)) for _ in range(12)])]
+    stem = f"A patient with {disease[1] if disease else words[0]} has {' '.join(words)}. Which organ is affected?"
+    return json.dumps({"question": stem, "options": OPTIONS})
 
 
 class ChatServer:

@@ -87,7 +87,8 @@ def bare_loop(url: str, count: int) -> None:
 def client(url: str, count: int) -> None:
     """Makes the calls through the client, with a fresh ledger."""
     from medssr.synthesis.budget import Budget, Prices
-    from medssr.synthesis.chat_client import ChatClient, ChatSettings
+    from medssr.synthesis.chat_client import ChatClient
+    from medssr.synthesis.chat_settings import ChatSettings
 
     with tempfile.TemporaryDirectory() as folder:
         settings = ChatSettings(

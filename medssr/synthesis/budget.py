@@ -38,6 +38,8 @@ class Prices:
 class Budget:
     """The most that the answers in a ledger may cost, whichever run paid for them; None sets no limit.
 
+    What a server charges for attempts that failed it does not say, so they are not counted.
+
     Attributes:
         dollars: By the prices in the configuration.
         tokens: Of prompts and answers together.
@@ -45,6 +47,12 @@ class Budget:
 
     dollars: float | None
     tokens: int | None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a limit below zero."""
+        for name, limit in (("dollars", self.dollars), ("tokens", self.tokens)):
+            if limit is not None and limit < 0:
+                raise InputError(f"budget.{name}: {limit}; at least 0, or null for no limit.")
 
     def covers(self, cost: Cost) -> bool:
         """Returns whether the cost stays within the budget."""
@@ -72,6 +80,10 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{self.tokens} tokens and {self.dollars:.4f} dollars"
+
+
+# Any call costs something, so a budget of nothing covers none.
+_LEAST = Cost(1, 1e-9)
 
 
 class BudgetError(InputError):
@@ -123,7 +135,7 @@ class Allowance:
             return True
         spent, dearest = self._spent()
         if dearest is None:
-            return self._num_open == 0 and self._budget.covers(spent + Cost(1, 0.0))
+            return self._num_open == 0 and self._budget.covers(spent + _LEAST)
         return self._budget.covers(spent + dearest * (self._num_open + 1))
 
     def _message(self) -> str:

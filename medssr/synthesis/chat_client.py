@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from medssr.errors import InputError
-from medssr.synthesis.budget import Allowance, Budget, Cost, Prices
+from medssr.synthesis.budget import Allowance, Cost
 from medssr.synthesis.chat_protocol import ChatCall, Ending, Message, read_response
+from medssr.synthesis.chat_settings import ChatSettings
 from medssr.synthesis.ledger import Ledger, Reply
 from medssr.utils.seeding import derive_seed
 
@@ -27,55 +27,12 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 # A server that asks for a longer pause has run out of a quota; nobody wants to wait for that inside a run.
 _LONGEST_PAUSE_ASKED_S = 300.0
+_LONGEST_CONNECT_S = 10.0
 # Calls that fail one after the other, each after all its retries, until the server counts as out of order.
 _MOST_FAILURES_IN_A_ROW = 50
-# Items taken ahead for each call under way: one slow answer at the head does not leave the others idle.
-_TAKEN_AHEAD = 16
+# Items taken ahead for each call under way: one that fails and pauses at the head does not leave the others idle.
+_TAKEN_AHEAD = 64
 _BYTES_PER_TOKEN = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChatSettings:
-    """A model behind an OpenAI-compatible address, and how it is called.
-
-    Attributes:
-        base_url: Address of the API, e.g. "http://localhost:8000/v1".
-        model: Name of the model there.
-        api_key_env: Name of the environment variable that holds the key; None for a server without one.
-        temperature: Sampling temperature.
-        max_tokens: The most tokens of an answer.
-        max_concurrency: Calls under way at a time.
-        timeout_s: Seconds until an attempt is given up.
-        max_retries: Further attempts of a call, with growing pauses, after 429, 5xx, a lost connection or a time-out.
-        prices: Of the model's tokens.
-        budget: The most that all answers in the ledger may cost.
-        ledger_dir: Folder of the ledgers. Runs may share one.
-    """
-
-    base_url: str
-    model: str
-    api_key_env: str | None
-    temperature: float
-    max_tokens: int
-    max_concurrency: int
-    timeout_s: float
-    max_retries: int
-    prices: Prices
-    budget: Budget
-    ledger_dir: Path | str
-
-    def __post_init__(self) -> None:
-        """Checks what the types do not say.
-
-        Raises:
-            InputError: When the address is none, or there is a budget in dollars without prices.
-        """
-        if not self.base_url.startswith(("http://", "https://")):
-            raise InputError(f'base_url: "{self.base_url}" is no address; it starts with http:// or https://.')
-        if self.budget.dollars is not None and None in (self.prices.prompt, self.prices.completion):
-            raise InputError(
-                "budget.dollars: needs prices.prompt and prices.completion, in dollars per million tokens."
-            )
 
 
 class ChatClient:
@@ -95,7 +52,7 @@ class ChatClient:
         import httpx
 
         self._settings = settings
-        self._key = _api_key(settings)
+        self._key = settings.api_key()
         self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
         self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
         self._used_keys: set[str] = set()
@@ -106,9 +63,10 @@ class ChatClient:
             base_url=settings.base_url,
             headers={"Content-Type": "application/json"}
             | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
-            timeout=settings.timeout_s,
+            timeout=httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, _LONGEST_CONNECT_S)),
             limits=httpx.Limits(max_connections=settings.max_concurrency),
         )
+        self._pool = ThreadPoolExecutor(settings.max_concurrency)
         self._is_stopped = threading.Event()
         self._fault: InputError | None = None  # what has shown that no call can succeed
         self._takes_schemas = True
@@ -168,20 +126,17 @@ class ChatClient:
             items: What to ask about.
         """
         pending: deque[tuple[Item, Future[Result]]] = deque()
-        with ThreadPoolExecutor(self._settings.max_concurrency) as pool:
-            try:
-                for item in items:
-                    pending.append((item, pool.submit(ask, item)))
-                    if len(pending) >= _TAKEN_AHEAD * self._settings.max_concurrency:
-                        yield _finished(*pending.popleft())
-                while pending:
+        try:
+            for item in items:
+                pending.append((item, self._pool.submit(ask, item)))
+                if len(pending) >= _TAKEN_AHEAD * self._settings.max_concurrency:
                     yield _finished(*pending.popleft())
-            except BaseException:
-                self._is_stopped.set()
-                raise
-            finally:
-                for _, future in pending:
-                    future.cancel()
+            while pending:
+                yield _finished(*pending.popleft())
+        except BaseException:
+            self._is_stopped.set()
+            wait([future for _, future in pending if not future.cancel()])
+            raise
 
     def usage(self) -> dict[str, float]:
         """Returns how many answers were used so far, and what they cost, whenever they were paid for."""
@@ -189,7 +144,9 @@ class ChatClient:
         return {"num_answers": len(self._used_keys), "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
 
     def close(self) -> None:
-        """Closes connections and ledger."""
+        """Waits for the calls under way and closes connections and ledger."""
+        self._is_stopped.set()
+        self._pool.shutdown(cancel_futures=True)
         self._http.close()
         self._ledger.close()
 
@@ -237,14 +194,19 @@ class ChatClient:
             problem = f"the connection was lost ({error or type(error).__name__})"
             return Ending("connection", error=problem, is_worth_retry=True)
         self._has_response = True
-        ending = read_response(response.status_code, response.headers, bytes(received))
-        if ending.error is None:
-            return ending
-        problem = ending.error if self._key is None else ending.error.replace(self._key, "***")
+        ending = self._without_key(read_response(response.status_code, response.headers, bytes(received)))
         if ending.is_worth_retry and (ending.pause_s or 0) > _LONGEST_PAUSE_ASKED_S:
-            problem += f" (and asks to wait {ending.pause_s:.0f} s)"
+            problem = f"{ending.error} (and asks to wait {ending.pause_s:.0f} s)"
             return replace(ending, error=problem, is_worth_retry=False, is_fatal=True)
-        return replace(ending, error=problem)
+        return ending
+
+    def _without_key(self, ending: Ending) -> Ending:
+        """Returns the ending without the key, which some servers send back."""
+        key = self._key
+        if key is None:
+            return ending
+        text, error = (part and part.replace(key, "***") for part in (ending.text, ending.error))
+        return replace(ending, text=text, error=error)
 
     def _check_health(self, ending: Ending) -> None:
         """Raises InputError when nothing can be hoped for from another call."""
@@ -287,18 +249,6 @@ class ChatClient:
             failures=failures,
             latency_s=round(latency_s, 3),
         )
-
-
-def _api_key(settings: ChatSettings) -> str | None:
-    if settings.api_key_env is None:
-        return None
-    key = os.environ.get(settings.api_key_env)
-    if not key:
-        problem = (
-            f"The environment variable {settings.api_key_env} is not set; put the key of {settings.base_url} in it"
-        )
-        raise InputError(f"{problem}, or set api_key_env=null for a server without one.")
-    return key
 
 
 def pause_before_retry(key: str, num_retries: int, asked_s: float | None) -> float:

@@ -123,7 +123,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes) -> Endin
     """
     payload = _decode(body)
     if status == 200:
-        if isinstance(payload, dict) and "error" in payload and not payload.get("choices"):
+        if isinstance(payload, dict) and payload.get("error") and not payload.get("choices"):
             # Some proxies report the fault of the server behind them with status 200.
             code = payload["error"].get("code") if isinstance(payload["error"], dict) else None
             return _failure(code if isinstance(code, int) else 502, headers, payload, body)
@@ -140,11 +140,11 @@ def _decode(body: bytes) -> Any:
 
 def _failure(status: int, headers: Mapping[str, str], payload: Any, body: bytes) -> Ending:
     error = payload.get("error") if isinstance(payload, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
+    code = str(error.get("code")) if isinstance(error, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     text = _printable(str(message or body.decode("utf-8", "replace")))[:_LONGEST_MESSAGE]
     if status == 400 and code == "content_filter":
-        return Ending("refusal", text=text)
+        return Ending("refusal", text=text, prompt_tokens=0, completion_tokens=0)
     is_fault_of_request = status < 500 and status not in _STATUS_WORTH_ANOTHER_TRY
     is_fatal = status in _STATUS_THAT_STOPS or code in _CODES_THAT_STOP
     return Ending(

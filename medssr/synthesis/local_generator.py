@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from medssr.errors import InputError
 from medssr.synthesis.chat_protocol import ChatCall
 from medssr.synthesis.conversation import Conversation
 from medssr.synthesis.generators import Outcome, Rejection, SynthesisRequest
@@ -35,7 +36,7 @@ class LocalGenerator:
         ledger_dir: Folder of the ledger `local.jsonl`.
 
     Raises:
-        InputError: When the model cannot be loaded.
+        InputError: When the model cannot be loaded or a number is out of range.
     """
 
     name: ClassVar[str] = "local"
@@ -56,6 +57,11 @@ class LocalGenerator:
         from medssr.models.policy import load_policy
         from medssr.rollout.types import Sampling
 
+        if temperature <= 0 or not 0 < top_p <= 1 or max_new_tokens < 1 or batch_size < 1:
+            raise InputError(
+                f"generator: temperature {temperature}, top_p {top_p}, max_new_tokens {max_new_tokens}, batch_size "
+                f"{batch_size}; all are above 0, and top_p is at most 1."
+            )
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         config = _typed(model)
         self._policy = load_policy(config)

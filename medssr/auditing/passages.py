@@ -30,5 +30,5 @@ def look_up_passages(questions: Sequence[Question], corpus: Iterable[Passage]) -
         for passage_id in ids:
             if passage_id not in found:
                 problem = f'corpus: passage "{passage_id}" of question "{question}" is not in it'
-                raise InputError(f"{problem}; give the corpus of the synthesis, or corpus=null to audit without.")
+                raise InputError(f"{problem}; give the corpus of the synthesis, or ~corpus to audit without passages.")
     return {question: [found[passage_id] for passage_id in ids] for question, ids in ids_of.items()}

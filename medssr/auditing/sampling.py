@@ -86,13 +86,19 @@ def draw_sample(
 
 
 def stratify(traits: Sequence[Traits], num_questions: int) -> tuple[tuple[str, ...], list[str]]:
-    """Returns the finest stratification that a sample of this size can fill, and the stratum of each question."""
-    lengths = length_classes([item.num_words for item in traits])
-    for names in STRATIFICATIONS:
-        strata = [
-            ", ".join(length if name == "length" else getattr(item, name) for name in names) or "all"
-            for item, length in zip(traits, lengths, strict=True)
-        ]
+    """Returns the finest stratification that a sample of this size can fill, and the stratum of each question.
+
+    What is the same for all questions is left out.
+    """
+    columns = {
+        "rarity": [item.rarity for item in traits],
+        "subject": [item.subject for item in traits],
+        "length": length_classes([item.num_words for item in traits]),
+    }
+    for candidates in STRATIFICATIONS:
+        names = tuple(name for name in candidates if len(set(columns[name])) > 1)
+        strata = [", ".join(values) for values in zip(*(columns[name] for name in names), strict=True)]
+        strata = strata or ["all"] * len(traits)
         if len(set(strata)) * _QUESTIONS_PER_STRATUM <= num_questions:
             break
     return names, strata

@@ -63,6 +63,7 @@ function record(article) {
   state.answers[article.dataset.id] = answers;
   keep();
   mark(article);
+  showProgress();
 }
 
 function mark(article) {
@@ -70,6 +71,9 @@ function mark(article) {
   letters.disabled = answersOf(article).has_one_best_answer === "no";
   if (letters.disabled) for (const input of letters.querySelectorAll("input")) input.checked = false;
   markers[articles.indexOf(article)].className = progressOf(article);
+}
+
+function showProgress() {
   const done = articles.filter((item) => progressOf(item) === "done").length;
   document.querySelector(".progress").textContent = done + " of " + articles.length + " rated";
 }
@@ -123,6 +127,7 @@ function save() {
 load();
 nameField.value = state.name;
 articles.forEach(restore);
+showProgress();
 open(state.current);
 nameField.addEventListener("input", () => { state.name = nameField.value; keep(); });
 document.getElementById("save").addEventListener("click", save);

@@ -88,6 +88,7 @@ def test_every_root_composes_into_its_schema(root):
 
 # What the user has to give, by command.
 GIVEN = {
+    "audit": {"data.path"},
     "train": {"data.path"},
     "pseudo_label": {"data.path"},
     "retrieve": {"corpus.path", "questions.path", "qrels.path"},
@@ -213,6 +214,9 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.num_options=1"),
         ("synthesize", "synthesis.top_k=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
+        ("audit", "audit.num_questions=0"),
+        ("audit", "audit.verdicts=[a/ada.csv,b/ada.csv]"),
+        ("audit", "audit.verdicts=[judge.csv]"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),

@@ -6,6 +6,7 @@ span fields. Imports no torch.
 
 from medssr.config.composition import register, subconfig
 from medssr.config.groups import (
+    AuditingConfig,
     BenchmarkConfig,
     DataConfig,
     DemonstrationsConfig,
@@ -29,6 +30,7 @@ from medssr.config.groups import (
 )
 from medssr.config.roots import (
     SCHEMAS,
+    AuditConfig,
     CompareConfig,
     EvaluateConfig,
     PipelineConfig,
@@ -41,6 +43,8 @@ from medssr.config.roots import (
 
 __all__ = [
     "SCHEMAS",
+    "AuditConfig",
+    "AuditingConfig",
     "BenchmarkConfig",
     "CompareConfig",
     "DataConfig",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
@@ -107,6 +108,25 @@ class SynthesisConfig:
         _require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
         draws = self.max_draws_per_question
         _require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")
+
+
+@dataclass
+class AuditingConfig:
+    """How many questions are audited, what a judge is asked, and what experts have said."""
+
+    num_questions: int
+    prompt_path: str
+    verdicts: list[str]
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.num_questions >= 1, "audit.num_questions", f"{self.num_questions}; at least 1.")
+        names = [Path(file).stem for file in self.verdicts]
+        _require(
+            len({*names, "judge", "experts"}) == len(names) + 2,
+            "audit.verdicts",
+            f"{names}; the files name their raters, so their names are distinct and neither judge nor experts.",
+        )
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medssr.config.groups import (
+    AuditingConfig,
     BenchmarkConfig,
     DataConfig,
     DemonstrationsConfig,
@@ -44,6 +45,21 @@ class SynthesizeConfig:
     synthesis: SynthesisConfig
     paths: PathsConfig
     extras: ExtrasConfig
+
+
+@dataclass
+class AuditConfig:
+    """Root of medssr-audit."""
+
+    task_name: str
+    seed: int
+    force: bool
+    data: DataConfig
+    audit: AuditingConfig
+    paths: PathsConfig
+    extras: ExtrasConfig
+    corpus: Node | None = None  # a group without an option leaves its field as it is here
+    judge: Node | None = None
 
 
 @dataclass
@@ -185,6 +201,7 @@ class WarmStartConfig:
 
 SCHEMAS: dict[str, type] = {
     "synthesize": SynthesizeConfig,
+    "audit": AuditConfig,
     "pseudo_label": PseudoLabelConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,

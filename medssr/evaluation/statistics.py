@@ -33,13 +33,18 @@ class Difference:
     n: int
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Interval:
     """Returns the score interval of a proportion, which keeps its coverage at small n and near 0 and 1.
 
     With p = successes / n and z the normal quantile of (1 + confidence) / 2 (Wilson 1927, "Probable inference, the
     law of succession, and statistical inference"):
 
         (p + z^2 / 2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Args:
+        successes: How many of n; a fraction where questions have unequal weights.
+        n: How many there are, or the effective number of a weighted sample.
+        confidence: The share of intervals that hold the true proportion.
 
     Raises:
         ValueError: When n is not positive, successes lie outside 0 ... n or confidence outside (0, 1).
@@ -68,6 +73,7 @@ def clustered_bootstrap_interval(
     per_question_scores: ArrayLike,
     clusters: Sequence[Hashable] | None = None,
     *,
+    weights: ArrayLike | None = None,
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = 0.95,
@@ -83,12 +89,13 @@ def clustered_bootstrap_interval(
     Args:
         per_question_scores: One score for each question.
         clusters: The cluster of each question; None when every question is its own.
+        weights: What each question counts in the mean; None when all count the same.
         seed: The same seed gives the same interval, whatever the order of the questions.
         num_resamples: How many means the quantiles are taken from.
         confidence: The share of intervals that hold the true mean.
 
     Raises:
-        ValueError: When there is no score, one is not finite, or `clusters` has another length.
+        ValueError: When there is no score, one is not finite, or `clusters` or `weights` has another length.
 
     Example:
         Scores 0 and 1, a hundred each: the standard error is 0.5 / sqrt(200) = 0.035, so the interval is about
@@ -98,7 +105,11 @@ def clustered_bootstrap_interval(
         >>> round(interval.low, 2), round(interval.high, 2)
         (0.43, 0.57)
     """
-    means = _resampled_means(_as_scores(per_question_scores), clusters, seed, num_resamples)
+    scores = _as_scores(per_question_scores)
+    weight_of = np.ones_like(scores) if weights is None else _as_scores(weights)  # [Q]
+    if weight_of.shape != scores.shape:
+        raise ValueError(f"expected one weight for each of {scores.size} scores, found {weight_of.size}")
+    means = _resampled_means(scores, weight_of, clusters, seed, num_resamples)
     return _percentile_interval(means, confidence)
 
 
@@ -130,7 +141,7 @@ def paired_bootstrap_difference(
     if before.shape != after.shape:
         raise ValueError(f"expected two scores for each question, found {before.size} and {after.size}")
     gains = after - before
-    interval = _percentile_interval(_resampled_means(gains, None, seed, num_resamples), confidence)
+    interval = _percentile_interval(_resampled_means(gains, np.ones_like(gains), None, seed, num_resamples), confidence)
     return Difference(float(gains.mean()), interval.low, interval.high, gains.size)
 
 
@@ -166,13 +177,13 @@ def pass_at_k(num_correct: ArrayLike, num_samples: int, k: int) -> FloatArray:
 
 
 def _resampled_means(
-    scores: FloatArray, clusters: Sequence[Hashable] | None, seed: int, num_resamples: int
+    scores: FloatArray, weights: FloatArray, clusters: Sequence[Hashable] | None, seed: int, num_resamples: int
 ) -> FloatArray:
-    """Returns `[num_resamples]` means, each over as many clusters as there are, drawn with replacement.
+    """Returns `[num_resamples]` weighted means, each over as many clusters as there are, drawn with replacement.
 
     Clusters with the same sum and size are interchangeable, so a resample only draws how often each kind occurs.
     """
-    sums, sizes = _cluster_totals(scores, clusters)  # [C], [C]
+    sums, sizes = _cluster_totals(scores, weights, clusters)  # [C], [C]
     kinds, counts = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)  # [K, 2], [K]
     num_clusters = int(counts.sum())
     draws = np.random.default_rng(seed).multinomial(num_clusters, counts / num_clusters, size=num_resamples)  # [R, K]
@@ -181,16 +192,18 @@ def _resampled_means(
     return means
 
 
-def _cluster_totals(scores: FloatArray, clusters: Sequence[Hashable] | None) -> tuple[FloatArray, FloatArray]:
-    """Returns the sum of the scores of each cluster and its number of questions."""
+def _cluster_totals(
+    scores: FloatArray, weights: FloatArray, clusters: Sequence[Hashable] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Returns the weighted sum of the scores of each cluster and its weight."""
     if clusters is None:
-        return scores, np.ones_like(scores)
+        return scores * weights, weights
     if len(clusters) != scores.size:
         raise ValueError(f"expected one cluster for each of {scores.size} scores, found {len(clusters)}")
     numbers: dict[Hashable, int] = {}
     member_of = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
-    sums: FloatArray = np.bincount(member_of, weights=scores).astype(np.float64)
-    return sums, np.bincount(member_of).astype(np.float64)
+    sums: FloatArray = np.bincount(member_of, weights=scores * weights).astype(np.float64)
+    return sums, np.bincount(member_of, weights=weights).astype(np.float64)
 
 
 def _percentile_interval(means: FloatArray, confidence: float) -> Interval:

@@ -1,15 +1,16 @@
-"""The prompt that asks a language model for one new question."""
+"""Prompts from template files, and the one that asks a language model for one new question."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medssr.errors import InputError
+from medssr.knowledge.corpora import Passage
 from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import LETTERS, Question, render_question
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 # The tags that fence foreign text in the template: text that holds them could pretend that its fence has ended.
-_FENCE = re.compile(r"</?\s*(?:passage|example)\b[^>]*>", re.IGNORECASE)
+_FENCE = re.compile(r"</?\s*(?:passage|example|question)\b[^>]*>", re.IGNORECASE)
 
 
-def load_template(path: Path | str) -> str:
+def load_template(path: Path | str, field: str = "synthesis.prompt_path") -> str:
     """Returns the text of a prompt template.
+
+    Args:
+        path: The file.
+        field: Its configuration key, for messages.
 
     Raises:
         InputError: When there is no such file.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError.at(path, "there is no such prompt template.", field="synthesis.prompt_path")
+        raise InputError.at(path, "there is no such prompt template.", field=field)
     return path.read_text(encoding="utf-8")
 
 
@@ -44,22 +49,38 @@ def build_synthesis_prompt(
     Raises:
         InputError: When the template is broken or uses another variable.
     """
-    from jinja2 import TemplateError
-
     values = {
-        "seeds": [_unfence(render_question(seed)) for seed in seeds],
+        "seeds": [unfence(render_question(seed)) for seed in seeds],
         "entity": None if entity is None else entity.name,
-        "passages": [
-            {"title": _unfence(hit.passage.title).replace('"', "'"), "text": _unfence(hit.passage.text)} for hit in hits
-        ],
+        "passages": fenced_passages([hit.passage for hit in hits]),
         "letters": list(LETTERS[:num_options]),
     }
+    return fill_template(template, values)
+
+
+def fenced_passages(passages: Sequence[Passage]) -> list[dict[str, str]]:
+    """Returns title and text of each passage, for a template that fences them with tags."""
+    return [{"title": unfence(passage.title).replace('"', "'"), "text": unfence(passage.text)} for passage in passages]
+
+
+def unfence(text: str) -> str:
+    """Returns the text without the tags that fence foreign text in templates."""
+    return _FENCE.sub(" ", text)
+
+
+def fill_template(template: str, values: Mapping[str, Any]) -> str:
+    """Returns the template's text with its variables filled in.
+
+    Raises:
+        InputError: When the template is broken or uses another variable than those in `values`.
+    """
+    from jinja2 import TemplateError
+
     try:
         return _compile(template).render(values).strip()
     except TemplateError as error:
-        raise InputError(
-            f"The prompt template cannot be filled: {error}. See synthesis_v1.txt for the form."
-        ) from error
+        shown = ", ".join(values)
+        raise InputError(f"The prompt template cannot be filled: {error}. It has the variables {shown}.") from error
 
 
 def text_hash(text: str) -> str:
@@ -74,7 +95,3 @@ def _compile(template: str) -> Template:
 
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template)
-
-
-def _unfence(text: str) -> str:
-    return _FENCE.sub(" ", text)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from medssr.questions import LETTERS, FieldError, Question
 
 
 class ReplyError(ValueError):
-    """The reply holds no question; the message says what is wrong, in words that a model can act on."""
+    """The reply does not hold what was asked for; the message says what is wrong, in words that a model can act on."""
 
 
 def question_schema(num_options: int) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def parse_reply(reply: str) -> tuple[str, dict[str, str]]:
         >>> parse_reply('Here it is: {"question": "Which organ?", "options": {"A": "liver", "B": "heart"}}')
         ('Which organ?', {'A': 'liver', 'B': 'heart'})
     """
-    record = _last_question_object(reply)
+    record = last_object(reply, ("question", "options"))
     stem, options = record["question"], record["options"]
     try:
         question = Question("reply", stem, options, answer=None, source="reply")
@@ -57,7 +58,12 @@ def parse_reply(reply: str) -> tuple[str, dict[str, str]]:
     return question.stem.strip(), {letter: text.strip() for letter, text in question.options.items()}
 
 
-def _last_question_object(reply: str) -> dict[str, Any]:
+def last_object(reply: str, fields: Collection[str]) -> dict[str, Any]:
+    """Returns the last JSON object in the reply that has all the fields.
+
+    Raises:
+        ReplyError: When there is none.
+    """
     decoder = json.JSONDecoder()
     found: dict[str, Any] | None = None
     first_problem: str | None = None
@@ -69,9 +75,10 @@ def _last_question_object(reply: str) -> dict[str, Any]:
             first_problem = first_problem or f"The JSON is broken: {error}."
             end = place + 1
         else:
-            if {"question", "options"} <= value.keys():
+            if value.keys() >= set(fields):
                 found = value
         place = reply.find("{", end)
     if found is None:
-        raise ReplyError(first_problem or 'There is no JSON object with the fields "question" and "options".')
+        shown = " and ".join(f'"{name}"' for name in fields)
+        raise ReplyError(first_problem or f"There is no JSON object with the fields {shown}.")
     return found

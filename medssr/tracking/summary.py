@@ -189,10 +189,11 @@ def markdown_table(table: WideTable) -> str:
     for row in table.rows:
         cells = [str(cell) if cell else "-" for cell in row.cells]
         lines.append([*([row.group] if groups else []), *row.labels, *cells])
-    return "".join("| " + " | ".join(_escape_markdown(text) for text in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(escape_markdown(text) for text in line) + " |\n" for line in lines)
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Returns the text as a cell of a Markdown table shows it literally."""
     for character, replacement in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(character, replacement)
     return text

@@ -49,6 +49,19 @@ def test_bootstrap_interval_agrees_with_scipy(num_values):
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.005)
 
 
+def test_bootstrap_interval_of_a_weighted_mean():
+    # Equal weights change nothing, whatever their size; the four resamples of {0, 1} with weights 3 and 1 have means 0,
+    # 1/4, 1/4, 1.
+    scores = [0.0, 1.0, 1.0, 0.5]
+    assert clustered_bootstrap_interval(scores, weights=[2.5] * 4, seed=0) == clustered_bootstrap_interval(
+        scores, seed=0
+    )
+    interval = clustered_bootstrap_interval([0.0, 1.0], weights=[3, 1], seed=0, confidence=0.4)
+    assert (interval.low, interval.high) == (0.25, 0.25)
+    with pytest.raises(ValueError, match="one weight"):
+        clustered_bootstrap_interval([0.0, 1.0], weights=[1.0], seed=0)
+
+
 def test_bootstrap_interval_of_two_questions_by_hand():
     # the four equally likely resamples of {0, 1} have means 0, 1/2, 1/2, 1
     interval = clustered_bootstrap_interval([0.0, 1.0], seed=0, confidence=0.4)

@@ -1,0 +1,198 @@
+"""The report of an audit: what each rater says about the questions, and how the raters agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from medssr.auditing.agreement import Agreement, agreement
+from medssr.auditing.estimates import Estimate, estimate_mean, estimate_rate
+from medssr.auditing.rubric import RATINGS, Verdict
+from medssr.auditing.sampling import SampledQuestion
+from medssr.utils.seeding import derive_seed
+
+EXPERTS = "experts"
+# A rater's verdicts by question id.
+Verdicts = Mapping[str, Verdict]
+
+_YES_NO = ("is_error", "is_answerable", "has_one_best_answer", "is_factual")
+_ORDINAL = ("plausibility", "difficulty")
+
+
+@dataclass(frozen=True, slots=True)
+class RaterReport:
+    """What one rater says.
+
+    Attributes:
+        rater: "judge", the name of an expert, or "experts" for all of them together: an expert majority or half of them
+            make a flag, and ratings are averaged.
+        num_rated: Questions with a verdict.
+        num_unrated: Questions of the sample without one.
+        rates: Share of questions that are an error, and of each reason: "is_error" is the union of the others.
+        means: Plausibility and difficulty, 1 to 5.
+        right: Share of rated questions for which the rater's best answer is the hidden truth ("truth"), or the label in
+            the question file ("label"), over those that have one; no single best answer counts as not.
+    """
+
+    rater: str
+    num_rated: int
+    num_unrated: int
+    rates: dict[str, Estimate]
+    means: dict[str, Estimate]
+    right: dict[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """How two raters agree, by criterion, on the questions that both rated."""
+
+    first: str
+    second: str
+    agreement: dict[str, Agreement]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The whole report.
+
+    Attributes:
+        num_questions: Questions of the file.
+        num_sampled: Questions of the sample.
+        stratified_by: What the strata are made of.
+        strata: By stratum, its questions in the file and in the sample.
+        unjudged: Why the judge gave no verdict, counted.
+        raters: One report for each rater with a verdict.
+        pairs: One for each pair of them with a question in common.
+        flagged: For each question that somebody calls an error, who does and why.
+    """
+
+    num_questions: int
+    num_sampled: int
+    stratified_by: list[str]
+    strata: dict[str, dict[str, int]]
+    unjudged: dict[str, int]
+    raters: list[RaterReport]
+    pairs: list[PairReport]
+    flagged: list[dict[str, Any]]
+
+
+def build_report(
+    sample: Sequence[SampledQuestion],
+    stratified_by: Sequence[str],
+    verdicts_of: Mapping[str, Verdicts],
+    unjudged: Mapping[str, int],
+    seed: int,
+) -> AuditReport:
+    """Returns the report.
+
+    Args:
+        sample: All sampled questions.
+        stratified_by: What their strata are made of.
+        verdicts_of: The verdicts of each rater: "judge" and experts by name.
+        unjudged: Why the judge gave no verdict, counted.
+        seed: The run's seed.
+    """
+    raters = {rater: verdicts for rater, verdicts in verdicts_of.items() if verdicts}
+    reports = [_rater_report(rater, [verdicts], sample, seed) for rater, verdicts in raters.items()]
+    experts = [verdicts for rater, verdicts in raters.items() if rater != "judge"]
+    if len(experts) > 1:
+        reports.append(_rater_report(EXPERTS, experts, sample, seed))
+    size_of = {item.stratum: item.stratum_size for item in sample}
+    num_of = Counter(item.stratum for item in sample)
+    return AuditReport(
+        num_questions=sum(size_of.values()),
+        num_sampled=len(sample),
+        stratified_by=list(stratified_by),
+        strata={name: {"questions": size_of[name], "sampled": num_of[name]} for name in sorted(size_of)},
+        unjudged=dict(unjudged),
+        raters=reports,
+        pairs=[
+            PairReport(first, second, _agreements(raters[first], raters[second], sample, seed))
+            for first, second in combinations(raters, 2)
+            if raters[first].keys() & raters[second].keys()
+        ],
+        flagged=_flagged(sample, raters),
+    )
+
+
+def _rater_report(
+    rater: str, verdicts: Sequence[Verdicts], sample: Sequence[SampledQuestion], seed: int
+) -> RaterReport:
+    """Returns the report on one rater, or on several as one."""
+    together = {
+        item.question.id: [given[item.question.id] for given in verdicts if item.question.id in given]
+        for item in sample
+    }
+    rated = {id: given for id, given in together.items() if given}
+
+    def rate(name: str, is_flagged: bool) -> Estimate:
+        shares = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
+        return estimate_rate(sample, {id: share >= 0.5 for id, share in shares.items()})
+
+    def mean(name: str) -> Estimate:
+        scores = {id: fmean(getattr(one, name) for one in given) for id, given in rated.items()}
+        return estimate_mean(sample, scores, derive_seed(seed, "audit", name))
+
+    right = {}
+    for reference in ("truth", "label"):
+        flags = {
+            item.question.id: fmean(one.best_answer == known for one in rated[item.question.id]) > 0.5
+            for item in sample
+            if (known := _known_answer(item, reference)) is not None and item.question.id in rated
+        }
+        if flags:
+            right[reference] = estimate_rate(sample, flags)
+    return RaterReport(
+        rater=rater,
+        num_rated=len(rated),
+        num_unrated=len(sample) - len(rated),
+        rates={
+            "is_error": rate("is_error", True),
+            "not_answerable": rate("is_answerable", False),
+            "no_single_best_answer": rate("has_one_best_answer", False),
+            "not_factual": rate("is_factual", False),
+        },
+        means={name: mean(name) for name in _ORDINAL},
+        right=right,
+    )
+
+
+def _known_answer(item: SampledQuestion, reference: str) -> str | None:
+    return item.question.provenance.get("truth") if reference == "truth" else item.question.answer
+
+
+def _agreements(
+    first: Verdicts, second: Verdicts, sample: Sequence[SampledQuestion], seed: int
+) -> dict[str, Agreement]:
+    common = [item.question for item in sample if item.question.id in first and item.question.id in second]
+    letters = sorted({letter for question in common for letter in question.options})
+    categories: dict[str, Sequence[Any]] = {
+        **dict.fromkeys(_YES_NO, (True, False)),
+        "best_answer": (*letters, None),
+        **dict.fromkeys(_ORDINAL, RATINGS),
+    }
+    return {
+        name: agreement(
+            [getattr(first[question.id], name) for question in common],
+            [getattr(second[question.id], name) for question in common],
+            values,
+            is_ordinal=name in _ORDINAL,
+            seed=derive_seed(seed, "audit agreement", name),
+        )
+        for name, values in categories.items()
+    }
+
+
+def _flagged(sample: Sequence[SampledQuestion], raters: Mapping[str, Verdicts]) -> list[dict[str, Any]]:
+    flagged = []
+    for item in sample:
+        id = item.question.id
+        given = {rater: verdicts[id] for rater, verdicts in raters.items() if id in verdicts}
+        if any(verdict.is_error for verdict in given.values()):
+            by = {rater: verdict.comment for rater, verdict in given.items() if verdict.is_error}
+            flagged.append({"id": id, "stratum": item.stratum, "called_wrong_by": by, "num_raters": len(given)})
+    return flagged

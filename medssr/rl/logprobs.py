@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medssr.errors import InputError
 from medssr.rl.batching import RolloutBatch
 
 # Settings of model families that change logits after the head; the chunked head would leave them out.
@@ -21,6 +22,9 @@ def completion_logps(model: Any, batch: RolloutBatch, temperature: float, chunk_
         batch: Prompts flush right, completions flush left of the border between them.
         temperature: What the sampler divided the logits by; the same division here makes the two agree.
         chunk_tokens: Tokens whose logits exist at once, padding (which then holds 0) not among them; None for all.
+
+    Raises:
+        InputError: When chunks are asked of a model that changes its logits after the head.
     """
     if chunk_tokens is None:
         return token_logps(completion_logits(model, batch, temperature), batch.completion_ids)
@@ -41,7 +45,8 @@ def _completion_logps_in_chunks(
     model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int
 ) -> tuple[Tensor, Tensor]:
     for name in _LOGIT_CHANGES:
-        assert getattr(model.config, name, None) is None, f"a model with {name} needs all logits at once"
+        if getattr(model.config, name, None) is not None:
+            raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {name} needs null.")
     hidden = model.get_decoder()(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,

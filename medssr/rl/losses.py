@@ -104,7 +104,7 @@ def policy_loss(
         token_divisor = max(1, sum(lengths))
     else:
         token_divisor = normalizer
-    metrics = {name: _masked_sum(share, is_token) / token_divisor for name, share in shares.items()}
+    metrics = {name: _masked_sum(share.to(ratio.dtype), is_token) / token_divisor for name, share in shares.items()}
     return _masked_sum(per_token_loss * row_weights(completion_mask, kind), is_token) / normalizer, metrics
 
 

@@ -11,7 +11,7 @@ import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from medssr.config import GRPOConfig, ScaleRewards, register
+from medssr.config import GRPOConfig, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated, register
 from medssr.knowledge.corpora import Passage
 from medssr.models.from_scratch import new_model, train_tokenizer
 from medssr.models.policy import Policy
@@ -72,10 +72,23 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_generations": 4,
         "temperature": 1.0,
         "max_new_tokens": 6,
+        "truncated": Truncated.keep,
+        "overlong_buffer": 0,
+        "overlong_penalty": 1.0,
         "micro_batch_tokens": 400,
+        "head_chunk_tokens": None,
+        "num_iterations": 1,
+        "num_prompts_per_update": None,
+        "loss_type": LossType.dapo,
         "epsilon": 0.2,
         "epsilon_high": 0.28,
+        "dual_clip": 3.0,
+        "sapo_temperature_positive": 1.0,
+        "sapo_temperature_negative": 1.05,
+        "importance_cap": None,
         "beta": 0.001,
+        "kl_estimator": KLEstimator.k3,
+        "kl_placement": KLPlacement.loss,
         "scale_rewards": ScaleRewards.group,
         "max_grad_norm": 1.0,
     }

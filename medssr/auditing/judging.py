@@ -11,7 +11,8 @@ from typing import Any
 from medssr.auditing.rubric import CRITERIA, REQUIRED, Verdict, verdict_from_record, verdict_schema
 from medssr.knowledge.corpora import Passage
 from medssr.questions import FieldError, Question, render_question
-from medssr.synthesis.chat_client import ChatClient, ChatSettings
+from medssr.synthesis.chat_client import ChatClient
+from medssr.synthesis.chat_settings import ChatSettings
 from medssr.synthesis.ledger import Reply
 from medssr.synthesis.prompts import fenced_passages, fill_template, text_hash, unfence
 from medssr.synthesis.replies import ReplyError, last_object, repair_messages

@@ -30,6 +30,40 @@ class ScaleRewards(Enum):
     none = "none"
 
 
+class LossType(Enum):
+    """The policy loss; docs/algorithms.md has the formula and the paper of each."""
+
+    dapo = "dapo"
+    grpo = "grpo"
+    bnpo = "bnpo"
+    dr_grpo = "dr_grpo"
+    gspo = "gspo"
+    cispo = "cispo"
+    sapo = "sapo"
+
+
+class KLEstimator(Enum):
+    """How the divergence from the reference policy is estimated from the sampled token alone."""
+
+    k1 = "k1"
+    k2 = "k2"
+    k3 = "k3"
+
+
+class KLPlacement(Enum):
+    """Where the divergence from the reference policy counts: as a term of the loss, or taken off the reward."""
+
+    loss = "loss"
+    reward = "reward"
+
+
+class Truncated(Enum):
+    """What becomes of a completion that was cut: judged by the rewards like any other, or left out."""
+
+    keep = "keep"
+    mask = "mask"
+
+
 class StageQuestions(Enum):
     """Which questions a training stage asks."""
 
@@ -205,15 +239,33 @@ class GRPOConfig:
     num_generations: int
     temperature: float
     max_new_tokens: int
+    truncated: Truncated
+    overlong_buffer: int
+    overlong_penalty: float
     micro_batch_tokens: int
+    head_chunk_tokens: int | None
+    num_iterations: int
+    num_prompts_per_update: int | None
+    loss_type: LossType
     epsilon: float
     epsilon_high: float
+    dual_clip: float | None
+    sapo_temperature_positive: float
+    sapo_temperature_negative: float
+    importance_cap: float | None
     beta: float
+    kl_estimator: KLEstimator
+    kl_placement: KLPlacement
     scale_rewards: ScaleRewards
     max_grad_norm: float
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        self._check_sampling()
+        self._check_update()
+        self._check_loss()
+
+    def _check_sampling(self) -> None:
         _require(
             self.num_generations >= 2,
             "grpo.num_generations",
@@ -222,9 +274,40 @@ class GRPOConfig:
         _require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
         _require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
         _require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
+        _require(
+            0 <= self.overlong_buffer <= self.max_new_tokens,
+            "grpo.overlong_buffer",
+            f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
+        )
+        _require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
+
+    def _check_update(self) -> None:
+        _require(self.num_iterations >= 1, "grpo.num_iterations", f"{self.num_iterations}; at least 1.")
+        size = self.num_prompts_per_update
+        _require(
+            size is None or (size >= 1 and self.num_prompts_per_step % size == 0),
+            "grpo.num_prompts_per_update",
+            f"{size} does not divide grpo.num_prompts_per_step ({self.num_prompts_per_step}).",
+        )
+        chunk = self.head_chunk_tokens
+        _require(chunk is None or chunk >= 1, "grpo.head_chunk_tokens", f"{chunk}; at least 1, or null.")
+
+    def _check_loss(self) -> None:
         _require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
         _require(0 < self.epsilon < 1, "grpo.epsilon", f"{self.epsilon}; between 0 and 1.")
         _require(self.epsilon_high > 0, "grpo.epsilon_high", f"{self.epsilon_high}; above 0.")
+        is_clipped = self.loss_type not in (LossType.cispo, LossType.sapo)
+        if is_clipped and self.dual_clip is not None:
+            highest = 1 + self.epsilon_high
+            _require(
+                self.dual_clip > highest,
+                "grpo.dual_clip",
+                f"{self.dual_clip}; above 1 + grpo.epsilon_high ({highest:g}), or null.",
+            )
+        cap = self.importance_cap
+        _require(cap is None or cap >= 1, "grpo.importance_cap", f"{cap}; at least 1, or null.")
+        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
+            _require(getattr(self, field) > 0, f"grpo.{field}", f"{getattr(self, field)}; above 0.")
 
 
 @dataclass

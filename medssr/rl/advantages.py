@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from medssr.config import ScaleRewards
 
 
 def group_advantages(
-    rewards: Tensor, scale_rewards: ScaleRewards = ScaleRewards.group, epsilon: float = 1e-6
+    rewards: Tensor, scale_rewards: ScaleRewards | str = ScaleRewards.group, epsilon: float = 1e-6
 ) -> Tensor:
     """Returns how much better each completion is than its group, `[num_groups, G]`.
 
     A_i = (r_i - mean(r)) / (std(r) + epsilon), with the unbiased deviation over the group (Shao et al. 2024,
     arXiv 2402.03300, section 4.1.2), over the whole batch, or without division (Liu et al. 2025, arXiv 2503.20783).
 
+    A reward that is not finite belongs to a completion that could not be scored. It counts in no mean and no deviation,
+    and its advantage is 0; so is every advantage of a group without signal (`has_signal`).
+
     Args:
-        rewards: `[num_groups, G]`.
+        rewards: `[num_groups, G]`, NaN where a completion has none.
         scale_rewards: What the centred rewards are divided by.
-        epsilon: Keeps the division finite where all rewards are equal.
+        epsilon: Keeps the division finite where rewards are almost equal.
 
     Example:
         >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), ScaleRewards.none).tolist()
         [[0.5, -0.5, -0.5, 0.5]]
+        >>> group_advantages(torch.tensor([[1.0, 0.0, float("nan"), float("nan")]]), ScaleRewards.none).tolist()
+        [[0.5, -0.5, 0.0, 0.0]]
     """
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    if scale_rewards is ScaleRewards.none:
-        return centred
-    deviation = rewards.std(dim=1, keepdim=True) if scale_rewards is ScaleRewards.group else rewards.std()
-    return centred / (deviation + epsilon)
+    scale = ScaleRewards(scale_rewards)
+    scored = is_scored(rewards)
+    known = torch.where(scored, rewards, torch.nan)
+    advantages = known - known.nanmean(dim=1, keepdim=True)
+    if scale is ScaleRewards.group:
+        advantages = advantages / (_group_deviations(rewards, scored) + epsilon)
+    elif scale is ScaleRewards.batch and scored.sum() > 1:
+        advantages = advantages / (rewards[scored].std() + epsilon)
+    return torch.where(scored & has_signal(rewards).unsqueeze(1), advantages, 0.0)
 
 
 def has_signal(rewards: Tensor) -> Tensor:
-    """Returns for each group whether its rewards differ, `[num_groups]`; in other groups every advantage is 0.
+    """Returns for each group whether its known rewards differ, `[num_groups]`; in other groups every advantage is 0.
 
     Training leaves those groups out, and with them their share of the KL term's gradient.
 
-    Compares the extremes and not a deviation with 0, which rounding can miss.
+    Compares the extremes and not a deviation with 0, which rounding can miss. One known reward differs from none.
 
     Example:
-        >>> has_signal(torch.tensor([[1.0, 0.0], [1.0, 1.0]])).tolist()
-        [True, False]
+        >>> has_signal(torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, float("nan")]])).tolist()
+        [True, False, False]
     """
-    return rewards.amax(dim=1) != rewards.amin(dim=1)
+    scored = is_scored(rewards)
+    highest = torch.where(scored, rewards, -torch.inf).amax(dim=1)
+    lowest = torch.where(scored, rewards, torch.inf).amin(dim=1)
+    return highest > lowest
+
+
+def is_scored(rewards: Tensor) -> Tensor:
+    """Returns for each completion whether it has a reward, `[num_groups, G]`.
+
+    Example:
+        >>> is_scored(torch.tensor([[0.0, float("nan"), float("inf")]])).tolist()
+        [[True, False, False]]
+    """
+    return rewards.isfinite()
+
+
+def _group_deviations(rewards: Tensor, scored: Tensor) -> Tensor:
+    """Returns the unbiased deviation of each group's known rewards, `[num_groups, 1]`; 0 where it has fewer than 2."""
+    deviations = rewards.new_zeros(len(rewards), 1)
+    num_scored = scored.sum(dim=1)
+    for size in sorted(set(num_scored.tolist())):
+        if size > 1:
+            groups = num_scored == size  # those with as many known rewards form a rectangle
+            deviations[groups] = rewards[groups][scored[groups]].view(-1, size).std(dim=1, keepdim=True)
+    return deviations

@@ -1,20 +1,85 @@
-"""Estimators of the KL divergence from the reference policy."""
+"""Estimators of the KL divergence from the reference policy, from the sampled token alone.
+
+All take d = log ref - log policy of the token (Schulman 2020, "Approximating KL divergence").
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from medssr.config import KLEstimator
+
+# exp(20) is 5e8. A token that was sampled and yet is that unlikely must not turn a step into infinity.
+MAX_LOG_RATIO = 20.0
+
+
+def kl_estimate(
+    per_token_logps: Tensor, ref_per_token_logps: Tensor, estimator: KLEstimator | str = KLEstimator.k3
+) -> Tensor:
+    """Returns the estimate of KL(policy || reference) for each token, `[B, T]`.
+
+    Example:
+        >>> policy, reference = torch.tensor([[-1.0]]), torch.tensor([[-1.5]])
+        >>> [round(kl_estimate(policy, reference, name).item(), 4) for name in ("k1", "k2", "k3")]
+        [0.5, 0.125, 0.1065]
+    """
+    return {KLEstimator.k1: k1_kl, KLEstimator.k2: k2_kl, KLEstimator.k3: k3_kl}[KLEstimator(estimator)](
+        per_token_logps, ref_per_token_logps
+    )
+
+
+def sequence_kls(
+    old_logps: Sequence[Tensor], ref_logps: Sequence[Tensor], estimator: KLEstimator | str = KLEstimator.k1
+) -> Tensor:
+    """Returns the estimate for each whole completion, the sum over its tokens, `[num_rows]` on the CPU.
+
+    Args:
+        old_logps: `[T_i]` of each row, of the policy that sampled.
+        ref_logps: `[T_i]` of each row, of the reference policy.
+        estimator: k1, k2 or k3.
+
+    Example:
+        >>> sequence_kls([torch.tensor([-1.0, -2.0])], [torch.tensor([-1.5, -2.5])]).tolist()
+        [1.0]
+    """
+    pairs = zip(old_logps, ref_logps, strict=True)
+    return torch.stack([kl_estimate(old, ref, estimator).sum() for old, ref in pairs]).cpu()
+
+
+def k1_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
+    """Returns k1 = -d, `[B, T]`: unbiased, of either sign.
+
+    Right in the reward, whose sum over a completion it makes the log-ratio of whole completions. As a term of the loss
+    its gradient is that of the log-prob, whose mean is zero: noise without a hold.
+
+    Example:
+        >>> k1_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
+        0.5
+    """
+    return per_token_logps - ref_per_token_logps
+
+
+def k2_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
+    """Returns k2 = d^2 / 2, `[B, T]`: biased, but on the policy's own samples its gradient is that of the divergence.
+
+    Example:
+        >>> k2_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
+        0.125
+    """
+    return (ref_per_token_logps - per_token_logps).square() / 2
+
 
 def k3_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
-    """Returns the k3 estimate of KL(policy || reference) for each token, `[B, T]`, never negative.
+    """Returns k3 = exp(d) - d - 1, `[B, T]`: unbiased and never negative (equation 4 of arXiv 2402.03300).
 
-    k3 = exp(d) - d - 1 with d = log ref - log policy (Schulman 2020, "Approximating KL divergence"; equation 4 of
-    arXiv 2402.03300).
+    In the loss its gradient is that of KL(reference || policy); both divergences agree near the reference.
 
     Example:
         >>> k3_kl(torch.tensor([[0.0]]), torch.tensor([[0.0]])).item()
         0.0
     """
-    difference = ref_per_token_logps - per_token_logps
+    difference = (ref_per_token_logps - per_token_logps).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return torch.exp(difference) - difference - 1

@@ -7,7 +7,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medssr.errors import InputError
 from medssr.rl.batching import RolloutBatch
+
+# Settings of model families that change logits after the head; the chunked head would leave them out.
+_LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+def completion_logps(model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int | None = None) -> Tensor:
+    """Returns the log-probability of each completion token under `model`, `[B, T]`, in nats.
+
+    Args:
+        model: A causal language model.
+        batch: Prompts flush right, completions flush left of the border between them.
+        temperature: What the sampler divided the logits by; the same division here makes the two agree.
+        chunk_tokens: Tokens whose logits exist at once, padding (which then holds 0) not among them; None for all.
+
+    Raises:
+        InputError: When chunks are asked of a model that changes its logits after the head.
+    """
+    if chunk_tokens is None:
+        return token_logps(completion_logits(model, batch, temperature), batch.completion_ids)
+    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)[0]
+
+
+def completion_logps_and_entropies(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each completion token, both `[B, T]`; arguments as `completion_logps`."""
+    if chunk_tokens is None:
+        logits = completion_logits(model, batch, temperature)
+        return token_logps(logits, batch.completion_ids), token_entropies(logits.detach())
+    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)
+
+
+def _completion_logps_in_chunks(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int
+) -> tuple[Tensor, Tensor]:
+    for name in _LOGIT_CHANGES:
+        if getattr(model.config, name, None) is not None:
+            raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {name} needs null.")
+    hidden = model.get_decoder()(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        use_cache=False,
+    ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
+    is_token = batch.completion_mask.bool()
+    head = model.get_output_embeddings()
+    columns = chunked_logps(
+        hidden[is_token], head.weight, head.bias, batch.completion_ids[is_token], temperature, chunk_tokens
+    )
+    logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
+    return logps, entropies
 
 
 def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Tensor:
@@ -57,3 +109,92 @@ def token_entropies(logits: Tensor) -> Tensor:
     """
     logps = logits.log_softmax(dim=-1)
     return -(logps.exp() * logps).sum(dim=-1)
+
+
+def chunked_logps(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, token_ids: Tensor, temperature: float, chunk_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each token, `[N]`, from the hidden states before the language-model head.
+
+    The logits, `[N, V]` as a whole, exist for `chunk_tokens` tokens at a time, and are computed again in the backward
+    pass. The entropy has no gradient.
+
+    Args:
+        hidden: `[N, H]`.
+        weight: `[V, H]`, of the head.
+        bias: `[V]`, of the head, or None.
+        token_ids: `[N]`.
+        temperature: Divides the logits.
+        chunk_tokens: At least 1.
+
+    Example:
+        >>> logps, entropies = chunked_logps(torch.zeros(2, 3), torch.ones(4, 3), None, torch.tensor([0, 3]), 1.0, 1)
+        >>> [round(value, 4) for value in (*logps.tolist(), *entropies.tolist())]  # four equal choices: -ln 4, ln 4
+        [-1.3863, -1.3863, 1.3863, 1.3863]
+    """
+    logps, entropies = _ChunkedLogps.apply(hidden, weight, bias, token_ids, temperature, chunk_tokens)  # type: ignore[no-untyped-call]
+    return logps, entropies
+
+
+class _ChunkedLogps(torch.autograd.Function):
+    """Saves hidden states and one log-normaliser per token instead of logits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        token_ids: Tensor,
+        temperature: float,
+        chunk_tokens: int,
+    ) -> tuple[Tensor, Tensor]:
+        parts = []
+        for rows, ids in zip(torch.split(hidden, chunk_tokens), torch.split(token_ids, chunk_tokens), strict=True):
+            logits = _head(rows, weight, bias, temperature)
+            log_normalizer = logits.logsumexp(dim=-1)
+            logps = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - log_normalizer
+            # H = log Z - sum p z
+            entropy = log_normalizer - ((logits - log_normalizer.unsqueeze(-1)).exp() * logits).sum(dim=-1)
+            parts.append((logps, entropy, log_normalizer))
+        logps, entropies, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers)
+        ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
+        ctx.mark_non_differentiable(entropies)
+        return logps, entropies
+
+    @staticmethod
+    def backward(ctx: Any, grad_logps: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, token_ids, log_normalizers = ctx.saved_tensors
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        # Summed over chunks in the logits' format: rounding each sum to bfloat16 would bias the head.
+        grad_weight = torch.zeros_like(weight, dtype=log_normalizers.dtype) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=log_normalizers.dtype) if needs_bias else None
+        for start in range(0, len(hidden), ctx.chunk_tokens):
+            chunk = slice(start, start + ctx.chunk_tokens)
+            # d logp / d logits = one-hot - softmax
+            grad_logits = _head(hidden[chunk], weight, bias, ctx.temperature)
+            grad_logits.sub_(log_normalizers[chunk].unsqueeze(-1)).exp_().neg_()
+            grad_logits.scatter_add_(-1, token_ids[chunk].unsqueeze(-1), torch.ones_like(grad_logits[:, :1]))
+            grad_logits.mul_((grad_logps[chunk] / ctx.temperature).unsqueeze(-1))
+            if grad_bias is not None:
+                grad_bias += grad_logits.sum(dim=0)
+            grad_logits = grad_logits.to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[chunk] = grad_logits @ weight
+            if grad_weight is not None:
+                grad_weight += grad_logits.T @ hidden[chunk]
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _head(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature

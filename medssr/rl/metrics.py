@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 
+from torch import Tensor
+
+from medssr.rl.advantages import has_signal, is_scored
 from medssr.rollout.types import RolloutGroup
+
+
+def signal_metrics(rewards: Tensor) -> dict[str, float]:
+    """Returns how much of a step has a gradient.
+
+    Args:
+        rewards: `[num_groups, G]`, as advantages are made of them; NaN where a completion was not scored or left out.
+    """
+    return {
+        "train/signal_share": has_signal(rewards).float().mean().item(),
+        "train/unscored_share": (~is_scored(rewards)).float().mean().item(),
+    }
 
 
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
@@ -16,11 +32,14 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     letters = [[rollout.choice.letter for rollout in group.rollouts] for group in groups]
-    rewards = [[rollout.reward for rollout in group.rollouts] for group in groups]
+    rewards = [
+        [rollout.reward for rollout in group.rollouts if math.isfinite(rollout.reward)] for group in groups
+    ]  # without the completions that could not be scored
+    scored = [reward for row in rewards for reward in row]
     metrics = {
-        "train/reward": fmean(rollout.reward for rollout in rollouts),
-        "train/all_right_share": fmean(min(row) == max(row) > 0 for row in rewards),
-        "train/all_wrong_share": fmean(max(row) == min(row) <= 0 for row in rewards),
+        "train/reward": fmean(scored) if scored else math.nan,
+        "train/all_right_share": fmean(len(row) > 0 and min(row) == max(row) > 0 for row in rewards),
+        "train/all_wrong_share": fmean(len(row) > 0 and max(row) == min(row) <= 0 for row in rewards),
         "train/invalid_share": fmean(rollout.choice.letter is None for rollout in rollouts),
         "train/truncated_share": fmean(rollout.completion.is_truncated for rollout in rollouts),
         "train/completion_tokens": fmean(len(rollout.completion.token_ids) for rollout in rollouts),

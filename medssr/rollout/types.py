@@ -44,7 +44,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A completion with the answer read from it and its reward."""
+    """A completion with the answer read from it and its reward, NaN where it could not be scored."""
 
     completion: Completion
     choice: Choice

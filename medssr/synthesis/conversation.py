@@ -8,7 +8,7 @@ from typing import Any
 from medssr.synthesis.chat_protocol import Message
 from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
 from medssr.synthesis.ledger import Reply
-from medssr.synthesis.replies import ReplyError, parse_reply
+from medssr.synthesis.replies import ReplyError, parse_reply, repair_messages
 from medssr.utils.seeding import derive_seed
 
 _MOST_REPLIES = 2
@@ -49,8 +49,7 @@ class Conversation:
         except ReplyError as error:
             if len(self._replies) == _MOST_REPLIES:
                 return Rejection("unparsable", str(error))
-            repair = f"This cannot be read: {error} Reply with the corrected JSON object and nothing else."
-            self.messages += [{"role": "assistant", "content": reply.text}, {"role": "user", "content": repair}]
+            self.messages += repair_messages(reply.text, str(error))
             return None
         return self._draft(stem, options)
 

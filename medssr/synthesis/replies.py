@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from medssr.questions import LETTERS, FieldError, Question
+from medssr.synthesis.chat_protocol import Message
 
 
 class ReplyError(ValueError):
@@ -82,3 +83,9 @@ def last_object(reply: str, fields: Collection[str]) -> dict[str, Any]:
         shown = " and ".join(f'"{name}"' for name in fields)
         raise ReplyError(first_problem or f"There is no JSON object with the fields {shown}.")
     return found
+
+
+def repair_messages(reply: str, problem: str) -> list[Message]:
+    """Returns what to send after a reply that cannot be read: the reply, and what is wrong about it."""
+    request = f"This cannot be read: {problem} Reply with the corrected JSON object and nothing else."
+    return [{"role": "assistant", "content": reply}, {"role": "user", "content": request}]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import lightning as L
@@ -14,10 +16,12 @@ from helpers import copy_policy, grpo_config, toy_question
 from torch.optim import SGD, AdamW
 
 from medssr.callbacks.step_checkpoint import StepCheckpoint, last_checkpoint
-from medssr.config import ScaleRewards
+from medssr.config import KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
 from medssr.data.prompt_datamodule import PromptDataModule
+from medssr.data.step_loader import StepBatch
 from medssr.models.grpo_module import GRPOModule
 from medssr.models.schedules import warmup_then_constant
+from medssr.rl.minibatches import training_rows
 from medssr.rollout.hf_engine import HFEngine
 from medssr.tracking.csv_logger import CSVMetrics
 
@@ -52,6 +56,28 @@ class SignalFor:
         return EvenTokens()(question, completion, choice) if question.id == self._question_id else 0.0
 
 
+class SilentOn(EvenTokens):
+    """Even tokens, but no reward for completions that begin with one of some tokens."""
+
+    def __init__(self, first_tokens):
+        self._first_tokens = first_tokens
+
+    def __call__(self, question, completion, choice):
+        if completion.token_ids[0] in self._first_tokens:
+            return None
+        return super().__call__(question, completion, choice)
+
+
+class NoisyEngine(HFEngine):
+    """An engine whose log-probs are off by a fixed amount."""
+
+    shift = 0.0
+
+    def generate(self, prompts, seeds, sampling):
+        groups = super().generate(prompts, seeds, sampling)
+        return [[replace(item, logps=[logp + self.shift for logp in item.logps]) for item in row] for row in groups]
+
+
 class Interrupt(L.Callback):
     """Ends the run before or after a step, and keeps what a killed process would have left by then."""
 
@@ -71,11 +97,11 @@ class Interrupt(L.Callback):
             raise ConnectionAbortedError
 
 
-def make_module(policy, config, reward, optimizer):
+def make_module(policy, config, reward, optimizer, engine=HFEngine):
     return GRPOModule(
         policy,
         reference=deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None,
-        engine=HFEngine(policy, max_batch_size=64),
+        engine=engine(policy, max_batch_size=64),
         rewards={"reward": reward},
         config=config,
         optimizer=optimizer,
@@ -96,10 +122,11 @@ def fit(
     optimizer=partial(AdamW, lr=1e-2),  # noqa: B008
     callbacks=(),
     every_num_steps=2,
+    engine=HFEngine,
 ):
     """Trains the policy, going on from a checkpoint in the folder, and returns its module."""
     config = config or grpo_config()
-    module = make_module(policy, config, reward or EvenTokens(), optimizer)
+    module = make_module(policy, config, reward or EvenTokens(), optimizer, engine)
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -300,3 +327,172 @@ def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
     before = weights(policy)
     fit(policy, tmp_path, grpo_config(num_steps=1, scale_rewards=scale))
     assert not are_equal(before, weights(policy))
+
+
+@pytest.mark.parametrize("loss_type", list(LossType))
+@pytest.mark.parametrize("num_prompts_per_update", [None, 1])
+def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, loss_type, num_prompts_per_update):
+    before = weights(policy)
+    config = grpo_config(
+        num_steps=1, loss_type=loss_type, num_iterations=3, num_prompts_per_update=num_prompts_per_update
+    )
+    fit(policy, tmp_path, config, optimizer=partial(SGD, lr=0.1))
+    assert not are_equal(before, weights(policy))
+    row = metrics(tmp_path)[0]
+    assert all(math.isfinite(float(value)) for value in row.values())
+
+
+def test_several_updates_compare_with_the_policy_that_sampled(random_policies, tmp_path):
+    """The rows of a step are used again, and the ratio of later updates is not 1: some tokens are clipped."""
+
+    def first_row(name, **settings):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(num_steps=1, epsilon=0.01, epsilon_high=0.01, beta=0.0, dual_clip=None, **settings)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return metrics(tmp_path / name)[0]
+
+    for name, settings in {"again": {"num_iterations": 2}, "in parts": {"num_prompts_per_update": 1}}.items():
+        row = first_row(name, **settings)
+        assert float(row["train/clip_low_share"]) + float(row["train/clip_high_share"]) > 0, name
+        # The policy that sampled is that of the engine, whose log-probs are the trainer's before any update.
+        assert float(row["train/engine_gap_max"]) < 1e-4, name
+    once = first_row("once")
+    assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0
+
+
+def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
+    def num_optimizer_steps(name, **settings):
+        module = fit(copy_policy(random_policies["qwen3"]), tmp_path / name, grpo_config(num_steps=2, **settings))
+        return module.trainer.global_step
+
+    assert num_optimizer_steps("one") == 2
+    assert num_optimizer_steps("four", num_iterations=2, num_prompts_per_update=1) == 8
+
+
+def test_a_completion_without_reward_changes_neither_the_others_nor_the_policy(random_policies, tmp_path):
+    policy = random_policies["qwen3"]
+    config = grpo_config(num_prompts_per_step=1)
+    module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1.0))
+    groups = module.roll_out(StepBatch(0, [QUESTIONS[0]]))
+    silent = SilentOn({groups[0].rollouts[0].completion.token_ids[0]})
+
+    changed = make_module(policy, config, silent, partial(SGD, lr=1.0))
+    rollouts = changed.roll_out(StepBatch(0, [QUESTIONS[0]]))[0].rollouts
+    assert math.isnan(rollouts[0].reward)
+    assert [rollout.completion for rollout in rollouts] == [rollout.completion for rollout in groups[0].rollouts]
+    assert [rollout.reward for rollout in rollouts if not math.isnan(rollout.reward)] == [
+        rollout.reward
+        for rollout in groups[0].rollouts
+        if rollout.completion.token_ids[0] != groups[0].rollouts[0].completion.token_ids[0]
+    ]
+
+
+def test_a_step_in_which_nothing_can_be_scored_leaves_the_weights(policy, tmp_path):
+    before = weights(policy)
+    fit(policy, tmp_path, reward=SilentOn(range(10**6)))
+    assert are_equal(before, weights(policy))
+    row = metrics(tmp_path)[0]
+    assert (float(row["train/unscored_share"]), float(row["train/signal_share"])) == (1, 0)
+    assert math.isnan(float(row["train/reward"]))
+
+
+def test_masked_truncated_completions_leave_their_group(policy):
+    config = grpo_config(truncated=Truncated.mask, num_prompts_per_step=5, max_new_tokens=12)
+    # A third of all tokens end a completion, so that some are cut and some are not.
+    policy.model.generation_config.eos_token_id = list(range(0, 320, 9))
+    module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1.0))
+    groups = module.roll_out(StepBatch(0, QUESTIONS))
+    is_cut = torch.tensor([[rollout.completion.is_truncated for rollout in group.rollouts] for group in groups])
+    assert 0 < is_cut.sum() < is_cut.numel()
+    masked = module.score(groups, training_rows(groups))
+    assert torch.equal(masked.isnan(), is_cut)
+    module.config = replace(config, truncated=Truncated.keep)
+    assert torch.equal(masked[~is_cut], module.score(groups, training_rows(groups))[~is_cut])
+
+
+def test_every_end_token_ends_a_completion(policy):
+    """With one of several end tokens known, almost all completions would count as cut."""
+    policy.model.generation_config.eos_token_id = list(range(320))
+    module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
+    rollouts = module.roll_out(StepBatch(0, QUESTIONS[:1]))[0].rollouts
+    assert [len(rollout.completion.token_ids) for rollout in rollouts] == [1] * 4
+    assert not any(rollout.completion.is_truncated for rollout in rollouts)
+
+
+def test_overlong_completions_lose_reward(policy):
+    config = grpo_config(overlong_buffer=4, overlong_penalty=0.5)
+    module = make_module(policy, config, Constant(), partial(SGD, lr=1.0))
+    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    lengths = [len(rollout.completion.token_ids) for rollout in groups[0].rollouts]
+    # Nothing up to 2 of 6 tokens, 0.5 at 6.
+    expected = [0.5 - 0.5 * max(0, length - 2) / 4 for length in lengths]
+    assert module.score(groups, training_rows(groups)).tolist() == [pytest.approx(expected)]
+
+
+def test_the_kl_in_the_reward_is_taken_off_each_completion(policy):
+    config = grpo_config(beta=0.5, kl_placement=KLPlacement.reward, kl_estimator=KLEstimator.k1)
+    module = make_module(policy, config, Constant(), partial(SGD, lr=1.0))
+    with torch.no_grad():
+        for parameter in module._reference[0].parameters():
+            parameter.mul_(1.05)
+    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    rewards = module.score(groups, training_rows(groups))
+    for reward, rollout in zip(rewards[0].tolist(), groups[0].rollouts, strict=True):
+        tokens = rollout.completion.token_ids
+        ids = torch.tensor([groups[0].prompt_ids + tokens])
+        with torch.no_grad():
+            ours, reference = (
+                model(ids).logits[0, -len(tokens) - 1 : -1].log_softmax(dim=-1).gather(-1, ids[0, -len(tokens) :, None])
+                for model in (policy.model, module._reference[0])
+            )
+        assert reward == pytest.approx(0.5 - 0.5 * (ours - reference).sum().item(), rel=1e-4)
+        assert reward != pytest.approx(0.5)
+
+
+def test_the_kl_in_the_reward_holds_the_policy_too(random_policies, tmp_path):
+    def distance(beta):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(
+            num_steps=8, num_prompts_per_step=5, beta=beta, kl_placement=KLPlacement.reward, kl_estimator=KLEstimator.k1
+        )
+        fit(policy, tmp_path / str(beta), config)
+        return float(metrics(tmp_path / str(beta))[-1]["train/kl"])
+
+    assert abs(distance(10.0)) < 0.5 * abs(distance(1e-6))
+
+
+def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tmp_path):
+    """An engine that says exp(-0.5) of every probability: the weights are exp(0.5), at a cap of 1.5 they are 1.5."""
+
+    def change(name, shift, **settings):
+        policy = copy_policy(random_policies["qwen3"])
+        before = weights(policy)
+        engine = type("Shifted", (NoisyEngine,), {"shift": shift})
+        config = grpo_config(num_steps=1, beta=0.0, max_grad_norm=1e9, **settings)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1e-2), engine=engine)
+        after = weights(policy)
+        return torch.cat([(after[name] - before[name]).flatten() for name in before]), metrics(tmp_path / name)[0]
+
+    plain, off = change("off", -0.5)
+    weighted, on = change("on", -0.5, importance_cap=2.0)
+    capped, at_cap = change("capped", -0.5, importance_cap=1.5)
+    assert ((weighted - plain * math.exp(0.5)).norm() / weighted.norm()).item() < 1e-3
+    assert ((capped - plain * 1.5).norm() / capped.norm()).item() < 1e-3
+    for row in (off, on, at_cap):  # the gap is logged whether or not it is corrected
+        assert float(row["train/engine_gap_mean"]) == pytest.approx(0.5, abs=1e-4)
+        assert float(row["train/engine_kl"]) == pytest.approx(math.exp(0.5) - 0.5 - 1, abs=1e-4)
+    assert [float(row["train/importance_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
+
+
+def test_the_chunked_head_changes_no_step(random_policies, tmp_path):
+    def one_step(name, chunk):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(num_steps=1, num_prompts_per_step=5, head_chunk_tokens=chunk)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return weights(policy), metrics(tmp_path / name)[0]
+
+    (plain, plain_row), (chunked, chunked_row) = one_step("plain", None), one_step("chunked", 7)
+    for name, value in plain.items():
+        torch.testing.assert_close(chunked[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in plain_row.items():
+        assert float(chunked_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)

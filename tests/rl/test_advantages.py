@@ -90,3 +90,77 @@ def test_a_group_has_signal_when_its_rewards_differ():
 @given(st.floats(-10, 10, width=32), st.integers(2, 33))
 def test_equal_rewards_are_no_signal_however_they_round(reward, size):
     assert has_signal(torch.full((1, size), reward)).tolist() == [False]
+
+
+def slow_advantages_without_unscored(rewards, scale, epsilon):
+    """Groups of the known rewards alone, by the loops above; 0 where fewer than two are known or all are equal."""
+    known = [[reward for reward in group if math.isfinite(reward)] for group in rewards]
+    flat = [reward for group in known for reward in group]
+    batch_mean = sum(flat) / max(len(flat), 1)
+    result = []
+    for group, values in zip(rewards, known, strict=True):
+        if len(values) < 2 or min(values) == max(values):
+            result.append([0.0] * len(group))
+            continue
+        if scale is ScaleRewards.batch:
+            spread = math.sqrt(sum((value - batch_mean) ** 2 for value in flat) / (len(flat) - 1)) + epsilon
+            mean = sum(values) / len(values)
+            advantages = iter([(value - mean) / spread for value in values])
+        else:
+            advantages = iter(slow_advantages([values], scale, epsilon)[0])
+        result.append([next(advantages) if math.isfinite(reward) else 0.0 for reward in group])
+    return result
+
+
+UNKNOWN = st.sampled_from([math.nan, math.inf, -math.inf])
+SOME_UNKNOWN = st.integers(1, 5).flatmap(
+    lambda size: st.lists(
+        st.lists(
+            st.one_of(st.floats(-5, 5, width=16), st.sampled_from([0.0, 1.0]), UNKNOWN), min_size=size, max_size=size
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@given(rewards=SOME_UNKNOWN)
+def test_unscored_completions_leave_the_statistics(scale, rewards):
+    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    expected = torch.tensor(slow_advantages_without_unscored(rewards, scale, 1e-4), dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+def test_unscored_is_not_zero(scale):
+    """Counted as 0 beside rewards of -1 and -3, a completion nobody could judge would be the best of its group."""
+    found = group_advantages(torch.tensor([[-1.0, -3.0, math.nan]]), scale)
+    alone = group_advantages(torch.tensor([[-1.0, -3.0]]), scale)
+    assert found[0, 2] == 0
+    torch.testing.assert_close(found[:, :2], alone)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@pytest.mark.parametrize(
+    "group",
+    [[5.0], [5.0, math.nan], [math.nan, math.nan], [0.7] * 7, [0.1, 0.1, math.nan], [math.inf, 1.0]],
+    ids=str,
+)
+def test_a_group_without_two_different_rewards_has_advantages_of_exactly_zero(scale, group):
+    """A group of one must not keep its raw reward, nor equal rewards their rounding, nor either become NaN."""
+    rewards = torch.tensor([group])
+    assert group_advantages(rewards, scale, epsilon=0.0).tolist() == [[0.0] * len(group)]
+    assert has_signal(rewards).tolist() == [False]
+
+
+def test_scalings_have_names():
+    rewards = torch.tensor([[1.0, 0.0, 0.5]])
+    for scale in ScaleRewards:
+        assert torch.equal(group_advantages(rewards, scale.name), group_advantages(rewards, scale))
+
+
+def test_without_unscored_rewards_the_result_has_the_bits_of_the_plain_formula():
+    rewards = torch.rand(64, 8, generator=torch.Generator().manual_seed(0))
+    plain = (rewards - rewards.mean(dim=1, keepdim=True)) / (rewards.std(dim=1, keepdim=True) + 1e-6)
+    assert torch.equal(group_advantages(rewards), plain)

@@ -1,79 +1,71 @@
-"""The gradient of a step does not depend on how its rows are put into micro-batches."""
+"""The gradient of a step does not depend on how its rows are split, ordered, padded and spread over processes."""
 
-from copy import deepcopy
+import random
 
 import pytest
 import torch
+from step_gradient import EVERY_ROW, LENGTHS, data_parallel_worker, other_weights, step_gradient
 
-from medssr.rl.batching import pad_rollouts, split_by_tokens
-from medssr.rl.logprobs import completion_logits, token_logps
-from medssr.rl.losses import policy_loss
+from medssr.config import LossType
+from medssr.rl.batching import split_by_tokens
 
-PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14, 15, 16, 17], [18, 19, 20], [21]]
-COMPLETIONS = [[30, 31], [32, 33, 34, 35, 36, 37, 38], [39], [40, 41, 42], [43, 44, 45, 46], [47, 48]]
-ADVANTAGES = [1.2, -0.7, 0.3, -1.5, 0.9, -0.2]
-OLD_SHIFT = [0.0, 0.3, -0.4, 0.1, -0.3, 0.25]  # so that some tokens are clipped
+SHUFFLED = random.Random(0).sample(EVERY_ROW, 16)
 
 
-def gradient(policy, reference, micro_batches, pad_columns=0):
-    """The gradient of one step over all rows, `pad_columns` wider than the rows need."""
-    model = policy.model
-    model.zero_grad()
-    num_tokens = sum(len(completion) for completion in COMPLETIONS)
-    for rows in micro_batches:
-        prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]
-        if pad_columns:  # one more row, wider than all others, that no loss counts
-            prompts, completions = [*prompts, [1] * (6 + pad_columns)], [*completions, [1] * (7 + pad_columns)]
-        batch = pad_rollouts(prompts, completions, pad_id=0)
-        kept = torch.ones(len(prompts), 1)
-        kept[len(rows) :] = 0
-        logps = token_logps(completion_logits(model, batch, 0.9), batch.completion_ids)
-        with torch.no_grad():
-            ref_logps = token_logps(completion_logits(reference, batch, 0.9), batch.completion_ids)
-        shifts = torch.tensor([OLD_SHIFT[row] for row in rows] + [0.0] * (len(prompts) - len(rows)))
-        loss, _ = policy_loss(
-            logps,
-            logps.detach() + shifts.unsqueeze(1),
-            torch.tensor([ADVANTAGES[row] for row in rows] + [1.0] * (len(prompts) - len(rows))),
-            batch.completion_mask * kept,
-            epsilon=0.2,
-            epsilon_high=0.28,
-            normalizer=num_tokens,
-            ref_per_token_logps=ref_logps,
-            beta=0.1,
-        )
-        loss.backward()
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert expected.norm() > 1e-3
+    return ((found - expected).norm() / expected.norm()).item()
 
 
 @pytest.fixture
 def reference(any_policy):
-    model = deepcopy(any_policy.model)
-    with torch.no_grad():
-        for number, parameter in enumerate(model.parameters()):
-            parameter.mul_(1 + 0.02 * (-1) ** number)
-    return model
+    return other_weights(any_policy.model)
 
 
-@pytest.mark.parametrize(
-    "micro_batches",
-    [
-        pytest.param([[0], [1], [2], [3], [4], [5]], id="one row each"),
-        pytest.param([[0, 1], [2, 3, 4], [5]], id="uneven"),
-        pytest.param([[5, 3, 1], [4, 2, 0]], id="another order"),
-        pytest.param(
-            split_by_tokens([len(p) + len(c) for p, c in zip(PROMPTS, COMPLETIONS, strict=True)], 16), id="by tokens"
-        ),
-    ],
-)
-def test_micro_batches_make_the_gradient_of_the_whole(any_policy, reference, micro_batches):
-    whole = gradient(any_policy, reference, [[0, 1, 2, 3, 4, 5]])
-    parts = gradient(any_policy, reference, micro_batches)
-    assert whole.norm() > 1e-3
-    assert (parts - whole).norm() / whole.norm() < 1e-5
+@pytest.mark.parametrize("loss_type", list(LossType))
+def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, loss_type):
+    def gradient(micro_batches, **padding):
+        return step_gradient(any_policy.model, reference, micro_batches, loss_type, **padding)
+
+    whole = gradient([EVERY_ROW])
+    found = {
+        "16 x 1": gradient([[row] for row in EVERY_ROW]),
+        "1 x 16 in another order": gradient([SHUFFLED]),
+        "16 x 1 in another order": gradient([[row] for row in SHUFFLED]),
+        "uneven": gradient([SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]]),
+        "by tokens": gradient(split_by_tokens(LENGTHS, 40)),
+        "wider on the left": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_prompt=17),
+        "wider on the right": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_completion=19),
+        "logits in chunks": gradient([EVERY_ROW], head_chunk_tokens=7),
+    }
+    differences = {way: relative_difference(gradient_, whole) for way, gradient_ in found.items()}
+    assert {way: difference for way, difference in differences.items() if difference > 1e-6} == {}
 
 
-def test_padding_does_not_change_the_gradient(any_policy, reference):
-    plain = gradient(any_policy, reference, [[0, 1, 2], [3, 4, 5]])
-    padded = gradient(any_policy, reference, [[0, 1, 2], [3, 4, 5]], pad_columns=9)
-    assert (padded - plain).norm() / plain.norm() < 1e-5
+def test_loss_types_differ(policy):
+    """Otherwise the test above could pass for a loss type that nothing reads."""
+    reference = other_weights(policy.model)
+    gradients = {kind: step_gradient(policy.model, reference, [EVERY_ROW], kind) for kind in LossType}
+    kinds = [kind for kind in LossType if kind is not LossType.bnpo]  # on one process bnpo is dapo
+    for place, first in enumerate(kinds):
+        for second in kinds[place + 1 :]:
+            assert relative_difference(gradients[first], gradients[second]) > 1e-3, (first, second)
+    assert torch.equal(gradients[LossType.bnpo], gradients[LossType.dapo])
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_gradient_of_one(random_policies, policy, tmp_path):
+    rows_of_rank = [SHUFFLED[:11], SHUFFLED[11:]]  # uneven, so that the mean of local means is another gradient
+    torch.multiprocessing.spawn(data_parallel_worker, (rows_of_rank, str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    reference = other_weights(policy.model)
+    for kind in LossType:
+        if kind is LossType.bnpo:  # by definition the mean of the processes' own means
+            local = [step_gradient(policy.model, reference, [rows], kind) for rows in rows_of_rank]
+            expected = (local[0] + local[1]) / 2
+        else:
+            expected = step_gradient(policy.model, reference, [EVERY_ROW], kind)
+        for rank in ranks:
+            assert relative_difference(rank[kind.name], expected) < 1e-6, kind
+    dapo = step_gradient(policy.model, reference, [EVERY_ROW], LossType.dapo)
+    assert relative_difference(ranks[0]["bnpo"], dapo) > 1e-2

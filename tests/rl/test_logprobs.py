@@ -3,8 +3,16 @@ import math
 import pytest
 import torch
 
+from medssr.errors import InputError
 from medssr.rl.batching import pad_rollouts
-from medssr.rl.logprobs import completion_logits, token_entropies, token_logps
+from medssr.rl.logprobs import (
+    chunked_logps,
+    completion_logits,
+    completion_logps,
+    completion_logps_and_entropies,
+    token_entropies,
+    token_logps,
+)
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 COMPLETIONS = [[20, 21], [22, 23, 24, 25], [26, 27, 28]]
@@ -68,3 +76,83 @@ def test_completion_logits_are_divided_by_the_temperature(policy):
 def test_completion_logits_are_float32_whatever_the_weights_are(policy):
     logits = completion_logits(policy.model.bfloat16(), pad_rollouts(PROMPTS, COMPLETIONS, pad_id=0), 1.0)
     assert logits.dtype is torch.float32
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 7, 100])
+def test_the_chunked_head_equals_the_plain_one_forwards_and_backwards(chunk_tokens, has_bias):
+    generator = torch.Generator().manual_seed(0)
+
+    def leaf(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    hidden, weight, bias = leaf(7, 5), leaf(11, 5), leaf(11) if has_bias else None
+    ids, factors = torch.randint(0, 11, (7,), generator=generator), leaf(7).detach()
+    leaves = [value for value in (hidden, weight, bias) if value is not None]
+
+    logits = torch.nn.functional.linear(hidden, weight, bias) / 0.7
+    plain, entropies = token_logps(logits, ids), token_entropies(logits)
+    expected = torch.autograd.grad((plain * factors).sum(), leaves)
+    found, found_entropies = chunked_logps(hidden, weight, bias, ids, 0.7, chunk_tokens)
+    gradients = torch.autograd.grad((found * factors).sum(), leaves)
+
+    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(found_entropies, entropies)
+    for gradient, expected_gradient in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient)
+    assert not found_entropies.requires_grad
+
+
+def test_a_frozen_head_needs_no_gradient():
+    hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(6, 4)
+    chunked_logps(hidden, weight, None, torch.tensor([0, 1, 2]), 1.0, 2)[0].sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+def test_no_token_makes_no_log_prob():
+    empty = torch.zeros(0, dtype=torch.long)
+    assert [len(part) for part in chunked_logps(torch.zeros(0, 4), torch.zeros(6, 4), None, empty, 1.0, 2)] == [0, 0]
+
+
+def test_the_logits_never_exist_whole():
+    """Counts the largest tensor that operations make, forwards and backwards."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                self.numel = max(self.numel, result.numel())
+            return result
+
+    hidden, weight = torch.randn(64, 4, requires_grad=True), torch.randn(500, 4, requires_grad=True)
+    with Largest() as largest:
+        chunked_logps(hidden, weight, None, torch.arange(64), 1.0, 8)[0].sum().backward()
+    assert largest.numel == 8 * 500
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 4, 1000])
+def test_a_model_in_chunks_has_the_log_probs_entropies_and_gradients_of_the_plain_one(any_policy, chunk_tokens):
+    batch, model = pad_rollouts(PROMPTS, COMPLETIONS, pad_id=0), any_policy.model
+
+    def run(chunk):
+        model.zero_grad()
+        logps, entropies = completion_logps_and_entropies(model, batch, 0.9, chunk)
+        (logps * batch.completion_mask).sum().backward()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+        return logps.detach() * batch.completion_mask, entropies * batch.completion_mask, gradient
+
+    (plain, plain_entropies, expected), (found, entropies, gradient) = run(None), run(chunk_tokens)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(entropies, plain_entropies, rtol=1e-5, atol=1e-5)
+    assert (gradient - expected).norm() / expected.norm() < 1e-6
+    assert torch.equal(completion_logps(model, batch, 0.9, chunk_tokens).detach() * batch.completion_mask, found)
+
+
+def test_a_model_that_changes_its_logits_is_refused(policy):
+    policy.model.config.final_logit_softcapping = 30.0
+    with pytest.raises(InputError, match="final_logit_softcapping"):
+        completion_logps(policy.model, pad_rollouts(PROMPTS, COMPLETIONS, pad_id=0), 1.0, 4)

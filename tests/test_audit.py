@@ -148,6 +148,12 @@ def test_a_passage_that_the_corpus_lacks_stops_unless_the_audit_goes_without(set
     assert "Wagner" not in made.path("sheet.html").read_text()
 
 
+@pytest.mark.parametrize("files", ["a/ada.csv,b/ada.csv", "judge.csv", "experts.csv"])
+def test_sheets_name_their_raters(settings, files):
+    with pytest.raises(InputError, match=r"audit.verdicts: .* distinct"):
+        settings(f"audit.verdicts=[{files}]")
+
+
 def test_the_command_prints_the_figures_and_a_broken_sheet_ends_it_with_code_2(settings, server, tmp_path):
     arguments = [f"data.path={tmp_path}/questions.jsonl", "judge=openai", f"judge.base_url={server.url}"]
     arguments += ["judge.model=tiny", "judge.api_key_env=null", "extras.progress_bar=false"]

@@ -215,8 +215,6 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.top_k=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
-        ("audit", "audit.verdicts=[a/ada.csv,b/ada.csv]"),
-        ("audit", "audit.verdicts=[judge.csv]"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medssr.questions import Question, read_questions
+from medssr.synthesis.distribution import specialty
 from medssr.utils.seeding import derive_seed
 
 # From fine to coarse. The finest is taken whose strata have two questions each on average.
@@ -42,7 +43,7 @@ class Traits:
     Attributes:
         id: Of the question.
         rarity: "rare", "general" or "rarity unknown".
-        subject: `provenance.specialty` where it is known, else the entity, else "no subject".
+        subject: The specialty that its words point to, or "unknown".
         num_words: Words of the stem.
     """
 
@@ -156,6 +157,4 @@ def read_sample(path: Path) -> Iterator[SampledQuestion]:
 
 
 def _traits(question: Question) -> Traits:
-    specialty = question.provenance.get("specialty")
-    subject = specialty if isinstance(specialty, str) else question.entity
-    return Traits(question.id, _RARITY[question.is_rare], subject or "no subject", len(question.stem.split()))
+    return Traits(question.id, _RARITY[question.is_rare], specialty(question), len(question.stem.split()))

@@ -23,7 +23,7 @@ QUESTIONS = [
     Question("q2", "Which gland?", {"A": "thyroid", "B": "liver"}, None, "toy"),
     Question("q3", "Which gland?", {"A": "thyroid", "B": "heart"}, None, "toy"),
 ]
-# Fills in the form as an expert does, saves, and leaves the file's content in the page.
+# Fills in the form as an expert does, loads the page again, saves, and leaves the file's content in the page.
 HARNESS = """
 <script>
 URL.createObjectURL = (blob) => { blob.text().then((text) => {
@@ -39,9 +39,14 @@ function choose(article, criterion, value) {
   else { input.value = value; input.dispatchEvent(new Event("input", { bubbles: true })); }
 }
 function fill(article, answers) { for (const [name, value] of Object.entries(answers)) choose(article, name, value); }
-ANSWERS.forEach((answers, place) => fill(place, answers));
-document.getElementById("name").value = "Ada L.";
-document.getElementById("save").click();
+if (sessionStorage.isFilled) document.getElementById("save").click();
+else {
+  ANSWERS.forEach((answers, place) => fill(place, answers));
+  document.getElementById("name").value = "Ada L.";
+  document.getElementById("name").dispatchEvent(new Event("input"));
+  sessionStorage.isFilled = "yes";
+  location.reload();
+}
 </script>
 """
 

@@ -51,6 +51,11 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def finished_files(folder: Path) -> set[str]:
+    names = {path.name for path in folder.glob("artifacts/synthesize/*/*")}
+    return names & {"questions.jsonl", "rejected.jsonl", "manifest.json"}
+
+
 def test_a_run_that_its_budget_stops_leaves_nothing_whole_and_goes_on_with_a_larger_one(server, tmp_path):
     prices = ["generator.prices.prompt=1e6", "generator.prices.completion=2e6"]  # 25 dollars an answer
     command = [sys.executable, "-m", "medssr.synthesize", *overrides(server, tmp_path, *prices)]
@@ -70,7 +75,7 @@ def test_a_run_that_its_budget_stops_leaves_nothing_whole_and_goes_on_with_a_lar
         )
         assert "Traceback" not in stopped.stderr
         assert len(server.calls) == 7
-    assert not list(tmp_path.glob("artifacts/synthesize/*/*"))
+    assert finished_files(tmp_path) == set()
     made = run(server, tmp_path, *prices, "generator.budget.dollars=1000")
     assert made.manifest["counts"]["num_questions"] == 20
     assert made.manifest["counts"]["usage"] == {"num_answers": 20, "tokens": 360, "dollars": 500.0}
@@ -127,7 +132,7 @@ def test_no_question_at_all_is_an_error_and_leaves_no_file(server, tmp_path):
     server.answer = lambda prompt, _: ServerReply(refusal="No.")
     with pytest.raises(InputError, match=r"all 40 drafts were rejected \({'refusal': 40}\)"):
         run(server, tmp_path, "synthesis.max_draws_per_question=2")
-    assert not list(tmp_path.glob("artifacts/synthesize/*/*"))
+    assert finished_files(tmp_path) == set()
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
     assert used["num_answers"] == len(answered), "an answer was paid for and not used"
     assert used["tokens"] == sum(line["prompt_tokens"] + line["completion_tokens"] for line in answered)
     assert abs(used["dollars"] - sum(line["dollars"] for line in answered)) < 1e-4
-    drafts = len(questions) + sum(reasons[name] for name in ("duplicate", "all_or_none_of_the_above"))
+    drafts = len(questions) + sum(reasons[name] for name in ("near_duplicate", "all_or_none_of_the_above"))
     assert len(questions) == len({question["stem"] for question in questions})
     assert drafts <= outcomes["answer"]
 

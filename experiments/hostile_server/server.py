@@ -182,7 +182,7 @@ def question(prompt: str, name: str) -> dict:
 
 def main() -> None:
     """Listens until the time is up or nobody wants it any longer."""
-    log, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 170.0
+    log, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     server = HostileServer(log)
     end = threading.Timer(seconds, os._exit, [0])
     end.daemon = True

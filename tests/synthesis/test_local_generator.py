@@ -186,10 +186,9 @@ def test_the_command_writes_questions_and_rejections_that_add_up(folders, tmp_pa
     )
     made = synthesize(config)
     counts = made.manifest["counts"]
-    assert {question.stem for question in read_questions(made.path("questions.jsonl"))} == {
-        "Which organ makes insulin?",
-        "Which gene is at fault?",
-    }
-    assert (counts["num_questions"], counts["num_unfilled"]) == (2, 2)
-    assert counts["rejected"] == {"duplicate": counts["num_rejected"]}
-    assert counts["usage"]["num_answers"] == counts["num_questions"] + counts["num_rejected"] == 6
+    (question,) = read_questions(made.path("questions.jsonl"))
+    assert (question.stem, question.provenance["generator"]) == ("Which gene is at fault?", "local")
+    assert (counts["num_questions"], counts["num_unfilled"]) == (1, 3)
+    # Three slots without injection get the same question; the fourth's does not name its disease.
+    assert counts["rejected"] == {"near_duplicate": 4, "entity_absent": 2}
+    assert counts["usage"]["num_answers"] == 1 + counts["num_rejected"] == 7

@@ -224,7 +224,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.epsilon_high=0"),
         ("pseudo_label", "labeling.num_votes=1"),
         ("pseudo_label", "labeling.temperature=0"),
-        ("pseudo_label", "labeling.min_agreement=0.97"),
+        ("pseudo_label", "labeling.min_agreement=1.5"),
         ("pseudo_label", "labeling.max_agreement=1.01"),
         ("evaluate", "benchmark.num_samples=0"),
         ("evaluate", "benchmark.temperature=0"),

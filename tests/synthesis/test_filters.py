@@ -24,7 +24,7 @@ def draft(stem=STEM, **options):
 
 def request(entity=None, *passages):
     hits = tuple(Hit(Passage(f"p{number}", "title", text), 1.0) for number, text in enumerate(passages))
-    return SynthesisRequest(0, Draw(0, 0.5, entity is not None, entity, 0, (), 0), hits, "prompt")
+    return SynthesisRequest(Draw(0, 0, 0.5, entity is not None, entity, 0, (), 0), hits, "prompt")
 
 
 def reason(item, asked=None):

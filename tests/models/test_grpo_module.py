@@ -369,22 +369,16 @@ def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
     assert num_optimizer_steps("four", num_iterations=2, num_prompts_per_update=1) == 8
 
 
-def test_a_completion_without_reward_changes_neither_the_others_nor_the_policy(random_policies, tmp_path):
-    policy = random_policies["qwen3"]
-    config = grpo_config(num_prompts_per_step=1)
-    module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1.0))
-    groups = module.roll_out(StepBatch(0, [QUESTIONS[0]]))
-    silent = SilentOn({groups[0].rollouts[0].completion.token_ids[0]})
-
-    changed = make_module(policy, config, silent, partial(SGD, lr=1.0))
-    rollouts = changed.roll_out(StepBatch(0, [QUESTIONS[0]]))[0].rollouts
-    assert math.isnan(rollouts[0].reward)
-    assert [rollout.completion for rollout in rollouts] == [rollout.completion for rollout in groups[0].rollouts]
-    assert [rollout.reward for rollout in rollouts if not math.isnan(rollout.reward)] == [
-        rollout.reward
-        for rollout in groups[0].rollouts
-        if rollout.completion.token_ids[0] != groups[0].rollouts[0].completion.token_ids[0]
-    ]
+def test_a_reward_of_none_is_unknown_and_not_zero(policy):
+    module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
+    first, *others = module.roll_out(StepBatch(0, QUESTIONS[:1]))[0].rollouts
+    module.rewards = {"known": EvenTokens(), "partly": SilentOn({first.completion.token_ids[0]})}
+    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    rewards = module.score(groups, training_rows(groups))[0].tolist()
+    assert math.isnan(rewards[0])
+    for before, reward in zip(others, rewards[1:], strict=True):
+        is_silent = before.completion.token_ids[0] == first.completion.token_ids[0]
+        assert math.isnan(reward) if is_silent else reward == pytest.approx(2 * before.reward)
 
 
 def test_a_step_in_which_nothing_can_be_scored_leaves_the_weights(policy, tmp_path):

@@ -148,3 +148,20 @@ def test_the_command_ends_with_a_table_and_where_the_metrics_are(tmp_path):
         assert part in done.stdout
     assert "metrics.json" in done.stderr
     assert "5 questions, 4 of them judged, 3 with a relevant document" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_default_finds_the_judged_answers_of_the_public_collection(shared_data, tmp_path):
+    """What experiments/retrieval reports; a collection of 17,877 documents."""
+    folder = shared_data / "medquad" / "retrieval"
+    arguments = [
+        f"corpus.path={folder / 'corpus.jsonl'}",
+        f"questions.path={folder / 'questions.dev.jsonl'}",
+        f"qrels.path={folder / 'qrels.dev.jsonl'}",
+        f"paths.root_dir={tmp_path}",
+        "extras.progress_bar=false",
+    ]
+    metrics = json.loads(retrieve(typed("retrieve", *arguments)).path("metrics.json").read_text())
+    assert metrics["ndcg@10"]["value"] == pytest.approx(0.686, abs=0.002)
+    assert metrics["recall@32"]["value"] == pytest.approx(0.924, abs=0.002)
+    assert (metrics["ndcg@10"]["n"], metrics["judged@10"]["n"]) == (39, 51)

@@ -63,7 +63,7 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(_CLITIC.sub("", text))
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=2**18)
 def _term(word: str) -> str | None:
     lowered = word.lower()
     is_stop_word = word in _ONE_LETTER_STOP_WORDS if len(word) == 1 else lowered in _stop_words()

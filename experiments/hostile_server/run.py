@@ -97,8 +97,7 @@ class Run:
         """Starts the command, kills it when the ledger holds so many replies, and returns the keys under way then."""
         start = time.monotonic()
         process = self._start()
-        while process.poll() is None and self._num_replies() < num_replies:
-            time.sleep(0.02)
+        self._wait_for_replies(process, num_replies)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"the command ended by itself with {process.returncode}"
         self.seconds += time.monotonic() - start
@@ -122,8 +121,18 @@ class Run:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, env=os.environ | {"HOSTILE_KEY": "hostile-secret"})
 
-    def _num_replies(self) -> int:
-        return self.ledger.read_bytes().count(b'{"event": "reply"') if self.ledger.exists() else 0
+    def _wait_for_replies(self, process: subprocess.Popen[bytes], num_replies: int) -> None:
+        """Returns when the ledger holds so many replies, or the command has ended."""
+        num_found, end = 0, 0
+        while num_found < num_replies and process.poll() is None:
+            time.sleep(0.05)
+            if self.ledger.exists():
+                with self.ledger.open("rb") as stream:
+                    stream.seek(end)
+                    added = stream.read()
+                whole = added[: added.rfind(b"\n") + 1]
+                num_found += whole.count(b'{"event": "reply"')
+                end += len(whole)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ def timed(what: str, task: Callable[[], Result]) -> Result:
 
 
 def retriever_of(preset: str) -> Retriever:
+    """Returns the retriever of a preset in conf/retriever."""
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose("retrieve", [f"retriever={preset}", "paths.root_dir=."])
     retriever = instantiate(OmegaConf.to_container(config.retriever), "retriever")
@@ -46,6 +47,7 @@ def retriever_of(preset: str) -> Retriever:
 
 
 def print_query_times(retriever: Retriever, queries: list[str]) -> None:
+    """Prints the time of ranking, and of reading the passages too, over repeated queries."""
     retriever.search(queries[0], TOP_K)  # pages of the index are read from disk at the first query
     for what, task in (
         ("rank", lambda query: retriever.rank(query, TOP_K)),
@@ -61,6 +63,7 @@ def print_query_times(retriever: Retriever, queries: list[str]) -> None:
 
 
 def main() -> None:
+    """Times each preset in folders of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("questions", type=Path)

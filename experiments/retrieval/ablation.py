@@ -46,6 +46,7 @@ ANALYSES: dict[str, Analysis] = {
 
 
 def default(analysis: str = "default", k1: float = 0.9, b: float = 0.4) -> list[Part]:
+    """Returns the parts of retriever=fused, or of a change to it."""
     return [(NAMES, analysis, 1.5, 0.75), (EVERYTHING, analysis, k1, b)]
 
 
@@ -88,6 +89,7 @@ class Lab:
         self.model = cache(self._model)
 
     def rankings(self, part: Part, counts_once: bool) -> list[Ranking]:
+        """Returns the ranking of each question by one BM25."""
         _, analysis, _, _ = part
         model = self.model(part)
         found = []
@@ -99,6 +101,7 @@ class Lab:
         return found
 
     def run(self, variant: tuple[list[Part], float, bool]) -> list[list[str]]:
+        """Returns the ids of the best documents of each question."""
         parts, k, counts_once = variant
         by_part = [self.rankings(part, counts_once) for part in parts]
         if len(by_part) == 1:
@@ -125,8 +128,11 @@ class Lab:
 
 
 def choice_on_halves(by_variant: dict[str, np.ndarray], num_splits: int = 1000) -> tuple[float, float, float]:
-    """Returns means over random halves: of the variant that is best on one half, its score there and on the other
-    half, and the default's score on the other half."""
+    """Returns three means over random halves of the questions.
+
+    Of the variant that is best on one half, its score there and its score on the other half; and the default's score on
+    the other half.
+    """
     table = np.stack(list(by_variant.values()))  # [V, Q]
     generator = np.random.default_rng(0)
     rows = []
@@ -141,6 +147,7 @@ def choice_on_halves(by_variant: dict[str, np.ndarray], num_splits: int = 1000) 
 
 
 def main() -> None:
+    """Prints a table of all variants, and how well a choice on one half does on the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("corpus", "questions", "qrels"):
         parser.add_argument(name, type=Path)

@@ -47,12 +47,13 @@ def texts(seed: int) -> Iterator[str]:
 
 
 def questions(count: int, seed: int) -> Iterator[Question]:
-    """Questions with four options of three words."""
+    """Questions with four options of two words."""
     source = texts(seed)
     for number in range(count):
-        words = next(source)
-        options = {letter: f"option {letter} {words[:12]}" for letter in "ABCD"}
-        yield Question(str(number), words, options, None, "random")
+        stem = next(source)
+        words = stem.rstrip("?").split()
+        options = {letter: " ".join(words[place : place + 2]) for place, letter in enumerate("ABCD")}
+        yield Question(str(number), stem, options, None, "random")
 
 
 def report(name: str, count: int, act: Callable[[Question], object]) -> None:
@@ -90,7 +91,7 @@ def main() -> None:
         limits = FilterLimits(4, 3, 300, 60, 12)
         source = texts(seed=2)
         hits = tuple(Hit(Passage(str(number), "title", next(source)), 1.0) for number in range(9))
-        request = SynthesisRequest(0, Draw(0, 0.0, True, Entity("option", True), 0, (), 0), hits, "")
+        request = SynthesisRequest(0, Draw(0, 0.0, True, Entity("the disease", True), 0, (), 0), hits, "")
 
         def check(question: Question) -> object:
             return check_draft(Draft(question.stem, question.options, None, None, None), request, limits)

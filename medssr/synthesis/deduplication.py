@@ -34,6 +34,7 @@ _WEIGHTS = {
     for words, weight in ((EXAM_WORDS, 3), (FUNCTION_WORDS, 1))
     for word in words - _TURNING_WORDS
 }
+_NO_ENTITY = 0
 _CACHE_KIB = 8192
 
 
@@ -59,7 +60,7 @@ def question_words(question: Question) -> QuestionWords:
     return QuestionWords(
         stem=_hashes([question.stem]),
         options=_hashes(question.options.values()),
-        entity=0 if question.entity is None else crc32(fold(question.entity).encode()),
+        entity=_NO_ENTITY if question.entity is None else crc32(fold(question.entity).encode()),
     )
 
 
@@ -106,35 +107,40 @@ class NearDuplicates:
             f"""
             PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};
             CREATE TABLE questions (number INTEGER PRIMARY KEY, id TEXT, stem BLOB, options BLOB, entity INTEGER);
-            CREATE TABLE bands (band INTEGER, number INTEGER, PRIMARY KEY (band, number)) WITHOUT ROWID;
+            CREATE TABLE bands (
+                band INTEGER, entity INTEGER, number INTEGER, PRIMARY KEY (band, entity, number)
+            ) WITHOUT ROWID;
             """
         )
 
     def find(self, question: Question) -> Duplicate | None:
         """Returns the first question added that this one nearly repeats, or None."""
         words, bands = self._analyse(question)
+        marks = ", ".join("?" * len(bands))
+        # The index leads past questions on other entities: from a template there are many of them.
+        is_comparable = "" if words.entity == _NO_ENTITY else f"AND entity IN ({_NO_ENTITY}, {words.entity})"
         rows = self._database.execute(
             "SELECT id, stem, options, entity FROM questions WHERE number IN "
-            f"(SELECT number FROM bands WHERE band IN ({', '.join('?' * _NUM_BANDS)})) ORDER BY number",
+            f"(SELECT number FROM bands WHERE band IN ({marks}) {is_comparable}) ORDER BY number",
             bands,
         )
         for name, stem, options, entity in rows:
-            other = QuestionWords(_unpack(stem), _unpack(options), entity)
-            is_other_entity = 0 not in (words.entity, entity) and words.entity != entity
-            value = similarity(words, other)
+            is_other_entity = _NO_ENTITY not in (words.entity, entity) and words.entity != entity
+            value = similarity(words, QuestionWords(_unpack(stem), _unpack(options), entity))
             if value >= (1.0 if is_other_entity else self._threshold):
                 return Duplicate(name, value)
         return None
 
     def add(self, question: Question) -> None:
         """Counts the question among those that later ones must not repeat."""
-        words, bands = self._analyse(question)
+        words, (same_words, *bands) = self._analyse(question)
         number = self._database.execute(
             "INSERT INTO questions (id, stem, options, entity) VALUES (?, ?, ?, ?)",
             (question.id, _pack(words.stem), _pack(words.options), words.entity),
         ).lastrowid
-        rows = [(band, number) for band in bands]
-        self._database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", rows)
+        # The same words are a duplicate for any entity.
+        rows = [(same_words, _NO_ENTITY, number), *((band, words.entity, number) for band in bands)]
+        self._database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?)", rows)
 
     def _analyse(self, question: Question) -> tuple[QuestionWords, list[int]]:
         """Returns the question's words and bands; at once where it is the question of the call before."""
@@ -144,14 +150,15 @@ class NearDuplicates:
         return self._last[1:]
 
     def _bands(self, words: QuestionWords) -> list[int]:
-        """Returns a number for each band of the MinHash of the words that are not trivial."""
+        """Returns a number for all the words, and one for each band of the MinHash of those that are not trivial."""
         everything = words.stem | words.options
         sketch: MinHash = self._empty.copy()
         sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
-        values = sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
+        bands = sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
+        parts = [_pack(words.stem) + b"|" + _pack(words.options), *(band.tobytes() for band in bands)]
         return [
-            int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8, salt=bytes([band])).digest(), signed=True)
-            for band, row in enumerate(values)
+            int.from_bytes(hashlib.blake2b(part, digest_size=8, salt=bytes([place])).digest(), signed=True)
+            for place, part in enumerate(parts)
         ]
 
 

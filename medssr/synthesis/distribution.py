@@ -143,10 +143,9 @@ def markdown_lines(record: Mapping[str, Any]) -> Iterator[str]:
     counts = f"{_listed(position['counts'])} of {position['num_known']} known"
     yield f"| position of the right option | equal | {counts}, {test} |"
     entities = record["entities"]
-    yield (
-        f"| entities | | {entities['num_distinct']} in {entities['num_questions']} questions; "
-        f"entities by their number of questions: {_listed(entities['num_entities_by_questions'])} |"
-    )
+    uses = max(map(int, entities["num_entities_by_questions"]), default=0)
+    used = f"{entities['num_distinct']} in {entities['num_questions']} questions, each at most {uses} times"
+    yield f"| entities | | {used} |"
     for name, count in record["specialty"].items():
         yield f"| {name} | | {_share(count, total):.1%} |"
 

@@ -44,8 +44,12 @@ def copied_words(text: str, source: str, least: int) -> str | None:
         >>> copied_words("A man has weakness of the proximal muscles.", "Weakness of the proximal muscles is usual.", 4)
         'weakness of the proximal'
     """
-    words = split_words(text)
-    padded = _padded(source)
+    words, padded = split_words(text), _padded(source)
+    # Any run of `least` words holds one of these shorter runs whole: without them there is no need to look further.
+    size = (least + 1) // 2
+    anchors = (" ".join(words[start : start + size]) for start in range(0, len(words) - size + 1, least - size + 1))
+    if not any(f" {anchor} " in padded for anchor in anchors):
+        return None
     runs = (" ".join(words[start : start + least]) for start in range(len(words) - least + 1))
     return next((run for run in runs if f" {run} " in padded), None)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medssr.synthesis.mentions import copied_words, mentions
 
@@ -49,3 +51,11 @@ def test_words_in_a_row_are_a_copy_from_the_least_number_on():
     assert copied_words(text, source, 8) is None
     assert copied_words("", source, 1) is None
     assert copied_words(text, "", 1) is None
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=14), st.lists(st.sampled_from("abc"), max_size=14), st.integers(1, 6))
+def test_a_copy_is_found_wherever_it_stands(text, source, least):
+    runs = [text[start : start + least] for start in range(len(text) - least + 1)]
+    others = [source[start : start + least] for start in range(len(source) - least + 1)]
+    expected = next((" ".join(run) for run in runs if run in others), None)
+    assert copied_words(" ".join(text), " ".join(source), least) == expected

@@ -30,7 +30,7 @@ def test_the_pages_show_commands():
 
 @pytest.mark.parametrize("command", shown_commands())
 def test_a_shown_command_composes(command: str):
-    name, *overrides = shlex.split(command, comments=True)
+    name, *overrides = (word for word in shlex.split(command, comments=True) if word != "...")
     if "-m" in overrides:
         overrides.remove("-m")
         # One job of the sweep: the first value of each list.

@@ -21,14 +21,19 @@ def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
     return schema(**{name: values[name] if name in values else getattr(config, name) for name in names})
 
 
-def register() -> None:
-    """Makes schemas and resolvers known to Hydra: `${resource:...}` (a file that ships with the package), `${cwd:}`."""
+def register(*commands: str) -> None:
+    """Makes schemas and resolvers known to Hydra: `${resource:...}` (a file that ships with the package), `${cwd:}`.
+
+    Args:
+        commands: Whose schemas; none for all. Hydra copies what it knows for each group that `--help` lists, so that a
+            command that registers more than its own answers slowly.
+    """
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
-        store.store(name=f"{name}_schema", node=schema)
+    for name in commands or SCHEMAS:
+        store.store(name=f"{name}_schema", node=SCHEMAS[name])
     resources = Path(__file__).parents[1] / "resources"
     OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)
     # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.

@@ -32,7 +32,7 @@ def run_command(name: str, task: Callable[[Any], Any]) -> None:
     """
     import hydra
 
-    register()
+    register(name)
     has_started = False
 
     @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=name)

@@ -41,6 +41,10 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
     passages = store_passages(instantiate(config.corpus, "corpus"), Path(config.paths.index_dir))
     grades = _read_grades(config.qrels.path, questions, passages)
     retriever = instantiate(config.retriever, "retriever")
+    if config.extras.num_threads is not None:  # of encoders; without one torch is not imported
+        import torch
+
+        torch.set_num_threads(config.extras.num_threads)
     retriever.index(passages)
     hits: dict[str, list[Hit]] = {}
     scores: dict[str, QuestionScore] = {}

@@ -15,7 +15,7 @@ from medssr.knowledge.retrieval.cache import cached_folder, read_facts
 from medssr.knowledge.retrieval.passages import StoredPassages, check_fields, field_text
 from medssr.knowledge.retrieval.spelling import Speller
 from medssr.knowledge.retrieval.types import Ranking, Retriever, best_places
-from medssr.knowledge.retrieval.words import terms
+from medssr.knowledge.retrieval.words import VERSION, terms
 
 
 class BM25Retriever(Retriever):
@@ -49,7 +49,7 @@ class BM25Retriever(Retriever):
         import bm25s
 
         logging.getLogger("bm25s").setLevel(logging.WARNING)
-        settings = {"fields": self.fields, "k1": self.k1, "b": self.b, "words": 1, "bm25s": bm25s.__version__}
+        settings = {"fields": self.fields, "k1": self.k1, "b": self.b, "words": VERSION, "bm25s": bm25s.__version__}
         folder = cached_folder(passages.directory, "bm25", settings, lambda empty: self._build(passages, empty))
         self._model = bm25s.BM25.load(folder, mmap=True)
         self._speller = Speller(passages) if self.corrects_spelling else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from medssr.knowledge.retrieval.cache import cached_folder
 from medssr.knowledge.retrieval.passages import FIELDS, StoredPassages, field_text
-from medssr.knowledge.retrieval.words import terms
+from medssr.knowledge.retrieval.words import VERSION, terms
 
 _FILE = "words.json"
 # Letters of a word from which on it may differ by one and by two letters: short words are alike by chance.
@@ -25,7 +25,8 @@ class Speller:
     """
 
     def __init__(self, passages: StoredPassages) -> None:
-        folder = cached_folder(passages.directory, "words", {"words": 1}, lambda empty: _count_words(passages, empty))
+        settings = {"words": VERSION}
+        folder = cached_folder(passages.directory, "words", settings, lambda empty: _count_words(passages, empty))
         self.corrections: dict[str, str] = {}
         self._num_passages: dict[str, int] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         self._by_first_letter: dict[str, list[str]] = {}

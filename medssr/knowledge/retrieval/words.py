@@ -6,6 +6,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
+# Counts up when `terms` changes, so that what was computed with other terms is not found any more.
+VERSION = 1
+
 _WORD = re.compile(r"\w+")
 # What an apostrophe adds to an English word: "Wegener's" is about "Wegener".
 _CLITIC = re.compile(r"['\u2019](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)

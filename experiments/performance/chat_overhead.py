@@ -83,7 +83,10 @@ def bare_loop(url: str, count: int) -> None:
         return json.loads(connection.post("chat/completions", json=body).content)
 
     limits = httpx.Limits(max_connections=MAX_CONCURRENCY)
-    with httpx.Client(base_url=url, limits=limits) as connection, ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+    with (
+        httpx.Client(base_url=url, limits=limits, timeout=60) as connection,
+        ThreadPoolExecutor(MAX_CONCURRENCY) as pool,
+    ):
         assert len(list(pool.map(call, range(count)))) == count
 
 

@@ -18,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 MAX_CONCURRENCY = 16
+NUM_ROUNDS = 3
 WORDS = [f"{first}{second}{last}" for first in "bdfgklmnprst" for second in "aeiou" for last in ("rin", "tosis", "lum")]
 
 
@@ -41,12 +43,7 @@ def main() -> None:
         "client with ledger": client,
         "medssr-synthesize": synthesize_all,
     }
-    # In turns, and the best of three, so that what else the machine does weighs on all alike.
-    figures = {name: (float("inf"), float("inf")) for name in ways}
-    for _ in range(3):
-        for name, way in ways.items():
-            measured = per_question(lambda count, way=way: way(url, count), num_questions)
-            figures[name] = (min(figures[name][0], measured[0]), min(figures[name][1], measured[1]))
+    figures = per_question({name: partial(way, url) for name, way in ways.items()}, num_questions)
     bare = figures["bare loop of HTTP calls"]
     print(f"{'':26}{'wall ms':>10}{'CPU ms':>10}{'added wall':>12}{'added CPU':>12}")
     for name, (wall, cpu) in figures.items():
@@ -54,15 +51,21 @@ def main() -> None:
     server.terminate()
 
 
-def per_question(way: Callable[[int], None], num_questions: int) -> tuple[float, float]:
-    """Returns wall and CPU milliseconds of this process a question."""
-    times = []
-    for count in (num_questions // 4, num_questions):
-        wall, cpu = time.perf_counter(), time.process_time()
-        way(count)
-        times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    added = num_questions - num_questions // 4
-    return tuple(1000 * (large - small) / added for small, large in zip(*times, strict=True))  # type: ignore[return-value]
+def per_question(ways: dict[str, Callable[[int], None]], num_questions: int) -> dict[str, tuple[float, float]]:
+    """Returns, by the name of the way, wall and CPU milliseconds of this process a question."""
+    sizes = (num_questions // 4, num_questions)
+    best = {(name, size): (float("inf"), float("inf")) for name in ways for size in sizes}
+    # In turns, and the best of each, so that what else the machine does weighs on all alike.
+    for _ in range(NUM_ROUNDS):
+        for name, size in best:
+            wall, cpu = time.perf_counter(), time.process_time()
+            ways[name](size)
+            taken = (time.perf_counter() - wall, time.process_time() - cpu)
+            best[name, size] = (min(best[name, size][0], taken[0]), min(best[name, size][1], taken[1]))
+    per = 1000 / (sizes[1] - sizes[0])
+    differences = {name: zip(best[name, sizes[1]], best[name, sizes[0]], strict=True) for name in ways}
+    walls_and_cpus = {name: [per * (large - small) for large, small in pairs] for name, pairs in differences.items()}
+    return {name: (wall, cpu) for name, (wall, cpu) in walls_and_cpus.items()}
 
 
 def prompt_of(number: int) -> str:
@@ -80,7 +83,10 @@ def bare_loop(url: str, count: int) -> None:
         return json.loads(connection.post("chat/completions", json=body).content)
 
     limits = httpx.Limits(max_connections=MAX_CONCURRENCY)
-    with httpx.Client(base_url=url, limits=limits) as connection, ThreadPoolExecutor(MAX_CONCURRENCY) as pool:
+    with (
+        httpx.Client(base_url=url, limits=limits, timeout=60) as connection,
+        ThreadPoolExecutor(MAX_CONCURRENCY) as pool,
+    ):
         assert len(list(pool.map(call, range(count)))) == count
 
 

@@ -52,6 +52,9 @@ class BM25Retriever(Retriever):
         settings = {"fields": self.fields, "k1": self.k1, "b": self.b, "words": VERSION, "bm25s": bm25s.__version__}
         folder = cached_folder(passages.directory, "bm25", settings, lambda empty: self._build(passages, empty))
         self._model = bm25s.BM25.load(folder, mmap=True)
+        for name, values in self._model.scores.items():
+            if isinstance(values, np.memmap):  # mapped all the same; a slice of a memmap takes ten times longer
+                self._model.scores[name] = values.view(np.ndarray)
         self._speller = Speller(passages) if self.corrects_spelling else None
         self._passages = passages
         self._facts = read_facts(folder)

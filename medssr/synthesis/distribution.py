@@ -20,6 +20,8 @@ UNKNOWN = "unknown"
 _NUM_TOP_ENTITIES = 10
 # Among so few known answers a chi-square test says nothing: five are expected at each position at least.
 _MIN_EXPECTED = 5
+_WORD = re.compile(r"\w+")
+_NUM_KEY_CHARS = 3
 
 
 class Distribution:
@@ -115,15 +117,28 @@ def specialty(question: Question) -> str:
     A rough guess to see a lopsided set by, not a label: `resources/specialties.yaml` has the words.
     """
     text = fold(f"{question.stem} {question.entity or ''}")
-    counts = Counter({name: len(set(pattern.findall(text))) for name, pattern in _specialty_patterns().items()})
-    (first, most), (_, second) = counts.most_common(2)
-    return first if most > second else UNKNOWN
+    found = {
+        (name, beginning)
+        for word in _WORD.finditer(text)
+        for beginning, name in _beginnings().get(text[word.start() : word.start() + _NUM_KEY_CHARS], ())
+        if text.startswith(beginning, word.start())
+    }
+    counts = Counter(name for name, _ in found).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+        return UNKNOWN
+    return counts[0][0]
 
 
 @cache
-def _specialty_patterns() -> Mapping[str, re.Pattern[str]]:
+def _beginnings() -> Mapping[str, list[tuple[str, str]]]:
+    """Returns the key words, by their first letters, with the specialty of each."""
     table: dict[str, list[str]] = yaml.safe_load((RESOURCES / "specialties.yaml").read_text(encoding="utf-8"))
-    return {name: re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})") for name, words in table.items()}
+    by_first_letters: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, words in table.items():
+        for word in words:
+            assert len(word) >= _NUM_KEY_CHARS, word
+            by_first_letters[word[:_NUM_KEY_CHARS]].append((word, name))
+    return by_first_letters
 
 
 def markdown_lines(record: Mapping[str, Any]) -> Iterator[str]:

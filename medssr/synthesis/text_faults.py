@@ -42,6 +42,11 @@ _FIGURE = re.compile(
     ),
     re.IGNORECASE,
 )
+# One of these is in whatever the pattern above matches; nearly all texts have none, and looking for them is quick.
+_FIGURE_HINTS = (
+    "fig", "image", "photo", "pictur", "graph", "chart", "diagram", "table", "tracing", "illustrat", "shown", "depict",
+    "exhibit", "look", "arrow",
+)  # fmt: skip
 _COMBINATION = re.compile(
     r"^\W*(?:"
     r"(?:all|none|neither|both|any) of (?:the )?(?:above|these|them|other options?|options?|choices|answers)"
@@ -74,7 +79,8 @@ _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\w{2})")
 
 def asks_nothing(stem: str) -> str | None:
     """Returns the end of a stem that asks nothing and is no sentence for an option to complete."""
-    return None if _ASKS.search(stem.strip()) else f"ends in {stem.strip()[-60:]!r}"
+    stem = stem.strip()
+    return None if stem.endswith("?") or _ASKS.search(stem) else f"ends in {stem[-60:]!r}"
 
 
 def leaked_answer(text: str) -> str | None:
@@ -84,7 +90,8 @@ def leaked_answer(text: str) -> str | None:
 
 def missing_figure(text: str) -> str | None:
     """Returns words that point to a figure or table."""
-    return _first(_FIGURE, text)
+    low = text.lower()
+    return _first(_FIGURE, text) if any(hint in low for hint in _FIGURE_HINTS) else None
 
 
 def combination_of_options(option: str) -> str | None:

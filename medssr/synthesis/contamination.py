@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medssr.synthesis.postings import Postings, WeightedText
 from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
 
 # A small index says little on how common words are: it counts as if it held these stems besides, half of them with any
@@ -55,15 +56,6 @@ class ContaminationMatch:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """The words of a stem or question by number (-1: in no stem), with their weights and the sum of these."""
-
-    words: list[int]
-    weights: NDArray[np.float64]
-    total: float
-
-
 class ContaminationIndex:
     """Finds the benchmark stem that a question repeats.
 
@@ -82,8 +74,6 @@ class ContaminationIndex:
     """
 
     def __init__(self, stems: Iterable[str], threshold: float = 0.58) -> None:
-        from scipy.sparse import csr_array
-
         self._threshold = threshold
         self._stems: list[str] = []
         self._number_of_key: dict[str, int] = {}
@@ -99,14 +89,8 @@ class ContaminationIndex:
         self._ids = {word: number for number, word in enumerate(self._counts)}
         self._texts = [self._text(words) for words in worded]
         self._totals = np.array([text.total for text in self._texts])
-        # Rows: the n-th occurrence of a word; columns: stems; values: the word's weight.
-        self._rows: dict[tuple[int, int], int] = {}
-        rows, columns, values = [], [], []
-        for column, text in enumerate(self._texts):
-            rows += [self._rows.setdefault(occurrence, len(self._rows)) for occurrence in _number_repeats(text.words)]
-            columns += [column] * len(text.words)
-            values += text.weights.tolist()
-        self._postings = csr_array((values, (rows, columns)), shape=(len(self._rows), len(self._texts)))
+        self._sizes = np.array([len(text.words) for text in self._texts])
+        self._postings = Postings(self._texts)
 
     def __len__(self) -> int:
         """Returns the number of different stems."""
@@ -127,34 +111,29 @@ class ContaminationIndex:
                 best, best_score = candidate, score
         return None if best is None else ContaminationMatch(self._stems[best], best_score)
 
-    def _candidates(self, question: _Text) -> Iterator[tuple[int, float]]:
+    def _candidates(self, question: WeightedText) -> Iterator[tuple[int, float]]:
         """Yields the stems that may match, with what their score is at most, the greatest first."""
-        known = [
-            (row, weight)
-            for occurrence, weight in zip(_number_repeats(question.words), question.weights, strict=True)
-            if (row := self._rows.get(occurrence)) is not None
-        ]
-        if not known:
+        overlaps = self._postings.overlaps(question, self._threshold)
+        if overlaps is None:
             return
-        starts = self._postings.indptr
-        spans = [slice(starts[row], starts[row + 1]) for row, _ in known]
-        columns = np.concatenate([self._postings.indices[span] for span in spans])
-        weights = np.concatenate([self._postings.data[span] for span in spans])
-        bounds = np.bincount(columns, weights, minlength=len(self._texts)) / self._totals
-        if len(question.words) >= _MIN_PART_WORDS:
-            weights = np.repeat([weight for _, weight in known], [span.stop - span.start for span in spans])
-            bounds = np.maximum(bounds, np.bincount(columns, weights, minlength=len(self._texts)) / question.total)
-        places = np.flatnonzero(bounds >= self._threshold)
-        for place in places[np.argsort(-bounds[places], kind="stable")]:
-            yield int(place), float(bounds[place])
+        places, num_shared = overlaps.places, overlaps.num_shared
+        sizes, size = self._sizes[places], len(question.words)
+        shares = np.minimum(num_shared / sizes, overlaps.text_weight / self._totals[places])
+        bounds = _discounted(shares, size - num_shared, sizes)
+        if size >= _MIN_PART_WORDS:
+            shares = np.minimum(num_shared / size, overlaps.question_weight / question.total)
+            part_bounds = _discounted(shares, sizes - num_shared, size)
+            bounds = np.where(sizes > size, np.maximum(bounds, part_bounds), bounds)
+        for place in np.argsort(-bounds, kind="stable"):
+            yield int(places[place]), float(bounds[place])
 
     def _words(self, stem: str) -> list[str]:
         words = split_words(mask_numbers(stem))
         return [part for word in words for part in self._joined.get(word, (word,))]
 
-    def _text(self, words: Sequence[str]) -> _Text:
+    def _text(self, words: Sequence[str]) -> WeightedText:
         weights = np.array([self._weight(*pair) for pair in _pairs(words)])
-        return _Text([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
+        return WeightedText([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
 
     def _weight(self, previous: str, word: str) -> float:
         """Returns how surprising the word is after the previous one, going by the stems but one: the one at hand.
@@ -171,12 +150,12 @@ class ContaminationIndex:
         return surprise
 
 
-def _score(stem: _Text, question: _Text) -> float:
+def _score(stem: WeightedText, question: WeightedText) -> float:
     """Returns how much of the stem the question holds or, where it is a part of the stem, how much of it is there."""
     return max(_whole_score(stem, question), _part_score(stem, question))
 
 
-def _whole_score(stem: _Text, question: _Text) -> float:
+def _whole_score(stem: WeightedText, question: WeightedText) -> float:
     score, num_rare = _coverage(stem, question)
     if len(question.words) > 2 * len(stem.words) and (
         len(stem.words) < _MIN_EMBEDDED_WORDS or num_rare < _MIN_EMBEDDED_RARE_WORDS
@@ -185,14 +164,14 @@ def _whole_score(stem: _Text, question: _Text) -> float:
     return score
 
 
-def _part_score(stem: _Text, question: _Text) -> float:
+def _part_score(stem: WeightedText, question: WeightedText) -> float:
     if not _MIN_PART_WORDS <= len(question.words) < len(stem.words):
         return 0.0
     score, num_rare = _coverage(question, stem)
     return score if num_rare >= _MIN_PART_RARE_WORDS else 0.0
 
 
-def _coverage(part: _Text, whole: _Text) -> tuple[float, int]:
+def _coverage(part: WeightedText, whole: WeightedText) -> tuple[float, int]:
     """Returns how much of `part` stands in `whole`, discounted by what else is there, and the rare words of it.
 
     The words that count are the longest common subsequence of `part` and of the stretch of `whole` that holds most
@@ -206,11 +185,19 @@ def _coverage(part: _Text, whole: _Text) -> tuple[float, int]:
     size = len(part.words)
     found = np.delete(part.weights, missing)
     share = min(1 - len(missing) / size, float(found.sum()) / part.total)
-    num_extra = len(whole.words) - len(found)
-    return share / (1 + _MAX_LOSS * min(1.0, num_extra / size)), int((found >= _RARE).sum())
+    score = float(_discounted(share, len(whole.words) - len(found), size))
+    return score, int((found >= _RARE).sum())
 
 
-def _best_stretch(part: _Text, whole: _Text) -> list[int]:
+def _discounted(
+    share: float | NDArray[np.float64], num_extra: int | NDArray[np.int64], size: int | NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Returns the share of `size` words less what as many and more words besides cost."""
+    discounted: NDArray[np.float64] = share / (1 + _MAX_LOSS * np.minimum(1.0, num_extra / size))
+    return discounted
+
+
+def _best_stretch(part: WeightedText, whole: WeightedText) -> list[int]:
     """Returns the words of `whole` where most of `part` stands together, with room for some words in between."""
     length = len(part.words) + max(2, len(part.words) // 4)
     if len(whole.words) <= length:
@@ -225,14 +212,6 @@ def _best_stretch(part: _Text, whole: _Text) -> list[int]:
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields each word with the one before it, the first with an empty one."""
     return zip(("", *words), words, strict=False)
-
-
-def _number_repeats(words: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields each word with the number of its occurrences before it."""
-    seen: Counter[int] = Counter()
-    for word in words:
-        yield word, seen[word]
-        seen[word] += 1
 
 
 def _key(stem: str) -> str:

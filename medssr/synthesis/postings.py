@@ -1,0 +1,114 @@
+"""Which texts share words with a question, and how much: the candidates that contamination looks at closely."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A word that more than this share of the texts have is not followed to all of them, but looked up in those that remain.
+_COMMON_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedText:
+    """The words of a text by number (-1: in no indexed text), with their weights and the sum of these."""
+
+    words: list[int]
+    weights: NDArray[np.float64]
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """What a question shares with some of the texts; each array has one value a text.
+
+    Attributes:
+        places: The numbers of the texts.
+        num_shared: How many words are shared.
+        text_weight: The sum of their weights in the text.
+        question_weight: The sum of their weights in the question.
+    """
+
+    places: NDArray[np.int64]
+    num_shared: NDArray[np.int64]
+    text_weight: NDArray[np.float64]
+    question_weight: NDArray[np.float64]
+
+
+class Postings:
+    """The texts by the words that they have. A word that a text has twice counts as two: its first and second time."""
+
+    def __init__(self, texts: Sequence[WeightedText]) -> None:
+        from scipy.sparse import csr_array
+
+        self._num_texts = len(texts)
+        self._rows: dict[tuple[int, int], int] = {}
+        rows, columns, weights = [], [], []
+        for column, text in enumerate(texts):
+            rows += [self._rows.setdefault(occurrence, len(self._rows)) for occurrence in _occurrences(text.words)]
+            columns += [column] * len(text.words)
+            weights += text.weights.tolist()
+        table = csr_array((weights, (rows, columns)), shape=(len(self._rows), len(texts)))
+        self._starts, self._columns, self._weights = table.indptr, table.indices.astype(np.int64), table.data
+        common = np.flatnonzero(np.diff(table.indptr) > _COMMON_SHARE * len(texts))
+        self._common_place = np.full(len(self._rows), -1)
+        self._common_place[common] = np.arange(len(common))
+        self._common_weights = table[common].toarray()
+        self._totals = np.array([text.total for text in texts])
+        self._common_totals = self._common_weights.sum(axis=0)
+
+    def overlaps(self, question: WeightedText, least: float) -> Overlaps | None:
+        """Returns what the question shares with each text where that may be `least` of the weight of either of them.
+
+        None where it shares no word with any.
+        """
+        known = [
+            (row, weight)
+            for occurrence, weight in zip(_occurrences(question.words), question.weights, strict=True)
+            if (row := self._rows.get(occurrence)) is not None
+        ]
+        if not known:
+            return None
+        rows, weights = np.array([row for row, _ in known]), np.array([weight for _, weight in known])
+        is_common = self._common_place[rows] >= 0
+        num_shared, text_weight, question_weight = self._shared_rare(rows[~is_common], weights[~is_common])
+        # As if every text had all its common words in the question and all of the question's: few can pass even so.
+        share = np.maximum(
+            (text_weight + self._common_totals) / self._totals,
+            (question_weight + weights[is_common].sum()) / question.total,
+        )
+        places = np.flatnonzero(share >= least)
+        common = self._common_weights[np.ix_(self._common_place[rows[is_common]], places)]
+        return Overlaps(
+            places,
+            num_shared[places] + (common > 0).sum(axis=0),
+            text_weight[places] + common.sum(axis=0),
+            question_weight[places] + weights[is_common] @ (common > 0),
+        )
+
+    def _shared_rare(
+        self, rows: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+        """Returns for every text the number, the weight there and the weight in the question of what the rows share."""
+        if not len(rows):
+            empty = np.zeros(self._num_texts)
+            return empty.astype(np.int64), empty, empty
+        spans = [slice(self._starts[row], self._starts[row + 1]) for row in rows]
+        columns = np.concatenate([self._columns[span] for span in spans])
+        there = np.concatenate([self._weights[span] for span in spans])
+        here = np.repeat(weights, [span.stop - span.start for span in spans])
+        size = self._num_texts
+        return np.bincount(columns, minlength=size), np.bincount(columns, there, size), np.bincount(columns, here, size)
+
+
+def _occurrences(words: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields each word with the number of its occurrences before it."""
+    seen: Counter[int] = Counter()
+    for word in words:
+        yield word, seen[word]
+        seen[word] += 1

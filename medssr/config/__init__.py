@@ -1,7 +1,7 @@
 """The typed schema of every command: a typo or a wrong type fails when the configuration is composed.
 
-`groups` holds one dataclass per configuration group, `roots` one per command; `__post_init__` holds the checks that
-span fields. Imports no torch.
+`groups` and `grpo` hold one dataclass per configuration group, `roots` one per command; `__post_init__` holds the checks
+that span fields. Imports no torch.
 """
 
 from medssr.config.composition import register, subconfig
@@ -12,23 +12,25 @@ from medssr.config.groups import (
     DemonstrationsConfig,
     Dtype,
     ExtrasConfig,
-    GRPOConfig,
-    KLEstimator,
-    KLPlacement,
     LabelingConfig,
-    LossType,
     ModelConfig,
     OptimConfig,
     PathsConfig,
     QrelsConfig,
     RetrievalQuestionsConfig,
-    ScaleRewards,
     ScratchConfig,
     SeedsConfig,
     SFTConfig,
     StageConfig,
     StageQuestions,
     SynthesisConfig,
+)
+from medssr.config.grpo import (
+    GRPOConfig,
+    KLEstimator,
+    KLPlacement,
+    LossType,
+    ScaleRewards,
     Truncated,
     apply_overrides,
 )

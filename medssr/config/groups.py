@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.config.checks import require
 
 # A node with a `_target_`: each option brings its own arguments.
 Node = dict[str, Any]
@@ -22,59 +21,12 @@ class Dtype(Enum):
     float16 = "float16"
 
 
-class ScaleRewards(Enum):
-    """What the centred rewards of a group are divided by: the group's deviation, the batch's, or nothing."""
-
-    group = "group"
-    batch = "batch"
-    none = "none"
-
-
-class LossType(Enum):
-    """The policy loss; docs/algorithms.md has the formula and the paper of each."""
-
-    dapo = "dapo"
-    grpo = "grpo"
-    bnpo = "bnpo"
-    dr_grpo = "dr_grpo"
-    gspo = "gspo"
-    cispo = "cispo"
-    sapo = "sapo"
-
-
-class KLEstimator(Enum):
-    """How the divergence from the reference policy is estimated from the sampled token alone."""
-
-    k1 = "k1"
-    k2 = "k2"
-    k3 = "k3"
-
-
-class KLPlacement(Enum):
-    """Where the divergence from the reference policy counts: as a term of the loss, or taken off the reward."""
-
-    loss = "loss"
-    reward = "reward"
-
-
-class Truncated(Enum):
-    """What becomes of a completion that was cut: judged by the rewards like any other, or left out."""
-
-    keep = "keep"
-    mask = "mask"
-
-
 class StageQuestions(Enum):
     """Which questions a training stage asks."""
 
     pseudo_labelled = "pseudo_labelled"
     human = "human"
     mixed = "mixed"
-
-
-def _require(is_met: bool, field: str, message: str) -> None:
-    if not is_met:
-        raise InputError(f"{field}: {message}")
 
 
 @dataclass
@@ -132,16 +84,16 @@ class SynthesisConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(
+        require(
             0 <= self.rare_share <= 1,
             "synthesis.rare_share",
             f"{self.rare_share} is no share; alpha lies between 0 and 1.",
         )
-        _require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
-        _require(self.top_k >= 0, "synthesis.top_k", f"{self.top_k}; at least 0.")
-        _require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
+        require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
+        require(self.top_k >= 0, "synthesis.top_k", f"{self.top_k}; at least 0.")
+        require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
         draws = self.max_draws_per_question
-        _require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")
+        require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")
 
 
 @dataclass
@@ -154,9 +106,9 @@ class AuditingConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(self.num_questions >= 1, "audit.num_questions", f"{self.num_questions}; at least 1.")
+        require(self.num_questions >= 1, "audit.num_questions", f"{self.num_questions}; at least 1.")
         names = [Path(file).stem for file in self.verdicts]
-        _require(
+        require(
             len({*names, "judge", "experts"}) == len(names) + 2,
             "audit.verdicts",
             f"{names}; the files name their raters, so their names are distinct and neither judge nor experts.",
@@ -176,9 +128,9 @@ class LabelingConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(self.num_votes >= 2, "labeling.num_votes", f"{self.num_votes}; a majority needs at least 2 votes.")
-        _require(self.temperature > 0, "labeling.temperature", f"{self.temperature}; votes are sampled, so above 0.")
-        _require(
+        require(self.num_votes >= 2, "labeling.num_votes", f"{self.num_votes}; a majority needs at least 2 votes.")
+        require(self.temperature > 0, "labeling.temperature", f"{self.temperature}; votes are sampled, so above 0.")
+        require(
             0 <= self.min_agreement <= self.max_agreement <= 1,
             "labeling.min_agreement, labeling.max_agreement",
             f"{self.min_agreement} to {self.max_agreement}; expected 0 <= min <= max <= 1.",
@@ -199,9 +151,9 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
-        _require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
-        _require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
+        require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
+        require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
+        require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
 
 
 @dataclass
@@ -213,7 +165,7 @@ class RetrievalQuestionsConfig:
 
     def __post_init__(self) -> None:
         """Checks that something is asked."""
-        _require(bool(self.query_fields), "questions.query_fields", "is empty; name at least one field.")
+        require(bool(self.query_fields), "questions.query_fields", "is empty; name at least one field.")
 
 
 @dataclass
@@ -228,86 +180,6 @@ class DataConfig:
     """The labelled questions of one training stage."""
 
     path: str
-
-
-@dataclass
-class GRPOConfig:
-    """The algorithm: what is sampled per step, how rewards become advantages, how far a step may go."""
-
-    num_steps: int
-    num_prompts_per_step: int
-    num_generations: int
-    temperature: float
-    max_new_tokens: int
-    truncated: Truncated
-    overlong_buffer: int
-    overlong_penalty: float
-    micro_batch_tokens: int
-    head_chunk_tokens: int | None
-    num_iterations: int
-    num_prompts_per_update: int | None
-    loss_type: LossType
-    epsilon: float
-    epsilon_high: float
-    dual_clip: float | None
-    sapo_temperature_positive: float
-    sapo_temperature_negative: float
-    importance_cap: float | None
-    beta: float
-    kl_estimator: KLEstimator
-    kl_placement: KLPlacement
-    scale_rewards: ScaleRewards
-    max_grad_norm: float
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        self._check_sampling()
-        self._check_update()
-        self._check_loss()
-
-    def _check_sampling(self) -> None:
-        _require(
-            self.num_generations >= 2,
-            "grpo.num_generations",
-            f"{self.num_generations}; an advantage compares the completions of a group, so at least 2.",
-        )
-        _require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
-        _require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
-        _require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
-        _require(
-            0 <= self.overlong_buffer <= self.max_new_tokens,
-            "grpo.overlong_buffer",
-            f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
-        )
-        _require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
-
-    def _check_update(self) -> None:
-        _require(self.num_iterations >= 1, "grpo.num_iterations", f"{self.num_iterations}; at least 1.")
-        size = self.num_prompts_per_update
-        _require(
-            size is None or (size >= 1 and self.num_prompts_per_step % size == 0),
-            "grpo.num_prompts_per_update",
-            f"{size} does not divide grpo.num_prompts_per_step ({self.num_prompts_per_step}).",
-        )
-        chunk = self.head_chunk_tokens
-        _require(chunk is None or chunk >= 1, "grpo.head_chunk_tokens", f"{chunk}; at least 1, or null.")
-
-    def _check_loss(self) -> None:
-        _require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
-        _require(0 < self.epsilon < 1, "grpo.epsilon", f"{self.epsilon}; between 0 and 1.")
-        _require(self.epsilon_high > 0, "grpo.epsilon_high", f"{self.epsilon_high}; above 0.")
-        is_clipped = self.loss_type not in (LossType.cispo, LossType.sapo)
-        if is_clipped and self.dual_clip is not None:
-            highest = 1 + self.epsilon_high
-            _require(
-                self.dual_clip > highest,
-                "grpo.dual_clip",
-                f"{self.dual_clip}; above 1 + grpo.epsilon_high ({highest:g}), or null.",
-            )
-        cap = self.importance_cap
-        _require(cap is None or cap >= 1, "grpo.importance_cap", f"{cap}; at least 1, or null.")
-        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
-            _require(getattr(self, field) > 0, f"grpo.{field}", f"{getattr(self, field)}; above 0.")
 
 
 @dataclass
@@ -354,21 +226,3 @@ class ScratchConfig:
     family: str
     vocab_size: int
     architecture: Node
-
-
-def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOConfig:
-    """Returns the configuration with a stage's own values, checked like any other.
-
-    Raises:
-        InputError: When an override names no field or has the wrong type.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
-    except OmegaConfBaseException as error:
-        raise InputError(f"stages, grpo.{error.full_key}: {str(error).splitlines()[0]}") from error
-    result = OmegaConf.to_object(merged)
-    assert isinstance(result, GRPOConfig)
-    return result

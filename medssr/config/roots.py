@@ -10,7 +10,6 @@ from medssr.config.groups import (
     DataConfig,
     DemonstrationsConfig,
     ExtrasConfig,
-    GRPOConfig,
     LabelingConfig,
     ModelConfig,
     Node,
@@ -23,6 +22,9 @@ from medssr.config.groups import (
     SFTConfig,
     StageConfig,
     SynthesisConfig,
+)
+from medssr.config.grpo import (
+    GRPOConfig,
     apply_overrides,
 )
 from medssr.errors import InputError

@@ -11,6 +11,7 @@ from typing import Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.config import PseudoLabelConfig
+from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
 
 log = logging.getLogger(__name__)
@@ -67,16 +68,15 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
             labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
     engine.close()
     if not kept:
-        from medssr.errors import InputError
-
         raise InputError(
             f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "
             "or take another policy."
         )
     write_questions(directory / "questions.jsonl", kept)
     write_lines_atomically(directory / "votes.jsonl", vote_lines)
+    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
     known = [question for question in kept if "truth" in question.provenance]
-    counts = {
+    return {
         "num_questions": len(questions),
         "num_kept": len(kept),
         "outcomes": dict(outcomes),
@@ -84,8 +84,6 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         "kept_with_truth": len(known),
         "kept_right": sum(question.answer == question.provenance["truth"] for question in known),
     }
-    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
-    return counts
 
 
 def main() -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from medssr.auditing.rubric import CRITERIA, REQUIRED, Verdict, verdict_from_record, verdict_schema
 from medssr.knowledge.corpora import Passage
 from medssr.questions import FieldError, Question, render_question
-from medssr.synthesis.chat_client import ChatClient
-from medssr.synthesis.chat_settings import ChatSettings
+from medssr.synthesis.chat_client import ChatModel
 from medssr.synthesis.ledger import Reply
 from medssr.synthesis.prompts import fenced_passages, fill_template, text_hash, unfence
 from medssr.synthesis.replies import ReplyError, last_object, repair_messages
@@ -97,8 +95,10 @@ def read_judgements(path: Path) -> list[Judgement]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenAIJudge(ChatSettings):
+class OpenAIJudge(ChatModel):
     """Asks a chat-completions server, with one repair of a reply that cannot be read."""
+
+    ledger_name: ClassVar[str] = "judge.jsonl"
 
     def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[Judgement]:
         """Yields what came of each request, in their order.
@@ -108,18 +108,6 @@ class OpenAIJudge(ChatSettings):
         """
         for _, judgement in self._client.ask_all(self._judgement, requests):
             yield judgement
-
-    def usage(self) -> dict[str, Any]:
-        """Returns how many answers were used so far, and what they cost."""
-        return self._client.usage()
-
-    def close(self) -> None:
-        """Closes connections and ledger."""
-        self._client.close()
-
-    @cached_property
-    def _client(self) -> ChatClient:
-        return ChatClient(self, "judge.jsonl")
 
     def _judgement(self, request: JudgeRequest) -> Judgement:
         question, letters = request.question, list(request.question.options)

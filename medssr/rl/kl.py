@@ -73,7 +73,7 @@ def k2_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
 
 
 def k3_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
-    """Returns k3 = exp(d) - d - 1, `[B, T]`: unbiased and never negative (equation 4 of arXiv 2402.03300).
+    """Returns k3 = exp(d) - d - 1, `[B, T]`: unbiased and never negative (arXiv 2402.03300).
 
     In the loss its gradient is that of KL(reference || policy); both divergences agree near the reference.
 

@@ -113,8 +113,8 @@ def clipped_loss(
 ) -> Tensor:
     """Returns -min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A), where A < 0 at most -c A; `[B, T]`.
 
-    PPO's clip (arXiv 1707.06347) with DAPO's higher upper bound (arXiv 2503.14476, equation 8) and, for c = dual_clip,
-    the dual clip of arXiv 1912.09729, equation 4.
+    PPO's clip (arXiv 1707.06347) with DAPO's higher upper bound (arXiv 2503.14476) and, for c = dual_clip,
+    the dual clip of arXiv 1912.09729, equation 5.
 
     Example:
         >>> ratio, advantages = torch.tensor([[1.5, 1.5, 4.0]]), torch.tensor([[1.0, -1.0, -1.0]])
@@ -130,7 +130,7 @@ def clipped_loss(
 def cispo_loss(logps: Tensor, ratio: Tensor, advantages: Tensor, epsilon: float, epsilon_high: float) -> Tensor:
     """Returns -sg[clip(r, 1 - epsilon, 1 + epsilon_high)] A log pi, `[B, T]`: clipped weights, and no token silenced.
 
-    CISPO of MiniMax-M1 (arXiv 2506.13585, equations 4 and 5), which sets epsilon so large that only the upper bound is
+    CISPO of MiniMax-M1 (arXiv 2506.13585), which sets epsilon so large that only the upper bound is
     felt.
 
     Example:
@@ -146,7 +146,7 @@ def sapo_loss(
     """Returns -sigmoid(tau (r - 1)) 4 / tau A, `[B, T]`: a gate that closes softly where the clip cuts.
 
     tau is `temperature_positive` where A > 0, else `temperature_negative`. At r = 1 the gradient by the log-prob is -A
-    for every tau, that of the clipped loss (SAPO, arXiv 2511.20347, equations 5 and 6).
+    for every tau, that of the clipped loss (SAPO, arXiv 2511.20347).
 
     Example:
         >>> sapo_loss(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]]), 1.0, 2.0).tolist()
@@ -159,7 +159,7 @@ def sapo_loss(
 def sequence_log_ratio(log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
     """Returns the mean log-ratio of each row's tokens, `[B, 1]`: the log of gspo's ratio (pi / pi_old)^(1 / length).
 
-    GSPO (arXiv 2507.18071, equation 7). The mean is differentiated itself: every token of a row gets the same gradient.
+    GSPO (arXiv 2507.18071). The mean is differentiated itself: every token of a row gets the same gradient.
 
     Args:
         log_ratio: `[B, T]`, 0 where there is no token.

@@ -10,7 +10,7 @@ def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int) -> Tenso
     """Returns what a completion's length takes off its reward, 0 to 1, of the shape of `lengths`.
 
     Nothing up to max_new_tokens - buffer tokens, from there in a line up to 1 at max_new_tokens: a cut completion was
-    told beforehand (soft over-long punishment, equation 13 of DAPO, arXiv 2503.14476, with the sign turned).
+    told beforehand (soft over-long punishment, DAPO, arXiv 2503.14476, with the sign turned).
 
     Args:
         lengths: Completion tokens.

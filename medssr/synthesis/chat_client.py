@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from medssr.errors import InputError
 from medssr.synthesis.budget import Allowance, Cost
@@ -265,3 +266,26 @@ def pause_before_retry(key: str, num_retries: int, asked_s: float | None) -> flo
 
 def _finished(item: Item, future: Future[Result]) -> tuple[Item, Result]:
     return item, future.result()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatModel(ChatSettings):
+    """What asks a model through one client, which opens at the first call.
+
+    Attributes:
+        ledger_name: Name of the ledger's file in `ledger_dir`.
+    """
+
+    ledger_name: ClassVar[str]
+
+    def usage(self) -> dict[str, Any]:
+        """Returns how many answers were used so far, and what they cost."""
+        return self._client.usage()
+
+    def close(self) -> None:
+        """Closes connections and ledger."""
+        self._client.close()
+
+    @cached_property
+    def _client(self) -> ChatClient:
+        return ChatClient(self, self.ledger_name)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from medssr.synthesis.chat_client import ChatClient
-from medssr.synthesis.chat_settings import ChatSettings
+from medssr.synthesis.chat_client import ChatModel
 from medssr.synthesis.conversation import Conversation
 from medssr.synthesis.generators import Outcome, SynthesisRequest
 from medssr.synthesis.replies import question_schema
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenAIGenerator(ChatSettings):
+class OpenAIGenerator(ChatModel):
     """Sends each prompt to a chat-completions server and reads the question from its answer.
 
     An answer that is no question is shown to the model once with what is wrong about it.
@@ -25,6 +23,7 @@ class OpenAIGenerator(ChatSettings):
     """
 
     name: ClassVar[str] = "openai"
+    ledger_name: ClassVar[str] = "openai.jsonl"
 
     num_options: int
 
@@ -38,18 +37,6 @@ class OpenAIGenerator(ChatSettings):
             InputError: As `ChatClient.ask`. What was answered before is in the ledger.
         """
         return self._client.ask_all(self._outcome, requests)
-
-    def usage(self) -> dict[str, Any]:
-        """Returns how many answers were used so far, and what they cost."""
-        return self._client.usage()
-
-    def close(self) -> None:
-        """Closes connections and ledger."""
-        self._client.close()
-
-    @cached_property
-    def _client(self) -> ChatClient:
-        return ChatClient(self, "openai.jsonl")
 
     def _outcome(self, request: SynthesisRequest) -> Outcome:
         conversation = Conversation(request, self.model)

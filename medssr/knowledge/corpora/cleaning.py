@@ -54,7 +54,7 @@ class Cleaning:
 
         Example:
             >>> Cleaning({"links": r"See also:.*"}, None).without_patterns("A text.  See also: this.")
-            ('A text.', {'links': 15})
+            ('A text.', {'links': 16})
         """
         text = " ".join(text.split())
         removed = {}

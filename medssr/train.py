@@ -32,24 +32,31 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     from medssr.data.prompt_datamodule import PromptDataModule
     from medssr.models.fitting import fit
     from medssr.models.grpo_module import GRPOModule
+    from medssr.models.objective import Objective
     from medssr.models.policy import load_policy
+    from medssr.rollout.collector import RolloutCollector
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
     policy = load_policy(config.model)
     # An over-long prompt fails here and not at step 900.
     policy.encode(questions, config.grpo.max_new_tokens, config.data.path)
-    module = GRPOModule(
+    rollouts = RolloutCollector(
         policy,
-        reference=deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None,
         engine=instantiate(config.rollout, "rollout", policy=policy),
         rewards={name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()},
         config=config.grpo,
-        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
-        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
         seed=config.seed,
         stage=config.stage,
         source=config.data.path,
+    )
+    reference = deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None
+    module = GRPOModule(
+        rollouts,
+        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config.grpo),
+        config.grpo,
+        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
+        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
     )
     data = PromptDataModule(
         questions, config.seed, config.stage, config.grpo.num_steps, config.grpo.num_prompts_per_step
@@ -63,7 +70,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_generations,
     )
     fit(config, module, data, directory)
-    module.engine.close()
+    rollouts.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
 

@@ -20,8 +20,10 @@ from medssr.config import KLEstimator, KLPlacement, LossType, ScaleRewards, Trun
 from medssr.data.prompt_datamodule import PromptDataModule
 from medssr.data.step_loader import StepBatch
 from medssr.models.grpo_module import GRPOModule
+from medssr.models.objective import Objective
 from medssr.models.schedules import warmup_then_constant
 from medssr.rl.minibatches import training_rows
+from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.hf_engine import HFEngine
 from medssr.tracking.csv_logger import CSVMetrics
 
@@ -98,17 +100,21 @@ class Interrupt(L.Callback):
 
 
 def make_module(policy, config, reward, optimizer, engine=HFEngine):
+    reference = deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None
     return GRPOModule(
-        policy,
-        reference=deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None,
-        engine=engine(policy, max_batch_size=64),
-        rewards={"reward": reward},
-        config=config,
-        optimizer=optimizer,
-        scheduler=partial(warmup_then_constant, num_warmup_steps=2),
-        seed=42,
-        stage="toy",
-        source="toy.jsonl",
+        RolloutCollector(
+            policy,
+            engine=engine(policy, max_batch_size=64),
+            rewards={"reward": reward},
+            config=config,
+            seed=42,
+            stage="toy",
+            source="toy.jsonl",
+        ),
+        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config),
+        config,
+        optimizer,
+        partial(warmup_then_constant, num_warmup_steps=2),
     )
 
 
@@ -251,7 +257,7 @@ def test_the_kl_term_holds_the_policy_to_the_reference(random_policies, tmp_path
 def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_path):
     before = weights(policy)
     module = fit(policy, tmp_path, grpo_config(beta=0.1))
-    reference = module._reference[0]
+    reference = module.objective.reference
     assert are_equal(before, reference.state_dict())
     assert not any(parameter.requires_grad for parameter in reference.parameters())
     checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
@@ -371,9 +377,9 @@ def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
 
 def test_a_reward_of_none_is_unknown_and_not_zero(policy):
     module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
-    first, *others = module.roll_out(StepBatch(0, QUESTIONS[:1]))[0].rollouts
-    module.rewards = {"known": EvenTokens(), "partly": SilentOn({first.completion.token_ids[0]})}
-    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    first, *others = module.rollouts.collect(StepBatch(0, QUESTIONS[:1]))[0].rollouts
+    judges = {"known": EvenTokens(), "partly": SilentOn({first.completion.token_ids[0]})}
+    groups = replace(module.rollouts, rewards=judges).collect(StepBatch(0, QUESTIONS[:1]))
     rewards = module.score(groups, training_rows(groups))[0].tolist()
     assert math.isnan(rewards[0])
     for before, reward in zip(others, rewards[1:], strict=True):
@@ -395,7 +401,7 @@ def test_masked_truncated_completions_leave_their_group(policy):
     # A third of all tokens end a completion, so that some are cut and some are not.
     policy.model.generation_config.eos_token_id = list(range(0, 320, 9))
     module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1.0))
-    groups = module.roll_out(StepBatch(0, QUESTIONS))
+    groups = module.rollouts.collect(StepBatch(0, QUESTIONS))
     is_cut = torch.tensor([[rollout.completion.is_truncated for rollout in group.rollouts] for group in groups])
     assert 0 < is_cut.sum() < is_cut.numel()
     masked = module.score(groups, training_rows(groups))
@@ -408,7 +414,7 @@ def test_every_end_token_ends_a_completion(policy):
     """With one of several end tokens known, almost all completions would count as cut."""
     policy.model.generation_config.eos_token_id = list(range(320))
     module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
-    rollouts = module.roll_out(StepBatch(0, QUESTIONS[:1]))[0].rollouts
+    rollouts = module.rollouts.collect(StepBatch(0, QUESTIONS[:1]))[0].rollouts
     assert [len(rollout.completion.token_ids) for rollout in rollouts] == [1] * 4
     assert not any(rollout.completion.is_truncated for rollout in rollouts)
 
@@ -416,7 +422,7 @@ def test_every_end_token_ends_a_completion(policy):
 def test_overlong_completions_lose_reward(policy):
     config = grpo_config(overlong_buffer=4, overlong_penalty=0.5)
     module = make_module(policy, config, Constant(), partial(SGD, lr=1.0))
-    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    groups = module.rollouts.collect(StepBatch(0, QUESTIONS[:1]))
     lengths = [len(rollout.completion.token_ids) for rollout in groups[0].rollouts]
     # Nothing up to 2 of 6 tokens, 0.5 at 6.
     expected = [0.5 - 0.5 * max(0, length - 2) / 4 for length in lengths]
@@ -427,9 +433,9 @@ def test_the_kl_in_the_reward_is_taken_off_each_completion(policy):
     config = grpo_config(beta=0.5, kl_placement=KLPlacement.reward, kl_estimator=KLEstimator.k1)
     module = make_module(policy, config, Constant(), partial(SGD, lr=1.0))
     with torch.no_grad():
-        for parameter in module._reference[0].parameters():
+        for parameter in module.objective.reference.parameters():
             parameter.mul_(1.05)
-    groups = module.roll_out(StepBatch(0, QUESTIONS[:1]))
+    groups = module.rollouts.collect(StepBatch(0, QUESTIONS[:1]))
     rewards = module.score(groups, training_rows(groups))
     for reward, rollout in zip(rewards[0].tolist(), groups[0].rollouts, strict=True):
         tokens = rollout.completion.token_ids
@@ -437,7 +443,7 @@ def test_the_kl_in_the_reward_is_taken_off_each_completion(policy):
         with torch.no_grad():
             ours, reference = (
                 model(ids).logits[0, -len(tokens) - 1 : -1].log_softmax(dim=-1).gather(-1, ids[0, -len(tokens) :, None])
-                for model in (policy.model, module._reference[0])
+                for model in (policy.model, module.objective.reference)
             )
         assert reward == pytest.approx(0.5 - 0.5 * (ours - reference).sum().item(), rel=1e-4)
         assert reward != pytest.approx(0.5)

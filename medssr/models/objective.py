@@ -1,0 +1,101 @@
+"""What the policy is trained on: the loss of completions, and the log-probs that it compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from medssr.config import GRPOConfig, KLPlacement
+from medssr.rl.batching import RolloutBatch, pad_rollouts, split_by_tokens
+from medssr.rl.importance import truncated_importance_weights
+from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies
+from medssr.rl.losses import policy_loss
+from medssr.rl.minibatches import TrainingRow, known
+
+
+class Objective:
+    """The loss of completions under a policy and the frozen model that holds it.
+
+    Args:
+        model: The policy's model.
+        reference: What the KL is measured to; None where beta is 0.
+        pad_token_id: Fills up the rows of a micro-batch.
+        config: The algorithm's settings.
+    """
+
+    def __init__(self, model: Any, reference: Any | None, pad_token_id: int, config: GRPOConfig) -> None:
+        self.model = model
+        self.reference = reference
+        self._pad_token_id = pad_token_id
+        self._config = config
+
+    def micro_batches(self, rows: list[TrainingRow]) -> list[list[int]]:
+        """Returns the places of the rows that go through the model together."""
+        return split_by_tokens([row.num_tokens for row in rows], self._config.micro_batch_tokens)
+
+    def loss(self, rows: list[TrainingRow], advantages: Tensor, normalizer: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the micro-batch's share of the step's loss, and of its metrics.
+
+        Args:
+            rows: B completions. Where one has no old log-probs yet, these here become them.
+            advantages: `[B]`.
+            normalizer: What the sum of the step's losses is divided by.
+        """
+        config = self._config
+        batch = self._pad(rows)
+        logps, entropies = completion_logps_and_entropies(
+            self.model, batch, config.temperature, config.head_chunk_tokens
+        )
+        for row, row_logps in zip(rows, logps.detach(), strict=True):
+            if row.old_logps is None:  # the first pass: the policy that sampled is the policy that is trained
+                row.old_logps = row_logps[: len(row.completion_ids)]
+        old_logps = pad_sequence(known(row.old_logps for row in rows), batch_first=True)
+        importance_weights = ref_logps = None
+        if config.importance_cap is not None:
+            engine_logps = pad_sequence([row.engine_logps for row in rows], batch_first=True).to(self.model.device)
+            importance_weights = truncated_importance_weights(old_logps, engine_logps, config.importance_cap)
+        if config.beta > 0:
+            ref_logps = pad_sequence(known(row.ref_logps for row in rows), batch_first=True)
+        loss, metrics = policy_loss(
+            logps,
+            old_logps,
+            advantages,
+            batch.completion_mask,
+            loss_type=config.loss_type,
+            epsilon=config.epsilon,
+            epsilon_high=config.epsilon_high,
+            dual_clip=config.dual_clip,
+            sapo_temperature_positive=config.sapo_temperature_positive,
+            sapo_temperature_negative=config.sapo_temperature_negative,
+            importance_weights=importance_weights,
+            ref_per_token_logps=ref_logps,
+            beta=config.beta if config.kl_placement is KLPlacement.loss else 0.0,
+            kl_estimator=config.kl_estimator,
+            normalizer=normalizer,
+        )
+        metrics["loss"] = loss.detach()
+        metrics["entropy"] = (entropies * batch.completion_mask).sum() / normalizer
+        return loss, metrics
+
+    @torch.no_grad()
+    def remember_logps(self, rows: list[TrainingRow], *, has_old: bool) -> None:
+        """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
+        for places in self.micro_batches(rows):
+            micro_batch = [rows[place] for place in places]
+            batch = self._pad(micro_batch)
+            if self._config.beta > 0:
+                for row, logps in zip(micro_batch, self._logps(self.reference, batch), strict=True):
+                    row.ref_logps = logps[: len(row.completion_ids)]
+            if has_old:
+                for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=True):
+                    row.old_logps = logps[: len(row.completion_ids)]
+
+    def _logps(self, model: Any, batch: RolloutBatch) -> Tensor:
+        return completion_logps(model, batch, self._config.temperature, self._config.head_chunk_tokens)
+
+    def _pad(self, rows: list[TrainingRow]) -> RolloutBatch:
+        prompts, completions = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
+        return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)

@@ -124,6 +124,20 @@ def read_questions(path: Path | str) -> Iterator[Question]:
         raise InputError.at(path, "holds no question.")
 
 
+def read_labelled_questions(path: Path | str) -> list[Question]:
+    """Returns the questions of a JSONL file, all of which have an answer.
+
+    Raises:
+        InputError: As `read_questions`, and when a question has no label.
+    """
+    questions = list(read_questions(path))
+    for question in questions:
+        if question.answer is None:
+            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
+            raise InputError.at(path, problem, field="answer")
+    return questions
+
+
 def write_questions(path: Path | str, questions: Iterable[Question]) -> int:
     """Writes the questions as JSONL, whole or not at all, and returns how many there were."""
     return write_lines_atomically(Path(path), (question_to_json(question) for question in questions))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.config import TrainConfig
-from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
-
-if TYPE_CHECKING:
-    from medssr.questions import Question
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +21,9 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
-    questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
+    from medssr.questions import read_labelled_questions
+
+    questions = read_labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
 
     from copy import deepcopy
 
@@ -73,17 +71,6 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     rollouts.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
-
-
-def _labelled_questions(path: str) -> list[Question]:
-    from medssr.questions import read_questions
-
-    questions = list(read_questions(path))
-    for question in questions:
-        if question.answer is None:
-            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
-            raise InputError.at(path, problem, field="answer")
-    return questions
 
 
 def main() -> None:

@@ -101,9 +101,20 @@ def compose(root: str, *overrides: str) -> DictConfig:
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose(root, ["paths.root_dir=/somewhere", *overrides])
-    for key in OmegaConf.missing_keys(config):
+    for key in missing_keys(config):
         OmegaConf.update(config, key, "given")
     return config
+
+
+def missing_keys(node: DictConfig, prefix: str = "") -> list[str]:
+    """The full keys of the values that the user has to give; OmegaConf's own fails where one is interpolated."""
+    found = []
+    for name in node:
+        if OmegaConf.is_missing(node, name):
+            found.append(f"{prefix}{name}")
+        elif not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
+            found += missing_keys(node[name], f"{prefix}{name}.")
+    return found
 
 
 def typed(root: str, *overrides: str) -> Any:

@@ -15,7 +15,7 @@ import hydra
 import hydra.utils
 import pytest
 import yaml
-from helpers import compose, typed
+from helpers import compose, missing_keys, typed
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -90,6 +90,7 @@ def test_every_root_composes_into_its_schema(root):
 GIVEN = {
     "audit": {"data.path"},
     "train": {"data.path"},
+    "export": {"data.path", "model.path"},
     "pseudo_label": {"data.path"},
     "retrieve": {"corpus.path", "questions.path", "qrels.path"},
 }
@@ -99,7 +100,22 @@ GIVEN = {
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        assert OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"])) == keys
+        assert set(missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"]))) == keys
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [(file, field) for file in option_files() for field in re.findall(r"^(\w+): \?\?\?$", file.read_text(), re.M)],
+    ids=lambda value: value if isinstance(value, str) else option_id(value),
+)
+def test_what_an_option_asks_for_has_to_be_given(file, field):
+    """A `???` does not replace a value of the option that another one builds on."""
+    group = file.parent.name
+    root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = hydra.compose(root, [option_id(file), "paths.root_dir=/somewhere"])
+    assert re.search(rf"\b{field}$", " ".join(missing_keys(config[group])))
 
 
 @OPTIONS
@@ -216,6 +232,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.top_k=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
+        ("export", "targets=[]"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),

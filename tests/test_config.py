@@ -115,7 +115,7 @@ def test_what_an_option_asks_for_has_to_be_given(file, field):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose(root, [option_id(file), "paths.root_dir=/somewhere"])
-    assert re.search(rf"\b{field}$", " ".join(missing_keys(config[group])))
+    assert field in {key.split(".")[-1] for key in missing_keys(config[group])}
 
 
 @OPTIONS

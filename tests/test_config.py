@@ -38,6 +38,8 @@ from medssr.utils.entry import CONF_DIR
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
+# Groups that no command has: options of other groups include theirs, and are composed with them.
+BASES = {"chat"}
 # Options for one of the commands that have their group.
 ONLY_ROOT = {"optim=from_scratch": "warm_start"}
 # What the code adds to the arguments in the configuration.
@@ -47,7 +49,7 @@ SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "la
 
 
 def option_files() -> list[Path]:
-    return sorted(CONF_DIR.glob("*/*.yaml"))
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
 
 
 def option_id(file: Path) -> str:
@@ -105,6 +107,11 @@ def test_only_what_has_no_default_has_to_be_given(root, keys):
 @OPTIONS
 def test_every_option_belongs_to_a_root(file):
     assert roots_with(file.parent.name)
+
+
+@pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
+def test_every_base_is_included_by_options(file):
+    assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
 
 
 @OPTIONS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from medssr.utils.entry import prepare_process, run_command
 
 if TYPE_CHECKING:
     from medssr.questions import Question
+    from medssr.rewards.types import Reward
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,15 @@ def train(config: TrainConfig) -> Artifact:
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
 
+    from medssr.rewards.making import open_rewards
+
+    with open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards:
+        return _train_on(questions, rewards, config, directory)
+
+
+def _train_on(
+    questions: list[Question], rewards: Mapping[str, Reward], config: TrainConfig, directory: Path
+) -> dict[str, Any]:
     from copy import deepcopy
 
     from medssr.data.prompt_datamodule import PromptDataModule
@@ -44,7 +55,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     rollouts = RolloutCollector(
         policy,
         engine=instantiate(config.rollout, "rollout", policy=policy),
-        rewards={name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()},
+        rewards=rewards,
         config=config.grpo,
         seed=config.seed,
         stage=config.stage,

@@ -75,6 +75,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "truncated": Truncated.keep,
         "overlong_buffer": 0,
         "overlong_penalty": 1.0,
+        "reward_timeout_s": 10.0,
         "micro_batch_tokens": 400,
         "head_chunk_tokens": None,
         "num_iterations": 1,

@@ -65,6 +65,7 @@ class GRPOConfig:
     truncated: Truncated
     overlong_buffer: int
     overlong_penalty: float
+    reward_timeout_s: float
     micro_batch_tokens: int
     head_chunk_tokens: int | None
     num_iterations: int
@@ -102,6 +103,7 @@ class GRPOConfig:
             "grpo.overlong_buffer",
             f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
         )
+        require(self.reward_timeout_s > 0, "grpo.reward_timeout_s", f"{self.reward_timeout_s}; above 0.")
         require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
 
     def _check_update(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
-from medssr.config import TrainConfig
+from medssr.config import GRPOConfig, TrainConfig
 from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
 
@@ -51,7 +51,7 @@ def _train_on(
     prepare_process(config.extras, config.seed)
     policy = load_policy(config.model)
     # An over-long prompt fails here and not at step 900.
-    policy.encode(questions, config.grpo.max_new_tokens, config.data.path)
+    policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config.grpo), config.data.path)
     rollouts = RolloutCollector(
         policy,
         engine=instantiate(config.rollout, "rollout", policy=policy),
@@ -70,7 +70,12 @@ def _train_on(
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
     )
     data = PromptDataModule(
-        questions, config.seed, config.stage, config.grpo.num_steps, config.grpo.num_prompts_per_step
+        questions,
+        config.seed,
+        config.stage,
+        config.grpo.num_steps,
+        config.grpo.num_prompts_per_step,
+        config.grpo.shuffle_options,
     )
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
@@ -84,6 +89,11 @@ def _train_on(
     rollouts.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+
+
+def _tokens_of_order(questions: list[Question], config: GRPOConfig) -> int:
+    """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
+    return max(len(question.options) for question in questions) if config.shuffle_options else 0
 
 
 def _labelled_questions(path: str) -> list[Question]:

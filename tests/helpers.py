@@ -70,6 +70,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_steps": 3,
         "num_prompts_per_step": 2,
         "num_generations": 4,
+        "shuffle_options": False,
         "temperature": 1.0,
         "max_new_tokens": 6,
         "truncated": Truncated.keep,

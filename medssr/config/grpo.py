@@ -60,6 +60,7 @@ class GRPOConfig:
     num_steps: int
     num_prompts_per_step: int
     num_generations: int
+    shuffle_options: bool
     temperature: float
     max_new_tokens: int
     truncated: Truncated

@@ -237,6 +237,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_update=0"),
         ("train", "grpo.overlong_buffer=65"),
         ("train", "grpo.overlong_penalty=-1"),
+        ("train", "grpo.reward_timeout_s=0"),
         ("train", "grpo.head_chunk_tokens=0"),
         ("train", "grpo.sapo_temperature_negative=0"),
         ("pseudo_label", "labeling.num_votes=1"),

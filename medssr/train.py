@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
+from medssr.callbacks.checkpoint_files import starting_point
 from medssr.config import TrainConfig
 from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
@@ -25,7 +26,9 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
-    questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
+    # Before torch is loaded: a fault in the files shows at once.
+    questions = _labelled_questions(config.data.path)
+    checkpoint = starting_point(config.ckpt_path, directory)
 
     from copy import deepcopy
 
@@ -69,7 +72,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    fit(config, module, data, directory)
+    fit(config, module, data, directory, checkpoint, config.grpo.num_steps)
     rollouts.engine.close()
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}

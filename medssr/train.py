@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
+from medssr.callbacks.checkpoint_files import starting_point
 from medssr.config import GRPOConfig, TrainConfig
 from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
@@ -27,17 +28,25 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
-    questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
+    # Before torch is loaded: a fault in the files shows at once.
+    questions = _labelled_questions(config.data.path)
+    checkpoint = starting_point(config.ckpt_path, directory)
 
     from medssr.rewards.making import open_rewards
 
     with open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards:
-        return _train_on(questions, rewards, config, directory)
+        _train_on(questions, rewards, config, directory, checkpoint)
+    return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
 
 
 def _train_on(
-    questions: list[Question], rewards: Mapping[str, Reward], config: TrainConfig, directory: Path
-) -> dict[str, Any]:
+    questions: list[Question],
+    rewards: Mapping[str, Reward],
+    config: TrainConfig,
+    directory: Path,
+    checkpoint: Path | None,
+) -> None:
+    """Trains and writes `model/`."""
     from copy import deepcopy
 
     from medssr.data.prompt_datamodule import PromptDataModule
@@ -85,10 +94,9 @@ def _train_on(
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    fit(config, module, data, directory)
+    fit(config, module, data, directory, checkpoint, config.grpo.num_steps)
     rollouts.engine.close()
     policy.save(directory / "model")
-    return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
 
 
 def _tokens_of_order(questions: list[Question], config: GRPOConfig) -> int:

@@ -12,7 +12,8 @@ import torch
 from helpers import grpo_config, toy_question
 from torch.optim import AdamW
 
-from medssr.callbacks.step_checkpoint import StepCheckpoint, last_checkpoint
+from medssr.callbacks.checkpoint_files import AUTO, starting_point
+from medssr.callbacks.step_checkpoint import StepCheckpoint
 from medssr.data.prompt_datamodule import PromptDataModule
 from medssr.models.grpo_module import GRPOModule
 from medssr.models.objective import Objective
@@ -20,6 +21,7 @@ from medssr.models.schedules import warmup_then_constant
 from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.hf_engine import HFEngine
 from medssr.tracking.csv_logger import CSVMetrics
+from medssr.utils.stopping import catch_signals
 
 QUESTIONS = [toy_question(number) for number in range(5)]
 
@@ -113,14 +115,15 @@ def fit(
         max_epochs=1,
         log_every_n_steps=1,
         logger=CSVMetrics(str(directory)),
-        callbacks=[StepCheckpoint(directory, every_num_steps), *callbacks],
+        callbacks=[*callbacks, StepCheckpoint(directory, every_num_steps)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=str(directory),
     )
     data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step)
-    trainer.fit(module, data, ckpt_path=last_checkpoint(directory), weights_only=True)
+    with catch_signals():
+        trainer.fit(module, data, ckpt_path=starting_point(AUTO, directory), weights_only=True)
     return module
 
 

@@ -93,6 +93,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "kl_placement": KLPlacement.loss,
         "scale_rewards": ScaleRewards.group,
         "max_grad_norm": 1.0,
+        "max_skipped_steps": 5,
     }
     return GRPOConfig(**(defaults | values))
 

@@ -314,7 +314,7 @@ def test_a_wrong_stage_override_is_found_before_anything_runs():
 
 def test_a_step_of_the_pipeline_has_its_configuration():
     config = typed("pipeline", "seed=7", "grpo.num_steps=11")
-    train = subconfig(config, TrainConfig, task_name="train", stage="a", data=None)
+    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
     evaluate = subconfig(config, EvaluateConfig, task_name="evaluate")

@@ -83,6 +83,7 @@ class GRPOConfig:
     kl_placement: KLPlacement
     scale_rewards: ScaleRewards
     max_grad_norm: float
+    max_skipped_steps: int
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -115,6 +116,8 @@ class GRPOConfig:
             "grpo.num_prompts_per_update",
             f"{size} does not divide grpo.num_prompts_per_step ({self.num_prompts_per_step}).",
         )
+        limit = self.max_skipped_steps
+        require(limit >= 1, "grpo.max_skipped_steps", f"{limit}; at least 1.")
         chunk = self.head_chunk_tokens
         require(chunk is None or chunk >= 1, "grpo.head_chunk_tokens", f"{chunk}; at least 1, or null.")
 

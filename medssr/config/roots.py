@@ -85,6 +85,7 @@ class TrainConfig:
 
     task_name: str
     stage: str
+    ckpt_path: str
     seed: int
     force: bool
     model: ModelConfig

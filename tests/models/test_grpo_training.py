@@ -9,7 +9,7 @@ import torch
 from grpo_runs import Constant, are_equal, fit, metrics, weights
 from helpers import copy_policy, grpo_config
 
-from medssr.callbacks.step_checkpoint import last_checkpoint
+from medssr.callbacks.checkpoint_files import LAST, starting_point
 from medssr.config import KLEstimator, KLPlacement
 
 
@@ -78,7 +78,7 @@ def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_pat
     reference = module.objective.reference
     assert are_equal(before, reference.state_dict())
     assert not any(parameter.requires_grad for parameter in reference.parameters())
-    checkpoint = torch.load(last_checkpoint(tmp_path), weights_only=True)
+    checkpoint = torch.load(starting_point(LAST, tmp_path), weights_only=True)
     assert checkpoint["state_dict"].keys() == {f"model.{name}" for name in before}
 
 

@@ -127,20 +127,37 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
     def walk(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
-            return {
-                name: walk(value, f"{key}.{name}" if key else str(name))
-                for name, value in node.items()
-                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
-            }
-        if isinstance(node, list | tuple):
+            return {name: walk(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+        if isinstance(node, list):
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
         is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
         if is_path_field and node and Path(node).exists():
             inputs[key] = hash_path(Path(node))
             return None
+        return node
+
+    return walk(decisive_values(config), ""), inputs
+
+
+def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the configuration that decides a step's result as plain values, paths as they were given."""
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {
+                name: walk(value)
+                for name, value in node.items()
+                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
+            }
+        if isinstance(node, list | tuple):
+            return [walk(value) for value in node]
         return node.value if isinstance(node, Enum) else node
 
-    return walk({name: value for name, value in config.items() if name not in _PLACE_AND_STYLE}, ""), inputs
+    # Going on from its own checkpoint changes no result.
+    left_out = {*_PLACE_AND_STYLE, *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
+    values = walk({name: value for name, value in config.items() if name not in left_out})
+    assert isinstance(values, dict)
+    return values
 
 
 def _hash(value: Any) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,9 @@ def write_questions(path: Path | str, questions: Iterable[Question]) -> int:
 
 def question_to_json(question: Question) -> str:
     """Returns the question as one line of JSON."""
-    return json.dumps(asdict(question), ensure_ascii=False)
+    # Not by asdict, which copies every value and takes ten times as long.
+    record = {name: getattr(question, name) for name in Question.__dataclass_fields__}
+    return json.dumps(record, ensure_ascii=False)
 
 
 def question_from_record(record: Mapping[str, Any], path: Path, line: int) -> Question:

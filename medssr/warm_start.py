@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
+from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
 from medssr.utils.entry import prepare_process, run_command
 
@@ -41,9 +42,10 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
         instantiate(config.optim.scheduler, "optim.scheduler"),
         config.sft.micro_batch_tokens,
         config.sft.max_grad_norm,
+        config.sft.max_skipped_steps,
     )
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
-    fit(config, module, loader, directory)
+    fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
     policy.save(directory / "model")
     return {
         "num_demonstrations": len(rows),

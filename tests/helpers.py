@@ -70,11 +70,13 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_steps": 3,
         "num_prompts_per_step": 2,
         "num_generations": 4,
+        "shuffle_options": False,
         "temperature": 1.0,
         "max_new_tokens": 6,
         "truncated": Truncated.keep,
         "overlong_buffer": 0,
         "overlong_penalty": 1.0,
+        "reward_timeout_s": 10.0,
         "micro_batch_tokens": 400,
         "head_chunk_tokens": None,
         "num_iterations": 1,
@@ -91,6 +93,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "kl_placement": KLPlacement.loss,
         "scale_rewards": ScaleRewards.group,
         "max_grad_norm": 1.0,
+        "max_skipped_steps": 5,
     }
     return GRPOConfig(**(defaults | values))
 

@@ -38,6 +38,8 @@ from medssr.utils.entry import CONF_DIR
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
+# Groups that no command has: options of other groups include theirs, and are composed with them.
+BASES = {"chat"}
 # Options for one of the commands that have their group.
 ONLY_ROOT = {"optim=from_scratch": "warm_start"}
 # What the code adds to the arguments in the configuration.
@@ -47,7 +49,7 @@ SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "la
 
 
 def option_files() -> list[Path]:
-    return sorted(CONF_DIR.glob("*/*.yaml"))
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
 
 
 def option_id(file: Path) -> str:
@@ -121,6 +123,11 @@ def test_what_an_option_asks_for_has_to_be_given(file, field):
 @OPTIONS
 def test_every_option_belongs_to_a_root(file):
     assert roots_with(file.parent.name)
+
+
+@pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
+def test_every_base_is_included_by_options(file):
+    assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
 
 
 @OPTIONS
@@ -247,6 +254,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_update=0"),
         ("train", "grpo.overlong_buffer=65"),
         ("train", "grpo.overlong_penalty=-1"),
+        ("train", "grpo.reward_timeout_s=0"),
         ("train", "grpo.head_chunk_tokens=0"),
         ("train", "grpo.sapo_temperature_negative=0"),
         ("pseudo_label", "labeling.num_votes=1"),
@@ -323,7 +331,7 @@ def test_a_wrong_stage_override_is_found_before_anything_runs():
 
 def test_a_step_of_the_pipeline_has_its_configuration():
     config = typed("pipeline", "seed=7", "grpo.num_steps=11")
-    train = subconfig(config, TrainConfig, task_name="train", stage="a", data=None)
+    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
     evaluate = subconfig(config, EvaluateConfig, task_name="evaluate")

@@ -217,6 +217,7 @@ class SFTConfig:
     num_rows_per_step: int
     micro_batch_tokens: int
     max_grad_norm: float
+    max_skipped_steps: int
 
 
 @dataclass

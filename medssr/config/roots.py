@@ -87,6 +87,7 @@ class TrainConfig:
 
     task_name: str
     stage: str
+    ckpt_path: str
     seed: int
     force: bool
     model: ModelConfig

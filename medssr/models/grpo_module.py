@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,11 +17,12 @@ from medssr.config import GRPOConfig, KLPlacement, Truncated
 from medssr.data.step_loader import StepBatch
 from medssr.models.objective import Objective
 from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
+from medssr.models.skipped_steps import SkippedSteps
 from medssr.questions import Question
 from medssr.rl.advantages import group_advantages
 from medssr.rl.importance import engine_gap
 from medssr.rl.kl import sequence_kls
-from medssr.rl.metrics import rollout_metrics, signal_metrics
+from medssr.rl.metrics import reward_metrics, rollout_metrics, signal_metrics
 from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatches, training_rows
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
@@ -54,6 +56,7 @@ class GRPOModule(L.LightningModule):
         self.rollouts = rollouts
         self.objective = objective
         self.config = config
+        self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -66,9 +69,9 @@ class GRPOModule(L.LightningModule):
         rows = training_rows(groups)  # [P][G]
         rewards = self.score(groups, rows)  # [P, G], NaN where a completion has none
         advantages = group_advantages(rewards, self.config.scale_rewards)
-        metrics = self.update(make_minibatches(rows, rewards, advantages, self.config))
+        metrics = self.update(batch.step, make_minibatches(rows, rewards, advantages, self.config))
 
-        metrics |= rollout_metrics(groups) | signal_metrics(rewards)
+        metrics |= rollout_metrics(groups) | reward_metrics(groups) | signal_metrics(rewards)
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
@@ -95,19 +98,21 @@ class GRPOModule(L.LightningModule):
             rewards = rewards - config.beta * sequence_kls(old_logps, ref_logps, config.kl_estimator).view_as(rewards)
         return rewards
 
-    def update(self, minibatches: list[Minibatch]) -> Metrics:
+    def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
         """Takes the optimiser steps of one rollout and returns the means of their metrics."""
         rows = [row for minibatch in minibatches for row in minibatch.rows]
         if self.config.kl_placement is KLPlacement.loss:
             # The first of several minibatches moves the weights that sampled the second.
             self.objective.remember_logps(rows, has_old=len(minibatches) > 1)
-        steps = [
-            self._optimizer_step(minibatch)
+        tried = [
+            self._optimizer_step(step, minibatch)
             for _ in range(self.config.num_iterations)
             for minibatch in minibatches
             if minibatch.rows
         ]
-        metrics = {name: fmean(step[name] for step in steps) for name in steps[0]} if steps else {}
+        taken = [metrics for metrics in tried if metrics is not None]
+        metrics = {name: fmean(one[name] for one in taken) for name in taken[0]} if taken else {}
+        metrics["skipped_steps"] = len(tried) - len(taken)
         if rows:
             old_logps = torch.cat(known(row.old_logps for row in rows)).cpu()
             engine_logps = torch.cat([row.engine_logps for row in rows])
@@ -116,9 +121,10 @@ class GRPOModule(L.LightningModule):
         self.rollouts.engine.sync_weights(self.model)
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _optimizer_step(self, minibatch: Minibatch) -> Metrics:
-        """Gathers the gradient over micro-batches and takes the step."""
+    def _optimizer_step(self, step: int, minibatch: Minibatch) -> Metrics | None:
+        """Gathers the gradient over micro-batches and takes the step; returns None where it was skipped."""
         totals: defaultdict[str, float] = defaultdict(float)
+        suspects: list[TrainingRow] = []
         for places in self.objective.micro_batches(minibatch.rows):
             rows = [minibatch.rows[place] for place in places]
             advantages = torch.tensor([minibatch.advantages[place] for place in places], device=self.device)
@@ -126,13 +132,28 @@ class GRPOModule(L.LightningModule):
             self.manual_backward(loss)
             for name, share in shares.items():
                 totals[name] += share.item()
+            if not math.isfinite(shares["loss"].item()):
+                suspects += rows
+        norm = take_optimizer_step(self, self.config.max_grad_norm, totals["loss"])
+        if norm is None:
+            self.skipped_steps.skipped(step, [row.question_id for row in suspects or minibatch.rows])
+            return None
+        self.skipped_steps.took()
         # The metrics are means over the tokens that were looked at; the loss keeps the weight that it trains with.
         num_seen = sum(len(row.completion_ids) for row in minibatch.rows)
         metrics = {
             name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in totals.items()
         }
-        metrics["grad_norm"] = take_optimizer_step(self, self.config.max_grad_norm)
+        metrics["grad_norm"] = norm
         return metrics
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the run of skipped steps."""
+        checkpoint["skipped_steps"] = self.skipped_steps.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the run of skipped steps."""
+        self.skipped_steps.load_state_dict(checkpoint["skipped_steps"])
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from torch import Tensor
 
@@ -22,6 +23,22 @@ def signal_metrics(rewards: Tensor) -> dict[str, float]:
         "train/signal_share": has_signal(rewards).float().mean().item(),
         "train/unscored_share": (~is_scored(rewards)).float().mean().item(),
     }
+
+
+def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Returns mean and deviation of each reward over the completions that it could judge, and how often it failed."""
+    rows = [rollout.judgements for group in groups for rollout in group.rollouts]
+    names = list(rows[0]) if rows else []
+    metrics: dict[str, float] = {}
+    faults: Counter[str] = Counter()
+    for name in names:
+        values = [row[name].value for row in rows if math.isfinite(row[name].value)]
+        if values:
+            metrics[f"train/reward/{name}"] = fmean(values)
+            metrics[f"train/reward_std/{name}"] = pstdev(values)
+        faults.update(f"{name}/{fault.kind}" for row in rows if (fault := row[name].fault) is not None)
+    metrics["train/reward_fault_share"] = faults.total() / max(1, len(rows) * len(names))
+    return metrics | {f"train/reward_faults/{key}": float(count) for key, count in sorted(faults.items())}
 
 
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:

@@ -19,6 +19,7 @@ class TrainingRow:
     """One completion with its prompt, and what is known of its tokens by now.
 
     Attributes:
+        question_id: What it answers.
         prompt_ids: The prompt.
         completion_ids: The sampled tokens, T of them.
         engine_logps: `[T]`, by the rollout engine, on the CPU.
@@ -26,6 +27,7 @@ class TrainingRow:
         ref_logps: `[T]`, by the reference policy; None until they are known, or where nobody asks.
     """
 
+    question_id: str
     prompt_ids: list[int]
     completion_ids: list[int]
     engine_logps: Tensor
@@ -66,7 +68,12 @@ def training_rows(groups: Sequence[RolloutGroup]) -> list[list[TrainingRow]]:
     """Returns a row for each completion of each group."""
     return [
         [
-            TrainingRow(group.prompt_ids, rollout.completion.token_ids, torch.tensor(rollout.completion.logps))
+            TrainingRow(
+                group.question.id,
+                group.prompt_ids,
+                rollout.completion.token_ids,
+                torch.tensor(rollout.completion.logps),
+            )
             for rollout in group.rollouts
         ]
         for group in groups

@@ -1,0 +1,61 @@
+"""Weights & Biases with one row a step, however often the run was interrupted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class WandbMetrics(WandbLogger):
+    """A WandbLogger whose steps are those of training, and which logs no step twice.
+
+    A resumed run repeats the steps after its checkpoint. Online, W&B itself knows which it has. Without network each
+    start writes a file of its own, `wandb sync` joins them, and a killed process leaves most of its rows unwritten: so
+    the files are read, and `catch_up` fills the gap from `metrics.csv`.
+
+    Args:
+        save_dir: Folder of the run.
+        arguments: Of WandbLogger.
+    """
+
+    def __init__(self, save_dir: str, **arguments: Any) -> None:
+        super().__init__(save_dir=save_dir, **arguments)
+        self._num_in_files = _num_steps_in_files(Path(save_dir))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Logs the metrics of a step, unless the run has them from before it was interrupted."""
+        assert step is not None
+        # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
+        if step >= max(self._num_in_files, self.experiment.step):
+            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
+
+    def catch_up(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Logs those of the rows (step, metrics) that the run does not have."""
+        for step, metrics in rows:
+            self.log_metrics(metrics, step)
+
+
+def _num_steps_in_files(directory: Path) -> int:
+    """Returns the number of steps that the offline files in a folder hold, as wandb itself reads them."""
+    num_steps = 0
+    for file in directory.glob("wandb/offline-run-*/*.wandb"):
+        reader = subprocess.run(
+            [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        # Of a file that is cut short, what comes before the cut is read, and synced.
+        for line in reader.stdout.splitlines():
+            record = json.loads(line)
+            if record["type"] == "history":
+                num_steps = max(num_steps, record["history"]["item"]["_step"] + 1)
+    return num_steps

@@ -24,7 +24,7 @@ from medssr.rl.metrics import step_metrics
 from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatches, training_rows
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
-from medssr.rollout.types import RolloutGroup
+from medssr.rollout.types import JudgedStep, RolloutGroup
 
 Metrics = dict[str, float]
 
@@ -54,6 +54,7 @@ class GRPOModule(L.LightningModule):
         self.rollouts = rollouts
         self.objective = objective
         self.config = config
+        self.last_step: JudgedStep | None = None  # for callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -69,6 +70,7 @@ class GRPOModule(L.LightningModule):
         metrics = self.update(make_minibatches(rows, rewards, advantages, self.config))
 
         metrics |= step_metrics(groups, rewards, advantages)
+        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), advantages.tolist())
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -144,6 +145,21 @@ class LetterEngine:
 
     def close(self) -> None:
         pass
+
+
+class MixedEngine(LetterEngine):
+    """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
+
+    texts = ("The answer is A.", "The answer is B.", "Hm.", "The answer is A.")
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        return [[self._of_kind(place % 4) for place in range(len(row))] for row in seeds]
+
+    def _of_kind(self, kind: int) -> Completion:
+        answer = replace(self._answer("A"), text=self.texts[kind])
+        if kind < 3:
+            return answer
+        return replace(answer, token_ids=answer.token_ids[:-1], logps=answer.logps[:-1], is_truncated=True)
 
 
 class ListCorpus:

@@ -41,7 +41,7 @@ class FailsForLetters:
     def __call__(self, question, completion, choice):
         if choice.letter in self._letters:
             raise ValueError(choice.letter)
-        return ord(choice.letter) - ord("A") + 1
+        return None if choice.letter is None else ord(choice.letter) - ord("A") + 1
 
 
 class HostileSubclass(LabelMatch):

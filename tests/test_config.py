@@ -41,7 +41,7 @@ GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start"}
+ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.

@@ -66,11 +66,8 @@ class StepCheckpoint(L.Callback):
         trainer.strategy.checkpoint_io = DirectIO()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes the signals back from Lightning, whose handlers save in the middle of a step."""
+        """Takes the signals back from Lightning, which saves in the middle of a step; restores the random states."""
         stopping.take_back_signals()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restores the random states, after all that starts a training and before the first step."""
         if self._loaded_random_states is not None and trainer.world_size == len(self._loaded_random_states):
             set_random_states(self._loaded_random_states[trainer.global_rank])
         self._loaded_random_states = None

@@ -37,9 +37,19 @@ class Policy:
         return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:
-        """Writes a Hugging Face checkpoint."""
-        self.model.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
+        """Writes a Hugging Face checkpoint.
+
+        Raises:
+            InputError: When the disk does not take it.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            self.model.save_pretrained(directory)
+            self.tokenizer.save_pretrained(directory)
+        except (OSError, SafetensorError) as error:
+            problem = f"could not be written ({error}). Make room and start the same command again."
+            raise InputError.at(directory, problem) from error
 
 
 def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:

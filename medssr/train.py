@@ -27,19 +27,26 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
-    questions = _labelled_questions(config.data.path)  # before torch is loaded: a fault in the file shows at once
+    # Before torch is loaded: a fault in the files shows at once.
+    questions, watched = _questions(config)
 
     from medssr.rewards.making import open_rewards
 
     with open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards:
-        return _train_on(questions, rewards, config, directory)
+        return _train_on(questions, watched, rewards, config, directory)
 
 
 def _train_on(
-    questions: list[Question], rewards: Mapping[str, Reward], config: TrainConfig, directory: Path
+    questions: list[Question],
+    watched: list[Question],
+    rewards: Mapping[str, Reward],
+    config: TrainConfig,
+    directory: Path,
 ) -> dict[str, Any]:
     from copy import deepcopy
+    from shutil import copytree
 
+    from medssr.callbacks.probe import Probe
     from medssr.data.prompt_datamodule import PromptDataModule
     from medssr.models.fitting import fit
     from medssr.models.grpo_module import GRPOModule
@@ -85,15 +92,40 @@ def _train_on(
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    fit(config, module, data, directory)
+    probe = Probe(rollouts, watched, config.probe, directory) if config.probe is not None else None
+    fit(config, module, data, directory, [probe] if probe else [])
+    counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+    best_model = None
+    if probe is not None:
+        counts["probe"] = probe.finish(module.trainer)
+        best_model = probe.best_model()
     rollouts.engine.close()
-    policy.save(directory / "model")
-    return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+    if best_model is None:
+        policy.save(directory / "model")
+    else:
+        copytree(best_model, directory / "model", dirs_exist_ok=True)
+    return counts
 
 
 def _tokens_of_order(questions: list[Question], config: GRPOConfig) -> int:
     """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
     return max(len(question.options) for question in questions) if config.shuffle_options else 0
+
+
+def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
+    """Returns the questions to train on and those of the probe, which are not among them."""
+    from medssr.evaluation.probe import probe_questions, without
+
+    questions = _labelled_questions(config.data.path)
+    if config.probe is None:
+        return questions, []
+    watched = probe_questions(config.probe, config.seed)
+    trained = without(questions, watched)
+    if not trained:
+        problem = f"holds all questions of {config.data.path}, so that none is left to train on."
+        raise InputError.at(config.probe.path, problem, field="probe.path")
+    log.info("probe: %d questions; %d of the training questions left out", len(watched), len(questions) - len(trained))
+    return trained, watched
 
 
 def _labelled_questions(path: str) -> list[Question]:

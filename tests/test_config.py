@@ -39,7 +39,7 @@ ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train"}
+ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.

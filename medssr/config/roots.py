@@ -15,6 +15,7 @@ from medssr.config.groups import (
     Node,
     OptimConfig,
     PathsConfig,
+    ProbeConfig,
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
@@ -98,6 +99,7 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    probe: ProbeConfig | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -140,6 +142,7 @@ class PipelineConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

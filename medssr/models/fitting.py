@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from medssr.tracking.loggers import open_loggers
 from medssr.utils.instantiate import instantiate
 
 
-def fit(config: TrainConfig | WarmStartConfig, module: L.LightningModule, data: Any, directory: Path) -> None:
+def fit(
+    config: TrainConfig | WarmStartConfig,
+    module: L.LightningModule,
+    data: Any,
+    directory: Path,
+    further_callbacks: Sequence[L.Callback] = (),
+) -> None:
     """Trains the module, from the newest checkpoint in the folder where there is one.
 
     Args:
@@ -21,6 +28,7 @@ def fit(config: TrainConfig | WarmStartConfig, module: L.LightningModule, data: 
         module: What is trained.
         data: A DataModule or a loader.
         directory: Folder of checkpoints and logs.
+        further_callbacks: Beside those of the configuration, and before them.
     """
     callbacks = {
         name: instantiate(node, f"callbacks.{name}", directory=directory)
@@ -30,7 +38,7 @@ def fit(config: TrainConfig | WarmStartConfig, module: L.LightningModule, data: 
         trainer: L.Trainer = instantiate(
             config.trainer,
             "trainer",
-            callbacks=list(callbacks.values()),
+            callbacks=[*further_callbacks, *callbacks.values()],
             logger=loggers,
             enable_progress_bar=config.extras.progress_bar,
             default_root_dir=str(directory),

@@ -82,6 +82,7 @@ def _train_on(
         config.stage,
         config.grpo.num_steps,
         config.grpo.num_prompts_per_step,
+        config.grpo.max_refills,
         config.grpo.shuffle_options,
     )
     log.info(

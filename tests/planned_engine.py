@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,30 @@ class PlannedEngine(HFEngine):
         return [
             [replace(item, text=f"The answer is {'A' if place < num_a else 'B'}.") for item in row]
             for place, row in enumerate(completions)
+        ]
+
+
+class SignalForSome(HFEngine):
+    """Samples like any other, but what it writes to odd questions is the same answer every time.
+
+    Args:
+        policy: Model and tokenizer.
+    """
+
+    def __init__(self, policy):
+        super().__init__(policy, max_batch_size=64)
+        self._tokenizer = policy.tokenizer
+
+    def generate(self, prompts, seeds, sampling):
+        groups = super().generate(prompts, seeds, sampling)
+        texts = [self._tokenizer.decode(prompt) for prompt in prompts]
+        numbers = [int(re.search(r"organ is number (\d+)", text)[1]) for text in texts]
+        return [
+            [
+                replace(item, text="AB"[place % 2 * (1 - number % 2)], is_truncated=False)
+                for place, item in enumerate(row)
+            ]
+            for number, row in zip(numbers, groups, strict=True)
         ]
 
 

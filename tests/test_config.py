@@ -220,6 +220,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),
         ("train", "grpo.temperature=0"),
+        ("train", "grpo.max_refills=-1"),
         ("train", "grpo.beta=-0.1"),
         ("train", "grpo.epsilon=1.0"),
         ("train", "grpo.epsilon_high=0"),

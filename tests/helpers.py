@@ -72,6 +72,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_prompts_per_step": 2,
         "num_generations": 4,
         "shuffle_options": False,
+        "max_refills": 0,
         "temperature": 1.0,
         "max_new_tokens": 6,
         "truncated": Truncated.keep,

@@ -33,6 +33,7 @@ def logged(tmp_path_factory) -> set[str]:
     random_policy("qwen3").save(folder / "model")
     questions = [toy_question(number, provenance={"truth": "B"}) for number in range(3)]
     write_questions(folder / "questions.jsonl", questions)
+    write_questions(folder / "probe.jsonl", [toy_question(9)])
     config = typed(
         "train",
         f"paths.root_dir={folder}",
@@ -42,12 +43,14 @@ def logged(tmp_path_factory) -> set[str]:
         "extras.num_threads=1",
         "logger=csv",
         "trainer=cpu",
+        "probe=file",
+        f"probe.path={folder}/probe.jsonl",
         "grpo.num_steps=2",
         "grpo.num_prompts_per_step=2",
     )
     rewards = {
         "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
-        "mine": {"_target_": "hostile_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
+        "mine": {"_target_": "user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
     }
     made = train(replace(config, rollout={"_target_": "helpers.MixedEngine"}, reward=rewards))
     with made.path("metrics.csv").open(encoding="utf-8") as stream:

@@ -17,6 +17,7 @@ from medssr.config.groups import (
     Node,
     OptimConfig,
     PathsConfig,
+    ProbeConfig,
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
@@ -101,6 +102,7 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    probe: ProbeConfig | None = None  # a group without an option leaves its field as it is here
 
 
 class ExportTarget(Enum):
@@ -182,6 +184,7 @@ class PipelineConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import replace
 
-import lightning as L
 import pytest
 from helpers import completion, random_policy, toy_question, typed
 
@@ -105,20 +104,9 @@ def test_a_table_every_other_step(stage):
         assert all(row["rewards"] == {"label_match": row["letter"] == row["label"]} for row in rows)
 
 
-class StopAt(L.Callback):
-    """Ends a run in the middle of a step."""
-
-    def __init__(self, directory, step):
-        self._step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if batch_idx == self._step:
-            raise ConnectionAbortedError
-
-
 def test_a_resumed_run_ends_with_the_same_tables(stage):
     whole = tables(stage("whole", "logger=csv").directory)
-    stop = "+callbacks.stop={_target_: callbacks.test_completion_table.StopAt, step: 3}"
+    stop = "+callbacks.stop={_target_: planned_engine.StopBefore, step: 3}"
     with pytest.raises(ConnectionAbortedError):
         stage("stopped", "logger=csv", stop)
     made = stage("stopped", "logger=csv")

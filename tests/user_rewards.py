@@ -1,4 +1,4 @@
-"""Rewards that do what no reward should, for tests; they run in processes of their own."""
+"""Rewards of users, most of which do what no reward should; they run in processes of their own. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ class Unmakeable:
 class Weightless:
     def __call__(self, question, completion, choice):
         return 1.0
+
+
+class EvenTokens:
+    """The share of even tokens: there is always something to learn."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, question, completion, choice):
+        return sum(token % 2 == 0 for token in completion.token_ids) / len(completion.token_ids)
 
 
 class FailsForLetters:

@@ -1,8 +1,8 @@
-# make setup | demo | test | lint | clean. A GPU machine gets CUDA builds from the same pins.
+# make setup | demo | test | test-export | lint | clean. A GPU machine gets CUDA builds from the same pins.
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test test-export lint clean
 
 setup: $(VENV)/.ready
 
@@ -19,10 +19,18 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
+# The tests of medssr-export with verl and TRL themselves, in a folder of their own: 320 MB.
+test-export: setup $(VENV)-export/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/rl/test_trl.py
+
+$(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
+	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-export --requirement $<
+	touch $@
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) artifacts logs report
+	rm -rf $(VENV) $(VENV)-export artifacts logs report

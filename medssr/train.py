@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import starting_point
-from medssr.config import TrainConfig
-from medssr.errors import InputError
+from medssr.config import GRPOConfig, TrainConfig
 from medssr.utils.entry import prepare_process, run_command
 
 if TYPE_CHECKING:
     from medssr.questions import Question
+    from medssr.rewards.types import Reward
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,27 @@ def train(config: TrainConfig) -> Artifact:
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
+    from medssr.questions import read_labelled_questions
+
     # Before torch is loaded: a fault in the files shows at once.
-    questions = _labelled_questions(config.data.path)
+    questions = read_labelled_questions(config.data.path)
     checkpoint = starting_point(config.ckpt_path, directory)
 
+    from medssr.rewards.making import open_rewards
+
+    with open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards:
+        _train_on(questions, rewards, config, directory, checkpoint)
+    return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+
+
+def _train_on(
+    questions: list[Question],
+    rewards: Mapping[str, Reward],
+    config: TrainConfig,
+    directory: Path,
+    checkpoint: Path | None,
+) -> None:
+    """Trains and writes `model/`."""
     from copy import deepcopy
 
     from medssr.data.prompt_datamodule import PromptDataModule
@@ -43,11 +61,11 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     prepare_process(config.extras, config.seed)
     policy = load_policy(config.model)
     # An over-long prompt fails here and not at step 900.
-    policy.encode(questions, config.grpo.max_new_tokens, config.data.path)
+    policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config.grpo), config.data.path)
     rollouts = RolloutCollector(
         policy,
         engine=instantiate(config.rollout, "rollout", policy=policy),
-        rewards={name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()},
+        rewards=rewards,
         config=config.grpo,
         seed=config.seed,
         stage=config.stage,
@@ -62,7 +80,12 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
     )
     data = PromptDataModule(
-        questions, config.seed, config.stage, config.grpo.num_steps, config.grpo.num_prompts_per_step
+        questions,
+        config.seed,
+        config.stage,
+        config.grpo.num_steps,
+        config.grpo.num_prompts_per_step,
+        config.grpo.shuffle_options,
     )
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
@@ -75,18 +98,11 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     fit(config, module, data, directory, checkpoint, config.grpo.num_steps)
     rollouts.engine.close()
     policy.save(directory / "model")
-    return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
 
 
-def _labelled_questions(path: str) -> list[Question]:
-    from medssr.questions import read_questions
-
-    questions = list(read_questions(path))
-    for question in questions:
-        if question.answer is None:
-            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
-            raise InputError.at(path, problem, field="answer")
-    return questions
+def _tokens_of_order(questions: list[Question], config: GRPOConfig) -> int:
+    """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
+    return max(len(question.options) for question in questions) if config.shuffle_options else 0
 
 
 def main() -> None:

@@ -60,11 +60,13 @@ class GRPOConfig:
     num_steps: int
     num_prompts_per_step: int
     num_generations: int
+    shuffle_options: bool
     temperature: float
     max_new_tokens: int
     truncated: Truncated
     overlong_buffer: int
     overlong_penalty: float
+    reward_timeout_s: float
     micro_batch_tokens: int
     head_chunk_tokens: int | None
     num_iterations: int
@@ -103,6 +105,7 @@ class GRPOConfig:
             "grpo.overlong_buffer",
             f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
         )
+        require(self.reward_timeout_s > 0, "grpo.reward_timeout_s", f"{self.reward_timeout_s}; above 0.")
         require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
 
     def _check_update(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from enum import Enum
 
 from medssr.config.groups import (
     AuditingConfig,
@@ -99,6 +101,45 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+
+
+class ExportTarget(Enum):
+    """The framework that an export is for."""
+
+    verl = "verl"
+    trl = "trl"
+
+
+@dataclass
+class ExportSettings:
+    """One set of training settings that is exported."""
+
+    grpo: GRPOConfig
+    optim: OptimConfig
+
+
+@dataclass
+class ExportConfig:
+    """Root of medssr-export."""
+
+    task_name: str
+    stage: str
+    seed: int
+    force: bool
+    targets: list[ExportTarget]
+    model: ModelConfig
+    data: DataConfig
+    settings: dict[str, ExportSettings]
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks that something is written, under names that can be file names."""
+        if not self.targets:
+            raise InputError("targets: [] is empty; name verl, trl or both.")
+        for name in self.settings:
+            if not re.fullmatch(r"\w+", name):
+                raise InputError(f"settings.{name}: names a file, so expected letters, digits and _ alone.")
 
 
 @dataclass
@@ -207,6 +248,7 @@ SCHEMAS: dict[str, type] = {
     "audit": AuditConfig,
     "pseudo_label": PseudoLabelConfig,
     "train": TrainConfig,
+    "export": ExportConfig,
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,
     "compare": CompareConfig,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -32,14 +32,24 @@ class StepLoader(Generic[T]):
         name: What the order is for, such as the stage.
         num_steps: Training steps.
         num_items_per_step: Items a step.
+        vary: Returns what becomes of an item in an epoch, a pure function of both; None where it stays as it is.
     """
 
-    def __init__(self, items: Sequence[T], seed: int, name: str, num_steps: int, num_items_per_step: int) -> None:
+    def __init__(
+        self,
+        items: Sequence[T],
+        seed: int,
+        name: str,
+        num_steps: int,
+        num_items_per_step: int,
+        vary: Callable[[T, int], T] | None = None,
+    ) -> None:
         self._items = items
         self._seed = seed
         self._name = name
         self._num_steps = num_steps
         self._num_items_per_step = num_items_per_step
+        self._vary = vary
         self._next_step = 0
 
     def __len__(self) -> int:
@@ -64,7 +74,8 @@ class StepLoader(Generic[T]):
     def _item(self, place: int) -> T:
         """Returns the item at a place of the endless sequence of epochs."""
         epoch, offset = divmod(place, len(self._items))
-        return self._items[_order(self._seed, self._name, epoch, len(self._items))[offset]]
+        item = self._items[_order(self._seed, self._name, epoch, len(self._items))[offset]]
+        return self._vary(item, epoch) if self._vary else item
 
 
 @lru_cache(maxsize=4)

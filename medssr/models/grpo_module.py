@@ -22,11 +22,11 @@ from medssr.questions import Question
 from medssr.rl.advantages import group_advantages
 from medssr.rl.importance import engine_gap
 from medssr.rl.kl import sequence_kls
-from medssr.rl.metrics import rollout_metrics, signal_metrics
+from medssr.rl.metrics import step_metrics
 from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatches, training_rows
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
-from medssr.rollout.types import RolloutGroup
+from medssr.rollout.types import JudgedStep, RolloutGroup
 
 Metrics = dict[str, float]
 
@@ -57,6 +57,7 @@ class GRPOModule(L.LightningModule):
         self.objective = objective
         self.config = config
         self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
+        self.last_step: JudgedStep | None = None  # for callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -71,7 +72,8 @@ class GRPOModule(L.LightningModule):
         advantages = group_advantages(rewards, self.config.scale_rewards)
         metrics = self.update(batch.step, make_minibatches(rows, rewards, advantages, self.config))
 
-        metrics |= rollout_metrics(groups) | signal_metrics(rewards)
+        metrics |= step_metrics(groups, rewards, advantages)
+        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), advantages.tolist())
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,7 @@ class Policy:
     @property
     def eos_token_ids(self) -> frozenset[int]:
         """Every token that ends a completion: a model may have several."""
-        from_config = self.model.generation_config.eos_token_id
-        ids = from_config if isinstance(from_config, list) else [from_config]
-        return frozenset(token for token in [*ids, self.tokenizer.eos_token_id] if token is not None)
+        return eos_token_ids(self.model.generation_config, self.tokenizer)
 
     def encode(self, questions: list[Question], max_new_tokens: int, source: Path | str) -> list[list[int]]:
         """Returns the prompt of each question as token ids.
@@ -52,37 +52,64 @@ class Policy:
             raise InputError.at(directory, problem) from error
 
 
+def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """Returns every token that ends a completion, of the generation settings and of the tokenizer."""
+    from_config = generation_config.eos_token_id
+    ids = from_config if isinstance(from_config, list) else [from_config]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
+
+
 def load_policy(config: ModelConfig) -> Policy:
     """Returns the policy that a folder or a hub name holds. Weights are read from safetensors only.
 
     Raises:
         InputError: When the folder lacks a part, or the hub has no such model or cannot be reached.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     template = read_prompt_template(config.prompt_path)
     folder = Path(config.path)
     if folder.is_dir():
         _check_folder(folder)
-    options: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.path, **options)
+    tokenizer = load_tokenizer(config)
+    with pretrained(config) as source:
         model = AutoModelForCausalLM.from_pretrained(
-            config.path,
-            dtype=config.dtype.value,
-            attn_implementation=config.attn_implementation,
-            use_safetensors=True,
-            **options,
+            **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
+    return Policy(model, tokenizer, template)
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """Returns the policy's tokenizer, with a padding token.
+
+    Raises:
+        InputError: When the folder holds none, or the hub has no such model or cannot be reached.
+    """
+    from transformers import AutoTokenizer
+
+    with pretrained(config) as source:
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextmanager
+def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
+    """Yields what `from_pretrained` needs to find the policy, and says it plainly where that fails."""
+    from safetensors import SafetensorError
+
+    try:
+        yield {
+            "pretrained_model_name_or_path": config.path,
+            "revision": config.revision,
+            "trust_remote_code": config.trust_remote_code,
+        }
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
             "safetensors and a tokenizer, or a hub name that this machine can reach."
         ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return Policy(model, tokenizer, template)
 
 
 def _check_folder(folder: Path) -> None:

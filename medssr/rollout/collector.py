@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 from medssr.answers import extract_choice
 from medssr.config import GRPOConfig
 from medssr.data.step_loader import StepBatch
 from medssr.models.policy import Policy
 from medssr.questions import Question
-from medssr.rewards.types import Reward, total_reward
+from medssr.rewards.judging import FaultWatch, judge, total_reward
+from medssr.rewards.types import Case, Reward
 from medssr.rollout.engine import RolloutEngine
 from medssr.rollout.types import Completion, Rollout, RolloutGroup, Sampling
 from medssr.utils.seeding import derive_seed
@@ -28,6 +30,7 @@ class RolloutCollector:
         seed: Run seed.
         stage: Name of the stage; with the run seed, the step and the question it makes the seed of a completion.
         source: The question file, for messages.
+        watch: Looks out for rewards that fail.
     """
 
     policy: Policy
@@ -37,6 +40,7 @@ class RolloutCollector:
     seed: int
     stage: str
     source: str
+    watch: FaultWatch = field(default_factory=FaultWatch)
 
     def collect(self, batch: StepBatch[Question]) -> list[RolloutGroup]:
         """Returns a group of judged completions for each question of the step."""
@@ -49,12 +53,24 @@ class RolloutCollector:
             ]
             for question in batch.items
         ]
-        groups = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
+        completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
+        rollouts = self._judge(batch, completions)
         return [
-            RolloutGroup(question, prompt, [self._judge(question, completion) for completion in completions])
-            for question, prompt, completions in zip(batch.items, prompts, groups, strict=True)
+            RolloutGroup(question, prompt, row)
+            for question, prompt, row in zip(batch.items, prompts, rollouts, strict=True)
         ]
 
-    def _judge(self, question: Question, completion: Completion) -> Rollout:
-        choice = extract_choice(completion.text, question.options)
-        return Rollout(completion, choice, total_reward(self.rewards, question, completion, choice))
+    def _judge(self, batch: StepBatch[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
+        """Returns the completions of each question with their answers and rewards."""
+        cases = [
+            Case(question, completion, extract_choice(completion.text, question.options))
+            for question, row in zip(batch.items, completions, strict=True)
+            for completion in row
+        ]
+        judgements = judge(self.rewards, cases)
+        self.watch.look(batch.step, cases, judgements)
+        rollouts = (
+            Rollout(case.completion, case.choice, total_reward(self.rewards, found), found)
+            for case, found in zip(cases, judgements, strict=True)
+        )
+        return [list(islice(rollouts, len(row))) for row in completions]

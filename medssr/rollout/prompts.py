@@ -25,10 +25,14 @@ def read_prompt_template(path: Path | str) -> str:
     return template
 
 
+def prompt_messages(question: Question, template: str) -> list[dict[str, str]]:
+    """Returns the conversation that the policy answers: one turn of the user."""
+    return [{"role": "user", "content": template.replace("{question}", render_question(question))}]
+
+
 def render_prompt(question: Question, template: str, tokenizer: Any) -> str:
     """Returns the text that the policy continues: a chat turn where the tokenizer has a chat template."""
-    text = template.replace("{question}", render_question(question))
-    return render_chat([{"role": "user", "content": text}], tokenizer)
+    return render_chat(prompt_messages(question, template), tokenizer)
 
 
 def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:

@@ -52,6 +52,17 @@ def copy_policy(policy: Policy) -> Policy:
     return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
 
 
+def are_same(one: Any, other: Any) -> bool:
+    """Whether two nests of mappings, lists, tensors and values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(are_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(are_same, one, other))
+    return one == other
+
+
 def toy_question(number: int = 0, answer: str | None = "A", **fields: Any) -> Question:
     """A question with two options whose stem names its number."""
     return Question(

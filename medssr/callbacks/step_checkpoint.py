@@ -95,7 +95,7 @@ class StepCheckpoint(L.Callback):
             {callback.state_key: deepcopy(callback.state_dict()) for callback in _callbacks(trainer)},
             _gathered(trainer, random_states()),
         )
-        is_last = num_done == trainer.num_training_batches
+        is_last = num_done == trainer.num_training_batches or trainer.should_stop
         if is_last or num_done % self._every_num_steps == 0:
             self._save(trainer, num_done, is_last)
         stopping.release()

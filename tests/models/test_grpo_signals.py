@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from grpo_runs import EvenTokens, fit, metrics
-from helpers import copy_policy, grpo_config
+from helpers import are_same, copy_policy, grpo_config
 from torch.optim import AdamW
 
 from medssr.callbacks.checkpoint_files import LAST, starting_point
@@ -99,16 +99,6 @@ def run(random_policies, directory, sender, every_num_steps=10):
 def newest(directory):
     path = starting_point(LAST, directory)
     return path.name, torch.load(path, weights_only=True)
-
-
-def are_same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(are_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(are_same, one, other))
-    return one == other
 
 
 @pytest.fixture(scope="module")

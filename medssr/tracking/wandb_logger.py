@@ -54,7 +54,7 @@ def _num_steps_in_files(directory: Path) -> int:
     for file in sorted(directory.glob("wandb/offline-run-*/*.wandb"), reverse=True):
         if file.stat().st_size <= _HEADER_BYTES:  # of a killed process, often
             continue
-        reader = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
+        reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
         # Of a file that is cut short, what comes before the cut is read, and synced.
         lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
         rows = [record["history"] for record in map(json.loads, lines) if record["type"] == "history"]

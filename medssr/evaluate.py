@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,15 +57,15 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         config.extras.progress_bar,
     )
     scores: dict[str, BenchmarkScore] = {}
-    for name, questions in benchmarks.items():
-        answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
-        predictions = [
-            Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
-            for question, row in zip(questions, answers, strict=True)
-        ]
-        scores[name] = score(questions, predictions, seed=config.seed)
-        write_lines_atomically(directory / f"predictions-{name}.jsonl", _prediction_lines(questions, answers))
-    engine.close()
+    with closing(engine):
+        for name, questions in benchmarks.items():
+            answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
+            predictions = [
+                Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
+                for question, row in zip(questions, answers, strict=True)
+            ]
+            scores[name] = score(questions, predictions, seed=config.seed)
+            write_lines_atomically(directory / f"predictions-{name}.jsonl", _prediction_lines(questions, answers))
     results = {"benchmarks": {name: asdict(result) for name, result in scores.items()}}
     write_json_atomically(directory / "results.json", results)
     return {name: result.num_questions for name, result in scores.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,8 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    fit(config, module, data, directory)
-    module.engine.close()
+    with closing(module.engine):
+        fit(config, module, data, directory)
     policy.save(directory / "model")
     return {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
 

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from medssr.errors import InputError
 from medssr.models.policy import Policy
@@ -73,13 +74,16 @@ def _installed_version() -> str | None:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keeps from the caller what vLLM does to the process: it seeds all generators and takes over the threads."""
-    from lightning.pytorch.utilities.seed import isolate_rng
-
     has_gpu = torch.cuda.is_available()
     set_num_threads = torch.set_num_threads
     try:
-        # Weights have the number format that they have, whatever the trainer computes in.
-        with isolate_rng(include_cuda=has_gpu), torch.autocast("cuda" if has_gpu else "cpu", enabled=False):
+        with (
+            isolate_rng(include_cuda=has_gpu),
+            # Weights have the number format that they have, whatever the trainer computes in.
+            torch.autocast("cuda" if has_gpu else "cpu", enabled=False),
+            # On a CPU, compiling its few small functions costs more than it gains, and needs a C++ compiler.
+            torch.compiler.set_stance("default" if has_gpu else "force_eager"),
+        ):
             yield
     finally:
         torch.set_num_threads = set_num_threads
@@ -163,6 +167,7 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
     # The engine's core in this process too, so that it can be handed the trainer's tensors.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # tells nobody about the run
     from vllm import LLM
 
     has_gpu = torch.cuda.is_available()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,16 +60,16 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         config.extras.progress_bar,
     )
     scores: dict[str, BenchmarkScore] = {}
-    for name, questions in benchmarks.items():
-        answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
-        predictions = [
-            Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
-            for question, row in zip(questions, answers, strict=True)
-        ]
-        scores[name] = score(questions, predictions, seed=config.seed)
-        write_questions(questions_file(directory, name), questions)
-        write_lines_atomically(predictions_file(directory, name), _prediction_lines(questions, answers))
-    engine.close()
+    with closing(engine):
+        for name, questions in benchmarks.items():
+            answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
+            predictions = [
+                Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
+                for question, row in zip(questions, answers, strict=True)
+            ]
+            scores[name] = score(questions, predictions, seed=config.seed)
+            write_questions(questions_file(directory, name), questions)
+            write_lines_atomically(predictions_file(directory, name), _prediction_lines(questions, answers))
     protocol = {
         "prompt_hash": hashlib.sha256(policy.prompt_template.encode()).hexdigest()[:16],
         "num_samples": settings.num_samples,

@@ -38,12 +38,12 @@ TEXTS = [
 ]
 
 
-def random_policy(family: str, seed: int = 0) -> Policy:
+def random_policy(family: str, seed: int = 0, **architecture: Any) -> Policy:
     """A policy with random weights, the same for the same seed."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=320, family=family)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = new_model(family, ARCHITECTURE, tokenizer)
+        model = new_model(family, ARCHITECTURE | architecture, tokenizer)
     return Policy(model.eval(), tokenizer, "{question}")
 
 

@@ -48,18 +48,17 @@ def _train_on(
     checkpoint: Path | None,
 ) -> None:
     """Trains and writes `model/`."""
-    from copy import deepcopy
-
     from medssr.data.prompt_datamodule import PromptDataModule
     from medssr.models.fitting import fit
     from medssr.models.grpo_module import GRPOModule
+    from medssr.models.lora import save_adapters
     from medssr.models.objective import Objective
-    from medssr.models.policy import load_policy
+    from medssr.models.policy import load_trainable_policy
     from medssr.rollout.collector import RolloutCollector
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
-    policy = load_policy(config.model)
+    policy = load_trainable_policy(config.model, config.lora, config.seed)
     # An over-long prompt fails here and not at step 900.
     policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config.grpo), config.data.path)
     rollouts = RolloutCollector(
@@ -71,10 +70,9 @@ def _train_on(
         stage=config.stage,
         source=config.data.path,
     )
-    reference = deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None
     module = GRPOModule(
         rollouts,
-        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config.grpo),
+        Objective(policy.model, _reference(policy.model, config), policy.tokenizer.pad_token_id, config.grpo),
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
@@ -98,6 +96,21 @@ def _train_on(
     fit(config, module, data, directory, checkpoint, config.grpo.num_steps)
     rollouts.engine.close()
     policy.save(directory / "model")
+    if config.lora is not None:
+        save_adapters(policy.model, config.model.path, directory / "adapter")
+
+
+def _reference(model: Any, config: TrainConfig) -> Any | None:
+    """Returns what the KL is measured to: a frozen copy, or the model itself where it has adapters to do without."""
+    from copy import deepcopy
+
+    import torch
+
+    if config.grpo.beta == 0:
+        return None
+    if config.lora is not None:
+        return model
+    return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
 
 
 def _tokens_of_order(questions: list[Question], config: GRPOConfig) -> int:

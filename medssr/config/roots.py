@@ -13,6 +13,7 @@ from medssr.config.groups import (
     DemonstrationsConfig,
     ExtrasConfig,
     LabelingConfig,
+    LoRAConfig,
     ModelConfig,
     Node,
     OptimConfig,
@@ -101,6 +102,7 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
 
 
 class ExportTarget(Enum):
@@ -182,6 +184,7 @@ class PipelineConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

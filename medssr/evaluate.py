@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> Artifact:
-    """Returns the artefact of scores: `results.json`, and `predictions-<benchmark>.jsonl` with every answer."""
+    """Returns the artefact of scores: `results.json`, and every question and answer of each benchmark beside it."""
     return Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _score_benchmarks(config, directory)
     )
@@ -35,11 +37,13 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
     benchmarks = {name: list(load_benchmark(file)) for name, file in files.items()}
 
+    from medssr.evaluation.results import EvaluationResults, predictions_file, questions_file, write_evaluation
     from medssr.evaluation.scoring import Prediction, score
     from medssr.models.policy import load_policy
+    from medssr.questions import write_questions
     from medssr.rollout.sampled_answers import AnswerSampler
     from medssr.rollout.types import Sampling
-    from medssr.utils.files import write_json_atomically, write_lines_atomically
+    from medssr.utils.files import write_lines_atomically
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
@@ -56,17 +60,25 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         config.extras.progress_bar,
     )
     scores: dict[str, BenchmarkScore] = {}
-    for name, questions in benchmarks.items():
-        answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
-        predictions = [
-            Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
-            for question, row in zip(questions, answers, strict=True)
-        ]
-        scores[name] = score(questions, predictions, seed=config.seed)
-        write_lines_atomically(directory / f"predictions-{name}.jsonl", _prediction_lines(questions, answers))
-    engine.close()
-    results = {"benchmarks": {name: asdict(result) for name, result in scores.items()}}
-    write_json_atomically(directory / "results.json", results)
+    with closing(engine):
+        for name, questions in benchmarks.items():
+            answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
+            predictions = [
+                Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
+                for question, row in zip(questions, answers, strict=True)
+            ]
+            scores[name] = score(questions, predictions, seed=config.seed)
+            write_questions(questions_file(directory, name), questions)
+            write_lines_atomically(predictions_file(directory, name), _prediction_lines(questions, answers))
+    protocol = {
+        "prompt_hash": hashlib.sha256(policy.prompt_template.encode()).hexdigest()[:16],
+        "num_samples": settings.num_samples,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "max_new_tokens": settings.max_new_tokens,
+    }
+    write_evaluation(directory, EvaluationResults(config.model.path, config.seed, protocol, scores))
     return {name: result.num_questions for name, result in scores.items()}
 
 

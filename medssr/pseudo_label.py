@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -53,20 +54,20 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     )
     kept, vote_lines, labels_with_truth = [], [], []
     outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
-    for question, answers in zip(
-        questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
-    ):
-        vote = majority_vote([answer.letter for answer in answers])
-        outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
-        outcomes[outcome.value] += 1
-        vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
-        if outcome is LabelOutcome.kept:
-            kept.append(replace(question, answer=vote.label))
-        # The truth is compared with the label after the fact, for the report alone.
-        if vote.label is not None and "truth" in question.provenance:
-            assert vote.agreement is not None
-            labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
-    engine.close()
+    with closing(engine):
+        for question, answers in zip(
+            questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
+        ):
+            vote = majority_vote([answer.letter for answer in answers])
+            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
+            outcomes[outcome.value] += 1
+            vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
+            if outcome is LabelOutcome.kept:
+                kept.append(replace(question, answer=vote.label))
+            # The truth is compared with the label after the fact, for the report alone.
+            if vote.label is not None and "truth" in question.provenance:
+                assert vote.agreement is not None
+                labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
     if not kept:
         raise InputError(
             f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "

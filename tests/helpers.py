@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -37,18 +38,29 @@ TEXTS = [
 ]
 
 
-def random_policy(family: str, seed: int = 0) -> Policy:
+def random_policy(family: str, seed: int = 0, **architecture: Any) -> Policy:
     """A policy with random weights, the same for the same seed."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=320, family=family)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = new_model(family, ARCHITECTURE, tokenizer)
+        model = new_model(family, ARCHITECTURE | architecture, tokenizer)
     return Policy(model.eval(), tokenizer, "{question}")
 
 
 def copy_policy(policy: Policy) -> Policy:
     """A policy of the same weights, to change at will."""
     return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
+
+
+def are_same(one: Any, other: Any) -> bool:
+    """Whether two nests of mappings, lists, tensors and values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(are_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(are_same, one, other))
+    return one == other
 
 
 def toy_question(number: int = 0, answer: str | None = "A", **fields: Any) -> Question:
@@ -71,6 +83,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_prompts_per_step": 2,
         "num_generations": 4,
         "shuffle_options": False,
+        "max_refills": 0,
         "temperature": 1.0,
         "max_new_tokens": 6,
         "truncated": Truncated.keep,
@@ -144,6 +157,21 @@ class LetterEngine:
 
     def close(self) -> None:
         pass
+
+
+class MixedEngine(LetterEngine):
+    """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
+
+    texts = ("The answer is A.", "The answer is B.", "Hm.", "The answer is A.")
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        return [[self._of_kind(place % 4) for place in range(len(row))] for row in seeds]
+
+    def _of_kind(self, kind: int) -> Completion:
+        answer = replace(self._answer("A"), text=self.texts[kind])
+        if kind < 3:
+            return answer
+        return replace(answer, token_ids=answer.token_ids[:-1], logps=answer.logps[:-1], is_truncated=True)
 
 
 class ListCorpus:

@@ -41,7 +41,7 @@ GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start"}
+ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.
@@ -244,6 +244,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),
         ("train", "grpo.temperature=0"),
+        ("train", "grpo.max_refills=-1"),
         ("train", "grpo.beta=-0.1"),
         ("train", "grpo.epsilon=1.0"),
         ("train", "grpo.epsilon_high=0"),

@@ -48,7 +48,7 @@ def rows(artifact):
 
 
 def mine(letters, weight=0.5):
-    return {"_target_": "hostile_rewards.FailsForLetters", "weight": weight, "letters": letters}
+    return {"_target_": "user_rewards.FailsForLetters", "weight": weight, "letters": letters}
 
 
 def test_a_reward_of_the_user_s_own_counts_by_its_weight(train_with):
@@ -84,5 +84,5 @@ def test_a_reward_that_always_fails_ends_the_run_with_its_name(train_with):
 
 def test_a_reward_that_cannot_be_made_is_told_before_anything_is_trained(train_with, tmp_path):
     with pytest.raises(InputError, match=r"reward\.mine"):
-        train_with({"mine": {"_target_": "hostile_rewards.FailsForLetters", "weight": 1.0}})
+        train_with({"mine": {"_target_": "user_rewards.FailsForLetters", "weight": 1.0}})
     assert not list((tmp_path / "artifacts" / "train").glob("*/metrics.csv"))

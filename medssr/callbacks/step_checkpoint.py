@@ -26,9 +26,19 @@ class DirectIO(TorchCheckpointIO):
     """Writes a checkpoint straight into its file; Lightning's own holds a second copy of it in memory."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Writes the checkpoint."""
+        """Writes the checkpoint.
+
+        Raises:
+            OSError: When the disk does not take it.
+        """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, path)
+        try:
+            with Path(path).open("wb") as stream:
+                torch.save(checkpoint, stream)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides it behind one of its own
+                raise error.__context__ from error
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,7 @@ class StepCheckpoint(L.Callback):
         self._folder = checkpoint_folder(Path(directory))
         self._every_num_steps = every_num_steps
         self._boundary: _Boundary | None = None
+        self._is_disk_failing = False  # said once, until it works again
         self._loaded_random_states: list[dict[str, Any]] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -66,11 +77,8 @@ class StepCheckpoint(L.Callback):
         trainer.strategy.checkpoint_io = DirectIO()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes the signals back from Lightning, whose handlers save in the middle of a step."""
+        """Takes the signals back from Lightning, which saves in the middle of a step; restores the random states."""
         stopping.take_back_signals()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restores the random states, after all that starts a training and before the first step."""
         if self._loaded_random_states is not None and trainer.world_size == len(self._loaded_random_states):
             set_random_states(self._loaded_random_states[trainer.global_rank])
         self._loaded_random_states = None
@@ -83,11 +91,11 @@ class StepCheckpoint(L.Callback):
         num_done = batch_idx + 1
         self._boundary = _Boundary(
             num_done,
-            deepcopy(trainer.fit_loop.state_dict()),
+            _loops(trainer),
             {callback.state_key: deepcopy(callback.state_dict()) for callback in _callbacks(trainer)},
             _gathered(trainer, random_states()),
         )
-        is_last = num_done == trainer.num_training_batches
+        is_last = num_done == trainer.num_training_batches or trainer.should_stop
         if is_last or num_done % self._every_num_steps == 0:
             self._save(trainer, num_done, is_last)
         stopping.release()
@@ -133,9 +141,19 @@ class StepCheckpoint(L.Callback):
             if is_last or trainer.world_size > 1:
                 remedy = "Make room and start the same command again: it goes on from there."
                 raise InputError.at(path, f"{problem}. {remedy}") from error
-            log.warning("%s: %s. Training goes on and tries again at the next.", path, problem)
+            if not self._is_disk_failing:
+                log.warning("%s: %s. Training goes on, and tries again with each checkpoint", path, problem)
+            self._is_disk_failing = True
             return
+        self._is_disk_failing = False
         log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
+
+
+def _loops(trainer: L.Trainer) -> dict[str, Any]:
+    """Returns the progress of training; after the last step, a longer training can still go on from it."""
+    loops = deepcopy(trainer.fit_loop.state_dict())
+    loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+    return loops
 
 
 def _callbacks(trainer: L.Trainer) -> list[L.Callback]:

@@ -198,6 +198,34 @@ class DataConfig:
     path: str
 
 
+class KeptModel(Enum):
+    """Which model a training stage ends with."""
+
+    last = "last"
+    best = "best"
+
+
+@dataclass
+class ProbeConfig:
+    """Labelled questions that training is watched on, when it stops on them, and which model it ends with."""
+
+    path: str
+    num_questions: int | None
+    every_num_steps: int
+    patience: int | None
+    min_steps: int
+    keep: KeptModel
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        number = self.num_questions
+        require(number is None or number >= 1, "probe.num_questions", f"{number}; at least 1, or null for all.")
+        require(self.every_num_steps >= 1, "probe.every_num_steps", f"{self.every_num_steps}; at least 1.")
+        patience = self.patience
+        require(patience is None or patience >= 1, "probe.patience", f"{patience}; at least 1, or null for no stop.")
+        require(self.min_steps >= 0, "probe.min_steps", f"{self.min_steps}; at least 0.")
+
+
 @dataclass
 class OptimConfig:
     """Optimiser and learning-rate schedule, as partial instantiations."""

@@ -61,6 +61,7 @@ class GRPOConfig:
     num_prompts_per_step: int
     num_generations: int
     shuffle_options: bool
+    max_refills: int
     temperature: float
     max_new_tokens: int
     truncated: Truncated
@@ -99,6 +100,7 @@ class GRPOConfig:
         )
         require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
         require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
+        require(self.max_refills >= 0, "grpo.max_refills", f"{self.max_refills}; at least 0.")
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
         require(
             0 <= self.overlong_buffer <= self.max_new_tokens,

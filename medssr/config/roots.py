@@ -18,6 +18,7 @@ from medssr.config.groups import (
     Node,
     OptimConfig,
     PathsConfig,
+    ProbeConfig,
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
@@ -103,6 +104,7 @@ class TrainConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    probe: ProbeConfig | None = None
 
 
 class ExportTarget(Enum):
@@ -185,6 +187,7 @@ class PipelineConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

@@ -22,6 +22,7 @@ class PromptDataModule(L.LightningDataModule):
         stage: Name of the stage.
         num_steps: Training steps.
         num_prompts_per_step: Questions a step.
+        num_refills: How often as many questions again may be asked for in a step.
         has_shuffled_options: Whether the options of a question have another order in each epoch.
     """
 
@@ -32,6 +33,7 @@ class PromptDataModule(L.LightningDataModule):
         stage: str,
         num_steps: int,
         num_prompts_per_step: int,
+        num_refills: int = 0,
         has_shuffled_options: bool = False,
     ) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class PromptDataModule(L.LightningDataModule):
             return shuffle_options(question, derive_seed(seed, stage, "options", epoch, question.id))
 
         vary = shuffled if has_shuffled_options else None
-        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, vary)
+        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_refills, vary)
 
     def train_dataloader(self) -> StepLoader[Question]:
         """Returns the loader of the stage."""

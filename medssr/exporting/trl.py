@@ -65,6 +65,7 @@ def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, s
             # It masks truncated completions in the loss alone; they stay in mean and deviation of their group.
             "truncated": grpo.truncated is Truncated.keep,
             "overlong_buffer": grpo.overlong_buffer == 0,
+            "shuffle_options": not grpo.shuffle_options,
             "kl_estimator": grpo.beta == 0 or grpo.kl_estimator is KLEstimator.k3,
             "kl_placement": grpo.beta == 0 or grpo.kl_placement is KLPlacement.loss,
         },

@@ -97,6 +97,7 @@ def verl_settings(
             "scale_rewards": grpo.scale_rewards is not ScaleRewards.batch,
             "truncated": grpo.truncated is Truncated.keep,
             "overlong_buffer": grpo.overlong_buffer == 0,
+            "shuffle_options": not grpo.shuffle_options,
         },
     )
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
@@ -38,6 +39,9 @@ def check_match(path: Path, module: L.LightningModule, num_steps: int) -> None:
         return
     try:
         saved = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except UnpicklingError as error:
+        problem = "holds other things than tensors and plain values, so medssr did not make it; it is not read."
+        raise InputError.at(path, problem) from error
     except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise InputError.at(path, f"cannot be read as a checkpoint ({str(error).splitlines()[0]}).") from error
     missing = [key for key in _KEYS if not isinstance(saved, dict) or key not in saved]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def fit(
     directory: Path,
     checkpoint: Path | None,
     num_steps: int,
+    further_callbacks: Sequence[L.Callback] = (),
 ) -> None:
     """Trains the module, until a signal ends the process or the training is at its end.
 
@@ -34,6 +36,7 @@ def fit(
         directory: Folder of checkpoints and logs.
         checkpoint: Where to go on from; None for a fresh start.
         num_steps: Of the whole training.
+        further_callbacks: Beside those of the configuration, and before them.
 
     Raises:
         InputError: When the checkpoint is of another model or optimiser.
@@ -48,7 +51,8 @@ def fit(
         trainer: L.Trainer = instantiate(
             config.trainer,
             "trainer",
-            callbacks=sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint)),  # it is the last
+            # Checkpoints come last: they keep what the others have done.
+            callbacks=[*further_callbacks, *sorted(callbacks, key=lambda made: isinstance(made, StepCheckpoint))],
             logger=loggers,
             enable_progress_bar=config.extras.progress_bar,
             default_root_dir=str(directory),

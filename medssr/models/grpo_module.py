@@ -19,14 +19,15 @@ from medssr.models.objective import Objective
 from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
 from medssr.models.skipped_steps import SkippedSteps
 from medssr.questions import Question
-from medssr.rl.advantages import group_advantages
+from medssr.rl.advantages import group_advantages, has_signal
 from medssr.rl.importance import engine_gap
 from medssr.rl.kl import sequence_kls
-from medssr.rl.metrics import reward_metrics, rollout_metrics, signal_metrics
+from medssr.rl.metrics import step_metrics
 from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatches, training_rows
+from medssr.rl.refill import groups_to_train
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
-from medssr.rollout.types import RolloutGroup
+from medssr.rollout.types import JudgedStep, RolloutGroup
 
 Metrics = dict[str, float]
 
@@ -58,27 +59,50 @@ class GRPOModule(L.LightningModule):
         self.config = config
         self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see state_dict
+        self.last_step: JudgedStep | None = None  # for callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Rolls out, rewards, compares within groups, and updates the policy."""
         start = time.monotonic()
-        groups = self.rollouts.collect(batch)
+        groups, rows, rewards = self.roll_out(batch)  # rewards [P, G], NaN where a completion has none
         rollout_seconds = time.monotonic() - start
 
-        rows = training_rows(groups)  # [P][G]
-        rewards = self.score(groups, rows)  # [P, G], NaN where a completion has none
         advantages = group_advantages(rewards, self.config.scale_rewards)
-        metrics = self.update(batch.step, make_minibatches(rows, rewards, advantages, self.config))
+        trained = groups_to_train(has_signal(rewards).tolist(), len(batch.items))
+        metrics = self.update(
+            batch.step,
+            make_minibatches([rows[place] for place in trained], rewards[trained], advantages[trained], self.config),
+        )
 
-        metrics |= rollout_metrics(groups) | reward_metrics(groups) | signal_metrics(rewards)
+        metrics |= step_metrics(groups, rewards, advantages)
+        metrics["train/refill_share"] = len(groups) / len(batch.items) - 1
+        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), advantages.tolist())
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
         self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(groups))
+
+    def roll_out(self, batch: StepBatch[Question]) -> tuple[list[RolloutGroup], list[list[TrainingRow]], Tensor]:
+        """Returns the step's groups, their rows `[P][G]` and their rewards `[P, G]`, with those of its refills."""
+        groups = self.rollouts.collect(batch)
+        rows = training_rows(groups)
+        rewards = self.score(groups, rows)
+        for spares in batch.spares:
+            num_missing = len(batch.items) - int(has_signal(rewards).sum())
+            asked = {group.question.id for group in groups}  # again it would get the same completions
+            further = list({question.id: question for question in spares if question.id not in asked}.values())
+            if num_missing == 0 or not further:
+                break
+            new = self.rollouts.collect(StepBatch(batch.step, further[:num_missing]))
+            new_rows = training_rows(new)
+            rewards = torch.cat([rewards, self.score(new, new_rows)])
+            groups += new
+            rows += new_rows
+        return groups, rows, rewards
 
     def score(self, groups: list[RolloutGroup], rows: list[list[TrainingRow]]) -> Tensor:
         """Returns the rewards that advantages are made of, `[P, G]`; NaN for a completion that could not be scored."""

@@ -74,14 +74,10 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         yield f"{layer_name}.{kind}" if is_adapted else name, weight
 
 
-def save_adapters(model: Any, base: str, directory: Path) -> None:
-    """Writes the adapters alone, in the form that `peft.PeftModel.from_pretrained` reads.
-
-    Args:
-        model: Has adapters.
-        base: Folder or hub name of the model that they were put into.
-        directory: The folder to write.
-    """
+def save_adapters(model: Any, directory: Path) -> None:
+    """Writes the adapters alone, where there are any, in the form that `peft.PeftModel.from_pretrained` reads."""
+    if not hasattr(model, "peft_config"):
+        return
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -92,7 +88,7 @@ def save_adapters(model: Any, base: str, directory: Path) -> None:
         directory / "adapter_model.safetensors",
     )
     settings = model.peft_config[_NAME]
-    settings.base_model_name_or_path = base
+    settings.base_model_name_or_path = model.name_or_path
     settings.save_pretrained(directory)
 
 

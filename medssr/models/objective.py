@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from medssr.config import GRPOConfig, KLPlacement
+from medssr.models.attention import adopt_attention
 from medssr.models.lora import without_adapters
 from medssr.rl.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.rl.importance import truncated_importance_weights
-from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies
+from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
 from medssr.rl.losses import policy_loss
 from medssr.rl.minibatches import TrainingRow, known
+from medssr.rl.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 
 
 class Objective:
@@ -33,9 +35,14 @@ class Objective:
         self.reference = reference
         self._pad_token_id = pad_token_id
         self._config = config
+        # A reference has the family and the settings of its policy, so it takes the same batches.
+        self._is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
     def micro_batches(self, rows: list[TrainingRow]) -> list[list[int]]:
         """Returns the places of the rows that go through the model together."""
+        if self._is_packed:
+            prompts, lengths = [row.prompt_ids for row in rows], [len(row.completion_ids) for row in rows]
+            return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
         return split_by_tokens([row.num_tokens for row in rows], self._config.micro_batch_tokens)
 
     def loss(self, rows: list[TrainingRow], advantages: Tensor, normalizer: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -47,10 +54,8 @@ class Objective:
             normalizer: What the sum of the step's losses is divided by.
         """
         config = self._config
-        batch = self._pad(rows)
-        logps, entropies = completion_logps_and_entropies(
-            self.model, batch, config.temperature, config.head_chunk_tokens
-        )
+        batch = self._batch(rows)
+        logps, entropies = self._logps_and_entropies(batch)
         for row, row_logps in zip(rows, logps.detach(), strict=True):
             if row.old_logps is None:  # the first pass: the policy that sampled is the policy that is trained
                 row.old_logps = row_logps[: len(row.completion_ids)]
@@ -87,7 +92,7 @@ class Objective:
         """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
         for places in self.micro_batches(rows):
             micro_batch = [rows[place] for place in places]
-            batch = self._pad(micro_batch)
+            batch = self._batch(micro_batch)
             if self._config.beta > 0:
                 for row, logps in zip(micro_batch, self._reference_logps(batch), strict=True):
                     row.ref_logps = logps[: len(row.completion_ids)]
@@ -95,15 +100,26 @@ class Objective:
                 for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=True):
                     row.old_logps = logps[: len(row.completion_ids)]
 
-    def _reference_logps(self, batch: RolloutBatch) -> Tensor:
+    def _logps_and_entropies(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor]:
+        settings = self._config.temperature, self._config.head_chunk_tokens
+        if isinstance(batch, PackedRollouts):
+            return packed_logps(self.model, batch, *settings, has_entropies=True)
+        return completion_logps_and_entropies(self.model, batch, *settings)
+
+    def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
         if self.reference is not self.model:
             return self._logps(self.reference, batch)
         with without_adapters(self.model):
             return self._logps(self.model, batch)
 
-    def _logps(self, model: Any, batch: RolloutBatch) -> Tensor:
-        return completion_logps(model, batch, self._config.temperature, self._config.head_chunk_tokens)
+    def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
+        settings = self._config.temperature, self._config.head_chunk_tokens
+        if isinstance(batch, PackedRollouts):
+            return packed_logps(model, batch, *settings, has_entropies=False)[0]
+        return completion_logps(model, batch, *settings)
 
-    def _pad(self, rows: list[TrainingRow]) -> RolloutBatch:
+    def _batch(self, rows: list[TrainingRow]) -> RolloutBatch | PackedRollouts:
         prompts, completions = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
+        if self._is_packed:
+            return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)

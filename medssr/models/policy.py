@@ -10,7 +10,7 @@ from typing import Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
-from medssr.models.lora import add_adapters, merged_weights
+from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.questions import Question
 from medssr.rollout.prompts import encode_prompts, read_prompt_template
 
@@ -38,9 +38,20 @@ class Policy:
         return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:
-        """Writes a Hugging Face checkpoint; adapters are added to the weights."""
-        self.model.save_pretrained(directory, state_dict=dict(merged_weights(self.model)))
-        self.tokenizer.save_pretrained(directory)
+        """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.
+
+        Raises:
+            InputError: When the disk does not take it.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            self.model.save_pretrained(directory, state_dict=dict(merged_weights(self.model)))
+            self.tokenizer.save_pretrained(directory)
+            save_adapters(self.model, directory / "adapter")
+        except (OSError, SafetensorError) as error:
+            problem = f"could not be written ({error}). Make room and start the same command again."
+            raise InputError.at(directory, problem) from error
 
 
 def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from medssr.errors import InputError
@@ -47,7 +47,7 @@ class FaultWatch:
 
     def __init__(self) -> None:
         self._told: set[tuple[str, FaultKind]] = set()
-        self._num_failed_steps: Counter[str] = Counter()
+        self._failed_steps: defaultdict[str, set[int]] = defaultdict(set)  # in a row
 
     def look(self, step: int, cases: Sequence[Case], judgements: Sequence[Mapping[str, Judgement]]) -> None:
         """Looks at what the rewards said in a step.
@@ -66,8 +66,11 @@ class FaultWatch:
             for case, fault in zip(cases, faults, strict=True):
                 if fault is not None:
                     self._tell(name, step, case, fault)
-            self._num_failed_steps[name] = self._num_failed_steps[name] + 1 if all(faults) else 0
-            if self._num_failed_steps[name] == _MAX_FAILED_STEPS:
+            if all(faults):
+                self._failed_steps[name].add(step)
+            else:
+                self._failed_steps[name].clear()
+            if len(self._failed_steps[name]) == _MAX_FAILED_STEPS:
                 last = faults[-1]
                 assert last is not None
                 raise InputError(

@@ -9,7 +9,10 @@ from medssr.rollout.types import Completion, Sampling
 
 
 class RolloutEngine(Protocol):
-    """Samples completions. A completion is a pure function of weights, prompt, sampling and seed."""
+    """Samples completions.
+
+    Those of a prompt are a pure function of weights, prompt, sampling and the prompt's seeds; not of the other prompts.
+    """
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling

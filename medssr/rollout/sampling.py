@@ -15,7 +15,8 @@ def filtered_logps(logits: Tensor, sampling: Sampling) -> Tensor:
         logits: `[B, V]`.
         sampling: Temperature first, then top_k, then top_p, each renormalised, as the common engines do.
     """
-    logps = torch.log_softmax(logits.float() / sampling.temperature, dim=-1)
+    logits = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
+    logps = torch.log_softmax(logits, dim=-1)
     if 0 < sampling.top_k < logps.shape[-1]:
         smallest_kept = logps.topk(sampling.top_k, dim=-1).values[:, -1:]
         logps = torch.log_softmax(logps.masked_fill(logps < smallest_kept, -torch.inf), dim=-1)

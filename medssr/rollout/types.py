@@ -68,3 +68,20 @@ class RolloutGroup:
     question: Question
     prompt_ids: list[int]
     rollouts: list[Rollout]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedStep:
+    """A training step as callbacks see it.
+
+    Attributes:
+        step: Its number.
+        groups: All rollouts.
+        rewards: `[num_groups][G]`, with length and KL taken off; NaN where a completion was not scored or left out.
+        advantages: `[num_groups][G]`.
+    """
+
+    step: int
+    groups: list[RolloutGroup]
+    rewards: list[list[float]]
+    advantages: list[list[float]]

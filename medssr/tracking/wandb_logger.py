@@ -12,6 +12,8 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+_HEADER_BYTES = 7
+
 
 class WandbMetrics(WandbLogger):
     """A WandbLogger whose steps are those of training, and which logs no step twice.
@@ -44,18 +46,18 @@ class WandbMetrics(WandbLogger):
 
 
 def _num_steps_in_files(directory: Path) -> int:
-    """Returns the number of steps that the offline files in a folder hold, as wandb itself reads them."""
-    num_steps = 0
-    for file in directory.glob("wandb/offline-run-*/*.wandb"):
-        reader = subprocess.run(
-            [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    """Returns the number of steps that the offline files in a folder hold, as wandb itself reads them.
+
+    Each start begins with what the files before it lack: so the newest that holds a row holds the last. Their folders
+    are named by the time.
+    """
+    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb"), reverse=True):
+        if file.stat().st_size <= _HEADER_BYTES:  # of a killed process, often
+            continue
+        reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
         # Of a file that is cut short, what comes before the cut is read, and synced.
-        for line in reader.stdout.splitlines():
-            record = json.loads(line)
-            if record["type"] == "history":
-                num_steps = max(num_steps, record["history"]["item"]["_step"] + 1)
-    return num_steps
+        lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
+        rows = [record["history"] for record in map(json.loads, lines) if record["type"] == "history"]
+        if rows:
+            return 1 + max(int(row["item"]["_step"]) for row in rows)
+    return 0

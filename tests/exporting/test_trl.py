@@ -90,6 +90,7 @@ def test_settings_of_the_update(changes, expected):
     [
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
         ({"kl_estimator": KLEstimator.k2}, ["grpo.kl_estimator", "k2"]),
         ({"kl_placement": KLPlacement.reward}, ["grpo.kl_placement", "reward"]),
         ({"num_prompts_per_step": 1025}, ["grpo.num_prompts_per_step", "1025", "1024"]),

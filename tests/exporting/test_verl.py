@@ -103,6 +103,7 @@ def test_kl_in_the_reward_is_verl_s_as_well():
         ({"scale_rewards": ScaleRewards.batch}, ["grpo.scale_rewards", "batch"]),
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
         ({"num_prompts_per_step": 1001}, ["grpo.num_prompts_per_step", "1001", "1000"]),
     ],
 )

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 import medssr
 from medssr.config import KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
-from medssr.models.lora import add_adapters, merged_weights, save_adapters, without_adapters
+from medssr.models.lora import add_adapters, merged_weights, without_adapters
 from medssr.models.objective import Objective
 from medssr.questions import read_questions, write_questions
 from medssr.rl.minibatches import TrainingRow
@@ -125,10 +125,9 @@ def test_the_weights_of_a_plain_model_are_its_own(base):
 
 def test_peft_reads_the_adapters(adapted, random_policies, tmp_path):
     base = random_policies["llama" if "Llama" in type(adapted.model).__name__ else "qwen3"].model
-    save_adapters(adapted.model, "some/base", tmp_path / "adapter")
-    read = peft.PeftModel.from_pretrained(deepcopy(base), tmp_path / "adapter")
+    adapted.save(tmp_path / "model")
+    read = peft.PeftModel.from_pretrained(deepcopy(base), tmp_path / "model" / "adapter")
     torch.testing.assert_close(logits(read), logits(adapted.model), rtol=1e-6, atol=1e-6)
-    assert read.peft_config["default"].base_model_name_or_path == "some/base"
 
 
 # In training.
@@ -238,7 +237,7 @@ def test_the_command_saves_a_merged_model_and_the_adapters(tmp_path):
     start = AutoModelForCausalLM.from_pretrained(TINY)
     merged = AutoModelForCausalLM.from_pretrained(first.path("model"))
     assert not torch.equal(logits(merged), logits(start))
-    read = peft.PeftModel.from_pretrained(start, first.path("adapter"))
+    read = peft.PeftModel.from_pretrained(start, first.path("model") / "adapter")
     torch.testing.assert_close(logits(merged), logits(read), rtol=1e-5, atol=1e-4)
     second = stage("stage=stage2_sup", f"model.path={first.path('model')}")
     assert not torch.equal(logits(AutoModelForCausalLM.from_pretrained(second.path("model"))), logits(merged))

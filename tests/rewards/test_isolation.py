@@ -21,7 +21,7 @@ from medssr.rewards.label_match import LabelMatch
 from medssr.rewards.making import open_rewards
 from medssr.rewards.types import Case
 
-HOSTILE = {"_target_": "hostile_rewards.Hostile", "weight": 0.5}
+HOSTILE = {"_target_": "user_rewards.Hostile", "weight": 0.5}
 TIMEOUT_S = 1.0
 
 
@@ -90,7 +90,7 @@ def test_a_step_waits_for_a_few_time_limits_only(hostile):
 
 @pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
 def test_a_reward_that_cannot_be_made_is_an_input_error(target, leaves_no_process):
-    node = {"_target_": f"hostile_rewards.{target}"} | ({"weight": 1.0} if target == "Unmakeable" else {})
+    node = {"_target_": f"user_rewards.{target}"} | ({"weight": 1.0} if target == "Unmakeable" else {})
     with pytest.raises(InputError, match=r"reward\.mine"):
         IsolatedReward("mine", node, TIMEOUT_S)
 
@@ -98,7 +98,7 @@ def test_a_reward_that_cannot_be_made_is_an_input_error(target, leaves_no_proces
 def test_the_rewards_of_the_package_need_no_process_and_others_have_one_to_the_end(leaves_no_process):
     nodes = {
         "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
-        "mine": {"_target_": "hostile_rewards.HostileSubclass", "weight": 1.0},
+        "mine": {"_target_": "user_rewards.HostileSubclass", "weight": 1.0},
     }
     with open_rewards(nodes, TIMEOUT_S) as rewards:
         assert type(rewards["label"]) is LabelMatch
@@ -108,7 +108,7 @@ def test_the_rewards_of_the_package_need_no_process_and_others_have_one_to_the_e
 
 
 def test_what_was_made_is_closed_where_the_next_cannot_be(leaves_no_process):
-    nodes = {"first": HOSTILE, "second": {"_target_": "hostile_rewards.Unmakeable", "weight": 1.0}}
+    nodes = {"first": HOSTILE, "second": {"_target_": "user_rewards.Unmakeable", "weight": 1.0}}
     with pytest.raises(InputError, match=r"reward\.second"), open_rewards(nodes, TIMEOUT_S):
         pass
 

@@ -1,4 +1,4 @@
-"""Rewards that do what no reward should, for tests; they run in processes of their own."""
+"""Rewards of users, most of which do what no reward should; they run in processes of their own. Imports no torch."""
 
 from __future__ import annotations
 
@@ -31,6 +31,16 @@ class Weightless:
         return 1.0
 
 
+class EvenTokens:
+    """The share of even tokens: there is always something to learn."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, question, completion, choice):
+        return sum(token % 2 == 0 for token in completion.token_ids) / len(completion.token_ids)
+
+
 class FailsForLetters:
     """The letter's place in the alphabet, but for some letters nothing but trouble."""
 
@@ -41,7 +51,7 @@ class FailsForLetters:
     def __call__(self, question, completion, choice):
         if choice.letter in self._letters:
             raise ValueError(choice.letter)
-        return ord(choice.letter) - ord("A") + 1
+        return None if choice.letter is None else ord(choice.letter) - ord("A") + 1
 
 
 class HostileSubclass(LabelMatch):

@@ -1,0 +1,102 @@
+"""`results.json` of an evaluation, and the files beside it that hold every question and every answer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medssr.errors import InputError
+from medssr.evaluation.scoring import BenchmarkScore, Prediction
+from medssr.questions import Question, read_questions
+from medssr.utils.files import read_jsonl, write_json_atomically
+
+RESULTS_FILE = "results.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResults:
+    """The content of `results.json` of an evaluation; docs/results.md says what each field means.
+
+    Attributes:
+        model: The model's folder or its name on a hub.
+        seed: Of the samples and the intervals.
+        protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
+        benchmarks: The scores by benchmark.
+        schema_version: Of this form.
+    """
+
+    model: str
+    seed: int
+    protocol: dict[str, Any]
+    benchmarks: dict[str, BenchmarkScore]
+    schema_version: int = SCHEMA_VERSION
+
+
+def write_evaluation(directory: Path, results: EvaluationResults) -> None:
+    """Writes `results.json`, whole or not at all."""
+    write_json_atomically(directory / RESULTS_FILE, asdict(results))
+
+
+def questions_file(directory: Path, benchmark: str) -> Path:
+    """Returns where an evaluation keeps the questions of a benchmark as it asked them."""
+    return directory / f"questions-{benchmark}.jsonl"
+
+
+def predictions_file(directory: Path, benchmark: str) -> Path:
+    """Returns where an evaluation keeps the answers to a benchmark."""
+    return directory / f"predictions-{benchmark}.jsonl"
+
+
+def read_asked_questions(directory: Path, benchmark: str) -> list[Question]:
+    """Returns the questions of a benchmark as an evaluation asked them.
+
+    Raises:
+        InputError: When the file is absent or broken.
+    """
+    return list(read_questions(questions_file(directory, benchmark)))
+
+
+def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
+    """Returns what an evaluation read from the answers to a benchmark, without their texts.
+
+    Raises:
+        InputError: When the file is absent or a line is not of its form. The message names file, line and field.
+    """
+    path = predictions_file(directory, benchmark)
+    predictions = []
+    for line, record in read_jsonl(path):
+        try:
+            answers = record["answers"]
+            has_second_pass = "recovered" in answers[0]
+            predictions.append(
+                Prediction(
+                    record["question_id"],
+                    [answer["letter"] for answer in answers],
+                    [answer["reason"] for answer in answers],
+                    [answer["recovered"] for answer in answers] if has_second_pass else [],
+                )
+            )
+        except KeyError as error:
+            raise InputError.at(path, "is missing.", line=line, field=str(error.args[0])) from error
+        except (TypeError, IndexError, ValueError) as error:
+            raise InputError.at(path, f"is no list of answers ({error}).", line=line, field="answers") from error
+    return predictions
+
+
+def read_texts(directory: Path, benchmark: str, question_ids: set[str]) -> dict[str, list[str]]:
+    """Returns the texts of the answers to some questions of a benchmark.
+
+    Raises:
+        InputError: When the file is absent or a line is not of its form.
+    """
+    path = predictions_file(directory, benchmark)
+    texts = {}
+    for line, record in read_jsonl(path):
+        if record["question_id"] in question_ids:
+            try:
+                texts[record["question_id"]] = [str(answer["text"]) for answer in record["answers"]]
+            except (KeyError, TypeError) as error:
+                raise InputError.at(path, f"has no text ({error}).", line=line, field="answers") from error
+    return texts

@@ -28,13 +28,13 @@ def warm_start(config: WarmStartConfig) -> Artifact:
 def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     from medssr.data.step_loader import StepLoader
     from medssr.models.fitting import fit
-    from medssr.models.policy import load_policy
+    from medssr.models.policy import load_trainable_policy
     from medssr.models.sft_module import SFTModule
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
     demonstrations = _demonstrations(config)
-    policy = load_policy(config.model) if config.scratch is None else _new_policy(config)
+    policy = load_trainable_policy(config.model, None, config.seed) if config.scratch is None else _new_policy(config)
     rows = _encode(policy, demonstrations, str(config.demonstrations.path))
     module = SFTModule(
         policy,

@@ -106,12 +106,15 @@ def fit(
     callbacks=(),
     every_num_steps=2,
     engine=HFEngine,
+    module=None,
+    precision="32-true",
 ):
     """Trains the policy, going on from a checkpoint in the folder, and returns its module."""
     config = config or grpo_config()
-    module = make_module(policy, config, reward or EvenTokens(), optimizer, engine)
+    module = module or make_module(policy, config, reward or EvenTokens(), optimizer, engine)
     trainer = L.Trainer(
         accelerator="cpu",
+        precision=precision,
         max_epochs=1,
         log_every_n_steps=1,
         logger=CSVMetrics(str(directory)),

@@ -57,6 +57,22 @@ class ModelConfig:
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: str
+    gradient_checkpointing: bool
+
+
+@dataclass
+class LoRAConfig:
+    """Adapters that are trained in place of the model's own weights."""
+
+    rank: int
+    alpha: float
+    target_modules: list[str] | None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.rank >= 1, "lora.rank", f"{self.rank}; at least 1.")
+        require(self.alpha > 0, "lora.alpha", f"{self.alpha}; above 0.")
+        require(self.target_modules != [], "lora.target_modules", "[] is empty; name layers, or null for all.")
 
 
 @dataclass

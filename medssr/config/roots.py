@@ -13,6 +13,7 @@ from medssr.config.groups import (
     DemonstrationsConfig,
     ExtrasConfig,
     LabelingConfig,
+    LoRAConfig,
     ModelConfig,
     Node,
     OptimConfig,
@@ -102,7 +103,8 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
-    probe: ProbeConfig | None = None  # a group without an option leaves its field as it is here
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    probe: ProbeConfig | None = None
 
 
 class ExportTarget(Enum):
@@ -184,6 +186,7 @@ class PipelineConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:

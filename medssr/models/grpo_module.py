@@ -58,6 +58,7 @@ class GRPOModule(L.LightningModule):
         self.objective = objective
         self.config = config
         self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
+        self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see state_dict
         self.last_step: JudgedStep | None = None  # for callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
@@ -171,6 +172,14 @@ class GRPOModule(L.LightningModule):
         metrics["grad_norm"] = norm
         return metrics
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the weights that are trained: those that adapters leave as they were loaded need no checkpoint."""
+        weights = super().state_dict(*args, **kwargs)
+        for name, weight in self.named_parameters(remove_duplicate=False):
+            if not weight.requires_grad:
+                weights.pop(name, None)
+        return weights
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run of skipped steps."""
         checkpoint["skipped_steps"] = self.skipped_steps.state_dict()
@@ -181,10 +190,10 @@ class GRPOModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
-        optimizer = self._make_optimizer(self.model.parameters())
+        optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def on_fit_start(self) -> None:
-        """Brings the reference policy to the policy's device."""
-        if self.objective.reference is not None:
+        """Brings a reference policy of its own to the policy's device."""
+        if self.objective.reference not in (None, self.model):
             self.objective.reference.to(self.device).eval()

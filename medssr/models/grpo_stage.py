@@ -9,13 +9,15 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import torch
+
 from medssr.callbacks.probe import Probe
 from medssr.config import TrainConfig
 from medssr.data.prompt_datamodule import PromptDataModule
 from medssr.models.fitting import fit
 from medssr.models.grpo_module import GRPOModule
 from medssr.models.objective import Objective
-from medssr.models.policy import Policy, load_policy
+from medssr.models.policy import Policy, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.making import open_rewards
 from medssr.rewards.types import Reward
@@ -41,7 +43,7 @@ def run_stage(
         InputError: When model, engine or a reward cannot be made, or a prompt does not fit the context.
     """
     prepare_process(config.extras, config.seed)
-    policy = load_policy(config.model)
+    policy = load_trainable_policy(config.model, config.lora, config.seed)
     # An over-long prompt fails here and not at step 900.
     policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config), config.data.path)
     with (
@@ -84,14 +86,22 @@ def _make_module(
         stage=config.stage,
         source=config.data.path,
     )
-    reference = deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None
     return GRPOModule(
         rollouts,
-        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config.grpo),
+        Objective(policy.model, _reference(policy.model, config), policy.tokenizer.pad_token_id, config.grpo),
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
     )
+
+
+def _reference(model: Any, config: TrainConfig) -> Any | None:
+    """Returns what the KL is measured to: a frozen copy, or the model itself where it has adapters to do without."""
+    if config.grpo.beta == 0:
+        return None
+    if config.lora is not None:
+        return model
+    return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
 
 
 def _tokens_of_order(questions: list[Question], config: TrainConfig) -> int:

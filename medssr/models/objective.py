@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from medssr.config import GRPOConfig, KLPlacement
 from medssr.models.attention import adopt_attention
+from medssr.models.lora import without_adapters
 from medssr.rl.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.rl.importance import truncated_importance_weights
 from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
@@ -23,7 +24,8 @@ class Objective:
 
     Args:
         model: The policy's model.
-        reference: What the KL is measured to; None where beta is 0.
+        reference: What the KL is measured to; None where beta is 0. May be the policy's own model where that has
+            adapters: then it is the model without them.
         pad_token_id: Fills up the rows of a micro-batch.
         config: The algorithm's settings.
     """
@@ -92,7 +94,7 @@ class Objective:
             micro_batch = [rows[place] for place in places]
             batch = self._batch(micro_batch)
             if self._config.beta > 0:
-                for row, logps in zip(micro_batch, self._logps(self.reference, batch), strict=True):
+                for row, logps in zip(micro_batch, self._reference_logps(batch), strict=True):
                     row.ref_logps = logps[: len(row.completion_ids)]
             if has_old:
                 for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=True):
@@ -103,6 +105,12 @@ class Objective:
         if isinstance(batch, PackedRollouts):
             return packed_logps(self.model, batch, *settings, has_entropies=True)
         return completion_logps_and_entropies(self.model, batch, *settings)
+
+    def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
+        if self.reference is not self.model:
+            return self._logps(self.reference, batch)
+        with without_adapters(self.model):
+            return self._logps(self.model, batch)
 
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
         settings = self._config.temperature, self._config.head_chunk_tokens

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medssr.config import ModelConfig
+from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
+from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.questions import Question
 from medssr.rollout.prompts import encode_prompts, read_prompt_template
 
@@ -37,7 +38,7 @@ class Policy:
         return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:
-        """Writes a Hugging Face checkpoint.
+        """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.
 
         Raises:
             InputError: When the disk does not take it.
@@ -45,8 +46,9 @@ class Policy:
         from safetensors import SafetensorError
 
         try:
-            self.model.save_pretrained(directory)
+            self.model.save_pretrained(directory, state_dict=dict(merged_weights(self.model)))
             self.tokenizer.save_pretrained(directory)
+            save_adapters(self.model, directory / "adapter")
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
@@ -76,7 +78,21 @@ def load_policy(config: ModelConfig) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
+    if config.gradient_checkpointing:  # in training alone: generation puts the model in evaluation mode
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(model, tokenizer, template)
+
+
+def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
+    """Returns the policy with weights to train: all of them in float32, or those of new adapters on frozen ones.
+
+    In bfloat16, steps as small as those of reinforcement learning would be rounded away.
+    """
+    if lora is None:
+        return load_policy(replace(config, dtype=Dtype.float32))
+    policy = load_policy(config)
+    add_adapters(policy.model, lora, seed)
+    return policy
 
 
 def load_tokenizer(config: ModelConfig) -> Any:

@@ -19,7 +19,7 @@ def prompt_file(tmp_path):
 @pytest.fixture
 def load(prompt_file):
     def load(path, dtype=Dtype.float32):
-        return load_policy(ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file)))
+        return load_policy(ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file), False))
 
     return load
 

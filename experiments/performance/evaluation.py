@@ -32,7 +32,7 @@ BENCHMARKS = {
 }  # fmt: skip
 TEXT = (
     "the patient has fever cough and a rash since two days his blood pressure is low which drug would be given first "
-    "aspirin warfarin heparin renal failure of unknown cause biopsy shows granulomas therefore we consider that it fits "
+    "aspirin warfarin heparin renal failure of unknown cause biopsy shows granulomas therefore we think that it fits "
     "best with what was said about the onset in childhood"
 )
 WORDS = TEXT.split()

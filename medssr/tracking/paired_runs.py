@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from medssr.errors import InputError
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.results import (
     EvaluationResults,
@@ -16,7 +17,7 @@ from medssr.evaluation.results import (
     read_asked_questions,
     read_predictions,
 )
-from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.scoring import Prediction, match_predictions
 from medssr.questions import Question
 from medssr.tracking.examples import Candidate, Example, choose_examples, read_examples
 from medssr.tracking.runs import Run, read_evaluation
@@ -127,7 +128,12 @@ def _answers(folder: Path, benchmark: str) -> _Answers:
     for file in (questions_file(folder, benchmark), predictions_file(folder, benchmark)):
         if not file.is_file():
             raise _UnpairedError(f"there is no {file}")
-    return _Answers(read_asked_questions(folder, benchmark), read_predictions(folder, benchmark))
+    answers = _Answers(read_asked_questions(folder, benchmark), read_predictions(folder, benchmark))
+    try:
+        match_predictions(answers.questions, answers.predictions)
+    except ValueError as error:
+        raise InputError.at(predictions_file(folder, benchmark), f"{error}.") from error
+    return answers
 
 
 def _check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:

@@ -31,11 +31,12 @@ class Picture:
 
 
 def draw_accuracy(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
-    """Draws one picture for each benchmark and, where it is divided so, for its rare and its common questions."""
+    """Draws one picture for each benchmark; a lone one is divided into its rare and its common questions."""
     rows = [row for run in runs for row in summary_rows(run)]
+    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
     pictures = []
-    for number, benchmark in enumerate(dict.fromkeys(row.benchmark for row in rows)):
-        found = {row.slice for row in rows if row.benchmark == benchmark}
+    for number, benchmark in enumerate(benchmarks):
+        found = {row.slice for row in rows if row.benchmark == benchmark} if len(benchmarks) == 1 else set()
         for slice_name in [name for name in (RARE, COMMON) if name in found] or [ALL]:
             file = f"accuracy_{number}_{slug(benchmark)}_{slice_name}.png"
             plot_accuracy(runs, benchmark, slice_name, out_dir / file)
@@ -98,11 +99,12 @@ def draw_differences(pairings: Pairings, out_dir: Path) -> list[Picture]:
     pictures = []
     if len(pairs) <= _MAX_PAIRS_WITH_A_PICTURE:
         for number, pair in enumerate(pairs):
-            rows = [
-                (benchmark if name == ALL else f"{benchmark}, {name}", found)
-                for benchmark, slices in pair.comparisons.items()
-                for name, found in slices.items()
-            ]
+            shown = pair.comparisons.items()
+            rows = [(name, slices[ALL]) for name, slices in shown]
+            if len(rows) == 1:
+                rows = [
+                    (f"{benchmark}, {name}", found) for benchmark, slices in shown for name, found in slices.items()
+                ]
             file = f"difference_{number}_{slug(pair.second)}.png"
             plot_differences(rows, out_dir / file)
             pictures.append(Picture(file, f"{pair.second} minus {pair.first}"))

@@ -84,6 +84,7 @@ def plot_differences(rows: Sequence[tuple[str, Comparison]], path: Path) -> None
         axes.set_ylim(len(rows) - 0.5, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=_GRID, linewidth=0.8)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("difference of accuracy, 95% interval; right: corrected p")
 
 

@@ -250,7 +250,7 @@ def _wide(group_heading: str, row_heading: str, cells: dict[tuple[str, ...], dic
     has_groups = len({labels[0] for labels in cells}) > 1
     has_benchmarks = len({labels[3] for labels in cells}) > 1
     names_twice = has_groups and all(group == model or group.startswith(f"{model} (") for _, group, model, _ in cells)
-    slices = _slice_columns(cells.values())
+    slices = _slice_columns(cells.values(), has_benchmarks)
     rows, previous = [], None
     for (number, group, model, benchmark), found in cells.items():
         labels = [model, benchmark] if has_benchmarks else [model]
@@ -267,10 +267,10 @@ def _wide(group_heading: str, row_heading: str, cells: dict[tuple[str, ...], dic
     )
 
 
-def _slice_columns(rows: Collection[dict[str, Cell]]) -> list[str]:
-    """Returns the slices to show: "all" only where some row is divided into neither rare nor common."""
+def _slice_columns(rows: Collection[dict[str, Cell]], has_benchmarks: bool) -> list[str]:
+    """Returns the slices to show: "all" where there are several benchmarks or a row is neither rare nor common."""
     found = {name: None for row in rows for name in row}
     ordered = [name for name in _SLICE_ORDER if name in found]
     extra = [name for name in found if name not in (ALL, *_SLICE_ORDER)]
-    needs_all = any(ALL in row and RARE not in row and COMMON not in row for row in rows)
+    needs_all = any(ALL in row and (has_benchmarks or (RARE not in row and COMMON not in row)) for row in rows)
     return [*([ALL] if needs_all else []), *ordered, *extra]

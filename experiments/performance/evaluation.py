@@ -31,7 +31,7 @@ BENCHMARKS = {
     "medbullets": (308, 5), "lancet": (412, 4), "nejm": (603, 5), "bioasq": (782, 2), "raredis_sub": (2122, 4),
 }  # fmt: skip
 TEXT = (
-    "the patient has fever cough and a rash since two days his blood pressure is low which drug would be given first "
+    "the patient has fever cough and a rash since two days his blood pressure is low which drug comes first "
     "aspirin warfarin heparin renal failure of unknown cause biopsy shows granulomas therefore we think that it fits "
     "best with what was said about the onset in childhood"
 )

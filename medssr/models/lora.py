@@ -44,6 +44,9 @@ def add_adapters(model: Any, config: LoRAConfig, seed: int) -> None:
             inject_adapter_in_model(settings, model)
         except ValueError as error:
             raise InputError(f"lora.target_modules: {config.target_modules}: {error}") from error
+    for weight in model.parameters():
+        if weight.requires_grad:  # the adapters; in bfloat16 small steps would be rounded away
+            weight.data = weight.data.float()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from medssr.models.grpo_module import GRPOModule
 from medssr.models.objective import Objective
 from medssr.models.policy import Policy, load_policy
 from medssr.questions import Question
-from medssr.rewards.types import Reward, total_reward
+from medssr.rewards.types import Reward
 from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.prompts import render_prompt
 from medssr.rollout.types import Completion
@@ -37,8 +37,9 @@ from medssr.tracking.csv_logger import CSVMetrics
 from medssr.utils.entry import CONF_DIR, prepare_process
 from medssr.utils.instantiate import instantiate
 
-# Where TRL would differ: it has no dual clip, and multiplies the KL by the ratio unless told otherwise (below).
-SAME_ALGORITHM = ("grpo.dual_clip=null", "grpo.importance_cap=null")
+# Where TRL would differ: it has no dual clip and keeps the order of options. It also multiplies the KL by the ratio
+# unless told otherwise (below).
+SAME_ALGORITHM = ("grpo.dual_clip=null", "grpo.importance_cap=null", "grpo.shuffle_options=false")
 
 
 @dataclass(slots=True)
@@ -139,8 +140,15 @@ def train_with_medssr(
         default_root_dir=str(directory),
     )
     module.train()
+    grpo = config.grpo
     data = PromptDataModule(
-        questions, config.seed, config.stage, config.grpo.num_steps, config.grpo.num_prompts_per_step
+        questions,
+        config.seed,
+        config.stage,
+        grpo.num_steps,
+        grpo.num_prompts_per_step,
+        grpo.max_refills,
+        grpo.shuffle_options,
     )
     trainer.fit(module, data)
     return times
@@ -179,14 +187,14 @@ def train_with_trl(
         def on_step_end(self, *_: Any, **__: Any) -> None:
             times.end_step()
 
-    end_ids = policy.eos_token_ids
+    end_ids, parts = policy.eos_token_ids, list(rewards.values())
 
     def reward(completion_ids: list[list[int]], completions: list[str], question: list[int], **_: Any) -> list[float]:
         values = []
         for token_ids, text, place in zip(completion_ids, completions, question, strict=True):
             completion = Completion(token_ids, [], text, is_truncated=token_ids[-1] not in end_ids)
             choice = extract_choice(text, questions[place].options)
-            values.append(total_reward(rewards, questions[place], completion, choice))
+            values.append(sum(reward.weight * reward(questions[place], completion, choice) for reward in parts))
         return values
 
     loader = StepLoader(range(len(questions)), config.seed, config.stage, grpo.num_steps, grpo.num_prompts_per_step)

@@ -106,16 +106,17 @@ class Probe(L.Callback):
         """Scores the policy, keeps it where it is the best so far, and returns the metrics."""
         score = score_probe(self._rollouts.engine, self._questions, self._prompts, self._max_new_tokens)
         score = trainer.strategy.broadcast(score)  # all processes stop, or none
+        best_before = self.history.best_step
         is_best = self.history.add(num_done, score.accuracy)
         log.debug("probe: %.3f after %d steps", score.accuracy, num_done)
         if is_best and self._keeps_best and trainer.is_global_zero:
-            self._keep(num_done)
+            self._keep(num_done, {best_before, *self._in_checkpoints})
         return score.metrics() | self.history.metrics()
 
-    def _keep(self, num_done: int) -> None:
-        """Saves the policy, whole or not at all; models that no checkpoint tells of any more go."""
+    def _keep(self, num_done: int, needed: set[int]) -> None:
+        """Saves the policy, whole or not at all; models that no checkpoint can tell of any more go."""
         for folder in self._folder.glob("*"):
-            if folder not in {self._model_after(step) for step in self._in_checkpoints}:
+            if folder not in {self._model_after(step) for step in needed}:
                 shutil.rmtree(folder)
         temporary = self._folder / "unfinished"
         self._rollouts.policy.save(temporary)

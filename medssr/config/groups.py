@@ -65,7 +65,7 @@ class LoRAConfig:
     """Adapters that are trained in place of the model's own weights."""
 
     rank: int
-    alpha: float
+    alpha: int
     target_modules: list[str] | None
 
     def __post_init__(self) -> None:

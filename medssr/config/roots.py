@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from medssr.config.checks import require
 from medssr.config.groups import (
     AuditingConfig,
     BenchmarkConfig,
@@ -209,9 +210,14 @@ class CompareConfig:
 
     task_name: str
     runs: list[str]
+    num_examples: int
     output_dir: str
     paths: PathsConfig
     extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.num_examples >= 0, "num_examples", f"{self.num_examples}; at least 0.")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,18 +86,22 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     return predictions
 
 
-def read_texts(directory: Path, benchmark: str, question_ids: set[str]) -> dict[str, list[str]]:
-    """Returns the texts of the answers to some questions of a benchmark.
+def read_texts(directory: Path, benchmark: str, places: set[int]) -> dict[int, list[str]]:
+    """Returns the texts of the answers to some questions of a benchmark by their place among its predictions.
 
     Raises:
-        InputError: When the file is absent or a line is not of its form.
+        InputError: When the file is absent or an answer has no text.
     """
     path = predictions_file(directory, benchmark)
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file.")
     texts = {}
-    for line, record in read_jsonl(path):
-        if record["question_id"] in question_ids:
-            try:
-                texts[record["question_id"]] = [str(answer["text"]) for answer in record["answers"]]
-            except (KeyError, TypeError) as error:
-                raise InputError.at(path, f"has no text ({error}).", line=line, field="answers") from error
+    with path.open(encoding="utf-8") as stream:
+        lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
+        for place, (number, line) in enumerate(lines):
+            if place in places:
+                try:
+                    texts[place] = [str(answer["text"]) for answer in json.loads(line)["answers"]]
+                except (KeyError, TypeError) as error:
+                    raise InputError.at(path, f"has no text ({error}).", line=number, field="answers") from error
     return texts

@@ -111,7 +111,7 @@ def _packed(
             queries.transpose(1, 2),
             keys.transpose(1, 2),
             values.transpose(1, 2),
-            attn_mask=block.mask,
+            attn_mask=None if block.mask is None else block.mask.to(queries.dtype),  # autocast may have changed it
             dropout_p=dropout,
             is_causal=block.mask is None,
             scale=scaling,

@@ -194,9 +194,9 @@ class GRPOModule(L.LightningModule):
         metrics["grad_norm"] = norm
         return metrics
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Returns the weights that are trained: those that adapters leave as they were loaded need no checkpoint."""
-        weights = super().state_dict(*args, **kwargs)
+        weights: dict[str, Any] = super().state_dict(*args, **kwargs)
         for name, weight in self.named_parameters(remove_duplicate=False):
             if not weight.requires_grad:
                 weights.pop(name, None)

@@ -185,9 +185,14 @@ def chunked_logps(
         >>> [round(value, 4) for value in (*logps.tolist(), *entropies.tolist())]  # four equal choices: -ln 4, ln 4
         [-1.3863, -1.3863, 1.3863, 1.3863]
     """
-    logps, entropies = _ChunkedLogps.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies
-    )
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):  # it would apply to the forward pass alone
+        dtype = torch.get_autocast_dtype(kind)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast(kind, enabled=False):
+        logps, entropies = _ChunkedLogps.apply(  # type: ignore[no-untyped-call]
+            hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies
+        )
     return logps, entropies
 
 

@@ -108,14 +108,14 @@ def pack_rollouts(
         prompt, own = prompt_of[row], num_prompts + row
         predictors.append(starts[prompt] + len(stretches[prompt]) - 1)
         predictors += range(starts[own], starts[own] + len(completion) - 1)
-    ids = [torch.tensor(completion, device=device) for completion in completions]
+    ids = [torch.tensor(completion) for completion in completions]
     return PackedRollouts(
         torch.tensor([input_ids], device=device),
         torch.tensor([position_ids], device=device),
         tuple(blocks),
         torch.tensor(predictors, device=device),
-        pad_sequence(ids, batch_first=True),
-        pad_sequence([torch.ones_like(row, dtype=torch.float32) for row in ids], batch_first=True),
+        pad_sequence(ids, batch_first=True).to(device),
+        pad_sequence([torch.ones(len(row)) for row in ids], batch_first=True).to(device),
     )
 
 

@@ -8,30 +8,33 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+# Tokens for which memory is taken at once: completions that end early must not hold that of the longest.
+_ROOM = 64
+
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values of a layer with room for more tokens, so that a token does not copy those before it.
+    """Keys and values of a layer with room for more tokens, so that most tokens do not copy those before them.
 
     Args:
         keys: `[B, K, L, D]`, of the prompts.
         values: Like the keys.
         num_copies: Rows that continue each prompt.
-        room: Tokens that are yet to come.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, num_copies: int, room: int) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, num_copies: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._key_room, self._value_room = _with_room(keys, num_copies, room), _with_room(values, num_copies, room)
+        self._key_room, self._value_room = (_with_room(part, num_copies) for part in (keys, values))
         self._show(keys.shape[2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Adds the tokens and returns keys and values of all, `[B, K, L, D]`."""
-        start = self.get_seq_length()
-        end = start + key_states.shape[2]
-        self._key_room[:, :, start:end] = key_states
-        self._value_room[:, :, start:end] = value_states
-        return self._show(end)
+        """Adds a token and returns keys and values of all, `[B, K, L, D]`."""
+        length = self.get_seq_length()
+        if length == self._key_room.shape[2]:
+            self._key_room, self._value_room = _with_room(self._key_room), _with_room(self._value_room)
+        self._key_room[:, :, length : length + 1] = key_states
+        self._value_room[:, :, length : length + 1] = value_states
+        return self._show(length + 1)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps these rows alone."""
@@ -43,20 +46,20 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
 
-def _with_room(states: Tensor, num_copies: int, room: int) -> Tensor:
+def _with_room(states: Tensor, num_copies: int = 1) -> Tensor:
     """Returns `[B * num_copies, K, L + room, D]` with the states in the first places."""
     rows, heads, length, width = states.shape
-    buffer = states.new_empty(rows * num_copies, heads, length + room, width)
-    buffer[:, :, :length] = states.repeat_interleave(num_copies, dim=0)
-    return buffer
+    room = states.new_empty(rows * num_copies, heads, length + _ROOM, width)
+    room[:, :, :length] = states.repeat_interleave(num_copies, dim=0)
+    return room
 
 
-def make_room(cache: Any, num_copies: int, room: int) -> None:
-    """Has the cache of some prompts continue with `num_copies` rows of each and `room` more tokens."""
+def make_room(cache: Any, num_copies: int) -> None:
+    """Has the cache of some prompts continue with `num_copies` rows of each, a token at a time."""
     for place, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:  # layers of other kinds keep what they need in their own way
             assert layer.keys is not None and layer.values is not None, "prompts have at least one token"
-            cache.layers[place] = RoomyLayer(layer.keys, layer.values, num_copies, room)
+            cache.layers[place] = RoomyLayer(layer.keys, layer.values, num_copies)
         else:
             layer.batch_repeat_interleave(num_copies)
 

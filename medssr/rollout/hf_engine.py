@@ -75,7 +75,7 @@ class HFEngine:
             logits_to_keep=1,
         )
         cache, length = output.past_key_values, input_ids.shape[1]
-        make_room(cache, num_samples, sampling.max_new_tokens)
+        make_room(cache, num_samples)
         logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)  # [B, V]
         next_position = attention_mask.sum(dim=1).repeat_interleave(num_samples)
         # Of prompt and completion: what a row has not drawn yet is not looked at.

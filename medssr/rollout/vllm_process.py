@@ -186,6 +186,8 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         kv_cache_memory_bytes=None if has_gpu else int(settings.cpu_kv_cache_gib * 2**30),
         enable_sleep_mode=has_gpu,
         enforce_eager=not has_gpu,  # compiling takes minutes on a CPU
+        # vLLM 0.32 fails on a CPU where a prompt with a seed is split over two steps.
+        enable_chunked_prefill=None if has_gpu else False,
     )
 
 

@@ -24,7 +24,7 @@ def test_predictions_and_texts_are_read_back(tmp_path):
         Prediction("q1", ["A", None], ["found"] * 2),
         Prediction("q2", ["B", "B"], ["found"] * 2),
     ]
-    assert read_texts(tmp_path, "toy", {"q2"}) == {"q2": ["It is B.", "It is B."]}
+    assert read_texts(tmp_path, "toy", {1}) == {1: ["It is B.", "It is B."]}
 
 
 def test_letters_of_a_second_pass_are_read(tmp_path):

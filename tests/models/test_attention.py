@@ -69,6 +69,16 @@ def test_activation_checkpointing_changes_nothing(any_policy):
         assert torch.equal(found, value)
 
 
+def test_packed_rows_go_with_autocast(any_policy):
+    model = any_policy.model
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = padded(model)
+        assert adopt_attention(model)
+        found = packed(model, chunk_tokens=7)
+    assert (found[0] - expected[0]).abs().max() < 0.2  # of bfloat16; a wrong token is off by several nats
+    assert torch.nn.functional.cosine_similarity(found[2], expected[2], dim=0) > 0.99
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_batches_that_are_not_packed_stay_as_they_were(family):
     plain = model_of(family)

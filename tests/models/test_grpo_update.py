@@ -154,3 +154,19 @@ def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_pol
 
     assert changed_share(torch.float32) > 0.9
     assert changed_share(torch.bfloat16) < 0.1
+
+
+def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows(random_policies, tmp_path):
+    def one_step(name, attention):
+        policy = copy_policy(random_policies["qwen3"])
+        policy.model.set_attn_implementation(attention)
+        config = grpo_config(num_steps=1, num_prompts_per_step=5)
+        module = fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        assert module.model.config._attn_implementation == {"eager": "eager", "sdpa": "medssr_sdpa"}[attention]
+        return weights(policy), metrics(tmp_path / name)[0]
+
+    (packed, packed_row), (padded, padded_row) = one_step("packed", "sdpa"), one_step("padded", "eager")
+    for name, value in packed.items():
+        torch.testing.assert_close(padded[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in packed_row.items():
+        assert float(padded_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)

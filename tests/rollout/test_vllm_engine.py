@@ -139,6 +139,14 @@ def test_the_other_prompts_change_nothing(served):
     assert token_ids(alone) == token_ids(generate(engine))
 
 
+def test_more_prompts_than_a_step_takes_change_nothing(served):
+    _, engine = served
+    others = [[(token + shift) % 300 for token in PROMPTS[4]] for shift in range(1, 80)]
+    seeds = [[derive_seed("others", place)] * 4 for place in range(len(others))]
+    groups = generate(engine, [*others, *PROMPTS], [*seeds, *SEEDS])
+    assert token_ids(groups[len(others) :]) == token_ids(generate(engine))
+
+
 def test_the_number_of_samples_changes_none_of_those_before(served):
     _, engine = served
     first = generate(engine, seeds=[row[:2] for row in SEEDS])
@@ -147,7 +155,11 @@ def test_the_number_of_samples_changes_none_of_those_before(served):
 
 def test_samples_and_prompts_are_independent_draws(served):
     _, engine = served
-    samples = [tuple(ids) for group in token_ids(generate(engine, [PROMPTS[0]] * 5)) for ids in group]
+    samples = [
+        tuple(ids)
+        for group in token_ids(generate(engine, [PROMPTS[0]] * 5, sampling=Sampling(5.0, 12)))
+        for ids in group
+    ]
     assert len(set(samples)) > 15
 
 
@@ -168,7 +180,7 @@ def test_a_completion_ends_with_any_of_the_end_tokens_or_is_truncated(served):
 
 def test_top_p_and_top_k_leave_out_what_they_leave_out_elsewhere(served):
     policy, engine = served
-    sampling = Sampling(temperature=0.6, max_new_tokens=12, top_p=0.95, top_k=20)
+    sampling = Sampling(temperature=0.6, max_new_tokens=12, top_p=0.9, top_k=20)
     groups = generate(engine, sampling=sampling)
     with torch.no_grad():
         logits = completion_logits(policy.model, batch_of(policy, groups), 1.0)

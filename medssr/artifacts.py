@@ -17,6 +17,7 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.utils.files import hash_path, write_json_atomically
+from medssr.utils.processes import are_started_together, is_main_process
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ class Step:
             existing file or folder counts by the content there, not by its place.
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
+        is_joint: Whether several processes make it together; the others wait until one has made it.
     """
 
     name: str
     config: Any
     artifact_dir: Path
     force: bool = False
+    is_joint: bool = False
 
     def run(self, build: Callable[[Path], dict[str, Any]]) -> Artifact:
         """Returns the step's artefact: the one that is there, or the one that `build` makes.
@@ -74,9 +77,17 @@ class Step:
         fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
         directory = self.artifact_dir / self.name / fingerprint
         directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory.parent / f".{fingerprint}.lock")
+        if self.force and are_started_together():
+            raise InputError(f"force: of several processes none knows when the others are done with {directory}.")
+        if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
+            directory.mkdir(exist_ok=True)
+            build(directory)
+            with lock:
+                return read_artifact(directory)
         # A second run of the same step waits here and then finds the manifest.
-        with FileLock(directory.parent / f".{fingerprint}.lock"):
-            if self.force and directory.exists():
+        with lock:
+            if self.force and is_main_process() and directory.exists():
                 shutil.rmtree(directory)
             if (directory / "manifest.json").is_file():
                 log.info("%s: already made, %s", self.name, directory)

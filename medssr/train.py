@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def train(config: TrainConfig) -> Artifact:
     """Returns the artefact of a trained stage: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    return Step("train", config, Path(config.paths.artifact_dir), config.force).run(
+    return Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _train_stage(config, directory)
     )
 

@@ -10,6 +10,7 @@ from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
 from medssr.utils.entry import prepare_process, run_command
+from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def warm_start(config: WarmStartConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force).run(
+    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _fine_tune(config, directory)
     )
 
@@ -46,7 +47,8 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     )
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
     fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
-    policy.save(directory / "model")
+    if is_main_process():
+        policy.save(directory / "model")
     return {
         "num_demonstrations": len(rows),
         "num_steps": config.sft.num_steps,

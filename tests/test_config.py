@@ -240,6 +240,8 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
         ("export", "targets=[]"),
+        ("train", "trainer.precision=bf16-true"),
+        ("pipeline", "trainer.precision=16-true"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),

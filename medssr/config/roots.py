@@ -107,6 +107,10 @@ class TrainConfig:
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
 
+    def __post_init__(self) -> None:
+        """Checks what spans groups."""
+        _check_precision(self.trainer)
+
 
 class ExportTarget(Enum):
     """The framework that an export is for."""
@@ -197,6 +201,7 @@ class PipelineConfig:
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
             apply_overrides(self.grpo, stage.grpo)
+        _check_precision(self.trainer)
 
 
 @dataclass
@@ -253,6 +258,14 @@ class WarmStartConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
+
+
+def _check_precision(trainer: Node) -> None:
+    """Raises InputError where weights would be trained in 16 bits, which lose steps as small as those of RL."""
+    precision = str(trainer["precision"])
+    if precision in ("bf16-true", "16-true"):
+        mixed = precision.replace("true", "mixed")
+        raise InputError(f"trainer.precision: {precision} rounds small steps of the weights away; take {mixed}.")
 
 
 SCHEMAS: dict[str, type] = {

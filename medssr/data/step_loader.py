@@ -27,6 +27,16 @@ class StepBatch(Generic[T]):
     items: list[T]
     spares: list[list[T]] = field(default_factory=list)
 
+    def share(self, rank: int, num_processes: int) -> StepBatch[T]:
+        """Returns the part of one of several processes: every so many items, so that minibatches are shared alike.
+
+        Example:
+            >>> StepBatch(7, ["a", "b", "c", "d"]).share(1, 2).items
+            ['b', 'd']
+        """
+        spares = [one[rank::num_processes] for one in self.spares]
+        return StepBatch(self.step, self.items[rank::num_processes], spares)
+
 
 class StepLoader(Generic[T]):
     """Yields one batch per step; each epoch is a new permutation of the items and flows into the next.

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from statistics import fmean
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from medssr.config import GRPOConfig, KLPlacement, Truncated
 from medssr.data.step_loader import StepBatch
+from medssr.errors import InputError
 from medssr.models.objective import Objective
-from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
+from medssr.models.optimizer_step import advance_schedule, take_optimizer_step, unsynchronised
 from medssr.models.skipped_steps import SkippedSteps
 from medssr.questions import Question
 from medssr.rl.advantages import group_advantages, has_signal
@@ -28,6 +30,7 @@ from medssr.rl.refill import groups_to_train
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.types import JudgedStep, RolloutGroup
+from medssr.utils.processes import gathered, means
 
 Metrics = dict[str, float]
 
@@ -66,19 +69,29 @@ class GRPOModule(L.LightningModule):
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Rolls out, rewards, compares within groups, and updates the policy."""
         start = time.monotonic()
-        groups, rows, rewards = self.roll_out(batch)  # rewards [P, G], NaN where a completion has none
+        own = batch.share(self.global_rank, self.trainer.world_size)
+        groups, rows, rewards = self.roll_out(own)  # rewards [P, G], NaN where a completion has none
         rollout_seconds = time.monotonic() - start
 
-        advantages = group_advantages(rewards, self.config.scale_rewards)
-        trained = groups_to_train(has_signal(rewards).tolist(), len(batch.items))
+        every_reward = gathered(rewards)  # of each process: what scales rewards may be the deviation of the whole step
+        every_advantage = group_advantages(torch.cat(every_reward), self.config.scale_rewards)
+        advantages = every_advantage.split([len(one) for one in every_reward])[self.global_rank]
+        trained = groups_to_train(has_signal(rewards).tolist(), len(own.items))
         metrics = self.update(
             batch.step,
-            make_minibatches([rows[place] for place in trained], rewards[trained], advantages[trained], self.config),
+            make_minibatches(
+                [rows[place] for place in trained],
+                rewards[trained],
+                advantages[trained],
+                self.config,
+                self.trainer.world_size,
+            ),
         )
 
-        metrics |= step_metrics(groups, rewards, advantages)
+        groups, rewards = [group for share in gathered(groups) for group in share], torch.cat(every_reward)
+        metrics |= step_metrics(groups, rewards, every_advantage)
         metrics["train/refill_share"] = len(groups) / len(batch.items) - 1
-        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), advantages.tolist())
+        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), every_advantage.tolist())
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
@@ -120,7 +133,8 @@ class GRPOModule(L.LightningModule):
             every_row = [row for group in rows for row in group]
             self.objective.remember_logps(every_row, has_old=True)
             old_logps, ref_logps = known(row.old_logps for row in every_row), known(row.ref_logps for row in every_row)
-            rewards = rewards - config.beta * sequence_kls(old_logps, ref_logps, config.kl_estimator).view_as(rewards)
+            kls = sequence_kls(old_logps, ref_logps, config.kl_estimator).cpu()
+            rewards = rewards - config.beta * kls.view_as(rewards)
         return rewards
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
@@ -133,14 +147,18 @@ class GRPOModule(L.LightningModule):
             self._optimizer_step(step, minibatch)
             for _ in range(self.config.num_iterations)
             for minibatch in minibatches
-            if minibatch.rows
+            if any(gathered(bool(minibatch.rows)))
         ]
         taken = [metrics for metrics in tried if metrics is not None]
         metrics = {name: fmean(one[name] for one in taken) for name in taken[0]} if taken else {}
         metrics["skipped_steps"] = len(tried) - len(taken)
-        if rows:
-            old_logps = torch.cat(known(row.old_logps for row in rows)).cpu()
-            engine_logps = torch.cat([row.engine_logps for row in rows])
+        logps = [
+            (torch.cat(known(row.old_logps for row in own)).cpu(), torch.cat([row.engine_logps for row in own]))
+            for own in gathered(rows)
+            if own
+        ]
+        if logps:
+            old_logps, engine_logps = (torch.cat(column) for column in zip(*logps, strict=True))
             metrics |= engine_gap(old_logps, engine_logps, self.config.importance_cap)
         metrics["lr"] = advance_schedule(self)
         self.rollouts.engine.sync_weights(self.model)
@@ -150,14 +168,16 @@ class GRPOModule(L.LightningModule):
         """Gathers the gradient over micro-batches and takes the step; returns None where it was skipped."""
         totals: defaultdict[str, float] = defaultdict(float)
         suspects: list[TrainingRow] = []
-        for places in self.objective.micro_batches(minibatch.rows):
+        micro_batches = self.objective.micro_batches(minibatch.rows)
+        for number, places in enumerate(micro_batches, start=1):
             rows = [minibatch.rows[place] for place in places]
             advantages = torch.tensor([minibatch.advantages[place] for place in places], device=self.device)
-            loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
-            self.manual_backward(loss)
+            with nullcontext() if number == len(micro_batches) else unsynchronised(self):
+                loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
+                self.manual_backward(loss)
             for name, share in shares.items():
                 totals[name] += share.item()
-            if not math.isfinite(shares["loss"].item()):
+            if not math.isfinite(loss.item()):
                 suspects += rows
         norm = take_optimizer_step(self, self.config.max_grad_norm, totals["loss"])
         if norm is None:
@@ -165,9 +185,11 @@ class GRPOModule(L.LightningModule):
             return None
         self.skipped_steps.took()
         # The metrics are means over the tokens that were looked at; the loss keeps the weight that it trains with.
-        num_seen = sum(len(row.completion_ids) for row in minibatch.rows)
+        totals["seen"] = sum(len(row.completion_ids) for row in minibatch.rows)
+        found = means(totals)
+        num_seen = found.pop("seen")
         metrics = {
-            name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in totals.items()
+            name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in found.items()
         }
         metrics["grad_norm"] = norm
         return metrics
@@ -192,6 +214,20 @@ class GRPOModule(L.LightningModule):
         """Returns optimiser and schedule."""
         optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
+
+    def setup(self, stage: str) -> None:
+        """Checks that the processes can share the questions of a step equally.
+
+        Raises:
+            InputError: When they cannot.
+        """
+        for key in ("num_prompts_per_step", "num_prompts_per_update"):
+            number = getattr(self.config, key)
+            if number is not None and number % self.trainer.world_size:
+                raise InputError(
+                    f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
+                    "make it a multiple of them."
+                )
 
     def on_fit_start(self) -> None:
         """Brings a reference policy of its own to the policy's device."""

@@ -25,6 +25,7 @@ from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.engine import RolloutEngine
 from medssr.utils.entry import prepare_process
 from medssr.utils.instantiate import instantiate
+from medssr.utils.processes import is_main_process
 
 
 def run_stage(
@@ -67,10 +68,11 @@ def run_stage(
         if probe is not None:
             counts["probe"] = probe.finish(module.trainer)
             best_model = probe.best_model()
-    if best_model is None:
-        policy.save(directory / "model")
-    else:
-        copytree(best_model, directory / "model", dirs_exist_ok=True)
+    if is_main_process():
+        if best_model is None:
+            policy.save(directory / "model")
+        else:
+            copytree(best_model, directory / "model", dirs_exist_ok=True)
     return counts
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from medssr.config import LoRAConfig
 from medssr.errors import InputError
+from medssr.models.sharding import whole
 from medssr.utils.seeding import derive_seed
 
 _NAME = "default"  # peft's name of a model's only adapter
@@ -44,6 +45,9 @@ def add_adapters(model: Any, config: LoRAConfig, seed: int) -> None:
             inject_adapter_in_model(settings, model)
         except ValueError as error:
             raise InputError(f"lora.target_modules: {config.target_modules}: {error}") from error
+    for weight in model.parameters():
+        if weight.requires_grad:  # the adapters; in bfloat16 small steps would be rounded away
+            weight.data = weight.data.float()
 
 
 @contextmanager
@@ -62,7 +66,8 @@ def without_adapters(model: Any) -> Iterator[None]:
 def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yields the model's weights by their names without adapters, each adapter added to its weight.
 
-    Those of a model without adapters are its own. One merged weight is made at a time.
+    Those of a model without adapters are its own. One merged weight is made at a time, and one that is spread over
+    processes is put together: then all of them have to ask for all weights.
     """
     layers = dict(_adapted_layers(model))
     for name, weight in model.state_dict().items():
@@ -71,7 +76,7 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         layer_name, is_adapted, kind = name.partition(_BASE)
         if is_adapted and kind == "weight":
             weight = (weight + layers[layer_name].get_delta_weight(_NAME)).to(weight.dtype)
-        yield f"{layer_name}.{kind}" if is_adapted else name, weight
+        yield f"{layer_name}.{kind}" if is_adapted else name, whole(weight)
 
 
 def save_adapters(model: Any, directory: Path) -> None:

@@ -17,6 +17,10 @@ from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies,
 from medssr.rl.losses import policy_loss
 from medssr.rl.minibatches import TrainingRow, known
 from medssr.rl.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
+from medssr.utils.processes import gathered
+
+# One token after another, for a pass that only keeps other processes company.
+_IDLE = TrainingRow("", [0], [0], torch.zeros(1))
 
 
 class Objective:
@@ -39,7 +43,15 @@ class Objective:
         self._is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
     def micro_batches(self, rows: list[TrainingRow]) -> list[list[int]]:
-        """Returns the places of the rows that go through the model together."""
+        """Returns the places of the rows that go through the model together.
+
+        Of several processes, each gets as many micro-batches as the one with the most, the last of them empty: they
+        average gradients, so each has to take part in every pass.
+        """
+        own = self._split(rows)
+        return own + [[] for _ in range(max(gathered(len(own))) - len(own))]
+
+    def _split(self, rows: list[TrainingRow]) -> list[list[int]]:
         if self._is_packed:
             prompts, lengths = [row.prompt_ids for row in rows], [len(row.completion_ids) for row in rows]
             return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
@@ -49,11 +61,15 @@ class Objective:
         """Returns the micro-batch's share of the step's loss, and of its metrics.
 
         Args:
-            rows: B completions. Where one has no old log-probs yet, these here become them.
+            rows: B completions; none for a pass that leaves gradients as they are. Where one has no old log-probs yet,
+                these here become them.
             advantages: `[B]`.
             normalizer: What the sum of the step's losses is divided by.
         """
         config = self._config
+        if not rows:
+            logps, _ = self._logps_and_entropies(self._batch([_IDLE]))
+            return 0.0 * logps.sum(), {}
         batch = self._batch(rows)
         logps, entropies = self._logps_and_entropies(batch)
         for row, row_logps in zip(rows, logps.detach(), strict=True):
@@ -90,7 +106,7 @@ class Objective:
     @torch.no_grad()
     def remember_logps(self, rows: list[TrainingRow], *, has_old: bool) -> None:
         """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
-        for places in self.micro_batches(rows):
+        for places in self._split(rows):
             micro_batch = [rows[place] for place in places]
             batch = self._batch(micro_batch)
             if self._config.beta > 0:

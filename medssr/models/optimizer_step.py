@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 
 from medssr.utils import stopping
+
+
+def unsynchronised(module: L.LightningModule) -> AbstractContextManager[None]:
+    """Returns a block whose backward passes leave gradients where they are, for a later one to average them all."""
+    strategy = module.trainer.strategy
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
 
 def take_optimizer_step(module: L.LightningModule, max_grad_norm: float, loss: float) -> float | None:

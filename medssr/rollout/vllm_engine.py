@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medssr.errors import InputError
+from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
 from medssr.rollout.types import Completion, Sampling
 from medssr.rollout.vllm_process import VLLMProcess, VLLMSettings, check_installation, undisturbed
@@ -180,7 +181,9 @@ class VLLMEngine:
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    return ((name, parameter.detach()) for name, parameter in model.named_parameters())
+    """Yields each weight once, as vLLM names it; a head that is the embeddings is not named beside them."""
+    is_tied = model.config.tie_word_embeddings
+    return ((name, weight) for name, weight in merged_weights(model) if not (is_tied and name.startswith("lm_head.")))
 
 
 def _rebuild_head(model: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit, metrics, weights
 from helpers import copy_policy, grpo_config
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from medssr.config import LossType, ScaleRewards
 
@@ -139,6 +139,21 @@ def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tm
         assert float(row["train/engine_gap_mean"]) == pytest.approx(0.5, abs=1e-4)
         assert float(row["train/engine_kl"]) == pytest.approx(math.exp(0.5) - 0.5 - 1, abs=1e-4)
     assert [float(row["train/importance_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
+
+
+def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_policies, tmp_path):
+    """At the learning rate of real models: computed in bfloat16, kept in float32."""
+    policy = copy_policy(random_policies["qwen3"])
+    fit(policy, tmp_path, grpo_config(), optimizer=partial(AdamW, lr=1e-6), precision="bf16-mixed")
+    assert all(math.isfinite(float(row["train/loss"])) for row in metrics(tmp_path))
+    before, after = weights(random_policies["qwen3"]), weights(policy)
+
+    def changed_share(dtype):
+        changes = [before[name].to(dtype).ne(after[name].to(dtype)).flatten() for name in before]
+        return torch.cat(changes).float().mean().item()
+
+    assert changed_share(torch.float32) > 0.9
+    assert changed_share(torch.bfloat16) < 0.1
 
 
 def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows(random_policies, tmp_path):

@@ -204,13 +204,6 @@ def test_checkpoints_hold_no_frozen_weights(policy, tmp_path):
     assert all(".lora_" in name for name in checkpoint["state_dict"])
 
 
-def test_a_plain_checkpoint_is_no_start_for_adapters(random_policies, tmp_path):
-    fit(copy_policy(random_policies["qwen3"]), tmp_path)
-    policy = copy_policy(random_policies["qwen3"])
-    with pytest.raises(InputError, match="another model"):
-        fit(policy, tmp_path, grpo_config(num_steps=4), module=lora_module(policy, grpo_config(num_steps=4)))
-
-
 def test_the_command_saves_a_merged_model_and_the_adapters(tmp_path):
     """And the next stage starts from the merged model, with adapters of its own."""
     rare = [question for question in read_questions(BENCHMARK) if question.is_rare][:4]

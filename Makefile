@@ -30,7 +30,7 @@ $(VENV_VLLM)/.ready: pyproject.toml
 	touch $@
 
 test-vllm: setup-vllm
-	$(VENV_VLLM)/bin/python -m pytest -m vllm tests
+	OMP_NUM_THREADS=1 $(VENV_VLLM)/bin/python -m pytest -m vllm -n 2 --dist loadfile tests
 
 lint: setup
 	$(VENV)/bin/ruff check .

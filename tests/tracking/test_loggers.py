@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import typed
+from wandb_runs import records
 
 from medssr.config import TrainConfig
 from medssr.tracking.loggers import open_loggers
@@ -28,18 +25,6 @@ def log(config: TrainConfig, directory: Path, steps: range) -> None:
                 logger.log_metrics({"train/reward": step / 10, "time/step": 0.5}, step=step)
         for logger in loggers:
             logger.finalize("success")
-
-
-def records(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them."""
-    wandb = Path(sys.executable).parent / "wandb"
-    found = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        output = subprocess.run(
-            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-        ).stdout
-        found += [record[kind] for line in output.splitlines() if (record := json.loads(line))["type"] == kind]
-    return found
 
 
 def history(directory: Path) -> list[tuple[int, float]]:

@@ -40,7 +40,7 @@ EXIT_CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "medssr.pipeline", *SETTINGS, f"hydra.run.dir={folder}/run", *overrides]
+    command = [sys.executable, "-m", "medssr.pipeline", *overrides, *SETTINGS, f"hydra.run.dir={folder}/run"]
     environment = os.environ | {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment

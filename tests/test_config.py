@@ -104,6 +104,18 @@ def test_only_what_has_no_default_has_to_be_given(root, keys):
         assert OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"])) == keys
 
 
+@pytest.mark.parametrize("file", [file for file in option_files() if ": ???" in file.read_text()], ids=option_id)
+def test_what_an_option_has_no_default_for_has_to_be_given(file):
+    """An option that builds on another one cannot take its default away: `???` there would say what is not so."""
+    group = file.parent.name
+    root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        missing = OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere", option_id(file)]))
+    for name in re.findall(r"^(\w+): \?\?\?", file.read_text(), re.M):
+        assert f"{group}.{name}" in missing
+
+
 @OPTIONS
 def test_every_option_belongs_to_a_root(file):
     assert roots_with(file.parent.name)
@@ -201,7 +213,9 @@ def test_a_comment_stands_above_every_field(file):
         ("train", "model.dtype=float8", ["model.dtype", "float8"]),
         ("train", "grpo=tiny", ["grpo/tiny", "large"]),
         ("train", "sed=3", ["sed"]),
-        ("evaluate", "benchmark.num_sample=3", ["benchmark.num_sample"]),
+        ("evaluate", "protocol.num_sample=3", ["protocol.num_sample"]),
+        ("evaluate", "protocol.kind=guess", ["protocol.kind", "guess"]),
+        ("evaluate", "benchmark.exclude=[dup]", ["benchmark.exclude", "dup"]),
         ("pipeline", "synthesis.rare_shares=0.1", ["synthesis.rare_shares"]),
         ("pipeline", "grpoo=large", ["grpoo"]),
     ],
@@ -243,9 +257,14 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("pseudo_label", "labeling.temperature=0"),
         ("pseudo_label", "labeling.min_agreement=1.5"),
         ("pseudo_label", "labeling.max_agreement=1.01"),
-        ("evaluate", "benchmark.num_samples=0"),
-        ("evaluate", "benchmark.temperature=0"),
-        ("evaluate", "benchmark.top_p=0"),
+        ("evaluate", "protocol.num_samples=0"),
+        ("evaluate", "protocol.temperature=-0.1"),
+        ("evaluate", "protocol.top_p=0"),
+        ("evaluate", "protocol.top_k=-1"),
+        ("evaluate", "protocol.max_new_tokens=0"),
+        ("evaluate", "protocol.questions_per_chunk=0"),
+        ("evaluate", "protocol.num_orders=0"),
+        ("evaluate", "protocol.num_shots=-1"),
         ("retrieve", "num_hits=10"),
     ],
 )

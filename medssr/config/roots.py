@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from medssr.config.evaluation import (
+    BenchmarkConfig,
+    ProtocolConfig,
+    RarityConfig,
+)
 from medssr.config.groups import (
     AuditingConfig,
-    BenchmarkConfig,
     DataConfig,
     DemonstrationsConfig,
     ExtrasConfig,
@@ -110,8 +114,10 @@ class EvaluateConfig:
     model: ModelConfig
     rollout: Node
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -135,11 +141,13 @@ class PipelineConfig:
     grpo: GRPOConfig
     optim: OptimConfig
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     trainer: Node
     callbacks: Node | None
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -10,7 +11,6 @@ from typing import Any
 
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig
-from medssr.data.benchmarks import benchmark_files, load_benchmark
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, Prediction, paired_differences, score
 from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
@@ -44,8 +44,9 @@ def write_run_results(
     asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
     models: dict[str, dict[str, Any]] = {name: {} for name in scores}
     paired: list[dict[str, Any]] = []
-    for benchmark, file in benchmark_files(config.benchmark.path).items():
-        questions = list(load_benchmark(file))
+    base = next(iter(scores.values()))
+    for benchmark in json.loads(base.path("results.json").read_text(encoding="utf-8"))["benchmarks"]:
+        questions = list(read_questions(base.path(f"questions-{benchmark}.jsonl")))
         slices = fact_slices(questions, asked)
         predictions = {name: read_predictions(scored, benchmark) for name, scored in scores.items()}
         for name, found in predictions.items():

@@ -101,9 +101,22 @@ def compose(root: str, *overrides: str) -> DictConfig:
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose(root, ["paths.root_dir=/somewhere", *overrides])
-    for key in OmegaConf.missing_keys(config):
+    for key in missing_keys(config):
         OmegaConf.update(config, key, "given")
     return config
+
+
+def missing_keys(config: DictConfig) -> set[str]:
+    """The keys of the values that the user has to give; unlike OmegaConf's, whatever interpolates them."""
+
+    def walk(node: Any, place: tuple[str, ...]) -> Iterator[str]:
+        if isinstance(node, dict):
+            for name, value in node.items():
+                yield from walk(value, (*place, str(name)))
+        elif node == "???":
+            yield ".".join(place)
+
+    return set(walk(OmegaConf.to_container(config, resolve=False), ()))
 
 
 def typed(root: str, *overrides: str) -> Any:

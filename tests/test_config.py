@@ -15,7 +15,7 @@ import hydra
 import hydra.utils
 import pytest
 import yaml
-from helpers import compose, typed
+from helpers import compose, missing_keys, typed
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -101,7 +101,7 @@ GIVEN = {
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        assert OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"])) == keys
+        assert missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"])) == keys
 
 
 @pytest.mark.parametrize("file", [file for file in option_files() if ": ???" in file.read_text()], ids=option_id)
@@ -111,7 +111,7 @@ def test_what_an_option_has_no_default_for_has_to_be_given(file):
     root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        missing = OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere", option_id(file)]))
+        missing = missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere", option_id(file)]))
     for name in re.findall(r"^(\w+): \?\?\?", file.read_text(), re.M):
         assert f"{group}.{name}" in missing
 

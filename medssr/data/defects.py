@@ -44,14 +44,11 @@ def _duplicates(questions: Sequence[Question]) -> list[str]:
 
 def _conflicts(questions: Sequence[Question]) -> list[str]:
     golds: dict[str, set[str]] = {}
-    for question in questions:
+    stems = [" ".join(split_words(question.stem)) for question in questions]
+    for stem, question in zip(stems, questions, strict=True):
         assert question.answer is not None
-        golds.setdefault(_stem_key(question), set()).add(option_key(question.options[question.answer]))
-    return [question.id for question in questions if len(golds[_stem_key(question)]) > 1]
-
-
-def _stem_key(question: Question) -> str:
-    return " ".join(split_words(question.stem))
+        golds.setdefault(stem, set()).add(option_key(question.options[question.answer]))
+    return [question.id for stem, question in zip(stems, questions, strict=True) if len(golds[stem]) > 1]
 
 
 def _has_duplicate_options(question: Question) -> bool:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.evaluation.means import BenchmarkMean
 from medssr.evaluation.scoring import BenchmarkScore, Prediction
 from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
 
 RESULTS_FILE = "results.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # raised when a reader of an older form would misread the file
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """Which model it is.
+
+    Attributes:
+        path: Its folder or its name on a hub.
+        revision: There its revision; None for the newest, and for a folder.
+        dtype: The type of its numbers as they were read; None where nobody said it.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +37,24 @@ class EvaluationResults:
     """The content of `results.json` of an evaluation; docs/results.md says what each field means.
 
     Attributes:
-        model: The model's folder or its name on a hub.
+        model: The model.
         seed: Of the samples and the intervals.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
-        benchmarks: The scores by benchmark.
+        benchmarks: The scores by benchmark; medssr-evaluate writes the records of `medssr.evaluation.records`, which
+            say more than the scores.
+        rarity: What makes a question one about a rare disease; None where only the benchmarks say it.
+        means: The means over benchmarks by name.
+        missing: Why a benchmark was not scored, by benchmark.
         schema_version: Of this form.
     """
 
-    model: str
+    model: EvaluatedModel
     seed: int
     protocol: dict[str, Any]
     benchmarks: dict[str, BenchmarkScore]
+    rarity: dict[str, Any] | None = None
+    means: dict[str, BenchmarkMean] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 

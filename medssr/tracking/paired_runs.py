@@ -22,6 +22,9 @@ from medssr.questions import Question
 from medssr.tracking.examples import Candidate, Example, choose_examples, read_examples
 from medssr.tracking.runs import Run, read_evaluation
 
+# What a protocol is called and how often answers are kept is no way to ask.
+_UNASKED = frozenset({"name", "questions_per_chunk"})
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -137,7 +140,8 @@ def _answers(folder: Path, benchmark: str) -> _Answers:
 
 
 def _check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:
-    differing = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
+    settings = [name for name in dict.fromkeys([*first, *second]) if name not in _UNASKED]
+    differing = [name for name in settings if first.get(name) != second.get(name)]
     if differing:
         found = "; ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in differing)
         raise _UnpairedError(f"it was asked by another protocol: {found}")

@@ -203,11 +203,13 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
     """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
-    name = model_name(results.model)
+    model = results.model
+    name = model_name(model.path)
     return RunRecord(
         run=name,
         overrides=[],
-        config={"model": results.model, "seed": results.seed} | results.protocol,
+        config={"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+        | results.protocol,
         models=[ModelResult(name, results.benchmarks)],
         artifacts={f"evaluate {name}": "."},
     )

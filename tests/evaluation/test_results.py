@@ -1,12 +1,26 @@
 import json
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from helpers import toy_question
 
 from medssr.errors import InputError
-from medssr.evaluation.results import read_asked_questions, read_predictions, read_texts
-from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.estimates import Estimate
+from medssr.evaluation.means import BenchmarkMean
+from medssr.evaluation.records import BenchmarkRecord
+from medssr.evaluation.results import (
+    EvaluatedModel,
+    EvaluationResults,
+    read_asked_questions,
+    read_predictions,
+    read_texts,
+    write_evaluation,
+)
+from medssr.evaluation.scoring import Prediction, SliceScore
 from medssr.questions import write_questions
+from medssr.tracking.runs import RunRecord, read_evaluation
 
 
 def answer(letter, **changes):
@@ -52,3 +66,39 @@ def test_questions_are_read_as_they_were_asked(tmp_path):
         read_asked_questions(tmp_path, "toy")
     write_questions(tmp_path / "questions-toy.jsonl", [toy_question(1)])
     assert read_asked_questions(tmp_path, "toy") == [toy_question(1)]
+
+
+def documented(section):
+    """The fields that a section of docs/results.md explains, without what is in them."""
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    table = text.split(f" {section}\n")[1].split("\n#")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return [name.split(".")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize(
+    ("record", "section"),
+    [
+        (EvaluationResults, "Of an evaluation"),
+        (BenchmarkRecord, "Of a benchmark"),
+        (SliceScore, "Of a slice"),
+        (RunRecord, "Of a run of the pipeline"),
+    ],
+)
+def test_every_field_is_explained(record, section):
+    assert sorted(documented(section)) == sorted(field.name for field in fields(record))
+
+
+def test_another_version_is_refused(tmp_path):
+    write_evaluation(tmp_path, EvaluationResults(EvaluatedModel("hub/m"), 0, {}, {}, schema_version=1))
+    with pytest.raises(InputError, match=r'results.json, field "schema_version": found 1; .* reads 2'):
+        read_evaluation(tmp_path)
+
+
+def test_results_are_read_back(tmp_path):
+    means = {"general": BenchmarkMean(["a"], [], Estimate(0.5, 0.4, 0.6, 10, "bootstrap"))}
+    results = EvaluationResults(
+        EvaluatedModel("hub/m", "main", "float32"), 3, {"num_samples": 2}, {}, {"min_chars": 6}, means, {"b": "absent"}
+    )
+    write_evaluation(tmp_path, results)
+    assert read_evaluation(tmp_path) == results

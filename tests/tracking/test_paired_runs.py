@@ -15,7 +15,13 @@ from rich.console import Console
 from medssr.compare import compare, runs_as_override
 from medssr.errors import InputError
 from medssr.evaluation.comparison import compare as compare_predictions
-from medssr.evaluation.results import EvaluationResults, predictions_file, questions_file, write_evaluation
+from medssr.evaluation.results import (
+    EvaluatedModel,
+    EvaluationResults,
+    predictions_file,
+    questions_file,
+    write_evaluation,
+)
 from medssr.evaluation.scoring import Prediction, score
 from medssr.questions import write_questions
 from medssr.tracking.paired_runs import LeftOut, pair_runs
@@ -55,7 +61,7 @@ def write_run(folder: Path, model, answers, benchmarks=("toy",), questions=QUEST
         ]
         predictions_file(folder, benchmark).write_text("\n".join(lines), encoding="utf-8")
     scores = dict.fromkeys(benchmarks, score(questions, predictions))
-    write_evaluation(folder, EvaluationResults(model, 0, dict(protocol), scores))
+    write_evaluation(folder, EvaluationResults(EvaluatedModel(model), 0, dict(protocol), scores))
     return read_run(folder)
 
 
@@ -112,7 +118,10 @@ def test_long_answers_are_shown_with_their_end(tmp_path):
     ("change", "reason"),
     [
         ({"protocol": PROTOCOL | {"temperature": 1.0}}, "another protocol: temperature 1.0, not 0.6"),
-        ({"protocol": PROTOCOL | {"second_pass": True}}, "another protocol: second_pass True, not None"),
+        (
+            {"protocol": PROTOCOL | {"second_pass": True, "questions_per_chunk": 3}},
+            "another protocol: second_pass True, not None",
+        ),
     ],
 )
 def test_runs_of_another_protocol_are_left_out(tmp_path, change, reason):

@@ -42,7 +42,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     from medssr.evaluation.examiner import Examiner
     from medssr.evaluation.prompting import Prompter, choose_shots
     from medssr.evaluation.records import benchmark_record, means_record, protocol_record
-    from medssr.evaluation.results import (
+    from medssr.evaluation.stored import (
         EvaluatedModel,
         EvaluationResults,
         predictions_file,
@@ -70,9 +70,9 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
             write_lines_atomically(predictions_file(directory, name), examined[name].lines())
     results = EvaluationResults(
         model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
-        seed=config.seed,
         protocol=protocol_record(config, prompter),
         benchmarks={name: benchmark_record(found, config) for name, found in examined.items()},
+        seed=config.seed,
         rarity=suite.rarity,
         means=means_record(examined, config),
         missing=suite.missing,

@@ -12,8 +12,8 @@ from helpers import random_policy, toy_question, typed
 from medssr.artifacts import fingerprint_parts
 from medssr.errors import InputError
 from medssr.evaluate import evaluate
-from medssr.evaluation.results import SCHEMA_VERSION, read_predictions
 from medssr.evaluation.scoring import score
+from medssr.evaluation.stored import SCHEMA_VERSION, read_predictions
 from medssr.questions import read_questions, write_questions
 
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1", "protocol.max_new_tokens=6"]

@@ -10,19 +10,19 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.evaluation.comparison import Comparison, compare, corrected
-from medssr.evaluation.results import (
+from medssr.evaluation.scoring import Prediction, match_predictions
+from medssr.evaluation.stored import (
     EvaluationResults,
     predictions_file,
     questions_file,
     read_asked_questions,
     read_predictions,
 )
-from medssr.evaluation.scoring import Prediction, match_predictions
 from medssr.questions import Question
 from medssr.tracking.examples import Candidate, Example, choose_examples, read_examples
 from medssr.tracking.runs import Run, read_evaluation
 
-# What a protocol is called and how often answers are kept is no way to ask.
+# What a protocol is called and how often answers are kept: not how they are asked for.
 _UNASKED = frozenset({"name", "questions_per_chunk"})
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig
 from medssr.evaluation.comparison import Comparison, compare, corrected
-from medssr.evaluation.results import SCHEMA_VERSION, read_asked_questions, read_predictions
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, score
+from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_predictions
 from medssr.questions import Question, read_questions
 from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically

@@ -1,4 +1,4 @@
-"""`results.json` of an evaluation, and the files beside it that hold every question and every answer."""
+"""What an evaluation leaves on disk: `results.json`, and beside it every question and every answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
 
 RESULTS_FILE = "results.json"
-SCHEMA_VERSION = 2  # raised when a reader of an older form would misread the file
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class EvaluatedModel:
     """Which model it is.
 
     Attributes:
-        path: Its folder or its name on a hub.
-        revision: There its revision; None for the newest, and for a folder.
-        dtype: The type of its numbers as they were read; None where nobody said it.
+        path: A folder or a name on a hub.
+        revision: The revision on the hub; None for the newest.
+        dtype: The type of its weights as they were read; None where it is not known.
     """
 
     path: str
@@ -38,20 +38,20 @@ class EvaluationResults:
 
     Attributes:
         model: The model.
-        seed: Of the samples and the intervals.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
-        benchmarks: The scores by benchmark; medssr-evaluate writes the records of `medssr.evaluation.records`, which
-            say more than the scores.
+        benchmarks: The scores by benchmark. medssr-evaluate writes a `medssr.evaluation.records.BenchmarkRecord` of
+            each; what it has beside the scores is not read back.
+        seed: Of the samples and the intervals.
         rarity: What makes a question one about a rare disease; None where only the benchmarks say it.
         means: The means over benchmarks by name.
-        missing: Why a benchmark was not scored, by benchmark.
+        missing: Why a benchmark was not scored, by its name.
         schema_version: Of this form.
     """
 
     model: EvaluatedModel
-    seed: int
     protocol: dict[str, Any]
     benchmarks: dict[str, BenchmarkScore]
+    seed: int | None = None
     rarity: dict[str, Any] | None = None
     means: dict[str, BenchmarkMean] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     for line, record in read_jsonl(path):
         try:
             answers = record["answers"]
-            has_second_pass = "recovered" in answers[0]
+            has_second_pass = any("recovered" in answer for answer in answers)
             predictions.append(
                 Prediction(
                     record["question_id"],
@@ -104,7 +104,7 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
             )
         except KeyError as error:
             raise InputError.at(path, "is missing.", line=line, field=str(error.args[0])) from error
-        except (TypeError, IndexError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError.at(path, f"is no list of answers ({error}).", line=line, field="answers") from error
     return predictions
 

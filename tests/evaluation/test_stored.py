@@ -1,7 +1,4 @@
 import json
-import re
-from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from helpers import toy_question
@@ -9,8 +6,8 @@ from helpers import toy_question
 from medssr.errors import InputError
 from medssr.evaluation.estimates import Estimate
 from medssr.evaluation.means import BenchmarkMean
-from medssr.evaluation.records import BenchmarkRecord
-from medssr.evaluation.results import (
+from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.stored import (
     EvaluatedModel,
     EvaluationResults,
     read_asked_questions,
@@ -18,9 +15,8 @@ from medssr.evaluation.results import (
     read_texts,
     write_evaluation,
 )
-from medssr.evaluation.scoring import Prediction, SliceScore
 from medssr.questions import write_questions
-from medssr.tracking.runs import RunRecord, read_evaluation
+from medssr.tracking.runs import read_evaluation
 
 
 def answer(letter, **changes):
@@ -49,7 +45,7 @@ def test_letters_of_a_second_pass_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("record", "field"),
     [
-        ({"answers": []}, "answers"),
+        ({"question_id": "q1", "answers": []}, "answers"),
         ({"question_id": "q1", "answers": "A"}, "answers"),
         ({"answers": [{"letter": "A", "reason": ""}]}, "question_id"),
         ({"question_id": "q1", "answers": [{"letter": "A"}]}, "reason"),
@@ -68,37 +64,14 @@ def test_questions_are_read_as_they_were_asked(tmp_path):
     assert read_asked_questions(tmp_path, "toy") == [toy_question(1)]
 
 
-def documented(section):
-    """The fields that a section of docs/results.md explains, without what is in them."""
-    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
-    table = text.split(f" {section}\n")[1].split("\n#")[0]
-    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    return [name.split(".")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
-
-
-@pytest.mark.parametrize(
-    ("record", "section"),
-    [
-        (EvaluationResults, "Of an evaluation"),
-        (BenchmarkRecord, "Of a benchmark"),
-        (SliceScore, "Of a slice"),
-        (RunRecord, "Of a run of the pipeline"),
-    ],
-)
-def test_every_field_is_explained(record, section):
-    assert sorted(documented(section)) == sorted(field.name for field in fields(record))
-
-
-def test_another_version_is_refused(tmp_path):
-    write_evaluation(tmp_path, EvaluationResults(EvaluatedModel("hub/m"), 0, {}, {}, schema_version=1))
-    with pytest.raises(InputError, match=r'results.json, field "schema_version": found 1; .* reads 2'):
-        read_evaluation(tmp_path)
+def test_a_second_pass_that_had_nothing_to_do_is_known(tmp_path):
+    write_predictions(tmp_path, ("q1", [answer("A", recovered=None)] * 2))
+    assert read_predictions(tmp_path, "toy")[0].recovered == [None, None]
 
 
 def test_results_are_read_back(tmp_path):
     means = {"general": BenchmarkMean(["a"], [], Estimate(0.5, 0.4, 0.6, 10, "bootstrap"))}
-    results = EvaluationResults(
-        EvaluatedModel("hub/m", "main", "float32"), 3, {"num_samples": 2}, {}, {"min_chars": 6}, means, {"b": "absent"}
-    )
+    model = EvaluatedModel("hub/m", "main", "float32")
+    results = EvaluationResults(model, {"num_samples": 2}, {}, 3, {"min_chars": 6}, means, {"b": "absent"})
     write_evaluation(tmp_path, results)
     assert read_evaluation(tmp_path) == results

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 from evaluations import letters, write_run
 
+from medssr.data.suites import FoundDefect, Subset
 from medssr.errors import InputError
 from medssr.evaluation.comparison import Comparison
 from medssr.evaluation.estimates import Estimate, Rate
+from medssr.evaluation.means import BenchmarkMean
+from medssr.evaluation.orders import OrderScore
+from medssr.evaluation.prefills import PrefillScore
+from medssr.evaluation.records import BenchmarkRecord
 from medssr.evaluation.scoring import BenchmarkScore, SecondPass, SliceScore
 from medssr.evaluation.statistics import Calibration, ReliabilityBin
 from medssr.evaluation.stored import SCHEMA_VERSION, EvaluationResults
@@ -27,14 +32,15 @@ from medssr.tracking.runs import (
 
 DOC = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
 RECORDS = [
-    EvaluationResults, BenchmarkScore, SliceScore, SecondPass, Estimate, Rate, Calibration, ReliabilityBin, RunRecord,
+    EvaluationResults, BenchmarkMean, BenchmarkRecord, BenchmarkScore, Subset, FoundDefect, OrderScore, PrefillScore,
+    SliceScore, SecondPass, Estimate, Rate, Calibration, ReliabilityBin, RunRecord,
     PairedDifference, LabelSummary, AgreementBand, TrainingStage, Comparison,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
 def test_every_field_is_documented(record):
-    named = set(re.findall(r"`([a-z_.]+)`", DOC))
+    named = set(re.findall(r"`([a-z_.0-9]+)`", DOC))
     named |= {name.split(".")[0] for name in named}
     fields = {field.metadata.get("key", field.name) for field in dataclasses.fields(record)}
     assert fields <= named

@@ -96,7 +96,7 @@ class SynthesisConfig:
     max_copied_words: int
     max_draws_per_question: int
     prompt_path: str
-    benchmark_path: str
+    benchmark_path: str | None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -151,25 +151,6 @@ class LabelingConfig:
             "labeling.min_agreement, labeling.max_agreement",
             f"{self.min_agreement} to {self.max_agreement}; expected 0 <= min <= max <= 1.",
         )
-
-
-@dataclass
-class BenchmarkConfig:
-    """The questions of an evaluation and how they are sampled."""
-
-    path: str
-    num_samples: int
-    temperature: float
-    top_p: float
-    top_k: int
-    max_new_tokens: int
-    questions_per_chunk: int
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
-        require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
-        require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
 
 
 @dataclass

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from medssr.config.checks import require
+from medssr.config.evaluation import (
+    BenchmarkConfig,
+    ProtocolConfig,
+    RarityConfig,
+)
 from medssr.config.groups import (
     AuditingConfig,
-    BenchmarkConfig,
     DataConfig,
     DemonstrationsConfig,
     ExtrasConfig,
@@ -161,8 +165,10 @@ class EvaluateConfig:
     model: ModelConfig
     rollout: Node
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -186,6 +192,7 @@ class PipelineConfig:
     grpo: GRPOConfig
     optim: OptimConfig
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     trainer: Node
     callbacks: Node | None
     logger: Node | None
@@ -193,6 +200,7 @@ class PipelineConfig:
     extras: ExtrasConfig
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.evaluation.means import BenchmarkMean
 from medssr.evaluation.scoring import BenchmarkScore, Prediction
 from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
@@ -18,10 +19,17 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """Which model it is: a folder or a name on a hub, and there the revision; None for the newest."""
+    """Which model it is.
+
+    Attributes:
+        path: A folder or a name on a hub.
+        revision: The revision on the hub; None for the newest.
+        dtype: The type of its weights as they were read; None where it is not known.
+    """
 
     path: str
     revision: str | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +39,12 @@ class EvaluationResults:
     Attributes:
         model: The model.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
-        benchmarks: The scores by benchmark.
+        benchmarks: The scores by benchmark. medssr-evaluate writes a `medssr.evaluation.records.BenchmarkRecord` of
+            each; what it has beside the scores is not read back.
         seed: Of the samples and the intervals.
+        rarity: What makes a question one about a rare disease; None where only the benchmarks say it.
+        means: The means over benchmarks by name.
+        missing: Why a benchmark was not scored, by its name.
         schema_version: Of this form.
     """
 
@@ -40,6 +52,9 @@ class EvaluationResults:
     protocol: dict[str, Any]
     benchmarks: dict[str, BenchmarkScore]
     seed: int | None = None
+    rarity: dict[str, Any] | None = None
+    means: dict[str, BenchmarkMean] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -78,18 +93,18 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     for line, record in read_jsonl(path):
         try:
             answers = record["answers"]
-            recovered = [answer.get("recovered") for answer in answers]
+            has_second_pass = any("recovered" in answer for answer in answers)
             predictions.append(
                 Prediction(
                     record["question_id"],
                     [answer["letter"] for answer in answers],
                     [answer["reason"] for answer in answers],
-                    recovered if any(recovered) else [],
+                    [answer["recovered"] for answer in answers] if has_second_pass else [],
                 )
             )
         except KeyError as error:
             raise InputError.at(path, "is missing.", line=line, field=str(error.args[0])) from error
-        except (TypeError, AttributeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError.at(path, f"is no list of answers ({error}).", line=line, field="answers") from error
     return predictions
 

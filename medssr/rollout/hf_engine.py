@@ -70,7 +70,7 @@ class HFEngine:
         output = model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            position_ids=_positions(attention_mask),
+            position_ids=positions_of(attention_mask),
             use_cache=True,
             logits_to_keep=1,
         )
@@ -128,5 +128,6 @@ def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tu
     return input_ids, attention_mask
 
 
-def _positions(attention_mask: Tensor) -> Tensor:
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Returns the place of each token in its row, `[B, S]`; 0 for padding on the left."""
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)

@@ -15,7 +15,7 @@ class Sampling:
     """How tokens are drawn.
 
     Attributes:
-        temperature: Divides the logits; above 0.
+        temperature: Divides the logits; 0 takes the likeliest token each time.
         max_new_tokens: Completions are cut here.
         top_p: Nucleus: the smallest set of tokens with this mass stays; 1 keeps all.
         top_k: The k likeliest tokens stay; 0 keeps all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -100,8 +101,10 @@ class VLLMEngine:
             self._process = None
 
     def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
-        if not 0.01 <= sampling.temperature <= 2:
-            raise InputError(f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2. Or take rollout=hf.")
+        if sampling.temperature != 0 and not 0.01 <= sampling.temperature <= 2:
+            raise InputError(
+                f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
+            )
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest + sampling.max_new_tokens > self._max_len:
             raise InputError(
@@ -150,7 +153,7 @@ class VLLMEngine:
         eos_ids = sorted(self._policy.eos_token_ids)
         params = [
             SamplingParams(
-                n=len(row),
+                n=len(row),  # more than one is refused at temperature 0, where all would be the same
                 seed=row[0],
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -167,7 +170,10 @@ class VLLMEngine:
         with undisturbed():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
             outputs = process.llm.generate(requests, params, use_tqdm=False)
-        return [self._completions(output.outputs) for output in outputs]
+        completions = [self._completions(output.outputs) for output in outputs]
+        if sampling.temperature == 0:  # vLLM gives the log-probs of temperature 1; the likeliest token was certain
+            return [[replace(item, logps=[0.0] * len(item.logps)) for item in group] for group in completions]
+        return completions
 
     def _completions(self, samples: Sequence[Any]) -> list[Completion]:
         token_rows = [list(sample.token_ids) for sample in samples]

@@ -22,7 +22,8 @@ from medssr.questions import Question
 from medssr.tracking.examples import Candidate, Example, choose_examples, read_examples
 from medssr.tracking.runs import Run, read_evaluation
 
-_PACE = frozenset({"questions_per_chunk"})  # how often answers are kept, not how they are asked for
+# What a protocol is called and how often answers are kept: not how they are asked for.
+_UNASKED = frozenset({"name", "questions_per_chunk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _answers(folder: Path, benchmark: str) -> _Answers:
 
 
 def _check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:
-    settings = [name for name in dict.fromkeys([*first, *second]) if name not in _PACE]
+    settings = [name for name in dict.fromkeys([*first, *second]) if name not in _UNASKED]
     differing = [name for name in settings if first.get(name) != second.get(name)]
     if differing:
         found = "; ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in differing)

@@ -203,8 +203,9 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
     """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
-    name = model_name(results.model.path)
-    made_by = {"model": results.model.path, "revision": results.model.revision, "seed": results.seed}
+    model = results.model
+    name = model_name(model.path)
+    made_by = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
     return RunRecord(
         run=name,
         overrides=[],

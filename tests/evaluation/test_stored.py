@@ -4,9 +4,19 @@ import pytest
 from helpers import toy_question
 
 from medssr.errors import InputError
+from medssr.evaluation.estimates import Estimate
+from medssr.evaluation.means import BenchmarkMean
 from medssr.evaluation.scoring import Prediction
-from medssr.evaluation.stored import read_asked_questions, read_predictions, read_texts
+from medssr.evaluation.stored import (
+    EvaluatedModel,
+    EvaluationResults,
+    read_asked_questions,
+    read_predictions,
+    read_texts,
+    write_evaluation,
+)
 from medssr.questions import write_questions
+from medssr.tracking.runs import read_evaluation
 
 
 def answer(letter, **changes):
@@ -52,3 +62,16 @@ def test_questions_are_read_as_they_were_asked(tmp_path):
         read_asked_questions(tmp_path, "toy")
     write_questions(tmp_path / "questions-toy.jsonl", [toy_question(1)])
     assert read_asked_questions(tmp_path, "toy") == [toy_question(1)]
+
+
+def test_a_second_pass_that_had_nothing_to_do_is_known(tmp_path):
+    write_predictions(tmp_path, ("q1", [answer("A", recovered=None)] * 2))
+    assert read_predictions(tmp_path, "toy")[0].recovered == [None, None]
+
+
+def test_results_are_read_back(tmp_path):
+    means = {"general": BenchmarkMean(["a"], [], Estimate(0.5, 0.4, 0.6, 10, "bootstrap"))}
+    model = EvaluatedModel("hub/m", "main", "float32")
+    results = EvaluationResults(model, {"num_samples": 2}, {}, 3, {"min_chars": 6}, means, {"b": "absent"})
+    write_evaluation(tmp_path, results)
+    assert read_evaluation(tmp_path) == results

@@ -172,8 +172,8 @@ def test_a_step_of_trl_s_trainer_and_back(chat_export, tmp_path):
         f"model.path={tmp_path / 'out'}",
         f"model.prompt_path={chat_export.directory / 'prompt.txt'}",
         f"benchmark.path={tmp_path / 'questions.jsonl'}",
-        "benchmark.num_samples=1",
-        "benchmark.max_new_tokens=4",
+        "protocol.num_samples=1",
+        "protocol.max_new_tokens=4",
         f"paths.root_dir={tmp_path}",
         "extras.progress_bar=false",
     )

@@ -37,7 +37,7 @@ $(VENV)-vllm/.ready: pyproject.toml
 	touch $@
 
 test-vllm: setup-vllm
-	$(VENV)-vllm/bin/python -m pytest -m vllm tests
+	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm -n 2 --dist loadfile tests
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -23,10 +23,11 @@ def compare(config: CompareConfig) -> Path:
     """
     from rich.console import Console
 
-    from medssr.evaluation.results import RESULTS_FILE
+    from medssr.evaluation.stored import RESULTS_FILE
     from medssr.tracking.paired_runs import pair_runs
     from medssr.tracking.report import console_table, write_report
     from medssr.tracking.runs import read_runs
+    from medssr.tracking.score_tables import log_score_tables
     from medssr.tracking.tables import comparison_table
 
     found = [file.parent for run in config.runs for file in sorted(Path(run).glob(f"**/{RESULTS_FILE}"))]
@@ -35,6 +36,8 @@ def compare(config: CompareConfig) -> Path:
     runs = read_runs(dict.fromkeys(found))
     pairings = pair_runs(runs, config.num_examples)
     page = write_report(runs, Path(config.output_dir), pairings)
+    if config.logger is not None:
+        log_score_tables(config, runs, pairings, page.parent)
     console = Console()
     console.print(console_table(runs))
     if pairings.pairs or pairings.left_out:

@@ -37,8 +37,14 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
     benchmarks = {name: list(load_benchmark(file)) for name, file in files.items()}
 
-    from medssr.evaluation.results import EvaluationResults, predictions_file, questions_file, write_evaluation
     from medssr.evaluation.scoring import Prediction, score
+    from medssr.evaluation.stored import (
+        EvaluatedModel,
+        EvaluationResults,
+        predictions_file,
+        questions_file,
+        write_evaluation,
+    )
     from medssr.models.policy import load_policy
     from medssr.questions import write_questions
     from medssr.rollout.sampled_answers import AnswerSampler
@@ -78,7 +84,8 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         "top_k": settings.top_k,
         "max_new_tokens": settings.max_new_tokens,
     }
-    write_evaluation(directory, EvaluationResults(config.model.path, config.seed, protocol, scores))
+    model = EvaluatedModel(config.model.path, config.model.revision)
+    write_evaluation(directory, EvaluationResults(model, protocol, scores, config.seed))
     return {name: result.num_questions for name, result in scores.items()}
 
 

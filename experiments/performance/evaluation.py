@@ -20,8 +20,14 @@ from pathlib import Path
 from medssr.answers import extract_choice
 from medssr.compare import compare
 from medssr.config import CompareConfig, ExtrasConfig, PathsConfig
-from medssr.evaluation.results import EvaluationResults, predictions_file, questions_file, write_evaluation
 from medssr.evaluation.scoring import Prediction, score
+from medssr.evaluation.stored import (
+    EvaluatedModel,
+    EvaluationResults,
+    predictions_file,
+    questions_file,
+    write_evaluation,
+)
 from medssr.questions import Question, write_questions
 from medssr.utils.files import write_lines_atomically
 
@@ -92,7 +98,7 @@ def write_model(folder: Path, name: str, skill: float, num_questions: int) -> No
         write_questions(questions_file(folder, benchmark), asked)
         write_lines_atomically(predictions_file(folder, benchmark), lines)
         scores[benchmark] = score(asked, predictions)
-    write_evaluation(folder, EvaluationResults(f"models/{name}", 0, {"num_samples": NUM_SAMPLES}, scores))
+    write_evaluation(folder, EvaluationResults(EvaluatedModel(f"models/{name}"), {"num_samples": NUM_SAMPLES}, scores))
 
 
 def time_completions() -> None:

@@ -214,6 +214,7 @@ class CompareConfig:
     output_dir: str
     paths: PathsConfig
     extras: ExtrasConfig
+    logger: Node | None = None  # a group without an option leaves its field as it is here
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

@@ -67,9 +67,10 @@ class VLLMEngine:
         """Returns for each prompt one completion per seed (see RolloutEngine).
 
         Raises:
-            InputError: When vLLM cannot be started, or a prompt is too long for `max_model_len`.
+            InputError: When vLLM cannot be started, does not take the temperature, or a prompt is too long for
+                `max_model_len`.
         """
-        self._check_room(prompts, sampling)
+        self._check(prompts, sampling)
         if self._process is None:
             self._process = VLLMProcess(self._policy, self._settings)
             self._load_weights(self._process)
@@ -98,7 +99,9 @@ class VLLMEngine:
             self._process.close()
             self._process = None
 
-    def _check_room(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
+    def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
+        if not 0.01 <= sampling.temperature <= 2:
+            raise InputError(f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2. Or take rollout=hf.")
         longest = max((len(prompt) for prompt in prompts), default=0)
         if longest + sampling.max_new_tokens > self._max_len:
             raise InputError(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medssr.evaluation.results import read_texts
 from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.stored import read_texts
 from medssr.questions import Question
 from medssr.utils.seeding import derive_seed
 

@@ -10,17 +10,19 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.evaluation.comparison import Comparison, compare, corrected
-from medssr.evaluation.results import (
+from medssr.evaluation.scoring import Prediction, match_predictions
+from medssr.evaluation.stored import (
     EvaluationResults,
     predictions_file,
     questions_file,
     read_asked_questions,
     read_predictions,
 )
-from medssr.evaluation.scoring import Prediction, match_predictions
 from medssr.questions import Question
 from medssr.tracking.examples import Candidate, Example, choose_examples, read_examples
 from medssr.tracking.runs import Run, read_evaluation
+
+_PACE = frozenset({"questions_per_chunk"})  # how often answers are kept, not how they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ def _answers(folder: Path, benchmark: str) -> _Answers:
 
 
 def _check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:
-    differing = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
+    settings = [name for name in dict.fromkeys([*first, *second]) if name not in _PACE]
+    differing = [name for name in settings if first.get(name) != second.get(name)]
     if differing:
         found = "; ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in differing)
         raise _UnpairedError(f"it was asked by another protocol: {found}")

@@ -10,11 +10,11 @@ from typing import Any
 
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig
-from medssr.data.benchmarks import benchmark_files, load_benchmark
 from medssr.evaluation.comparison import Comparison, compare, corrected
-from medssr.evaluation.results import SCHEMA_VERSION, read_predictions
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, score
+from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_predictions
 from medssr.questions import Question, read_questions
+from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically
 
 
@@ -46,8 +46,9 @@ def write_run_results(
     asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
     models: dict[str, dict[str, Any]] = {name: {} for name in scores}
     pairs: dict[tuple[str, str], dict[str, dict[str, Comparison]]] = {pair: {} for pair in combinations(scores, 2)}
-    for benchmark, file in benchmark_files(config.benchmark.path).items():
-        questions = list(load_benchmark(file))
+    base = next(iter(scores.values())).directory
+    for benchmark in read_evaluation(base).benchmarks:
+        questions = read_asked_questions(base, benchmark)
         slices = fact_slices(questions, asked)
         predictions = {name: read_predictions(scored.directory, benchmark) for name, scored in scores.items()}
         for name, found in predictions.items():

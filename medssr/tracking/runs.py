@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.evaluation.results import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import BenchmarkScore, SliceScore
+from medssr.evaluation.stored import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.tracking.records import FormError, T, record_from_json
 
 REWARD_COLUMN = "train/reward"
@@ -203,11 +203,12 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
     """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
-    name = model_name(results.model)
+    name = model_name(results.model.path)
+    made_by = {"model": results.model.path, "revision": results.model.revision, "seed": results.seed}
     return RunRecord(
         run=name,
         overrides=[],
-        config={"model": results.model, "seed": results.seed} | results.protocol,
+        config=made_by | results.protocol,
         models=[ModelResult(name, results.benchmarks)],
         artifacts={f"evaluate {name}": "."},
     )

@@ -86,6 +86,8 @@ def prepare_process(extras: ExtrasConfig, seed: int) -> None:
         torch.set_num_threads(extras.num_threads)
     # Lightning 2.6 calls what torch 2.13 has renamed; nothing that a user could act on.
     warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
+    # A first step in which nothing can be learnt takes no optimiser step, and the schedule goes on.
+    warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -89,6 +89,13 @@ def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy,
         engine.generate([[5] * 91], [[1]], Sampling(1.0, 10))
 
 
+@pytest.mark.parametrize("temperature", [0.001, 2.5])
+def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(make, policy, monkeypatch, temperature):
+    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    with pytest.raises(InputError, match=rf"temperature {temperature}; vLLM takes 0.01 to 2"):
+        make(policy).generate([[5]], [[1]], Sampling(temperature, 10))
+
+
 class TestStart:
     pytestmark = NEEDS_VLLM
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import typed
+from wandb_runs import records
 
 from medssr.config import TrainConfig
 from medssr.tracking.csv_logger import CSVMetrics
@@ -43,18 +40,6 @@ def log_and_die(config: TrainConfig, directory: Path, steps: range) -> None:
             if isinstance(logger, CSVMetrics):
                 logger.write()
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def records(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them."""
-    wandb = Path(sys.executable).parent / "wandb"
-    found = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        output = subprocess.run(
-            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-        ).stdout
-        found += [record[kind] for line in output.splitlines() if (record := json.loads(line))["type"] == kind]
-    return found
 
 
 def history(directory: Path) -> list[tuple[int, float]]:

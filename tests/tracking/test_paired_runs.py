@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import re
-from pathlib import Path
 
 import pytest
+from evaluations import PROTOCOL, QUESTIONS, letters, write_run
 from helpers import toy_question, typed
 from rich.console import Console
 
 from medssr.compare import compare, runs_as_override
 from medssr.errors import InputError
 from medssr.evaluation.comparison import compare as compare_predictions
-from medssr.evaluation.results import EvaluationResults, predictions_file, questions_file, write_evaluation
-from medssr.evaluation.scoring import Prediction, score
-from medssr.questions import write_questions
+from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.stored import (
+    predictions_file,
+)
 from medssr.tracking.paired_runs import LeftOut, pair_runs
 from medssr.tracking.report import write_report
-from medssr.tracking.runs import model_name, read_run, read_runs
+from medssr.tracking.runs import model_name, read_runs
 from medssr.tracking.tables import comparison_table
-
-QUESTIONS = [toy_question(number, "AB"[number % 2]) for number in range(12)]
-PROTOCOL = {"num_samples": 2, "temperature": 0.6}
-
-
-def letters(num_right):
-    """Two samples a question: the first `num_right` questions are right, the others wrong and without a letter."""
-    other = {"A": "B", "B": "A"}
-    return {
-        question.id: [question.answer] * 2 if number < num_right else [other[question.answer], None]
-        for number, question in enumerate(QUESTIONS)
-    }
-
-
-def write_run(folder: Path, model, answers, benchmarks=("toy",), questions=QUESTIONS, protocol=PROTOCOL, text="{}!"):
-    """Writes an evaluation as medssr-evaluate does."""
-    folder.mkdir(parents=True)
-    predictions = [Prediction(question.id, answers[question.id], ["x", "x"]) for question in questions]
-    for benchmark in benchmarks:
-        write_questions(questions_file(folder, benchmark), questions)
-        lines = [
-            json.dumps(
-                {
-                    "question_id": found.question_id,
-                    "answers": [
-                        {"text": text.format(letter), "letter": letter, "reason": "x"} for letter in found.letters
-                    ],
-                }
-            )
-            for found in predictions
-        ]
-        predictions_file(folder, benchmark).write_text("\n".join(lines), encoding="utf-8")
-    scores = dict.fromkeys(benchmarks, score(questions, predictions))
-    write_evaluation(folder, EvaluationResults(model, 0, dict(protocol), scores))
-    return read_run(folder)
 
 
 def predictions_of(answers):
@@ -112,7 +77,10 @@ def test_long_answers_are_shown_with_their_end(tmp_path):
     ("change", "reason"),
     [
         ({"protocol": PROTOCOL | {"temperature": 1.0}}, "another protocol: temperature 1.0, not 0.6"),
-        ({"protocol": PROTOCOL | {"second_pass": True}}, "another protocol: second_pass True, not None"),
+        (
+            {"protocol": PROTOCOL | {"second_pass": True, "questions_per_chunk": 3}},
+            "another protocol: second_pass True, not None",
+        ),
     ],
 )
 def test_runs_of_another_protocol_are_left_out(tmp_path, change, reason):

@@ -1,4 +1,4 @@
-"""`results.json` of an evaluation, and the files beside it that hold every question and every answer."""
+"""What an evaluation leaves on disk: `results.json`, and beside it every question and every answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
 
 RESULTS_FILE = "results.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """Which model it is: a folder or a name on a hub, and there the revision; None for the newest."""
+
+    path: str
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +29,17 @@ class EvaluationResults:
     """The content of `results.json` of an evaluation; docs/results.md says what each field means.
 
     Attributes:
-        model: The model's folder or its name on a hub.
-        seed: Of the samples and the intervals.
+        model: The model.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
         benchmarks: The scores by benchmark.
+        seed: Of the samples and the intervals.
         schema_version: Of this form.
     """
 
-    model: str
-    seed: int
+    model: EvaluatedModel
     protocol: dict[str, Any]
     benchmarks: dict[str, BenchmarkScore]
+    seed: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -70,18 +78,18 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     for line, record in read_jsonl(path):
         try:
             answers = record["answers"]
-            has_second_pass = "recovered" in answers[0]
+            recovered = [answer.get("recovered") for answer in answers]
             predictions.append(
                 Prediction(
                     record["question_id"],
                     [answer["letter"] for answer in answers],
                     [answer["reason"] for answer in answers],
-                    [answer["recovered"] for answer in answers] if has_second_pass else [],
+                    recovered if any(recovered) else [],
                 )
             )
         except KeyError as error:
             raise InputError.at(path, "is missing.", line=line, field=str(error.args[0])) from error
-        except (TypeError, IndexError, ValueError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise InputError.at(path, f"is no list of answers ({error}).", line=line, field="answers") from error
     return predictions
 

@@ -4,8 +4,8 @@ import pytest
 from helpers import toy_question
 
 from medssr.errors import InputError
-from medssr.evaluation.results import read_asked_questions, read_predictions, read_texts
 from medssr.evaluation.scoring import Prediction
+from medssr.evaluation.stored import read_asked_questions, read_predictions, read_texts
 from medssr.questions import write_questions
 
 
@@ -35,7 +35,7 @@ def test_letters_of_a_second_pass_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("record", "field"),
     [
-        ({"answers": []}, "answers"),
+        ({"question_id": "q1", "answers": []}, "answers"),
         ({"question_id": "q1", "answers": "A"}, "answers"),
         ({"answers": [{"letter": "A", "reason": ""}]}, "question_id"),
         ({"question_id": "q1", "answers": [{"letter": "A"}]}, "reason"),

@@ -10,7 +10,6 @@ from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
 from medssr.utils.entry import prepare_process, run_command
-from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
@@ -47,8 +46,7 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     )
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
     fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
-    if is_main_process():
-        policy.save(directory / "model")
+    policy.save(directory / "model")
     return {
         "num_demonstrations": len(rows),
         "num_steps": config.sft.num_steps,

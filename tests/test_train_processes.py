@@ -34,6 +34,9 @@ ONE_LARGE_STEP = [
     "grpo.beta=0.1",
 ]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+SPREAD = [sys.executable, "-m", "medssr.train", "trainer=fsdp2", *TWO[1:]]
+# An engine that needs no forward pass of the model.
+LETTERS = ["rollout._target_=helpers.LetterEngine", "~rollout.max_batch_size"]
 LAUNCHERS = {
     "Lightning": [sys.executable, "-m", "medssr.train", *TWO],
     "torchrun": [
@@ -131,3 +134,24 @@ def test_questions_that_cannot_be_shared_equally_are_refused(tmp_path):
     assert done.returncode == 2
     assert "grpo.num_prompts_per_step: 3 questions cannot be shared equally by 2 processes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_model_spread_over_processes_takes_the_step_of_one(tmp_path):
+    """FSDP2, on CPUs."""
+    one = one_process(tmp_path / "one", RARE[:4], *LETTERS)
+    two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
+    assert_same_step(two, one)
+    assert (two / "checkpoints" / "step_0000001.ckpt").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [([], "rollout: hf generates"), (["lora=default", *LETTERS], "lora: adapters")],
+    ids=["hf", "lora"],
+)
+def test_what_cannot_be_spread_is_refused(tmp_path, overrides, message):
+    done = run(tmp_path, RARE[:2], *overrides, command=SPREAD)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -6,7 +6,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import nullcontext
 from statistics import fmean
 from typing import Any
 
@@ -18,7 +17,8 @@ from medssr.config import GRPOConfig, KLPlacement, Truncated
 from medssr.data.step_loader import StepBatch
 from medssr.errors import InputError
 from medssr.models.objective import Objective
-from medssr.models.optimizer_step import advance_schedule, take_optimizer_step, unsynchronised
+from medssr.models.optimizer_step import add_gradient, advance_schedule, take_optimizer_step
+from medssr.models.sharding import is_sharded, shard
 from medssr.models.skipped_steps import SkippedSteps
 from medssr.questions import Question
 from medssr.rl.advantages import group_advantages, has_signal
@@ -29,6 +29,7 @@ from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatche
 from medssr.rl.refill import groups_to_train
 from medssr.rl.shaping import overlong_penalty
 from medssr.rollout.collector import RolloutCollector
+from medssr.rollout.hf_engine import HFEngine
 from medssr.rollout.types import JudgedStep, RolloutGroup
 from medssr.utils.processes import gathered, means
 
@@ -172,9 +173,8 @@ class GRPOModule(L.LightningModule):
         for number, places in enumerate(micro_batches, start=1):
             rows = [minibatch.rows[place] for place in places]
             advantages = torch.tensor([minibatch.advantages[place] for place in places], device=self.device)
-            with nullcontext() if number == len(micro_batches) else unsynchronised(self):
-                loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
-                self.manual_backward(loss)
+            loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
+            add_gradient(self, loss, is_last=number == len(micro_batches))
             for name, share in shares.items():
                 totals[name] += share.item()
             if not math.isfinite(loss.item()):
@@ -228,6 +228,25 @@ class GRPOModule(L.LightningModule):
                     f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
                     "make it a multiple of them."
                 )
+
+    def configure_model(self) -> None:
+        """Spreads policy and reference over the processes, where the strategy asks for it.
+
+        Raises:
+            InputError: When what is configured cannot be spread.
+        """
+        if self.device_mesh is None or is_sharded(self.model):
+            return
+        if isinstance(self.rollouts.engine, HFEngine):
+            raise InputError("rollout: hf generates with the trained model, which is spread over processes; take vllm.")
+        if not self.strict_loading:
+            raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
+        if self.config.kl_placement is KLPlacement.reward and self.config.max_refills > 0:
+            raise InputError("grpo.max_refills: 0 where a spread model computes the KL in the reward.")
+        dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
+        for model in (self.model, self.objective.reference):
+            if model is not None:
+                shard(model, self.device_mesh["data_parallel"], dtype)
 
     def on_fit_start(self) -> None:
         """Brings a reference policy of its own to the policy's device."""

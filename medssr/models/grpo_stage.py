@@ -68,11 +68,10 @@ def run_stage(
         if probe is not None:
             counts["probe"] = probe.finish(module.trainer)
             best_model = probe.best_model()
-    if is_main_process():
-        if best_model is None:
-            policy.save(directory / "model")
-        else:
-            copytree(best_model, directory / "model", dirs_exist_ok=True)
+    if best_model is None:
+        policy.save(directory / "model")
+    elif is_main_process():
+        copytree(best_model, directory / "model", dirs_exist_ok=True)
     return counts
 
 

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from medssr.config import GRPOConfig, KLPlacement
 from medssr.models.attention import adopt_attention
 from medssr.models.lora import without_adapters
+from medssr.models.sharding import computed, is_sharded
 from medssr.rl.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.rl.importance import truncated_importance_weights
 from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
@@ -106,21 +107,21 @@ class Objective:
     @torch.no_grad()
     def remember_logps(self, rows: list[TrainingRow], *, has_old: bool) -> None:
         """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
-        for places in self._split(rows):
+        for places in self.micro_batches(rows) if is_sharded(self.model) else self._split(rows):
             micro_batch = [rows[place] for place in places]
-            batch = self._batch(micro_batch)
+            batch = self._batch(micro_batch or [_IDLE])
             if self._config.beta > 0:
-                for row, logps in zip(micro_batch, self._reference_logps(batch), strict=True):
+                for row, logps in zip(micro_batch, self._reference_logps(batch), strict=bool(micro_batch)):
                     row.ref_logps = logps[: len(row.completion_ids)]
             if has_old:
-                for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=True):
+                for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
                     row.old_logps = logps[: len(row.completion_ids)]
 
     def _logps_and_entropies(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor]:
         settings = self._config.temperature, self._config.head_chunk_tokens
         if isinstance(batch, PackedRollouts):
-            return packed_logps(self.model, batch, *settings, has_entropies=True)
-        return completion_logps_and_entropies(self.model, batch, *settings)
+            return computed(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
+        return computed(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
 
     def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
         if self.reference is not self.model:
@@ -131,8 +132,8 @@ class Objective:
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
         settings = self._config.temperature, self._config.head_chunk_tokens
         if isinstance(batch, PackedRollouts):
-            return packed_logps(model, batch, *settings, has_entropies=False)[0]
-        return completion_logps(model, batch, *settings)
+            return computed(model, lambda model: packed_logps(model, batch, *settings, has_entropies=False)[0])
+        return computed(model, lambda model: completion_logps(model, batch, *settings))
 
     def _batch(self, rows: list[TrainingRow]) -> RolloutBatch | PackedRollouts:
         prompts, completions = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]

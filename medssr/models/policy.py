@@ -13,6 +13,7 @@ from medssr.errors import InputError
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.questions import Question
 from medssr.rollout.prompts import encode_prompts, read_prompt_template
+from medssr.utils.processes import is_main_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,18 @@ class Policy:
     def save(self, directory: Path) -> None:
         """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.
 
+        Of several processes one writes; where the model is spread over them, all have to call this.
+
         Raises:
             InputError: When the disk does not take it.
         """
         from safetensors import SafetensorError
 
         try:
-            self.model.save_pretrained(directory, state_dict=dict(merged_weights(self.model)))
+            weights = {name: weight.cpu() for name, weight in merged_weights(self.model)}
+            if not is_main_process():
+                return
+            self.model.save_pretrained(directory, state_dict=weights)
             self.tokenizer.save_pretrained(directory)
             save_adapters(self.model, directory / "adapter")
         except (OSError, SafetensorError) as error:

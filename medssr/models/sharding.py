@@ -7,11 +7,22 @@ from types import MethodType
 from typing import Any, TypeVar
 
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 T = TypeVar("T")
 
 _METHOD = "compute_whole"
+
+
+class FSDP2(ModelParallelStrategy):
+    """Lightning's strategy for FSDP2, over all processes: Lightning's own defaults split each layer within a node."""
+
+    def setup_environment(self) -> None:
+        """Joins the processes."""
+        self._tensor_parallel_size = 1
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
 
 
 def shard(model: Any, mesh: Any, dtype: torch.dtype) -> None:

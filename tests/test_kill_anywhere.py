@@ -28,7 +28,8 @@ SETTINGS = [
     "grpo.num_prompts_per_update=1",
     "grpo.num_generations=3",
     "grpo.max_new_tokens=5",
-    "+reward.even._target_=grpo_runs.EvenTokens",
+    "+reward.even._target_=user_rewards.EvenTokens",  # of labels a random policy knows nothing
+    "+reward.even.weight=1.0",
     "callbacks.checkpoint.every_num_steps=3",
     "+callbacks.kill._target_=killing.Kill",
 ]
@@ -60,6 +61,8 @@ def csv_rows(directory: Path) -> list[dict[str, str]]:
 def wandb_rows(directory: Path) -> list[dict[str, float]]:
     rows = []
     for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
+        if file.stat().st_size <= 7:  # no more than a header
+            continue
         reader = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
         for line in subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines():
             record = json.loads(line)

@@ -23,7 +23,8 @@ SETTINGS = [
     "grpo.num_generations=2",
     "grpo.max_new_tokens=4",
     "callbacks.checkpoint.every_num_steps=1",
-    "+reward.even._target_=grpo_runs.EvenTokens",  # of labels a random policy knows nothing
+    "+reward.even._target_=user_rewards.EvenTokens",  # of labels a random policy knows nothing
+    "+reward.even.weight=1.0",
 ]
 
 

@@ -49,7 +49,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     sampler = AnswerSampler(
         policy,
         engine,
-        Sampling(settings.temperature, settings.max_new_tokens, settings.top_p, settings.top_k),
+        Sampling(settings.temperature, settings.max_new_tokens, settings.top_p, settings.top_k, has_logps=False),
         settings.num_samples,
         config.seed,
         "evaluation",

@@ -45,7 +45,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     sampler = AnswerSampler(
         policy,
         engine,
-        Sampling(labeling.temperature, labeling.max_new_tokens),
+        Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
         labeling.num_votes,
         config.seed,
         "votes",

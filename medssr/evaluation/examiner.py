@@ -85,7 +85,9 @@ class Examiner:
             [derive_seed(self.seed, PURPOSE, question.id, sample) for sample in range(protocol.num_samples)]
             for question in questions
         ]
-        sampling = Sampling(protocol.temperature, protocol.max_new_tokens, protocol.top_p, protocol.top_k)
+        sampling = Sampling(
+            protocol.temperature, protocol.max_new_tokens, protocol.top_p, protocol.top_k, has_logps=False
+        )
         answers = [
             [read_completion(item, question, self._start(question)) for item in group]
             for question, group in zip(questions, self.engine.generate(encoded, seeds, sampling), strict=True)

@@ -73,7 +73,7 @@ def score_probe(
         prompts: Token ids of each.
         max_new_tokens: Answers are cut here.
     """
-    greedy = Sampling(temperature=1.0, max_new_tokens=max_new_tokens, top_k=1)
+    greedy = Sampling(temperature=1.0, max_new_tokens=max_new_tokens, top_k=1, has_logps=False)
     answers = engine.generate(prompts, [[0]] * len(prompts), greedy)
     letters = [
         extract_choice(completion.text, question.options).letter

@@ -19,12 +19,14 @@ class Sampling:
         max_new_tokens: Completions are cut here.
         top_p: Nucleus: the smallest set of tokens with this mass stays; 1 keeps all.
         top_k: The k likeliest tokens stay; 0 keeps all.
+        has_logps: Whether log-probabilities are wanted; an engine may leave them out otherwise, where they take time.
     """
 
     temperature: float
     max_new_tokens: int
     top_p: float = 1.0
     top_k: int = 0
+    has_logps: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Completion:
 
     Attributes:
         token_ids: The sampled tokens, the end-of-sequence token included.
-        logps: Log-probability of each of them under the distribution that they were drawn from.
+        logps: Log-probability of each of them under the distribution that they were drawn from; may be empty where
+            the sampling does not ask for them.
         text: The tokens as text, control tokens left out.
         is_truncated: Whether `max_new_tokens` cut it before an end-of-sequence token.
     """

@@ -161,7 +161,7 @@ class VLLMEngine:
                 max_tokens=sampling.max_new_tokens,
                 ignore_eos=True,  # vLLM knows of one such token; the policy may have several
                 stop_token_ids=eos_ids,
-                logprobs=0,  # of the sampled token alone
+                logprobs=0 if sampling.has_logps else None,  # 0: of the sampled token alone
                 flat_logprobs=True,
                 detokenize=False,
             )
@@ -177,12 +177,11 @@ class VLLMEngine:
 
     def _completions(self, samples: Sequence[Any]) -> list[Completion]:
         token_rows = [list(sample.token_ids) for sample in samples]
+        logp_rows = [list(sample.logprobs.logprobs) if sample.logprobs is not None else [] for sample in samples]
         texts = self._policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
         return [
-            Completion(
-                tokens, list(sample.logprobs.logprobs), text, is_truncated=tokens[-1] not in self._policy.eos_token_ids
-            )
-            for tokens, sample, text in zip(token_rows, samples, texts, strict=True)
+            Completion(tokens, logps, text, is_truncated=tokens[-1] not in self._policy.eos_token_ids)
+            for tokens, logps, text in zip(token_rows, logp_rows, texts, strict=True)
         ]
 
 

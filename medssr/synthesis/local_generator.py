@@ -67,7 +67,7 @@ class LocalGenerator:
         self._policy = load_policy(config)
         self._policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self._engine = rollout(policy=self._policy)
-        self._sampling = Sampling(temperature, max_new_tokens, top_p)
+        self._sampling = Sampling(temperature, max_new_tokens, top_p, has_logps=False)
         self._batch_size = batch_size
         self._model = Path(config.path).name if Path(config.path).is_dir() else config.path
         # What the answers depend on, beside prompt and seed.

@@ -6,6 +6,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,6 +204,13 @@ def test_tokens_come_as_often_as_they_are_likely(served):
     for token, probability in enumerate(probabilities.tolist()):
         deviation = (num_samples * probability * (1 - probability)) ** 0.5
         assert abs(counts[token] - num_samples * probability) < 5 * deviation + 1
+
+
+def test_without_log_probs_the_completions_are_the_same(served):
+    _, engine = served
+    groups = generate(engine, sampling=replace(SAMPLING, has_logps=False))
+    assert token_ids(groups) == token_ids(generate(engine))
+    assert all(item.logps == [] for group in groups for item in group)
 
 
 def test_no_prompts_no_completions(served):

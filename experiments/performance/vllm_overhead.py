@@ -1,0 +1,97 @@
+"""What medssr adds to vLLM: seconds of pseudo-labelling's answers against LLM.generate on the same prompts.
+
+    python experiments/performance/vllm_overhead.py [--num-questions 500] [--num-samples 16]
+
+Both ways use the same running vLLM, with the prefix cache empty at the start. The bare one hands it all prompts at once
+and asks for text; medssr's goes through the sampler of `medssr-pseudo-label`: chunks, answers read, files written. They
+take turns, and the best round of each counts. Needs vLLM: make setup-vllm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NUM_ROUNDS = 3
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-questions", type=int, default=500)
+    parser.add_argument("--num-samples", type=int, default=16)
+    arguments = parser.parse_args()
+
+    import hydra
+    from omegaconf import OmegaConf
+
+    from medssr.config import register
+    from medssr.models.policy import load_policy
+    from medssr.questions import read_questions
+    from medssr.rollout.sampled_answers import AnswerSampler
+    from medssr.rollout.types import Sampling
+    from medssr.utils.entry import CONF_DIR
+    from medssr.utils.instantiate import instantiate
+
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config: Any = OmegaConf.to_object(hydra.compose("pipeline", ["rollout=vllm", "paths.root_dir=/nowhere"]))
+    policy = load_policy(config.model)
+    labeling = config.labeling
+    sampling = Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False)
+    questions = [*read_questions(config.seeds.path), *read_questions(config.benchmark.path)][: arguments.num_questions]
+    prompts = policy.encode(questions, sampling.max_new_tokens, config.seeds.path)
+    engine = instantiate(config.rollout, "rollout", policy=policy)
+    engine.generate(prompts[:1], [[0]], sampling)  # starts it
+    llm = engine._process.llm
+    sampler = AnswerSampler(
+        policy, engine, sampling, arguments.num_samples, 42, "votes", labeling.questions_per_chunk, False
+    )
+
+    def bare() -> int:
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            n=arguments.num_samples,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_new_tokens,
+            stop_token_ids=sorted(policy.eos_token_ids),
+            seed=42,
+        )
+        outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
+        return sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
+
+    def through_medssr() -> int:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = sampler.sample(questions, Path(folder), config.seeds.path)
+            return sum(answer.num_tokens for row in rows for answer in row)
+
+    ways = {"LLM.generate": bare, "medssr-pseudo-label": through_medssr}
+    best = {name: (float("inf"), float("inf"), 0) for name in ways}
+    for _ in range(NUM_ROUNDS):
+        for name, way in ways.items():
+            assert llm.reset_prefix_cache()
+            best[name] = min(best[name], measured(way))
+    engine.close()
+    print(f"{len(questions)} questions x {arguments.num_samples} samples, best of {NUM_ROUNDS} rounds")
+    print(f"{'':22}{'wall s':>9}{'CPU s':>9}{'tokens':>10}{'tokens/s':>10}{'wall ratio':>12}{'CPU ratio':>11}")
+    bare_wall, bare_cpu, bare_tokens = best["LLM.generate"]
+    for name, (wall, cpu, tokens) in best.items():
+        share = tokens / bare_tokens  # the samples differ by chance, so ratios are per token
+        ratios = f"{wall / bare_wall / share:12.3f}{cpu / bare_cpu / share:11.3f}"
+        print(f"{name:22}{wall:9.1f}{cpu:9.1f}{tokens:10}{tokens / wall:10.0f}{ratios}")
+
+
+def measured(way: Callable[[], int]) -> tuple[float, float, int]:
+    """Returns wall and CPU seconds of this process, and the tokens that were sampled."""
+    wall, cpu = time.monotonic(), time.process_time()
+    tokens = way()
+    return time.monotonic() - wall, time.process_time() - cpu, tokens
+
+
+if __name__ == "__main__":
+    main()

@@ -20,9 +20,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from medssr.errors import InputError
 from medssr.models.policy import Policy
-
-# The first version whose weights can be reloaded from an iterator in the way that the engine does it.
-_OLDEST_VERSION = (0, 32)
+from medssr.rollout.vllm_requests import OLDEST_VERSION, is_too_old
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,13 @@ def check_installation() -> None:
         InputError: When it is not installed or too old.
     """
     version = _installed_version()
-    oldest = ".".join(map(str, _OLDEST_VERSION))
+    oldest = ".".join(map(str, OLDEST_VERSION))
     if version is None:
         raise InputError(
             "rollout: vLLM is not installed. With a GPU: pip install 'medssr[vllm]'; without: make setup-vllm. Or take "
             "rollout=hf, which needs nothing."
         )
-    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_VERSION:
+    if is_too_old(version):
         raise InputError(
             f"rollout: vLLM {version} is installed, too old to take new weights; {oldest} or newer is needed: pip "
             f"install 'vllm>={oldest}'."

@@ -85,7 +85,7 @@ def test_a_context_that_the_model_lacks_is_refused(make, policy):
 def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy, monkeypatch):
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
     engine = make(policy, max_model_len=100)
-    with pytest.raises(InputError, match=r"rollout.max_model_len: 100; a prompt of 91 tokens .* 10 need 101"):
+    with pytest.raises(InputError, match=r"max_model_len is 100; a prompt of 91 tokens .* 10 need 101"):
         engine.generate([[5] * 91], [[1]], Sampling(1.0, 10))
 
 

@@ -153,8 +153,7 @@ class VLLMServerEngine:
             remedy = (
                 "serve the folder of model.path there, or give rollout.weights_dir."
                 if self._weights is None
-                else "it does not take this model's weights right; on a CPU, start it with --hf-overrides "
-                "'{\"tie_word_embeddings\": false}' for a model with tied embeddings."
+                else "it does not take this model's weights right; try another version of vLLM, or rollout=hf."
             )
             raise InputError(
                 f"rollout.addresses: the log-probs of {server.address} differ from the policy's by {gap:.3g} nats per "

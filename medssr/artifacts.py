@@ -17,6 +17,7 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.utils.files import hash_path, write_json_atomically
+from medssr.utils.processes import are_started_together, is_main_process
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ class Step:
             existing file or folder counts by the content there, not by its place.
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
+        is_joint: Whether several processes make it together; the others wait until one has made it.
     """
 
     name: str
     config: Any
     artifact_dir: Path
     force: bool = False
+    is_joint: bool = False
 
     def run(self, build: Callable[[Path], dict[str, Any]]) -> Artifact:
         """Returns the step's artefact: the one that is there, or the one that `build` makes.
@@ -74,9 +77,17 @@ class Step:
         fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
         directory = self.artifact_dir / self.name / fingerprint
         directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory.parent / f".{fingerprint}.lock")
+        if self.force and are_started_together():
+            raise InputError(f"force: of several processes none knows when the others are done with {directory}.")
+        if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
+            directory.mkdir(exist_ok=True)
+            build(directory)
+            with lock:
+                return read_artifact(directory)
         # A second run of the same step waits here and then finds the manifest.
-        with FileLock(directory.parent / f".{fingerprint}.lock"):
-            if self.force and directory.exists():
+        with lock:
+            if self.force and is_main_process() and directory.exists():
                 shutil.rmtree(directory)
             if (directory / "manifest.json").is_file():
                 log.info("%s: already made, %s", self.name, directory)
@@ -127,20 +138,37 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
     def walk(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
-            return {
-                name: walk(value, f"{key}.{name}" if key else str(name))
-                for name, value in node.items()
-                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
-            }
-        if isinstance(node, list | tuple):
+            return {name: walk(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+        if isinstance(node, list):
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
         is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
         if is_path_field and node and Path(node).exists():
             inputs[key] = hash_path(Path(node))
             return None
+        return node
+
+    return walk(decisive_values(config), ""), inputs
+
+
+def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the configuration that decides a step's result as plain values, paths as they were given."""
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {
+                name: walk(value)
+                for name, value in node.items()
+                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
+            }
+        if isinstance(node, list | tuple):
+            return [walk(value) for value in node]
         return node.value if isinstance(node, Enum) else node
 
-    return walk({name: value for name, value in config.items() if name not in _PLACE_AND_STYLE}, ""), inputs
+    # Going on from its own checkpoint changes no result.
+    left_out = {*_PLACE_AND_STYLE, *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
+    values = walk({name: value for name, value in config.items() if name not in left_out})
+    assert isinstance(values, dict)
+    return values
 
 
 def _hash(value: Any) -> str:

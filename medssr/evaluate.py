@@ -5,80 +5,119 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.config import EvaluateConfig
+from medssr.errors import InputError
 from medssr.utils.entry import prepare_process, run_command
 
 if TYPE_CHECKING:
-    from medssr.evaluation.scoring import BenchmarkScore
+    from medssr.data.suites import Benchmark, Suite
+    from medssr.evaluation.examiner import Examiner
+    from medssr.evaluation.records import Examined
     from medssr.questions import Question
-    from medssr.rollout.sampled_answers import SampledAnswer
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> Artifact:
-    """Returns the artefact of scores: `results.json`, and `predictions-<benchmark>.jsonl` with every answer."""
+    """Returns the artefact of scores: `results.json`, and for each benchmark what was asked and every answer.
+
+    These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, line by line the same questions.
+    """
     return Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _score_benchmarks(config, directory)
     )
 
 
 def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]:
-    from medssr.data.benchmarks import benchmark_files, load_benchmark
+    from medssr.data.suites import load_suite
 
-    settings = config.benchmark
-    files = benchmark_files(settings.path)
     # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
-    benchmarks = {name: list(load_benchmark(file)) for name, file in files.items()}
+    suite = load_suite(config.benchmark, config.rarity)
+    asked = _asked(suite, config.protocol.prefill)
 
-    from medssr.evaluation.scoring import Prediction, score
+    from medssr.evaluation.examiner import Examiner
+    from medssr.evaluation.prompting import Prompter, choose_shots
+    from medssr.evaluation.records import benchmark_record, means_record, protocol_record
+    from medssr.evaluation.stored import (
+        EvaluatedModel,
+        EvaluationResults,
+        predictions_file,
+        questions_file,
+        write_evaluation,
+    )
     from medssr.models.policy import load_policy
-    from medssr.rollout.sampled_answers import AnswerSampler
-    from medssr.rollout.types import Sampling
-    from medssr.utils.files import write_json_atomically, write_lines_atomically
+    from medssr.questions import write_questions
+    from medssr.rollout.prompts import read_prompt_template
+    from medssr.utils.files import write_lines_atomically
     from medssr.utils.instantiate import instantiate
 
+    protocol = config.protocol
+    template = read_prompt_template(protocol.prompt_path)
+    shots = choose_shots(protocol, [question for questions in asked.values() for question in questions])
     prepare_process(config.extras, config.seed)
     policy = load_policy(config.model)
-    engine = instantiate(config.rollout, "rollout", policy=policy)
-    sampler = AnswerSampler(
-        policy,
-        engine,
-        Sampling(settings.temperature, settings.max_new_tokens, settings.top_p, settings.top_k, has_logps=False),
-        settings.num_samples,
-        config.seed,
-        "evaluation",
-        settings.questions_per_chunk,
-        config.extras.progress_bar,
+    prompter = Prompter(template, shots, policy.tokenizer)
+    examined: dict[str, Examined] = {}
+    with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
+        examiner = Examiner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
+        for name, questions in asked.items():
+            examined[name] = _examine(examiner, suite.benchmarks[name], questions, directory / "answers" / name)
+            write_questions(questions_file(directory, name), questions)
+            write_lines_atomically(predictions_file(directory, name), examined[name].lines())
+    results = EvaluationResults(
+        model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
+        protocol=protocol_record(config, prompter),
+        benchmarks={name: benchmark_record(found, config) for name, found in examined.items()},
+        seed=config.seed,
+        rarity=suite.rarity,
+        means=means_record(examined, config),
+        missing=suite.missing,
     )
-    scores: dict[str, BenchmarkScore] = {}
-    with closing(engine):
-        for name, questions in benchmarks.items():
-            answers = list(sampler.sample(questions, directory / "answers" / name, files[name]))
-            predictions = [
-                Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
-                for question, row in zip(questions, answers, strict=True)
-            ]
-            scores[name] = score(questions, predictions, seed=config.seed)
-            write_lines_atomically(directory / f"predictions-{name}.jsonl", _prediction_lines(questions, answers))
-    results = {"benchmarks": {name: asdict(result) for name, result in scores.items()}}
-    write_json_atomically(directory / "results.json", results)
-    return {name: result.num_questions for name, result in scores.items()}
+    write_evaluation(directory, results)
+    return {name: len(questions) for name, questions in asked.items()}
 
 
-def _prediction_lines(questions: list[Question], answers: list[list[SampledAnswer]]) -> list[str]:
-    return [
-        json.dumps(
-            {"question_id": question.id, "gold": question.answer, "answers": [asdict(item) for item in row]},
-            ensure_ascii=False,
-        )
-        for question, row in zip(questions, answers, strict=True)
+def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
+    """Returns the questions to ask by benchmark: all, or those that have the prefill."""
+    from medssr.evaluation.prefills import has_prefill
+
+    if prefill is None:
+        return {name: benchmark.questions for name, benchmark in suite.benchmarks.items()}
+    asked: dict[str, list[Question]] = {}
+    for name, benchmark in suite.benchmarks.items():
+        questions = [question for question in benchmark.questions if has_prefill(question, prefill)]
+        if questions:
+            asked[name] = questions
+        else:
+            suite.missing[name] = f'no question of {benchmark.subset.source} has a text in the field "{prefill}"'
+    if not asked:
+        raise InputError(f"protocol.prefill: {'; '.join(suite.missing.values())}.")
+    return asked
+
+
+def _examine(examiner: Examiner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
+    """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
+    from medssr.evaluation.orders import option_orders, released_letters, reordered
+    from medssr.evaluation.records import Examined, prompt_hash
+
+    num_orders = examiner.protocol.num_orders
+    orders = [option_orders(question, num_orders, examiner.seed) for question in questions]
+    shown = [
+        reordered(question, order, number)
+        for question, row in zip(questions, orders, strict=True)
+        for number, order in enumerate(row)
     ]
+    found = examiner.answers(shown, directory, benchmark.subset.source)
+    answers = [
+        [released_letters(answer, question, order) for order in row for answer in next(found)]
+        for question, row in zip(questions, orders, strict=True)
+    ]
+    hashes = [prompt_hash(examiner, question) for question in questions]
+    return Examined(benchmark, questions, answers, hashes, examiner.protocol.second_pass)
 
 
 def main() -> None:
@@ -92,6 +131,12 @@ def _main(config: EvaluateConfig) -> None:
     artifact = evaluate(config)
     results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
     print_scores(results["benchmarks"])
+    for name, mean in results["means"].items():
+        found = mean["accuracy"]
+        if found is None:
+            log.warning("no mean %s: %s missing", name, ", ".join(mean["missing"]))
+        else:
+            log.info("mean %s: %.3f [%.3f, %.3f]", name, found["value"], found["low"], found["high"])
     log.info("made %s", artifact.path("results.json"))
 
 

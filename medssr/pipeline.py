@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medssr.artifacts import Artifact
+from medssr.callbacks.checkpoint_files import AUTO
 from medssr.config import (
     DataConfig,
     EvaluateConfig,
@@ -85,6 +86,7 @@ def _train(config: PipelineConfig, stage: StageConfig, model: ModelConfig, quest
             TrainConfig,
             task_name="train",
             stage=stage.name,
+            ckpt_path=AUTO,
             model=model,
             data=DataConfig(path=str(questions)),
             grpo=apply_overrides(config.grpo, stage.grpo),

@@ -110,9 +110,8 @@ def _judge(config: SynthesizeConfig, generator_name: str) -> Judge:
         max_option_words=controls.max_option_words,
         max_copied_words=controls.max_copied_words,
     )
-    benchmarks = (
-        question for file in benchmark_files(controls.benchmark_path).values() for question in load_benchmark(file)
-    )
+    files = {} if controls.benchmark_path is None else benchmark_files(controls.benchmark_path)
+    benchmarks = (question for file in files.values() for question in load_benchmark(file))
     screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
     return Judge(limits, screen, origin)

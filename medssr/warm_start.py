@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
+from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
 from medssr.utils.entry import prepare_process, run_command
 
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def warm_start(config: WarmStartConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force).run(
+    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _fine_tune(config, directory)
     )
 
@@ -27,13 +28,13 @@ def warm_start(config: WarmStartConfig) -> Artifact:
 def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     from medssr.data.step_loader import StepLoader
     from medssr.models.fitting import fit
-    from medssr.models.policy import load_policy
+    from medssr.models.policy import load_trainable_policy
     from medssr.models.sft_module import SFTModule
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
     demonstrations = _demonstrations(config)
-    policy = load_policy(config.model) if config.scratch is None else _new_policy(config)
+    policy = load_trainable_policy(config.model, None, config.seed) if config.scratch is None else _new_policy(config)
     rows = _encode(policy, demonstrations, str(config.demonstrations.path))
     module = SFTModule(
         policy,
@@ -41,9 +42,10 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
         instantiate(config.optim.scheduler, "optim.scheduler"),
         config.sft.micro_batch_tokens,
         config.sft.max_grad_norm,
+        config.sft.max_skipped_steps,
     )
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
-    fit(config, module, loader, directory)
+    fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
     policy.save(directory / "model")
     return {
         "num_demonstrations": len(rows),

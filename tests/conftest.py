@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,9 @@ import pytest
 from helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
+
+# A shell has its background jobs ignore Ctrl-C, and what they start inherits that; the tests of signals send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples on every run, and no limit of time: a busy machine must not fail a test.
 hypothesis.settings.register_profile("medssr", deadline=None, derandomize=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -51,6 +52,17 @@ def copy_policy(policy: Policy) -> Policy:
     return Policy(deepcopy(policy.model), policy.tokenizer, policy.prompt_template)
 
 
+def are_same(one: Any, other: Any) -> bool:
+    """Whether two nests of mappings, lists, tensors and values are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(are_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(are_same, one, other))
+    return one == other
+
+
 def toy_question(number: int = 0, answer: str | None = "A", **fields: Any) -> Question:
     """A question with two options whose stem names its number."""
     return Question(
@@ -70,11 +82,14 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "num_steps": 3,
         "num_prompts_per_step": 2,
         "num_generations": 4,
+        "shuffle_options": False,
+        "max_refills": 0,
         "temperature": 1.0,
         "max_new_tokens": 6,
         "truncated": Truncated.keep,
         "overlong_buffer": 0,
         "overlong_penalty": 1.0,
+        "reward_timeout_s": 10.0,
         "micro_batch_tokens": 400,
         "head_chunk_tokens": None,
         "num_iterations": 1,
@@ -91,6 +106,7 @@ def grpo_config(**values: Any) -> GRPOConfig:
         "kl_placement": KLPlacement.loss,
         "scale_rewards": ScaleRewards.group,
         "max_grad_norm": 1.0,
+        "max_skipped_steps": 5,
     }
     return GRPOConfig(**(defaults | values))
 
@@ -101,9 +117,20 @@ def compose(root: str, *overrides: str) -> DictConfig:
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose(root, ["paths.root_dir=/somewhere", *overrides])
-    for key in OmegaConf.missing_keys(config):
+    for key in missing_keys(config):
         OmegaConf.update(config, key, "given")
     return config
+
+
+def missing_keys(node: DictConfig, prefix: str = "") -> list[str]:
+    """The full keys of the values that the user has to give; OmegaConf's own fails where one is interpolated."""
+    found = []
+    for name in node:
+        if OmegaConf.is_missing(node, name):
+            found.append(f"{prefix}{name}")
+        elif not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig):
+            found += missing_keys(node[name], f"{prefix}{name}.")
+    return found
 
 
 def typed(root: str, *overrides: str) -> Any:
@@ -130,6 +157,21 @@ class LetterEngine:
 
     def close(self) -> None:
         pass
+
+
+class MixedEngine(LetterEngine):
+    """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
+
+    texts = ("The answer is A.", "The answer is B.", "Hm.", "The answer is A.")
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        return [[self._of_kind(place % 4) for place in range(len(row))] for row in seeds]
+
+    def _of_kind(self, kind: int) -> Completion:
+        answer = replace(self._answer("A"), text=self.texts[kind])
+        if kind < 3:
+            return answer
+        return replace(answer, token_ids=answer.token_ids[:-1], logps=answer.logps[:-1], is_truncated=True)
 
 
 class ListCorpus:

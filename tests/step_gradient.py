@@ -14,10 +14,12 @@ from helpers import random_policy
 from medssr.config import LossType
 from medssr.rl.aggregation import normalizer_across_processes, step_normalizer
 from medssr.rl.batching import pad_rollouts
-from medssr.rl.logprobs import completion_logps
+from medssr.rl.logprobs import completion_logps, packed_logps
 from medssr.rl.losses import policy_loss
+from medssr.rl.packing import pack_rollouts
 
-PROMPTS = [[5 + row + column for column in range(1 + 3 * row % 7)] for row in range(16)]
+# Some of them shared by two completions.
+PROMPTS = [[5 + row % 12 + column for column in range(1 + 3 * (row % 12) % 7)] for row in range(16)]
 COMPLETIONS = [[40 + 5 * row + column for column in range(1 + 5 * row % 9)] for row in range(16)]
 ADVANTAGES = [1.2, -0.7, 0.3, -1.5, 0.9, -0.2, 0.6, -0.4] * 2
 OLD_SHIFT = [0.0, 0.3, -0.4, 0.1, -0.3, 0.25, 0.02, -1.3] * 2  # so that some tokens are clipped, from both sides
@@ -44,8 +46,9 @@ def step_gradient(
     wide_prompt: int = 0,
     wide_completion: int = 0,
     head_chunk_tokens: int | None = None,
+    is_packed: bool = False,
 ) -> torch.Tensor:
-    """The gradient of one step on the rows of the micro-batches, each padded to be at least as wide as told."""
+    """The gradient of one step on the rows of the micro-batches, each at least as wide as told, or packed."""
     model.zero_grad()
     own = step_normalizer([len(COMPLETIONS[row]) for rows in micro_batches for row in rows], loss_type, MAX_NEW_TOKENS)
     normalizer = normalizer_across_processes(own, loss_type)
@@ -57,7 +60,11 @@ def step_gradient(
             shifts, advantages = [*shifts, 0.0], [*advantages, 1.0]
         batch = pad_rollouts(prompts, completions, pad_id=0)
         batch.completion_mask[len(rows) :] = 0
-        logps = completion_logps(model, batch, 0.9, head_chunk_tokens)
+        if is_packed:
+            packed = pack_rollouts(prompts, completions)
+            logps, _ = packed_logps(model, packed, 0.9, head_chunk_tokens, has_entropies=False)
+        else:
+            logps = completion_logps(model, batch, 0.9, head_chunk_tokens)
         with torch.no_grad():
             ref_logps = completion_logps(reference, batch, 0.9)
         loss, _ = policy_loss(

@@ -15,7 +15,7 @@ import hydra
 import hydra.utils
 import pytest
 import yaml
-from helpers import compose, typed
+from helpers import compose, missing_keys, typed
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,8 +38,10 @@ from medssr.utils.entry import CONF_DIR
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
+# Groups that no command has: options of other groups include theirs, and are composed with them.
+BASES = {"chat"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start"}
+ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.
@@ -47,7 +49,7 @@ SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "la
 
 
 def option_files() -> list[Path]:
-    return sorted(CONF_DIR.glob("*/*.yaml"))
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
 
 
 def option_id(file: Path) -> str:
@@ -90,6 +92,7 @@ def test_every_root_composes_into_its_schema(root):
 GIVEN = {
     "audit": {"data.path"},
     "train": {"data.path"},
+    "export": {"data.path", "model.path"},
     "pseudo_label": {"data.path"},
     "retrieve": {"corpus.path", "questions.path", "qrels.path"},
 }
@@ -99,12 +102,32 @@ GIVEN = {
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        assert OmegaConf.missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"])) == keys
+        assert set(missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"]))) == keys
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [(file, field) for file in option_files() for field in re.findall(r"^(\w+): \?\?\?$", file.read_text(), re.M)],
+    ids=lambda value: value if isinstance(value, str) else option_id(value),
+)
+def test_what_an_option_asks_for_has_to_be_given(file, field):
+    """A `???` does not replace a value of the option that another one builds on."""
+    group = file.parent.name
+    root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = hydra.compose(root, [option_id(file), "paths.root_dir=/somewhere"])
+    assert field in {key.split(".")[-1] for key in missing_keys(config[group])}
 
 
 @OPTIONS
 def test_every_option_belongs_to_a_root(file):
     assert roots_with(file.parent.name)
+
+
+@pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
+def test_every_base_is_included_by_options(file):
+    assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
 
 
 @OPTIONS
@@ -194,7 +217,9 @@ def test_a_comment_stands_above_every_field(file):
         ("train", "model.dtype=float8", ["model.dtype", "float8"]),
         ("train", "grpo=tiny", ["grpo/tiny", "large"]),
         ("train", "sed=3", ["sed"]),
-        ("evaluate", "benchmark.num_sample=3", ["benchmark.num_sample"]),
+        ("evaluate", "protocol.num_sample=3", ["protocol.num_sample"]),
+        ("evaluate", "protocol.kind=guess", ["protocol.kind", "guess"]),
+        ("evaluate", "benchmark.exclude=[dup]", ["benchmark.exclude", "dup"]),
         ("pipeline", "synthesis.rare_shares=0.1", ["synthesis.rare_shares"]),
         ("pipeline", "grpoo=large", ["grpoo"]),
     ],
@@ -216,10 +241,14 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.top_k=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
+        ("export", "targets=[]"),
+        ("train", "trainer.precision=bf16-true"),
+        ("pipeline", "trainer.precision=16-true"),
         ("train", "grpo.num_generations=1"),
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),
         ("train", "grpo.temperature=0"),
+        ("train", "grpo.max_refills=-1"),
         ("train", "grpo.beta=-0.1"),
         ("train", "grpo.epsilon=1.0"),
         ("train", "grpo.epsilon_high=0"),
@@ -230,15 +259,21 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_update=0"),
         ("train", "grpo.overlong_buffer=65"),
         ("train", "grpo.overlong_penalty=-1"),
+        ("train", "grpo.reward_timeout_s=0"),
         ("train", "grpo.head_chunk_tokens=0"),
         ("train", "grpo.sapo_temperature_negative=0"),
         ("pseudo_label", "labeling.num_votes=1"),
         ("pseudo_label", "labeling.temperature=0"),
         ("pseudo_label", "labeling.min_agreement=1.5"),
         ("pseudo_label", "labeling.max_agreement=1.01"),
-        ("evaluate", "benchmark.num_samples=0"),
-        ("evaluate", "benchmark.temperature=0"),
-        ("evaluate", "benchmark.top_p=0"),
+        ("evaluate", "protocol.num_samples=0"),
+        ("evaluate", "protocol.temperature=-0.1"),
+        ("evaluate", "protocol.top_p=0"),
+        ("evaluate", "protocol.top_k=-1"),
+        ("evaluate", "protocol.max_new_tokens=0"),
+        ("evaluate", "protocol.questions_per_chunk=0"),
+        ("evaluate", "protocol.num_orders=0"),
+        ("evaluate", "protocol.num_shots=-1"),
         ("retrieve", "num_hits=10"),
     ],
 )
@@ -306,7 +341,7 @@ def test_a_wrong_stage_override_is_found_before_anything_runs():
 
 def test_a_step_of_the_pipeline_has_its_configuration():
     config = typed("pipeline", "seed=7", "grpo.num_steps=11")
-    train = subconfig(config, TrainConfig, task_name="train", stage="a", data=None)
+    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
     evaluate = subconfig(config, EvaluateConfig, task_name="evaluate")

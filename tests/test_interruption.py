@@ -1,4 +1,4 @@
-"""Killed in any step and started again, the pipeline ends with the same results, byte for byte."""
+"""Ended in any step and started again, the pipeline ends with the same results, byte for byte."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ SETTINGS = [
     "logger=csv",
     "callbacks.checkpoint.every_num_steps=1",
     "labeling.questions_per_chunk=10",
-    "benchmark.questions_per_chunk=100",
+    "protocol.questions_per_chunk=100",
     "synthesis.num_questions=30",
     "hydra.verbose=[medssr.rollout.sampled_answers,medssr.callbacks.step_checkpoint]",
 ]
-# Each is printed in the middle of a step: after its first chunk, checkpoint or file.
+# Each is printed in the middle of a step: after its first chunk, checkpoint or file; with the signal that is sent then.
 MOMENTS = [
-    r"synthesize: started",
-    r"votes: chunk 2 of",
-    r"evaluation: chunk 3 of",
-    r"checkpoint after step 2 of",
-    r"evaluate: started",
-    r"checkpoint after step 1 of",
+    (r"synthesize: started", signal.SIGKILL),
+    (r"votes: .*chunk 2 of", signal.SIGKILL),
+    (r"votes: .*chunk 3 of", signal.SIGTERM),
+    (r"evaluation: .*chunk 3 of", signal.SIGKILL),
+    (r"checkpoint after step 1 of", signal.SIGTERM),
+    (r"checkpoint after step 2 of", signal.SIGKILL),
+    (r"evaluate: started", signal.SIGINT),
+    (r"checkpoint after step 1 of", signal.SIGKILL),
 ]
+EXIT_CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "medssr.pipeline", *SETTINGS, f"hydra.run.dir={folder}/run"]
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "medssr.pipeline", *overrides, *SETTINGS, f"hydra.run.dir={folder}/run"]
     environment = os.environ | {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
@@ -56,13 +59,17 @@ def run_to_the_end(folder: Path) -> Path:
     return folder / "run" / "results.json"
 
 
-def kill_at(folder: Path, moment: str) -> None:
-    process = start(folder)
-    for line in lines(process):
+def end_at(folder: Path, moment: str, signum: signal.Signals, *overrides: str) -> str:
+    """Sends a signal when a line is printed, and returns what is printed after that."""
+    process = start(folder, *overrides)
+    log = lines(process)
+    for line in log:
         if re.search(moment, line):
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(signum)
             break
-    assert process.wait() == -signal.SIGKILL, f"the moment {moment!r} never came"
+    rest = "".join(log)
+    assert process.wait() == EXIT_CODES[signum], f"at {moment!r}, if it came: {rest}"
+    return rest
 
 
 def without_places(results: Path) -> str:
@@ -72,19 +79,34 @@ def without_places(results: Path) -> str:
     return json.dumps(found, indent=1)
 
 
+def contents(root: Path, pattern: str) -> dict[str, bytes]:
+    """The content of files of artefacts, whose own place in it does not count."""
+    files = sorted(root.glob(f"artifacts/{pattern}"))
+    return {str(file.relative_to(root)): file.read_bytes().replace(str(root).encode(), b"") for file in files}
+
+
 @pytest.mark.slow
-def test_killed_in_every_step_it_ends_with_the_same_results(tmp_path: Path):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+def test_ended_in_every_step_it_ends_with_the_same_results(tmp_path: Path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "ended"
     undisturbed.mkdir()
     killed.mkdir()
     expected = run_to_the_end(undisturbed)
-    for moment in MOMENTS:
-        kill_at(killed, moment)
+    for moment, signum in MOMENTS:
+        rest = end_at(killed, moment, signum)
+        if signum != signal.SIGKILL:
+            assert f"ended by {signum.name}" in rest
+            assert "Traceback" not in rest
     found = run_to_the_end(killed)
     assert without_places(found) == without_places(expected)
     # Folders are named by the content that went in: equal names say that what came before is equal too.
     for file in ("train/*/model/model.safetensors", "pseudo_label/*/votes.jsonl", "evaluate/*/results.json"):
-        whole = {path.relative_to(undisturbed): path.read_bytes() for path in undisturbed.glob(f"artifacts/{file}")}
-        resumed = {path.relative_to(killed): path.read_bytes() for path in killed.glob(f"artifacts/{file}")}
+        whole, resumed = contents(undisturbed, file), contents(killed, file)
         assert whole
         assert whole == resumed
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_sweep_with_all_its_runs(tmp_path: Path):
+    rest = end_at(tmp_path, r"votes: .*chunk 1 of", signal.SIGTERM, "--multirun", "seed=1,2,3")
+    assert "Traceback" not in rest
+    assert len([path for path in tmp_path.glob("artifacts/pseudo_label/*") if path.is_dir()]) == 1

@@ -44,8 +44,10 @@ class Decision:
         letter: The option decided for, or None where the place names none, or several.
         reason: Its form. A `RETRACTED` decision takes back its letter, or without a letter whatever came before it.
         is_explicit: "The answer is B", which beats whatever is not explicit, such as "option B is correct".
+        is_conditional: "If it is a stroke, the answer is B": another one under another condition makes it none.
     """
 
     letter: str | None
     reason: Reason
     is_explicit: bool = True
+    is_conditional: bool = False

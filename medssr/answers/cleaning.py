@@ -23,7 +23,7 @@ _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _NEXT_QUESTION = re.compile(
-    r"\n[#\s>*-]{0,8}(?=(?:question|next question|problem|exercise|user|human|instruction)(?: ?\d+)?:)"
+    r"\n[#\s>*-]{0,8}(?=(?:question|q|next question|problem|exercise|user|human|instruction)(?: ?\d+)?:)"
 )
 _MAX_QUESTIONS = 20
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly

@@ -24,6 +24,8 @@ def closing_sentence(page: Page) -> Decision | None:
     letter, end = named
     reach = max(0, end - _LONGEST_SENTENCE)
     start = max(reach, *(page.low.rfind(mark, reach, end) + len(mark) for mark in _SENTENCE_STARTS))
+    if start == end:  # "Next step: B. Warfarin" has its words in front of the colon
+        start = max(reach, page.low.rfind("\n", reach, end) + 1)
     words = _WORD.findall(page.low[start:end].replace("n't", " not"))
     if not words or not EXCLUDING.isdisjoint(words) or _names_another(page, start, end, letter):
         return None

@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.lexicon import any_of
-from medssr.answers.mentions import JOINED_TEXT, SENTENCE_END, SPACE, is_joined, mention_at
+from medssr.answers.mentions import JOINED_TEXT, SENTENCE_END, SPACE, is_asked, is_joined, mention_at
 from medssr.answers.options import Page, is_letter_at
-from medssr.answers.preceding import decides_nothing, is_chosen_by_others, is_label, line_before, subject_before
+from medssr.answers.preceding import (
+    decides_nothing,
+    is_about_the_least,
+    is_chosen_by_others,
+    is_label,
+    line_before,
+    subject_before,
+)
 from medssr.answers.slots import read_denied_slot, read_field, read_slot
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
@@ -19,7 +27,10 @@ _WINDOW = 512
 _CLAUSE = (
     rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
-_ADVERB = rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|correcta|correcte|corretta|correta),?"
+_ADVERB = (
+    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta"
+    r"|đúng|الصحيحة|الصحيح),?"
+)
 _MODAL = rf"{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only)"
 _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?(?:{_CLAUSE})??(?:{_ADVERB})?"
@@ -29,9 +40,12 @@ _LINK = re.compile(
 )
 _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
-_NO_LINK = re.compile(rf"(?: choice| option)?{SPACE}\(?(?=[a-z])")
+_NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
+_IN_OTHER_CASES = re.compile(rf"[^.,;\n]{{0,90}}?{SPACE}(?:if|unless|only when)(?![a-z])")
+_QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
+_CONDITION = re.compile(r"(?:^|[.;,]\s)(?:but |and )?if [^.;]{2,58},\s(?:then )?(?:the )?(?:best |correct |right )?\Z")
 _CONDITIONS = (" if ", " only ", " when ")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
 _VERB_REACH = 84
@@ -61,7 +75,8 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     cannot = _CANNOT_BE.match(page.low, end)
     if cannot:
         return read_denied_slot(page, cannot.end())
-    is_one_of_many = page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not is_label(line)
+    has_quality = is_label(line) or bool(_QUALITY_BEHIND.match(page.low, end))
+    is_one_of_many = page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not has_quality
     link = None if is_one_of_many else _LINK.match(page.low, end)
     if link is None and line.strip(" #>") in _HEADING_LEADS:
         heading = _HEADING_LINK.match(page.low, end)
@@ -69,11 +84,17 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
             return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
+    if "would" in link[0] and _IN_OTHER_CASES.match(page.low, link.end()):
+        return None  # "the answer would be B if the patient were pregnant"
     if link["before"] or link["after"]:
         decision: Decision | None = read_denied_slot(page, link.end())
     else:
         decision = read_slot(page, link.end(), Reason.ANSWER_PHRASE)
-    return None if decision is None or decides_nothing(line) else decision
+    if decision is None or decides_nothing(line):
+        return None
+    if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
+        return replace(decision, is_explicit=False)
+    return replace(decision, is_conditional=True) if _CONDITION.search(line) else decision
 
 
 def _right_after_label(page: Page, cue: _Span) -> Decision | None:
@@ -141,7 +162,7 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     if not page.raw[position : position + 1].isupper():
         return None
     mention = mention_at(page, position)
-    if mention is None or mention.letter is None or is_joined(page, mention):
+    if mention is None or mention.letter is None or is_joined(page, mention) or is_asked(page, mention):
         return None
     if JOINED_TEXT.match(page.low, mention.end) or _OWN_VERB.match(page.low, mention.end):
         return None  # "thus A and C can be excluded", "so C is less likely"

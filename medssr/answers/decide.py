@@ -86,10 +86,18 @@ def _resolved(last_first: Iterator[Decision]) -> Decision | None:
         elif decision.letter and not taken_back.isdisjoint({decision.letter, None}):
             return weak or Decision(None, Reason.RETRACTED)
         else:
-            return decision
+            return _unless_it_depends(decision, last_first)
     if weak and weak.letter in taken_back:
         return Decision(None, Reason.RETRACTED)
     return weak or (Decision(None, Reason.RETRACTED) if taken_back else None)
+
+
+def _unless_it_depends(last: Decision, earlier: Iterator[Decision]) -> Decision:
+    """Read "if it is a stroke, the answer is B; if it is not, the answer is C" as no answer."""
+    before = next(earlier, None) if last.is_conditional else None
+    if before is None or not before.is_conditional or before.letter == last.letter:
+        return last
+    return Decision(None, Reason.SEVERAL_LETTERS)
 
 
 def _weaker(weak: Decision | None, decision: Decision) -> Decision:

@@ -11,6 +11,9 @@ _KEY = re.compile(
 )
 _OPENING = re.compile(r"[\s\"'\[{(]{0,20}(?:(?:str|letter|choice)[\"':\s({\"']{1,6})?")
 _VALUE_END = re.compile(r"[\"'](?=\s{0,20}(?:[,}\]\n\"]|\Z))|[}\n]")
+_OBJECT_END = re.compile(  # the fields behind the value, and the brace that closes the object
+    r"[\"'\]]?+\s*+(?:,\s*+\"[^\"\n]*+\"\s*+:\s*+(?:\"(?:[^\"\\]|\\.)*+\"|\[[^\]]*+\]|[^\",}\n]*+)\s*+)*+,?+\s*+\}"
+)
 _LIST_END = re.compile(r"\]")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[n\"/\\])")
 
@@ -27,8 +30,9 @@ def json_answer(page: Page) -> tuple[Page, Page] | None:
     end = (_LIST_END if "[" in opening[0] else _VALUE_END).search(page.low, start)
     value_end = end.start() if end else len(page.low)
     value = plain_characters(_ESCAPE.sub(_unescaped, page.raw[start:value_end]))
-    rest = max(page.low.rfind("}"), value_end)
-    return page_of(value, page.options), page_of(page.raw[rest + 1 :], page.options)
+    object_end = _OBJECT_END.match(page.low, value_end)
+    rest = object_end.end() if object_end else max(page.low.rfind("}"), value_end) + 1
+    return page_of(value, page.options), page_of(page.raw[rest:], page.options)
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -4,15 +4,27 @@ import re
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.lexicon import SMALL_TEXTS
-from medssr.answers.mentions import JOINED_TEXT, LINE_END, SENTENCE_END, Mention, heads_a_list, is_joined, mention_at
+from medssr.answers.mentions import (
+    JOINED_TEXT,
+    LINE_END,
+    SENTENCE_END,
+    Mention,
+    heads_a_list,
+    is_asked,
+    is_joined,
+    mention_at,
+)
 from medssr.answers.options import Page, is_letter_at
 
-_LINE_LEAD = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|choice|letter)[: ]{1,2}\(?)?")
+_LINE_LEAD = re.compile(
+    r"(?:[✅✔✓☑➡👉•∴=\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|choice|letter|assistant)[: ]{1,2}\(?)?"
+)
 _LONGEST_LETTER = 4  # "(B)."
 _LONGEST_LETTER_LIST = 24  # "A, B, and D"
 _HEADING = re.compile(r":[^\S\n]*[^\s]")
 _REJECTED = re.compile(
-    r"[^.\n]{0,60}(?<![a-z])(?:is|are|was)(?:n't| (?:also |the )?(?:incorrect|wrong|false|not))(?![a-z])"
+    r"[^.\n]{0,60}(?<![a-z])(?:is|are|was)"
+    r"(?:n't| (?:also |the )?(?:incorrect|wrong|false|not|least|less|unlikely))(?![a-z])"
 )
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
@@ -31,9 +43,11 @@ def closing_line(page: Page) -> Decision | None:
     if mention.letter is None:
         return None if page.low[:start].strip() else Decision(None, mention.problem or Reason.NO_ANSWER)
     previous_end = len(page.low[:start].rstrip())
+    is_paragraph = not previous_end or page.low.count("\n", previous_end, start) > 1
+    if is_paragraph and _lists_all_options(page, start):  # a repeated question, and below it the answer
+        return Decision(mention.letter, Reason.BARE_OPTION)
     if start <= page.walk_end or _ends_with_another_option(page, previous_end, mention.letter):
         return None
-    is_paragraph = not previous_end or page.low.count("\n", previous_end, start) > 1
     if not is_paragraph and page.heads and page.raw[page.heads[-1]] + mention.letter in page.options.letters:
         return None  # "C. Heparin - weak.\nD" breaks off in a walk through the options
     is_letter_only = mention.end - start <= _LONGEST_LETTER
@@ -45,8 +59,10 @@ def opening_line(page: Page) -> Decision | None:
     lead = _LINE_LEAD.match(page.low)
     start = lead.end() if lead else 0
     mention = mention_at(page, start)
-    if mention is None or mention.letter is None or heads_a_list(page, mention):
+    if mention is None or mention.letter is None or heads_a_list(page, mention) or is_asked(page, mention):
         return None
+    if page.raw.startswith("I,", start):
+        return None  # the pronoun
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
     if _HEADING.match(page.low, mention.end) or JOINED_TEXT.match(page.low, mention.end):
@@ -72,6 +88,12 @@ def _begins_a_walk(page: Page, mention: Mention) -> bool:
 def _mention_of_line(page: Page, start: int) -> Mention | None:
     lead = _LINE_LEAD.match(page.low, start)
     return mention_at(page, lead.end()) if lead else None
+
+
+def _lists_all_options(page: Page, end: int) -> bool:
+    """Whether every option, one a line, has been listed before a place."""
+    listed = [page.raw[head] for head in page.heads if head < end]
+    return len(listed) > 1 and "".join(listed[-len(page.options.letters) :]) == page.options.letters
 
 
 def _ends_with_another_option(page: Page, end: int, letter: str) -> bool:

@@ -7,63 +7,71 @@ from collections.abc import Iterable
 
 NOUNS = (
     "answer", "ans", "winner", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta",
-    "antwoord", "ответ", "答案", "正解", "答え", "정답", "đáp án",
+    "antwoord", "ответ", "cevap", "الإجابة", "الجواب", "答案", "正解", "答え", "정답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
-    "option", "choice", "selection", "decision", "response", "opción", "opcion", "opzione", "opção", "选项",
+    "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
+    "opción", "opcion", "opzione", "opção", "选项",
 )  # fmt: skip
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
-    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "would answer", "故选", "应选",
+    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "would answer",
+    "will answer", "i'd answer", "i'll answer", "i answer", "故选", "应选",
 )  # fmt: skip
 CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
 CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
-    "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "elimination", "in conclusion",
-    "in summary", "conclusion", "选", "选择",
+    "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "left with",
+    "elimination", "in conclusion",
+    "in summary", "conclusion", "richtig ist", "korrekt ist", "选", "选择",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
 )  # fmt: skip
 BOXES = ("boxed{", "boxed {", "fbox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
-TAGS = ("<answer>", "<final_answer>", "<choice>", "[answer]", "<ans>")
+TAGS = ("<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>")
 
 # --- Between a cue and its option --------------------------------------------------------------------------------
 
 QUALITIES = (
-    "correct", "right", "best", "better", "final", "remaining", "appropriate", "accurate", "suitable", "likely", "most",
+    "correct", "right", "best", "better", "final", "remaining", "appropriate", "accurate", "suitable", "likely",
+    "most",
     "probable", "single", "only", "my", "chosen", "selected", "preferred", "ultimate", "overall", "true", "valid",
     "logical", "richtige", "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "juiste",
-    "正确", "正确的", "最佳", "最终", "合适", "合适的",
+    "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
-    ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist", "lautet",
-    "wäre", "es", "sería", "est", "serait", "è", "é", "là", "은", "는", "は", "是", "为", "為", "选", "應為",
-    "应该是", "应是", "应为",
+    "]", ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
+    "lautet",
+    "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
+    "應為", "应该是", "应是", "应为",
 )  # fmt: skip
 NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
 FILLERS = (
     "option", "options", "choice", "letter", "answer", "number", "the", "an", "therefore", "thus", "then", "hence",
-    "indeed", "clearly", "definitely", "certainly", "simply", "likely", "probably", "most", "actually", "only", "also",
+    "indeed", "clearly", "definitely", "certainly", "simply", "likely", "probably", "most", "actually", "only",
+    "also",
     "still", "either", "both", "to", "be", "that", "is", "it", "give", "start", "administer", "perform", "obtain",
     "begin", "order", "initiate", "correct", "best", "opción", "opcion", "la", "letra", "lettre", "pas", "die",
-    "buchstabe", "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
+    "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
+    "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
 )  # fmt: skip
 UNDECIDED = (
     "unclear", "unknown", "uncertain", "undetermined", "undecided", "not clear", "not known", "not certain",
-    "not available", "not provided", "not given", "not listed", "not among", "none", "neither", "all of", "impossible",
+    "not available", "not provided", "not given", "not listed", "not among", "none", "neither", "all of",
+    "impossible",
     "cannot", "can't", "any of", "one of the other",
 )  # fmt: skip
 
 # --- Around an option --------------------------------------------------------------------------------------------
 
 AFTER_LETTER = (  # what shows that a lone letter is not the start of something else: "B because", not "A patient"
-    "because", "since", "as", "due", "for", "given", "based", "which", "where", "with", "in", "on", "by", "at", "from",
-    "per", "over", "according", "rather", "not", "but", "and", "or", "instead", "if", "so", "it", "this", "these",
-    "the", "that", "explanation", "reason", "reasoning", "rationale", "answer", "weil", "da", "denn", "porque", "ya",
-    "pues", "car", "parce", "perché", "因为", "由于", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und",
-    "oder",
+    "because", "since", "as", "due", "for", "given", "based", "which", "where", "with", "in", "on", "by", "at",
+    "from", "per", "over", "according", "rather", "not", "but", "and", "or", "instead", "if", "unless", "although",
+    "though", "while", "whereas", "so", "it", "this", "these", "the", "that", "explanation", "reason", "reasoning",
+    "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
+    "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder",
 )  # fmt: skip
 JOINING = ("and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者")
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
@@ -77,27 +85,33 @@ LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "an
 NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
     "other", "another", "second", "alternative", "previous", "initial", "first", "common", "tempting", "possible",
-    "sure", "certain", "doubt", "might say", "might think", "may think", "could argue", "could say", "think of",
+    "doubt", "user says", "user said", "might say", "might think", "may think", "could argue", "could say",
+    "think of",
     "don't think", "do not think", "not think", "doesn't mean", "cannot say", "can't say", "not believe", "of each",
 )  # fmt: skip
+UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
+LEAST = ("least", "less")
 NOT_CHOSEN = ("not", "never", "might", "could", "may", "who")
 OTHERS = ("if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians")
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
 VERDICT_WORDS = frozenset((*QUALITIES, "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
-    " is", " are", " was", " remains", " being", " as", " would be", " should be", " must be", " has to be", " seems",
+    " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
+    " has to be", " seems",
     " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
-    "option", "choice", "answer", "letter", "that", "think", "believe", "makes", "making", "only", "because", "since",
+    "option", "choice", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making", "only",
+    "because", "since",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
 PRONOUNS = ("this", "it", "which", "that", "correct")  # "B) Warfarin - correct, this is the answer"
 EXCLUDING = frozenset((  # what a sentence that concludes with an option does not say
     "not", "cannot", "never", "no", "unlike", "except", "excludes", "excluding", "excluded", "incorrect", "wrong",
     "less", "least", "unlikely", "avoid", "instead", "than", "without", "neither", "nor", "against", "if", "unless",
-    "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively", "another",
+    "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively",
+    "another",
     "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
 ))  # fmt: skip
 

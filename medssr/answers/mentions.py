@@ -11,7 +11,7 @@ SPACE = r"[^\S\n]"  # white space within a line
 
 LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
 SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
-OPENING = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{:=>#…|\\]|[-.](?![0-9])){0,60}")
+OPENING = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
@@ -28,7 +28,7 @@ _LETTER_END = re.compile(
 )
 _ABBREVIATION = re.compile(rf"\.{SPACE}?(?!(?i:{any_of(AFTER_LETTER)}))[a-z]")  # "C. difficile", "E. coli"
 _SEPARATOR = re.compile(
-    rf"(?:[)\]}}\"'.:,;({{>=]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"']|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
+    rf"(?:[)\]}}\"'.:,;({{>=/]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"'=]|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
 )
 _SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\",.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
@@ -98,6 +98,11 @@ def is_joined(page: Page, mention: Mention) -> bool:
     text = JOINED_TEXT.match(page.low, mention.end)
     other = mention_at(page, text.end()) if text else None
     return other is not None and other.letter not in (None, mention.letter)
+
+
+def is_asked(page: Page, mention: Mention) -> bool:
+    """Whether a question mark follows: "B?"."""
+    return page.low[mention.end : mention.end + 3].lstrip(" .)\"'").startswith("?")
 
 
 def heads_a_list(page: Page, mention: Mention) -> bool:

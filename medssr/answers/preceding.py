@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from medssr.answers.choice import Reason
 from medssr.answers.lexicon import (
     LEADING_WORDS,
+    LEAST,
     MYSELF,
     NO_DECISION_BEFORE,
     NOT_CHOSEN,
@@ -14,6 +15,7 @@ from medssr.answers.lexicon import (
     PRONOUNS,
     QUALITIES,
     SUBJECT_LEADS,
+    UNSURE,
     VERDICT_LINKS,
     VERDICT_WORDS,
 )
@@ -32,6 +34,7 @@ _NO_DECISION_ENDINGS = _endings(NO_DECISION_BEFORE)
 _QUALITY_ENDINGS = _endings((*QUALITIES, "answer", "die"))
 _SUBJECT_LEAD_ENDINGS = _endings(SUBJECT_LEADS)
 _PRONOUN_ENDINGS = _endings(PRONOUNS)
+_SURE_ENDINGS = _endings(("sure", "certain"))
 _LONGEST_LINK_FIRST = sorted(VERDICT_LINKS, key=len, reverse=True)
 _JOINED_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[)\]]?,?\s(?:and|or|&)\s(?:option\s)?\(?\Z")
 _LETTER_OF_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[).:,\]\s\"-]{1,4}\Z")
@@ -59,14 +62,28 @@ def is_label(line: str) -> bool:
 
 
 def decides_nothing(line: str) -> bool:
-    """Whether the line ends like "if the correct ...", "another ...", "I don't think that the ..."."""
+    """Whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
-        if _ends_with(line, _NO_DECISION_ENDINGS):
+        if _ends_with(line, _NO_DECISION_ENDINGS) or _is_unsure(line):
             return True
         line, _, word = line.rstrip().rpartition(" ")
         if word not in LEADING_WORDS:
             return False
     return False
+
+
+def is_about_the_least(line: str) -> bool:
+    """Whether the line ends like "the least appropriate ..."."""
+    words = line.split()
+    while words and words[-1] in LEADING_WORDS:
+        words.pop()
+    return bool(words) and words[-1] in LEAST
+
+
+def _is_unsure(line: str) -> bool:
+    if not _ends_with(line, _SURE_ENDINGS):
+        return False
+    return any(word in UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
 
 
 def is_chosen_by_others(line: str) -> bool:

@@ -4,7 +4,7 @@ import re
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.lexicon import FILLERS, UNDECIDED, any_of
-from medssr.answers.mentions import OPENING, SPACE, Mention, heads_a_list, is_joined, mention_at
+from medssr.answers.mentions import OPENING, SPACE, Mention, heads_a_list, is_asked, is_joined, mention_at
 from medssr.answers.options import Page
 
 _FILLER = re.compile(any_of(FILLERS) + r"|an? ")
@@ -28,7 +28,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
             return Decision(None, Reason.NO_ANSWER, is_explicit)
         letter = _letter_of_description(page, position)
         return Decision(letter, reason, is_explicit) if letter else None
-    if page.low[mention.end : mention.end + 3].lstrip(" .)\"'").startswith("?"):
+    if is_asked(page, mention):
         return None
     if mention.problem:
         return Decision(None, mention.problem, is_explicit)

@@ -83,7 +83,7 @@ def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> 
 
 
 def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], seed: int) -> Estimate:
-    """Returns the mean of a score, with percentile bootstrap intervals over questions.
+    """Returns the mean of a score, with bootstrap intervals over questions.
 
     Args:
         sample: All sampled questions.

@@ -57,6 +57,22 @@ class ModelConfig:
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: str
+    gradient_checkpointing: bool
+
+
+@dataclass
+class LoRAConfig:
+    """Adapters that are trained in place of the model's own weights."""
+
+    rank: int
+    alpha: int
+    target_modules: list[str] | None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.rank >= 1, "lora.rank", f"{self.rank}; at least 1.")
+        require(self.alpha > 0, "lora.alpha", f"{self.alpha}; above 0.")
+        require(self.target_modules != [], "lora.target_modules", "[] is empty; name layers, or null for all.")
 
 
 @dataclass
@@ -80,7 +96,7 @@ class SynthesisConfig:
     max_copied_words: int
     max_draws_per_question: int
     prompt_path: str
-    benchmark_path: str
+    benchmark_path: str | None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -138,25 +154,6 @@ class LabelingConfig:
 
 
 @dataclass
-class BenchmarkConfig:
-    """The questions of an evaluation and how they are sampled."""
-
-    path: str
-    num_samples: int
-    temperature: float
-    top_p: float
-    top_k: int
-    max_new_tokens: int
-    questions_per_chunk: int
-
-    def __post_init__(self) -> None:
-        """Checks the ranges."""
-        require(self.num_samples >= 1, "benchmark.num_samples", f"{self.num_samples}; at least 1.")
-        require(self.temperature > 0, "benchmark.temperature", f"{self.temperature}; above 0.")
-        require(0 < self.top_p <= 1, "benchmark.top_p", f"{self.top_p}; above 0, at most 1.")
-
-
-@dataclass
 class RetrievalQuestionsConfig:
     """Questions with judged documents, and what of a question is asked."""
 
@@ -180,6 +177,34 @@ class DataConfig:
     """The labelled questions of one training stage."""
 
     path: str
+
+
+class KeptModel(Enum):
+    """Which model a training stage ends with."""
+
+    last = "last"
+    best = "best"
+
+
+@dataclass
+class ProbeConfig:
+    """Labelled questions that training is watched on, when it stops on them, and which model it ends with."""
+
+    path: str
+    num_questions: int | None
+    every_num_steps: int
+    patience: int | None
+    min_steps: int
+    keep: KeptModel
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        number = self.num_questions
+        require(number is None or number >= 1, "probe.num_questions", f"{number}; at least 1, or null for all.")
+        require(self.every_num_steps >= 1, "probe.every_num_steps", f"{self.every_num_steps}; at least 1.")
+        patience = self.patience
+        require(patience is None or patience >= 1, "probe.patience", f"{patience}; at least 1, or null for no stop.")
+        require(self.min_steps >= 0, "probe.min_steps", f"{self.min_steps}; at least 0.")
 
 
 @dataclass
@@ -217,6 +242,7 @@ class SFTConfig:
     num_rows_per_step: int
     micro_batch_tokens: int
     max_grad_norm: float
+    max_skipped_steps: int
 
 
 @dataclass

@@ -60,11 +60,14 @@ class GRPOConfig:
     num_steps: int
     num_prompts_per_step: int
     num_generations: int
+    shuffle_options: bool
+    max_refills: int
     temperature: float
     max_new_tokens: int
     truncated: Truncated
     overlong_buffer: int
     overlong_penalty: float
+    reward_timeout_s: float
     micro_batch_tokens: int
     head_chunk_tokens: int | None
     num_iterations: int
@@ -81,6 +84,7 @@ class GRPOConfig:
     kl_placement: KLPlacement
     scale_rewards: ScaleRewards
     max_grad_norm: float
+    max_skipped_steps: int
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -96,12 +100,14 @@ class GRPOConfig:
         )
         require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
         require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
+        require(self.max_refills >= 0, "grpo.max_refills", f"{self.max_refills}; at least 0.")
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
         require(
             0 <= self.overlong_buffer <= self.max_new_tokens,
             "grpo.overlong_buffer",
             f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
         )
+        require(self.reward_timeout_s > 0, "grpo.reward_timeout_s", f"{self.reward_timeout_s}; above 0.")
         require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
 
     def _check_update(self) -> None:
@@ -112,6 +118,8 @@ class GRPOConfig:
             "grpo.num_prompts_per_update",
             f"{size} does not divide grpo.num_prompts_per_step ({self.num_prompts_per_step}).",
         )
+        limit = self.max_skipped_steps
+        require(limit >= 1, "grpo.max_skipped_steps", f"{limit}; at least 1.")
         chunk = self.head_chunk_tokens
         require(chunk is None or chunk >= 1, "grpo.head_chunk_tokens", f"{chunk}; at least 1, or null.")
 

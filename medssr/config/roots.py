@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from enum import Enum
 
+from medssr.config.checks import require
+from medssr.config.evaluation import (
+    BenchmarkConfig,
+    ProtocolConfig,
+    RarityConfig,
+)
 from medssr.config.groups import (
     AuditingConfig,
-    BenchmarkConfig,
     DataConfig,
     DemonstrationsConfig,
     ExtrasConfig,
     LabelingConfig,
+    LoRAConfig,
     ModelConfig,
     Node,
     OptimConfig,
     PathsConfig,
+    ProbeConfig,
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
@@ -85,6 +94,7 @@ class TrainConfig:
 
     task_name: str
     stage: str
+    ckpt_path: str
     seed: int
     force: bool
     model: ModelConfig
@@ -98,6 +108,51 @@ class TrainConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    probe: ProbeConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what spans groups."""
+        _check_precision(self.trainer)
+
+
+class ExportTarget(Enum):
+    """The framework that an export is for."""
+
+    verl = "verl"
+    trl = "trl"
+
+
+@dataclass
+class ExportSettings:
+    """One set of training settings that is exported."""
+
+    grpo: GRPOConfig
+    optim: OptimConfig
+
+
+@dataclass
+class ExportConfig:
+    """Root of medssr-export."""
+
+    task_name: str
+    stage: str
+    seed: int
+    force: bool
+    targets: list[ExportTarget]
+    model: ModelConfig
+    data: DataConfig
+    settings: dict[str, ExportSettings]
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+    def __post_init__(self) -> None:
+        """Checks that something is written, under names that can be file names."""
+        if not self.targets:
+            raise InputError("targets: [] is empty; name verl, trl or both.")
+        for name in self.settings:
+            if not re.fullmatch(r"\w+", name):
+                raise InputError(f"settings.{name}: names a file, so expected letters, digits and _ alone.")
 
 
 @dataclass
@@ -110,8 +165,10 @@ class EvaluateConfig:
     model: ModelConfig
     rollout: Node
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -135,11 +192,15 @@ class PipelineConfig:
     grpo: GRPOConfig
     optim: OptimConfig
     benchmark: BenchmarkConfig
+    protocol: ProtocolConfig
     trainer: Node
     callbacks: Node | None
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
+    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    probe: ProbeConfig | None = None
+    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""
@@ -148,6 +209,7 @@ class PipelineConfig:
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
             apply_overrides(self.grpo, stage.grpo)
+        _check_precision(self.trainer)
 
 
 @dataclass
@@ -156,9 +218,15 @@ class CompareConfig:
 
     task_name: str
     runs: list[str]
+    num_examples: int
     output_dir: str
     paths: PathsConfig
     extras: ExtrasConfig
+    logger: Node | None = None  # a group without an option leaves its field as it is here
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.num_examples >= 0, "num_examples", f"{self.num_examples}; at least 0.")
 
 
 @dataclass
@@ -201,11 +269,20 @@ class WarmStartConfig:
     scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
 
 
+def _check_precision(trainer: Node) -> None:
+    """Raises InputError where weights would be trained in 16 bits, which lose steps as small as those of RL."""
+    precision = str(trainer["precision"])
+    if precision in ("bf16-true", "16-true"):
+        mixed = precision.replace("true", "mixed")
+        raise InputError(f"trainer.precision: {precision} rounds small steps of the weights away; take {mixed}.")
+
+
 SCHEMAS: dict[str, type] = {
     "synthesize": SynthesizeConfig,
     "audit": AuditConfig,
     "pseudo_label": PseudoLabelConfig,
     "train": TrainConfig,
+    "export": ExportConfig,
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,
     "compare": CompareConfig,

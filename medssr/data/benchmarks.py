@@ -1,11 +1,13 @@
-"""Benchmarks: multiple-choice questions with a gold answer, read from either of two file formats.
+"""Benchmarks: multiple-choice questions with a gold answer, read from any of three file formats.
 
 What a file holds decides how it is read, not how it is named:
 
-- It starts with `[`: the released form of the MedSSR benchmarks, one JSON list of items with `id`, `question` (the
-  stem and, below it, the options as lines "A. text"), `gold` (a letter) and `name`. Other fields of an item
-  (`is_reasoning`, `reasoning_prob`, `adversarial_trace_0`, ...) become the provenance of its question.
-- It starts with `{`: question JSONL as `medssr.questions.read_questions` reads it.
+- It starts with `[`: one JSON list of items. The released form of the MedSSR benchmarks has `id`, `question` (the stem
+  and, below it, the options as lines "A. text"), `gold` (a letter) and `name`. MedXpertQA's own form has `id`,
+  `question`, `options` and `label`. Other fields of an item (`is_reasoning`, `adversarial_trace_0`, `body_system` ...)
+  become the provenance of its question.
+- It starts with `{`: JSONL with an item of either form, or a question as `medssr.questions.read_questions` reads it,
+  on each line. The fields of the first line say which.
 
 The texts are taken as they are, defects included, so that scores compare with those of others on the same file.
 """
@@ -13,23 +15,25 @@ The texts are taken as they are, defects included, so that scores compare with t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medssr.data.item_forms import MEDXPERTQA, RELEASED, ItemForm, question_from_item
 from medssr.errors import InputError
-from medssr.questions import FieldError, Question, parse_lettered_text, read_questions
+from medssr.questions import FieldError, Question, read_questions
 from medssr.utils.files import read_jsonl
 
-_REQUIRED = ("id", "question", "gold")
-_RELEASED_NAME = {"id": "id", "stem": "question", "options": "question", "answer": "gold", "source": "name"}
+_FORMS = (RELEASED, MEDXPERTQA)
+_SPACE = re.compile(r"\s*")
 
 
 def load_benchmark(path: Path | str) -> list[Question]:
     """Returns the questions of a benchmark file in its order, each with its gold answer.
 
     Raises:
-        InputError: When the file is absent, empty, neither of the two formats or no valid JSON, an item lacks a field
+        InputError: When the file is absent, empty, of none of the formats or no valid JSON, an item lacks a field
             or its gold answer, the gold answer is no option, the options cannot be told from the stem, or an id
             occurs twice. The message names the file, the item (the line in JSONL), the field, what was found and
             what to do.
@@ -42,11 +46,75 @@ def load_benchmark(path: Path | str) -> list[Question]:
     text = _read_text(path)
     start = text.lstrip()[:1]
     if start == "[":
-        return _parse_released_list(text, path)
+        return _load_list(text, path)
     if start == "{":
         return _load_jsonl(path)
     found = f"starts with {text.lstrip()[:40]!r}" if start else "is empty"
     raise InputError.at(path, f"{found}; expected a JSON list of benchmark items or question JSONL.")
+
+
+def benchmark_files(path: str) -> dict[str, Path]:
+    """Returns the benchmark files that a path names, by benchmark name: one file, or all of a folder.
+
+    Raises:
+        InputError: When there is none, or two of a folder are the same benchmark by their names.
+    """
+    place = Path(path)
+    files = sorted([*place.glob("*.json"), *place.glob("*.jsonl")]) if place.is_dir() else [place]
+    if not files or not all(file.is_file() for file in files):
+        raise InputError.at(place, "there is no benchmark file (.json or .jsonl) here.", field="benchmark.path")
+    found: dict[str, Path] = {}
+    for file in files:
+        name = benchmark_name(file)
+        if name in found:
+            problem = f"{found[name].name} and {file.name} are both the benchmark {name}; keep one."
+            raise InputError.at(place, problem, field="benchmark.path")
+        found[name] = file
+    return found
+
+
+def benchmark_name(file: Path) -> str:
+    """Returns the name of a file's benchmark: the released test_short_medqa.json is medqa.
+
+    Example:
+        >>> benchmark_name(Path("data/test_short_medqa.json"))
+        'medqa'
+    """
+    return file.stem.removeprefix("test_short_")
+
+
+def questions_of_items(
+    items: Iterable[tuple[int, Any]],
+    form: ItemForm,
+    source: str,
+    error_at: Callable[[int, str, str | None], InputError],
+) -> list[Question]:
+    """Returns the questions of numbered items.
+
+    Args:
+        items: Number (or line) and item.
+        form: The form of all of them.
+        source: The source of items that name none.
+        error_at: Makes the error for an item's number, a problem and a field.
+
+    Raises:
+        InputError: When an item is no question with a gold answer, or an id occurs twice.
+    """
+    number_of_id: dict[str, int] = {}
+    questions = []
+    for number, item in items:
+        if not isinstance(item, Mapping):
+            raise error_at(number, f"found {type(item).__name__} {item!r:.60}, expected an object.", None)
+        try:
+            question = question_from_item(item, form, source, number)
+        except FieldError as error:
+            raise error_at(number, error.problem, error.field) from error
+        first = number_of_id.setdefault(question.id, number)
+        if first != number:
+            problem = f'"{question.id}" is the id of item {first} already; make the ids unique.'
+            raise error_at(number, problem, form.id)
+        questions.append(question)
+    return questions
 
 
 def _read_text(path: Path) -> str:
@@ -60,6 +128,19 @@ def _read_text(path: Path) -> str:
 
 
 def _load_jsonl(path: Path) -> list[Question]:
+    _, first = next(read_jsonl(path))
+    form = _form_of(first)
+    if form is None:
+        return _load_questions(path)
+    return questions_of_items(
+        read_jsonl(path),
+        form,
+        path.stem,
+        lambda line, problem, field: InputError.at(path, problem, line=line, field=field),
+    )
+
+
+def _load_questions(path: Path) -> list[Question]:
     questions = []
     for (line, _), question in zip(read_jsonl(path), read_questions(path), strict=True):
         if question.answer is None:
@@ -69,7 +150,7 @@ def _load_jsonl(path: Path) -> list[Question]:
     return questions
 
 
-def _parse_released_list(text: str, path: Path) -> list[Question]:
+def _load_list(text: str, path: Path) -> list[Question]:
     try:
         items = json.loads(text)
     except json.JSONDecodeError as error:
@@ -77,59 +158,35 @@ def _parse_released_list(text: str, path: Path) -> list[Question]:
         raise InputError.at(path, problem, line=error.lineno) from error
     if not items:
         raise InputError.at(path, "is an empty list; a benchmark holds at least one question.")
-    number_of_id: dict[str, int] = {}
-    questions = []
-    for number, item in enumerate(items, start=1):
-        question = _question_from_item(item, path, number)
-        if question.id in number_of_id:
-            problem = f'"{question.id}" is the id of item {number_of_id[question.id]} already; make the ids unique.'
-            raise _item_error(path, number, problem, "id")
-        number_of_id[question.id] = number
-        questions.append(question)
-    return questions
+    form = (_form_of(items[0]) if isinstance(items[0], Mapping) else None) or RELEASED
+
+    def error_at(number: int, problem: str, field: str | None) -> InputError:
+        line = _line_of_item(text, number)
+        return InputError.at(f"{path}, item {number}", f"{problem} The item starts on line {line}.", field=field)
+
+    return questions_of_items(enumerate(items, start=1), form, path.stem, error_at)
 
 
-def _question_from_item(item: Any, path: Path, number: int) -> Question:
-    """Returns the question that one item of the released list describes."""
-    if not isinstance(item, Mapping):
-        raise _item_error(path, number, f"found {type(item).__name__} {item!r:.60}, expected an object.")
-    for name in _REQUIRED:
-        if item.get(name) is None:
-            found = "is null" if name in item else "is missing"
-            problem = f"{found}; every item needs {', '.join(_REQUIRED)}. Found {', '.join(item)}."
-            raise _item_error(path, number, problem, name)
-    if not isinstance(item["question"], str):
-        raise _item_error(path, number, f"found {item['question']!r:.60}, expected a text.", "question")
-    try:
-        stem, options = parse_lettered_text(item["question"])
-    except ValueError as error:
-        problem = f"{error}; found a text that ends in {item['question'][-60:]!r}. Give one option a line: 'A. text'."
-        raise _item_error(path, number, problem, "question") from error
-    try:
-        return Question(
-            id=item["id"],
-            stem=stem,
-            options=options,
-            answer=item["gold"],
-            source=item.get("name", path.stem),
-            provenance={name: value for name, value in item.items() if name not in (*_REQUIRED, "name")},
-        )
-    except FieldError as error:
-        raise _item_error(path, number, error.problem, _RELEASED_NAME[error.field]) from error
+def _form_of(item: Mapping[str, Any]) -> ItemForm | None:
+    """Returns the form whose fields an item has or comes closest to; None for a question record."""
+    if "stem" in item:
+        return None
+    num_found = {form: sum(name in item for name in form.required) / len(form.required) for form in _FORMS}
+    best = max(_FORMS, key=lambda form: num_found[form])
+    return best if best.question in item or best.answer in item else None
 
 
-def _item_error(path: Path, number: int, message: str, field: str | None = None) -> InputError:
-    return InputError.at(f"{path}, item {number}", message, field=field)
+def _line_of_item(text: str, number: int) -> int:
+    """Returns the line on which an item of a JSON list starts."""
+    decoder = json.JSONDecoder()
+    position = text.index("[") + 1
+    for _ in range(number - 1):
+        _, end = decoder.raw_decode(text, _skip_space(text, position))
+        position = _skip_space(text, end) + 1  # behind the comma
+    return text.count("\n", 0, _skip_space(text, position)) + 1
 
 
-def benchmark_files(path: str) -> dict[str, Path]:
-    """Returns the benchmark files that a path names, by benchmark name: one file, or all of a folder.
-
-    Raises:
-        InputError: When there is none.
-    """
-    place = Path(path)
-    files = sorted([*place.glob("*.json"), *place.glob("*.jsonl")]) if place.is_dir() else [place]
-    if not files or not all(file.is_file() for file in files):
-        raise InputError.at(place, "there is no benchmark file (.json or .jsonl) here.", field="benchmark.path")
-    return {file.stem: file for file in files}
+def _skip_space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    assert match is not None
+    return match.end()

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import lightning as L
 import torch
 
+from medssr.data.option_order import shuffle_options
 from medssr.data.step_loader import StepBatch, StepLoader
 from medssr.questions import Question
+from medssr.utils.seeding import derive_seed
 
 
 class PromptDataModule(L.LightningDataModule):
@@ -20,13 +22,27 @@ class PromptDataModule(L.LightningDataModule):
         stage: Name of the stage.
         num_steps: Training steps.
         num_prompts_per_step: Questions a step.
+        num_refills: How often as many questions again may be asked for in a step.
+        has_shuffled_options: Whether the options of a question have another order in each epoch.
     """
 
     def __init__(
-        self, questions: Sequence[Question], seed: int, stage: str, num_steps: int, num_prompts_per_step: int
+        self,
+        questions: Sequence[Question],
+        seed: int,
+        stage: str,
+        num_steps: int,
+        num_prompts_per_step: int,
+        num_refills: int = 0,
+        has_shuffled_options: bool = False,
     ) -> None:
         super().__init__()
-        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step)
+
+        def shuffled(question: Question, epoch: int) -> Question:
+            return shuffle_options(question, derive_seed(seed, stage, "options", epoch, question.id))
+
+        vary = shuffled if has_shuffled_options else None
+        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_refills, vary)
 
     def train_dataloader(self) -> StepLoader[Question]:
         """Returns the loader of the stage."""

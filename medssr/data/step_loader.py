@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -15,10 +15,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StepBatch(Generic[T]):
-    """The items of one training step."""
+    """The items of one training step.
+
+    Attributes:
+        step: Its number.
+        items: What it is about.
+        spares: What may take their place: a list for each refill.
+    """
 
     step: int
     items: list[T]
+    spares: list[list[T]] = field(default_factory=list)
+
+    def share(self, rank: int, num_processes: int) -> StepBatch[T]:
+        """Returns the part of one of several processes: every so many items, so that minibatches are shared alike.
+
+        Example:
+            >>> StepBatch(7, ["a", "b", "c", "d"]).share(1, 2).items
+            ['b', 'd']
+        """
+        spares = [one[rank::num_processes] for one in self.spares]
+        return StepBatch(self.step, self.items[rank::num_processes], spares)
 
 
 class StepLoader(Generic[T]):
@@ -32,14 +49,28 @@ class StepLoader(Generic[T]):
         name: What the order is for, such as the stage.
         num_steps: Training steps.
         num_items_per_step: Items a step.
+        num_refills: How many lists of as many items each step has to spare. They come from an order of their own, each
+            step from its own place in it, whether or not those before it used theirs.
+        vary: Returns what becomes of an item in an epoch, a pure function of both; None where it stays as it is.
     """
 
-    def __init__(self, items: Sequence[T], seed: int, name: str, num_steps: int, num_items_per_step: int) -> None:
+    def __init__(
+        self,
+        items: Sequence[T],
+        seed: int,
+        name: str,
+        num_steps: int,
+        num_items_per_step: int,
+        num_refills: int = 0,
+        vary: Callable[[T, int], T] | None = None,
+    ) -> None:
         self._items = items
         self._seed = seed
         self._name = name
         self._num_steps = num_steps
         self._num_items_per_step = num_items_per_step
+        self._num_refills = num_refills
+        self._vary = vary
         self._next_step = 0
 
     def __len__(self) -> int:
@@ -50,8 +81,10 @@ class StepLoader(Generic[T]):
         while self._next_step < self._num_steps:
             step = self._next_step
             self._next_step += 1
-            first = step * self._num_items_per_step
-            yield StepBatch(step, [self._item(place) for place in range(first, first + self._num_items_per_step)])
+            refills = range(step * self._num_refills, (step + 1) * self._num_refills)
+            yield StepBatch(
+                step, self._items_of(self._name, step), [self._items_of(f"{self._name}/refill", one) for one in refills]
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps."""
@@ -61,10 +94,16 @@ class StepLoader(Generic[T]):
         """Goes on where the checkpoint was made."""
         self._next_step = state["next_step"]
 
-    def _item(self, place: int) -> T:
-        """Returns the item at a place of the endless sequence of epochs."""
+    def _items_of(self, name: str, part: int) -> list[T]:
+        """Returns a part of the endless sequence of epochs that has this name."""
+        first = part * self._num_items_per_step
+        return [self._item(name, place) for place in range(first, first + self._num_items_per_step)]
+
+    def _item(self, name: str, place: int) -> T:
+        """Returns the item at a place of such a sequence."""
         epoch, offset = divmod(place, len(self._items))
-        return self._items[_order(self._seed, self._name, epoch, len(self._items))[offset]]
+        item = self._items[_order(self._seed, name, epoch, len(self._items))[offset]]
+        return self._vary(item, epoch) if self._vary else item
 
 
 @lru_cache(maxsize=4)

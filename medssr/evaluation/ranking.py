@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from medssr.evaluation.scoring import Estimate, mean_estimate
+from medssr.evaluation.estimates import Estimate, mean_estimate
 
 MIN_GRADE, MAX_GRADE = 1, 4
 _MIN_RELEVANT_GRADE = 3

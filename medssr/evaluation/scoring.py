@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+import statistics
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
-from medssr.evaluation.statistics import (
-    Difference,
-    clustered_bootstrap_interval,
-    paired_bootstrap_difference,
-    wilson_interval,
-)
-from medssr.labeling.votes import majority_vote
+from medssr.evaluation.estimates import Estimate, Rate, mean_estimate, rate, rounded
+from medssr.evaluation.statistics import Calibration, calibration, pass_at_k
+from medssr.labeling.votes import Vote, majority_vote
 from medssr.questions import Question
 
 ALL = "all"
@@ -19,8 +16,6 @@ RARE = "rare"
 COMMON = "common"
 RARE_ASKED = "rare, asked in training"
 RARE_NEVER_ASKED = "rare, never asked"
-
-_DECIMALS = 6  # the last bits of a float may differ between machines; these digits do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +26,49 @@ class Prediction:
         question_id: The question.
         letters: The extracted letter of each sample, None where the sample holds no valid answer.
         reasons: For each sample, why the extractor decided so.
+        recovered: For each sample, the letter that a second pass made of an answer without one, else None; empty where
+            no second pass was made.
     """
 
     question_id: str
     letters: list[str | None]
     reasons: list[str]
+    recovered: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Raises ValueError without a sample or when letters and reasons differ in number."""
+        """Raises ValueError without a sample or when letters, reasons and recovered letters do not fit together."""
         if not self.letters or len(self.letters) != len(self.reasons):
             found = f"{len(self.letters)} letters and {len(self.reasons)} reasons"
             raise ValueError(
                 f"question {self.question_id!r}: expected one letter and one reason a sample, found {found}"
             )
+        if self.recovered and len(self.recovered) != len(self.letters):
+            found = f"{len(self.letters)} letters and {len(self.recovered)} after the second pass"
+            raise ValueError(f"question {self.question_id!r}: expected as many, found {found}")
+        if any(new and old for new, old in zip(self.recovered, self.letters, strict=False)):
+            raise ValueError(f"question {self.question_id!r}: a second pass is for samples without a letter alone")
+
+    @property
+    def final_letters(self) -> list[str | None]:
+        """The letter of each sample after the second pass, where there was one."""
+        if not self.recovered:
+            return self.letters
+        return [old or new for old, new in zip(self.letters, self.recovered, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over n questions with its 95% interval; `method` is "bootstrap" or "wilson"."""
+class SecondPass:
+    """The scores once the letters of the second pass take the place of the missing ones.
 
-    value: float
-    low: float
-    high: float
-    n: int
-    method: str
+    Attributes:
+        accuracy: mean@n.
+        majority_accuracy: maj@n.
+        deviation: As in `SliceScore`.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share: `count` of `n`."""
-
-    value: float
-    count: int
-    n: int
+    accuracy: Estimate
+    majority_accuracy: Estimate
+    deviation: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +77,30 @@ class SliceScore:
 
     Attributes:
         num_questions: Questions in the slice.
+        num_distinct: Different questions among them: copies are one cluster in every interval.
         accuracy: mean@n, the mean over questions of the share of their samples that are right; an invalid sample is
             wrong.
         majority_accuracy: maj@n, the share of questions whose majority vote is right; a tie is wrong.
+        pass_at_k: For k = 1 ... n, the unbiased estimate that one of k samples is right.
+        deviation: Standard deviation (denominator n) between the accuracies of the n generations, the first samples
+            of all questions being the first generation: how the paper states its spread. It says nothing about other
+            questions; the intervals do.
         invalid: Samples without a valid answer, of all samples of the slice.
+        recovered: Of all samples, those without a valid answer that the second pass gave a letter.
         always_a: Questions whose answer is A, of all questions: what a model that always answers A gets.
+        second_pass: The scores after the second pass; None where none was made. All scores above are before it.
     """
 
     num_questions: int
+    num_distinct: int
     accuracy: Estimate
     majority_accuracy: Estimate
+    pass_at_k: list[Estimate]
+    deviation: float
     invalid: Rate
+    recovered: Rate
     always_a: Rate
+    second_pass: SecondPass | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +112,14 @@ class BenchmarkScore:
         num_samples: Samples for each question, the n of mean@n and maj@n.
         slices: Scores by slice name: "all", "rare" (is_rare is True), "common" (is_rare is False) and the extra
             slices; one without a question is left out.
+        calibration: How often the majority is right by the agreement of the samples, over the questions that have a
+            majority; None with one sample each, which always agrees with itself.
     """
 
     num_questions: int
     num_samples: int
     slices: dict[str, SliceScore]
+    calibration: Calibration | None = None
 
 
 def score(
@@ -111,9 +131,10 @@ def score(
 ) -> BenchmarkScore:
     """Returns the scores of one model on one benchmark.
 
-    The interval of `accuracy` comes from a bootstrap that draws whole questions. Where every question scores exactly 0
-    or 1 (as with one sample each) the mean is a plain proportion and Wilson's interval is given instead, because a
-    bootstrap of equal scores has no width: ten of ten right is no proof of 100%.
+    Intervals come from a bootstrap that draws whole questions, all copies of a question together. Where every question
+    scores 0 or 1 (as with one sample each) and none has a copy, the mean is a plain proportion and Wilson's interval
+    is given instead; also where all scores are equal, because a bootstrap of these has no width: ten of ten right is
+    no proof of 100%.
 
     Args:
         questions: The benchmark, each question with its answer.
@@ -136,45 +157,17 @@ def score(
         >>> result.accuracy.value, result.majority_accuracy.value, result.invalid
         (0.5, 0.5, Rate(value=0.25, count=1, n=4))
     """
-    matched = _match(questions, predictions)
+    matched = match_predictions(questions, predictions)
+    num_samples = len(matched[0][1].letters)
     return BenchmarkScore(
         num_questions=len(questions),
-        num_samples=len(matched[0][1].letters),
+        num_samples=num_samples,
         slices={
             name: _score_slice([pair for pair in matched if pair[0].id in ids], seed)
             for name, ids in slice_ids(questions, extra_slices).items()
         },
+        calibration=_calibration(matched) if num_samples > 1 else None,
     )
-
-
-def paired_differences(
-    questions: Sequence[Question],
-    before: Iterable[Prediction],
-    after: Iterable[Prediction],
-    extra_slices: Mapping[str, Set[str]] | None = None,
-    *,
-    seed: int = 0,
-) -> dict[str, Difference]:
-    """Returns, for each slice, the accuracy (mean@n) of `after` minus that of `before`, with its paired interval.
-
-    Raises:
-        ValueError: As `score`.
-
-    Example:
-        >>> question = Question("1", "?", {"A": "liver", "B": "heart"}, "A", "toy")
-        >>> paired_differences([question], [Prediction("1", ["B"], [""])], [Prediction("1", ["A"], [""])])
-        {'all': Difference(difference=1.0, low=1.0, high=1.0, n=1)}
-    """
-    scores_before = {question.id: sample_accuracy(question, found) for question, found in _match(questions, before)}
-    scores_after = {question.id: sample_accuracy(question, found) for question, found in _match(questions, after)}
-    result = {}
-    for name, ids in slice_ids(questions, extra_slices).items():
-        members = [question.id for question in questions if question.id in ids]
-        paired = paired_bootstrap_difference(
-            [scores_before[member] for member in members], [scores_after[member] for member in members], seed=seed
-        )
-        result[name] = Difference(_rounded(paired.difference), _rounded(paired.low), _rounded(paired.high), paired.n)
-    return result
 
 
 def slice_ids(
@@ -209,43 +202,90 @@ def sample_accuracy(question: Question, prediction: Prediction) -> float:
     return sum(letter == question.answer for letter in prediction.letters) / len(prediction.letters)
 
 
+def majority_is_right(question: Question, prediction: Prediction) -> bool:
+    """Returns whether the majority vote of a question's samples is right; a tie is wrong."""
+    return majority_vote(prediction.letters).label == question.answer
+
+
 def _score_slice(pairs: Sequence[tuple[Question, Prediction]], seed: int) -> SliceScore:
-    accuracies = [sample_accuracy(question, prediction) for question, prediction in pairs]
-    votes = [majority_vote(prediction.letters) for _, prediction in pairs]
-    num_majority_right = sum(vote.label == question.answer for vote, (question, _) in zip(votes, pairs, strict=True))
+    clusters = [question.content_key for question, _ in pairs]
+    num_invalid = sum(letter is None for _, found in pairs for letter in found.letters)
+    num_recovered = sum(letter is not None for _, found in pairs for letter in found.recovered)
+    num_samples = len(pairs) * len(pairs[0][1].letters)
+    accuracy, majority_accuracy, deviation = _score_letters(pairs, clusters, seed)
     return SliceScore(
         num_questions=len(pairs),
-        accuracy=mean_estimate(accuracies, seed),
-        majority_accuracy=_proportion_estimate(num_majority_right, len(pairs)),
-        invalid=_rate(sum(vote.num_invalid for vote in votes), sum(len(found.letters) for _, found in pairs)),
-        always_a=_rate(sum(question.answer == "A" for question, _ in pairs), len(pairs)),
+        num_distinct=len(set(clusters)),
+        accuracy=accuracy,
+        majority_accuracy=majority_accuracy,
+        pass_at_k=_pass_estimates(pairs, clusters, seed),
+        deviation=deviation,
+        invalid=rate(num_invalid, num_samples),
+        recovered=rate(num_recovered, num_samples),
+        always_a=rate(sum(question.answer == "A" for question, _ in pairs), len(pairs)),
+        second_pass=_score_second_pass(pairs, clusters, seed),
     )
 
 
-def mean_estimate(scores: Sequence[float], seed: int) -> Estimate:
-    """Returns the mean of the questions' scores with its interval: Wilson's where each is 0 or 1, else bootstrap."""
-    if all(value in (0.0, 1.0) for value in scores):
-        return _proportion_estimate(int(sum(scores)), len(scores))
-    interval = clustered_bootstrap_interval(scores, seed=seed)
-    mean = sum(scores) / len(scores)
-    return Estimate(_rounded(mean), _rounded(interval.low), _rounded(interval.high), len(scores), "bootstrap")
+def _score_letters(
+    pairs: Sequence[tuple[Question, Prediction]], clusters: Sequence[Hashable], seed: int
+) -> tuple[Estimate, Estimate, float]:
+    """Returns mean@n, maj@n and the deviation between generations."""
+    accuracy = mean_estimate([sample_accuracy(*pair) for pair in pairs], seed, clusters)
+    majority_accuracy = mean_estimate([float(majority_is_right(*pair)) for pair in pairs], seed, clusters)
+    generations = zip(
+        *([letter == question.answer for letter in found.letters] for question, found in pairs), strict=True
+    )
+    deviation = statistics.pstdev([sum(is_right) / len(pairs) for is_right in generations])
+    return accuracy, majority_accuracy, rounded(deviation)
 
 
-def _proportion_estimate(count: int, n: int) -> Estimate:
-    interval = wilson_interval(count, n)
-    return Estimate(_rounded(count / n), _rounded(interval.low), _rounded(interval.high), n, "wilson")
+def _score_second_pass(
+    pairs: Sequence[tuple[Question, Prediction]], clusters: Sequence[Hashable], seed: int
+) -> SecondPass | None:
+    if not any(found.recovered for _, found in pairs):
+        return None
+    final = [(question, Prediction(found.question_id, found.final_letters, found.reasons)) for question, found in pairs]
+    return SecondPass(*_score_letters(final, clusters, seed))
 
 
-def _rate(count: int, n: int) -> Rate:
-    return Rate(_rounded(count / n), count, n)
+def _pass_estimates(
+    pairs: Sequence[tuple[Question, Prediction]], clusters: Sequence[Hashable], seed: int
+) -> list[Estimate]:
+    num_samples = len(pairs[0][1].letters)
+    num_right = [found.letters.count(question.answer) for question, found in pairs]
+    return [
+        mean_estimate(pass_at_k(num_right, num_samples, k).tolist(), seed, clusters) for k in range(1, num_samples + 1)
+    ]
 
 
-def _rounded(value: float) -> float:
-    return round(value, _DECIMALS) + 0.0  # no -0.0
+def _calibration(pairs: Sequence[tuple[Question, Prediction]]) -> Calibration:
+    voted: list[tuple[Question, Vote]] = [(question, majority_vote(found.letters)) for question, found in pairs]
+    decided = [(question, vote) for question, vote in voted if vote.label is not None]
+    found = calibration(
+        [vote.agreement or 0.0 for _, vote in decided], [vote.label == question.answer for question, vote in decided]
+    )
+    bins = [
+        replace(
+            each,
+            agreement=rounded(each.agreement),
+            accuracy=rounded(each.accuracy),
+            accuracy_low=rounded(each.accuracy_low),
+            accuracy_high=rounded(each.accuracy_high),
+        )
+        for each in found.bins
+    ]
+    return Calibration(bins, rounded(found.expected_error), found.n)
 
 
-def _match(questions: Sequence[Question], predictions: Iterable[Prediction]) -> list[tuple[Question, Prediction]]:
-    """Returns each question with its prediction, in the order of the questions."""
+def match_predictions(
+    questions: Sequence[Question], predictions: Iterable[Prediction]
+) -> list[tuple[Question, Prediction]]:
+    """Returns each question with its prediction, in the order of the questions.
+
+    Raises:
+        ValueError: When they do not match one to one, the numbers of samples differ, or a question has no answer.
+    """
     by_id: dict[str, Prediction] = {}
     for prediction in predictions:
         if prediction.question_id in by_id:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from medssr.answers import extract_choice
 from medssr.config import GRPOConfig, KLPlacement, Truncated
 from medssr.data.step_loader import StepBatch
-from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
-from medssr.models.policy import Policy
+from medssr.errors import InputError
+from medssr.models.objective import Objective
+from medssr.models.optimizer_step import add_gradient, advance_schedule, take_optimizer_step
+from medssr.models.sharding import is_sharded, shard
+from medssr.models.skipped_steps import SkippedSteps
 from medssr.questions import Question
-from medssr.rewards.types import Reward, total_reward
-from medssr.rl.advantages import group_advantages
-from medssr.rl.batching import RolloutBatch, pad_rollouts, split_by_tokens
-from medssr.rl.importance import engine_gap, truncated_importance_weights
+from medssr.rl.advantages import group_advantages, has_signal
+from medssr.rl.importance import engine_gap
 from medssr.rl.kl import sequence_kls
-from medssr.rl.logprobs import completion_logps, completion_logps_and_entropies
-from medssr.rl.losses import policy_loss
-from medssr.rl.metrics import rollout_metrics, signal_metrics
+from medssr.rl.metrics import step_metrics
 from medssr.rl.minibatches import Minibatch, TrainingRow, known, make_minibatches, training_rows
+from medssr.rl.refill import groups_to_train
 from medssr.rl.shaping import overlong_penalty
-from medssr.rollout.engine import RolloutEngine
-from medssr.rollout.types import Completion, Rollout, RolloutGroup, Sampling
-from medssr.utils.seeding import derive_seed
+from medssr.rollout.collector import RolloutCollector
+from medssr.rollout.hf_engine import HFEngine
+from medssr.rollout.types import JudgedStep, RolloutGroup
+from medssr.utils.processes import gathered, means
 
 Metrics = dict[str, float]
 
@@ -40,58 +40,59 @@ class GRPOModule(L.LightningModule):
     """Group-relative policy optimisation of one stage.
 
     Args:
-        policy: What is trained.
-        reference: The frozen model that the KL term holds the policy to; None where beta is 0.
-        engine: Samples the rollouts.
-        rewards: Rewards by name.
+        rollouts: Samples completions of the step's questions and judges them.
+        objective: The loss of completions, with the policy and the reference that it compares.
         config: The algorithm's settings.
         optimizer: Makes the optimiser from the parameters.
         scheduler: Makes the learning-rate schedule from the optimiser.
-        seed: Run seed; every rollout's seed derives from it.
-        stage: Name of the stage.
-        source: The question file, for messages.
     """
 
     def __init__(
         self,
-        policy: Policy,
-        reference: Any | None,
-        engine: RolloutEngine,
-        rewards: Mapping[str, Reward],
+        rollouts: RolloutCollector,
+        objective: Objective,
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
-        seed: int,
-        stage: str,
-        source: str,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step is split into micro-batches by tokens
-        self.model = policy.model
-        self.policy = policy
-        # In a tuple, since an attribute would make the frozen weights part of every checkpoint.
-        self._reference = (reference,)
-        self.engine = engine
-        self.rewards = rewards
+        self.model = objective.model  # the objective is no module, so the frozen reference stays out of checkpoints
+        self.rollouts = rollouts
+        self.objective = objective
         self.config = config
+        self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
+        self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see state_dict
+        self.last_step: JudgedStep | None = None  # for callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
-        self.seed = seed
-        self.stage = stage
-        self.source = source
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Rolls out, rewards, compares within groups, and updates the policy."""
         start = time.monotonic()
-        groups = self.roll_out(batch)
+        own = batch.share(self.global_rank, self.trainer.world_size)
+        groups, rows, rewards = self.roll_out(own)  # rewards [P, G], NaN where a completion has none
         rollout_seconds = time.monotonic() - start
 
-        rows = training_rows(groups)  # [P][G]
-        rewards = self.score(groups, rows)  # [P, G], NaN where a completion has none
-        advantages = group_advantages(rewards, self.config.scale_rewards)
-        metrics = self.update(make_minibatches(rows, rewards, advantages, self.config))
+        every_reward = gathered(rewards)  # of each process: what scales rewards may be the deviation of the whole step
+        every_advantage = group_advantages(torch.cat(every_reward), self.config.scale_rewards)
+        advantages = every_advantage.split([len(one) for one in every_reward])[self.global_rank]
+        trained = groups_to_train(has_signal(rewards).tolist(), len(own.items))
+        metrics = self.update(
+            batch.step,
+            make_minibatches(
+                [rows[place] for place in trained],
+                rewards[trained],
+                advantages[trained],
+                self.config,
+                self.trainer.world_size,
+            ),
+        )
 
-        metrics |= rollout_metrics(groups) | signal_metrics(rewards)
+        groups, rewards = [group for share in gathered(groups) for group in share], torch.cat(every_reward)
+        metrics |= step_metrics(groups, rewards, every_advantage)
+        metrics["train/refill_share"] = len(groups) / len(batch.items) - 1
+        self.last_step = JudgedStep(batch.step, groups, rewards.tolist(), every_advantage.tolist())
         metrics["time/rollout"] = rollout_seconds
         metrics["time/step"] = time.monotonic() - start
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
@@ -99,27 +100,23 @@ class GRPOModule(L.LightningModule):
             logger.log_metrics(metrics, step=batch.step)
         self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(groups))
 
-    def roll_out(self, batch: StepBatch[Question]) -> list[RolloutGroup]:
-        """Returns the step's rollouts with their rewards."""
-        config = self.config
-        sampling = Sampling(config.temperature, config.max_new_tokens)
-        prompts = self.policy.encode(batch.items, config.max_new_tokens, self.source)
-        seeds = [
-            [
-                derive_seed(self.seed, self.stage, batch.step, question.id, sample)
-                for sample in range(config.num_generations)
-            ]
-            for question in batch.items
-        ]
-        groups = self.engine.generate(prompts, seeds, sampling)
-        return [
-            RolloutGroup(question, prompt, [self._judge(question, completion) for completion in completions])
-            for question, prompt, completions in zip(batch.items, prompts, groups, strict=True)
-        ]
-
-    def _judge(self, question: Question, completion: Completion) -> Rollout:
-        choice = extract_choice(completion.text, question.options)
-        return Rollout(completion, choice, total_reward(self.rewards, question, completion, choice))
+    def roll_out(self, batch: StepBatch[Question]) -> tuple[list[RolloutGroup], list[list[TrainingRow]], Tensor]:
+        """Returns the step's groups, their rows `[P][G]` and their rewards `[P, G]`, with those of its refills."""
+        groups = self.rollouts.collect(batch)
+        rows = training_rows(groups)
+        rewards = self.score(groups, rows)
+        for spares in batch.spares:
+            num_missing = len(batch.items) - int(has_signal(rewards).sum())
+            asked = {group.question.id for group in groups}  # again it would get the same completions
+            further = list({question.id: question for question in spares if question.id not in asked}.values())
+            if num_missing == 0 or not further:
+                break
+            new = self.rollouts.collect(StepBatch(batch.step, further[:num_missing]))
+            new_rows = training_rows(new)
+            rewards = torch.cat([rewards, self.score(new, new_rows)])
+            groups += new
+            rows += new_rows
+        return groups, rows, rewards
 
     def score(self, groups: list[RolloutGroup], rows: list[list[TrainingRow]]) -> Tensor:
         """Returns the rewards that advantages are made of, `[P, G]`; NaN for a completion that could not be scored."""
@@ -135,117 +132,123 @@ class GRPOModule(L.LightningModule):
             rewards = rewards - config.overlong_penalty * penalty
         if config.beta > 0 and config.kl_placement is KLPlacement.reward:
             every_row = [row for group in rows for row in group]
-            self._remember_logps(every_row, has_old=True)
+            self.objective.remember_logps(every_row, has_old=True)
             old_logps, ref_logps = known(row.old_logps for row in every_row), known(row.ref_logps for row in every_row)
-            rewards = rewards - config.beta * sequence_kls(old_logps, ref_logps, config.kl_estimator).view_as(rewards)
+            kls = sequence_kls(old_logps, ref_logps, config.kl_estimator).cpu()
+            rewards = rewards - config.beta * kls.view_as(rewards)
         return rewards
 
-    def update(self, minibatches: list[Minibatch]) -> Metrics:
+    def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
         """Takes the optimiser steps of one rollout and returns the means of their metrics."""
         rows = [row for minibatch in minibatches for row in minibatch.rows]
         if self.config.kl_placement is KLPlacement.loss:
             # The first of several minibatches moves the weights that sampled the second.
-            self._remember_logps(rows, has_old=len(minibatches) > 1)
-        steps = [
-            self._optimizer_step(minibatch)
+            self.objective.remember_logps(rows, has_old=len(minibatches) > 1)
+        tried = [
+            self._optimizer_step(step, minibatch)
             for _ in range(self.config.num_iterations)
             for minibatch in minibatches
-            if minibatch.rows
+            if any(gathered(bool(minibatch.rows)))
         ]
-        metrics = {name: fmean(step[name] for step in steps) for name in steps[0]} if steps else {}
-        if rows:
-            old_logps = torch.cat(known(row.old_logps for row in rows)).cpu()
-            engine_logps = torch.cat([row.engine_logps for row in rows])
+        taken = [metrics for metrics in tried if metrics is not None]
+        metrics = {name: fmean(one[name] for one in taken) for name in taken[0]} if taken else {}
+        metrics["skipped_steps"] = len(tried) - len(taken)
+        logps = [
+            (torch.cat(known(row.old_logps for row in own)).cpu(), torch.cat([row.engine_logps for row in own]))
+            for own in gathered(rows)
+            if own
+        ]
+        if logps:
+            old_logps, engine_logps = (torch.cat(column) for column in zip(*logps, strict=True))
             metrics |= engine_gap(old_logps, engine_logps, self.config.importance_cap)
         metrics["lr"] = advance_schedule(self)
-        self.engine.sync_weights(self.model)
+        self.rollouts.engine.sync_weights(self.model)
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _optimizer_step(self, minibatch: Minibatch) -> Metrics:
-        """Gathers the gradient over micro-batches and takes the step."""
+    def _optimizer_step(self, step: int, minibatch: Minibatch) -> Metrics | None:
+        """Gathers the gradient over micro-batches and takes the step; returns None where it was skipped."""
         totals: defaultdict[str, float] = defaultdict(float)
-        for places in self._micro_batches(minibatch.rows):
+        suspects: list[TrainingRow] = []
+        micro_batches = self.objective.micro_batches(minibatch.rows)
+        for number, places in enumerate(micro_batches, start=1):
             rows = [minibatch.rows[place] for place in places]
             advantages = torch.tensor([minibatch.advantages[place] for place in places], device=self.device)
-            loss, shares = self.loss(rows, advantages, minibatch.normalizer)
-            self.manual_backward(loss)
+            loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
+            add_gradient(self, loss, is_last=number == len(micro_batches))
             for name, share in shares.items():
                 totals[name] += share.item()
+            if not math.isfinite(loss.item()):
+                suspects += rows
+        norm = take_optimizer_step(self, self.config.max_grad_norm, totals["loss"])
+        if norm is None:
+            self.skipped_steps.skipped(step, [row.question_id for row in suspects or minibatch.rows])
+            return None
+        self.skipped_steps.took()
         # The metrics are means over the tokens that were looked at; the loss keeps the weight that it trains with.
-        num_seen = sum(len(row.completion_ids) for row in minibatch.rows)
+        totals["seen"] = sum(len(row.completion_ids) for row in minibatch.rows)
+        found = means(totals)
+        num_seen = found.pop("seen")
         metrics = {
-            name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in totals.items()
+            name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in found.items()
         }
-        metrics["grad_norm"] = take_optimizer_step(self, self.config.max_grad_norm)
+        metrics["grad_norm"] = norm
         return metrics
 
-    def loss(self, rows: list[TrainingRow], advantages: Tensor, normalizer: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the micro-batch's share of the step's loss, and of its metrics."""
-        config = self.config
-        batch = self._pad(rows)
-        logps, entropies = completion_logps_and_entropies(
-            self.model, batch, config.temperature, config.head_chunk_tokens
-        )
-        for row, row_logps in zip(rows, logps.detach(), strict=True):
-            if row.old_logps is None:  # the first pass: the policy that sampled is the policy that is trained
-                row.old_logps = row_logps[: len(row.completion_ids)]
-        old_logps = pad_sequence(known(row.old_logps for row in rows), batch_first=True)
-        importance_weights = ref_logps = None
-        if config.importance_cap is not None:
-            engine_logps = pad_sequence([row.engine_logps for row in rows], batch_first=True).to(self.device)
-            importance_weights = truncated_importance_weights(old_logps, engine_logps, config.importance_cap)
-        if config.beta > 0:
-            ref_logps = pad_sequence(known(row.ref_logps for row in rows), batch_first=True)
-        loss, metrics = policy_loss(
-            logps,
-            old_logps,
-            advantages,
-            batch.completion_mask,
-            loss_type=config.loss_type,
-            epsilon=config.epsilon,
-            epsilon_high=config.epsilon_high,
-            dual_clip=config.dual_clip,
-            sapo_temperature_positive=config.sapo_temperature_positive,
-            sapo_temperature_negative=config.sapo_temperature_negative,
-            importance_weights=importance_weights,
-            ref_per_token_logps=ref_logps,
-            beta=config.beta if config.kl_placement is KLPlacement.loss else 0.0,
-            kl_estimator=config.kl_estimator,
-            normalizer=normalizer,
-        )
-        metrics["loss"] = loss.detach()
-        metrics["entropy"] = (entropies * batch.completion_mask).sum() / normalizer
-        return loss, metrics
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Returns the weights that are trained: those that adapters leave as they were loaded need no checkpoint."""
+        weights: dict[str, Any] = super().state_dict(*args, **kwargs)
+        for name, weight in self.named_parameters(remove_duplicate=False):
+            if not weight.requires_grad:
+                weights.pop(name, None)
+        return weights
 
-    @torch.no_grad()
-    def _remember_logps(self, rows: list[TrainingRow], *, has_old: bool) -> None:
-        """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
-        for places in self._micro_batches(rows):
-            micro_batch = [rows[place] for place in places]
-            batch = self._pad(micro_batch)
-            if self.config.beta > 0:
-                for row, logps in zip(micro_batch, self._logps(self._reference[0], batch), strict=True):
-                    row.ref_logps = logps[: len(row.completion_ids)]
-            if has_old:
-                for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=True):
-                    row.old_logps = logps[: len(row.completion_ids)]
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the run of skipped steps."""
+        checkpoint["skipped_steps"] = self.skipped_steps.state_dict()
 
-    def _logps(self, model: Any, batch: RolloutBatch) -> Tensor:
-        return completion_logps(model, batch, self.config.temperature, self.config.head_chunk_tokens)
-
-    def _micro_batches(self, rows: list[TrainingRow]) -> list[list[int]]:
-        return split_by_tokens([row.num_tokens for row in rows], self.config.micro_batch_tokens)
-
-    def _pad(self, rows: list[TrainingRow]) -> RolloutBatch:
-        prompts, completions = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
-        return pad_rollouts(prompts, completions, self.policy.tokenizer.pad_token_id, self.device)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the run of skipped steps."""
+        self.skipped_steps.load_state_dict(checkpoint["skipped_steps"])
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
-        optimizer = self._make_optimizer(self.model.parameters())
+        optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
+    def setup(self, stage: str) -> None:
+        """Checks that the processes can share the questions of a step equally.
+
+        Raises:
+            InputError: When they cannot.
+        """
+        for key in ("num_prompts_per_step", "num_prompts_per_update"):
+            number = getattr(self.config, key)
+            if number is not None and number % self.trainer.world_size:
+                raise InputError(
+                    f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
+                    "make it a multiple of them."
+                )
+
+    def configure_model(self) -> None:
+        """Spreads policy and reference over the processes, where the strategy asks for it.
+
+        Raises:
+            InputError: When what is configured cannot be spread.
+        """
+        if self.device_mesh is None or is_sharded(self.model):
+            return
+        if isinstance(self.rollouts.engine, HFEngine):
+            raise InputError("rollout: hf generates with the trained model, which is spread over processes; take vllm.")
+        if not self.strict_loading:
+            raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
+        if self.config.kl_placement is KLPlacement.reward and self.config.max_refills > 0:
+            raise InputError("grpo.max_refills: 0 where a spread model computes the KL in the reward.")
+        dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
+        for model in (self.model, self.objective.reference):
+            if model is not None:
+                shard(model, self.device_mesh["data_parallel"], dtype)
+
     def on_fit_start(self) -> None:
-        """Brings the reference policy to the policy's device."""
-        if self._reference[0] is not None:
-            self._reference[0].to(self.device).eval()
+        """Brings a reference policy of its own to the policy's device."""
+        if self.objective.reference not in (None, self.model):
+            self.objective.reference.to(self.device).eval()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medssr.config import ModelConfig
+from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
+from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.questions import Question
 from medssr.rollout.prompts import encode_prompts, read_prompt_template
+from medssr.utils.processes import is_main_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,7 @@ class Policy:
     @property
     def eos_token_ids(self) -> frozenset[int]:
         """Every token that ends a completion: a model may have several."""
-        from_config = self.model.generation_config.eos_token_id
-        ids = from_config if isinstance(from_config, list) else [from_config]
-        return frozenset(token for token in [*ids, self.tokenizer.eos_token_id] if token is not None)
+        return eos_token_ids(self.model.generation_config, self.tokenizer)
 
     def encode(self, questions: list[Question], max_new_tokens: int, source: Path | str) -> list[list[int]]:
         """Returns the prompt of each question as token ids.
@@ -37,9 +39,32 @@ class Policy:
         return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:
-        """Writes a Hugging Face checkpoint."""
-        self.model.save_pretrained(directory)
-        self.tokenizer.save_pretrained(directory)
+        """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.
+
+        Of several processes one writes; where the model is spread over them, all have to call this.
+
+        Raises:
+            InputError: When the disk does not take it.
+        """
+        from safetensors import SafetensorError
+
+        try:
+            weights = {name: weight.cpu() for name, weight in merged_weights(self.model)}
+            if not is_main_process():
+                return
+            self.model.save_pretrained(directory, state_dict=weights)
+            self.tokenizer.save_pretrained(directory)
+            save_adapters(self.model, directory / "adapter")
+        except (OSError, SafetensorError) as error:
+            problem = f"could not be written ({error}). Make room and start the same command again."
+            raise InputError.at(directory, problem) from error
+
+
+def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """Returns every token that ends a completion, of the generation settings and of the tokenizer."""
+    from_config = generation_config.eos_token_id
+    ids = from_config if isinstance(from_config, list) else [from_config]
+    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
 
 
 def load_policy(config: ModelConfig) -> Policy:
@@ -48,31 +73,65 @@ def load_policy(config: ModelConfig) -> Policy:
     Raises:
         InputError: When the folder lacks a part, or the hub has no such model or cannot be reached.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     template = read_prompt_template(config.prompt_path)
     folder = Path(config.path)
     if folder.is_dir():
         _check_folder(folder)
-    options: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.path, **options)
+    tokenizer = load_tokenizer(config)
+    with pretrained(config) as source:
         model = AutoModelForCausalLM.from_pretrained(
-            config.path,
-            dtype=config.dtype.value,
-            attn_implementation=config.attn_implementation,
-            use_safetensors=True,
-            **options,
+            **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
+    if config.gradient_checkpointing:  # in training alone: generation puts the model in evaluation mode
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return Policy(model, tokenizer, template)
+
+
+def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
+    """Returns the policy with weights to train: all of them in float32, or those of new adapters on frozen ones.
+
+    In bfloat16, steps as small as those of reinforcement learning would be rounded away.
+    """
+    if lora is None:
+        return load_policy(replace(config, dtype=Dtype.float32))
+    policy = load_policy(config)
+    add_adapters(policy.model, lora, seed)
+    return policy
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """Returns the policy's tokenizer, with a padding token.
+
+    Raises:
+        InputError: When the folder holds none, or the hub has no such model or cannot be reached.
+    """
+    from transformers import AutoTokenizer
+
+    with pretrained(config) as source:
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextmanager
+def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
+    """Yields what `from_pretrained` needs to find the policy, and says it plainly where that fails."""
+    from safetensors import SafetensorError
+
+    try:
+        yield {
+            "pretrained_model_name_or_path": config.path,
+            "revision": config.revision,
+            "trust_remote_code": config.trust_remote_code,
+        }
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
             "safetensors and a tokenizer, or a hub name that this machine can reach."
         ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return Policy(model, tokenizer, template)
 
 
 def _check_folder(folder: Path) -> None:

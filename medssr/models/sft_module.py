@@ -11,6 +11,7 @@ import torch
 from medssr.data.step_loader import StepBatch
 from medssr.models.optimizer_step import advance_schedule, take_optimizer_step
 from medssr.models.policy import Policy
+from medssr.models.skipped_steps import SkippedSteps
 from medssr.rl.batching import pad_rollouts, split_by_tokens
 from medssr.rl.logprobs import completion_logits, token_logps
 
@@ -26,6 +27,7 @@ class SFTModule(L.LightningModule):
         scheduler: Makes the learning-rate schedule from the optimiser.
         micro_batch_tokens: Tokens, padding included, of one forward and backward pass.
         max_grad_norm: The gradient's norm is cut to this.
+        max_skipped_steps: So many steps in a row without a finite loss and gradient end the training.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SFTModule(L.LightningModule):
         scheduler: Callable[..., Any],
         micro_batch_tokens: int,
         max_grad_norm: float,
+        max_skipped_steps: int,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step is split into micro-batches by tokens
@@ -44,6 +47,7 @@ class SFTModule(L.LightningModule):
         self._make_scheduler = scheduler
         self._micro_batch_tokens = micro_batch_tokens
         self._max_grad_norm = max_grad_norm
+        self._skipped_steps = SkippedSteps(max_skipped_steps, "sft.max_skipped_steps")
 
     def training_step(self, batch: StepBatch[Row], batch_idx: int) -> None:
         """Takes one optimiser step on the rows of the batch."""
@@ -57,16 +61,30 @@ class SFTModule(L.LightningModule):
             loss = -(logps * padded.completion_mask).sum() / num_tokens
             self.manual_backward(loss)
             total_loss += loss.item()
-        norm = take_optimizer_step(self, self._max_grad_norm)
+        norm = take_optimizer_step(self, self._max_grad_norm, total_loss)
+        if norm is None:
+            self._skipped_steps.skipped(batch.step, [f"the rows of step {batch.step}"])
+            metrics = {"train/skipped_steps": 1.0}
+        else:
+            self._skipped_steps.took()
+            metrics = {"train/loss": total_loss, "train/grad_norm": norm, "train/skipped_steps": 0.0}
         advance_schedule(self)
         for logger in self.loggers:
-            logger.log_metrics({"train/loss": total_loss, "train/grad_norm": norm}, step=batch.step)
+            logger.log_metrics(metrics, step=batch.step)
         self.log("train/loss", total_loss, prog_bar=True, logger=False, batch_size=len(rows))
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
         optimizer = self._make_optimizer(self.model.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the run of skipped steps."""
+        checkpoint["skipped_steps"] = self._skipped_steps.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the run of skipped steps."""
+        self._skipped_steps.load_state_dict(checkpoint["skipped_steps"])
 
     def transfer_batch_to_device(self, batch: StepBatch[Row], device: torch.device, dataloader_idx: int) -> Any:
         """Returns the batch as it is: rows become tensors in micro-batches."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from medssr.answers import Choice
 from medssr.questions import Question
@@ -21,7 +19,9 @@ class Reward(Protocol):
         ...
 
 
-def total_reward(rewards: Mapping[str, Reward], question: Question, completion: Completion, choice: Choice) -> float:
-    """Returns the weighted sum of all rewards of a completion; NaN, which is not 0, where one of them cannot tell."""
-    parts = [(reward.weight, reward(question, completion, choice)) for reward in rewards.values()]
-    return sum(math.nan if value is None else weight * value for weight, value in parts)
+class Case(NamedTuple):
+    """What a reward judges."""
+
+    question: Question
+    completion: Completion
+    choice: Choice

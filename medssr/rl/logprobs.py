@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medssr.errors import InputError
 from medssr.rl.batching import RolloutBatch
+from medssr.rl.packing import PackedRollouts
 
 # Settings of model families that change logits after the head; the chunked head would leave them out.
 _LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -41,6 +42,54 @@ def completion_logps_and_entropies(
     return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)
 
 
+def packed_logps(
+    model: Any, packed: PackedRollouts, temperature: float, chunk_tokens: int | None = None, *, has_entropies: bool
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each completion token, both `[B, T]`, 0 at padding.
+
+    Args:
+        model: One that takes packed rows (`models.attention.adopt_attention`).
+        packed: The completions.
+        temperature: What the sampler divided the logits by.
+        chunk_tokens: Tokens whose logits exist at once; None for all.
+        has_entropies: Whether they are wanted; zeros where not.
+    """
+    hidden = model.get_decoder()(
+        input_ids=packed.input_ids,
+        position_ids=packed.position_ids,
+        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # of four dimensions, so that none is made
+        packed_blocks=packed.blocks,
+        use_cache=False,
+    ).last_hidden_state[0]
+    return _head_logps(
+        model,
+        hidden.index_select(0, packed.predictors),
+        packed.completion_ids,
+        packed.completion_mask.bool(),
+        temperature,
+        chunk_tokens or len(packed.predictors),
+        has_entropies,
+    )
+
+
+def _head_logps(
+    model: Any,
+    hidden: Tensor,
+    completion_ids: Tensor,
+    is_token: Tensor,
+    temperature: float,
+    chunk_tokens: int,
+    has_entropies: bool,
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[number of tokens, H]`."""
+    head = model.get_output_embeddings()
+    columns = chunked_logps(
+        hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
+    )
+    logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
+    return logps, entropies
+
+
 def _completion_logps_in_chunks(
     model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int
 ) -> tuple[Tensor, Tensor]:
@@ -54,12 +103,9 @@ def _completion_logps_in_chunks(
         use_cache=False,
     ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
     is_token = batch.completion_mask.bool()
-    head = model.get_output_embeddings()
-    columns = chunked_logps(
-        hidden[is_token], head.weight, head.bias, batch.completion_ids[is_token], temperature, chunk_tokens
+    return _head_logps(
+        model, hidden[is_token], batch.completion_ids, is_token, temperature, chunk_tokens, has_entropies=True
     )
-    logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
-    return logps, entropies
 
 
 def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Tensor:
@@ -112,7 +158,13 @@ def token_entropies(logits: Tensor) -> Tensor:
 
 
 def chunked_logps(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, token_ids: Tensor, temperature: float, chunk_tokens: int
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    token_ids: Tensor,
+    temperature: float,
+    chunk_tokens: int,
+    has_entropies: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Returns log-probability and entropy of each token, `[N]`, from the hidden states before the language-model head.
 
@@ -126,18 +178,29 @@ def chunked_logps(
         token_ids: `[N]`.
         temperature: Divides the logits.
         chunk_tokens: At least 1.
+        has_entropies: Whether they are wanted; zeros where not.
 
     Example:
         >>> logps, entropies = chunked_logps(torch.zeros(2, 3), torch.ones(4, 3), None, torch.tensor([0, 3]), 1.0, 1)
         >>> [round(value, 4) for value in (*logps.tolist(), *entropies.tolist())]  # four equal choices: -ln 4, ln 4
         [-1.3863, -1.3863, 1.3863, 1.3863]
     """
-    logps, entropies = _ChunkedLogps.apply(hidden, weight, bias, token_ids, temperature, chunk_tokens)  # type: ignore[no-untyped-call]
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):  # it would apply to the forward pass alone
+        dtype = torch.get_autocast_dtype(kind)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast(kind, enabled=False):
+        logps, entropies = _ChunkedLogps.apply(  # type: ignore[no-untyped-call]
+            hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies
+        )
     return logps, entropies
 
 
 class _ChunkedLogps(torch.autograd.Function):
-    """Saves hidden states and one log-normaliser per token instead of logits."""
+    """Saves hidden states and one log-normaliser per token instead of logits.
+
+    The passes over a chunk's logits are in place where they can be: on a CPU they cost as much as the products.
+    """
 
     @staticmethod
     def forward(
@@ -148,15 +211,20 @@ class _ChunkedLogps(torch.autograd.Function):
         token_ids: Tensor,
         temperature: float,
         chunk_tokens: int,
+        has_entropies: bool,
     ) -> tuple[Tensor, Tensor]:
         parts = []
         for rows, ids in zip(torch.split(hidden, chunk_tokens), torch.split(token_ids, chunk_tokens), strict=True):
             logits = _head(rows, weight, bias, temperature)
-            log_normalizer = logits.logsumexp(dim=-1)
-            logps = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1) - log_normalizer
-            # H = log Z - sum p z
-            entropy = log_normalizer - ((logits - log_normalizer.unsqueeze(-1)).exp() * logits).sum(dim=-1)
-            parts.append((logps, entropy, log_normalizer))
+            largest = logits.amax(dim=-1, keepdim=True)
+            chosen = logits.sub_(largest).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+            weights = logits.exp() if has_entropies else logits.exp_()
+            total = weights.sum(dim=-1)
+            log_total = total.log()
+            entropy = torch.zeros_like(log_total)
+            if has_entropies:  # H = log Z - sum p z
+                entropy = log_total - weights.mul_(logits).sum(dim=-1) / total
+            parts.append((chosen - log_total, entropy, largest.squeeze(-1) + log_total))
         logps, entropies, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
         ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers)
         ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
@@ -174,17 +242,17 @@ class _ChunkedLogps(torch.autograd.Function):
         for start in range(0, len(hidden), ctx.chunk_tokens):
             chunk = slice(start, start + ctx.chunk_tokens)
             # d logp / d logits = one-hot - softmax
+            scale = (grad_logps[chunk] / ctx.temperature).unsqueeze(-1)
             grad_logits = _head(hidden[chunk], weight, bias, ctx.temperature)
-            grad_logits.sub_(log_normalizers[chunk].unsqueeze(-1)).exp_().neg_()
-            grad_logits.scatter_add_(-1, token_ids[chunk].unsqueeze(-1), torch.ones_like(grad_logits[:, :1]))
-            grad_logits.mul_((grad_logps[chunk] / ctx.temperature).unsqueeze(-1))
+            grad_logits.sub_(log_normalizers[chunk].unsqueeze(-1)).exp_().mul_(-scale)
+            grad_logits.scatter_add_(-1, token_ids[chunk].unsqueeze(-1), scale)
             if grad_bias is not None:
                 grad_bias += grad_logits.sum(dim=0)
             grad_logits = grad_logits.to(weight.dtype)
             if grad_hidden is not None:
-                grad_hidden[chunk] = grad_logits @ weight
+                torch.mm(grad_logits, weight, out=grad_hidden[chunk])
             if grad_weight is not None:
-                grad_weight += grad_logits.T @ hidden[chunk]
+                _add_product(grad_weight, grad_logits.T, hidden[chunk])
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
@@ -192,9 +260,20 @@ class _ChunkedLogps(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
 def _head(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    """Returns new logits, in float32 at least."""
     logits = torch.nn.functional.linear(hidden, weight, bias)
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1 else logits.div_(temperature)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds `left @ right` to the total, which may be of a wider format."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

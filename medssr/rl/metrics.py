@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from torch import Tensor
 
 from medssr.rl.advantages import has_signal, is_scored
+from medssr.rl.guards import guard_metrics
 from medssr.rollout.types import RolloutGroup
+
+
+def step_metrics(groups: Sequence[RolloutGroup], rewards: Tensor, advantages: Tensor) -> dict[str, float]:
+    """Returns all that the rollouts of a step show.
+
+    Args:
+        groups: P groups of G rollouts.
+        rewards: `[P, G]`, as advantages are made of them; NaN where a completion was not scored or left out.
+        advantages: `[P, G]`.
+    """
+    return {
+        **rollout_metrics(groups),
+        **reward_metrics(groups),
+        **length_metrics(groups),
+        **guard_metrics(groups),
+        **signal_metrics(rewards),
+        "train/advantage_min": advantages.min().item(),
+        "train/advantage_max": advantages.max().item(),
+    }
 
 
 def signal_metrics(rewards: Tensor) -> dict[str, float]:
@@ -21,6 +42,42 @@ def signal_metrics(rewards: Tensor) -> dict[str, float]:
     return {
         "train/signal_share": has_signal(rewards).float().mean().item(),
         "train/unscored_share": (~is_scored(rewards)).float().mean().item(),
+    }
+
+
+def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Returns mean and deviation of each reward over the completions that it could judge, and how often it failed."""
+    rows = [rollout.judgements for group in groups for rollout in group.rollouts]
+    names = list(rows[0]) if rows else []
+    metrics: dict[str, float] = {}
+    faults: Counter[str] = Counter()
+    for name in names:
+        values = [row[name].value for row in rows if math.isfinite(row[name].value)]
+        if values:
+            metrics[f"train/reward/{name}"] = fmean(values)
+            metrics[f"train/reward_std/{name}"] = pstdev(values)
+        faults.update(f"{name}/{fault.kind}" for row in rows if (fault := row[name].fault) is not None)
+    metrics["train/reward_fault_share"] = faults.total() / max(1, len(rows) * len(names))
+    return metrics | {f"train/reward_faults/{key}": float(count) for key, count in sorted(faults.items())}
+
+
+def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Returns how long completions are, apart for those that ended by themselves, right ones and wrong ones."""
+    rollouts = [(group.question.answer, rollout) for group in groups for rollout in group.rollouts]
+    every = [len(rollout.completion.token_ids) for _, rollout in rollouts]
+    finished: list[int] = []
+    right: list[int] = []
+    wrong: list[int] = []
+    for (label, rollout), length in zip(rollouts, every, strict=True):
+        (right if rollout.choice.letter == label else wrong).append(length)
+        if not rollout.completion.is_truncated:
+            finished.append(length)
+    parts = {"finished": finished, "right": right, "wrong": wrong}
+    return {
+        "train/completion_tokens_min": float(min(every)),
+        "train/completion_tokens_max": float(max(every)),
+        "train/num_tokens": float(sum(every) + sum(len(group.prompt_ids) * len(group.rollouts) for group in groups)),
+        **{f"train/completion_tokens_{name}": fmean(found) for name, found in parts.items() if found},
     }
 
 
@@ -38,6 +95,8 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     scored = [reward for row in rewards for reward in row]
     metrics = {
         "train/reward": fmean(scored) if scored else math.nan,
+        "train/reward_std": pstdev(scored) if scored else math.nan,
+        "train/group_reward_std": fmean(pstdev(row) for row in rewards if row) if scored else math.nan,
         "train/all_right_share": fmean(len(row) > 0 and min(row) == max(row) > 0 for row in rewards),
         "train/all_wrong_share": fmean(len(row) > 0 and max(row) == min(row) <= 0 for row in rewards),
         "train/invalid_share": fmean(rollout.choice.letter is None for rollout in rollouts),

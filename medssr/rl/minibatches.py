@@ -19,6 +19,7 @@ class TrainingRow:
     """One completion with its prompt, and what is known of its tokens by now.
 
     Attributes:
+        question_id: What it answers.
         prompt_ids: The prompt.
         completion_ids: The sampled tokens, T of them.
         engine_logps: `[T]`, by the rollout engine, on the CPU.
@@ -26,6 +27,7 @@ class TrainingRow:
         ref_logps: `[T]`, by the reference policy; None until they are known, or where nobody asks.
     """
 
+    question_id: str
     prompt_ids: list[int]
     completion_ids: list[int]
     engine_logps: Tensor
@@ -66,7 +68,12 @@ def training_rows(groups: Sequence[RolloutGroup]) -> list[list[TrainingRow]]:
     """Returns a row for each completion of each group."""
     return [
         [
-            TrainingRow(group.prompt_ids, rollout.completion.token_ids, torch.tensor(rollout.completion.logps))
+            TrainingRow(
+                group.question.id,
+                group.prompt_ids,
+                rollout.completion.token_ids,
+                torch.tensor(rollout.completion.logps),
+            )
             for rollout in group.rollouts
         ]
         for group in groups
@@ -74,9 +81,13 @@ def training_rows(groups: Sequence[RolloutGroup]) -> list[list[TrainingRow]]:
 
 
 def make_minibatches(
-    rows: Sequence[Sequence[TrainingRow]], rewards: Tensor, advantages: Tensor, config: GRPOConfig
+    rows: Sequence[Sequence[TrainingRow]],
+    rewards: Tensor,
+    advantages: Tensor,
+    config: GRPOConfig,
+    num_processes: int = 1,
 ) -> list[Minibatch]:
-    """Returns the minibatches of a step, `num_prompts_per_update` groups in each.
+    """Returns the minibatches of a step, or of a process's share of it, `num_prompts_per_update` groups in each.
 
     Completions that could not be scored leave rows and normaliser. Groups without signal leave the rows alone: their
     loss is zero, and dropping them must not enlarge the others.
@@ -86,9 +97,10 @@ def make_minibatches(
         rewards: `[num_groups, G]`, NaN for completions that could not be scored.
         advantages: `[num_groups, G]`.
         config: The algorithm's settings.
+        num_processes: That share the groups of each minibatch equally.
     """
     scored, kept = is_scored(rewards).tolist(), has_signal(rewards).tolist()
-    size = config.num_prompts_per_update or len(rows)
+    size = config.num_prompts_per_update // num_processes if config.num_prompts_per_update else len(rows)
     minibatches = []
     for first in range(0, len(rows), size):
         places = [

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from medssr.models.attention import adopt_attention
 from medssr.models.policy import Policy
+from medssr.rollout.decoding import DrawnTokens, make_room
 from medssr.rollout.sampling import draw_tokens, filtered_logps, seeded_uniforms
 from medssr.rollout.types import Completion, Sampling
 
@@ -27,6 +30,7 @@ class HFEngine:
     def __init__(self, policy: Policy, max_batch_size: int) -> None:
         self._policy = policy
         self._max_batch_size = max_batch_size
+        adopt_attention(policy.model)
 
     def sync_weights(self, model: Any) -> None:
         """Does nothing but check: the engine generates with the trained module itself."""
@@ -66,31 +70,28 @@ class HFEngine:
         output = model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            position_ids=_positions(attention_mask),
+            position_ids=positions_of(attention_mask),
             use_cache=True,
             logits_to_keep=1,
         )
-        cache = output.past_key_values
-        cache.batch_repeat_interleave(num_samples)
+        cache, length = output.past_key_values, input_ids.shape[1]
+        make_room(cache, num_samples)
         logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)  # [B, V]
+        next_position = attention_mask.sum(dim=1).repeat_interleave(num_samples)
+        # Of prompt and completion: what a row has not drawn yet is not looked at.
+        attention_mask = pad(attention_mask, (0, sampling.max_new_tokens), value=1)
         attention_mask = attention_mask.repeat_interleave(num_samples, dim=0)
-        next_position = attention_mask.sum(dim=1)
         uniforms = seeded_uniforms([seed for row in seeds for seed in row], sampling.max_new_tokens).to(device)
         eos_ids = torch.tensor(sorted(self._policy.eos_token_ids), device=device)
 
-        token_rows: list[list[int]] = [[] for _ in range(len(uniforms))]
-        logp_rows: list[list[float]] = [[] for _ in range(len(uniforms))]
+        drawn = DrawnTokens(len(uniforms), sampling.max_new_tokens, device)
         batch_rows = torch.arange(len(uniforms), device=device)  # the row of `uniforms` that each decoded row is
         is_unfinished = torch.ones_like(batch_rows, dtype=torch.bool)
         for step in range(sampling.max_new_tokens):
             logps = filtered_logps(logits, sampling)
             tokens = draw_tokens(logps, uniforms[batch_rows, step])
             token_logps = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-            drawn = zip(batch_rows.tolist(), is_unfinished.tolist(), tokens.tolist(), token_logps.tolist(), strict=True)
-            for row, is_wanted, token, logp in drawn:
-                if is_wanted:
-                    token_rows[row].append(token)
-                    logp_rows[row].append(logp)
+            drawn.add(batch_rows, step, tokens, token_logps, is_unfinished)
             is_unfinished &= ~torch.isin(tokens, eos_ids)
             num_unfinished = int(is_unfinished.sum())
             if step + 1 == sampling.max_new_tokens or num_unfinished == 0:
@@ -100,23 +101,22 @@ class HFEngine:
                 cache.batch_select_indices(keep)
                 batch_rows, tokens, next_position = batch_rows[keep], tokens[keep], next_position[keep]
                 attention_mask, is_unfinished = attention_mask[keep], is_unfinished[keep]
-            attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(attention_mask), 1)], dim=1)
             logits = model(
                 input_ids=tokens.unsqueeze(-1),
-                attention_mask=attention_mask,
+                attention_mask=attention_mask[:, : length + step + 1],
                 position_ids=next_position.unsqueeze(-1),
                 past_key_values=cache,
                 use_cache=True,
             ).logits[:, -1]
             next_position = next_position + 1
-        rows = self._completions(token_rows, logp_rows)
+        rows = self._completions(drawn.read())
         return [rows[start : start + num_samples] for start in range(0, len(rows), num_samples)]
 
-    def _completions(self, token_rows: list[list[int]], logp_rows: list[list[float]]) -> list[Completion]:
-        texts = self._policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
+    def _completions(self, rows: list[tuple[list[int], list[float]]]) -> list[Completion]:
+        texts = self._policy.tokenizer.batch_decode([ids for ids, _ in rows], skip_special_tokens=True)
         return [
-            Completion(tokens, logps, text, is_truncated=tokens[-1] not in self._policy.eos_token_ids)
-            for tokens, logps, text in zip(token_rows, logp_rows, texts, strict=True)
+            Completion(ids, logps, text, is_truncated=ids[-1] not in self._policy.eos_token_ids)
+            for (ids, logps), text in zip(rows, texts, strict=True)
         ]
 
 
@@ -128,5 +128,6 @@ def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tu
     return input_ids, attention_mask
 
 
-def _positions(attention_mask: Tensor) -> Tensor:
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Returns the place of each token in its row, `[B, S]`; 0 for padding on the left."""
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)

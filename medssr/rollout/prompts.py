@@ -25,10 +25,14 @@ def read_prompt_template(path: Path | str) -> str:
     return template
 
 
+def prompt_messages(question: Question, template: str) -> list[dict[str, str]]:
+    """Returns the conversation that the policy answers: one turn of the user."""
+    return [{"role": "user", "content": template.replace("{question}", render_question(question))}]
+
+
 def render_prompt(question: Question, template: str, tokenizer: Any) -> str:
     """Returns the text that the policy continues: a chat turn where the tokenizer has a chat template."""
-    text = template.replace("{question}", render_question(question))
-    return render_chat([{"role": "user", "content": text}], tokenizer)
+    return render_chat(prompt_messages(question, template), tokenizer)
 
 
 def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
@@ -48,6 +52,32 @@ def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     return encoded
 
 
+def encode_with_continuations(
+    contexts: Sequence[str], continuations: Sequence[Sequence[str]], tokenizer: Any
+) -> tuple[list[list[int]], list[list[list[int]]]]:
+    """Returns the token ids of each context, and of what each of its continuations adds to it.
+
+    Context and continuation are encoded together, as a model would read them. Where a continuation changes how the end
+    of its context is split, the context ends before that place, for all of its continuations.
+    """
+    plain = encode_texts(contexts, tokenizer)
+    pairs = [context + end for context, ends in zip(contexts, continuations, strict=True) for end in ends]
+    joined = iter(encode_texts(pairs, tokenizer))
+    prompts, additions = [], []
+    for prompt, ends in zip(plain, continuations, strict=True):
+        wholes = [next(joined) for _ in ends]
+        shared = min(_num_equal(prompt, whole) for whole in wholes)
+        prompts.append(prompt[:shared])
+        additions.append([whole[shared:] for whole in wholes])
+    return prompts, additions
+
+
+def _num_equal(prompt: list[int], whole: list[int]) -> int:
+    """Returns how many tokens two lists have in common from the start; at least one of `whole` is left over."""
+    limit = min(len(prompt), len(whole) - 1)
+    return next((place for place in range(limit) if prompt[place] != whole[place]), limit)
+
+
 def encode_prompts(
     questions: Sequence[Question], template: str, tokenizer: Any, max_tokens: int, source: Path | str
 ) -> list[list[int]]:
@@ -63,9 +93,16 @@ def encode_prompts(
     Raises:
         InputError: When a prompt is longer than `max_tokens`.
     """
-    texts = [render_prompt(question, template, tokenizer) for question in questions]
-    encoded = encode_texts(texts, tokenizer)
-    for question, token_ids in zip(questions, encoded, strict=True):
+    encoded = encode_texts([render_prompt(question, template, tokenizer) for question in questions], tokenizer)
+    require_room(questions, encoded, max_tokens, source)
+    return encoded
+
+
+def require_room(
+    questions: Sequence[Question], prompts: Sequence[list[int]], max_tokens: int, source: Path | str
+) -> None:
+    """Raises InputError for the first question whose prompt has more than `max_tokens` tokens."""
+    for question, token_ids in zip(questions, prompts, strict=True):
         if len(token_ids) > max_tokens:
             raise InputError.at(
                 source,
@@ -74,4 +111,3 @@ def encode_prompts(
                 "longer context.",
                 field="stem",
             )
-    return encoded

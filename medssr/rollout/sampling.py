@@ -13,9 +13,14 @@ def filtered_logps(logits: Tensor, sampling: Sampling) -> Tensor:
 
     Args:
         logits: `[B, V]`.
-        sampling: Temperature first, then top_k, then top_p, each renormalised, as the common engines do.
+        sampling: Temperature first, then top_k, then top_p, each renormalised, as the common engines do. At
+            temperature 0 all mass is on the likeliest token, the first of several.
     """
-    logps = torch.log_softmax(logits.float() / sampling.temperature, dim=-1)
+    if sampling.temperature == 0:
+        certain = torch.full_like(logits, -torch.inf, dtype=torch.float32)
+        return certain.scatter(-1, logits.argmax(dim=-1, keepdim=True), 0.0)
+    logits = logits.float() if sampling.temperature == 1 else logits.float() / sampling.temperature
+    logps = torch.log_softmax(logits, dim=-1)
     if 0 < sampling.top_k < logps.shape[-1]:
         smallest_kept = logps.topk(sampling.top_k, dim=-1).values[:, -1:]
         logps = torch.log_softmax(logps.masked_fill(logps < smallest_kept, -torch.inf), dim=-1)

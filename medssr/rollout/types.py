@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from medssr.answers import Choice
 from medssr.questions import Question
+from medssr.rewards.judgements import Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Sampling:
     """How tokens are drawn.
 
     Attributes:
-        temperature: Divides the logits; above 0.
+        temperature: Divides the logits; 0 takes the likeliest token each time.
         max_new_tokens: Completions are cut here.
         top_p: Nucleus: the smallest set of tokens with this mass stays; 1 keeps all.
         top_k: The k likeliest tokens stay; 0 keeps all.
@@ -47,11 +49,19 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A completion with the answer read from it and its reward, NaN where it could not be scored."""
+    """A completion with the answer read from it.
+
+    Attributes:
+        completion: What was sampled.
+        choice: The answer.
+        reward: The weighted sum of its rewards, NaN where it could not be scored.
+        judgements: What each reward said of it, by name.
+    """
 
     completion: Completion
     choice: Choice
     reward: float
+    judgements: Mapping[str, Judgement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +71,20 @@ class RolloutGroup:
     question: Question
     prompt_ids: list[int]
     rollouts: list[Rollout]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedStep:
+    """A training step as callbacks see it.
+
+    Attributes:
+        step: Its number.
+        groups: All rollouts.
+        rewards: `[num_groups][G]`, with length and KL taken off; NaN where a completion was not scored or left out.
+        advantages: `[num_groups][G]`.
+    """
+
+    step: int
+    groups: list[RolloutGroup]
+    rewards: list[list[float]]
+    advantages: list[list[float]]

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from medssr.errors import InputError
+from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
 from medssr.rollout.types import Completion, Sampling
 from medssr.rollout.vllm_process import VLLMProcess, VLLMSettings, check_installation, undisturbed
-from medssr.rollout.vllm_requests import check_requests, read_completions
+from medssr.rollout.vllm_requests import check_requests, num_different, read_completions
 from medssr.rollout.weight_probe import probe
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class VLLMEngine:
         eos_ids = sorted(self._policy.eos_token_ids)
         params = [
             SamplingParams(
-                n=len(row),
+                n=num_different(len(row), sampling),
                 seed=row[0],
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -150,16 +151,18 @@ class VLLMEngine:
         with undisturbed():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
             outputs = process.llm.generate(requests, params, use_tqdm=False)
-        return [self._completions(output.outputs, sampling) for output in outputs]
+        return [self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)]
 
-    def _completions(self, samples: Sequence[Any], sampling: Sampling) -> list[Completion]:
+    def _completions(self, samples: Sequence[Any], num_samples: int, sampling: Sampling) -> list[Completion]:
         token_rows = [list(sample.token_ids) for sample in samples]
         logp_rows = [list(sample.logprobs.logprobs) if sampling.has_logps else [] for sample in samples]
-        return read_completions(self._policy, token_rows, logp_rows)
+        return read_completions(self._policy, token_rows, logp_rows, num_samples, sampling)
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    return ((name, parameter.detach()) for name, parameter in model.named_parameters())
+    """Yields each weight once, as vLLM names it; a head that is the embeddings is not named beside them."""
+    is_tied = model.config.tie_word_embeddings
+    return ((name, weight) for name, weight in merged_weights(model) if not (is_tied and name.startswith("lm_head.")))
 
 
 def _rebuild_head(model: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from medssr.errors import InputError
 from medssr.models.policy import Policy
 from medssr.rollout.types import Completion, Sampling
-from medssr.rollout.vllm_requests import check_requests, read_completions
+from medssr.rollout.vllm_requests import check_requests, num_different, read_completions
 from medssr.rollout.vllm_server import ServerDownError, VLLMServer
 from medssr.rollout.weight_probe import probe
 
@@ -164,8 +164,9 @@ class VLLMServerEngine:
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
     ) -> list[Completion]:
         eos_ids = sorted(self._policy.eos_token_ids)
-        samples = server.complete(prompt, len(seeds), seeds[0], sampling, eos_ids)
-        return read_completions(self._policy, [tokens for tokens, _ in samples], [logps for _, logps in samples])
+        samples = server.complete(prompt, num_different(len(seeds), sampling), seeds[0], sampling, eos_ids)
+        token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
+        return read_completions(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
     def _on_every_server(self, work: Any, pending: SimpleQueue[int], num_threads: int) -> None:
         """Runs `work` on the servers that are ready, in some threads for each, until all of them return."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from medssr.errors import InputError
 from medssr.synthesis.budget import Allowance, Cost
 from medssr.synthesis.chat_protocol import ChatCall, Ending, Message, read_response
 from medssr.synthesis.chat_settings import ChatSettings
+from medssr.synthesis.chat_transport import Transport, UnreachableError
 from medssr.synthesis.ledger import Ledger, Reply
 from medssr.utils.seeding import derive_seed
 
@@ -28,7 +28,6 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 # A server that asks for a longer pause has run out of a quota; nobody wants to wait for that inside a run.
 _LONGEST_PAUSE_ASKED_S = 300.0
-_LONGEST_CONNECT_S = 10.0
 # Calls that fail one after the other, each after all its retries, until the server counts as out of order.
 _MOST_FAILURES_IN_A_ROW = 50
 # Items taken ahead for each call under way: one that fails and pauses at the head does not leave the others idle.
@@ -50,23 +49,14 @@ class ChatClient:
     """
 
     def __init__(self, settings: ChatSettings, ledger_name: str) -> None:
-        import httpx
-
         self._settings = settings
         self._key = settings.api_key()
         self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
         self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
         self._used_keys: set[str] = set()
         self._used_cost = Cost()
-        # httpx announces every request, which drowns everything else.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
-        self._http = httpx.Client(
-            base_url=settings.base_url,
-            headers={"Content-Type": "application/json"}
-            | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
-            timeout=httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, _LONGEST_CONNECT_S)),
-            limits=httpx.Limits(max_connections=settings.max_concurrency),
-        )
+        url = f"{settings.base_url.rstrip('/')}/chat/completions"
+        self._transport = Transport(url, self._key, settings.max_concurrency, settings.timeout_s)
         self._pool = ThreadPoolExecutor(settings.max_concurrency)
         self._is_stopped = threading.Event()
         self._fault: InputError | None = None  # what has shown that no call can succeed
@@ -148,7 +138,7 @@ class ChatClient:
         """Waits for the calls under way and closes connections and ledger."""
         self._is_stopped.set()
         self._pool.shutdown(cancel_futures=True)
-        self._http.close()
+        self._transport.close()
         self._ledger.close()
 
     def _send(self, call: ChatCall) -> tuple[Reply, Ending]:
@@ -175,27 +165,18 @@ class ChatClient:
 
     def _exchange(self, body: bytes) -> Ending:
         """Returns how one attempt ended."""
-        import httpx
-
-        deadline = time.monotonic() + self._settings.timeout_s
         try:
-            with self._http.stream("POST", "chat/completions", content=body) as response:
-                received = bytearray()
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    if time.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the answer trickles in")
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            response = self._transport.post(body)
+        except UnreachableError as error:
             # Before the server has ever responded, the address is likelier wrong than the server down for a moment.
             problem = f"cannot be reached ({error})"
             return Ending("connection", error=problem, is_worth_retry=True, is_fatal=not self._has_response)
-        except httpx.TimeoutException:
+        except TimeoutError:
             return Ending("timeout", error=f"no answer within {self._settings.timeout_s:g} s", is_worth_retry=True)
-        except httpx.RequestError as error:
-            problem = f"the connection was lost ({error or type(error).__name__})"
-            return Ending("connection", error=problem, is_worth_retry=True)
+        except ConnectionError as error:
+            return Ending("connection", error=f"the connection was lost ({error})", is_worth_retry=True)
         self._has_response = True
-        ending = self._without_key(read_response(response.status_code, response.headers, bytes(received)))
+        ending = self._without_key(read_response(response.status, response.headers, response.body))
         if ending.is_worth_retry and (ending.pause_s or 0) > _LONGEST_PAUSE_ASKED_S:
             problem = f"{ending.error} (and asks to wait {ending.pause_s:.0f} s)"
             return replace(ending, error=problem, is_worth_retry=False, is_fatal=True)

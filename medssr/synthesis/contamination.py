@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ _PAIR_PRIOR = 5.0
 # A word's weight is its surprise to this power. At 0 every word counts the same, and another disease in a common
 # template is a copy; at 1 rare words decide alone, and a copy with its rare words replaced is none.
 _SURPRISE_POWER = 0.5
+_NUM_CACHED_WEIGHTS = 2**16
 # A word is rare when less than one stem in a hundred has it where it is.
 _RARE = math.log(1 + 100) ** _SURPRISE_POWER
 # What a question of twice the length or more loses for the words that the stem does not have.
@@ -86,6 +88,7 @@ class ContaminationIndex:
         worded = [self._words(stem) for stem in self._stems]
         self._counts = Counter(word for words in worded for word in set(words))
         self._pair_counts = Counter(pair for words in worded for pair in set(_pairs(words)))
+        self._cached_weight = lru_cache(maxsize=_NUM_CACHED_WEIGHTS)(self._weight)
         self._ids = {word: number for number, word in enumerate(self._counts)}
         self._texts = [self._text(words) for words in worded]
         self._totals = np.array([text.total for text in self._texts])
@@ -132,7 +135,7 @@ class ContaminationIndex:
         return [part for word in words for part in self._joined.get(word, (word,))]
 
     def _text(self, words: Sequence[str]) -> WeightedText:
-        weights = np.array([self._weight(*pair) for pair in _pairs(words)])
+        weights = np.array([self._cached_weight(*pair) for pair in _pairs(words)])
         return WeightedText([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
 
     def _weight(self, previous: str, word: str) -> float:

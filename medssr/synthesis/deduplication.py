@@ -13,14 +13,10 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from medssr.questions import Question
 from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, singular, split_words
-
-if TYPE_CHECKING:
-    from datasketch import MinHash
 
 # Two questions of similarity 0.8 share all hashes of at least one band in 99.5% of cases, of similarity 0.5 in 48%.
 _NUM_BANDS = 10
@@ -99,7 +95,7 @@ class NearDuplicates:
         from datasketch import MinHash
 
         self._threshold = threshold
-        self._empty = MinHash(num_perm=_NUM_BANDS * _HASHES_PER_BAND, seed=1, hashfunc=int)
+        self._sketch = MinHash(num_perm=_NUM_BANDS * _HASHES_PER_BAND, seed=1, hashfunc=int)
         self._last: tuple[Question, QuestionWords, list[int]] | None = None
         # The empty name stands for a temporary file that SQLite deletes.
         self._database = sqlite3.connect("", isolation_level=None)
@@ -110,6 +106,7 @@ class NearDuplicates:
             CREATE TABLE bands (
                 band INTEGER, entity INTEGER, number INTEGER, PRIMARY KEY (band, entity, number)
             ) WITHOUT ROWID;
+            BEGIN; -- never committed: nobody else reads the file, and each commit would write the changed pages
             """
         )
 
@@ -138,9 +135,10 @@ class NearDuplicates:
             "INSERT INTO questions (id, stem, options, entity) VALUES (?, ?, ?, ?)",
             (question.id, _pack(words.stem), _pack(words.options), words.entity),
         ).lastrowid
-        # The same words are a duplicate for any entity.
+        # The same words are a duplicate for any entity. One statement for all: each is a turn in the queue of threads.
         rows = [(same_words, _NO_ENTITY, number), *((band, words.entity, number) for band in bands)]
-        self._database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?, ?)", rows)
+        marks = ", ".join(["(?, ?, ?)"] * len(rows))
+        self._database.execute(f"INSERT OR IGNORE INTO bands VALUES {marks}", [value for row in rows for value in row])
 
     def _analyse(self, question: Question) -> tuple[QuestionWords, list[int]]:
         """Returns the question's words and bands; at once where it is the question of the call before."""
@@ -152,9 +150,9 @@ class NearDuplicates:
     def _bands(self, words: QuestionWords) -> list[int]:
         """Returns a number for all the words, and one for each band of the MinHash of those that are not trivial."""
         everything = words.stem | words.options
-        sketch: MinHash = self._empty.copy()
-        sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
-        bands = sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
+        self._sketch.clear()
+        self._sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
+        bands = self._sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
         parts = [_pack(words.stem) + b"|" + _pack(words.options), *(band.tobytes() for band in bands)]
         return [
             int.from_bytes(hashlib.blake2b(part, digest_size=8, salt=bytes([place])).digest(), signed=True)

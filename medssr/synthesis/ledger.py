@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from medssr.errors import InputError
 from medssr.synthesis.budget import Cost
@@ -74,6 +73,9 @@ class Reply:
         return Cost(self.prompt_tokens + self.completion_tokens, self.dollars or 0.0)
 
 
+_REPLY_FIELDS = tuple(Reply.__dataclass_fields__)
+
+
 class Ledger:
     """The lines of a JSONL file: "sent" for each attempt of a call, "reply" for each call that has ended.
 
@@ -93,7 +95,6 @@ class Ledger:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
-        self._process_lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
         self._sync_lock = threading.Lock()
         self._file: int | None = None
         self._places: dict[bytes, int] = {}  # byte offset of the reply to each answered key
@@ -130,7 +131,7 @@ class Ledger:
 
     def append(self, reply: Reply) -> None:
         """Adds the reply; it is on disk when this returns."""
-        end = self._write({"event": "reply"} | asdict(reply), reply)
+        end = self._write({"event": "reply"} | {name: getattr(reply, name) for name in _REPLY_FIELDS}, reply)
         # One fsync serves all threads whose lines were written before it began.
         with self._sync_lock:
             if self._synced_end < end:
@@ -157,7 +158,8 @@ class Ledger:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._open()
             assert self._file is not None
-            with self._process_lock:
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # against other processes
+            try:
                 self._catch_up()
                 # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
                 if os.fstat(self._file).st_size > self._end:
@@ -165,6 +167,8 @@ class Ledger:
                 num_written = os.write(self._file, line)
                 if num_written < len(line):
                     raise OSError(f"{self.path}: only {num_written} of {len(line)} bytes could be written")
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
             self._take_in(reply, len(line))
             return self._end
 

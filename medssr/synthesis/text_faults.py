@@ -107,10 +107,11 @@ def garbage(text: str) -> str | None:
 
 def not_english(stem: str) -> str | None:
     """Returns how the text differs from English: letters of other scripts, too few English function words."""
-    letters = [char for char in stem if char.isalpha()]
-    num_latin = sum(char < "\u0250" for char in letters)
-    if letters and num_latin < _MIN_LATIN * len(letters):
-        return f"{num_latin} of {len(letters)} letters are Latin"
+    if not stem.isascii():
+        letters = [char for char in stem if char.isalpha()]
+        num_latin = sum(char < "\u0250" for char in letters)
+        if num_latin < _MIN_LATIN * len(letters):
+            return f"{num_latin} of {len(letters)} letters are Latin"
     words = split_words(stem)
     num_function = sum(word in FUNCTION_WORDS for word in words)
     if len(words) >= _MIN_WORDS_TO_TELL and num_function < _MIN_FUNCTION_WORDS * len(words):

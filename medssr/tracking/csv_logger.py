@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class CSVMetrics(Logger):
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         self._rows = {number: row for number, row in self._rows.items() if number <= step}
         self._rows[step] = self._rows.get(step, {"step": step}) | values
+
+    def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yields each step with its metrics."""
+        for step, row in self._rows.items():
+            yield step, {name: float(value) for name, value in row.items() if name != "step" and value != ""}
 
     @rank_zero_only
     def write(self) -> None:

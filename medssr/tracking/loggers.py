@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medssr.tracking.csv_logger import CSVMetrics
+from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.instantiate import instantiate
 
 
@@ -35,6 +37,10 @@ def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(asdict(config))
         loggers.append(logger)
+    in_file = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
+    for logger in loggers:
+        if isinstance(logger, WandbMetrics):
+            logger.catch_up(in_file)
     try:
         yield loggers
     finally:

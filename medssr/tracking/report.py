@@ -5,20 +5,29 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medssr.evaluation.scoring import ALL, COMMON, RARE
-from medssr.tracking.plots import plot_accuracy, plot_calibration, plot_rewards
-from medssr.tracking.runs import LabelSummary, RewardCurve, Run, read_run
+from medssr.tracking.pair_tables import HEADINGS, PairRow, markdown_pairs, pair_rows, rows_within_runs
+from medssr.tracking.paired_runs import Pairings
+from medssr.tracking.pictures import (
+    draw_accuracy,
+    draw_differences,
+    draw_label_calibration,
+    draw_reliability,
+    draw_rewards,
+    runs_by_labels,
+)
+from medssr.tracking.runs import Run, read_run
 from medssr.tracking.summary import (
     Cell,
     SummaryRow,
+    WideTable,
     accuracy_table,
+    calibration_table,
     interval,
     markdown_table,
     paired_table,
@@ -37,15 +46,6 @@ __all__ = ["Run", "console_table", "read_run", "summary_rows", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A PNG of the page: its file name, what it shows and a note below it."""
-
-    file: str
-    title: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class LabelRow:
     """The label outcomes that one or more runs share, each as (name, count, share of all questions)."""
 
@@ -54,8 +54,16 @@ class LabelRow:
     outcomes: list[tuple[str, int, float]]
 
 
-def write_report(runs: Sequence[Run], out_dir: Path | str) -> Path:
-    """Writes `index.html` with its PNGs, `summary.csv` and `summary.md` to a folder and returns the page's path.
+_NO_PAIRINGS = Pairings([], [])
+
+
+def write_report(runs: Sequence[Run], out_dir: Path | str, pairings: Pairings = _NO_PAIRINGS) -> Path:
+    """Writes `index.html` with its PNGs, `summary.csv`, `comparisons.csv` and `summary.md`; returns the page's path.
+
+    Args:
+        runs: What is shown.
+        out_dir: The folder to write to.
+        pairings: The runs against the first of them.
 
     Raises:
         ValueError: Without a run.
@@ -64,11 +72,13 @@ def write_report(runs: Sequence[Run], out_dir: Path | str) -> Path:
         raise ValueError("a report needs at least one run")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    _write_csv(runs, out_dir / "summary.csv")
-    _write_markdown(runs, out_dir / "summary.md")
+    _write_csv([row for run in runs for row in summary_rows(run)], SummaryRow, out_dir / "summary.csv")
+    compared = [*rows_within_runs(runs), *(row for rows in pair_rows(pairings) for row in rows)]
+    _write_csv(compared, PairRow, out_dir / "comparisons.csv")
+    _write_markdown(runs, pairings, out_dir / "summary.md")
     page = out_dir / "index.html"
     with open_atomically(page) as stream:
-        stream.write(_render_page(runs, out_dir))
+        stream.write(_render_page(runs, pairings, out_dir))
     return page
 
 
@@ -122,7 +132,7 @@ class _ConsoleCell:
         yield Text(line)
 
 
-def _render_page(runs: Sequence[Run], out_dir: Path) -> str:
+def _render_page(runs: Sequence[Run], pairings: Pairings, out_dir: Path) -> str:
     """Returns the page; the pictures that it shows are written on the way."""
     from jinja2 import Environment, StrictUndefined
 
@@ -136,11 +146,17 @@ def _render_page(runs: Sequence[Run], out_dir: Path) -> str:
         accuracy=accuracy_table(runs),
         seeds=seed_table(runs),
         paired=paired_table(runs),
+        calibration=calibration_table(runs),
+        pairs=list(zip(pairings.pairs, pair_rows(pairings), strict=True)),
+        pair_headings=HEADINGS,
+        left_out=pairings.left_out,
         label_rows=_label_rows(runs),
         varying=varying_settings(runs),
-        accuracy_pictures=_draw_accuracy(runs, out_dir),
-        reward_pictures=_draw_rewards(runs, out_dir),
-        calibration_pictures=_draw_calibration(runs, out_dir),
+        accuracy_pictures=draw_accuracy(runs, out_dir),
+        difference_pictures=draw_differences(pairings, out_dir),
+        reliability_pictures=draw_reliability(runs, out_dir),
+        reward_pictures=draw_rewards(runs, out_dir),
+        label_pictures=draw_label_calibration(runs, out_dir),
         as_text=lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str),
     )
 
@@ -150,50 +166,6 @@ def varying_settings(runs: Sequence[Run]) -> list[str]:
     names = dict.fromkeys(name for run in runs for name in run.record.config)
     values = {name: {repr(run.record.config.get(name)) for run in runs} for name in names}
     return [name for name in names if len(values[name]) > 1]
-
-
-def _draw_accuracy(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
-    """Draws one picture for each benchmark and, where it is divided so, for its rare and its common questions."""
-    rows = [row for run in runs for row in summary_rows(run)]
-    pictures = []
-    for number, benchmark in enumerate(dict.fromkeys(row.benchmark for row in rows)):
-        found = {row.slice for row in rows if row.benchmark == benchmark}
-        for slice_name in [name for name in (RARE, COMMON) if name in found] or [ALL]:
-            file = f"accuracy_{number}_{_slug(benchmark)}_{slice_name}.png"
-            plot_accuracy(runs, benchmark, slice_name, out_dir / file)
-            pictures.append(Picture(file, f"{benchmark}, {slice_name} questions"))
-    return pictures
-
-
-def _draw_rewards(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
-    """Draws one picture a stage with every run that logged a reward in it."""
-    pictures = []
-    for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.rewards)):
-        curves: dict[str, RewardCurve] = {}
-        for run in runs:
-            curve = run.rewards.get(stage)
-            if curve is not None and curve.steps:
-                name = run.name if run.name not in curves else f"{run.name} ({len(curves) + 1})"
-                curves[name] = curve
-        if not curves:
-            continue
-        file = f"reward_{number}_{_slug(stage)}.png"
-        plot_rewards(curves, out_dir / file)
-        skipped = sum(curve.num_skipped for curve in curves.values())
-        note = f"{skipped} logged rewards are not finite numbers and are left out." if skipped else ""
-        pictures.append(Picture(file, stage, note))
-    return pictures
-
-
-def _draw_calibration(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
-    """Draws one picture for each set of labels whose truth is known; runs that share their labels share it."""
-    pictures = []
-    for number, (labels, names) in enumerate(_runs_by_labels(runs)):
-        if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
-            file = f"calibration_{number}.png"
-            plot_calibration(labels.bands, out_dir / file)
-            pictures.append(Picture(file, ", ".join(names)))
-    return pictures
 
 
 def _label_rows(runs: Sequence[Run]) -> list[LabelRow]:
@@ -206,37 +178,26 @@ def _label_rows(runs: Sequence[Run]) -> list[LabelRow]:
                 for name, count in labels.outcomes.items()
             ],
         )
-        for labels, names in _runs_by_labels(runs)
+        for labels, names in runs_by_labels(runs)
     ]
 
 
-def _runs_by_labels(runs: Sequence[Run]) -> list[tuple[LabelSummary, list[str]]]:
-    """Returns each distinct set of label counts with the names of the runs that have it."""
-    groups: dict[str, tuple[LabelSummary, list[str]]] = {}
-    for run in runs:
-        if run.record.labels is not None:
-            key = json.dumps(dataclasses.asdict(run.record.labels), sort_keys=True)
-            groups.setdefault(key, (run.record.labels, []))[1].append(run.name)
-    return list(groups.values())
-
-
-def _write_csv(runs: Sequence[Run], path: Path) -> None:
+def _write_csv(rows: Sequence[SummaryRow] | Sequence[PairRow], kind: type, path: Path) -> None:
     with open_atomically(path) as stream:
-        writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(SummaryRow)], lineterminator="\n")
+        writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(kind)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for run in runs for row in summary_rows(run))
+        writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
-def _write_markdown(runs: Sequence[Run], path: Path) -> None:
-    sections: list[tuple[str, Any]] = [
+def _write_markdown(runs: Sequence[Run], pairings: Pairings, path: Path) -> None:
+    tables: list[tuple[str, WideTable]] = [
         ("Accuracy: mean over n questions of the share of right samples, 95% interval", accuracy_table(runs)),
         ("Mean over seeds, standard deviation between seeds", seed_table(runs)),
-        ("Paired differences on the same n questions, 95% interval", paired_table(runs)),
+        ("Paired differences on the same n questions, 95% interval, corrected p", paired_table(runs)),
+        ("Expected calibration error of the agreement between samples", calibration_table(runs)),
     ]
+    sections = [f"## {title}\n\n{markdown_table(table)}" for title, table in tables if table.rows]
+    if pairings.pairs or pairings.left_out:
+        sections.append(f"## Runs compared with the first run\n\n{markdown_pairs(pairings)}")
     with open_atomically(path) as stream:
-        stream.write("\n".join(f"## {title}\n\n{markdown_table(table)}" for title, table in sections if table.rows))
-
-
-def _slug(text: str) -> str:
-    """Returns a part of a file name; the number beside it keeps equal slugs apart."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]
+        stream.write("\n".join(sections))

@@ -10,10 +10,12 @@ from typing import Any
 
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig
-from medssr.data.benchmarks import benchmark_files, load_benchmark
-from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, Prediction, paired_differences, score
+from medssr.evaluation.comparison import Comparison, compare, corrected
+from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, score
+from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_predictions
 from medssr.questions import Question, read_questions
-from medssr.utils.files import read_jsonl, write_json_atomically
+from medssr.tracking.runs import read_evaluation
+from medssr.utils.files import write_json_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +45,20 @@ def write_run_results(
     """
     asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
     models: dict[str, dict[str, Any]] = {name: {} for name in scores}
-    paired: list[dict[str, Any]] = []
-    for benchmark, file in benchmark_files(config.benchmark.path).items():
-        questions = list(load_benchmark(file))
+    pairs: dict[tuple[str, str], dict[str, dict[str, Comparison]]] = {pair: {} for pair in combinations(scores, 2)}
+    base = next(iter(scores.values())).directory
+    for benchmark in read_evaluation(base).benchmarks:
+        questions = read_asked_questions(base, benchmark)
         slices = fact_slices(questions, asked)
-        predictions = {name: read_predictions(scored, benchmark) for name, scored in scores.items()}
+        predictions = {name: read_predictions(scored.directory, benchmark) for name, scored in scores.items()}
         for name, found in predictions.items():
             models[name][benchmark] = asdict(score(questions, found, slices, seed=config.seed))
-        for before, after in combinations(scores, 2):
-            differences = paired_differences(
+        for (before, after), comparisons in pairs.items():
+            comparisons[benchmark] = compare(
                 questions, predictions[before], predictions[after], slices, seed=config.seed
             )
-            paired += [
-                {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(difference)
-                for name, difference in differences.items()
-            ]
     results = {
+        "schema_version": SCHEMA_VERSION,
         "run": _run_name(),
         "overrides": _overrides(),
         "config": {
@@ -69,7 +69,12 @@ def write_run_results(
             "stages": [stage.name for stage in config.stages],
         },
         "models": [{"name": name, "benchmarks": found} for name, found in models.items()],
-        "paired": paired,
+        "paired": [
+            {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(comparison)
+            for (before, after), comparisons in pairs.items()
+            for benchmark, by_slice in corrected(comparisons).items()
+            for name, comparison in by_slice.items()
+        ],
         "labels": _label_summary(prepared["pseudo_label"]),
         "training": [{"stage": stage.name, "metrics_file": str(stage.metrics)} for stage in stages],
         "artifacts": {
@@ -80,18 +85,6 @@ def write_run_results(
     path = run_dir / "results.json"
     write_json_atomically(path, results)
     return path
-
-
-def read_predictions(scored: Artifact, benchmark: str) -> list[Prediction]:
-    """Returns the predictions that an evaluation kept for a benchmark."""
-    return [
-        Prediction(
-            record["question_id"],
-            [answer["letter"] for answer in record["answers"]],
-            [answer["reason"] for answer in record["answers"]],
-        )
-        for _, record in read_jsonl(scored.path(f"predictions-{benchmark}.jsonl"))
-    ]
 
 
 def asked_facts(questions: Iterable[Question]) -> set[tuple[str, str]]:

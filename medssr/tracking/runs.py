@@ -1,19 +1,21 @@
-"""What a run folder says about its run: scores by stage, labels, training metrics and configuration."""
+"""What a folder says about its run: scores by stage, labels, training metrics and configuration."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
 from medssr.evaluation.scoring import BenchmarkScore, SliceScore
-from medssr.tracking.records import FormError, record_from_json
+from medssr.evaluation.stored import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
+from medssr.tracking.records import FormError, T, record_from_json
 
-RESULTS_FILE = "results.json"
 REWARD_COLUMN = "train/reward"
 
 
@@ -27,7 +29,7 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Accuracy of model `to` minus that of model `origin` on the same n questions, with its paired 95% interval."""
+    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` says what the rest is."""
 
     origin: str = field(metadata={"key": "from"})
     to: str
@@ -37,6 +39,12 @@ class PairedDifference:
     low: float
     high: float
     n: int
+    p_value: float | None = None
+    num_won: int | None = None
+    num_lost: int | None = None
+    mcnemar_p_value: float | None = None
+    p_adjusted: float | None = None
+    mcnemar_p_adjusted: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class TrainingStage:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The content of `results.json`."""
+    """The content of `results.json` of a pipeline run; docs/results.md says what each field means."""
 
     run: str
     overrides: list[str]
@@ -79,6 +87,7 @@ class RunRecord:
     labels: LabelSummary | None = None
     training: list[TrainingStage] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class RewardCurve:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its record and the reward curve of each stage, in order."""
+    """One run: its record and the reward curve of each stage, in order. An evaluation is a run of one model."""
 
     folder: Path
     record: RunRecord
@@ -103,6 +112,17 @@ class Run:
         """The name of the run."""
         return self.record.run
 
+    @property
+    def last_model(self) -> str:
+        """The name of the model that the run ends with."""
+        return self.record.models[-1].name
+
+    @property
+    def last_evaluation(self) -> Path | None:
+        """The folder of the evaluation of that model; None where the run names none."""
+        found = self.record.artifacts.get(f"evaluate {self.last_model}")
+        return None if found is None else self.folder / found
+
     def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
         """Returns one score, or None where the run has no such model, benchmark or slice."""
         for result in self.record.models:
@@ -111,12 +131,29 @@ class Run:
         return None
 
 
-def read_run(folder: Path | str) -> Run:
-    """Returns the run that a folder holds.
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """Returns the runs of several folders, no two of one name: the second "qwen" becomes "qwen (2)".
 
     Raises:
-        InputError: When `results.json` is absent, no JSON or not of the form of `RunRecord`, label outcomes do not add
-            up, or a metrics file is absent or broken. The message names file, field and what was found.
+        InputError: As `read_run`.
+    """
+    times: Counter[str] = Counter()
+    runs = []
+    for run in map(read_run, folders):
+        times[run.name] += 1
+        if times[run.name] > 1:
+            run = replace(run, record=replace(run.record, run=f"{run.name} ({times[run.name]})"))
+        runs.append(run)
+    return runs
+
+
+def read_run(folder: Path | str) -> Run:
+    """Returns the run that a folder holds: a run of the pipeline, or an evaluation.
+
+    Raises:
+        InputError: When `results.json` is absent, no JSON or neither of the form of `RunRecord` nor of that of
+            `EvaluationResults`, label outcomes do not add up, or a metrics file is absent or broken. The message names
+            file, field and what was found.
 
     Example:
         >>> read_run("runs/2026-01-01").record.models[0].name  # doctest: +SKIP
@@ -124,17 +161,69 @@ def read_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     path = folder / RESULTS_FILE
-    if not path.is_file():
-        raise InputError.at(path, "there is no such file; give the folder of a run that has finished its evaluation.")
-    try:
-        record = record_from_json(RunRecord, json.loads(path.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise InputError.at(path, f"is not valid JSON ({error.msg}).", line=error.lineno) from error
-    except FormError as error:
-        raise InputError.at(path, error.problem, field=error.place) from error
+    content = _read_json(path)
+    if isinstance(content, dict) and "benchmarks" in content:
+        record = _run_of_evaluation(_record(EvaluationResults, content, path))
+    else:
+        record = _record(RunRecord, content, path)
     _check(record, path)
     curves = {stage.stage: read_reward_curve(folder / stage.metrics_file) for stage in record.training}
     return Run(folder, record, curves)
+
+
+def read_evaluation(folder: Path) -> EvaluationResults:
+    """Returns the results of an evaluation.
+
+    Raises:
+        InputError: When `results.json` is absent, no JSON or of another form.
+    """
+    path = folder / RESULTS_FILE
+    return _record(EvaluationResults, _read_json(path), path)
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file; give the folder of a run that has finished its evaluation.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError.at(path, f"is not valid JSON ({error.msg}).", line=error.lineno) from error
+
+
+def _record(kind: type[T], content: Any, path: Path) -> T:
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        problem = f"found {version!r}; this version of medssr reads {SCHEMA_VERSION}."
+        raise InputError.at(path, problem, field="schema_version")
+    try:
+        return record_from_json(kind, content)
+    except FormError as error:
+        raise InputError.at(path, error.problem, field=error.place) from error
+
+
+def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
+    """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
+    model = results.model
+    name = model_name(model.path)
+    made_by = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+    return RunRecord(
+        run=name,
+        overrides=[],
+        config=made_by | results.protocol,
+        models=[ModelResult(name, results.benchmarks)],
+        artifacts={f"evaluate {name}": "."},
+    )
+
+
+def model_name(path: str) -> str:
+    """Returns what to call a model: the end of its path, with the folder above where it is just "model".
+
+    Example:
+        >>> model_name("Qwen/Qwen3-8B-Base"), model_name("artifacts/train/0123/model")
+        ('Qwen3-8B-Base', '0123/model')
+    """
+    parts = [part for part in path.replace("\\", "/").split("/") if part]
+    return "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]) or path
 
 
 def read_reward_curve(path: Path) -> RewardCurve:

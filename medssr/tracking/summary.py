@@ -27,27 +27,36 @@ class SummaryRow:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    deviation: float
     majority_accuracy: float
     majority_accuracy_low: float
     majority_accuracy_high: float
+    pass_at_n: float
+    pass_at_n_low: float
+    pass_at_n_high: float
     invalid_rate: float
     num_invalid: int
+    num_recovered: int
     num_samples_total: int
     always_a_accuracy: float
+    second_pass_accuracy: float | None
+    second_pass_low: float | None
+    second_pass_high: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of a wide table: the value, its spread and its denominator, ready to print."""
+    """One number of a wide table: the value, its spread, its denominator and its p-value, ready to print."""
 
     value: str
     spread: str
     n: str
+    p: str = ""
 
     @property
-    def parts(self) -> tuple[str, str, str]:
-        """The three texts in the order in which they are read."""
-        return (self.value, self.spread, self.n)
+    def parts(self) -> tuple[str, ...]:
+        """The texts in the order in which they are read."""
+        return tuple(part for part in (self.value, self.spread, self.n, self.p) if part)
 
     def __str__(self) -> str:
         return " ".join(self.parts)
@@ -101,13 +110,21 @@ def summary_rows(run: Run) -> list[SummaryRow]:
             accuracy=found.accuracy.value,
             accuracy_low=found.accuracy.low,
             accuracy_high=found.accuracy.high,
+            deviation=found.deviation,
             majority_accuracy=found.majority_accuracy.value,
             majority_accuracy_low=found.majority_accuracy.low,
             majority_accuracy_high=found.majority_accuracy.high,
+            pass_at_n=found.pass_at_k[-1].value,
+            pass_at_n_low=found.pass_at_k[-1].low,
+            pass_at_n_high=found.pass_at_k[-1].high,
             invalid_rate=found.invalid.value,
             num_invalid=found.invalid.count,
+            num_recovered=found.recovered.count,
             num_samples_total=found.invalid.n,
             always_a_accuracy=found.always_a.value,
+            second_pass_accuracy=found.second_pass.accuracy.value if found.second_pass else None,
+            second_pass_low=found.second_pass.accuracy.low if found.second_pass else None,
+            second_pass_high=found.second_pass.accuracy.high if found.second_pass else None,
         )
         for model in run.record.models
         for benchmark, score in model.benchmarks.items()
@@ -131,9 +148,25 @@ def paired_table(runs: Sequence[Run]) -> WideTable:
     for number, run in enumerate(runs):
         for pair in run.record.paired:
             labels = (str(number), run.name, f"{pair.origin} → {pair.to}", pair.benchmark)
-            cell = Cell(f"{pair.difference:+.3f}", f"[{pair.low:+.3f}, {pair.high:+.3f}]", f"n={pair.n}")
-            cells.setdefault(labels, {})[pair.slice] = cell
+            cells.setdefault(labels, {})[pair.slice] = Cell(
+                f"{pair.difference:+.3f}",
+                f"[{pair.low:+.3f}, {pair.high:+.3f}]",
+                f"n={pair.n}",
+                "" if pair.p_adjusted is None else p_text(pair.p_adjusted),
+            )
     return _wide("run", "from → to", cells)
+
+
+def calibration_table(runs: Sequence[Run]) -> WideTable:
+    """Returns the expected calibration error of each model, one column a benchmark."""
+    cells: dict[tuple[str, ...], dict[str, Cell]] = {}
+    for number, run in enumerate(runs):
+        for model in run.record.models:
+            for benchmark, score in model.benchmarks.items():
+                if score.calibration is not None and score.calibration.n > 0:
+                    cell = Cell(f"{score.calibration.expected_error:.3f}", "", f"n={score.calibration.n}")
+                    cells.setdefault((str(number), run.name, model.name, ""), {})[benchmark] = cell
+    return _wide("run", "model", cells)
 
 
 def seed_table(runs: Sequence[Run]) -> WideTable:
@@ -171,6 +204,16 @@ def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
     return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
+def p_text(p: float) -> str:
+    """Returns a p-value as text.
+
+    Example:
+        >>> p_text(0.0312), p_text(0.00001)
+        ('p=0.031', 'p<0.001')
+    """
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"
+
+
 def interval(low: float, high: float) -> str:
     """Returns an interval as text.
 
@@ -200,27 +243,34 @@ def escape_markdown(text: str) -> str:
 
 
 def _wide(group_heading: str, row_heading: str, cells: dict[tuple[str, ...], dict[str, Cell]]) -> WideTable:
-    """Returns the table of cells by (number of the group, its name, model, benchmark) and slice."""
+    """Returns the table of cells by (number of the group, its name, model, benchmark) and slice.
+
+    Groups of one model that has the group's name, as evaluations are, do not name it twice.
+    """
     has_groups = len({labels[0] for labels in cells}) > 1
     has_benchmarks = len({labels[3] for labels in cells}) > 1
-    slices = _slice_columns(cells.values())
+    names_twice = has_groups and all(group == model or group.startswith(f"{model} (") for _, group, model, _ in cells)
+    slices = _slice_columns(cells.values(), has_benchmarks)
     rows, previous = [], None
     for (number, group, model, benchmark), found in cells.items():
         labels = [model, benchmark] if has_benchmarks else [model]
+        if names_twice:
+            labels = [benchmark] if has_benchmarks else [group]
         rows.append(WideRow(group, number != previous, labels, [found.get(name) for name in slices]))
         previous = number
+    headings = [row_heading, "benchmark"] if has_benchmarks else [row_heading]
     return WideTable(
-        group_heading=group_heading if has_groups else None,
-        headings=[row_heading, "benchmark"] if has_benchmarks else [row_heading],
+        group_heading=group_heading if has_groups and (has_benchmarks or not names_twice) else None,
+        headings=headings[1:] if names_twice and has_benchmarks else headings,
         slices=slices,
         rows=rows,
     )
 
 
-def _slice_columns(rows: Collection[dict[str, Cell]]) -> list[str]:
-    """Returns the slices to show: "all" only where some row is divided into neither rare nor common."""
+def _slice_columns(rows: Collection[dict[str, Cell]], has_benchmarks: bool) -> list[str]:
+    """Returns the slices to show: "all" where there are several benchmarks or a row is neither rare nor common."""
     found = {name: None for row in rows for name in row}
     ordered = [name for name in _SLICE_ORDER if name in found]
     extra = [name for name in found if name not in (ALL, *_SLICE_ORDER)]
-    needs_all = any(ALL in row and RARE not in row and COMMON not in row for row in rows)
+    needs_all = any(ALL in row and (has_benchmarks or (RARE not in row and COMMON not in row)) for row in rows)
     return [*([ALL] if needs_all else []), *ordered, *extra]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config import ExtrasConfig, register
 from medssr.errors import InputError
+from medssr.utils.stopping import Stopped, catch_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,7 +25,8 @@ USER_FAULT = 2
 def run_command(name: str, task: Callable[[Any], Any]) -> None:
     """Runs a command: its configuration from `conf/<name>.yaml` and the command line, checked, then `task`.
 
-    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input.
+    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input; and with
+    128 + its number for a signal.
 
     Args:
         name: The root configuration.
@@ -39,17 +41,26 @@ def run_command(name: str, task: Callable[[Any], Any]) -> None:
     def command(config: DictConfig) -> Any:
         nonlocal has_started
         has_started = True
-        try:
-            return task(_typed(config))
-        except InputError as error:
-            log.error("%s", error)
-            sys.exit(USER_FAULT)
+        return _run(task, config)
 
     try:
         command()
     except SystemExit as end:
         # Hydra itself says what is wrong with a configuration that it cannot compose, and exits with 1.
         sys.exit(USER_FAULT if end.code == 1 and not has_started else end.code)
+
+
+def _run(task: Callable[[Any], Any], config: DictConfig) -> Any:
+    """Runs the task; what ends it early ends the process with a line that says why."""
+    try:
+        with catch_signals():
+            return task(_typed(config))
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(USER_FAULT)
+    except Stopped as stop:
+        log.warning("ended by %s; the same command goes on from here", stop.signal_name)
+        raise
 
 
 def _typed(config: DictConfig) -> Any:
@@ -75,6 +86,8 @@ def prepare_process(extras: ExtrasConfig, seed: int) -> None:
         torch.set_num_threads(extras.num_threads)
     # Lightning 2.6 calls what torch 2.13 has renamed; nothing that a user could act on.
     warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
+    # A first step in which nothing can be learnt takes no optimiser step, and the schedule goes on.
+    warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

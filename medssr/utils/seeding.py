@@ -1,9 +1,11 @@
-"""Seeds that depend on what is sampled and not on when: the same after a restart and in any batch order."""
+"""Seeds that depend on what is sampled and not on when, and the states of the generators that libraries draw from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
+from typing import Any, cast
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -17,3 +19,29 @@ def derive_seed(*parts: int | str) -> int:
     """
     digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def random_states() -> dict[str, Any]:
+    """Returns the states of the generators of Python, NumPy and torch (CPU and GPUs), as plain values and tensors."""
+    import numpy as np
+    import torch
+
+    kind, keys, *rest = cast(tuple[Any, ...], np.random.get_state())
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Sets the generators to what `random_states` returned; those of GPUs where there are as many."""
+    import numpy as np
+    import torch
+
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])

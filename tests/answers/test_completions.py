@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medssr.answers import extract_choice
 
-COMPLETIONS = Path(__file__).parent / "completions.jsonl"
+COMPLETIONS = [Path(__file__).parent / "completions.jsonl", Path(__file__).parent / "model_outputs.jsonl"]
 SHARED_CASES = Path(__file__).parents[3] / "shared" / "data" / "extraction" / "cases.jsonl"
 QUESTIONS = {
     "drugs": "Aspirin|Warfarin|Heparin|Clopidogrel",
@@ -24,14 +26,55 @@ QUESTIONS = {
     "vitamins": "Vitamin A|Vitamin B12|Vitamin C|Vitamin D",
     "doses": "0.5 mg/kg|1 mg/kg|2 mg/kg|5 mg/kg",
     "verdicts": "yes|no|maybe",
+    "germs": "Escherichia coli|C. difficile|B. fragilis|Klebsiella",
 }
 OPTIONS = {name: dict(zip("ABCDEFGHIJ", texts.split("|"), strict=False)) for name, texts in QUESTIONS.items()}
-CASES = [json.loads(line) for line in COMPLETIONS.read_text(encoding="utf-8").splitlines()]
+CASES = [json.loads(line) for file in COMPLETIONS for line in file.read_text(encoding="utf-8").split("\n") if line]
+FINAL_LINES = [
+    "The answer is {}.",
+    "Therefore, the correct answer is option {}.",
+    "**Final Answer: {}**",
+    "### Final Answer\n\n{}",
+    "\\boxed{{{}}}",
+    "<answer>{}</answer>",
+    '{{"answer": "{}"}}',
+]
+CUT_OFF = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "\nQuestion:", "\nQ:")  # the answer ends here
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['options']}: {case['completion'][-40:]}")
 def test_completions_in_the_manner_of_models(case: dict[str, str]) -> None:
     assert extract_choice(case["completion"], OPTIONS[case["options"]]).letter == case["expected"]
+
+
+@pytest.mark.parametrize("line", FINAL_LINES)
+def test_whatever_was_written_before_a_final_answer_line_does_not_change_it(line: str) -> None:
+    wrong = []
+    for case in CASES:
+        text, options = case["completion"], OPTIONS[case["options"]]
+        is_open = text.count("<think>") > text.count("</think>")
+        if is_open or any(mark in text for mark in CUT_OFF):
+            continue
+        letter = "BCA"[len(text) % 3]
+        completion = f"{text}\n\n{line.format(letter)}"
+        if extract_choice(completion, options).letter != letter:
+            wrong.append(completion)
+    assert wrong == []
+
+
+@given(
+    st.lists(st.sampled_from(CASES), min_size=1, max_size=4),
+    st.integers(0, 400),
+    st.integers(0, 400),
+    st.sampled_from(sorted(OPTIONS)),
+)
+def test_pieces_of_completions_never_give_a_letter_that_is_no_option(
+    cases: list[dict[str, str]], start: int, end: int, options: str
+) -> None:
+    text = " ".join(case["completion"] for case in cases)
+    for piece in (text[start:], text[: len(text) - end], text[start:end]):
+        choice = extract_choice(piece, OPTIONS[options])
+        assert choice.letter is None or choice.letter in OPTIONS[options]
 
 
 def test_shared_cases() -> None:

@@ -11,7 +11,6 @@ from medssr.evaluation.scoring import (
     RARE_ASKED,
     RARE_NEVER_ASKED,
     Prediction,
-    paired_differences,
     sample_accuracy,
     score,
     slice_ids,
@@ -23,7 +22,7 @@ OPTIONS = {"A": "liver", "B": "heart", "C": "lung"}
 
 
 def question(number, answer, is_rare):
-    return Question(f"q{number}", "Which organ?", OPTIONS, answer, "toy", is_rare=is_rare)
+    return Question(f"q{number}", f"Which organ is number {number}?", OPTIONS, answer, "toy", is_rare=is_rare)
 
 
 def prediction(number, letters):
@@ -100,6 +99,61 @@ def test_a_score_survives_json_unchanged():
     assert json.loads(json.dumps(record, allow_nan=False)) == record
 
 
+def test_pass_at_k_and_the_deviation_between_generations_by_hand():
+    everything = score(QUESTIONS, PREDICTIONS).slices["all"]
+    # right samples of 4: 4, 2, 1, 0; pass@2: 1, 1 - 1/6, 1/2, 0
+    assert [found.value for found in everything.pass_at_k] == pytest.approx(
+        [1.75 / 4, (1 + 5 / 6 + 1 / 2) / 4, (1 + 1 + 3 / 4) / 4, 3 / 4], abs=1e-6
+    )
+    # accuracies of the four generations: 3/4, 1/2, 1/4, 1/4 around 7/16: variance (25 + 1 + 9 + 9) / 256 / 4
+    assert everything.deviation == pytest.approx((44 / 1024) ** 0.5, abs=1e-6)
+
+
+def test_a_second_pass_is_scored_beside_the_first():
+    first = score(QUESTIONS, PREDICTIONS).slices["all"]
+    assert (first.second_pass, first.recovered.count, first.recovered.n) == (None, 0, 16)
+    recovered = [
+        dataclasses.replace(found, recovered=["A" if letter is None else None for letter in found.letters])
+        for found in PREDICTIONS
+    ]
+    found = score(QUESTIONS, recovered).slices["all"]
+    assert (found.accuracy, found.invalid) == (first.accuracy, first.invalid)
+    assert (found.recovered.count, found.recovered.n, found.recovered.value) == (5, 16, 0.3125)
+    # q4 is right after it: 1, 1/2, 1/4, 1
+    assert found.second_pass.accuracy.value == 0.6875
+    assert found.second_pass.majority_accuracy.value == 0.5
+
+
+def test_copies_of_a_question_are_one_cluster():
+    questions = [question(number, "AB"[number % 2], True) for number in range(40)]
+    found = [prediction(number, "AABA") for number in range(40)]
+    copied = [*questions, *(dataclasses.replace(each, id=each.id + " again") for each in questions)]
+    again = [*found, *(dataclasses.replace(each, question_id=each.question_id + " again") for each in found)]
+    once, twice = score(questions, found).slices["all"], score(copied, again).slices["all"]
+    assert (once.num_questions, once.num_distinct) == (40, 40)
+    assert (twice.num_questions, twice.num_distinct) == (80, 40)
+    assert twice.accuracy == dataclasses.replace(once.accuracy, n=80)
+    assert (twice.majority_accuracy.low, twice.majority_accuracy.high) == pytest.approx(
+        (once.majority_accuracy.low, once.majority_accuracy.high), abs=0.02
+    )
+
+
+def test_one_question_asked_often_is_no_certainty():
+    questions = [dataclasses.replace(QUESTIONS[0], id=f"q{number}") for number in range(30)]
+    found = score(questions, [prediction(number, "AABA") for number in range(30)]).slices["all"]
+    assert (found.num_questions, found.num_distinct) == (30, 1)
+    assert found.accuracy.high - found.accuracy.low > 0.5
+
+
+def test_calibration_is_that_of_the_majority():
+    found = score(QUESTIONS, PREDICTIONS).calibration
+    # q1: A by 4 of 4, right; q3: B by 2 of 3 valid votes, wrong; a tie and an empty vote have no majority
+    assert found.n == 2
+    assert [(each.agreement, each.accuracy, each.n) for each in found.bins] == [(0.666667, 0.0, 1), (1.0, 1.0, 1)]
+    assert found.expected_error == pytest.approx(1 / 3, abs=1e-6)
+    assert score(QUESTIONS[:1], [prediction(1, "A")]).calibration is None
+
+
 def test_the_order_of_predictions_does_not_matter():
     assert score(QUESTIONS, PREDICTIONS) == score(QUESTIONS, PREDICTIONS[::-1]) == score(QUESTIONS, iter(PREDICTIONS))
     assert score(QUESTIONS, PREDICTIONS).slices == score(QUESTIONS[::-1], PREDICTIONS).slices
@@ -136,23 +190,18 @@ def test_what_does_not_match_is_refused(questions, predictions, message):
         score(questions, predictions)
 
 
+@pytest.mark.parametrize(
+    ("recovered", "message"), [(["A"], "expected as many"), (["B", None], "samples without a letter alone")]
+)
+def test_a_second_pass_fills_gaps_alone(recovered, message):
+    with pytest.raises(ValueError, match=message):
+        Prediction("q1", ["A", None], ["", ""], recovered)
+
+
 @pytest.mark.parametrize(("letters", "reasons"), [([], []), (["A"], []), (["A"], ["x", "y"])])
 def test_a_prediction_has_one_reason_a_letter(letters, reasons):
     with pytest.raises(ValueError, match="one letter and one reason"):
         Prediction("q1", letters, reasons)
-
-
-def test_paired_differences_by_slice():
-    after = [prediction(1, "AAAA"), prediction(2, "BBBB"), prediction(3, "BBBB"), prediction(4, "AAAA")]
-    found = paired_differences(QUESTIONS, PREDICTIONS, after, {RARE_ASKED: {"q2"}})
-    assert {name: gain.difference for name, gain in found.items()} == {
-        "all": 0.3125,  # (0 + 1/2 - 1/4 + 1) / 4
-        RARE: 0.25,
-        COMMON: -0.25,
-        RARE_ASKED: 0.5,
-    }
-    assert [gain.n for gain in found.values()] == [4, 2, 1, 1]
-    assert all(gain.low <= gain.difference <= gain.high for gain in found.values())
 
 
 def test_sample_accuracy_counts_an_invalid_sample_as_wrong():

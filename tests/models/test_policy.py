@@ -2,11 +2,13 @@ import shutil
 
 import pytest
 import torch
-from helpers import toy_question
+from helpers import grpo_config, toy_question
 
-from medssr.config import Dtype, ModelConfig
+from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
-from medssr.models.policy import load_policy
+from medssr.models.objective import Objective
+from medssr.models.policy import load_policy, load_trainable_policy
+from medssr.rl.minibatches import TrainingRow
 
 
 @pytest.fixture
@@ -17,11 +19,16 @@ def prompt_file(tmp_path):
 
 
 @pytest.fixture
-def load(prompt_file):
-    def load(path, dtype=Dtype.float32):
-        return load_policy(ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file)))
+def model_config(prompt_file):
+    def model_config(path, dtype=Dtype.float32, gradient_checkpointing=False):
+        return ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file), gradient_checkpointing)
 
-    return load
+    return model_config
+
+
+@pytest.fixture
+def load(model_config):
+    return lambda *args, **settings: load_policy(model_config(*args, **settings))
 
 
 @pytest.fixture
@@ -122,3 +129,31 @@ def test_an_absent_prompt_template_is_found_before_the_weights_are_read(saved, l
     shutil.rmtree(saved)
     with pytest.raises(InputError, match=r"model\.prompt_path"):
         load(saved)
+
+
+def gradients_of(policy):
+    """Of a loss of two completions, in training, by name; and how often a layer ran."""
+    policy.model.train()
+    calls = []
+    hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
+    objective = Objective(policy.model, None, 0, grpo_config(beta=0.0))
+    rows = [TrainingRow("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
+    objective.loss(rows, torch.tensor([1.0, -0.5]), 4.0)[0].backward()
+    hook.remove()
+    return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
+
+
+def test_activation_checkpointing_computes_twice_and_changes_no_gradient(saved, load):
+    kept, num_calls = gradients_of(load(saved))
+    recomputed, num_calls_again = gradients_of(load(saved, gradient_checkpointing=True))
+    assert (num_calls, num_calls_again) == (1, 2)
+    for name, gradient in kept.items():
+        torch.testing.assert_close(recomputed[name], gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_trained_is_float32_unless_it_is_an_adapter(saved, model_config):
+    config = model_config(saved, Dtype.bfloat16)
+    assert {weight.dtype for weight in load_trainable_policy(config, None, 1).model.parameters()} == {torch.float32}
+    adapted = load_trainable_policy(config, LoRAConfig(2, 4, None), 1).model
+    assert {weight.dtype for weight in adapted.parameters() if weight.requires_grad} == {torch.float32}
+    assert {weight.dtype for weight in adapted.parameters() if not weight.requires_grad} == {torch.bfloat16}

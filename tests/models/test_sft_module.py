@@ -30,6 +30,7 @@ def fit(
         partial(warmup_then_constant, num_warmup_steps=1),
         micro_batch_tokens,
         max_grad_norm=1.0,
+        max_skipped_steps=5,
     )
     trainer = L.Trainer(
         accelerator="cpu",

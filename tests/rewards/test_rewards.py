@@ -1,10 +1,14 @@
+import math
+
 import pytest
 from helpers import completion, toy_question
 
 from medssr.answers import Choice, extract_choice
 from medssr.rewards.answer_format import AnswerFormat
+from medssr.rewards.cosine_length import CosineLength
+from medssr.rewards.judging import judge, total_reward
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.types import total_reward
+from medssr.rewards.types import Case
 
 RIGHT, WRONG, INVALID = (Choice(letter, "answer_phrase") for letter in ("A", "B", None))
 
@@ -39,11 +43,13 @@ def test_a_question_without_label_has_no_label_reward():
 @pytest.mark.parametrize(("choice", "expected"), [(RIGHT, 2 * 1 + 0.1 * 1), (WRONG, 2 * 0 + 0.1 * 1), (INVALID, 0.0)])
 def test_the_total_is_the_weighted_sum(choice, expected):
     rewards = {"label": LabelMatch(weight=2.0), "format": AnswerFormat(weight=0.1)}
-    assert total_reward(rewards, toy_question(answer="A"), completion(), choice) == pytest.approx(expected)
+    (judgements,) = judge(rewards, [Case(toy_question(answer="A"), completion(), choice)])
+    assert total_reward(rewards, judgements) == pytest.approx(expected)
 
 
 def test_no_rewards_sum_to_nothing():
-    assert total_reward({}, toy_question(), completion(), RIGHT) == 0
+    assert judge({}, [Case(toy_question(), completion(), RIGHT)]) == [{}]
+    assert total_reward({}, {}) == 0
 
 
 @pytest.mark.parametrize(("text", "expected"), [("The answer is A.", 1.0), ("The answer is B.", 0.0), ("Hm.", 0.0)])
@@ -53,8 +59,33 @@ def test_from_text_to_reward(text, expected):
     assert LabelMatch(1.0)(question, completion(text=text), choice) == expected
 
 
+@pytest.mark.parametrize(
+    ("choice", "num_tokens", "expected"),
+    [
+        (RIGHT, 1, math.cos(math.pi / 40) ** 2),  # (1 + cos(pi / 20)) / 2
+        (RIGHT, 5, (1 + math.sqrt(0.5)) / 2),
+        (RIGHT, 10, 0.5),
+        (RIGHT, 20, 0.0),
+        (WRONG, 5, -(1 + math.sqrt(0.5)) / 2),
+        (WRONG, 10, -0.5),
+        (WRONG, 20, 0.0),
+        (INVALID, 10, -0.5),
+        (RIGHT, 30, 0.0),
+    ],
+)
+def test_right_answers_are_best_brief_and_wrong_ones_long(choice, num_tokens, expected):
+    reward = CosineLength(weight=0.1, max_tokens=20)
+    item = completion([7] * num_tokens)
+    assert reward(toy_question(answer="A"), item, choice) == pytest.approx(expected)
+
+
+def test_a_cut_completion_gets_the_least_for_its_length():
+    item = completion([7] * 20, is_truncated=True)
+    assert CosineLength(weight=0.1, max_tokens=20)(toy_question(answer="A"), item, RIGHT) == -1
+
+
 def test_the_hidden_truth_changes_no_reward():
-    for reward in (LabelMatch(1.0), AnswerFormat(1.0)):
+    for reward in (LabelMatch(1.0), AnswerFormat(1.0), CosineLength(1.0, 20)):
         for choice in (RIGHT, WRONG, INVALID):
             found = [
                 reward(toy_question(answer="A", provenance=provenance), completion(), choice)

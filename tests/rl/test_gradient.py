@@ -4,11 +4,22 @@ import random
 
 import pytest
 import torch
-from step_gradient import EVERY_ROW, LENGTHS, data_parallel_worker, other_weights, step_gradient
+from step_gradient import (
+    COMPLETIONS,
+    EVERY_ROW,
+    LENGTHS,
+    PROMPTS,
+    data_parallel_worker,
+    other_weights,
+    step_gradient,
+)
 
 from medssr.config import LossType
+from medssr.models.attention import adopt_attention
 from medssr.rl.batching import split_by_tokens
+from medssr.rl.packing import split_by_packed_tokens
 
+COMPLETION_LENGTHS = [len(completion) for completion in COMPLETIONS]
 SHUFFLED = random.Random(0).sample(EVERY_ROW, 16)
 
 
@@ -37,6 +48,14 @@ def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, loss_type
         "wider on the left": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_prompt=17),
         "wider on the right": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_completion=19),
         "logits in chunks": gradient([EVERY_ROW], head_chunk_tokens=7),
+    }
+    assert adopt_attention(any_policy.model)
+    found |= {
+        "packed": gradient([EVERY_ROW], is_packed=True),
+        "packed, 16 x 1": gradient([[row] for row in EVERY_ROW], is_packed=True),
+        "packed, uneven": gradient([SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]], is_packed=True),
+        "packed, by tokens": gradient(split_by_packed_tokens(PROMPTS, COMPLETION_LENGTHS, 40), is_packed=True),
+        "packed, logits in chunks": gradient([SHUFFLED], is_packed=True, head_chunk_tokens=7),
     }
     differences = {way: relative_difference(gradient_, whole) for way, gradient_ in found.items()}
     assert {way: difference for way, difference in differences.items() if difference > 1e-6} == {}

@@ -156,3 +156,23 @@ def test_a_model_that_changes_its_logits_is_refused(policy):
     policy.model.config.final_logit_softcapping = 30.0
     with pytest.raises(InputError, match="final_logit_softcapping"):
         completion_logps(policy.model, pad_rollouts(PROMPTS, COMPLETIONS, pad_id=0), 1.0, 4)
+
+
+def test_the_chunked_head_computes_in_the_format_of_autocast():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(shape, generator=generator).requires_grad_() for shape in ((6, 16), (50, 16)))
+    ids = torch.arange(6)
+
+    def run(get_logps):
+        hidden.grad = weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logps = get_logps()
+        assert logps.dtype is torch.float32
+        logps.sum().backward()
+        return logps.detach(), hidden.grad, weight.grad
+
+    found = run(lambda: chunked_logps(hidden, weight, None, ids, 1.0, 4)[0])
+    expected = run(lambda: token_logps(torch.nn.functional.linear(hidden, weight).float()[None], ids[None])[0])
+    for value, expected_value in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, expected_value, rtol=2e-2, atol=2e-2)
+    assert torch.equal(found[0], expected[0])

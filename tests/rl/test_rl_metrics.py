@@ -2,7 +2,8 @@ import pytest
 from helpers import completion, toy_question
 
 from medssr.answers import Choice
-from medssr.rl.metrics import rollout_metrics
+from medssr.rewards.judgements import FaultKind, Judgement, failed
+from medssr.rl.metrics import length_metrics, reward_metrics, rollout_metrics
 from medssr.rollout.types import Rollout, RolloutGroup
 
 
@@ -32,6 +33,8 @@ def test_all_by_hand():
     )
     assert metrics == {
         "train/reward": pytest.approx(6 / 12),
+        "train/reward_std": pytest.approx(1 / 2),
+        "train/group_reward_std": pytest.approx((0 + 0 + 1 / 2) / 3),
         "train/all_right_share": pytest.approx(1 / 3),
         "train/all_wrong_share": pytest.approx(1 / 3),
         "train/invalid_share": pytest.approx(2 / 12),
@@ -62,3 +65,47 @@ def test_the_truth_changes_no_other_metric():
     with_truth = rollout_metrics([group("AB", [1, 0], provenance={"truth": "B"})])
     without = rollout_metrics([group("AB", [1, 0])])
     assert {name: with_truth[name] for name in without} == without
+
+
+def test_lengths_by_hand():
+    metrics = length_metrics(
+        [
+            group("AAB", [1, 1, 0], num_tokens=2, answer="A"),
+            group("B-A", [1, 0, 0], num_tokens=6, num_cut=2, answer="B"),
+        ]
+    )
+    assert metrics == {
+        "train/completion_tokens_min": 2,
+        "train/completion_tokens_max": 6,
+        "train/num_tokens": 3 * (2 + 2) + 3 * (2 + 6),
+        "train/completion_tokens_finished": pytest.approx((2 + 2 + 2 + 6) / 4),
+        "train/completion_tokens_right": pytest.approx((2 + 2 + 6) / 3),
+        "train/completion_tokens_wrong": pytest.approx((2 + 6 + 6) / 3),
+    }
+
+
+def test_lengths_of_what_there_is_none_of_are_left_out():
+    metrics = length_metrics([group("BB", [0, 0], num_cut=2, answer="A")])
+    assert not {"train/completion_tokens_finished", "train/completion_tokens_right"} & metrics.keys()
+
+
+def judged(*rows: dict[str, Judgement]) -> RolloutGroup:
+    rollouts = [Rollout(completion(), Choice("A", ""), 0.0, row) for row in rows]
+    return RolloutGroup(toy_question(), [1], rollouts)
+
+
+def test_each_reward_by_hand():
+    fault, silent = failed(FaultKind.raised, ""), Judgement(float("nan"))
+    metrics = reward_metrics(
+        [
+            judged({"one": Judgement(1.0), "two": silent}, {"one": Judgement(0.0), "two": fault}),
+            judged({"one": Judgement(1.0), "two": fault}, {"one": failed(FaultKind.timed_out, ""), "two": silent}),
+        ]
+    )
+    assert metrics == {
+        "train/reward/one": pytest.approx(2 / 3),
+        "train/reward_std/one": pytest.approx((2 / 9) ** 0.5),
+        "train/reward_fault_share": pytest.approx(3 / 8),
+        "train/reward_faults/one/timed_out": 1,
+        "train/reward_faults/two/raised": 2,
+    }

@@ -50,6 +50,16 @@ def test_a_completion_follows_from_its_seed(policy):
     assert generate(policy, PROMPTS[:1], [[7]])[0][0].token_ids == same.token_ids != other.token_ids
 
 
+def test_temperature_zero_is_greedy_whatever_the_seed(any_policy):
+    greedy = Sampling(temperature=0.0, max_new_tokens=5)
+    (first, second), *_ = generate(any_policy, PROMPTS[:1], [[1, 2]], greedy)
+    assert first == second
+    ids = torch.tensor([PROMPTS[0]])
+    expected = any_policy.model.generate(ids, do_sample=False, max_new_tokens=5)[0, len(PROMPTS[0]) :].tolist()
+    assert first.token_ids == expected[: len(first.token_ids)]
+    assert first.logps == [0.0] * len(first.token_ids)
+
+
 def test_random_draws_elsewhere_change_nothing(policy):
     first = token_ids(generate(policy))
     torch.rand(3)

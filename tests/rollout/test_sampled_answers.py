@@ -86,6 +86,12 @@ def test_a_missing_chunk_is_made_again_with_the_same_bytes(policy, tmp_path):
     assert engine.num_prompts == 5 + 2
 
 
+def test_a_chunk_with_answers_to_other_questions_is_refused(policy, tmp_path):
+    list(sampler(policy).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    with pytest.raises(InputError, match=r"0000002\.jsonl: holds answers to other questions.*force=true"):
+        list(sampler(policy).sample([*QUESTIONS[:2], *QUESTIONS[3:]], tmp_path, "toy.jsonl"))
+
+
 def test_an_interrupted_run_keeps_its_chunks(policy, tmp_path):
     class Breaking(CountingEngine):
         def generate(self, prompts, seeds, sampling):

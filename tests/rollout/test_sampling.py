@@ -23,6 +23,15 @@ def test_without_filters_it_is_the_softmax():
     assert chances(logs(1, 3, 4)) == pytest.approx([1 / 8, 3 / 8, 4 / 8])
 
 
+def test_temperature_zero_takes_the_likeliest_token():
+    logps = filtered_logps(LOGITS, Sampling(temperature=0.0, max_new_tokens=1, top_p=0.5, top_k=3))
+    assert logps.exp().sum(dim=-1).tolist() == [1.0] * 16
+    for uniform in (0.0, 0.5, 0.999999):
+        assert torch.equal(draw_tokens(logps, torch.full((16,), uniform)), LOGITS.argmax(dim=-1))
+    tie = filtered_logps(torch.tensor([[1.0, 2.0, 2.0]]), Sampling(0.0, 1))
+    assert tie.tolist() == [[-math.inf, 0.0, -math.inf]]
+
+
 def test_temperature_by_hand():
     assert chances(logs(1, 3), temperature=0.5) == pytest.approx([1 / 10, 9 / 10])  # chances squared
     assert chances(logs(1, 9), temperature=2.0) == pytest.approx([1 / 4, 3 / 4])  # their square roots

@@ -92,7 +92,7 @@ def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy,
 @pytest.mark.parametrize("temperature", [0.001, 2.5])
 def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(make, policy, monkeypatch, temperature):
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
-    with pytest.raises(InputError, match=rf"temperature {temperature}; vLLM takes 0.01 to 2"):
+    with pytest.raises(InputError, match=rf"temperature {temperature}; vLLM takes 0.01 to 2, and 0"):
         make(policy).generate([[5]], [[1]], Sampling(temperature, 10))
 
 

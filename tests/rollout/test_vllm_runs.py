@@ -108,7 +108,7 @@ def test_the_pipeline_reaches_what_it_reaches_without_vllm(tmp_path):
             "debug=quick",
             f"rollout={rollout}",
             "benchmark.path=../benchmark.jsonl",
-            "benchmark.num_samples=4",
+            "protocol.num_samples=4",
         ]
         run_to_the_end(folder, "medssr.pipeline", *overrides)
         results = json.loads((folder / "run" / "results.json").read_text(encoding="utf-8"))

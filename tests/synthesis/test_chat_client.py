@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 
@@ -261,10 +262,10 @@ def test_a_server_that_fails_call_after_call_stops_the_run(server, make):
     assert len(server.calls) < 60
 
 
-def test_an_address_that_nobody_answers_at_stops_the_run(server, make):
-    server.http.server_close()
-    with pytest.raises(InputError, match="cannot be reached"):
-        ask(make(max_retries=0))
+def test_an_address_that_nobody_answers_at_stops_the_run(make):
+    with socket.socket() as taken, pytest.raises(InputError, match="cannot be reached"):
+        taken.bind(("127.0.0.1", 0))  # held, but not listened at
+        ask(make(max_retries=0, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1"))
 
 
 def test_a_key_that_is_not_set_is_named(make):

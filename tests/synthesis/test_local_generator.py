@@ -76,6 +76,7 @@ def make(folders, tmp_path):
             "dtype": "float32",
             "attn_implementation": "sdpa",
             "trust_remote_code": False,
+            "gradient_checkpointing": False,
             "prompt_path": str(folders / "prompt.txt"),
         }
         (folders / "prompt.txt").write_text("{question}")

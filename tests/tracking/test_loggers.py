@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
+import multiprocessing
+import os
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers import typed
+from wandb_runs import records
 
 from medssr.config import TrainConfig
+from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.loggers import open_loggers
 
 
@@ -30,16 +31,15 @@ def log(config: TrainConfig, directory: Path, steps: range) -> None:
             logger.finalize("success")
 
 
-def records(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them."""
-    wandb = Path(sys.executable).parent / "wandb"
-    found = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        output = subprocess.run(
-            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-        ).stdout
-        found += [record[kind] for line in output.splitlines() if (record := json.loads(line))["type"] == kind]
-    return found
+def log_and_die(config: TrainConfig, directory: Path, steps: range) -> None:
+    with open_loggers(config.logger, config, directory) as loggers:
+        for step in steps:
+            for logger in loggers:
+                logger.log_metrics({"train/reward": step / 10}, step=step)
+        for logger in loggers:
+            if isinstance(logger, CSVMetrics):
+                logger.write()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def history(directory: Path) -> list[tuple[int, float]]:
@@ -70,8 +70,49 @@ def test_an_offline_run_holds_the_whole_configuration_and_its_place_in_the_metho
     assert update["data"]["path"] == "questions.jsonl"
 
 
-def test_a_resumed_run_keeps_its_id_and_goes_on_with_its_steps(config, tmp_path):
-    log(config, tmp_path, range(2))
+def log_elsewhere(config: TrainConfig, directory: Path, steps: range) -> None:
+    """Logs in a process of its own: as long as W&B's service lives, its file may still be on its way to the disk."""
+    process = multiprocessing.get_context("spawn").Process(target=log, args=(config, directory, steps))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_a_resumed_run_keeps_its_id_and_goes_on_with_its_steps(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    log_elsewhere(config, tmp_path, range(2))
     log(config, tmp_path, range(2, 4))
     assert [run["run_id"] for run in records(tmp_path, "run")] == [tmp_path.name] * 2
     assert [step for step, _ in history(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_a_step_that_is_repeated_after_a_resumption_has_one_row(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    log_elsewhere(config, tmp_path, range(4))
+    log(config, tmp_path, range(2, 6))
+    assert [step for step, _ in history(tmp_path)] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_did_not_write_is_taken_from_the_csv(config, tmp_path, monkeypatch):
+    """W&B's offline file of a killed process ends at the last full block: here, before the first row."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    directory = tmp_path / "run"
+    killed = multiprocessing.get_context("spawn").Process(target=log_and_die, args=(config, directory, range(4)))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert history(directory) == []
+    log(config, directory, range(3, 6))  # the checkpoint was made after step 2
+    assert history(directory) == [(step, step / 10) for step in range(6)]
+    assert {run["run_id"] for run in records(directory, "run")} == {"run"}
+
+
+def test_metrics_of_the_same_step_share_a_row(config, tmp_path):
+    with open_loggers(config.logger, config, tmp_path) as loggers:
+        for step in range(2):
+            for logger in loggers:
+                logger.log_metrics({"train/reward": step / 10}, step=step)
+                logger.log_metrics({"val/accuracy": 0.5}, step=step)
+    rows = [record["item"] for record in records(tmp_path, "history")]
+    assert [(row["_step"], row["train/reward"], row["val/accuracy"]) for row in rows] == [(0, 0, 0.5), (1, 0.1, 0.5)]

@@ -9,7 +9,8 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from medssr.errors import InputError
-from medssr.evaluation.scoring import RARE_ASKED, Prediction, paired_differences, score
+from medssr.evaluation.comparison import compare, corrected
+from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
 from medssr.questions import Question
 from medssr.tracking.plots import running_mean, shorten
 from medssr.tracking.report import console_table, read_run, summary_rows, varying_settings, write_report
@@ -17,7 +18,9 @@ from medssr.tracking.runs import read_reward_curve
 from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_groups, seed_table
 
 OPTIONS = {"A": "liver", "B": "heart"}
-QUESTIONS = [Question(f"q{i}", "Which organ?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)]
+QUESTIONS = [
+    Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)
+]
 EXTRA = {RARE_ASKED: {"q0", "q1"}}
 
 
@@ -43,7 +46,9 @@ def results(name="first", **changes):
         "paired": [
             {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": slice_name}
             | dataclasses.asdict(difference)
-            for slice_name, difference in paired_differences(QUESTIONS, base, trained, EXTRA).items()
+            for slice_name, difference in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})[
+                "builtin"
+            ].items()
         ],
         "labels": {
             "num_questions": 100,
@@ -177,8 +182,8 @@ def test_the_report_writes_every_number_once_more_as_csv_and_markdown(run, tmp_p
         rows = list(csv.DictReader(stream))
     assert [float(row["accuracy"]) for row in rows] == [row.accuracy for row in summary_rows(run)]
     markdown = (page.parent / "summary.md").read_text(encoding="utf-8")
-    assert "| base | 0.875 [0.62, 1.00] n=4 |" in markdown
-    assert "| base → stage1_selfsup | +0.125 [+0.000, +0.375] n=4 |" in markdown
+    assert "| base | 0.875 [0.50, 1.00] n=4 |" in markdown
+    assert "| base → stage1_selfsup | +0.125 [+0.000, +0.500] n=4 p=1.000 |" in markdown
 
 
 def test_pictures_exist_are_shown_and_are_not_blank(run, tmp_path):
@@ -189,7 +194,8 @@ def test_pictures_exist_are_shown_and_are_not_blank(run, tmp_path):
         "accuracy_0_builtin_rare.png",
         "accuracy_0_builtin_common.png",
         "reward_0_stage1_selfsup.png",
-        "calibration_0.png",
+        "labels_0.png",
+        "calibration_0_builtin.png",
     }
     for name in shown:
         pixels = imread(page.parent / name)
@@ -233,7 +239,7 @@ def test_a_benchmark_that_is_not_divided_is_shown_as_a_whole(tmp_path):
     run = read_run(write_run(tmp_path / "run", record))
     assert accuracy_table([run]).slices == ["all"]
     page = write_report([run], tmp_path / "report")
-    assert [path.name for path in page.parent.glob("*.png")] == ["accuracy_0_medqa_all.png"]
+    assert {path.name for path in page.parent.glob("acc*.png")} == {"accuracy_0_medqa_all.png"}
 
 
 def test_runs_of_one_name_stay_apart(tmp_path):
@@ -290,10 +296,10 @@ def test_the_console_table_keeps_each_part_of_a_cell_whole(run, width):
     with console.capture() as captured:
         console.print(console_table([run]))
     text = captured.get()
-    for part in ("rare", "common", "base", "stage1_selfsup", "0.875", "[0.62, 1.00]", "n=4", "n=6"):
+    for part in ("rare", "common", "base", "stage1_selfsup", "0.875", "[0.50, 1.00]", "n=4", "n=6"):
         assert part in text
     if width == 160:
-        assert "0.875 [0.62, 1.00] n=4" in text
+        assert "0.875 [0.50, 1.00] n=4" in text
 
 
 def test_a_console_table_of_several_runs_names_each_run_once(tmp_path):

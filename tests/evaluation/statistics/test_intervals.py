@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -7,12 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.evaluation.statistics import (
-    clustered_bootstrap_interval,
-    paired_bootstrap_difference,
-    pass_at_k,
-    wilson_interval,
-)
+from medssr.evaluation.statistics import clustered_bootstrap_interval, wilson_interval
 
 
 def test_wilson_interval_by_hand():
@@ -32,6 +26,16 @@ def test_wilson_interval_equals_scipy(counts, confidence):
     assert 0 <= interval.low <= counts[0] / counts[1] <= interval.high <= 1
 
 
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_equals_published_ones(successes, n, low, high):
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+    interval = wilson_interval(successes, n)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
+
+
 @pytest.mark.parametrize(("successes", "n", "confidence"), [(1, 0, 0.95), (-1, 3, 0.95), (4, 3, 0.95), (1, 3, 1.0)])
 def test_wilson_interval_refuses_what_is_no_proportion(successes, n, confidence):
     with pytest.raises(ValueError, match="expected"):
@@ -39,14 +43,16 @@ def test_wilson_interval_refuses_what_is_no_proportion(successes, n, confidence)
 
 
 @pytest.mark.parametrize("num_values", [2, 5, None])
-def test_bootstrap_interval_agrees_with_scipy(num_values):
+@pytest.mark.parametrize("power", [1, 6])
+def test_bootstrap_interval_agrees_with_scipy(num_values, power):
     rng = np.random.default_rng(7)
     scores = rng.random(150) if num_values is None else rng.integers(num_values, size=150) / (num_values - 1)
+    scores = scores**power  # the higher the power, the more skewed
     expected = scipy.stats.bootstrap(
-        (scores,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(1)
+        (scores,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(1)
     ).confidence_interval
     interval = clustered_bootstrap_interval(scores, seed=0, num_resamples=20_000)
-    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.005)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.004)
 
 
 def test_bootstrap_interval_of_a_weighted_mean():
@@ -112,68 +118,52 @@ def test_bootstrap_refuses_what_it_cannot_resample(scores, clusters):
         clustered_bootstrap_interval(scores, clusters, seed=0)
 
 
+def benchmarks(num_simulations, num_questions, num_samples, accuracy, copied_share, rng):
+    """Simulated benchmarks: the scores and the clusters of their questions, some of which are asked twice.
+
+    How often a question is answered right differs between questions (beta distribution) around `accuracy`.
+    """
+    num_copies = round(num_questions * copied_share)
+    clusters = [*range(num_questions - num_copies), *range(num_copies)]
+    for _ in range(num_simulations):
+        chances = rng.beta(2 * accuracy, 2 * (1 - accuracy), size=num_questions - num_copies)
+        yield rng.binomial(num_samples, chances[clusters]) / num_samples, clusters
+
+
+def misses(simulated, accuracy, num_resamples):
+    """The shares of intervals that lie wholly below and wholly above the true accuracy."""
+    intervals = [
+        clustered_bootstrap_interval(scores, clusters, seed=number, num_resamples=num_resamples)
+        for number, (scores, clusters) in enumerate(simulated)
+    ]
+    return (
+        np.mean([interval.high < accuracy for interval in intervals]),
+        np.mean([interval.low > accuracy for interval in intervals]),
+    )
+
+
 def test_bootstrap_interval_holds_the_true_mean_about_as_often_as_it_says():
-    rng = np.random.default_rng(11)
-    num_simulations, num_questions, num_samples = 300, 100, 4
-    difficulty = rng.beta(2, 2, size=(num_simulations, num_questions))  # true mean 0.5
-    scores = rng.binomial(num_samples, difficulty) / num_samples
-    covered = 0
-    for simulated in scores:
-        interval = clustered_bootstrap_interval(simulated, seed=0, num_resamples=1000)
-        covered += interval.low <= 0.5 <= interval.high
-    assert 0.91 <= covered / num_simulations <= 0.98
+    below, above = misses(benchmarks(300, 300, 4, 0.5, 0.1, np.random.default_rng(11)), 0.5, 500)
+    assert 0.92 <= 1 - below - above <= 0.98
 
 
-def test_paired_difference_by_hand():
-    result = paired_bootstrap_difference([0.0, 0.5, 1.0], [1.0, 0.5, 0.75], seed=0)
-    assert result.difference == pytest.approx(0.25)  # (1 + 0 - 0.25) / 3
-    assert result.n == 3
-    assert result.low == pytest.approx(-0.25)  # the third question three times: 1 of 27 resamples, more than 2.5%
-    assert result.high == pytest.approx(1.0)
-
-
-def test_paired_difference_has_a_sign_and_is_narrower_than_an_unpaired_one():
-    rng = np.random.default_rng(2)
-    before = rng.random(200)
-    after = np.clip(before + rng.normal(0.05, 0.05, size=200), 0, 1)
-    gain = paired_bootstrap_difference(before, after, seed=0)
-    loss = paired_bootstrap_difference(after, before, seed=0)
-    alone = clustered_bootstrap_interval(after, seed=0)
-    assert gain.low > 0 > loss.high
-    assert gain.difference == pytest.approx(-loss.difference)
-    assert gain.high - gain.low < 0.5 * (alone.high - alone.low)
-
-
-def test_equal_scores_differ_by_nothing_and_unequal_lengths_are_refused():
-    result = paired_bootstrap_difference([0.0, 1.0, 0.5], [0.0, 1.0, 0.5], seed=0)
-    assert (result.difference, result.low, result.high) == (0, 0, 0)
-    with pytest.raises(ValueError, match="found 1 and 2"):
-        paired_bootstrap_difference([1.0], [1.0, 0.0], seed=0)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_correct", "num_samples", "k", "expected"),
-    [(0, 4, 2, 0.0), (1, 4, 2, 0.5), (2, 4, 2, 5 / 6), (3, 4, 2, 1.0), (1, 4, 1, 0.25), (1, 4, 4, 1.0)],
+    ("num_questions", "num_samples", "accuracy", "copied_share"),
+    [(300, 4, 0.6, 0.1), (300, 4, 0.9, 0.1), (1000, 4, 0.75, 0.0), (400, 1, 0.85, 0.25), (300, 4, 0.3, 0.0)],
 )
-def test_pass_at_k_by_hand(num_correct, num_samples, k, expected):
-    assert pass_at_k([num_correct], num_samples, k).tolist() == pytest.approx([expected])
+def test_intervals_cover_the_truth_in_95_of_100_benchmarks(num_questions, num_samples, accuracy, copied_share):
+    rng = np.random.default_rng(num_questions + round(100 * accuracy))
+    simulated = benchmarks(2_000, num_questions, num_samples, accuracy, copied_share, rng)
+    below, above = misses(simulated, accuracy, num_resamples=2_000)
+    assert 0.94 <= 1 - below - above <= 0.96
+    assert 0.015 <= below <= 0.035
+    assert 0.015 <= above <= 0.035
 
 
-@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n))))
-def test_pass_at_k_equals_the_share_of_all_subsets_that_hold_a_right_sample(case):
-    num_correct, num_samples, k = case
-    subsets = list(itertools.combinations([True] * num_correct + [False] * (num_samples - num_correct), k))
-    expected = sum(map(any, subsets)) / len(subsets)
-    assert pass_at_k([num_correct], num_samples, k)[0] == pytest.approx(expected)
-
-
-def test_pass_at_k_does_not_overflow_and_keeps_the_shape():
-    estimates = pass_at_k(np.arange(0, 2001, 500), 2000, 1000)
-    assert estimates.shape == (5,)
-    assert np.isfinite(estimates).all()
-
-
-@pytest.mark.parametrize(("num_correct", "num_samples", "k"), [([1], 4, 0), ([1], 4, 5), ([5], 4, 2), ([-1], 4, 2)])
-def test_pass_at_k_refuses_impossible_counts(num_correct, num_samples, k):
-    with pytest.raises(ValueError, match="expected"):
-        pass_at_k(num_correct, num_samples, k)
+@pytest.mark.parametrize(("n", "accuracy"), [(300, 0.6), (300, 0.9), (1000, 0.75)])
+def test_wilson_intervals_cover_the_truth_in_95_of_100_benchmarks(n, accuracy):
+    # The sum over all outcomes, each with its chance: no simulation needed.
+    outcomes = [wilson_interval(count, n) for count in range(n + 1)]
+    holds = np.array([interval.low <= accuracy <= interval.high for interval in outcomes])
+    assert 0.94 <= scipy.stats.binom.pmf(np.arange(n + 1), n, accuracy)[holds].sum() <= 0.96

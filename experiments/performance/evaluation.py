@@ -1,0 +1,158 @@
+"""Time of extraction and scoring, and of the report of ten benchmarks; questions and completions are made up.
+
+python experiments/performance/evaluation.py completions      10,000 completions: letters read, questions scored
+python experiments/performance/evaluation.py report           predictions of three models on 8,000 questions x 4 each
+python experiments/performance/evaluation.py report --num-questions 80000 --num-models 2
+python experiments/performance/evaluation.py report --num-models 50 --num-questions 500 --keep FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from medssr.answers import extract_choice
+from medssr.compare import compare
+from medssr.config import CompareConfig, ExtrasConfig, PathsConfig
+from medssr.evaluation.scoring import Prediction, score
+from medssr.evaluation.stored import (
+    EvaluatedModel,
+    EvaluationResults,
+    predictions_file,
+    questions_file,
+    write_evaluation,
+)
+from medssr.questions import Question, write_questions
+from medssr.utils.files import write_lines_atomically
+
+# The benchmarks of the paper with their sizes and options; RareDis-Sub is all about rare diseases.
+BENCHMARKS = {
+    "medqa": (1273, 4), "medmcqa": (1200, 4), "pubmedqa": (500, 3), "mmlu": (1089, 4), "medxpertqa": (2450, 10),
+    "medbullets": (308, 5), "lancet": (412, 4), "nejm": (603, 5), "bioasq": (782, 2), "raredis_sub": (2122, 4),
+}  # fmt: skip
+TEXT = (
+    "the patient has fever cough and a rash since two days his blood pressure is low which drug comes first "
+    "aspirin warfarin heparin renal failure of unknown cause biopsy shows granulomas therefore we think that it fits "
+    "best with what was said about the onset in childhood"
+)
+WORDS = TEXT.split()
+ENDINGS = (
+    "The answer is {}.", "**Final answer: {}**", "\\boxed{{{}}}", "So the correct option is ({}).", "Answer: {}",
+    "Therefore, the most likely diagnosis is option {}.", "I cannot decide between them.",
+)  # fmt: skip
+NUM_SAMPLES = 4
+
+
+def questions(benchmark: str, count: int, num_options: int) -> list[Question]:
+    """Questions of 60 words with options of three."""
+    rng = random.Random(benchmark)
+    return [
+        Question(
+            f"{benchmark}-{number:06d}",
+            f"Case {number}: {' '.join(rng.choices(WORDS, k=60))}?",
+            {letter: f"{' '.join(rng.choices(WORDS, k=3))} {letter}" for letter in "ABCDEFGHIJ"[:num_options]},
+            rng.choice("ABCDEFGHIJ"[:num_options]),
+            benchmark,
+            is_rare=benchmark == "raredis_sub" or rng.random() < 0.1,
+        )
+        for number in range(count)
+    ]
+
+
+def completions(question: Question, skill: float, rng: random.Random) -> Iterator[str]:
+    """Endless completions of 150 words, right as often as the model's skill and the question allow."""
+    chance = min(1.0, max(0.0, rng.gauss(skill, 0.3)))
+    others = [letter for letter in question.options if letter != question.answer]
+    while True:
+        letter = question.answer if rng.random() < chance else rng.choice(others)
+        start = rng.randrange(len(WORDS))
+        text = " ".join(itertools.islice(itertools.cycle(WORDS), start, start + 150))
+        yield f"{text}.\n\n{rng.choices(ENDINGS, [9, 9, 9, 9, 9, 9, 1])[0].format(letter)}"
+
+
+def write_model(folder: Path, name: str, skill: float, num_questions: int) -> None:
+    """Writes an evaluation of a made-up model on all benchmarks, sized in proportion."""
+    rng = random.Random(name)
+    share = num_questions / sum(size for size, _ in BENCHMARKS.values())
+    scores = {}
+    for benchmark, (size, num_options) in BENCHMARKS.items():
+        asked = questions(benchmark, max(20, round(size * share)), num_options)
+        lines, predictions = [], []
+        for question in asked:
+            texts = list(itertools.islice(completions(question, skill, rng), NUM_SAMPLES))
+            choices = [extract_choice(text, question.options) for text in texts]
+            answers = [
+                {"text": text, "num_tokens": 200, "is_truncated": False, "letter": found.letter, "reason": found.reason}
+                for text, found in zip(texts, choices, strict=True)
+            ]
+            lines.append(json.dumps({"question_id": question.id, "gold": question.answer, "answers": answers}))
+            predictions.append(
+                Prediction(question.id, [found.letter for found in choices], [found.reason for found in choices])
+            )
+        write_questions(questions_file(folder, benchmark), asked)
+        write_lines_atomically(predictions_file(folder, benchmark), lines)
+        scores[benchmark] = score(asked, predictions)
+    write_evaluation(folder, EvaluationResults(EvaluatedModel(f"models/{name}"), {"num_samples": NUM_SAMPLES}, scores))
+
+
+def time_completions() -> None:
+    """Prints the time from 10,000 texts to the scores of a benchmark."""
+    asked = questions("medqa", 2_500, 4)
+    rng = random.Random(0)
+    texts = [list(itertools.islice(completions(question, 0.6, rng), NUM_SAMPLES)) for question in asked]
+    start, start_cpu = time.perf_counter(), time.process_time()
+    predictions = []
+    for question, row in zip(asked, texts, strict=True):
+        choices = [extract_choice(text, question.options) for text in row]
+        predictions.append(
+            Prediction(question.id, [found.letter for found in choices], [found.reason for found in choices])
+        )
+    extracted = time.process_time()
+    score(asked, predictions)
+    end, end_cpu = time.perf_counter(), time.process_time()
+    mean = sum(len(text) for row in texts for text in row) / (len(texts) * NUM_SAMPLES)
+    print(f"10,000 completions of {mean:.0f} characters: extracted in {extracted - start_cpu:.2f} s, ", end="")
+    print(f"scored in {end_cpu - extracted:.2f} s of processor time; {end - start:.2f} s by the clock")
+
+
+def time_report(num_models: int, num_questions: int, folder: Path) -> None:
+    """Prints the time from predictions on disk to the page."""
+    skills = [0.55, 0.62, 0.5, *(0.3 + 0.01 * number for number in range(num_models))][:num_models]
+    for number, skill in enumerate(skills):
+        write_model(folder / f"model-{number:02d}", f"model-{number:02d}", skill, num_questions)
+    size = sum(file.stat().st_size for file in folder.rglob("*.jsonl")) / 2**20
+    paths = PathsConfig(**dict.fromkeys(PathsConfig.__dataclass_fields__, str(folder)))
+    extras = ExtrasConfig(**dict.fromkeys(ExtrasConfig.__dataclass_fields__))  # type: ignore[arg-type]
+    config = CompareConfig("compare", [str(folder)], 5, str(folder / "report"), paths, extras)
+    start, start_cpu = time.perf_counter(), time.process_time()
+    page = compare(config)
+    print(f"{num_models} models, ten benchmarks, {num_questions} questions x {NUM_SAMPLES}, {size:.0f} MiB: ", end="")
+    print(
+        f"{time.perf_counter() - start:.1f} s by the clock, {time.process_time() - start_cpu:.1f} s of processor time"
+    )
+    print(page, f"{page.stat().st_size / 1024:.0f} KiB")
+
+
+def main() -> None:
+    """Runs one of the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["completions", "report"])
+    parser.add_argument("--num-models", type=int, default=3)
+    parser.add_argument("--num-questions", type=int, default=8_000)
+    parser.add_argument("--keep", type=Path, help="a folder for the evaluations and the page")
+    arguments = parser.parse_args()
+    if arguments.what == "completions":
+        time_completions()
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        time_report(arguments.num_models, arguments.num_questions, arguments.keep or Path(temporary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""A whole GRPO step (rollout, reward, reference, update) of medssr and of TRL's GRPOTrainer, as a ratio in one run.
+
+    pip install '.[trl]'
+    python experiments/performance/grpo_step.py [--rounds 3] [--steps 3] [--case answers|endless] [--trl-rows 32]
+
+The same tiny Qwen3 policy, prompts, rewards, settings and machine; 16 prompts x 8 completions. The two take turns of a
+few steps from the same start, the first step of a turn does not count, and the median of all others does.
+
+answers: the built-in questions with their own rewards, completions of up to 96 tokens (most end after 20).
+endless: rewards drawn at random and completions that all run to 96 tokens, so that no group can be dropped for want of
+    signal and nothing trimmed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from sides import make_policy, train_config, train_with_medssr, train_with_trl, without_end
+
+from medssr.config import TrainConfig
+from medssr.models.grpo_module import GRPOModule
+from medssr.models.policy import Policy
+from medssr.questions import Question, read_questions
+from medssr.rewards.label_match import LabelMatch
+from medssr.rewards.types import Reward
+
+# One question for every built-in fact; the policy knows those about common diseases and is unsure about the others.
+QUESTIONS = Path(__file__).parents[2] / "medssr/resources/questions/evaluation.jsonl"
+SETTINGS = ("grpo.num_prompts_per_step=16", "grpo.num_generations=8", "grpo.max_new_tokens=96", "grpo.beta=0.02")
+LIMITS = {"answers": 0.5, "endless": 0.75}
+# Completions of a forward pass of TRL's, of which it gets the fastest. medssr splits by its own default.
+TRL_ROWS = [16, 32, 64, 128]
+
+
+class Drawn:
+    """A reward that is 0 or 1 at random."""
+
+    weight = 1.0
+
+    def __init__(self) -> None:
+        self._random = random.Random(0)
+
+    def __call__(self, *_: Any) -> float:
+        """Returns 0.0 or 1.0."""
+        return float(self._random.random() < 0.5)
+
+
+def case_of(name: str, config: TrainConfig) -> tuple[Policy, dict[str, Reward]]:
+    """Returns the policy at its start and the rewards of a case."""
+    policy = make_policy(config)
+    if name == "answers":
+        return policy, {"label_match": LabelMatch(1.0)}
+    without_end(policy)
+    return policy, {"drawn": Drawn()}
+
+
+class Breakdown:
+    """Where the time of medssr's steps goes, in seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def watch(self, module: GRPOModule) -> None:
+        """Has the parts of the module timed."""
+        engine, objective = module.rollouts.engine, module.objective
+        self._time(engine, "generate", "rollout")
+        self._time(objective, "remember_logps", "reference")
+        self._time(objective, "loss", "forward")
+        self._time(module, "manual_backward", "backward")
+        self._time(module, "training_step", "step")
+        module.configure_optimizers = self._with_timed_optimizer(module.configure_optimizers)  # type: ignore[method-assign]
+
+    def _with_timed_optimizer(self, make: Callable[[], Any]) -> Callable[[], Any]:
+        @wraps(make)
+        def configure() -> Any:
+            made = make()
+            self._time(made["optimizer"], "step", "optimiser")
+            return made
+
+        return configure
+
+    def _time(self, owner: Any, method: str, name: str) -> None:
+        inner = getattr(owner, method)
+
+        @wraps(inner)
+        def outer(*arguments: Any, **settings: Any) -> Any:
+            start = time.perf_counter()
+            result = inner(*arguments, **settings)
+            self.seconds[name] += time.perf_counter() - start
+            return result
+
+        setattr(owner, method, outer)
+
+    def text(self, num_steps: int) -> str:
+        """Returns the seconds of a step by part; what is in none of them (rewards, metrics, padding) is the rest."""
+        parts = {name: seconds / num_steps for name, seconds in self.seconds.items()}
+        step = parts.pop("step")
+        parts["rest"] = step - sum(parts.values())
+        return ", ".join(f"{name} {seconds:.3f}" for name, seconds in parts.items())
+
+
+def measure(name: str, num_rounds: int, num_steps: int, trl_rows: list[int]) -> None:
+    """Measures one case and prints it."""
+    config = train_config(*SETTINGS, f"grpo.num_steps={num_steps}")
+    questions: list[Question] = list(read_questions(str(QUESTIONS)))
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    cpu_seconds: defaultdict[str, list[float]] = defaultdict(list)
+    breakdown = Breakdown()
+
+    def turn(side: str, run: Callable[[Policy, dict[str, Reward], Path], Any]) -> None:
+        policy, rewards = case_of(name, config)
+        with tempfile.TemporaryDirectory() as folder:
+            times = run(policy, rewards, Path(folder))
+        seconds[side] += times.seconds[1:]
+        cpu_seconds[side] += times.cpu_seconds[1:]
+        print(f"{name}, {side}: {median(times.cpu_seconds[1:]):.2f} s of processors", file=sys.stderr, flush=True)
+
+    def ours(policy: Policy, rewards: dict[str, Reward], folder: Path) -> Any:
+        return train_with_medssr(policy, questions, rewards, config, folder, breakdown.watch)
+
+    def theirs(rows: int) -> Callable[[Policy, dict[str, Reward], Path], Any]:
+        return lambda policy, rewards, folder: train_with_trl(policy, questions, rewards, config, folder, rows)[0]
+
+    if len(trl_rows) > 1:
+        for rows in trl_rows:
+            turn(f"TRL, {rows} rows a pass", theirs(rows))
+    fastest = min(trl_rows, key=lambda rows: median(cpu_seconds[f"TRL, {rows} rows a pass"] or [0.0]))
+    for _ in range(num_rounds):
+        turn("medssr", ours)
+        turn("TRL", theirs(fastest))
+
+    print(f"\n{name}: medians of {len(seconds['medssr'])} steps; threads: {torch.get_num_threads()}; ", end="")
+    print(f"TRL with {fastest} completions a pass")
+    for side in seconds:
+        print(f"  {side:24s} {median(seconds[side]):6.2f} s, {median(cpu_seconds[side]):6.2f} s of processors")
+    ratios = [median(values["medssr"]) / median(values["TRL"]) for values in (seconds, cpu_seconds)]
+    print(f"  medssr / TRL: {ratios[0]:.2f} by the clock, {ratios[1]:.2f} of processors; at most {LIMITS[name]}")
+    print(f"  a step of medssr in seconds: {breakdown.text(num_rounds * num_steps)}")
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument(
+        "--trl-rows", type=int, nargs="+", default=TRL_ROWS, help="completions of a pass, to choose from"
+    )
+    parser.add_argument("--case", choices=list(LIMITS))
+    arguments = parser.parse_args()
+    for name in [arguments.case] if arguments.case else list(LIMITS):
+        measure(name, arguments.rounds, arguments.steps, arguments.trl_rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The same GRPO training by medssr and by TRL: what the scripts that compare the two have in common.
+
+TRL is no dependency: `pip install '.[trl]'`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+from datasets import Dataset
+from lightning.pytorch.callbacks import Callback
+from omegaconf import OmegaConf
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from medssr.answers import extract_choice
+from medssr.config import TrainConfig, register
+from medssr.data.prompt_datamodule import PromptDataModule
+from medssr.data.step_loader import StepLoader
+from medssr.models.grpo_module import GRPOModule
+from medssr.models.objective import Objective
+from medssr.models.policy import Policy, load_policy
+from medssr.questions import Question
+from medssr.rewards.types import Reward
+from medssr.rollout.collector import RolloutCollector
+from medssr.rollout.prompts import render_prompt
+from medssr.rollout.types import Completion
+from medssr.tracking.csv_logger import CSVMetrics
+from medssr.utils.entry import CONF_DIR, prepare_process
+from medssr.utils.instantiate import instantiate
+
+# Where TRL would differ: it has no dual clip and keeps the order of options. It also multiplies the KL by the ratio
+# unless told otherwise (below).
+SAME_ALGORITHM = ("grpo.dual_clip=null", "grpo.importance_cap=null", "grpo.shuffle_options=false")
+
+
+@dataclass(slots=True)
+class StepTimes:
+    """What the steps of a run took.
+
+    Attributes:
+        seconds: Of each step, from the end of the step before to its own end; of the first, from the start of training.
+        cpu_seconds: The same of the process's processors together.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    _last: tuple[float, float] = (0.0, 0.0)
+
+    def start(self) -> None:
+        """Begins to count."""
+        self._last = (time.perf_counter(), time.process_time())
+
+    def end_step(self) -> None:
+        """Ends a step, and begins the next."""
+        now = (time.perf_counter(), time.process_time())
+        self.seconds.append(now[0] - self._last[0])
+        self.cpu_seconds.append(now[1] - self._last[1])
+        self._last = now
+
+
+def train_config(*overrides: str) -> TrainConfig:
+    """Returns the configuration of medssr-train, without what TRL lacks."""
+    register("train")
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        composed = hydra.compose("train", ["paths.root_dir=/tmp", "data.path=none", *SAME_ALGORITHM, *overrides])
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def make_policy(config: TrainConfig) -> Policy:
+    """Returns the policy at its start."""
+    prepare_process(config.extras, config.seed)
+    for name in ("lightning", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return load_policy(config.model)
+
+
+def without_end(policy: Policy) -> None:
+    """Has no completion end: the end token becomes a byte that the policy has never seen."""
+    (never,) = policy.tokenizer.convert_tokens_to_ids(["ÿ"])
+    policy.tokenizer.eos_token = policy.tokenizer.convert_ids_to_tokens(never)
+    policy.model.generation_config.eos_token_id = never
+    policy.model.config.eos_token_id = never
+
+
+def train_with_medssr(
+    policy: Policy,
+    questions: Sequence[Question],
+    rewards: dict[str, Reward],
+    config: TrainConfig,
+    directory: Path,
+    prepare: Callable[[GRPOModule], None] = lambda module: None,
+) -> StepTimes:
+    """Trains the policy by medssr's module and returns what each step took; `metrics.csv` is in the directory."""
+    times = StepTimes()
+
+    class Clock(Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            times.start()
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            times.end_step()
+
+    reference = deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None
+    module = GRPOModule(
+        RolloutCollector(
+            policy,
+            engine=instantiate(config.rollout, "rollout", policy=policy),
+            rewards=rewards,
+            config=config.grpo,
+            seed=config.seed,
+            stage=config.stage,
+            source="the built-in questions",
+        ),
+        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config.grpo),
+        config.grpo,
+        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
+        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+    )
+    prepare(module)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=CSVMetrics(str(directory)),
+        callbacks=[Clock()],
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(directory),
+    )
+    module.train()
+    grpo = config.grpo
+    data = PromptDataModule(
+        questions,
+        config.seed,
+        config.stage,
+        grpo.num_steps,
+        grpo.num_prompts_per_step,
+        grpo.max_refills,
+        grpo.shuffle_options,
+    )
+    trainer.fit(module, data)
+    return times
+
+
+def train_with_trl(
+    policy: Policy,
+    questions: Sequence[Question],
+    rewards: dict[str, Reward],
+    config: TrainConfig,
+    directory: Path,
+    rows_per_forward: int,
+    prepare: Callable[[GRPOTrainer], None] = lambda trainer: None,
+) -> tuple[StepTimes, list[dict[str, float]]]:
+    """Trains the policy by TRL's trainer on the same questions in the same order.
+
+    Args:
+        policy: Its model is changed.
+        questions: Labelled.
+        rewards: medssr's.
+        config: Of medssr-train; what it says of the algorithm is put in TRL's words.
+        directory: Where TRL may write.
+        rows_per_forward: Completions of a forward and backward pass, a divisor of those of a step.
+        prepare: Is called with the trainer before it starts.
+
+    Returns:
+        What each step took, and what TRL logged for it.
+    """
+    grpo, optimizer = config.grpo, config.optim.optimizer
+    times = StepTimes()
+
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            times.start()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            times.end_step()
+
+    end_ids, parts = policy.eos_token_ids, list(rewards.values())
+
+    def reward(completion_ids: list[list[int]], completions: list[str], question: list[int], **_: Any) -> list[float]:
+        values = []
+        for token_ids, text, place in zip(completion_ids, completions, question, strict=True):
+            completion = Completion(token_ids, [], text, is_truncated=token_ids[-1] not in end_ids)
+            choice = extract_choice(text, questions[place].options)
+            values.append(sum(reward.weight * reward(questions[place], completion, choice) for reward in parts))
+        return values
+
+    loader = StepLoader(range(len(questions)), config.seed, config.stage, grpo.num_steps, grpo.num_prompts_per_step)
+    order = [place for batch in loader for place in batch.items]
+    prompts = [render_prompt(questions[place], policy.prompt_template, policy.tokenizer) for place in order]
+    passes = grpo.num_prompts_per_step * grpo.num_generations // rows_per_forward
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=reward,
+        processing_class=policy.tokenizer,
+        train_dataset=Dataset.from_dict({"prompt": prompts, "question": order}),
+        callbacks=[Clock()],
+        args=GRPOConfig(
+            output_dir=str(directory),
+            seed=config.seed,
+            max_steps=grpo.num_steps,
+            per_device_train_batch_size=rows_per_forward,
+            gradient_accumulation_steps=passes,
+            steps_per_generation=passes,
+            num_generations=grpo.num_generations,
+            max_completion_length=grpo.max_new_tokens,
+            temperature=grpo.temperature,
+            loss_type=grpo.loss_type.value,
+            num_iterations=grpo.num_iterations,
+            epsilon=grpo.epsilon,
+            epsilon_high=grpo.epsilon_high,
+            beta=grpo.beta,
+            use_bias_correction_kl=False,
+            scale_rewards=grpo.scale_rewards.value,
+            learning_rate=optimizer["lr"],
+            weight_decay=optimizer["weight_decay"],
+            max_grad_norm=grpo.max_grad_norm,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=config.optim.scheduler["num_warmup_steps"],
+            shuffle_dataset=False,
+            gradient_checkpointing=False,
+            bf16=False,
+            use_cpu=True,
+            report_to="none",
+            logging_steps=1,
+            save_strategy="no",
+            disable_tqdm=True,
+        ),
+    )
+    # Prompts that are text are tokenised by TRL as they are; a second begin token would make other prompts.
+    assert trainer.processing_class.bos_token is None
+    prepare(trainer)
+    trainer.train()
+    return times, [row for row in trainer.state.log_history if "reward" in row]

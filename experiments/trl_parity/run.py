@@ -1,0 +1,103 @@
+"""The same training by medssr and by TRL's GRPOTrainer from the same start: accuracy before and after.
+
+    python -m experiments.trl_parity.run --questions QUESTIONS.jsonl [--steps 60] [--seeds 1 2 3]
+
+QUESTIONS.jsonl is what medssr-pseudo-label makes. Prints a table, and writes what TRL and medssr logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+from pathlib import Path
+from statistics import fmean, stdev
+
+from experiments.performance.sides import make_policy, train_config, train_with_medssr, train_with_trl
+from medssr.data.benchmarks import load_benchmark
+from medssr.evaluation.scoring import COMMON, RARE, Prediction, score
+from medssr.models.policy import Policy
+from medssr.questions import Question, read_questions
+from medssr.rewards.label_match import LabelMatch
+from medssr.rollout.hf_engine import HFEngine
+from medssr.rollout.sampled_answers import AnswerSampler
+from medssr.rollout.types import Sampling
+
+ROOT = Path(__file__).parents[2]
+BENCHMARK = ROOT / "medssr/resources/questions/evaluation.jsonl"
+SETTINGS = ("grpo.num_prompts_per_step=16", "grpo.num_generations=8")
+NUM_SAMPLES = 4
+# Steps at the end of training whose mean reward is told.
+LAST = 10
+
+
+def accuracies(policy: Policy, questions: list[Question], folder: Path) -> dict[str, float]:
+    """Returns the share of right samples on rare and on common questions."""
+    sampler = AnswerSampler(policy, HFEngine(policy, 256), Sampling(1.0, 64), NUM_SAMPLES, 0, "evaluation", 64, False)
+    policy.model.eval()
+    answers = sampler.sample(questions, folder / "answers", BENCHMARK)
+    predictions = [
+        Prediction(question.id, [item.letter for item in row], [item.reason for item in row])
+        for question, row in zip(questions, answers, strict=True)
+    ]
+    slices = score(questions, predictions).slices
+    return {name: slices[name].accuracy.value for name in (RARE, COMMON)}
+
+
+def train(side: str, seed: int, num_steps: int, questions: list[Question], trl_rows: int) -> dict[str, float]:
+    """Trains by one of the two and returns accuracies, the mean reward of the last steps, and seconds of processors."""
+    benchmark = list(load_benchmark(BENCHMARK))
+    config = train_config(*SETTINGS, f"grpo.num_steps={num_steps}", f"seed={seed}")
+    policy = make_policy(config)
+    rewards = {"label_match": LabelMatch(1.0)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if side == "start":
+            return accuracies(policy, benchmark, folder)
+        if side == "medssr":
+            times = train_with_medssr(policy, questions, rewards, config, folder)
+            with (folder / "metrics.csv").open(encoding="utf-8") as stream:
+                logged = [float(row["train/reward"]) for row in csv.DictReader(stream)]
+        else:
+            times, rows = train_with_trl(policy, questions, rewards, config, folder, trl_rows)
+            logged = [float(row["reward"]) for row in rows]
+        assert len(logged) == num_steps
+        found = accuracies(policy, benchmark, folder)
+    return found | {"reward": fmean(logged[-LAST:]), "seconds": sum(times.cpu_seconds)}
+
+
+def main() -> None:
+    """Trains, scores and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", required=True, help="labelled questions")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--trl-rows", type=int, default=16, help="completions of a pass of TRL's")
+    parser.add_argument("--output", default=str(Path(__file__).parent / "result.jsonl"))
+    arguments = parser.parse_args()
+    questions = list(read_questions(arguments.questions))
+    results: dict[str, list[dict[str, float]]] = {"start": [], "medssr": [], "TRL": []}
+    with Path(arguments.output).open("w", encoding="utf-8") as stream:
+        for seed in arguments.seeds:
+            for side, rows in results.items():
+                if side == "start" and rows:
+                    continue  # every seed starts from the same weights
+                rows.append(train(side, seed, arguments.steps, questions, arguments.trl_rows))
+                stream.write(json.dumps({"side": side, "seed": seed, "steps": arguments.steps} | rows[-1]) + "\n")
+                stream.flush()
+    print("| | " + " | ".join(results["medssr"][0]) + " |")
+    for side, rows in results.items():
+        cells = [_mean_and_deviation([row[name] for row in rows]) for name in rows[0]]
+        print(f"| {side} | " + " | ".join(cells) + " |")
+    for name in (RARE, COMMON, "reward"):
+        gaps = [ours[name] - theirs[name] for ours, theirs in zip(results["medssr"], results["TRL"], strict=True)]
+        print(f"medssr - TRL, {name}: {_mean_and_deviation(gaps)}, by seed {[round(gap, 3) for gap in gaps]}")
+
+
+def _mean_and_deviation(values: list[float]) -> str:
+    return f"{fmean(values):.3f}" + (f" sd {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What an evaluation writes down: a benchmark's scores with all that decided them, its predictions, the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from medssr.config import EvaluateConfig
+from medssr.data.suites import Benchmark, FoundDefect, Subset
+from medssr.evaluation.axes import axes_of, length_bounds
+from medssr.evaluation.examiner import Examiner
+from medssr.evaluation.means import BenchmarkMean, benchmark_mean
+from medssr.evaluation.orders import OrderScore, order_score
+from medssr.evaluation.prefills import PrefillScore, prefill_score
+from medssr.evaluation.prompting import Prompter
+from medssr.evaluation.scoring import BenchmarkScore, Prediction, SliceScore, sample_accuracy, score
+from medssr.questions import Question
+from medssr.rollout.sampled_answers import SampledAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A benchmark with the answers to it.
+
+    Attributes:
+        benchmark: The benchmark.
+        questions: Those of its questions that were asked.
+        answers: For each of them its answers, in the letters of the question as released.
+        prompt_hashes: For each of them the SHA-256 of what the model was given, in the first order of its options.
+        has_second_pass: Whether answers without a letter were put to a second pass.
+    """
+
+    benchmark: Benchmark
+    questions: list[Question]
+    answers: list[list[SampledAnswer]]
+    prompt_hashes: list[str]
+    has_second_pass: bool
+
+    def predictions(self) -> list[Prediction]:
+        """Returns what was read from the answers."""
+        return [
+            Prediction(
+                question.id,
+                [item.letter for item in row],
+                [item.reason for item in row],
+                [item.recovered for item in row] if self.has_second_pass else [],
+            )
+            for question, row in zip(self.questions, self.answers, strict=True)
+        ]
+
+    def lines(self) -> Iterator[str]:
+        """Yields a line of JSON for each question: what was asked, by its hash, and every answer.
+
+        Answers have the field `recovered` where there was a second pass: by it `read_predictions` knows of one.
+        """
+        for question, row, prompt_hash in zip(self.questions, self.answers, self.prompt_hashes, strict=True):
+            record = {
+                "question_id": question.id,
+                "gold": question.answer,
+                "prompt_sha256": prompt_hash,
+                "answers": [self._answer_record(item) for item in row],
+            }
+            yield json.dumps(record, ensure_ascii=False)
+
+    def _answer_record(self, answer: SampledAnswer) -> dict[str, Any]:
+        record = asdict(answer)
+        return record if self.has_second_pass else {name: record[name] for name in record if name != "recovered"}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRecord(BenchmarkScore):
+    """The scores of a benchmark, and what decided them.
+
+    Attributes:
+        axes: The scores by axis and by value on it (see `medssr.evaluation.axes.axes_of`).
+        length_bounds: The most words of a short stem and of a medium one.
+        subset: Which questions the benchmark has.
+        defects: Its questions with each defect, excluded ones among them.
+        num_excluded: Its questions that were left out for a defect.
+        orders: How much the order of the options matters; None with one order.
+        prefill: How often answers stay with the trace that they begin with; None without one.
+    """
+
+    axes: dict[str, dict[str, SliceScore]] = field(kw_only=True)
+    length_bounds: tuple[int, int] = field(kw_only=True)
+    subset: Subset = field(kw_only=True)
+    defects: dict[str, FoundDefect] = field(kw_only=True)
+    num_excluded: int = field(kw_only=True)
+    orders: OrderScore | None = field(kw_only=True)
+    prefill: PrefillScore | None = field(kw_only=True)
+
+
+def prompt_hash(examiner: Examiner, question: Question) -> str:
+    """Returns the SHA-256 of what the model is given for a question."""
+    return _sha256(examiner.context(question))
+
+
+def benchmark_record(examined: Examined, config: EvaluateConfig) -> BenchmarkRecord:
+    """Returns the scores of a benchmark, and what decided them, for `results.json`."""
+    protocol, benchmark, questions = config.protocol, examined.benchmark, examined.questions
+    axes = axes_of(questions)
+    named = {f"{axis}: {value}": ids for axis, values in axes.items() for value, ids in values.items()}
+    scored = score(questions, examined.predictions(), named, seed=config.seed)
+    num_left_out = len(benchmark.questions) - len(questions)
+    return BenchmarkRecord(
+        num_questions=scored.num_questions,
+        num_samples=scored.num_samples,
+        slices={name: found for name, found in scored.slices.items() if name not in named},
+        calibration=scored.calibration,
+        axes={axis: {value: scored.slices[f"{axis}: {value}"] for value in values} for axis, values in axes.items()},
+        length_bounds=length_bounds(questions),
+        subset=benchmark.subset,
+        defects=benchmark.found_defects(),
+        num_excluded=len(benchmark.excluded),
+        orders=order_score(questions, examined.answers, protocol.num_orders) if protocol.num_orders > 1 else None,
+        prefill=(
+            None
+            if protocol.prefill is None
+            else prefill_score(questions, examined.answers, protocol.prefill, num_left_out)
+        ),
+    )
+
+
+def means_record(examined: Mapping[str, Examined], config: EvaluateConfig) -> dict[str, BenchmarkMean]:
+    """Returns the means over benchmarks for `results.json`; one with a member missing says which."""
+    first = {name: _accuracies(found.questions, found.predictions()) for name, found in examined.items()}
+    means = {name: benchmark_mean(members, first, config.seed) for name, members in config.benchmark.means.items()}
+    if not config.protocol.second_pass:
+        return means
+    final = {name: _accuracies(found.questions, _final(found.predictions())) for name, found in examined.items()}
+    return {
+        name: replace(mean, second_pass_accuracy=benchmark_mean(mean.members, final, config.seed).accuracy)
+        for name, mean in means.items()
+    }
+
+
+def protocol_record(config: EvaluateConfig, prompter: Prompter) -> dict[str, Any]:
+    """Returns how the questions were asked: every setting, the form of the prompts, hashes of template and examples."""
+    settings = {name: getattr(value, "value", value) for name, value in asdict(config.protocol).items()}
+    for name in ("prompt_path", "shots_path"):
+        settings[name] = settings[name] and Path(settings[name]).name
+    return settings | {
+        "prompt_form": prompter.form,
+        "template_sha256": _sha256(prompter.template),
+        "shot_ids": [shot.id for shot in prompter.shots],
+    }
+
+
+def _final(predictions: Sequence[Prediction]) -> list[Prediction]:
+    return [Prediction(found.question_id, found.final_letters, found.reasons) for found in predictions]
+
+
+def _accuracies(questions: Sequence[Question], predictions: Sequence[Prediction]) -> list[float]:
+    return [sample_accuracy(*pair) for pair in zip(questions, predictions, strict=True)]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,188 @@
+"""Intervals of a mean over questions: Wilson's for proportions, the clustered bootstrap for any score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NUM_RESAMPLES = 10_000
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_NORMAL = NormalDist()
+_SAME = 1e-9  # two means closer than this are one value: sums of thirds differ in their last bits
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The two ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Interval:
+    """Returns the score interval of a proportion, which keeps its coverage at small n and near 0 and 1.
+
+    With p = successes / n and z the normal quantile of (1 + confidence) / 2 (Wilson 1927, "Probable inference, the
+    law of succession, and statistical inference"):
+
+        (p + z^2 / 2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Args:
+        successes: How many of n; a fraction where questions have unequal weights.
+        n: How many there are, or the effective number of a weighted sample.
+        confidence: The share of intervals that hold the true proportion.
+
+    Raises:
+        ValueError: When n is not positive, successes lie outside 0 ... n or confidence outside (0, 1).
+
+    Example:
+        Eight of ten, z = 1.96, z^2 = 3.8415: centre (0.8 + 0.1921) / 1.3841 = 0.7167, half width
+        1.96 sqrt(0.016 + 0.0096) / 1.3841 = 0.2266.
+
+        >>> interval = wilson_interval(8, 10)
+        >>> round(interval.low, 4), round(interval.high, 4)
+        (0.4902, 0.9433)
+    """
+    if n <= 0 or not 0 <= successes <= n:
+        raise ValueError(f"expected 0 <= successes <= n and n > 0, found {successes} of {n}")
+    z = _NORMAL.inv_cdf((1 + _checked(confidence)) / 2)
+    p = successes / n
+    scale = 1 + z * z / n
+    centre = (p + z * z / (2 * n)) / scale
+    half_width = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / scale
+    low = 0.0 if successes == 0 else centre - half_width
+    high = 1.0 if successes == n else centre + half_width
+    return Interval(low, high)
+
+
+def clustered_bootstrap_interval(
+    per_question_scores: ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    weights: ArrayLike | None = None,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns the BCa bootstrap interval of the mean score of the questions.
+
+    The score of a question is the mean over its samples. Samples of one question depend on each other, so whole
+    questions are drawn with replacement, never single samples; with `clusters`, whole clusters of questions (for
+    example the copies of one question) are (Davison and Hinkley 1997, section 3.8). The ends are quantiles of the
+    resampled means, moved for the bias and the skewness of their distribution (Efron 1987, "Better bootstrap
+    confidence intervals", sections 3 and 4; the acceleration is the jackknife's over clusters). Plain quantiles are
+    too short towards the middle: at an accuracy of 0.9 they lie wholly above the truth in 4% of benchmarks of 300
+    questions, these in 2.5%. The interval has no width when all scores are equal.
+
+    Args:
+        per_question_scores: One score for each question.
+        clusters: The cluster of each question; None when every question is its own.
+        weights: What each question counts in the mean; None when all count the same.
+        seed: The same seed gives the same interval, whatever the order of the questions.
+        num_resamples: How many means the quantiles are taken from.
+        confidence: The share of intervals that hold the true mean.
+
+    Raises:
+        ValueError: When there is no score, one is not finite, or `clusters` or `weights` has another length.
+
+    Example:
+        Scores 0 and 1, a hundred each: the standard error is 0.5 / sqrt(200) = 0.035, so the interval is about
+        0.5 -+ 1.96 * 0.035.
+
+        >>> interval = clustered_bootstrap_interval([0.0, 1.0] * 100, seed=0)
+        >>> round(interval.low, 2), round(interval.high, 2)
+        (0.43, 0.57)
+    """
+    scores = as_scores(per_question_scores)
+    weight_of = np.ones_like(scores) if weights is None else as_scores(weights)  # [Q]
+    if weight_of.shape != scores.shape:
+        raise ValueError(f"expected one weight for each of {scores.size} scores, found {weight_of.size}")
+    sums, sizes = _cluster_totals(scores, weight_of, clusters)  # [C], [C]
+    # Clusters with the same sum and size are interchangeable, so a resample only draws how often each kind occurs.
+    kinds, counts = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)  # [K, 2], [K]
+    mean = float(sums.sum() / sizes.sum())
+    if len(kinds) == 1:
+        return Interval(mean, mean)
+    num_clusters = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(num_clusters, counts / num_clusters, size=num_resamples)  # [R, K]
+    totals = draws @ kinds  # [R, 2]
+    means: FloatArray = totals[:, 0] / totals[:, 1]
+    return _bca_interval(means, mean, _acceleration(kinds, counts), confidence)
+
+
+def _acceleration(kinds: FloatArray, counts: IntArray) -> float:
+    """Returns Efron's acceleration of the mean, a sixth of the skewness of its jackknife values.
+
+    Args:
+        kinds: `[K, 2]`, the sum of the scores and the size of each kind of cluster.
+        counts: `[K]`, clusters of each kind.
+    """
+    totals = counts @ kinds
+    left_out = (totals[0] - kinds[:, 0]) / (totals[1] - kinds[:, 1])  # [K], the mean without one cluster of the kind
+    deviations = counts @ left_out / counts.sum() - left_out
+    spread = float(counts @ deviations**2)
+    return float(counts @ deviations**3) / (6 * spread**1.5) if spread > 0 else 0.0
+
+
+def _bca_interval(means: FloatArray, mean: float, acceleration: float, confidence: float) -> Interval:
+    """Returns the quantiles of the resampled means at the levels of BCa (Efron 1987, equation 3.9)."""
+    share_below = (np.count_nonzero(means < mean - _SAME) + np.count_nonzero(means <= mean + _SAME)) / (2 * means.size)
+    smallest = 1 / (2 * means.size)
+    bias = _NORMAL.inv_cdf(min(max(share_below, smallest), 1 - smallest))
+    tail = (1 - _checked(confidence)) / 2
+    levels = []
+    for level in (tail, 1 - tail):
+        shifted = bias + _NORMAL.inv_cdf(level)
+        stretch = max(1 - acceleration * shifted, 0.1)  # smaller only where a handful of clusters is skewed wildly
+        levels.append(_NORMAL.cdf(bias + shifted / stretch))
+    low, high = np.quantile(means, levels)
+    return Interval(float(low), float(high))
+
+
+def _cluster_totals(
+    scores: FloatArray, weights: FloatArray, clusters: Sequence[Hashable] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Returns the weighted sum of the scores of each cluster and its weight."""
+    if clusters is None:
+        return scores * weights, weights
+    member_of = cluster_numbers(clusters, scores.size)
+    sums: FloatArray = np.bincount(member_of, weights=scores * weights).astype(np.float64)
+    return sums, np.bincount(member_of, weights=weights).astype(np.float64)
+
+
+def cluster_numbers(clusters: Sequence[Hashable], num_questions: int) -> IntArray:
+    """Returns the number of the cluster of each question, from 0 in order of appearance.
+
+    Raises:
+        ValueError: When there is not one cluster for each question.
+    """
+    if len(clusters) != num_questions:
+        raise ValueError(f"expected one cluster for each of {num_questions} scores, found {len(clusters)}")
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters], dtype=np.int64)
+
+
+def as_scores(values: ArrayLike) -> FloatArray:
+    """Returns the values as an array.
+
+    Raises:
+        ValueError: When there is none, or one is not finite.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
+        raise ValueError(f"expected one finite score for each of at least one question, found shape {scores.shape}")
+    return scores
+
+
+def _checked(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence between 0 and 1, found {confidence}")
+    return confidence

@@ -1,0 +1,6 @@
+"""Labelled questions for other training frameworks: prompts, rewards and launch settings that match this project's.
+
+`prompts` makes a policy's prompts something that any framework renders to the same tokens; `verl` and `trl` hold one
+framework each: rows of a data set, and this project's settings by that framework's names. What runs there (reward
+modules, a training script) lies in `medssr/resources/export` and is copied into the export.
+"""

@@ -1,0 +1,61 @@
+"""The files of an export."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssr.config import ExportConfig
+from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.trl import trl_settings, write_trl_questions
+from medssr.exporting.verl import verl_settings, write_verl_questions
+from medssr.questions import Question
+from medssr.rollout.prompts import read_prompt_template
+from medssr.utils.files import open_atomically
+
+_RESOURCES = Path(__file__).parents[1] / "resources" / "export"
+
+
+def write_for_verl(folder: Path, questions: Sequence[Question], prompts: ExportedPrompts, config: ExportConfig) -> None:
+    """Writes questions, reward, launch script and one settings file per name for verl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, settings in config.settings.items():
+        values = verl_settings(settings, f"settings.{name}", prompts, config.stage, config.seed)
+        head = f"# Run: verl_launch.sh {name} MODEL\n"
+        _write_yaml(folder / f"{name}.yaml", head, {"defaults": ["ppo_trainer", "_self_"]} | values)
+    write_verl_questions(folder / "questions.parquet", questions, prompts)
+    _copy(folder, "verl_reward.py", "verl_launch.sh")
+
+
+def write_for_trl(folder: Path, questions: Sequence[Question], prompts: ExportedPrompts, config: ExportConfig) -> None:
+    """Writes questions, reward, training script and one settings file per name for TRL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, settings in config.settings.items():
+        values = trl_settings(settings, f"settings.{name}", prompts, config.stage, config.seed)
+        head = f"# Run: python trl_train.py --config {name}.yaml --model_name_or_path MODEL --output_dir OUT\n"
+        _write_yaml(folder / f"{name}.yaml", head, values)
+    write_trl_questions(folder / "questions", questions, prompts)
+    _copy(folder, "trl_reward.py", "trl_train.py")
+
+
+def write_common(directory: Path, prompts: ExportedPrompts, config: ExportConfig) -> None:
+    """Writes the tokenizer, the text of the prompt, and what to do with it all."""
+    prompts.tokenizer.save_pretrained(directory / "tokenizer")
+    with open_atomically(directory / "prompt.txt") as stream:
+        stream.write(read_prompt_template(config.model.prompt_path) + "\n")
+    _copy(directory, "README.md")
+
+
+def _write_yaml(path: Path, head: str, values: Mapping[str, Any]) -> None:
+    with open_atomically(path) as stream:
+        stream.write(head)
+        yaml.safe_dump(dict(values), stream, sort_keys=False)
+
+
+def _copy(folder: Path, *names: str) -> None:
+    for name in names:
+        shutil.copy(_RESOURCES / name, folder / name)

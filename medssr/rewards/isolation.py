@@ -1,0 +1,190 @@
+"""Rewards in a process of their own, which can be ended whatever they do: a thread that holds the GIL cannot."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import logging
+import math
+import multiprocessing
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.answers import Choice
+from medssr.errors import InputError
+from medssr.questions import Question
+from medssr.rewards.judgements import FaultKind, Judgement, failed, judgement_of
+from medssr.rewards.types import Case
+from medssr.rollout.types import Completion
+from medssr.utils.instantiate import instantiate
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+log = logging.getLogger(__name__)
+
+# Starting may load a model; only after this long is it given up.
+_MAX_START_S = 600.0
+# How much longer than itself the process is given to end itself, with the place where it hangs.
+_GRACE_S = 2.0
+# A step in which so many processes had to be ended asks no further: it would wait for as many time limits.
+_MAX_ENDED_PER_STEP = 3
+
+
+class IsolatedReward:
+    """A reward that is made and asked in another process; that process is ended and replaced when it hangs or dies.
+
+    Args:
+        name: Its name in the configuration.
+        node: Its configuration, with a `_target_`.
+        timeout_s: Seconds that it may take for one completion.
+
+    Raises:
+        InputError: When the reward cannot be made.
+    """
+
+    def __init__(self, name: str, node: Mapping[str, Any], timeout_s: float) -> None:
+        self._name = name
+        self._node = dict(node)
+        self._timeout_s = timeout_s
+        self._folder = tempfile.TemporaryDirectory(prefix="medssr_reward_")
+        self._trace = Path(self._folder.name) / "trace.txt"
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self.weight = self._start()
+
+    def judge(self, cases: Sequence[Case]) -> list[Judgement]:
+        """Returns what the reward says of each case of a step."""
+        judgements: list[Judgement] = []
+        num_ended = 0
+        for case in cases:
+            if num_ended == _MAX_ENDED_PER_STEP:
+                skipped = f"not asked: {num_ended} processes had to be ended in this step already."
+                judgements.append(failed(FaultKind.skipped, skipped))
+                continue
+            judgements.append(self._ask(case))
+            num_ended += self._process is None
+        return judgements
+
+    def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
+        """Returns what the reward says of one completion; NaN where it fails."""
+        return self.judge([Case(question, completion, choice)])[0].value
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._end()
+        self._folder.cleanup()
+
+    def _start(self) -> float:
+        """Starts a process and returns the weight of the reward in it."""
+        # Not forked: a fork of a process with the threads and the GPU of a training run may hang by itself.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._trace.write_bytes(b"")
+        self._process = context.Process(
+            target=_serve,
+            args=(theirs, self._name, self._node, self._timeout_s, str(self._trace)),
+            name=f"reward.{self._name}",
+            daemon=True,
+        )
+        # Before multiprocessing's own, which asks processes to end and waits; ours do not listen (see _serve).
+        atexit.register(self._end)
+        self._process.start()
+        theirs.close()
+        weight = self._receive(_MAX_START_S)
+        if not isinstance(weight, float):
+            self._end()
+            raise InputError(f"reward.{self._name}: {weight or 'its process ended while it was started.'}")
+        return weight
+
+    def _ask(self, case: Case) -> Judgement:
+        if self._process is None:
+            try:
+                self._start()
+            except InputError as error:
+                self._end()
+                return failed(FaultKind.died, str(error))
+        assert self._connection is not None
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send(case)
+        judgement = self._receive(self._timeout_s + _GRACE_S)
+        if isinstance(judgement, Judgement):
+            return judgement
+        return self._lost()
+
+    def _receive(self, timeout_s: float) -> Any:
+        """Returns what the process sends, None when it takes too long or ends."""
+        assert self._connection is not None
+        with suppress(EOFError, ConnectionResetError):
+            if self._connection.poll(timeout_s):
+                return self._connection.recv()
+        return None
+
+    def _lost(self) -> Judgement:
+        """Ends a process that does not answer, and returns the judgement that it failed."""
+        self._process.join(_GRACE_S)
+        has_hung = self._process.exitcode is None
+        exit_code = self._process.exitcode
+        self._end()
+        trace = self._trace.read_text(encoding="utf-8", errors="replace")
+        if has_hung or trace:
+            detail = f"took more than {self._timeout_s:g} seconds (grpo.reward_timeout_s).\n{trace}"
+            return failed(FaultKind.timed_out, detail)
+        return failed(FaultKind.died, f"its process ended with code {exit_code}.")
+
+    def _end(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        atexit.unregister(self._end)
+
+
+def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s: float, trace_path: str) -> None:
+    """Makes the reward and answers cases until the other side is gone: what the process does."""
+    # Who interrupts the run means the run, which still needs the rewards of its step before it can end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    reward = _make(connection, name, node)
+    if reward is None:
+        return
+    with Path(trace_path).open("w", encoding="utf-8") as trace, suppress(EOFError, BrokenPipeError, ConnectionError):
+        while True:
+            case = connection.recv()
+            # A thread in C, which needs no GIL: it writes where the reward hangs and ends the process, also when the
+            # run itself is gone by then.
+            faulthandler.dump_traceback_later(timeout_s, exit=True, file=trace)
+            try:
+                judgement = judgement_of(reward(*case))
+            except BaseException as error:  # sys.exit() and KeyboardInterrupt too
+                judgement = _raised(error)
+            faulthandler.cancel_dump_traceback_later()
+            connection.send(judgement)
+
+
+def _make(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
+    """Returns the reward and sends its weight; returns None and sends what is wrong where there is neither."""
+    try:
+        reward = instantiate(node, f"reward.{name}")
+        weight = float(reward.weight)
+        if not math.isfinite(weight):
+            raise ValueError(f"its weight is {weight}.")
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+        return None
+    connection.send(weight)
+    return reward
+
+
+def _raised(error: BaseException) -> Judgement:
+    import traceback
+
+    return failed(FaultKind.raised, "".join(traceback.format_exception(error)))

@@ -1,0 +1,51 @@
+"""The processes of one training: which of them this is, and what they tell each other.
+
+Nothing here needs a process group: alone, a process hears itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# How launchers tell a process its place; unset means the first. torchrun, SLURM, and Lightning, which starts the others
+# of a node itself.
+_RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+
+
+def is_main_process() -> bool:
+    """Returns whether this process is the one that writes; known from the environment before processes are joined."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
+
+
+def are_started_together() -> bool:
+    """Returns whether a launcher starts all processes at once (torchrun, srun), so that none was here before."""
+    return int(os.environ.get("SLURM_NTASKS", "1")) > 1 or (
+        "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    )
+
+
+def gathered(value: T) -> list[T]:
+    """Returns the value of each process, in the order of their ranks; every process has to call it."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def means(values: Mapping[str, float]) -> dict[str, float]:
+    """Returns the mean of each value over all processes; what a process does not have counts as 0 there."""
+    every = gathered(dict(values))
+    names = dict.fromkeys(name for one in every for name in one)
+    return {name: sum(one.get(name, 0.0) for one in every) / len(every) for name in names}
+
+
+def wait_for_all() -> None:
+    """Returns when every process is here."""
+    gathered(None)

@@ -1,0 +1,144 @@
+"""Signals that ask a process to end: it ends at once, or at the end of what must not be cut in two.
+
+SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit) are treated alike. A handler that
+somebody else has set, such as a launcher that puts jobs back into the queue, stays in charge of its signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+# Seconds that a signal waits for the end of an update; many schedulers kill ten seconds after SIGTERM.
+PATIENCE_S = 7.0
+
+_Handler = Callable[[int, FrameType | None], Any] | int
+
+
+class Stopped(SystemExit):
+    """A signal ends the process, with code 128 + its number: 143 for SIGTERM, 130 for Ctrl-C, 138 for SIGUSR1."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signal_name = signal.Signals(signum).name
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of signals in this process.
+
+    Attributes:
+        handlers: The handler of each signal while signals are caught; empty while they are not.
+        received: The first signal that came.
+        is_held: Whether a signal has to wait.
+        has_deadline: Whether it waits `PATIENCE_S` at most.
+    """
+
+    handlers: dict[int, _Handler] = field(default_factory=dict)
+    received: int | None = None
+    is_held: bool = False
+    has_deadline: bool = False
+
+
+_state = _State()  # signals belong to the process, and so does what is known of them
+
+
+@contextmanager
+def catch_signals() -> Iterator[None]:
+    """Has signals raise `Stopped` in the block, or at its end where they had to wait."""
+    is_inner = bool(_state.handlers) or threading.current_thread() is not threading.main_thread()
+    found: dict[int, Any] = {} if is_inner else {signum: signal.getsignal(signum) for signum in SIGNALS}
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    _state.handlers |= {
+        signum: _on_signal if handler in defaults else handler
+        for signum, handler in found.items()
+        if handler is not None  # None: set by other than Python, so nothing that we could put back
+    }
+    take_back_signals()
+    try:
+        yield
+        release()
+    finally:
+        _let_go()
+        if not is_inner:
+            for signum in _state.handlers:
+                signal.signal(signum, found[signum])
+            _state.handlers, _state.received = {}, None
+
+
+def take_back_signals() -> None:
+    """Sets the handlers of `catch_signals` again, after a library has set its own."""
+    for signum, handler in _state.handlers.items():
+        signal.signal(signum, handler)
+
+
+def hold() -> None:
+    """Has signals wait for `release`, though not for longer than `PATIENCE_S`: what follows is of use only as a whole.
+
+    Raises:
+        Stopped: When a signal has come before.
+    """
+    if not _state.is_held:
+        _raise_received()
+    _state.is_held = _state.has_deadline = True
+
+
+def lift_deadline() -> None:
+    """Has signals wait for `release` however long it takes."""
+    _disarm()
+    _state.has_deadline = False
+
+
+def release() -> None:
+    """Lets signals end the process again.
+
+    Raises:
+        Stopped: When one has come meanwhile.
+    """
+    _let_go()
+    _raise_received()
+
+
+def is_held() -> bool:
+    """Returns whether signals wait, or one has ended the process that had waited for too long."""
+    return _state.is_held
+
+
+def _on_signal(signum: int, frame: FrameType | None) -> None:
+    if _state.received is not None:
+        if signum == signal.SIGINT:  # who presses Ctrl-C again does not want to wait
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        return
+    _state.received = signum
+    if not _state.is_held:
+        _raise_received()
+    elif _state.has_deadline:
+        signal.signal(signal.SIGALRM, _on_deadline)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+
+
+def _on_deadline(signum: int, frame: FrameType | None) -> None:
+    _raise_received()
+
+
+def _raise_received() -> None:
+    if _state.received is not None:
+        raise Stopped(_state.received)
+
+
+def _let_go() -> None:
+    _disarm()
+    _state.is_held = _state.has_deadline = False
+
+
+def _disarm() -> None:
+    if _state.is_held:
+        signal.setitimer(signal.ITIMER_REAL, 0)

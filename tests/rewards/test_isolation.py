@@ -1,0 +1,155 @@
+"""Whatever a reward does, its completion is unscored, the others are not, and the run goes on."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import completion, toy_question
+
+from medssr.answers import Choice
+from medssr.errors import InputError
+from medssr.rewards.isolation import IsolatedReward
+from medssr.rewards.judgements import FaultKind
+from medssr.rewards.label_match import LabelMatch
+from medssr.rewards.making import open_rewards
+from medssr.rewards.types import Case
+
+HOSTILE = {"_target_": "user_rewards.Hostile", "weight": 0.5}
+TIMEOUT_S = 1.0
+
+
+def cases(*texts):
+    choice = Choice("A", "answer_phrase")
+    return [Case(toy_question(number), completion(text=text), choice) for number, text in enumerate(texts)]
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    reward = IsolatedReward("mine", HOSTILE, TIMEOUT_S)
+    yield reward
+    reward.close()
+
+
+@pytest.fixture
+def leaves_no_process():
+    """The number of processes before; there are as many afterwards."""
+    before = len(multiprocessing.active_children())
+    yield before
+    assert len(multiprocessing.active_children()) == before
+
+
+def kinds(judgements):
+    return [judgement.fault and judgement.fault.kind for judgement in judgements]
+
+
+def test_its_weight_and_its_numbers_come_back(hostile):
+    assert hostile.weight == 0.5
+    judgements = hostile.judge(cases("fine", "true", "none", "ünïcode \N{PILE OF POO}"))
+    assert [judgement.value for judgement in judgements] == [1.0, 1.0, pytest.approx(math.nan, nan_ok=True), 1.0]
+    assert kinds(judgements) == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind", "detail"),
+    [
+        ("raises", FaultKind.raised, "ZeroDivisionError"),
+        ("recurses", FaultKind.raised, "RecursionError"),
+        ("exits", FaultKind.raised, "SystemExit"),
+        ("dies", FaultKind.died, "code 3"),
+        ("is killed", FaultKind.died, "code -9"),
+        ("loops", FaultKind.timed_out, "hang_in_a_regex"),
+        ("sleeps", FaultKind.timed_out, "hang_with_deaf_ears"),
+        ("nan", FaultKind.not_finite, "nan"),
+        ("inf", FaultKind.not_finite, "-inf"),
+        ("huge", FaultKind.not_finite, "1e+30"),
+        ("text", FaultKind.wrong_type, "'1.0'"),
+        ("list", FaultKind.wrong_type, "[1.0]"),
+        ("lambda", FaultKind.wrong_type, "function"),
+    ],
+)
+def test_every_deed_is_one_fault_between_two_rewards(hostile, deed, kind, detail):
+    before, bad, after = hostile.judge(cases("fine", deed, "fine"))
+    assert before.value == after.value == 1.0
+    assert math.isnan(bad.value)
+    assert bad.fault.kind is kind
+    assert detail in bad.fault.detail
+
+
+def test_a_step_waits_for_a_few_time_limits_only(hostile):
+    judgements = hostile.judge(cases(*["is killed"] * 5, "fine"))
+    assert kinds(judgements) == [FaultKind.died] * 3 + [FaultKind.skipped] * 3
+    assert hostile.judge(cases("fine"))[0].value == 1.0  # the next step asks again
+
+
+@pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
+def test_a_reward_that_cannot_be_made_is_an_input_error(target, leaves_no_process):
+    node = {"_target_": f"user_rewards.{target}"} | ({"weight": 1.0} if target == "Unmakeable" else {})
+    with pytest.raises(InputError, match=r"reward\.mine"):
+        IsolatedReward("mine", node, TIMEOUT_S)
+
+
+def test_the_rewards_of_the_package_need_no_process_and_others_have_one_to_the_end(leaves_no_process):
+    nodes = {
+        "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
+        "mine": {"_target_": "user_rewards.HostileSubclass", "weight": 1.0},
+    }
+    with open_rewards(nodes, TIMEOUT_S) as rewards:
+        assert type(rewards["label"]) is LabelMatch
+        assert type(rewards["mine"]) is IsolatedReward
+        assert len(multiprocessing.active_children()) == leaves_no_process + 1
+        assert math.isnan(rewards["mine"](*cases("fine")[0]))
+
+
+def test_what_was_made_is_closed_where_the_next_cannot_be(leaves_no_process):
+    nodes = {"first": HOSTILE, "second": {"_target_": "user_rewards.Unmakeable", "weight": 1.0}}
+    with pytest.raises(InputError, match=r"reward\.second"), open_rewards(nodes, TIMEOUT_S):
+        pass
+
+
+@pytest.mark.parametrize("deed", ["fine", "loops", "sleeps"])
+def test_no_process_outlives_a_run_that_is_killed(deed, tmp_path):
+    """Nobody is left to end it: the pipe breaks, or its own limit of time ends it."""
+    program = f"""
+import os
+from medssr.answers import Choice
+from medssr.rewards.isolation import IsolatedReward
+from medssr.rewards.types import Case
+from medssr.questions import Question
+from medssr.rollout.types import Completion
+if __name__ == "__main__":
+    reward = IsolatedReward("mine", {HOSTILE!r}, {TIMEOUT_S})
+    print(reward._process.pid, flush=True)
+    reward._connection.send(Case(
+        Question("q", "Which?", {{"A": "liver", "B": "heart"}}, "A", "toy"),
+        Completion([1], [-1.0], {deed!r}, False), Choice("A", "")
+    ))
+    os.kill(os.getpid(), 9)
+"""
+    file = tmp_path / "run.py"
+    file.write_text(program)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, env=environment, check=False)
+    # The output is read to its end, which comes when the last process that inherited it is gone.
+    assert done.returncode == -signal.SIGKILL
+    assert not is_running(int(done.stdout))
+
+
+def is_running(process_id):
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process_id}/stat").read_text().split()[2] != "Z"
+
+
+def test_interrupting_the_whole_process_group_leaves_the_reward_to_its_run(hostile):
+    os.kill(hostile._process.pid, signal.SIGTERM)
+    os.kill(hostile._process.pid, signal.SIGINT)
+    assert hostile.judge(cases("fine"))[0].value == 1.0

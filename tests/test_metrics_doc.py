@@ -1,0 +1,70 @@
+"""docs/metrics.md has every metric that is logged, and none that is not."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers import random_policy, toy_question, typed
+
+from medssr.questions import write_questions
+from medssr.train import train
+
+DOC = Path(__file__).parents[1] / "docs" / "metrics.md"
+
+
+def documented() -> list[str]:
+    """The names in the first column of all tables."""
+    cells = re.findall(r"^\| (`.*?`) \|", DOC.read_text(encoding="utf-8"), re.M)
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def pattern(name: str) -> str:
+    return re.sub(r"<\w+>", "[^/]+", name)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory) -> set[str]:
+    """All metrics of a stage in which something of everything happens."""
+    folder = tmp_path_factory.mktemp("metrics")
+    random_policy("qwen3").save(folder / "model")
+    questions = [toy_question(number, provenance={"truth": "B"}) for number in range(3)]
+    write_questions(folder / "questions.jsonl", questions)
+    write_questions(folder / "probe.jsonl", [toy_question(9)])
+    config = typed(
+        "train",
+        f"paths.root_dir={folder}",
+        f"model.path={folder}/model",
+        f"data.path={folder}/questions.jsonl",
+        "extras.progress_bar=false",
+        "extras.num_threads=1",
+        "logger=csv",
+        "trainer=cpu",
+        "probe=file",
+        f"probe.path={folder}/probe.jsonl",
+        "grpo.num_steps=2",
+        "grpo.num_prompts_per_step=2",
+    )
+    rewards = {
+        "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
+        "mine": {"_target_": "user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
+    }
+    made = train(replace(config, rollout={"_target_": "helpers.MixedEngine"}, reward=rewards))
+    with made.path("metrics.csv").open(encoding="utf-8") as stream:
+        return set(next(csv.reader(stream))) - {"step"}
+
+
+def test_what_is_logged_is_explained(logged):
+    names = documented()
+    assert [name for name in sorted(logged) if not any(re.fullmatch(pattern(known), name) for known in names)] == []
+
+
+def test_what_is_explained_is_logged(logged):
+    assert [name for name in documented() if not any(re.fullmatch(pattern(name), found) for found in logged)] == []
+
+
+def test_no_metric_is_explained_twice():
+    assert len(documented()) == len(set(documented()))

@@ -151,7 +151,9 @@ class VLLMEngine:
         with undisturbed():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
             outputs = process.llm.generate(requests, params, use_tqdm=False)
-        return [self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)]
+        return [
+            self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)
+        ]
 
     def _completions(self, samples: Sequence[Any], num_samples: int, sampling: Sampling) -> list[Completion]:
         token_rows = [list(sample.token_ids) for sample in samples]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from medssr.errors import InputError
 from medssr.rollout.types import Sampling
 from medssr.rollout.vllm_requests import OLDEST_VERSION, is_too_old
 
-if TYPE_CHECKING:
-    import httpx
-
 # Seconds for what a server answers at once when it is well.
 _QUICK_S = 10.0
+# Routes that a server has with VLLM_SERVER_DEV_MODE=1 alone.
+_PAUSE, _RELOAD, _RESET, _RESUME = "/pause?mode=wait", "/collective_rpc", "/reset_prefix_cache", "/resume"
+# What a change of weights does there, for messages.
+_PARTS = {
+    _PAUSE: "pausing (waiting for completions under way)",
+    _RELOAD: "reading the new weights",
+    _RESET: "emptying its prefix cache",
+    _RESUME: "resuming",
+}
 
 
 class ServerDownError(Exception):
@@ -28,19 +35,25 @@ class VLLMServer:
         address: For example `http://localhost:8000`.
         model: Name of the model there; None for the first that it serves.
         timeout_s: Seconds for the completions of one prompt, and for each part of a change of weights.
+        max_connections: Requests under way at a time.
+
+    Raises:
+        InputError: When the address is none.
     """
 
-    def __init__(self, address: str, model: str | None, timeout_s: float) -> None:
-        import httpx
+    def __init__(self, address: str, model: str | None, timeout_s: float, max_connections: int) -> None:
+        from urllib3 import PoolManager
 
+        if not address.startswith(("http://", "https://")):
+            raise InputError(f"rollout.addresses: {address}; an address begins with http:// or https://.")
         self.address = address.rstrip("/").removesuffix("/v1")
         self._model = model
         self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=self.address, limits=httpx.Limits(max_connections=None))
+        self._http = PoolManager(maxsize=max_connections, block=True)
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        self._http.clear()
 
     def check(self) -> int:
         """Returns the longest prompt with its completion that the server takes, in tokens.
@@ -49,15 +62,22 @@ class VLLMServer:
             ServerDownError: When it does not answer.
             InputError: When it is no vLLM, too old, or serves another model.
         """
-        version = str(self._get("/version")["version"])
+        version = str(self._answer("GET", "/version", _QUICK_S)["version"])
         if is_too_old(version):
             oldest = ".".join(map(str, OLDEST_VERSION))
-            raise InputError(f"rollout.addresses: {self.address} runs vLLM {version}; {oldest} or newer is needed.")
-        served = {card["id"]: card for card in self._get("/v1/models")["data"]}
+            raise InputError(
+                f"rollout.addresses: {self.address} runs vLLM {version}; {oldest} or newer is needed: pip install "
+                f"'vllm>={oldest}' there."
+            )
+        served = {card["id"]: card for card in self._answer("GET", "/v1/models", _QUICK_S)["data"]}
         if self._model is None:
             self._model = next(iter(served))
         if self._model not in served:
-            raise InputError(f"rollout.model: {self.address} serves {', '.join(served)}, not {self._model}.")
+            names = ", ".join(served)
+            raise InputError(
+                f"rollout.model: {self.address} serves {names}, not {self._model}. Give that name, or none, or start "
+                "the server with --served-model-name."
+            )
         return int(served[self._model]["max_model_len"])
 
     def complete(
@@ -83,7 +103,8 @@ class VLLMServer:
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }
-        choices = sorted(self._post("/v1/completions", json=request)["choices"], key=lambda choice: choice["index"])
+        answer = self._answer("POST", "/v1/completions", self._timeout_s, json=request)
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         return [
             (choice["token_ids"], choice["logprobs"]["token_logprobs"] if sampling.has_logps else [])
             for choice in choices
@@ -93,46 +114,58 @@ class VLLMServer:
         """Makes the server read new weights, and forget what it computed with those before.
 
         Raises:
-            ServerDownError: When it does not answer in time, or fails.
+            ServerDownError: When a part is not done in time, or fails; the message says which.
             InputError: When it does not take new weights.
         """
-        self._post("/pause", params={"mode": "wait"})
+        self._change(_PAUSE)
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}, "timeout": self._timeout_s}
-        self._post("/collective_rpc", json=reload)
-        self._post("/reset_prefix_cache")
-        self._post("/resume")
+        self._change(_RELOAD, json=reload)
+        if not self._change(_RESET)["success"]:
+            raise ServerDownError("its prefix cache, of the weights before, could not be emptied")
+        self._change(_RESUME)
 
-    def _get(self, path: str) -> Any:
-        return self._answer("GET", path, _QUICK_S)
-
-    def _post(self, path: str, **content: Any) -> Any:
+    def _change(self, path: str, **content: Any) -> Any:
         return self._answer("POST", path, self._timeout_s, **content)
 
     def _answer(self, method: str, path: str, timeout_s: float, **content: Any) -> Any:
-        import httpx
-
-        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _QUICK_S))
-        try:
-            response = self._http.request(method, path, timeout=timeout, **content)
-        except httpx.ConnectError as error:
-            raise ServerDownError(f"it cannot be reached ({error})") from error
-        except httpx.TimeoutException as error:
-            raise ServerDownError(f"{path} had no answer within {timeout_s:g} s") from error
-        except httpx.RequestError as error:
-            raise ServerDownError(f"the connection broke during {path} ({error or type(error).__name__})") from error
-        if response.status_code >= 500:
-            raise ServerDownError(f"{path} failed with {response.status_code}: {_start(response)}")
-        if response.status_code == 404 and path in ("/pause", "/collective_rpc", "/reset_prefix_cache", "/resume"):
+        status, body = self._exchange(method, path, timeout_s, **content)
+        shown = " ".join(body[:300].decode(errors="replace").split())
+        what = _PARTS.get(path, path)
+        if status >= 500:
+            raise ServerDownError(f"{what} failed with {status}: {shown}")
+        if status == 404 and path in _PARTS:
             raise InputError(
-                f"rollout.addresses: {self.address} takes no new weights, so nothing can be trained with it; start it "
-                "with VLLM_SERVER_DEV_MODE=1."
+                f"rollout.addresses: {self.address} takes no new weights (it has no {path}), so nothing can be trained "
+                "with it; start it with VLLM_SERVER_DEV_MODE=1."
             )
-        if response.status_code >= 400:
+        if path == "/version" and status != 200:
             raise InputError(
-                f"rollout.addresses: {self.address} refuses {path} with {response.status_code}: {_start(response)}"
+                f"rollout.addresses: {self.address} is no vLLM server: it answers {path} with {status}. Give the "
+                "address and port that `vllm serve` names."
             )
-        return response.json() if response.content else None
+        if status >= 400:
+            raise InputError(f"rollout.addresses: {self.address} refuses {path} with {status}: {shown}")
+        return json.loads(body) if body else None
 
+    def _exchange(self, method: str, path: str, timeout_s: float, **content: Any) -> tuple[int, bytes]:
+        """Returns status and body of the response."""
+        from urllib3 import Timeout, exceptions
 
-def _start(response: httpx.Response) -> str:
-    return " ".join(response.text[:300].split())
+        timeout = Timeout(connect=min(timeout_s, _QUICK_S), read=timeout_s)
+        what = _PARTS.get(path, path)
+        # A server closes connections that were idle, perhaps just as one is used again: so there is a second attempt.
+        for is_last in (False, True):
+            try:
+                response = self._http.request(
+                    method, self.address + path, timeout=timeout, retries=False, redirect=False, **content
+                )
+            except exceptions.ProtocolError as error:
+                if is_last:
+                    raise ServerDownError(f"the connection broke during {what} ({error})") from error
+            except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
+                raise ServerDownError(f"it cannot be reached ({error})") from error
+            except exceptions.TimeoutError as error:
+                raise ServerDownError(f"{what} was not done within {timeout_s:g} s") from error
+            else:
+                return response.status, response.data
+        raise AssertionError

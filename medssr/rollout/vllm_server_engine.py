@@ -6,13 +6,14 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
 from medssr.rollout.types import Completion, Sampling
 from medssr.rollout.vllm_requests import check_requests, num_different, read_completions
@@ -42,7 +43,7 @@ class VLLMServerEngine:
         max_logp_gap: The run stops when a server and the policy differ by more, in nats per token.
 
     Raises:
-        InputError: When there is no address.
+        InputError: When there is no address, or one is none.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class VLLMServerEngine:
         if not addresses:
             raise InputError("rollout.addresses: is empty; give at least one, such as [http://localhost:8000].")
         self._policy = policy
-        self._servers = [VLLMServer(address, model, timeout_s) for address in dict.fromkeys(addresses)]
+        self._servers = [VLLMServer(address, model, timeout_s, max_concurrency) for address in dict.fromkeys(addresses)]
         self._max_concurrency = max_concurrency
         self._weights_dir = None if weights_dir is None else Path(weights_dir)
         self._max_logp_gap = max_logp_gap
@@ -94,7 +95,7 @@ class VLLMServerEngine:
                     if server not in self._ready:
                         return
 
-            self._on_every_server(work, pending, self._max_concurrency)
+            self._share(work, pending)
         return [groups[place] for place in range(len(prompts))]
 
     def sync_weights(self, model: Any) -> None:
@@ -105,9 +106,8 @@ class VLLMServerEngine:
         """
         assert model is self._policy.model, "this engine serves the policy that it was made with"
         old, self._weights = self._weights, self._write_weights()
-        for server in list(self._ready):
-            self._prepare(server)
-        self._check_any_left()
+        ready, self._ready = self._ready, []
+        self._prepare(ready)
         if old is not None:
             shutil.rmtree(old)
 
@@ -125,39 +125,58 @@ class VLLMServerEngine:
             raise InputError("rollout.weights_dir: is needed for training, since servers are given weights there.")
         if self._weights_dir is not None and self._weights is None:
             self._weights = self._write_weights()
-        for server in self._servers:
-            if server not in self._ready:
-                self._ready.append(server)
-                self._prepare(server)
+        self._prepare([server for server in self._servers if server not in self._ready])
+
+    def _prepare(self, servers: Sequence[VLLMServer]) -> None:
+        """Gives servers the weights, all at a time, and compares each with the policy; loses those that do not answer.
+
+        Raises:
+            InputError: When one is not to be used, or none is left.
+        """
+        with ThreadPoolExecutor(max(1, len(servers))) as pool:
+            outcomes = list(pool.map(self._load_weights, servers))
+        for server, outcome in zip(servers, outcomes, strict=True):
+            try:
+                if isinstance(outcome, ServerDownError):
+                    raise outcome
+                self._max_len = min(self._max_len, outcome)
+                self._probe(server)
+            except ServerDownError as error:
+                self._lose(server, error)
+                continue
+            self._ready.append(server)
+            if self._lost.pop(server.address, None) is not None:
+                log.info("the server %s answers again", server.address)
         self._check_any_left()
 
-    def _prepare(self, server: VLLMServer) -> None:
-        """Gives a server the weights and compares it with the policy; loses it if it does not answer."""
+    def _load_weights(self, server: VLLMServer) -> int | ServerDownError:
+        """Returns the most tokens of a prompt with its completion there, or why the server is not to be had."""
+        try:
+            max_len = server.check()
+            if self._weights is not None:
+                server.load_weights(self._weights)
+        except ServerDownError as error:
+            return error
+        return max_len
 
+    def _probe(self, server: VLLMServer) -> None:
         def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
             rows = zip(prompts, seeds, strict=True)
             return [self._complete(server, prompt, row, sampling) for prompt, row in rows]
 
-        try:
-            max_len = min(server.check(), self._policy.model.config.max_position_embeddings)
-            if self._weights is not None:
-                server.load_weights(self._weights)
-            gap = probe(self._policy, sample, _CACHE_UNIT, max_len)
-        except ServerDownError as error:
-            self._lose(server, error)
-            return
-        self._max_len = min(self._max_len, max_len)
-        self._lost.pop(server.address, None)
+        gap = probe(self._policy, sample, _CACHE_UNIT, self._max_len)
         log.debug("%s: its log-probs differ by %.2g nats per token", server.address, gap)
         if not gap <= self._max_logp_gap:  # NaN is no agreement
             remedy = (
-                "serve the folder of model.path there, or give rollout.weights_dir."
+                "serve the folder of model.path there, or give rollout.weights_dir"
                 if self._weights is None
-                else "it does not take this model's weights right; try another version of vLLM, or rollout=hf."
+                else "it does not take this model's weights right: on a CPU start it with --hf-overrides "
+                "'{\"tie_word_embeddings\": false}', else try another version of vLLM, or rollout=hf"
             )
             raise InputError(
                 f"rollout.addresses: the log-probs of {server.address} differ from the policy's by {gap:.3g} nats per "
-                f"token (rollout.max_logp_gap is {self._max_logp_gap:g}), so it has other weights: {remedy}"
+                f"token (rollout.max_logp_gap is {self._max_logp_gap:g}). It has other weights, or was not started "
+                f"with --logprobs-mode processed_logprobs. Remedy: {remedy}."
             )
 
     def _complete(
@@ -168,12 +187,12 @@ class VLLMServerEngine:
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_completions(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
-    def _on_every_server(self, work: Any, pending: SimpleQueue[int], num_threads: int) -> None:
+    def _share(self, work: Callable[[VLLMServer], None], pending: SimpleQueue[int]) -> None:
         """Runs `work` on the servers that are ready, in some threads for each, until all of them return."""
         self._check_any_left()
         servers = list(self._ready)
-        with ThreadPoolExecutor(len(servers) * num_threads) as pool:
-            futures = [pool.submit(work, server) for server in servers for _ in range(num_threads)]
+        with ThreadPoolExecutor(len(servers) * self._max_concurrency) as pool:
+            futures = [pool.submit(work, server) for server in servers for _ in range(self._max_concurrency)]
             try:
                 for future in futures:
                     future.result()
@@ -181,13 +200,15 @@ class VLLMServerEngine:
                 list(_taken(pending))  # the others stop too
 
     def _lose(self, server: VLLMServer, reason: ServerDownError) -> None:
+        """Takes a server out, and says so the first time."""
         with self._lock:
-            if server not in self._ready:
-                return
-            self._ready.remove(server)
+            if server in self._ready:
+                self._ready.remove(server)
+            is_known = server.address in self._lost
             self._lost[server.address] = str(reason)
-        left = len(self._ready)
-        log.warning("lost the server %s: %s; its prompts go to the %d left", server.address, reason, left)
+        if not is_known:
+            number = len(self._ready)
+            log.warning("lost the server %s: %s; its prompts go to the %d left", server.address, reason, number)
 
     def _check_any_left(self) -> None:
         if not self._ready:
@@ -206,13 +227,14 @@ class VLLMServerEngine:
         self._weights_dir.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="weights-", dir=self._weights_dir))
         model = self._policy.model
-        weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
-        weights["lm_head.weight"] = model.get_output_embeddings().weight.detach().clone().contiguous()
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in merged_weights(model)}
+        if model.config.tie_word_embeddings:  # the format refuses weights that share their memory
+            weights["lm_head.weight"] = weights["lm_head.weight"].clone()
         save_file(weights, folder / "model.safetensors")
         return folder.resolve()
 
 
-def _taken(pending: SimpleQueue[int]) -> Any:
+def _taken(pending: SimpleQueue[int]) -> Iterator[int]:
     """Yields what is in the queue until it is empty."""
     while True:
         try:

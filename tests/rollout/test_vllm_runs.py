@@ -15,6 +15,7 @@ import pytest
 from helpers import typed
 
 from medssr.data.benchmarks import load_benchmark
+from medssr.evaluate import evaluate
 from medssr.questions import read_questions, write_questions
 from medssr.synthesis.controls import Draw
 from medssr.synthesis.generators import SynthesisRequest
@@ -47,6 +48,7 @@ def answers(tmp_path: Path, option: str) -> list[str]:
     config = typed(
         "synthesize",
         f"generator={option}",
+        f"generator.model.path={typed('pipeline').model.path}",
         "generator.temperature=0.01",
         "generator.max_new_tokens=40",
         f"paths.root_dir={tmp_path / option}",
@@ -65,6 +67,31 @@ def test_a_model_writes_the_same_through_vllm(tmp_path):
     expected = answers(tmp_path, "hf")
     assert len(expected) == 4
     assert answers(tmp_path, "vllm") == expected
+
+
+def test_greedy_answers_and_their_second_pass_are_the_same_through_vllm(tmp_path):
+    benchmark = Path(typed("evaluate").benchmark.path)
+    write_questions(tmp_path / "benchmark.jsonl", list(load_benchmark(benchmark))[::12])
+    predictions = {}
+    for rollout in ("hf", "vllm"):
+        config = typed(
+            "evaluate",
+            "protocol=greedy",
+            "protocol.max_new_tokens=8",  # so that many answers are cut before their letter
+            "protocol.second_pass=true",
+            f"rollout={rollout}",
+            f"benchmark.path={tmp_path}/benchmark.jsonl",
+            f"paths.root_dir={tmp_path / rollout}",
+            "extras.progress_bar=false",
+        )
+        lines = evaluate(config).path("predictions-benchmark.jsonl").read_text(encoding="utf-8").splitlines()
+        predictions[rollout] = [answer for record in map(json.loads, lines) for answer in record["answers"]]
+    assert any(answer["recovered"] is not None for answer in predictions["vllm"])
+    fields = ("text", "letter", "recovered")
+    found, expected = (
+        [[answer[field] for field in fields] for answer in predictions[rollout]] for rollout in ("vllm", "hf")
+    )
+    assert found == expected
 
 
 def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):

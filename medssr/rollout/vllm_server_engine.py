@@ -170,13 +170,12 @@ class VLLMServerEngine:
             remedy = (
                 "serve the folder of model.path there, or give rollout.weights_dir"
                 if self._weights is None
-                else "it does not take this model's weights right: on a CPU start it with --hf-overrides "
-                "'{\"tie_word_embeddings\": false}', else try another version of vLLM, or rollout=hf"
+                else "it does not take this model's weights right: try another version of vLLM, or rollout=hf"
             )
             raise InputError(
                 f"rollout.addresses: the log-probs of {server.address} differ from the policy's by {gap:.3g} nats per "
-                f"token (rollout.max_logp_gap is {self._max_logp_gap:g}). It has other weights, or was not started "
-                f"with --logprobs-mode processed_logprobs. Remedy: {remedy}."
+                f"token (rollout.max_logp_gap is {self._max_logp_gap:g}). It was started without --logprobs-mode "
+                f"processed_logprobs, or it has other weights: {remedy}."
             )
 
     def _complete(

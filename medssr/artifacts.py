@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 # Configuration that decides where and how a step runs, not what it makes.
 _PLACE_AND_STYLE = ("paths", "logger", "extras", "callbacks", "force", "task_name")
-# The same at any depth: at what pace and for how much money it may be made.
-_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget"})
+# The same at any depth: at what pace, where and for how much money it may be made.
+_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
 _VERSIONED_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
 
 

@@ -63,6 +63,9 @@ class GRPOConfig:
     shuffle_options: bool
     max_refills: int
     temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
     max_new_tokens: int
     truncated: Truncated
     overlong_buffer: int
@@ -102,6 +105,13 @@ class GRPOConfig:
         require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
         require(self.max_refills >= 0, "grpo.max_refills", f"{self.max_refills}; at least 0.")
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
+        for field, all_tokens in (("top_p", 1), ("top_k", 0), ("min_p", 0)):
+            require(
+                getattr(self, field) == all_tokens,
+                f"grpo.{field}",
+                f"{getattr(self, field)}; training samples with a temperature alone, so {all_tokens}: with tokens left "
+                "out, completions come from another distribution than the one whose log-probs the update divides by.",
+            )
         require(
             0 <= self.overlong_buffer <= self.max_new_tokens,
             "grpo.overlong_buffer",

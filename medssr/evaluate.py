@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Artifact, Step
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
+from medssr.models.trained import with_run
 from medssr.utils.entry import prepare_process, run_command
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _examine(examiner: Examiner, benchmark: Benchmark, questions: list[Question]
 
 def main() -> None:
     """Console entry point."""
-    run_command("evaluate", _main)
+    run_command("evaluate", _main, with_run)
 
 
 def _main(config: EvaluateConfig) -> None:

@@ -354,7 +354,7 @@ def test_a_step_of_the_pipeline_has_its_configuration():
     train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
-    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate")
+    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate", run=None)
     assert evaluate.benchmark == config.benchmark
     with pytest.raises(AttributeError):
         subconfig(config, TrainConfig, task_name="train")  # a field that neither has

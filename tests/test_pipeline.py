@@ -39,7 +39,9 @@ def test_runs_with_different_shares_do_not():
 def test_labelling_depends_on_the_policy_but_not_on_training():
     def labelling_of(*overrides: str):
         config = pipeline_config(*overrides)
-        return fingerprint_parts(asdict(subconfig(config, PseudoLabelConfig, data={"path": "questions.jsonl"})))
+        return fingerprint_parts(
+            asdict(subconfig(config, PseudoLabelConfig, data={"path": "questions.jsonl"}, run=None))
+        )
 
     assert labelling_of("grpo.beta=0.1", "optim.optimizer.lr=1") == labelling_of()
     assert labelling_of("labeling.num_votes=4") != labelling_of()

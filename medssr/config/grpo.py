@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
 from medssr.config.checks import require
+from medssr.config.complaints import wrong_value
 from medssr.errors import InputError
 
 
@@ -163,7 +164,8 @@ def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOCon
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
     except OmegaConfBaseException as error:
-        raise InputError(f"stages, grpo.{error.full_key}: {str(error).splitlines()[0]}") from error
+        names = [f"grpo.{field.name}" for field in fields(GRPOConfig)]
+        raise InputError(f"stages, {wrong_value(error, 'grpo', names)}") from error
     result = OmegaConf.to_object(merged)
     assert isinstance(result, GRPOConfig)
     return result

@@ -36,9 +36,16 @@ from medssr.config.grpo import (
     GRPOConfig,
     apply_overrides,
 )
+from medssr.config.nearest import did_you_mean
 from medssr.errors import InputError
 
 MIN_HITS = 32
+# Lightning's, the usual ones first.
+_DEVICES = ("cpu", "gpu", "auto", "cuda", "mps", "tpu")
+_PRECISIONS = (
+    *("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "32", "64", "16", "bf16"),
+    *("transformer-engine", "transformer-engine-float16"),
+)
 
 
 @dataclass
@@ -86,6 +93,7 @@ class PseudoLabelConfig:
     labeling: LabelingConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    run: str | None
 
 
 @dataclass
@@ -113,7 +121,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Checks what spans groups."""
-        _check_precision(self.trainer)
+        _check_trainer(self.trainer)
 
 
 class ExportTarget(Enum):
@@ -168,6 +176,7 @@ class EvaluateConfig:
     protocol: ProtocolConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    run: str | None
     rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
 
 
@@ -209,7 +218,7 @@ class PipelineConfig:
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
             apply_overrides(self.grpo, stage.grpo)
-        _check_precision(self.trainer)
+        _check_trainer(self.trainer)
 
 
 @dataclass
@@ -269,9 +278,17 @@ class WarmStartConfig:
     scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
 
 
-def _check_precision(trainer: Node) -> None:
-    """Raises InputError where weights would be trained in 16 bits, which lose steps as small as those of RL."""
+def _check_trainer(trainer: Node) -> None:
+    """Raises InputError for an unknown device or precision, and for 16-bit weights, which lose steps of RL's size."""
+    device = str(trainer["accelerator"])
+    if device not in _DEVICES:
+        raise InputError(f"trainer.accelerator: {device}; expected one of {', '.join(_DEVICES)}.")
     precision = str(trainer["precision"])
+    if precision not in _PRECISIONS:
+        allowed = ", ".join(_PRECISIONS[:4])
+        raise InputError(
+            f"trainer.precision: {precision}; expected one of {allowed}.{did_you_mean(precision, _PRECISIONS)}"
+        )
     if precision in ("bf16-true", "16-true"):
         mixed = precision.replace("true", "mixed")
         raise InputError(f"trainer.precision: {precision} rounds small steps of the weights away; take {mixed}.")

@@ -93,6 +93,7 @@ class TrainConfig:
     """Root of medssr-train."""
 
     task_name: str
+    study: str | None
     stage: str
     ckpt_path: str
     seed: int
@@ -160,6 +161,7 @@ class EvaluateConfig:
     """Root of medssr-evaluate."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -176,6 +178,7 @@ class PipelineConfig:
     """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig

@@ -17,12 +17,11 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.utils.files import hash_path, write_json_atomically
+from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
 
 log = logging.getLogger(__name__)
 
-# Configuration that decides where and how a step runs, not what it makes.
-_PLACE_AND_STYLE = ("paths", "logger", "extras", "callbacks", "force", "task_name", "run")
 # The same at any depth: at what pace, where and for how much money it may be made.
 _PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
 _VERSIONED_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
@@ -173,8 +172,8 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
             return [walk(value) for value in node]
         return node.value if isinstance(node, Enum) else node
 
-    # Going on from its own checkpoint changes no result.
-    left_out = {*_PLACE_AND_STYLE, *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
+    # Going on from its own checkpoint changes no result; what a run gives is in the other fields.
+    left_out = {*CHANGES_NO_RESULT, "run", *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
     values = walk({name: value for name, value in config.items() if name not in left_out})
     assert isinstance(values, dict)
     return values

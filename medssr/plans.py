@@ -120,7 +120,7 @@ def _stage_rows(name: str, grpo: GRPOConfig) -> Rows:
         (
             "  updates",
             f"{updates} a step, {grpo.num_steps * updates:,} in all; each in micro-batches of "
-            f"{grpo.micro_batch_tokens:,} tokens: {passes:,} where all completions have full length, prompts not counted",
+            f"{grpo.micro_batch_tokens:,} tokens: {passes:,} where all completions have full length, without prompts",
         ),
         (
             "  in all",

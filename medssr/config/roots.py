@@ -101,6 +101,7 @@ class TrainConfig:
     """Root of medssr-train."""
 
     task_name: str
+    study: str | None
     stage: str
     ckpt_path: str
     seed: int
@@ -168,6 +169,7 @@ class EvaluateConfig:
     """Root of medssr-evaluate."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -185,6 +187,7 @@ class PipelineConfig:
     """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig

@@ -16,6 +16,7 @@ from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_
 from medssr.questions import Question, read_questions
 from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically
+from medssr.utils.naming import job_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def write_run_results(
             )
     results = {
         "schema_version": SCHEMA_VERSION,
-        "run": _run_name(),
+        "run": job_name(_overrides()),
         "overrides": _overrides(),
         "config": {
             "model": config.model.path.rstrip("/").split("/")[-1],
@@ -115,10 +116,3 @@ def _overrides() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-
-
-def _run_name() -> str:
-    """Returns the overrides that change results, as they name the run's folder in a sweep."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return (HydraConfig.get().job.override_dirname if HydraConfig.initialized() else "") or "defaults"

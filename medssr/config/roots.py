@@ -56,6 +56,8 @@ class SynthesizeConfig:
     synthesis: SynthesisConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    logger: Node | None = None  # a group without an option leaves its field as it is here
+    study: str | None = None
 
 
 @dataclass
@@ -86,6 +88,8 @@ class PseudoLabelConfig:
     labeling: LabelingConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    logger: Node | None = None  # a group without an option leaves its field as it is here
+    study: str | None = None
 
 
 @dataclass
@@ -110,6 +114,7 @@ class TrainConfig:
     extras: ExtrasConfig
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
+    study: str | None = None
 
     def __post_init__(self) -> None:
         """Checks what spans groups."""
@@ -169,6 +174,8 @@ class EvaluateConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
+    logger: Node | None = None
+    study: str | None = None
 
 
 @dataclass
@@ -201,6 +208,7 @@ class PipelineConfig:
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
     rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
+    study: str | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

@@ -16,6 +16,7 @@ from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_
 from medssr.questions import Question, read_questions
 from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically
+from medssr.utils.provenance import overrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ def write_run_results(
     results = {
         "schema_version": SCHEMA_VERSION,
         "run": _run_name(),
-        "overrides": _overrides(),
+        "study": config.study,
+        "overrides": overrides(),
         "config": {
             "model": config.model.path.rstrip("/").split("/")[-1],
             "seed": config.seed,
@@ -109,12 +111,6 @@ def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> d
 def _label_summary(labelled: Artifact) -> dict[str, Any]:
     counts = labelled.manifest["counts"]
     return {name: counts[name] for name in ("num_questions", "num_kept", "outcomes", "bands")}
-
-
-def _overrides() -> list[str]:
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def _run_name() -> str:

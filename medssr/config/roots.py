@@ -226,6 +226,9 @@ class CompareConfig:
 
     task_name: str
     runs: list[str]
+    study: str | None
+    wandb: str | None
+    baseline: str | None
     num_examples: int
     output_dir: str
     paths: PathsConfig

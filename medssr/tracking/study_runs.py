@@ -17,7 +17,9 @@ from medssr.tracking.runs import Run, distinct_names, read_run
 from medssr.utils.naming import job_name
 
 ARTIFACT_FILE = "artifact.json"
-_NO_SCORES = {"train": "trains only; evaluate its model", "warm_start": "trains only; evaluate its model"}
+# The commands that a study consists of, and why one has no results.
+_UNFINISHED = "it has not finished; the same command goes on with it"
+_WITHOUT_RESULTS = {"pipeline": _UNFINISHED, "evaluate": _UNFINISHED, "train": "it trains only; evaluate its model"}
 
 
 def run_folders(places: Sequence[str]) -> list[Path]:
@@ -42,8 +44,10 @@ def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
     for file in jobs:
         config = _read_yaml(file)
         found = config.get("study") if isinstance(config, dict) else None
-        if found is None or str(found) != study:
-            others |= set() if found is None else {str(found)}
+        if found is None or config["task_name"] not in _WITHOUT_RESULTS:
+            continue
+        if str(found) != study:
+            others.add(str(found))
             continue
         folder = file.parents[1]
         overrides = _read_yaml(file.with_name("overrides.yaml")) or []
@@ -76,8 +80,7 @@ def _read_job(folder: Path, task: str, overrides: list[str]) -> Run:
     if task == "evaluate" and pointer.is_file():
         run = read_run(Path(json.loads(pointer.read_text(encoding="utf-8"))["artifact"]))
         return replace(run, record=replace(run.record, run=job_name(overrides), overrides=overrides))
-    problem = _NO_SCORES.get(task, "it has not finished; the same command goes on with it")
-    raise InputError(f"no results of medssr-{task.replace('_', '-')}: {problem}.")
+    raise InputError(f"no results of medssr-{task}: {_WITHOUT_RESULTS[task]}.")
 
 
 def _identity(run: Run) -> tuple[Any, ...]:

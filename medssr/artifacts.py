@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,12 +17,12 @@ from medssr.errors import InputError
 from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
+from medssr.utils.provenance import git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
 
 # The same at any depth: at what pace, where and for how much money it may be made.
 _PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
-_VERSIONED_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +114,9 @@ class Step:
                 "inputs": inputs,
                 "counts": counts,
                 "seconds": round(time.monotonic() - start, 1),
-                "packages": {name: importlib.metadata.version(name) for name in _VERSIONED_PACKAGES},
-                "git_commit": _git_commit(),
+                "packages": packages(),
+                "git_commit": git_commit(),
+                "hardware": hardware(),
             }
             write_json_atomically(directory / "manifest.json", manifest)
             return Artifact(directory, manifest)
@@ -181,13 +180,3 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _git_commit() -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None  # installed without a repository
-    return answer.stdout.strip()

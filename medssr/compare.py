@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medssr.config import CompareConfig
 from medssr.errors import InputError
 from medssr.utils.entry import run_command
+
+if TYPE_CHECKING:
+    from medssr.tracking.paired_runs import LeftOut
+    from medssr.tracking.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +29,21 @@ def compare(config: CompareConfig) -> Path:
     """
     from rich.console import Console
 
-    from medssr.evaluation.stored import RESULTS_FILE
-    from medssr.tracking.paired_runs import pair_runs
+    from medssr.tracking.configurations import configuration_table
+    from medssr.tracking.paired_runs import Pairings, pair_runs
     from medssr.tracking.report import console_table, write_report
-    from medssr.tracking.runs import read_runs
     from medssr.tracking.score_tables import log_score_tables
     from medssr.tracking.tables import comparison_table
 
-    found = [file.parent for run in config.runs for file in sorted(Path(run).glob(f"**/{RESULTS_FILE}"))]
-    if not found:
-        raise InputError(f"runs: no {RESULTS_FILE} at or below {config.runs}; give folders of finished runs.")
-    runs = read_runs(dict.fromkeys(found))
-    pairings = pair_runs(runs, config.num_examples)
-    page = write_report(runs, Path(config.output_dir), pairings)
+    runs, left_out = _runs(config)
+    configurations = configuration_table(runs, config.baseline) if len(runs) > 1 else None
+    if configurations is not None:
+        # What the others are compared with comes first.
+        first = [each for each in configurations.configurations if each.name == configurations.baseline]
+        runs = [*first[0].runs, *(run for run in runs if run not in first[0].runs)]
+    paired = pair_runs(runs, config.num_examples)
+    pairings = Pairings(paired.pairs, [*left_out, *paired.left_out])
+    page = write_report(runs, Path(config.output_dir), pairings, configurations)
     if config.logger is not None:
         log_score_tables(config, runs, pairings, page.parent)
     console = Console()
@@ -45,6 +53,28 @@ def compare(config: CompareConfig) -> Path:
     return page
 
 
+def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
+    """Returns the runs to compare, and what was found beside them with the reason why it is no run."""
+    from medssr.evaluation.stored import RESULTS_FILE
+    from medssr.tracking.runs import read_runs
+    from medssr.tracking.study_runs import find_study, run_folders
+
+    if config.wandb is not None:
+        from medssr.tracking.wandb_online import download_runs
+
+        return read_runs(download_runs(config.wandb, config.study, Path(config.output_dir) / "wandb")), []
+    if config.study is not None:
+        runs, left_out = find_study(config.study, Path(config.paths.log_dir))
+        if not runs:
+            reasons = "\n".join(f"{each.run}: {each.reason}" for each in left_out)
+            raise InputError(f"study: no run of {config.study!r} has finished.\n{reasons}")
+        return runs, left_out
+    found = run_folders(config.runs)
+    if not found:
+        raise InputError(f"runs: no {RESULTS_FILE} at or below {config.runs}; give folders of finished runs.")
+    return read_runs(found), []
+
+
 def main() -> None:
     """Console entry point."""
     sys.argv[1:] = runs_as_override(sys.argv[1:])
@@ -52,16 +82,24 @@ def main() -> None:
 
 
 def runs_as_override(arguments: Sequence[str]) -> list[str]:
-    """Returns the command line with the folders that it names as one override of `runs`.
+    """Returns the command line with the folders that it names as one override of `runs`, and its baseline quoted.
 
-    A folder of a sweep is named by its overrides, which no shell user wants to quote for Hydra.
+    Folders of a sweep and configurations are named by overrides, which no shell user wants to quote for Hydra.
 
     Example:
-        >>> runs_as_override(["num_examples=1", "."])
-        ['num_examples=1', 'runs=["."]']
+        >>> runs_as_override(["num_examples=1", ".", "baseline=rare_share=0.5,model=tiny_llama"])
+        ['num_examples=1', 'baseline="rare_share=0.5,model=tiny_llama"', 'runs=["."]']
     """
     folders = [argument for argument in arguments if Path(argument).is_dir()]
-    rest = [argument for argument in arguments if argument not in folders]
+    rest = [
+        re.sub(
+            r'^baseline=([^"\']*[=,].*)$',
+            lambda found: f"baseline={json.dumps(found[1], ensure_ascii=False)}",
+            argument,
+        )
+        for argument in arguments
+        if argument not in folders
+    ]
     return [*rest, f"runs={json.dumps(folders, ensure_ascii=False)}"] if folders else rest
 
 

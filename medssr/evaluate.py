@@ -12,6 +12,7 @@ from medssr.artifacts import Artifact, Step
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
 from medssr.models.trained import with_run
+from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import prepare_process, run_command
 
 if TYPE_CHECKING:
@@ -28,9 +29,11 @@ def evaluate(config: EvaluateConfig) -> Artifact:
 
     These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, line by line the same questions.
     """
-    return Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
+    made = Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _score_benchmarks(config, directory)
     )
+    log_step(config, made)
+    return made
 
 
 def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]:
@@ -127,9 +130,15 @@ def main() -> None:
 
 
 def _main(config: EvaluateConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from medssr.tracking.study_runs import ARTIFACT_FILE
     from medssr.tracking.tables import print_scores
+    from medssr.utils.files import write_json_atomically
 
     artifact = evaluate(config)
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    write_json_atomically(run_dir / ARTIFACT_FILE, {"artifact": str(artifact.directory.resolve())})
     results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
     print_scores(results["benchmarks"])
     for name, mean in results["means"].items():

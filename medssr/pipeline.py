@@ -41,6 +41,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     from medssr.tracking.report import console_table, write_report
     from medssr.tracking.run_results import StageFiles, write_run_results
     from medssr.tracking.runs import read_run
+    from medssr.tracking.step_runs import log_pipeline
 
     synthetic = synthesize(subconfig(config, SynthesizeConfig, task_name="synthesize"))
     labelled = pseudo_label(
@@ -64,6 +65,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
 
     write_run_results(run_dir, config, {"synthesize": synthetic, "pseudo_label": labelled}, scores, stages)
     run = read_run(run_dir)
+    log_pipeline(config, run)
     page = write_report([run], run_dir / "report")
     _print(console_table([run]))
     return page

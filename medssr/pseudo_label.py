@@ -14,6 +14,7 @@ from medssr.artifacts import Artifact, Step
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
 from medssr.models.trained import with_run
+from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import prepare_process, run_command
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,11 @@ log = logging.getLogger(__name__)
 
 def pseudo_label(config: PseudoLabelConfig) -> Artifact:
     """Returns the artefact of labelled questions: `questions.jsonl` (kept ones, with label) and `votes.jsonl` (all)."""
-    return Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
+    made = Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _label_questions(config, directory)
     )
+    log_step(config, made)
+    return made
 
 
 def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Artifact, Step
 from medssr.config import SynthesizeConfig
 from medssr.errors import InputError
+from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import run_command
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ log = logging.getLogger(__name__)
 
 def synthesize(config: SynthesizeConfig) -> Artifact:
     """Returns the artefact of questions without labels: `questions.jsonl`, and `rejected.jsonl` with reasons."""
-    return Step("synthesize", config, Path(config.paths.artifact_dir), config.force).run(
+    made = Step("synthesize", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _write_questions(config, directory)
     )
+    log_step(config, made)
+    return made
 
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from medssr.config import TrainConfig
 from medssr.errors import InputError
 from medssr.models.trained import write_made, write_settings
 from medssr.plans import train_plan
+from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import run_command
 from medssr.utils.processes import is_main_process
 
@@ -23,9 +24,11 @@ log = logging.getLogger(__name__)
 
 def train(config: TrainConfig) -> Artifact:
     """Returns the artefact of a trained stage: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    return Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
+    made = Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _train_stage(config, directory)
     )
+    log_step(config, made)
+    return made
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:

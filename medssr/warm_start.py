@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
+from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import check_device, prepare_process, run_command
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ log = logging.getLogger(__name__)
 
 def warm_start(config: WarmStartConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    return Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
+    made = Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _fine_tune(config, directory)
     )
+    log_step(config, made)
+    return made
 
 
 def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:

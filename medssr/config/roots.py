@@ -53,6 +53,7 @@ class SynthesizeConfig:
     """Root of medssr-synthesize."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     corpus: Node
@@ -63,6 +64,7 @@ class SynthesizeConfig:
     synthesis: SynthesisConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    logger: Node | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -85,6 +87,7 @@ class PseudoLabelConfig:
     """Root of medssr-pseudo-label."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -94,6 +97,7 @@ class PseudoLabelConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     run: str | None
+    logger: Node | None = None  # a group without an option leaves its field as it is here
 
 
 @dataclass
@@ -179,7 +183,8 @@ class EvaluateConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     run: str | None
-    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
+    logger: Node | None = None  # a group without an option leaves its field as it is here
+    rarity: RarityConfig | None = None
 
 
 @dataclass
@@ -230,6 +235,9 @@ class CompareConfig:
 
     task_name: str
     runs: list[str]
+    study: str | None
+    wandb: str | None
+    baseline: str | None
     num_examples: int
     output_dir: str
     paths: PathsConfig

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.instantiate import instantiate
+from medssr.utils.naming import job_name
+from medssr.utils.provenance import all_packages, git_state, hardware, overrides
 
 
 @contextmanager
-def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> Iterator[list[Any]]:
-    """Yields the loggers that write into an artefact's folder; each gets the whole configuration.
+def open_loggers(
+    nodes: dict[str, Any] | None, config: Any, directory: Path, run_id: str | None = None
+) -> Iterator[list[Any]]:
+    """Yields the loggers that write into a folder; each gets the whole configuration, and what it runs on.
 
     Args:
         nodes: Loggers by name; None for none.
         config: The step's typed configuration.
-        directory: The artefact's folder. A run that is resumed logs to the same W&B run, named by the fingerprint.
+        directory: The folder, of an artefact mostly.
+        run_id: Of the W&B run; None takes the folder's name: a run that is resumed logs to the same W&B run, named by
+            the fingerprint.
     """
     has_wandb = nodes is not None and "wandb" in nodes
     if has_wandb:
@@ -33,9 +40,9 @@ def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
     for name, node in (nodes or {}).items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
         if name == "wandb":
-            arguments["id"] = directory.name
+            arguments |= {"id": run_id or directory.name} | _place(config, node)
         logger = instantiate(node, f"logger.{name}", **arguments)
-        logger.log_hyperparams(asdict(config))
+        logger.log_hyperparams(plain(config) | _provenance() if name == "wandb" else plain(config))
         loggers.append(logger)
     in_file = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
     for logger in loggers:
@@ -44,5 +51,32 @@ def open_loggers(nodes: dict[str, Any] | None, config: Any, directory: Path) -> 
     try:
         yield loggers
     finally:
-        if has_wandb:
-            wandb.finish()
+        for logger in loggers:
+            if isinstance(logger, WandbMetrics):
+                logger.close()
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Returns a typed configuration as values that JSON has."""
+    return {name: _plain(value) for name, value in asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _place(config: Any, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns where a W&B run belongs, as far as the configuration leaves it open: study, step, name."""
+    values = plain(config)
+    step = values.get("stage") or values["task_name"]
+    name = f"{job_name(overrides())} {step}"
+    open_places = {"group": values.get("study") or values["task_name"], "job_type": step, "name": name}
+    return {key: node.get(key) or value for key, value in open_places.items()}
+
+
+def _provenance() -> dict[str, Any]:
+    return {"overrides": overrides(), "git": git_state(), "packages": all_packages(), "hardware": hardware()}

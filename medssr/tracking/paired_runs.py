@@ -60,12 +60,12 @@ class Pairings:
     left_out: list[LeftOut]
 
 
-class _UnpairedError(Exception):
+class UnpairedError(Exception):
     """Two runs, or their answers to one benchmark, do not compare; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
+class Answers:
     """The questions of a benchmark and what was read from a model's answers to them."""
 
     questions: list[Question]
@@ -73,7 +73,7 @@ class _Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """One evaluation of a pair."""
 
     label: str
@@ -94,21 +94,21 @@ def pair_runs(runs: Sequence[Run], num_examples: int, seed: int = 0) -> Pairings
     """
     pairs: list[RunPair] = []
     left_out: list[LeftOut] = []
-    answers_of_first = cache(_answers)
+    answers_of_first = cache(read_answers)
     for run in runs[1:]:
         comparisons: dict[str, dict[str, Comparison]] = {}
         candidates: list[Candidate] = []
         try:
-            first, second = _side(runs[0]), _side(run)
-            _check_protocols(first.results.protocol, second.results.protocol)
-        except _UnpairedError as reason:
+            first, second = side_of(runs[0]), side_of(run)
+            check_protocols(first.results.protocol, second.results.protocol)
+        except UnpairedError as reason:
             left_out.append(LeftOut(run.name, None, str(reason)))
             continue
         for benchmark in dict.fromkeys([*first.results.benchmarks, *second.results.benchmarks]):
             try:
-                before, after = answers_of_first(first.folder, benchmark), _answers(second.folder, benchmark)
-                _check_questions(before.questions, after.questions)
-            except _UnpairedError as reason:
+                before, after = answers_of_first(first.folder, benchmark), read_answers(second.folder, benchmark)
+                check_questions(before.questions, after.questions)
+            except UnpairedError as reason:
                 left_out.append(LeftOut(run.name, benchmark, str(reason)))
                 continue
             comparisons[benchmark] = compare(before.questions, before.predictions, after.predictions, seed=seed)
@@ -119,19 +119,30 @@ def pair_runs(runs: Sequence[Run], num_examples: int, seed: int = 0) -> Pairings
     return Pairings(pairs, left_out)
 
 
-def _side(run: Run) -> _Side:
+def side_of(run: Run) -> Side:
+    """Returns the last evaluation of a run.
+
+    Raises:
+        UnpairedError: When its answers are not there.
+    """
     folder = run.last_evaluation
     if folder is None or not folder.is_dir():
-        raise _UnpairedError(f"the answers of {run.name} are not at {folder}")
+        raise UnpairedError(f"the answers of {run.name} are not at {folder}")
     label = run.name if run.name.startswith(run.last_model) else f"{run.name}: {run.last_model}"
-    return _Side(label, folder, read_evaluation(folder))
+    return Side(label, folder, read_evaluation(folder))
 
 
-def _answers(folder: Path, benchmark: str) -> _Answers:
+def read_answers(folder: Path, benchmark: str) -> Answers:
+    """Returns what an evaluation asked and what it read from the answers.
+
+    Raises:
+        UnpairedError: When they are not there.
+        InputError: When they do not fit together.
+    """
     for file in (questions_file(folder, benchmark), predictions_file(folder, benchmark)):
         if not file.is_file():
-            raise _UnpairedError(f"there is no {file}")
-    answers = _Answers(read_asked_questions(folder, benchmark), read_predictions(folder, benchmark))
+            raise UnpairedError(f"there is no {file}")
+    answers = Answers(read_asked_questions(folder, benchmark), read_predictions(folder, benchmark))
     try:
         match_predictions(answers.questions, answers.predictions)
     except ValueError as error:
@@ -139,28 +150,30 @@ def _answers(folder: Path, benchmark: str) -> _Answers:
     return answers
 
 
-def _check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:
+def check_protocols(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Raises UnpairedError when two evaluations asked in different ways."""
     settings = [name for name in dict.fromkeys([*first, *second]) if name not in _UNASKED]
     differing = [name for name in settings if first.get(name) != second.get(name)]
     if differing:
         found = "; ".join(f"{name} {second.get(name)!r}, not {first.get(name)!r}" for name in differing)
-        raise _UnpairedError(f"it was asked by another protocol: {found}")
+        raise UnpairedError(f"it was asked by another protocol: {found}")
 
 
-def _check_questions(first: Sequence[Question], second: Sequence[Question]) -> None:
+def check_questions(first: Sequence[Question], second: Sequence[Question]) -> None:
+    """Raises UnpairedError when two evaluations asked different questions."""
     texts_of_first = {question.id: (question.stem, question.options, question.answer) for question in first}
     texts_of_second = {question.id: (question.stem, question.options, question.answer) for question in second}
     if len(first) != len(second):
-        raise _UnpairedError(f"it was asked {len(second)} questions, not {len(first)}")
+        raise UnpairedError(f"it was asked {len(second)} questions, not {len(first)}")
     unknown = [name for name in texts_of_second if name not in texts_of_first]
     if unknown:
-        raise _UnpairedError(f"{len(unknown)} of its questions have other ids, such as {unknown[0]!r}")
+        raise UnpairedError(f"{len(unknown)} of its questions have other ids, such as {unknown[0]!r}")
     changed = [name for name, text in texts_of_second.items() if text != texts_of_first[name]]
     if changed:
-        raise _UnpairedError(f"{len(changed)} of its questions have another text or answer, such as {changed[0]!r}")
+        raise UnpairedError(f"{len(changed)} of its questions have another text or answer, such as {changed[0]!r}")
 
 
-def _candidates(benchmark: str, before: _Answers, after: _Answers) -> list[Candidate]:
+def _candidates(benchmark: str, before: Answers, after: Answers) -> list[Candidate]:
     place_before = {found.question_id: place for place, found in enumerate(before.predictions)}
     place_after = {found.question_id: place for place, found in enumerate(after.predictions)}
     return [

@@ -11,6 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medssr.tracking.configuration_report import (
+    draw_configurations,
+    markdown_configurations,
+    wide_configurations,
+    write_configurations,
+)
+from medssr.tracking.configurations import ConfigurationTable
 from medssr.tracking.pair_tables import HEADINGS, PairRow, markdown_pairs, pair_rows, rows_within_runs
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.pictures import (
@@ -28,6 +35,7 @@ from medssr.tracking.summary import (
     WideTable,
     accuracy_table,
     calibration_table,
+    escape_markdown,
     interval,
     markdown_table,
     paired_table,
@@ -57,13 +65,21 @@ class LabelRow:
 _NO_PAIRINGS = Pairings([], [])
 
 
-def write_report(runs: Sequence[Run], out_dir: Path | str, pairings: Pairings = _NO_PAIRINGS) -> Path:
+def write_report(
+    runs: Sequence[Run],
+    out_dir: Path | str,
+    pairings: Pairings = _NO_PAIRINGS,
+    configurations: ConfigurationTable | None = None,
+) -> Path:
     """Writes `index.html` with its PNGs, `summary.csv`, `comparisons.csv` and `summary.md`; returns the page's path.
+
+    With configurations also `configurations.csv` and `configurations.tex`.
 
     Args:
         runs: What is shown.
         out_dir: The folder to write to.
         pairings: The runs against the first of them.
+        configurations: The runs by what they have in common but for the seed.
 
     Raises:
         ValueError: Without a run.
@@ -75,10 +91,12 @@ def write_report(runs: Sequence[Run], out_dir: Path | str, pairings: Pairings = 
     _write_csv([row for run in runs for row in summary_rows(run)], SummaryRow, out_dir / "summary.csv")
     compared = [*rows_within_runs(runs), *(row for rows in pair_rows(pairings) for row in rows)]
     _write_csv(compared, PairRow, out_dir / "comparisons.csv")
-    _write_markdown(runs, pairings, out_dir / "summary.md")
+    _write_markdown(runs, pairings, configurations, out_dir / "summary.md")
+    if configurations is not None:
+        write_configurations(configurations, out_dir)
     page = out_dir / "index.html"
     with open_atomically(page) as stream:
-        stream.write(_render_page(runs, pairings, out_dir))
+        stream.write(_render_page(runs, pairings, configurations, out_dir))
     return page
 
 
@@ -132,7 +150,9 @@ class _ConsoleCell:
         yield Text(line)
 
 
-def _render_page(runs: Sequence[Run], pairings: Pairings, out_dir: Path) -> str:
+def _render_page(
+    runs: Sequence[Run], pairings: Pairings, configurations: ConfigurationTable | None, out_dir: Path
+) -> str:
     """Returns the page; the pictures that it shows are written on the way."""
     from jinja2 import Environment, StrictUndefined
 
@@ -150,6 +170,10 @@ def _render_page(runs: Sequence[Run], pairings: Pairings, out_dir: Path) -> str:
         pairs=list(zip(pairings.pairs, pair_rows(pairings), strict=True)),
         pair_headings=HEADINGS,
         left_out=pairings.left_out,
+        configurations=wide_configurations(configurations) if configurations else None,
+        configuration_notes=configurations.left_out if configurations else [],
+        baseline=configurations.baseline if configurations else None,
+        configuration_pictures=draw_configurations(configurations, out_dir) if configurations else [],
         label_rows=_label_rows(runs),
         varying=varying_settings(runs),
         accuracy_pictures=draw_accuracy(runs, out_dir),
@@ -189,7 +213,9 @@ def _write_csv(rows: Sequence[SummaryRow] | Sequence[PairRow], kind: type, path:
         writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
-def _write_markdown(runs: Sequence[Run], pairings: Pairings, path: Path) -> None:
+def _write_markdown(
+    runs: Sequence[Run], pairings: Pairings, configurations: ConfigurationTable | None, path: Path
+) -> None:
     tables: list[tuple[str, WideTable]] = [
         ("Accuracy: mean over n questions of the share of right samples, 95% interval", accuracy_table(runs)),
         ("Mean over seeds, standard deviation between seeds", seed_table(runs)),
@@ -197,6 +223,9 @@ def _write_markdown(runs: Sequence[Run], pairings: Pairings, path: Path) -> None
         ("Expected calibration error of the agreement between samples", calibration_table(runs)),
     ]
     sections = [f"## {title}\n\n{markdown_table(table)}" for title, table in tables if table.rows]
+    if configurations is not None:
+        title = f"Configurations: mean over seeds, 95% interval, difference from {configurations.baseline}"
+        sections.insert(0, f"## {escape_markdown(title)}\n\n{markdown_configurations(configurations)}")
     if pairings.pairs or pairings.left_out:
         sections.append(f"## Runs compared with the first run\n\n{markdown_pairs(pairings)}")
     with open_atomically(path) as stream:

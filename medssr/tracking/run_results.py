@@ -17,6 +17,7 @@ from medssr.questions import Question, read_questions
 from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically
 from medssr.utils.naming import job_name
+from medssr.utils.provenance import overrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def write_run_results(
             )
     results = {
         "schema_version": SCHEMA_VERSION,
-        "run": job_name(_overrides()),
-        "overrides": _overrides(),
+        "run": job_name(overrides()),
+        "study": config.study,
+        "overrides": overrides(),
         "config": {
             "model": config.model.path.rstrip("/").split("/")[-1],
             "seed": config.seed,
@@ -110,9 +112,3 @@ def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> d
 def _label_summary(labelled: Artifact) -> dict[str, Any]:
     counts = labelled.manifest["counts"]
     return {name: counts[name] for name in ("num_questions", "num_kept", "outcomes", "bands")}
-
-
-def _overrides() -> list[str]:
-    from hydra.core.hydra_config import HydraConfig
-
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []

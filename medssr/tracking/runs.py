@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class RunRecord:
     labels: LabelSummary | None = None
     training: list[TrainingStage] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
+    study: str | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -132,14 +133,19 @@ class Run:
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Returns the runs of several folders, no two of one name: the second "qwen" becomes "qwen (2)".
+    """Returns the runs of several folders, no two of one name.
 
     Raises:
         InputError: As `read_run`.
     """
+    return distinct_names(map(read_run, folders))
+
+
+def distinct_names(found: Iterable[Run]) -> list[Run]:
+    """Returns the runs, no two of one name: the second "qwen" becomes "qwen (2)"."""
     times: Counter[str] = Counter()
     runs = []
-    for run in map(read_run, folders):
+    for run in found:
         times[run.name] += 1
         if times[run.name] > 1:
             run = replace(run, record=replace(run.record, run=f"{run.name} ({times[run.name]})"))
@@ -169,6 +175,20 @@ def read_run(folder: Path | str) -> Run:
     _check(record, path)
     curves = {stage.stage: read_reward_curve(folder / stage.metrics_file) for stage in record.training}
     return Run(folder, record, curves)
+
+
+def record_json(record: RunRecord) -> dict[str, Any]:
+    """Returns a record as `results.json` has it."""
+    content = asdict(record)
+    for pair in content["paired"]:
+        pair["from"] = pair.pop("origin")
+    return content
+
+
+def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
+    """Returns what the manifest of pseudo-labelling says about its labels."""
+    fields = ("num_questions", "num_kept", "outcomes", "bands")
+    return record_from_json(LabelSummary, {name: counts[name] for name in fields})
 
 
 def read_evaluation(folder: Path) -> EvaluationResults:

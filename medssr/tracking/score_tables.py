@@ -13,6 +13,7 @@ from medssr.tracking.pair_tables import PairRow, pair_rows
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.runs import Run
 from medssr.tracking.summary import SummaryRow, summary_rows
+from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.files import hash_file
 
 
@@ -25,8 +26,6 @@ def log_score_tables(config: CompareConfig, runs: Sequence[Run], pairings: Pairi
         pairings: The runs against the first of them.
         report: The report's folder. The W&B run is named by its scores: the same report again is the same run.
     """
-    from lightning.pytorch.loggers import WandbLogger
-
     tables: dict[str, tuple[type, list[Any]]] = {
         "scores": (SummaryRow, [row for run in runs for row in summary_rows(run)]),
         "comparisons": (PairRow, [row for rows in pair_rows(pairings) for row in rows]),
@@ -35,7 +34,7 @@ def log_score_tables(config: CompareConfig, runs: Sequence[Run], pairings: Pairi
     directory.mkdir(parents=True, exist_ok=True)
     with open_loggers(config.logger, config, directory) as loggers:
         for logger in loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbMetrics):
                 for name, (kind, rows) in tables.items():
                     columns = [field.name for field in fields(kind)]
                     logger.log_table(name, columns=columns, data=[list(astuple(row)) for row in rows])

@@ -199,7 +199,8 @@ def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[str, dict[str, Run]] = {}
     for run in runs:
         rest = {key: value for key, value in run.record.config.items() if key != "seed"}
-        key = json.dumps(rest, sort_keys=True, default=str)
+        overrides = sorted(text for text in run.record.overrides if not text.startswith("seed="))
+        key = json.dumps([rest, overrides], sort_keys=True, default=str)
         groups.setdefault(key, {}).setdefault(str(run.record.config.get("seed")), run)
     return [list(group.values()) for group in groups.values() if len(group) > 1]
 

@@ -1,63 +1,197 @@
-"""Weights & Biases with one row a step, however often the run was interrupted."""
+"""Weights & Biases with one row a step, however often the run was interrupted, and no training that it can end."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-_HEADER_BYTES = 7
+from medssr.tracking.axes import AXES, STEP, Progress
+from medssr.tracking.lineage import Reference
+from medssr.tracking.wandb_files import num_logged_steps
+
+log = logging.getLogger(__name__)
+
+# Offline, `wandb sync` sends what is left; training that is done does not wait for a network that is away.
+_INIT_TIMEOUT_S = 30.0
+_FINISH_TIMEOUT_S = 120.0
+# The last value of a metric is its summary; these are sorted by another one too.
+_SUMMARIES = {
+    "train/reward": ("last", "max", "mean"),
+    "train/true_accuracy": ("last", "max"),
+    "val/probe/accuracy": ("last", "max"),
+}
+_unreachable: list[Exception] = []  # why this process keeps its runs on disk
 
 
 class WandbMetrics(WandbLogger):
-    """A WandbLogger whose steps are those of training, and which logs no step twice.
+    """A WandbLogger whose steps are those of training, which logs no step twice, and whose failure ends no training.
 
     A resumed run repeats the steps after its checkpoint. Online, W&B itself knows which it has. Without network each
     start writes a file of its own, `wandb sync` joins them, and a killed process leaves most of its rows unwritten: so
     the files are read, and `catch_up` fills the gap from `metrics.csv`.
 
+    A run that cannot be opened online is kept on disk. One that fails altogether is said once and given up: the next
+    start of the same command takes what it lacks from `metrics.csv`.
+
     Args:
         save_dir: Folder of the run.
-        arguments: Of WandbLogger.
+        offline: Whether to keep the run on disk only.
+        arguments: Of `wandb.init`.
     """
 
-    def __init__(self, save_dir: str, **arguments: Any) -> None:
-        super().__init__(save_dir=save_dir, **arguments)
-        self._num_in_files = _num_steps_in_files(Path(save_dir))
+    def __init__(self, save_dir: str, offline: bool = False, **arguments: Any) -> None:
+        super().__init__(save_dir=save_dir, offline=offline, **arguments)
+        self.is_lost = False
+        self._directory = Path(save_dir)
+        self._num_in_files = 0
+        self._progress = Progress()
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run; once it failed, one that takes every call and does nothing."""
+        if self.is_lost:
+            return _DummyExperiment()
+        if self._experiment is None:
+            self._experiment = self._open()
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Adds plain values to the run's configuration."""
+        self._try(lambda run: run.config.update(params, allow_val_change=True))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Logs the metrics of a step, unless the run has them from before it was interrupted."""
-        assert step is not None
-        # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
-        if step >= max(self._num_in_files, self.experiment.step):
-            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
+        """Logs the metrics of a step, unless the run has them from before it was interrupted.
+
+        Args:
+            metrics: By name.
+            step: Of training; None for what belongs to no step.
+        """
+        if step is None:
+            self._try(lambda run: run.log(dict(metrics)))
+            return
+        self._progress.add(step, metrics)
+        row = {**metrics, **self._progress.axes(step)}
+
+        def write(run: Any) -> None:
+            # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
+            if step >= max(self._num_in_files, run.step):
+                run.log(row, step=step)
+
+        self._try(write)
 
     def catch_up(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Logs those of the rows (step, metrics) that the run does not have."""
         for step, metrics in rows:
             self.log_metrics(metrics, step)
 
+    @rank_zero_only
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Puts values into the run's summary, by which W&B's tables sort."""
+        self._try(lambda run: run.summary.update(dict(values)))
 
-def _num_steps_in_files(directory: Path) -> int:
-    """Returns the number of steps that the offline files in a folder hold, as wandb itself reads them.
+    @rank_zero_only
+    def link(self, inputs: Sequence[Reference], outputs: Sequence[Reference]) -> None:
+        """Logs what the run has read and made as W&B artifacts; the same thing is the same artifact in every run."""
 
-    Each start begins with what the files before it lack: so the newest that holds a row holds the last. Their folders
-    are named by the time.
-    """
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb"), reverse=True):
-        if file.stat().st_size <= _HEADER_BYTES:  # of a killed process, often
-            continue
-        reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-        # Of a file that is cut short, what comes before the cut is read, and synced.
-        lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
-        rows = [record["history"] for record in map(json.loads, lines) if record["type"] == "history"]
-        if rows:
-            return 1 + max(int(row["item"]["_step"]) for row in rows)
-    return 0
+        def write(run: Any) -> None:
+            for reference in inputs:
+                use = reference.as_wandb()
+                # Offline, `use_artifact` refuses; W&B syncs what is logged in this way as used by the run.
+                if run.offline:
+                    run._log_artifact(use, is_user_created=True, use_after_commit=True)
+                else:
+                    run.use_artifact(use)
+            for reference in outputs:
+                run.log_artifact(reference.as_wandb())
+
+        self._try(write)
+
+    @rank_zero_only
+    def keep_files(self, files: Mapping[str, str]) -> None:
+        """Writes text files into the run's folder, by name."""
+
+        def write(run: Any) -> None:
+            for name, text in files.items():
+                (Path(run.dir) / name).write_text(text, encoding="utf-8")
+
+        self._try(write)
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Ends the run: waits until all is written, or sent as far as it can be."""
+        if self._experiment is not None:
+            self._try(lambda run: run.finish())
+
+    def _open(self) -> Any:
+        import wandb
+
+        if self._offline:
+            os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once in a process
+        self._num_in_files = num_logged_steps(self._directory)
+        settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, finish_timeout=_FINISH_TIMEOUT_S)
+        given = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
+        arguments = given | {"settings": settings, "reinit": "create_new"}
+        run = None
+        if not self._offline and not _unreachable:
+            try:
+                run = wandb.init(**arguments)
+            except wandb.Error as error:
+                log.warning(
+                    "Weights & Biases cannot be reached (%s): runs are kept on disk, and docs/tracking.md has the "
+                    "command that sends them later",
+                    _first_line(error),
+                )
+                _unreachable.append(error)
+                _end_service()  # which holds the run's id
+        if run is None:
+            run = wandb.init(**arguments, mode="offline")
+        for axis in AXES:
+            run.define_metric(axis)
+        run.define_metric("*", step_metric=STEP)
+        for metric, kinds in _SUMMARIES.items():
+            run.define_metric(metric, step_metric=STEP, summary=",".join(kinds))
+        return run
+
+    def _try(self, action: Callable[[Any], Any]) -> None:
+        """Does something with the run. Whatever fails there is said once and ends no training of days."""
+        if self.is_lost:
+            return
+        try:
+            action(self.experiment)
+        except Exception as error:
+            self.is_lost = True
+            _warn_of_loss(f"{type(error).__name__}: {_first_line(error)}")
+            _end_service()
+
+
+@cache  # once, however many runs a command has
+def _warn_of_loss(reason: str) -> None:
+    log.warning(
+        "Weights & Biases failed (%s): nothing more of this run is logged there. metrics.csv has everything, and the "
+        "same command, started again, logs what is missing",
+        reason,
+    )
+
+
+def _end_service() -> None:
+    """Ends W&B's service, so that the next run gets a new one."""
+    import wandb
+
+    with suppress(Exception):  # it may be dead already, and says so again
+        wandb.teardown()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").splitlines()[0][:200]

@@ -6,13 +6,16 @@ import csv
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import wandb
 from helpers import typed
 from wandb_runs import records
 
 from medssr.config import TrainConfig
+from medssr.tracking.axes import AXES
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.loggers import open_loggers
 
@@ -44,7 +47,7 @@ def log_and_die(config: TrainConfig, directory: Path, steps: range) -> None:
 
 def history(directory: Path) -> list[tuple[int, float]]:
     rows = [record["item"] for record in records(directory, "history")]
-    return [(row["trainer/global_step"], row["train/reward"]) for row in rows]
+    return [(row["train/step"], row["train/reward"]) for row in rows]
 
 
 def test_an_offline_run_holds_the_metrics_of_the_csv(config, tmp_path):
@@ -63,11 +66,40 @@ def test_an_offline_run_holds_the_whole_configuration_and_its_place_in_the_metho
         "0123456789abcdef",
         "medssr",
         "train",
-        "train",
+        "stage1_selfsup",
     )
     (update,) = [record["update"] for record in records(directory, "config")]
     assert update["grpo"]["beta"] == 0.25
     assert update["data"]["path"] == "questions.jsonl"
+    assert update["grpo"]["loss_type"] == "dapo"
+    assert {"overrides", "git", "packages", "hardware"} <= update.keys()
+    assert update["packages"]["wandb"] == wandb.__version__
+    assert update["hardware"]["cpu_cores"] == os.cpu_count()
+
+
+def test_a_run_belongs_to_its_study_and_is_found_by_its_tags(config, tmp_path):
+    logger = config.logger | {"wandb": config.logger["wandb"] | {"tags": ["ablation"]}}
+    log(replace(config, study="alpha", logger=logger), tmp_path, range(1))
+    (run,) = records(tmp_path, "run")
+    assert (run["run_group"], run["job_type"], run["display_name"]) == (
+        "alpha",
+        "stage1_selfsup",
+        "defaults stage1_selfsup",
+    )
+    assert run["tags"] == ["ablation"]
+
+
+def test_curves_can_be_drawn_over_steps_tokens_and_hours(config, tmp_path):
+    with open_loggers(config.logger, config, tmp_path) as loggers:
+        for step in (0, 1, 2, 1, 2):  # step 1 is made again after an interruption
+            for logger in loggers:
+                logger.log_metrics({"train/num_tokens": 100.0, "time/step": 1800.0}, step=step)
+    axes = [tuple(record["item"][name] for name in AXES) for record in records(tmp_path, "history")]
+    assert axes == [(0, 100, 0.5), (1, 200, 1), (2, 300, 1.5)]
+    metrics = {record["name"]: record for record in records(tmp_path, "metric") if "name" in record}
+    assert set(AXES) <= metrics.keys()
+    (every,) = [record for record in records(tmp_path, "metric") if record.get("glob_name") == "*"]
+    assert every["step_metric"] == "train/step"
 
 
 def log_elsewhere(config: TrainConfig, directory: Path, steps: range) -> None:

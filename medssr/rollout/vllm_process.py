@@ -118,8 +118,6 @@ class VLLMProcess:
     def __init__(self, policy: Policy, settings: VLLMSettings) -> None:
         assert not VLLMProcess._is_taken, "the engine before this one was not closed"
         self._owns_process_group = not torch.distributed.is_initialized()
-        if not self._owns_process_group and torch.distributed.get_world_size() > 1:
-            raise InputError("rollout: vLLM inside the trainer runs with one trainer; take trainer.devices=1.")
         self._environment = dict(os.environ)
         self._folder = TemporaryDirectory(prefix="medssr-vllm-")
         VLLMProcess._is_taken = True
@@ -170,6 +168,10 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # tells nobody about the run
+    is_one_of_several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+    if is_one_of_several:  # trainers; then each has a vLLM of its own, which finds its place by these
+        os.environ["RANK"] = str(torch.distributed.get_rank())
+        os.environ["LOCAL_RANK"] = str(policy.model.device.index or 0)
     from vllm import LLM
 
     has_gpu = torch.cuda.is_available()
@@ -177,6 +179,7 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         str(folder),
         runner="generate",
         dtype=str(policy.model.dtype).removeprefix("torch."),
+        distributed_executor_backend="external_launcher" if is_one_of_several else None,
         seed=0,  # of nothing: every request has its own
         load_format="dummy",
         max_num_seqs=settings.max_num_seqs,

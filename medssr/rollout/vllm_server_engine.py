@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
+
+import torch
 
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -61,10 +62,10 @@ class VLLMServerEngine:
         self._policy = policy
         self._servers = [VLLMServer(address, model, timeout_s, max_concurrency) for address in dict.fromkeys(addresses)]
         self._max_concurrency = max_concurrency
-        self._weights_dir = None if weights_dir is None else Path(weights_dir)
+        self._weights_dir = None if weights_dir is None else Path(weights_dir).resolve()
         self._max_logp_gap = max_logp_gap
         self._max_len = policy.model.config.max_position_embeddings
-        self._weights: Path | None = None
+        self._weights: Path | None = None  # the folder that servers read, once it is written
         self._ready: list[VLLMServer] = []
         self._lost: dict[str, str] = {}  # why, by address
         self._lock = threading.Lock()
@@ -105,11 +106,9 @@ class VLLMServerEngine:
             InputError: When there is no `weights_dir`, no server is left, or one differs from the trainer afterwards.
         """
         assert model is self._policy.model, "this engine serves the policy that it was made with"
-        old, self._weights = self._weights, self._write_weights()
+        self._weights = self._write_weights()
         ready, self._ready = self._ready, []
         self._prepare(ready)
-        if old is not None:
-            shutil.rmtree(old)
 
     def close(self) -> None:
         """Closes the connections; the servers stay."""
@@ -121,9 +120,7 @@ class VLLMServerEngine:
 
     def _connect(self) -> None:
         """Makes those servers ready that are not, as far as they answer."""
-        if self._weights_dir is None and self._policy.model.training:
-            raise InputError("rollout.weights_dir: is needed for training, since servers are given weights there.")
-        if self._weights_dir is not None and self._weights is None:
+        if self._weights is None and (self._weights_dir is not None or self._policy.model.training):
             self._weights = self._write_weights()
         self._prepare([server for server in self._servers if server not in self._ready])
 
@@ -218,19 +215,23 @@ class VLLMServerEngine:
             )
 
     def _write_weights(self) -> Path:
-        """Returns a new folder with the policy's weights; the head is among them where it is tied, too."""
+        """Returns the folder with the policy's weights; the head is among them where it is tied, too."""
         from safetensors.torch import save_file
 
         if self._weights_dir is None:
             raise InputError("rollout.weights_dir: is needed for training, since servers are given weights there.")
-        self._weights_dir.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="weights-", dir=self._weights_dir))
         model = self._policy.model
         weights = {name: weight.detach().cpu().contiguous() for name, weight in merged_weights(model)}
         if model.config.tie_word_embeddings:  # the format refuses weights that share their memory
             weights["lm_head.weight"] = weights["lm_head.weight"].clone()
-        save_file(weights, folder / "model.safetensors")
-        return folder.resolve()
+        # Of several trainers each hands over its own copy, so that none waits for another.
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        folder = self._weights_dir / f"trainer_{rank}"
+        folder.mkdir(parents=True, exist_ok=True)
+        # Renamed, so that a server that still reads the file before does so to its end.
+        save_file(weights, folder / "unfinished")
+        (folder / "unfinished").replace(folder / "model.safetensors")
+        return folder
 
 
 def _taken(pending: SimpleQueue[int]) -> Iterator[int]:

@@ -25,7 +25,9 @@ import pytest
 import torch
 from helpers import typed
 
+from medssr.config import LoRAConfig
 from medssr.errors import InputError
+from medssr.models.lora import add_adapters
 from medssr.models.policy import Policy, load_policy
 from medssr.pseudo_label import pseudo_label
 from medssr.questions import read_questions, write_questions
@@ -217,13 +219,26 @@ class TestServers:
             groups = engine.generate(prompts, SEEDS, SAMPLING)
             assert largest_gap(tiny, prompts, groups) < 1e-4
 
+    def test_adapters_reach_the_servers_merged(self, make, tiny, servers, prompts):
+        add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+        engine = make([servers[0].address])
+        before = engine.generate(prompts, SEEDS, SAMPLING)
+        with torch.no_grad():
+            for name, weight in tiny.model.named_parameters():
+                if "lora_B" in name:  # zero at the start
+                    weight.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+        engine.sync_weights(tiny.model)
+        after = engine.generate(prompts, SEEDS, SAMPLING)
+        assert token_ids(after) != token_ids(before)
+        assert largest_gap(tiny, prompts, after) < 1e-4
+
     def test_a_server_with_other_weights_is_refused(self, make, tiny, servers, prompts):
         make([servers[0].address]).generate(prompts[:1], SEEDS[:1], SAMPLING)
         with torch.no_grad():
             for parameter in tiny.model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
         engine = make([servers[0].address], weights_dir=None)
-        with pytest.raises(InputError, match=r"differ from the policy's by .* it has other weights.*model.path"):
+        with pytest.raises(InputError, match=r"differ from the policy's by .* other weights: serve the folder"):
             engine.generate(prompts, SEEDS, SAMPLING)
 
     def test_neither_order_nor_number_of_servers_changes_a_completion(self, make, servers, prompts):

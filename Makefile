@@ -19,7 +19,7 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-# The tests of medssr-export with verl and TRL themselves, in a folder of their own: 320 MB.
+# The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
 test-export: setup $(VENV)-export/.ready
 	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/rl/test_trl.py
 

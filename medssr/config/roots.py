@@ -10,6 +10,7 @@ from medssr.config.checks import require
 from medssr.config.evaluation import (
     BenchmarkConfig,
     ProtocolConfig,
+    ProtocolKind,
     RarityConfig,
 )
 from medssr.config.groups import (
@@ -130,10 +131,11 @@ class TrainConfig:
 
 
 class ExportTarget(Enum):
-    """The framework that an export is for."""
+    """The framework that an export is for: two that train, and lm-evaluation-harness."""
 
     verl = "verl"
     trl = "trl"
+    lm_eval = "lm_eval"
 
 
 @dataclass
@@ -154,18 +156,39 @@ class ExportConfig:
     force: bool
     targets: list[ExportTarget]
     model: ModelConfig
-    data: DataConfig
     settings: dict[str, ExportSettings]
     paths: PathsConfig
     extras: ExtrasConfig
+    data: DataConfig | None = None  # a group without an option leaves its field as it is here
+    benchmark: BenchmarkConfig | None = None
+    protocol: ProtocolConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that something is written, under names that can be file names."""
+        """Checks that each target has its questions, and that settings have names that can be file names."""
         if not self.targets:
-            raise InputError("targets: [] is empty; name verl, trl or both.")
+            raise InputError("targets: [] is empty; name verl, trl or lm_eval.")
+        self._check_tasks()
+        require(
+            self.data is not None or self.targets == [ExportTarget.lm_eval],
+            "data",
+            "null, but there are targets to train with; data=file data.path=FILE.jsonl.",
+        )
         for name in self.settings:
             if not re.fullmatch(r"\w+", name):
                 raise InputError(f"settings.{name}: names a file, so expected letters, digits and _ alone.")
+
+    def _check_tasks(self) -> None:
+        if ExportTarget.lm_eval not in self.targets:
+            return
+        require(self.benchmark is not None, "benchmark", "null; benchmark=released benchmark.path=FILE.")
+        require(self.protocol is not None, "protocol", "null; protocol=loglikelihood.")
+        assert self.protocol is not None
+        require(
+            self.protocol.kind is ProtocolKind.letters,
+            "protocol.kind",
+            f"{self.protocol.kind.value}; tasks of lm-evaluation-harness compare letters: protocol=loglikelihood.",
+        )
+        require(self.protocol.num_orders == 1, "protocol.num_orders", f"{self.protocol.num_orders}; exported is one.")
 
 
 @dataclass

@@ -15,6 +15,7 @@ from medssr.config import ExtrasConfig, register
 from medssr.config.complaints import complaint, disk_complaint, wrong_value
 from medssr.config.flags import check_flags, without_info
 from medssr.config.groups import Node
+from medssr.config.help_text import help_text
 from medssr.config.known import CONF_DIR
 from medssr.errors import InputError
 from medssr.utils.stopping import Stopped, catch_signals
@@ -44,6 +45,9 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(name, plan is not None))
+        return
     import hydra
 
     asks_for_plan, arguments = without_info(sys.argv[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from medssr.checkup.machine import (
     check_threads,
     check_writing,
 )
-from medssr.checkup.services import check_files, check_hub, check_keys, check_vllm, check_wandb
+from medssr.checkup.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
 from medssr.config import SCHEMAS, PipelineConfig, TrainConfig
 from medssr.config.nearest import did_you_mean
 from medssr.errors import InputError
@@ -60,7 +60,6 @@ def findings(typed: Any) -> list[Finding]:
     device = str(trainer.get("accelerator", "auto"))
     needed = memory_needed(typed) if isinstance(typed, TrainConfig | PipelineConfig) else None
     is_on_gpu = device in ("gpu", "cuda")
-    targets = [str((config.get(group) or {}).get("_target_", "")) for group in ("rollout", "generator")]
     checks: dict[str, Callable[[], Finding]] = {
         "Python": lambda: check_python(sys.version_info[:3]),
         "packages": lambda: check_packages(importlib.metadata.requires("medssr") or []),
@@ -72,12 +71,22 @@ def findings(typed: Any) -> list[Finding]:
         "processes": check_processes,
         "threads": lambda: check_threads(extras["num_threads"], os.environ.get("OMP_NUM_THREADS"), _num_cores()),
         "W&B": lambda: check_wandb((config.get("logger") or {}).get("wandb")),
-        "vLLM": lambda: check_vllm(any("vllm" in target for target in targets)),
+        "vLLM": lambda: check_vllm(any(".vllm_engine." in target for target in _targets(config))),
     }
     found = [looked_at(subject, check) for subject, check in checks.items()]
     if model:
         found.append(looked_at("model", partial(check_hub, model["path"], model["revision"])))
-    return [*found, *check_keys(config), *check_files(config)]
+    servers = (config.get("rollout") or {}).get("addresses") or []
+    return [*found, *check_servers(servers), *check_keys(config), *check_files(config)]
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Yields the name of every class that a configuration makes."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
 
 
 def _checkpoint_bytes(config: Mapping[str, Any]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,24 @@ def check_vllm(is_needed: bool) -> Finding:
         found, _, remedy = str(error).removeprefix("rollout: ").partition(". ")
         return lacking("vLLM", found, remedy or "pip install 'medssr[vllm]'.")
     return fine("vLLM", "installed")
+
+
+def check_servers(addresses: Iterable[str]) -> Iterator[Finding]:
+    """Yields whether each vLLM server answers.
+
+    Args:
+        addresses: Of the servers, such as http://localhost:8000.
+    """
+    import urllib3
+
+    remedy = "start it (conf/rollout/vllm_server.yaml has the line), or leave it out of rollout.addresses."
+    for address in addresses:
+        try:
+            status = urllib3.request("GET", f"{address}/health", timeout=_TIMEOUT_S, retries=False).status
+        except urllib3.exceptions.HTTPError as error:
+            yield lacking("server", f"{address} cannot be reached ({type(error).__name__})", remedy)
+            continue
+        yield fine("server", address) if status < 400 else lacking("server", f"{address} answers {status}", remedy)
 
 
 def check_keys(config: Any) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from medssr.checkup.findings import State
-from medssr.checkup.services import check_files, check_hub, check_keys, check_vllm, check_wandb
+from medssr.checkup.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
 
 ONLINE = {"offline": False}
 
@@ -49,6 +50,10 @@ class Hub(BaseHTTPRequestHandler):
         codes = {"/open/model/resolve/main/config.json": 200, "/gated/model/resolve/v1/config.json": 401}
         code = codes.get(self.path, 404)
         self.send_response(200 if code == 401 and has_token else code)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
@@ -109,6 +114,17 @@ def test_vllm():
         assert (found.state, "rollout=hf" in found.remedy) == (State.lacking, True)
     else:
         assert check_vllm(True).state is State.fine
+
+
+@pytest.mark.usefixtures("hub")
+def test_servers():
+    address = os.environ["HF_ENDPOINT"].rstrip("/")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        states = [found.state for found in check_servers([address, f"http://127.0.0.1:{free.getsockname()[1]}"])]
+    assert states == [State.fine, State.lacking]
+    (found,) = check_servers([f"{address}/elsewhere"])
+    assert "answers 404" in found.found
 
 
 def test_keys_of_chat_services(monkeypatch):

@@ -150,6 +150,16 @@ def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
     return [(total[0], total[1] + kept), *((f"  {name}", _size(size)) for name, size in parts.items())]
 
 
+def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
+    """Returns the bytes that an update takes on each device; None where that cannot be computed."""
+    architecture, strategy = architecture_of(config.model.path), _strategy(config.trainer)
+    num_devices = int(config.trainer["devices"]) * int(config.trainer.get("num_nodes", 1))
+    if architecture is None or strategy not in ("", "ddp", "FSDP2") or (strategy == "FSDP2" and num_devices < 1):
+        return None
+    parts = memory_parts(_load(config, architecture, num_devices if strategy == "FSDP2" else 1))
+    return sum(parts.values())
+
+
 def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_parts: int) -> Load:
     lora, grpo = config.lora, config.grpo
     adapters = None if lora is None else architecture.num_adapter_parameters(lora.rank, lora.target_modules)

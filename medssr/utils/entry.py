@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-import hydra
-
 from medssr.config import ExtrasConfig, register
 from medssr.config.complaints import complaint, disk_complaint, wrong_value
 from medssr.config.flags import check_flags, without_info
 from medssr.config.groups import Node
+from medssr.config.help_text import help_text
 from medssr.config.known import CONF_DIR
 from medssr.errors import InputError
 from medssr.utils.stopping import Stopped, catch_signals
@@ -46,6 +45,11 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(name, plan is not None))
+        return
+    import hydra
+
     asks_for_plan, arguments = without_info(sys.argv[1:])
     overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
     register(name)
@@ -75,29 +79,47 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         _end_with(message)
 
 
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> tuple[Any, dict[str, str]]:
+    """Returns a command's typed configuration and the option of each group, without running the command.
+
+    Args:
+        name: The root configuration.
+        overrides: What a command line sets.
+        config_dir: A further folder of options.
+
+    Raises:
+        InputError: When it cannot be composed, or a value is out of range.
+    """
+    import hydra
+    from omegaconf import OmegaConf
+
+    register(name)
+    searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config = hydra.compose(name, [*overrides, *searched], return_hydra_config=True)
+    except Exception as error:
+        message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, overrides)
+        if message is None:
+            raise
+        raise InputError(message) from error
+    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return _typed(config), choices
+
+
 def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     """Prints what a command would do; nothing is run and nothing is written."""
     from hydra._internal.utils import get_args_parser
-    from omegaconf import OmegaConf
 
     flags = get_args_parser().parse_args(arguments)
     if flags.multirun:
         _end_with("--info: shows one run; give one value to each setting and leave -m out.")
-    searched = [] if flags.config_dir is None else [f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]"]
     try:
-        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*flags.overrides, *searched], return_hydra_config=True)
-        choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
-        OmegaConf.set_struct(config, False)
-        del config["hydra"]
-        rows = plan(_typed(config), choices)
+        rows = plan(*composed(name, flags.overrides, flags.config_dir))
     except InputError as error:
         _end_with(str(error))
-    except Exception as error:
-        message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, flags.overrides)
-        if message is None:
-            raise
-        _end_with(message)
     width = max(len(what) for what, _ in rows)
     for what, text in rows:
         print(f"{what:{width}}  {text}")

@@ -98,3 +98,19 @@ def test_the_costs_in_a_preset_are_those_of_the_formula(preset):
     numbers = set(re.findall(r"\d+(?:\.\d+)?", cost))
     for size in (16 * architecture.num_parameters, 2 * architecture.num_parameters, adapted):
         assert numbers & {f"{size / 1e9:.0f}", f"{size / 1e9:.1f}"}, size
+
+
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if not preset.startswith("tiny_")])
+def test_the_table_of_models_is_that_of_the_formula(preset):
+    page = (CONF_DIR.parent / "docs" / "configs.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{preset}` \|.*$", page, re.M)
+    _, name, *numbers = (cell.strip() for cell in row.strip("|").split("|"))
+    architecture = architecture_of(name)
+    assert architecture is not None
+    weights, adapters = architecture.num_parameters, architecture.num_adapter_parameters(32, None)
+    expected = [weights / 1e9, 16 * weights / 1e9, 2 * weights / 1e9, (2 * weights + 16 * adapters) / 1e9]
+    assert [float(number) for number in numbers[:4]] == [
+        round(expected[0], 2),
+        *(round(size, 1) for size in expected[1:]),
+    ]
+    assert typed("evaluate", f"model={preset}").model.path == name

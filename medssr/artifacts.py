@@ -126,12 +126,18 @@ def read_artifact(directory: Path) -> Artifact:
     return Artifact(directory, json.loads(file.read_text(encoding="utf-8")))
 
 
-def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns the configuration that decides a step's result, and the content hash of each input by its key.
+def fingerprint_parts(
+    config: Mapping[str, Any], identify: Callable[[Path], str] = hash_path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the configuration that decides a step's result, and what identifies each input by its key.
 
     Places (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
     `..._path` that names something on disk is moved to the inputs; any other value there (the name of a model on a hub)
     stays in the configuration.
+
+    Args:
+        config: The whole configuration, as plain values.
+        identify: What an input counts by; the hash of its content.
     """
     inputs: dict[str, str] = {}
 
@@ -142,7 +148,7 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
         is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
         if is_path_field and node and Path(node).exists():
-            inputs[key] = hash_path(Path(node))
+            inputs[key] = identify(Path(node))
             return None
         return node
 

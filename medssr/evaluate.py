@@ -125,7 +125,8 @@ def main() -> None:
     run_command("evaluate", _main)
 
 
-def _main(config: EvaluateConfig) -> None:
+def _main(config: EvaluateConfig) -> float:
+    from medssr.tracking.runs import read_run
     from medssr.tracking.tables import print_scores
 
     artifact = evaluate(config)
@@ -138,6 +139,7 @@ def _main(config: EvaluateConfig) -> None:
         else:
             log.info("mean %s: %.3f [%.3f, %.3f]", name, found["value"], found["low"], found["high"])
     log.info("made %s", artifact.path("results.json"))
+    return read_run(artifact.directory).objective
 
 
 if __name__ == "__main__":

@@ -109,11 +109,14 @@ def main() -> None:
     run_command("pipeline", _main)
 
 
-def _main(config: PipelineConfig) -> None:
+def _main(config: PipelineConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
-    page = pipeline(config, Path(HydraConfig.get().runtime.output_dir))
-    log.info("report: %s", page)
+    from medssr.tracking.runs import read_run
+
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    log.info("report: %s", pipeline(config, run_dir))
+    return read_run(run_dir).objective
 
 
 if __name__ == "__main__":

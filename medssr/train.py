@@ -65,9 +65,12 @@ def main() -> None:
     run_command("train", _main)
 
 
-def _main(config: TrainConfig) -> None:
-    model = train(config).path("model")
+def _main(config: TrainConfig) -> float | None:
+    artifact = train(config)
+    model = artifact.path("model")
     log.info("made %s\nnext: medssr-evaluate model.path=%s", model, model)
+    # What a search over settings makes large; without a probe there is no honest number.
+    return artifact.manifest["counts"]["probe"]["best"] if config.probe is not None else None
 
 
 if __name__ == "__main__":

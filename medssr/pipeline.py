@@ -47,6 +47,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
             config,
             PseudoLabelConfig,
             task_name="pseudo_label",
+            model=config.labeler or config.model,
             data=DataConfig(path=str(synthetic.path("questions.jsonl"))),
         )
     )

@@ -21,6 +21,8 @@ from medssr.utils.provenance import git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
 
+# In the folder of a run.
+_POINTER_FILE = "artifact.json"
 # The same at any depth: at what pace, where and for how much money it may be made.
 _PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
 
@@ -122,6 +124,17 @@ class Step:
             return Artifact(directory, manifest)
 
 
+def point_to(artifact: Artifact, run_dir: Path) -> None:
+    """Writes into the folder of a run which artefact it made."""
+    write_json_atomically(run_dir / _POINTER_FILE, {"artifact": str(artifact.directory.resolve())})
+
+
+def pointed_to(run_dir: Path) -> Path | None:
+    """Returns the folder of the artefact that a run made, None where its folder names none."""
+    file = run_dir / _POINTER_FILE
+    return Path(json.loads(file.read_text(encoding="utf-8"))["artifact"]) if file.is_file() else None
+
+
 def read_artifact(directory: Path) -> Artifact:
     """Returns the finished artefact in a folder.
 
@@ -134,12 +147,18 @@ def read_artifact(directory: Path) -> Artifact:
     return Artifact(directory, json.loads(file.read_text(encoding="utf-8")))
 
 
-def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns the configuration that decides a step's result, and the content hash of each input by its key.
+def fingerprint_parts(
+    config: Mapping[str, Any], identify: Callable[[Path], str] = hash_path
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the configuration that decides a step's result, and what identifies each input by its key.
 
     Places (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
     `..._path` that names something on disk is moved to the inputs; any other value there (the name of a model on a hub)
     stays in the configuration.
+
+    Args:
+        config: The whole configuration, as plain values.
+        identify: What an input counts by; the hash of its content.
     """
     inputs: dict[str, str] = {}
 
@@ -150,7 +169,7 @@ def fingerprint_parts(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
         is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
         if is_path_field and node and Path(node).exists():
-            inputs[key] = hash_path(Path(node))
+            inputs[key] = identify(Path(node))
             return None
         return node
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Artifact, Step, point_to
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
 from medssr.models.trained import with_run
@@ -129,16 +129,14 @@ def main() -> None:
     run_command("evaluate", _main, with_run)
 
 
-def _main(config: EvaluateConfig) -> None:
+def _main(config: EvaluateConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
-    from medssr.tracking.study_runs import ARTIFACT_FILE
+    from medssr.tracking.runs import read_run
     from medssr.tracking.tables import print_scores
-    from medssr.utils.files import write_json_atomically
 
     artifact = evaluate(config)
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
-    write_json_atomically(run_dir / ARTIFACT_FILE, {"artifact": str(artifact.directory.resolve())})
+    point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
     results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
     print_scores(results["benchmarks"])
     for name, mean in results["means"].items():
@@ -148,6 +146,7 @@ def _main(config: EvaluateConfig) -> None:
         else:
             log.info("mean %s: %.3f [%.3f, %.3f]", name, found["value"], found["low"], found["high"])
     log.info("made %s", artifact.path("results.json"))
+    return read_run(artifact.directory).objective
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
             config,
             PseudoLabelConfig,
             task_name="pseudo_label",
+            model=config.labeler or config.model,
             data=DataConfig(path=str(synthetic.path("questions.jsonl"))),
             run=None,
         )
@@ -113,11 +114,14 @@ def main() -> None:
     run_command("pipeline", _main, plan=pipeline_plan)
 
 
-def _main(config: PipelineConfig) -> None:
+def _main(config: PipelineConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
-    page = pipeline(config, Path(HydraConfig.get().runtime.output_dir))
-    log.info("report: %s", page)
+    from medssr.tracking.runs import read_run
+
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    log.info("report: %s", pipeline(config, run_dir))
+    return read_run(run_dir).objective
 
 
 if __name__ == "__main__":

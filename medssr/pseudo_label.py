@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, Step
 from medssr.config import PseudoLabelConfig
@@ -16,6 +16,9 @@ from medssr.errors import InputError
 from medssr.models.trained import with_run
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import prepare_process, run_command
+
+if TYPE_CHECKING:
+    from medssr.questions import Question
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +70,8 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
             outcomes[outcome.value] += 1
             vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
             if outcome is LabelOutcome.kept:
-                kept.append(replace(question, answer=vote.label))
-            # The truth is compared with the label after the fact, for the report alone.
+                kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
+            # The truth is compared with the vote after the fact, for the report alone.
             if vote.label is not None and "truth" in question.provenance:
                 assert vote.agreement is not None
                 labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
@@ -89,6 +92,17 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         "kept_with_truth": len(known),
         "kept_right": sum(question.answer == question.provenance["truth"] for question in known),
     }
+
+
+def _truth(question: Question) -> str:
+    """Returns the letter that is right.
+
+    Raises:
+        InputError: When it is not known.
+    """
+    if "truth" not in question.provenance:
+        raise InputError(f"labeling.uses_truth: question {question.id!r} has no known truth; only built-in ones have.")
+    return str(question.provenance["truth"])
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Artifact, Step, point_to
 from medssr.callbacks.checkpoint_files import starting_point
 from medssr.config import TrainConfig
 from medssr.errors import InputError
-from medssr.models.trained import write_made, write_settings
+from medssr.models.trained import write_settings
 from medssr.plans import train_plan
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import run_command
@@ -74,13 +74,15 @@ def main() -> None:
     run_command("train", _main, plan=train_plan)
 
 
-def _main(config: TrainConfig) -> None:
+def _main(config: TrainConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     artifact = train(config)
     if is_main_process():
-        write_made(Path(HydraConfig.get().runtime.output_dir), artifact.directory)
+        point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
     log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)
+    # What a search over settings makes large; without a probe there is no honest number.
+    return artifact.manifest["counts"]["probe"]["best"] if config.probe is not None else None
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from medssr.utils.entry import CONF_DIR
 
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
-GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local"}
+GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule", "arm"}
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
 # Options for one of the commands that have their group.

@@ -145,6 +145,7 @@ class LabelingConfig:
     max_new_tokens: int
     min_agreement: float
     max_agreement: float
+    uses_truth: bool
     questions_per_chunk: int
 
     def __post_init__(self) -> None:

@@ -238,9 +238,10 @@ class PipelineConfig:
     logger: Node | None
     paths: PathsConfig
     extras: ExtrasConfig
-    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    labeler: ModelConfig | None = None  # a group without an option leaves its field as it is here
+    lora: LoRAConfig | None = None
     probe: ProbeConfig | None = None
-    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
+    rarity: RarityConfig | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""

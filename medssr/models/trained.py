@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medssr.artifacts import pointed_to
 from medssr.config import Dtype, ModelConfig, TrainConfig
 from medssr.config.groups import Node
 from medssr.config.known import group_of
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 # In the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
-# In a run folder of medssr-train: which artefact it made.
-MADE_FILE = "made.json"
+_STEP = "train"
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
 
@@ -37,11 +37,6 @@ def write_settings(config: TrainConfig, directory: Path) -> None:
     """Writes what `read_trained` reads into the artefact's folder."""
     model = asdict(config.model) | {"dtype": config.model.dtype.value}
     write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": config.rollout})
-
-
-def write_made(run_dir: Path, artifact: Path) -> None:
-    """Writes into a run folder which artefact it made."""
-    write_json_atomically(run_dir / MADE_FILE, {"train": str(artifact.resolve())})
 
 
 def read_trained(folder: Path) -> Trained:
@@ -115,11 +110,12 @@ def _artifact_of(folder: Path) -> Path:
     """Returns the artefact of the training that a folder is or names."""
     if not folder.is_dir():
         raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
-    if (folder / MADE_FILE).is_file():
-        return Path(json.loads((folder / MADE_FILE).read_text(encoding="utf-8"))["train"])
+    made = pointed_to(folder)
+    if made is not None and made.parent.name == _STEP:
+        return made
     if (folder / _RESULTS_FILE).is_file():
         return _last_stage(folder)
-    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name == "train" and (folder / "checkpoints").is_dir()):
+    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name == _STEP and (folder / "checkpoints").is_dir()):
         return folder
     raise InputError.at(
         folder,

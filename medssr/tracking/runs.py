@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.evaluation.scoring import BenchmarkScore, SliceScore
+from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
 from medssr.evaluation.stored import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.tracking.records import FormError, T, record_from_json
 
@@ -123,6 +124,12 @@ class Run:
         """The folder of the evaluation of that model; None where the run names none."""
         found = self.record.artifacts.get(f"evaluate {self.last_model}")
         return None if found is None else self.folder / found
+
+    @property
+    def objective(self) -> float:
+        """What a search over settings makes large: the last model's accuracy on all questions, mean over benchmarks."""
+        benchmarks = self.record.models[-1].benchmarks.values()
+        return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
 
     def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
         """Returns one score, or None where the run has no such model, benchmark or slice."""

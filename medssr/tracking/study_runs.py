@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 import yaml
 
+from medssr.artifacts import pointed_to
 from medssr.errors import InputError
 from medssr.evaluation.stored import RESULTS_FILE
 from medssr.tracking.paired_runs import LeftOut
 from medssr.tracking.runs import Run, distinct_names, read_run
 from medssr.utils.naming import job_name
 
-ARTIFACT_FILE = "artifact.json"
 # The commands that a study consists of, and why one has no results.
 _UNFINISHED = "it has not finished; the same command goes on with it"
 _WITHOUT_RESULTS = {"pipeline": _UNFINISHED, "evaluate": _UNFINISHED, "train": "it trains only; evaluate its model"}
@@ -76,9 +75,9 @@ def _read_job(folder: Path, task: str, overrides: list[str]) -> Run:
     """
     if (folder / RESULTS_FILE).is_file():
         return read_run(folder)
-    pointer = folder / ARTIFACT_FILE
-    if task == "evaluate" and pointer.is_file():
-        run = read_run(Path(json.loads(pointer.read_text(encoding="utf-8"))["artifact"]))
+    made = pointed_to(folder)
+    if task == "evaluate" and made is not None:
+        run = read_run(made)
         return replace(run, record=replace(run.record, run=job_name(overrides), overrides=overrides))
     raise InputError(f"no results of medssr-{task}: {_WITHOUT_RESULTS[task]}.")
 

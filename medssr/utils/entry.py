@@ -106,7 +106,7 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
     OmegaConf.set_struct(config, False)
     del config["hydra"]
-    return _typed(config), choices
+    return typed(config), choices
 
 
 def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
@@ -158,7 +158,8 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
 
     try:
         with catch_signals():
-            return task(_typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task)))
+            made = typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task))
+            return _run_as_job(task, made) if _is_in_a_sweep() else task(made)
     except InputError as error:
         log.error("%s", error)
         sys.exit(USER_FAULT)
@@ -173,8 +174,35 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
         raise
 
 
-def _typed(config: DictConfig) -> Any:
-    """Returns the configuration as its dataclass, checked."""
+def _is_in_a_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def _run_as_job(task: Callable[[Any], Any], config: Any) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from medssr.sweeps.gpus import take_gpu
+    from medssr.sweeps.jobs import job_fingerprint, run_job
+
+    hydra_config = HydraConfig.get()
+
+    def work() -> Any:
+        if "joblib" in hydra_config.launcher["_target_"]:  # the one launcher that lets jobs share a machine
+            take_gpu()
+        return task(config)
+
+    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, work)
+
+
+def typed(config: DictConfig) -> Any:
+    """Returns the configuration as its dataclass, checked.
+
+    Raises:
+        InputError: When a value is missing, or is refused.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 

@@ -44,7 +44,8 @@ def _changes_results(override: str) -> bool:
 
 def _readable(override: str) -> str:
     key, equals, value = override.partition("=")
-    return f"{_safe(key)}{equals}{_safe(value[:_MAX_VALUE])}"
+    # Of a path the end tells more.
+    return f"{_safe(key)}{equals}{_safe(value[-_MAX_VALUE:] if '/' in value else value[:_MAX_VALUE])}"
 
 
 def _safe(text: str) -> str:

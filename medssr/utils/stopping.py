@@ -27,7 +27,12 @@ class Stopped(SystemExit):
 
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
+        self.signum = signum
         self.signal_name = signal.Signals(signum).name
+
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:
+        """Returns how another process makes it again: a pool of processes hands it on."""
+        return type(self), (self.signum,)
 
 
 @dataclass(slots=True)

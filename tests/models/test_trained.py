@@ -11,10 +11,10 @@ import pytest
 from helpers import compose, typed
 from omegaconf import OmegaConf
 
-from medssr.artifacts import Step, fingerprint_parts
+from medssr.artifacts import Artifact, Step, fingerprint_parts, point_to
 from medssr.config import Dtype, TrainConfig
 from medssr.errors import InputError
-from medssr.models.trained import read_trained, with_run, write_made, write_settings
+from medssr.models.trained import read_trained, with_run, write_settings
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_votes_are_taken_from_a_run_too(artifact):
 def test_a_run_folder_of_the_training_leads_to_its_artefact(artifact, tmp_path, monkeypatch):
     run_dir = tmp_path / "logs" / "run"
     monkeypatch.chdir(artifact.parent)
-    write_made(run_dir, Path(artifact.name))
+    point_to(Artifact(Path(artifact.name), {}), run_dir)
     monkeypatch.chdir(tmp_path)
     assert read_trained(run_dir) == read_trained(artifact)
 

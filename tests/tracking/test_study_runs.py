@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 from helpers import typed
 from studies import write_evaluation_of, write_job, write_pipeline_run
 
+from medssr.artifacts import Artifact, point_to
 from medssr.compare import compare, runs_as_override
 from medssr.errors import InputError
-from medssr.tracking.study_runs import ARTIFACT_FILE, find_study, run_folders
+from medssr.tracking.study_runs import find_study, run_folders
 
 
 def test_a_study_is_the_runs_that_were_started_with_its_name(tmp_path):
@@ -27,7 +27,7 @@ def test_an_evaluation_of_the_study_is_found_by_its_pointer(tmp_path):
     write_evaluation_of(tmp_path / "artifacts" / "evaluate" / "0", "hub/qwen", 0.5, seed=0)
     job = tmp_path / "logs" / "evaluate" / "runs" / "0"
     write_job(job, "evaluate", ["model.path=hub/qwen", "study=alpha"], {"study": "alpha"})
-    (job / ARTIFACT_FILE).write_text(json.dumps({"artifact": str(tmp_path / "artifacts" / "evaluate" / "0")}))
+    point_to(Artifact(tmp_path / "artifacts" / "evaluate" / "0", {}), job)
     ((run,), left_out) = find_study("alpha", tmp_path / "logs")
     assert (run.name, run.last_model, left_out) == ("model.path=hub_qwen~a8297e12", "qwen", [])
 

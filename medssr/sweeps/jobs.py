@@ -1,0 +1,184 @@
+"""One job of a sweep: its record on disk, and how it runs once and alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from medssr.artifacts import fingerprint_parts
+from medssr.errors import InputError
+from medssr.utils.files import write_json_atomically
+from medssr.utils.processes import is_main_process
+from medssr.utils.stopping import Stopped
+
+log = logging.getLogger(__name__)
+
+JOB_FILE = "job.json"
+
+
+class JobState(StrEnum):
+    """How far a job is; one whose process was killed stays `running`, with nobody who holds its lock."""
+
+    running = "running"
+    ended = "ended"  # by a signal
+    failed = "failed"
+    done = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What `job.json` in a job's folder says.
+
+    Attributes:
+        state: How far the job is.
+        fingerprint: Of the configuration and the files that it ran with (`job_fingerprint`).
+        host: Where its process runs or ran.
+        pid: That process.
+        started: When it was started the last time, in seconds since 1970.
+        seconds: How long it ran since then; None while it runs.
+        value: What it returned, for a search over settings; None where that is no number.
+        error: Why it failed.
+    """
+
+    state: JobState
+    fingerprint: str
+    host: str
+    pid: int
+    started: float
+    seconds: float | None = None
+    value: float | None = None
+    error: str | None = None
+
+
+def job_fingerprint(config: Any) -> str:
+    """Returns a hash of what decides a job's result: its configuration, and size and time of the files it names.
+
+    Not their content, as in the fingerprint of a step: a job that is started for nothing finds its steps made.
+
+    Args:
+        config: The typed configuration of the command.
+    """
+    parts = fingerprint_parts(asdict(config), _stamp)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+
+
+def read_job(folder: Path) -> JobRecord | None:
+    """Returns the record of the job in a folder, None where it was never started."""
+    file = folder / JOB_FILE
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return JobRecord(**found | {"state": JobState(found["state"])})
+
+
+def write_job(folder: Path, record: JobRecord) -> None:
+    """Writes the record of a job."""
+    write_json_atomically(folder / JOB_FILE, asdict(record))
+
+
+def is_finished(folder: Path, fingerprint: str) -> bool:
+    """Returns whether the job in a folder has run to its end with these settings and files."""
+    record = read_job(folder)
+    return record is not None and record.state is JobState.done and record.fingerprint == fingerprint
+
+
+def new_record(state: JobState, fingerprint: str, **values: Any) -> JobRecord:
+    """Returns a record of this process, started now."""
+    return JobRecord(state, fingerprint, socket.gethostname(), os.getpid(), time.time(), **values)
+
+
+def is_alive(record: JobRecord) -> bool:
+    """Returns whether the process of a job is there, as far as this machine can tell."""
+    if record.host != socket.gethostname():
+        return True
+    try:
+        os.kill(record.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+def run_job(folder: Path, fingerprint: str, is_forced: bool, work: Callable[[], Any]) -> float | None:
+    """Runs a job, unless it is finished, and returns its value; a failure is written down and returned as None.
+
+    A second process with the same job waits until the first is done, and then finds it finished. Of several processes
+    that make a job together (ranks of SLURM), the first keeps the record.
+
+    Args:
+        folder: The job's folder.
+        fingerprint: Of its configuration.
+        is_forced: Whether to run it although it is finished.
+        work: The job; what it returns is its value where that is a number.
+
+    Raises:
+        Stopped: When a signal ends it.
+    """
+    if not is_main_process():
+        value = work()
+        return None if value is None else float(value)
+    with _alone(folder):
+        if not is_forced and is_finished(folder, fingerprint):
+            log.info("finished before: %s", folder)
+            record = read_job(folder)
+            assert record is not None
+            return record.value
+        return _run_alone(folder, fingerprint, work)
+
+
+def _run_alone(folder: Path, fingerprint: str, work: Callable[[], Any]) -> float | None:
+    start = time.monotonic()
+
+    def record(state: JobState, **values: Any) -> None:
+        write_job(folder, new_record(state, fingerprint, seconds=round(time.monotonic() - start, 1), **values))
+
+    write_job(folder, new_record(JobState.running, fingerprint))
+    try:
+        value = work()
+    except Stopped:
+        record(JobState.ended)
+        raise
+    except InputError as error:
+        record(JobState.failed, error=str(error))
+        log.error("job failed: %s\n%s", folder, error)
+        return None
+    except Exception as error:  # the others of the sweep go on; the sweep ends with an exit code that says so
+        record(JobState.failed, error=f"{type(error).__name__}: {error}")
+        log.exception("job failed: %s", folder)
+        return None
+    number = None if value is None else float(value)
+    record(JobState.done, value=number)
+    return number
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the lock of a job; says so where it has to wait for it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process runs this job; waiting for it: %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

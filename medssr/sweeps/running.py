@@ -1,0 +1,181 @@
+"""The jobs of a sweep: which are left, how they are started, and what became of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from medssr.errors import InputError
+from medssr.sweeps.jobs import (
+    JobRecord,
+    JobState,
+    is_alive,
+    is_finished,
+    job_fingerprint,
+    new_record,
+    read_job,
+    write_job,
+)
+from medssr.utils.entry import typed
+from medssr.utils.stopping import SIGNALS, Stopped
+
+if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
+    from hydra.types import HydraContext
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+# How often a job is started whose process dies: once more, since the others of its pool die with it.
+MAX_STARTS = 2
+# Seconds for jobs in other processes to save what they have, once a signal came.
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        overrides: What makes it.
+        folder: Where it keeps its record and its results.
+        fingerprint: Of its configuration; None where that is refused.
+        is_forced: Whether it runs although it is finished.
+    """
+
+    overrides: tuple[str, ...]
+    folder: Path
+    fingerprint: str | None
+    is_forced: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the job."""
+        return self.folder.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.fingerprint is not None and not self.is_forced and is_finished(self.folder, self.fingerprint)
+
+
+def plan_jobs(config: DictConfig, context: HydraContext, batch: Sequence[Sequence[str]]) -> list[Job]:
+    """Returns the jobs of a batch of overrides; writes down the failure of those whose configuration is refused.
+
+    Raises:
+        Exception: Hydra's, where a job cannot be composed; nothing has run then.
+    """
+    composed = [context.config_loader.load_sweep_config(config, list(overrides)) for overrides in batch]
+    jobs: dict[Path, Job] = {}
+    for overrides, found in zip(batch, composed, strict=True):
+        job = _planned(tuple(overrides), found)
+        if job.folder in jobs:
+            log.warning("%s stands twice in the sweep: its overrides differ in what changes no result", job.name)
+        jobs[job.folder] = job
+    return list(jobs.values())
+
+
+def _planned(overrides: tuple[str, ...], config: DictConfig) -> Job:
+    from omegaconf import open_dict, read_write
+
+    folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    try:
+        made = typed(config)
+    except InputError as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_job(folder, new_record(JobState.failed, "", error=str(error), seconds=0.0))
+        log.error("job failed: %s\n%s", folder, error)
+        return Job(overrides, folder, None, is_forced=False)
+    return Job(overrides, folder, job_fingerprint(made), made.force)
+
+
+def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:
+    """Runs the jobs that are not finished.
+
+    A job whose process dies is started once more; then it has failed. What else a launcher raises ends none of the
+    jobs that it has started elsewhere: it is said, and their records show how far they are.
+    """
+    left = [job for job in jobs if job.fingerprint is not None and not job.is_finished]
+    starts: Counter[str] = Counter()
+    while left:
+        try:
+            with _signals_passed_on(launcher, left):
+                launcher.launch([job.overrides for job in left], initial_job_idx=starts.total())
+            break
+        except BrokenProcessPool:
+            left = _after_a_death(left, starts)
+        except Exception:
+            log.exception("the launcher gave up; jobs that it has started may still run")
+            break
+
+
+def _after_a_death(jobs: Sequence[Job], starts: Counter[str]) -> list[Job]:
+    """Returns the jobs to start again after a process of a pool has died, and with it the pool."""
+    for job in jobs:
+        record = read_job(job.folder)
+        if record is None or record.state is not JobState.running:
+            continue
+        starts[job.name] += 1
+        if starts[job.name] >= MAX_STARTS:
+            error = "its process was killed (by hand, or for want of memory)"
+            write_job(job.folder, new_record(JobState.failed, record.fingerprint, error=error))
+            log.error("job failed: %s\n%s", job.folder, error)
+        else:
+            log.warning("the process of a job was killed; it is started once more: %s", job.folder)
+    return [job for job in jobs if 0 <= starts[job.name] < MAX_STARTS and not job.is_finished and not _has_failed(job)]
+
+
+def _has_failed(job: Job) -> bool:
+    record = read_job(job.folder)
+    return record is not None and record.state is JobState.failed and record.fingerprint == job.fingerprint
+
+
+@contextmanager
+def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
+    """Has a signal end the jobs in other processes of this machine, and wait for them, before it ends this one.
+
+    Hydra's own launcher runs jobs in this process, where they deal with signals themselves.
+    """
+    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+    if isinstance(launcher, BasicLauncher):
+        yield
+        return
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        for caught in SIGNALS:
+            signal.signal(caught, signal.SIG_DFL)  # the second one does not wait
+        ending = _running_here(jobs)
+        log.warning("ended by %s; %d jobs save what they have", signal.Signals(signum).name, len(ending))
+        for record in ending:
+            os.kill(record.pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE_S
+        # Not for jobs that a free worker begins meanwhile: they have nothing to save.
+        while time.monotonic() < deadline and not set(ending).isdisjoint(_running_here(jobs)):
+            time.sleep(0.1)
+        raise Stopped(signum)
+
+    found: dict[int, Any] = {signum: signal.signal(signum, end) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in found.items():
+            signal.signal(signum, handler)
+
+
+def _running_here(jobs: Sequence[Job]) -> list[JobRecord]:
+    """Returns the records of the jobs that run in other processes of this machine."""
+    records = [record for job in jobs if (record := read_job(job.folder)) is not None]
+    return [record for record in records if record.state is JobState.running and is_alive(record)]

@@ -1,0 +1,129 @@
+"""What became of the jobs of a sweep: a table, a report of their results, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medssr.errors import InputError
+from medssr.sweeps.jobs import JobState, is_alive, read_job
+from medssr.sweeps.running import Job
+from medssr.utils.entry import USER_FAULT
+from medssr.utils.stopping import Stopped
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from rich.table import Table
+
+log = logging.getLogger(__name__)
+
+# The exit code of a sweep with a job that is not done.
+NOT_ALL_DONE = 3
+
+
+@contextmanager
+def summarised(folder: Path, jobs: Sequence[Job]) -> Iterator[None]:
+    """Prints the table of the jobs in the end, and makes a report of their results unless a signal has ended them.
+
+    Args:
+        folder: Of the sweep.
+        jobs: Its jobs, also those that are added in the block.
+
+    Raises:
+        SystemExit: With code 3, when a job is not done; with 2 for a user's fault in the block.
+    """
+    try:
+        yield
+    except InputError as error:
+        log.error("%s", error)
+        raise SystemExit(USER_FAULT) from None
+    except Stopped:
+        _print(folder, jobs)
+        raise
+    _print(folder, jobs)
+    states = [job_state(job) for job in jobs]
+    for job, (state, _, fault) in zip(jobs, states, strict=True):
+        if fault is not None:
+            log.error("%s %s: %s", state, job.folder, fault)
+    _write_report(folder, jobs)
+    num_lacking = sum(state != JobState.done for state, _, _ in states)
+    if num_lacking:
+        log.error("%d of %d jobs are not done; the same command goes on with them", num_lacking, len(jobs))
+        raise SystemExit(NOT_ALL_DONE)
+
+
+def log_best(study: Study) -> None:
+    """Says which trial of a search is the best so far."""
+    from optuna.trial import TrialState
+
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
+    if complete:
+        best = study.best_trial
+        settings = " ".join(f"{key}={value}" for key, value in best.params.items())
+        log.info("best of %d trials: %s came to %.4f", len(complete), settings, best.value)
+
+
+def job_value(job: Job) -> float | None:
+    """Returns what a job came to; None where it is not done.
+
+    Raises:
+        InputError: When it is done and returned no number.
+    """
+    if job_state(job)[0] != JobState.done:
+        return None
+    record = read_job(job.folder)
+    assert record is not None
+    if record.value is None:
+        raise InputError(f"{job.name}: the command returned no number to search by; medssr-train needs a probe for it.")
+    return record.value
+
+
+def job_state(job: Job) -> tuple[str, float | None, str | None]:
+    """Returns the state of a job, the seconds that its last start took, and why it failed."""
+    record = read_job(job.folder)
+    if record is None or (job.fingerprint is not None and record.fingerprint != job.fingerprint):
+        return "not started", None, None
+    if record.state is JobState.running and not is_alive(record):
+        return "killed", None, None
+    return record.state.value, record.seconds, record.error
+
+
+def jobs_table(jobs: Sequence[Job]) -> Table:
+    """Returns a row for each job: its name, which is its folder, its state, and how long it took."""
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("job", overflow="fold")
+    table.add_column("state")
+    table.add_column("seconds", justify="right")
+    for job in jobs:
+        state, seconds, _ = job_state(job)
+        table.add_row(job.name, state, "" if seconds is None else f"{seconds:.0f}")
+    return table
+
+
+def _print(folder: Path, jobs: Sequence[Job]) -> None:
+    from rich.console import Console
+
+    Console().print(jobs_table(jobs))
+    log.info("each job in a folder of its name in %s", folder)
+
+
+def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
+    """Writes `report/` into the sweep's folder when its jobs have results to compare."""
+    from filelock import FileLock
+
+    from medssr.evaluation.stored import RESULTS_FILE
+
+    found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
+    if not found:
+        return
+    from medssr.tracking.report import write_report
+    from medssr.tracking.runs import read_run
+
+    with FileLock(folder / ".report.lock"):  # the same sweep may have been started twice
+        page = write_report([read_run(run) for run in found], folder / "report")
+    log.info("report of %d runs: %s", len(found), page)

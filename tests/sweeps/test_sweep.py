@@ -1,0 +1,154 @@
+"""Whole sweeps of a command that needs no model, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SWEEP = "logs/synthesize/sweeps/default"
+
+
+def start(root: Path, *overrides: str, command: str = "medssr.synthesize") -> subprocess.Popen[str]:
+    environment = os.environ | {"MEDSSR_ROOT": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.Popen(
+        [sys.executable, "-m", command, "-m", "extras.progress_bar=false", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=root,
+        env=environment,
+    )
+
+
+def sweep(root: Path, *overrides: str, code: int = 0) -> str:
+    process = start(root, *overrides)
+    output, _ = process.communicate()
+    assert process.returncode == code, output
+    return output
+
+
+def questions(answer: str) -> str:
+    texts = {"Which organ makes insulin?": "pancreas", "Which organ makes bile?": "liver"}
+    return "".join(
+        json.dumps({"id": stem, "stem": stem, "options": {"A": organ, "B": "heart"}, "answer": answer}) + "\n"
+        for stem, organ in texts.items()
+    )
+
+
+def states_of(root: Path) -> list[str]:
+    return sorted(json.loads(file.read_text())["state"] for file in (root / SWEEP).glob("*/job.json"))
+
+
+def record(root: Path, job: str) -> dict:
+    return json.loads((root / SWEEP / job / "job.json").read_text())
+
+
+def test_the_same_command_skips_what_is_finished_and_runs_what_is_new(tmp_path):
+    output = sweep(tmp_path, "synthesis.num_questions=3,4")
+    assert output.count("synthesize: started") == 2
+    before = record(tmp_path, "synthesis.num_questions=3")
+    output = sweep(tmp_path, "synthesis.num_questions=3,4,5")
+    assert output.count("synthesize: ") == 1
+    assert record(tmp_path, "synthesis.num_questions=3") == before
+    assert [path.name for path in sorted((tmp_path / SWEEP).glob("*/"))] == [
+        f"synthesis.num_questions={number}" for number in (3, 4, 5)
+    ]
+
+
+def test_a_job_whose_files_or_settings_have_changed_runs_again(tmp_path):
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text(questions("B"))
+    command = ("seeds=file", f"seeds.path={seeds}", "synthesis.num_questions=2")
+    assert "synthesize: started" in sweep(tmp_path, *command)
+    assert "synthesize: " not in sweep(tmp_path, *command)
+    assert "synthesize: " not in sweep(tmp_path, *command, "paths.index_dir=elsewhere")
+    seeds.write_text(questions("A"))
+    assert "synthesize: started" in sweep(tmp_path, *command)
+    assert "synthesize: started" in sweep(tmp_path, *command, "force=true")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
+    """One is refused before it starts, one fails in the middle; both are named with the reason and the folder."""
+    (tmp_path / "broken.jsonl").write_text("{")
+    seeds = f"seeds.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
+    command = (f"hydra/launcher={launcher}", "synthesis.num_questions=0,2", seeds)
+    output = sweep(tmp_path, *command, code=3)
+    assert "Traceback" not in output
+    assert "synthesis.num_questions: 0; at least 1." in output
+    assert "broken.jsonl, line 1" in output
+    states = states_of(tmp_path)
+    assert states == ["done", "failed", "failed", "failed"]
+    table = output[output.index("seconds ") :]
+    assert table.count("failed ") >= 3
+    for failed in (path for path in (tmp_path / SWEEP).glob("*") if "num_questions=0" in path.name):
+        assert str(failed) in output
+    (tmp_path / "broken.jsonl").write_text(questions("B"))
+    output = sweep(tmp_path, *command, code=3)
+    states = states_of(tmp_path)
+    assert states == ["done", "done", "failed", "failed"]
+
+
+def test_a_typo_in_one_job_is_found_before_any_starts(tmp_path):
+    output = sweep(tmp_path, "corpus=builtin,bultin", code=2)
+    assert "bultin" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_sweep_that_is_started_twice_at_once_runs_each_job_once(tmp_path):
+    processes = [start(tmp_path, "synthesis.num_questions=40,50") for _ in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sum(output.count("synthesize: started") for output in outputs) == 2
+
+
+def test_jobs_that_differ_in_nothing_are_one_job(tmp_path):
+    output = sweep(tmp_path, "synthesis.num_questions=3", "extras.num_threads=1,2")
+    assert "stands twice" in output
+    assert output.count("synthesize: started") == 1
+
+
+def test_a_step_that_two_jobs_share_is_made_once_while_both_run(tmp_path):
+    """The same questions in two files are the same input, so both jobs want one artefact."""
+    for name in ("one.jsonl", "other.jsonl"):
+        (tmp_path / name).write_text(questions("A"))
+    files = f"seeds.path={tmp_path}/one.jsonl,{tmp_path}/other.jsonl"
+    output = sweep(tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "synthesis.num_questions=60", files)
+    assert output.count("synthesize: started") == 1
+    assert output.count("synthesize: already made") == 1
+    assert len(list((tmp_path / SWEEP).glob("*/job.json"))) == 2
+
+
+def wait_for(condition, process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "signum"), [("basic", signal.SIGKILL), ("joblib", signal.SIGTERM), ("joblib", signal.SIGINT)]
+)
+def test_an_ended_sweep_goes_on(tmp_path, launcher, signum):
+    command = (f"hydra/launcher={launcher}", "synthesis.num_questions=1500,1501,1502", "generator=grounded")
+    process = start(tmp_path, *command)
+    wait_for(lambda: list(tmp_path.glob("artifacts/synthesize/*/.questions*")), process)
+    process.send_signal(signum)
+    output, _ = process.communicate()
+    assert process.returncode == (-9 if signum == signal.SIGKILL else 128 + signum), output
+    assert "Traceback" not in output
+    states = states_of(tmp_path)
+    assert states
+    assert "done" not in states
+    if signum != signal.SIGKILL:
+        assert set(states) == {"ended"}
+    sweep(tmp_path, *command)
+    states = states_of(tmp_path)
+    assert states == ["done"] * 3

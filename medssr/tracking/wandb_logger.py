@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # Offline, `wandb sync` sends what is left; training that is done does not wait for a network that is away.
 _INIT_TIMEOUT_S = 30.0
 _FINISH_TIMEOUT_S = 120.0
+_LEAST_ROOM = 64 * 2**10  # bytes; a block of W&B's file has 32 KiB
 # The last value of a metric is its summary; these are sorted by another one too.
 _SUMMARIES = {
     "train/reward": ("last", "max", "mean"),
@@ -51,6 +52,7 @@ class WandbMetrics(WandbLogger):
     def __init__(self, save_dir: str, offline: bool = False, **arguments: Any) -> None:
         super().__init__(save_dir=save_dir, offline=offline, **arguments)
         self.is_lost = False
+        self._is_disk_full = False
         self._directory = Path(save_dir)
         self._num_in_files = 0
         self._progress = Progress()
@@ -90,6 +92,7 @@ class WandbMetrics(WandbLogger):
                 run.log(row, step=step)
 
         self._try(write)
+        self._watch_disk()
 
     def catch_up(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Logs those of the rows (step, metrics) that the run does not have."""
@@ -133,6 +136,19 @@ class WandbMetrics(WandbLogger):
         """Ends the run: waits until all is written, or sent as far as it can be."""
         if self._experiment is not None:
             self._try(lambda run: run.finish())
+
+    def _watch_disk(self) -> None:
+        """Says once that the disk is full: W&B does not, and loses what it is given from then on."""
+        if self.is_lost or self._is_disk_full or not self._directory.is_dir():
+            return
+        disk = os.statvfs(self._directory)
+        self._is_disk_full = disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+        if self._is_disk_full:
+            log.warning(
+                "%s: the disk is full, so that Weights & Biases may lose rows from here on. The same command, started "
+                "again when there is room, takes what is missing from metrics.csv",
+                self._directory,
+            )
 
     def _open(self) -> Any:
         import wandb

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from medssr.tracking.axes import AXES, STEP, Progress
 from medssr.tracking.lineage import Reference
-from medssr.tracking.wandb_files import num_logged_steps
+from medssr.tracking.wandb_files import num_logged_steps, offline_files
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class WandbMetrics(WandbLogger):
         self.is_lost = False
         self._is_disk_full = False
         self._directory = Path(save_dir)
-        self._num_in_files = 0
+        self._earlier_files = offline_files(self._directory)  # before this start has its own
+        self._num_in_files: int | None = None  # not read yet
         self._progress = Progress()
 
     @property
@@ -87,6 +88,8 @@ class WandbMetrics(WandbLogger):
         row = {**metrics, **self._progress.axes(step)}
 
         def write(run: Any) -> None:
+            if self._num_in_files is None:
+                self._num_in_files = num_logged_steps(self._earlier_files)
             # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
             if step >= max(self._num_in_files, run.step):
                 run.log(row, step=step)
@@ -155,7 +158,6 @@ class WandbMetrics(WandbLogger):
 
         if self._offline:
             os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once in a process
-        self._num_in_files = num_logged_steps(self._directory)
         settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, finish_timeout=_FINISH_TIMEOUT_S)
         given = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
         arguments = given | {"settings": settings, "reinit": "create_new"}

@@ -16,12 +16,17 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         """Compares the runs of the sweep."""
+        from medssr.tracking.study_runs import run_folders
+
         folder = Path(config.hydra.sweep.dir)
-        found = sorted(folder.glob("**/results.json"))
+        found = run_folders([str(folder)])
         if not found:
             return
+        from medssr.tracking.configurations import configuration_table
         from medssr.tracking.report import write_report
-        from medssr.tracking.runs import read_run
+        from medssr.tracking.runs import read_runs
 
-        page = write_report([read_run(file.parent) for file in found], folder / "report")
+        runs = read_runs(found)
+        configurations = configuration_table(runs) if len(runs) > 1 else None
+        page = write_report(runs, folder / "report", configurations=configurations)
         log.info("report of %d runs: %s", len(found), page)

@@ -15,15 +15,14 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.utils.files import hash_path, write_json_atomically
+from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
 from medssr.utils.provenance import git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
 
-# Configuration that decides where and how a step runs, not what it makes.
-_PLACE_AND_STYLE = ("paths", "logger", "extras", "callbacks", "force", "task_name", "study")
-# The same at any depth: at what pace and for how much money it may be made.
-_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget"})
+# The same at any depth: at what pace, where and for how much money it may be made.
+_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,17 @@ class Step:
     force: bool = False
     is_joint: bool = False
 
+    @property
+    def directory(self) -> Path:
+        """The folder that the artefact has, or will have; all inputs are read for its name."""
+        return self._identity()[0]
+
+    def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
+        """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
+        decisive, inputs = fingerprint_parts(asdict(self.config))
+        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
+        return self.artifact_dir / self.name / fingerprint, decisive, inputs
+
     def run(self, build: Callable[[Path], dict[str, Any]]) -> Artifact:
         """Returns the step's artefact: the one that is there, or the one that `build` makes.
 
@@ -71,11 +81,9 @@ class Step:
         """
         from filelock import FileLock
 
-        decisive, inputs = fingerprint_parts(asdict(self.config))
-        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
-        directory = self.artifact_dir / self.name / fingerprint
+        directory, decisive, inputs = self._identity()
         directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory.parent / f".{fingerprint}.lock")
+        lock = FileLock(directory.parent / f".{directory.name}.lock")
         if self.force and are_started_together():
             raise InputError(f"force: of several processes none knows when the others are done with {directory}.")
         if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
@@ -101,7 +109,7 @@ class Step:
                 raise
             manifest = {
                 "step": self.name,
-                "fingerprint": fingerprint,
+                "fingerprint": directory.name,
                 "config": decisive,
                 "inputs": inputs,
                 "counts": counts,
@@ -163,8 +171,8 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
             return [walk(value) for value in node]
         return node.value if isinstance(node, Enum) else node
 
-    # Going on from its own checkpoint changes no result.
-    left_out = {*_PLACE_AND_STYLE, *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
+    # Going on from its own checkpoint changes no result; what a run gives is in the other fields.
+    left_out = {*CHANGES_NO_RESULT, "run", *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
     values = walk({name: value for name, value in config.items() if name not in left_out})
     assert isinstance(values, dict)
     return values

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Artifact, Step
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
+from medssr.models.trained import with_run
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import prepare_process, run_command
 
@@ -73,7 +74,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
             write_lines_atomically(predictions_file(directory, name), examined[name].lines())
     results = EvaluationResults(
         model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
-        protocol=protocol_record(config, prompter),
+        protocol=protocol_record(protocol, prompter),
         benchmarks={name: benchmark_record(found, config) for name, found in examined.items()},
         seed=config.seed,
         rarity=suite.rarity,
@@ -105,7 +106,7 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
 def _examine(examiner: Examiner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
     """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
     from medssr.evaluation.orders import option_orders, released_letters, reordered
-    from medssr.evaluation.records import Examined, prompt_hash
+    from medssr.evaluation.records import Examined, text_sha256
 
     num_orders = examiner.protocol.num_orders
     orders = [option_orders(question, num_orders, examiner.seed) for question in questions]
@@ -119,13 +120,13 @@ def _examine(examiner: Examiner, benchmark: Benchmark, questions: list[Question]
         [released_letters(answer, question, order) for order in row for answer in next(found)]
         for question, row in zip(questions, orders, strict=True)
     ]
-    hashes = [prompt_hash(examiner, question) for question in questions]
+    hashes = [text_sha256(examiner.context(question)) for question in questions]
     return Examined(benchmark, questions, answers, hashes, examiner.protocol.second_pass)
 
 
 def main() -> None:
     """Console entry point."""
-    run_command("evaluate", _main)
+    run_command("evaluate", _main, with_run)
 
 
 def _main(config: EvaluateConfig) -> None:

@@ -22,6 +22,7 @@ from medssr.config import (
     subconfig,
 )
 from medssr.evaluate import evaluate
+from medssr.plans import pipeline_plan
 from medssr.pseudo_label import pseudo_label
 from medssr.synthesize import synthesize
 from medssr.train import train
@@ -49,6 +50,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
             PseudoLabelConfig,
             task_name="pseudo_label",
             data=DataConfig(path=str(synthetic.path("questions.jsonl"))),
+            run=None,
         )
     )
     model = config.model
@@ -97,7 +99,7 @@ def _train(config: PipelineConfig, stage: StageConfig, model: ModelConfig, quest
 
 
 def _evaluate(config: PipelineConfig, model: ModelConfig) -> Artifact:
-    return evaluate(subconfig(config, EvaluateConfig, task_name="evaluate", model=model))
+    return evaluate(subconfig(config, EvaluateConfig, task_name="evaluate", model=model, run=None))
 
 
 def _print(table: object) -> None:
@@ -108,7 +110,7 @@ def _print(table: object) -> None:
 
 def main() -> None:
     """Console entry point."""
-    run_command("pipeline", _main)
+    run_command("pipeline", _main, plan=pipeline_plan)
 
 
 def _main(config: PipelineConfig) -> None:

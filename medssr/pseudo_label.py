@@ -13,6 +13,7 @@ from typing import Any
 from medssr.artifacts import Artifact, Step
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
+from medssr.models.trained import with_run
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import prepare_process, run_command
 
@@ -92,7 +93,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
 def main() -> None:
     """Console entry point."""
-    run_command("pseudo_label", _main)
+    run_command("pseudo_label", _main, with_run)
 
 
 def _main(config: PseudoLabelConfig) -> None:

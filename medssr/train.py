@@ -10,8 +10,11 @@ from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import starting_point
 from medssr.config import TrainConfig
 from medssr.errors import InputError
+from medssr.models.trained import write_made, write_settings
+from medssr.plans import train_plan
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import run_command
+from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     from medssr.questions import Question
@@ -43,7 +46,10 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    return run_stage(config, questions, watched, checkpoint, directory)
+    counts = run_stage(config, questions, watched, checkpoint, directory)
+    if is_main_process():
+        write_settings(config, directory)
+    return counts
 
 
 def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
@@ -65,12 +71,16 @@ def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
 
 def main() -> None:
     """Console entry point."""
-    run_command("train", _main)
+    run_command("train", _main, plan=train_plan)
 
 
 def _main(config: TrainConfig) -> None:
-    model = train(config).path("model")
-    log.info("made %s\nnext: medssr-evaluate model.path=%s", model, model)
+    from hydra.core.hydra_config import HydraConfig
+
+    artifact = train(config)
+    if is_main_process():
+        write_made(Path(HydraConfig.get().runtime.output_dir), artifact.directory)
+    log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from medssr.artifacts import Artifact, Step
 from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
 from medssr.tracking.step_runs import log_step
-from medssr.utils.entry import prepare_process, run_command
+from medssr.utils.entry import check_device, prepare_process, run_command
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
@@ -36,6 +36,7 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
+    check_device(config.trainer)
     demonstrations = _demonstrations(config)
     policy = load_trainable_policy(config.model, None, config.seed) if config.scratch is None else _new_policy(config)
     rows = _encode(policy, demonstrations, str(config.demonstrations.path))

@@ -249,6 +249,9 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.num_prompts_per_step=0"),
         ("train", "grpo.num_steps=0"),
         ("train", "grpo.temperature=0"),
+        ("train", "grpo.top_p=0.95"),
+        ("pipeline", "grpo.top_k=20"),
+        ("train", "grpo.min_p=0.05"),
         ("train", "grpo.max_refills=-1"),
         ("train", "grpo.beta=-0.1"),
         ("train", "grpo.epsilon=1.0"),
@@ -285,6 +288,13 @@ def test_a_value_out_of_range_names_the_full_key_and_the_value(root, override):
         OmegaConf.to_object(config)
     assert key in str(caught.value)
     assert value in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["grpo.top_p=0.95", "grpo.top_k=20", "grpo.min_p=0.05"])
+def test_training_says_why_no_token_is_left_out(override):
+    config = OmegaConf.merge(compose("train"), OmegaConf.from_dotlist([override]))
+    with pytest.raises(InputError, match=r"temperature alone.* another distribution than the one whose log-probs"):
+        OmegaConf.to_object(config)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])
@@ -345,7 +355,7 @@ def test_a_step_of_the_pipeline_has_its_configuration():
     train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
-    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate")
+    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate", run=None)
     assert evaluate.benchmark == config.benchmark
     with pytest.raises(AttributeError):
         subconfig(config, TrainConfig, task_name="train")  # a field that neither has

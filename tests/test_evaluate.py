@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -179,7 +181,7 @@ def test_another_text_of_the_prompt_starts_anew_under_the_same_name(settings, tm
     assert predictions_of(second)[0]["prompt_sha256"] != predictions_of(first)[0]["prompt_sha256"]
 
 
-def test_an_interrupted_evaluation_goes_on(settings, monkeypatch):
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(settings, tmp_path):
     config = settings(*ALWAYS, "protocol.questions_per_chunk=2", engine="breaking_engine.Breaking")
     with pytest.raises(KeyboardInterrupt):
         evaluate(config)
@@ -189,6 +191,25 @@ def test_an_interrupted_evaluation_goes_on(settings, monkeypatch):
     artifact = evaluate(config)
     assert artifact.directory == directories[0]
     assert len(predictions_of(artifact)) == 5
+    whole = evaluate(replace(config, paths=replace(config.paths, artifact_dir=str(tmp_path / "elsewhere"))))
+    assert whole.directory.name == artifact.directory.name
+    names = ["results.json", "questions-toy.jsonl", "predictions-toy.jsonl"]
+    assert [artifact.path(name).read_bytes() for name in names] == [whole.path(name).read_bytes() for name in names]
+
+
+@pytest.mark.slow
+def test_of_two_commands_at_once_one_evaluates_and_both_have_the_scores(settings, tmp_path):
+    places = [f"paths.root_dir={tmp_path}", f"model.path={tmp_path}/model", f"benchmark.path={tmp_path}/toy.jsonl"]
+    command = [sys.executable, "-m", "medssr.evaluate", *places, *ALWAYS]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sum("already made" in output for output in outputs) == 1
+    (artifact,) = (path for path in (tmp_path / "artifacts/evaluate").iterdir() if path.is_dir())
+    assert (artifact / "manifest.json").is_file()
 
 
 BAD = {
@@ -199,7 +220,23 @@ BAD = {
         '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "gold": "A"}',
         'line 1, field "gold"',
     ),
+    "duplicate ids, one a line": (
+        '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "answer": "A"}\n' * 2,
+        'line 2, field "id": "1" was used on line 1 already',
+    ),
+    "gold that is no option, options apart": (
+        '{"id": "1", "question": "W?", "options": {"A": "x", "B": "y"}, "label": "E"}',
+        'line 1, field "label"',
+    ),
+    "no options, options apart": (
+        '{"id": "1", "question": "W?", "options": {}, "label": "A"}',
+        'line 1, field "options"',
+    ),
     "empty": ("", "is empty"),
+    "cut off": (
+        '[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"},\n{"id": "2", "qu',
+        "line 2: is not valid JSON",
+    ),
     "no JSON": ("id,stem", "expected a JSON list"),
     "duplicate ids": (
         '[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"},\n'
@@ -218,4 +255,14 @@ def test_bad_input_names_its_place_and_leaves_nothing_behind(settings, tmp_path,
         evaluate(config)
     assert str(caught.value).startswith(f"{tmp_path}/bad.json")
     assert place in str(caught.value)
+    assert not [path for path in Path(config.paths.artifact_dir, "evaluate").iterdir() if path.is_dir()]
+
+
+def test_a_bad_file_among_good_ones_stops_all_before_any_is_asked(settings, tmp_path):
+    folder = tmp_path / "suite"
+    write_questions(folder / "a.jsonl", [toy_question()])
+    (folder / "b.json").write_text(BAD["duplicate ids"][0], encoding="utf-8")
+    config = settings(*NO_TOKENS, f"benchmark.path={folder}")
+    with pytest.raises(InputError, match=r'b\.json, item 2, field "id"'):
+        evaluate(config)
     assert not [path for path in Path(config.paths.artifact_dir, "evaluate").iterdir() if path.is_dir()]

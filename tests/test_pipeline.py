@@ -39,7 +39,9 @@ def test_runs_with_different_shares_do_not():
 def test_labelling_depends_on_the_policy_but_not_on_training():
     def labelling_of(*overrides: str):
         config = pipeline_config(*overrides)
-        return fingerprint_parts(asdict(subconfig(config, PseudoLabelConfig, data={"path": "questions.jsonl"})))
+        return fingerprint_parts(
+            asdict(subconfig(config, PseudoLabelConfig, data={"path": "questions.jsonl"}, run=None))
+        )
 
     assert labelling_of("grpo.beta=0.1", "optim.optimizer.lr=1") == labelling_of()
     assert labelling_of("labeling.num_votes=4") != labelling_of()
@@ -54,9 +56,17 @@ def test_the_folder_of_a_sweep_is_known_before_its_jobs_start(monkeypatch, tmp_p
     assert config.hydra.sweep.dir == f"{tmp_path}/logs/pipeline/sweeps/default"
 
 
-def test_what_changes_no_result_names_no_run():
+def test_a_job_of_a_sweep_has_a_folder_named_by_its_overrides():
     register()
-    overrides = ["seed=3", "extras.progress_bar=false", "logger=csv", "paths.root_dir=/x", "grpo.beta=0.1"]
+    overrides = ["seed=3", "extras.progress_bar=false", "logger=csv", "paths.root_dir=/x", "study=alpha"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("pipeline", overrides, return_hydra_config=True)
-    assert config.hydra.job.override_dirname == "grpo.beta=0.1,seed=3"
+    assert config.hydra.sweep.dir == "/x/logs/pipeline/sweeps/alpha"
+    assert config.hydra.sweep.subdir == "seed=3"
+
+
+def test_a_command_without_studies_has_a_folder_for_its_sweeps():
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("synthesize", ["paths.root_dir=/x"], return_hydra_config=True)
+    assert config.hydra.sweep.dir == "/x/logs/synthesize/sweeps/default"

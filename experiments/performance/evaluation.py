@@ -1,6 +1,8 @@
 """Time of extraction and scoring, and of the report of ten benchmarks; questions and completions are made up.
 
 python experiments/performance/evaluation.py completions      10,000 completions: letters read, questions scored
+python experiments/performance/evaluation.py hostile          one letter from a million characters made to take long
+python experiments/performance/evaluation.py coverage         how many intervals of 2,000 benchmarks hold the truth
 python experiments/performance/evaluation.py report           predictions of three models on 8,000 questions x 4 each
 python experiments/performance/evaluation.py report --num-questions 80000 --num-models 2
 python experiments/performance/evaluation.py report --num-models 50 --num-questions 500 --keep FOLDER
@@ -17,10 +19,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from medssr.answers import extract_choice
 from medssr.compare import compare
 from medssr.config import CompareConfig, ExtrasConfig, PathsConfig
 from medssr.evaluation.scoring import Prediction, score
+from medssr.evaluation.statistics import clustered_bootstrap_interval
 from medssr.evaluation.stored import (
     EvaluatedModel,
     EvaluationResults,
@@ -47,6 +52,17 @@ ENDINGS = (
     "Therefore, the most likely diagnosis is option {}.", "I cannot decide between them.",
 )  # fmt: skip
 NUM_SAMPLES = 4
+HOSTILE_LENGTH = 1_000_000
+HOSTILE = (
+    "a", "A. ", "\n", "A\n", "answer ", "the answer is ", "the answer is B or ", "answer (A, B, ", "boxed{",
+    "\\boxed{A} and ", "<think>", "</think>", "<answer>", "<response>", "{", '{"answer": ', '{"answer": "B", ', "*",
+    "_", "\\", "(", "(B", "B, ", "if the x, ", "no, ", "wait, that is wrong. ", "B is the correct ", "Question:\n",
+    "- A: wrong\n", "| A |", "diagnosis is ", "option B ", "Vitamin K ", "warfarin", "W", "不", "答案是", "\u200b",
+    "\U0001d400",
+)  # fmt: skip
+NUM_BENCHMARKS = 2_000
+# Questions, samples of each, true accuracy, share of questions that are asked twice.
+COVERAGE = ((300, 4, 0.6, 0.1), (300, 4, 0.9, 0.1), (1000, 4, 0.75, 0.0), (400, 1, 0.85, 0.25), (300, 4, 0.3, 0.0))
 
 
 def questions(benchmark: str, count: int, num_options: int) -> list[Question]:
@@ -121,6 +137,38 @@ def time_completions() -> None:
     print(f"scored in {end_cpu - extracted:.2f} s of processor time; {end - start:.2f} s by the clock")
 
 
+def time_hostile() -> None:
+    """Prints the pieces whose repetition takes the extractor longest."""
+    options = {"A": "Aspirin", "B": "Warfarin", "C": "Heparin", "D": "Clopidogrel"}
+    seconds = {}
+    for piece in HOSTILE:
+        text = (piece * (HOSTILE_LENGTH // len(piece) + 1))[:HOSTILE_LENGTH]
+        start = time.process_time()
+        extract_choice(text, options)
+        seconds[piece] = time.process_time() - start
+    slowest = sorted(seconds, key=lambda piece: -seconds[piece])[:5]
+    print(f"{HOSTILE_LENGTH} characters, {len(HOSTILE)} texts, the slowest:")
+    for piece in slowest:
+        print(f"{seconds[piece]:.2f} s  {piece!r}")
+
+
+def measure_coverage() -> None:
+    """Prints how many intervals hold the true accuracy, lie below it and lie above it."""
+    for num_questions, num_samples, accuracy, copied_share in COVERAGE:
+        rng = np.random.default_rng(0)
+        num_copies = round(num_questions * copied_share)
+        clusters = [*range(num_questions - num_copies), *range(num_copies)]
+        found = []
+        for number in range(NUM_BENCHMARKS):
+            chances = rng.beta(2 * accuracy, 2 * (1 - accuracy), size=num_questions - num_copies)
+            scores = rng.binomial(num_samples, chances[clusters]) / num_samples
+            found.append(clustered_bootstrap_interval(scores, clusters, seed=number, num_resamples=2_000))
+        below = sum(interval.high < accuracy for interval in found) / NUM_BENCHMARKS
+        above = sum(interval.low > accuracy for interval in found) / NUM_BENCHMARKS
+        print(f"{num_questions} questions x {num_samples}, accuracy {accuracy}, {copied_share:.0%} copies: ", end="")
+        print(f"{1 - below - above:.1%} hold it, {below:.1%} lie below, {above:.1%} above", flush=True)
+
+
 def time_report(num_models: int, num_questions: int, folder: Path) -> None:
     """Prints the time from predictions on disk to the page."""
     skills = [0.55, 0.62, 0.5, *(0.3 + 0.01 * number for number in range(num_models))][:num_models]
@@ -142,13 +190,14 @@ def time_report(num_models: int, num_questions: int, folder: Path) -> None:
 def main() -> None:
     """Runs one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["completions", "report"])
+    parser.add_argument("what", choices=["completions", "hostile", "coverage", "report"])
     parser.add_argument("--num-models", type=int, default=3)
     parser.add_argument("--num-questions", type=int, default=8_000)
     parser.add_argument("--keep", type=Path, help="a folder for the evaluations and the page")
     arguments = parser.parse_args()
-    if arguments.what == "completions":
-        time_completions()
+    measurements = {"completions": time_completions, "hostile": time_hostile, "coverage": measure_coverage}
+    if arguments.what in measurements:
+        measurements[arguments.what]()
         return
     with tempfile.TemporaryDirectory() as temporary:
         time_report(arguments.num_models, arguments.num_questions, arguments.keep or Path(temporary))

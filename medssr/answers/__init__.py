@@ -11,7 +11,8 @@ A completion is read the way a careful reader would, by these rules, in this ord
    options, one outside the question, or "unclear" make a decision for no letter (`slots`, `preceding`).
 6. The last explicit decision counts. "The answer is not B" and "that is wrong" take back what came before (`decide`).
 7. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last
-   sentence like "She needs warfarin (B)." (`conclusion`), a text that opens with "B. Warfarin is ..." (`layout`).
+   sentence like "She needs warfarin (B)." (`conclusion`), a list of verdicts of which one is "correct"
+   (`verdict_list`), a text that opens with "B. Warfarin is ..." (`layout`).
 8. "If it is a stroke, the answer is B; if not, the answer is C" decides nothing, nor does "is it B?".
 9. A list of the options, and a walk that discusses one after the other, decide nothing, also where they break off.
 10. Otherwise there is no letter. Nothing is ever guessed.

@@ -28,12 +28,16 @@ _CLAUSE = (
     rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (
-    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta"
-    r"|đúng|الصحيحة|الصحيح),?"
+    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
+    r"|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?"
 )
-_MODAL = rf"{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only)"
+_MODAL = (
+    rf"{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only)(?:{SPACE}(?:therefore|thus|then))?"
+)
+# "Answer (A, B, C, or D): B" repeats what it was asked for.
+_CHOICES = r"(?: \([a-z](?:(?:, ?|,? or |/| ?- ?)[a-z])+\)(?=:))"
 _LINK = re.compile(
-    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?(?:{_CLAUSE})??(?:{_ADVERB})?"
+    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?(?:\.(?=:))?{_CHOICES}?(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
     rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
@@ -42,11 +46,13 @@ _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
 _NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
 _IN_OTHER_CASES = re.compile(rf"[^.,;\n]{{0,90}}?{SPACE}(?:if|unless|only when)(?![a-z])")
-_QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta)(?![a-z])")
+_QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giusta)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
 _CONDITION = re.compile(r"(?:^|[.;,]\s)(?:but |and )?if [^.;]{2,58},\s(?:then )?(?:the )?(?:best |correct |right )?\Z")
+_OTHER_CASE = re.compile(r"(?:^|[.;,]\s)if (?!i |we |forced|pressed)[^.;]{2,58},\s(?:then )?(?:the )?(?:\w+ )?\Z")
 _CONDITIONS = (" if ", " only ", " when ")
+_OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
 _VERB_REACH = 84
 _LEAD_LINK = re.compile(
@@ -84,7 +90,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
             return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
-    if "would" in link[0] and _IN_OTHER_CASES.match(page.low, link.end()):
+    if "would" in link[0] and (_IN_OTHER_CASES.match(page.low, link.end()) or _OTHER_CASE.search(line)):
         return None  # "the answer would be B if the patient were pregnant"
     if link["before"] or link["after"]:
         decision: Decision | None = read_denied_slot(page, link.end())
@@ -174,11 +180,19 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
 
 
 def _in_box(page: Page, cue: _Span) -> Decision | None:
-    return read_field(page, cue[1], Reason.BOXED)
+    decision = read_field(page, cue[1], Reason.BOXED)
+    other = _OTHER_BOX.search(line_before(page, cue[0]))
+    if decision and decision.letter and other and other[1].upper() != decision.letter:
+        return Decision(None, Reason.SEVERAL_LETTERS)  # "\\boxed{A} and \\boxed{C}"
+    return decision
 
 
 def _in_tag(page: Page, cue: _Span) -> Decision | None:
     return read_field(page, cue[1], Reason.TAG)
+
+
+def _in_tag_of_prose(page: Page, cue: _Span) -> Decision | None:
+    return read_slot(page, cue[1], Reason.TAG)
 
 
 _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
@@ -189,6 +203,7 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys((*lexicon.CONCLUDING, *lexicon.CORRECTING), _after_lead),
     **dict.fromkeys(lexicon.BOXES, _in_box),
     **dict.fromkeys(lexicon.TAGS, _in_tag),
+    **dict.fromkeys(lexicon.TAGS_OF_PROSE, _in_tag_of_prose),
 }
 
 

@@ -10,6 +10,7 @@ from medssr.answers.json_field import json_answer
 from medssr.answers.layout import closing_line, opening_line
 from medssr.answers.options import Page, option_table, page_of
 from medssr.answers.slots import read_field
+from medssr.answers.verdict_list import verdict_list
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
@@ -67,9 +68,9 @@ def _decisions_in_prose(page: Page) -> Iterator[Decision]:
         if last:
             yield last
     yield from cue_decisions(page)
-    first = opening_line(page)
-    if first:
-        yield first
+    for first in (verdict_list(page), opening_line(page)):
+        if first:
+            yield first
 
 
 def _resolved(last_first: Iterator[Decision]) -> Decision | None:

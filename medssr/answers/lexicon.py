@@ -7,11 +7,12 @@ from collections.abc import Iterable
 
 NOUNS = (
     "answer", "ans", "winner", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta",
-    "antwoord", "ответ", "cevap", "الإجابة", "الجواب", "答案", "正解", "答え", "정답", "đáp án",
+    "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap", "jawaban",
+    "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
-    "opción", "opcion", "opzione", "opção", "选项",
+    "letter", "opción", "opcion", "opzione", "opção", "alternativa", "选项",
 )  # fmt: skip
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
@@ -23,13 +24,15 @@ CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
     "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
-    "in summary", "conclusion", "richtig ist", "korrekt ist", "选", "选择",
+    "in summary", "to sum up", "in short", "overall", "conclusion", "richtig ist", "korrekt ist", "选", "选择",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
+    "diagnosis",
 )  # fmt: skip
-BOXES = ("boxed{", "boxed {", "fbox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
-TAGS = ("<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>")
+BOXES = ("boxed{", "boxed {", "fbox{", "framebox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
+TAGS = ("<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>", "<boxed>")
+TAGS_OF_PROSE = ("<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
 
 # --- Between a cue and its option --------------------------------------------------------------------------------
 
@@ -37,14 +40,14 @@ QUALITIES = (
     "correct", "right", "best", "better", "final", "remaining", "appropriate", "accurate", "suitable", "likely",
     "most",
     "probable", "single", "only", "my", "chosen", "selected", "preferred", "ultimate", "overall", "true", "valid",
-    "logical", "richtige", "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "juiste",
+    "logical", "richtige", "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "giusta", "juiste",
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
     "]", ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
     "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
-    "應為", "应该是", "应是", "应为",
+    "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
 )  # fmt: skip
 NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
@@ -54,7 +57,7 @@ FILLERS = (
     "also",
     "still", "either", "both", "to", "be", "that", "is", "it", "give", "start", "administer", "perform", "obtain",
     "begin", "order", "initiate", "correct", "best", "opción", "opcion", "la", "letra", "lettre", "pas", "die",
-    "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
+    "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
     "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
 )  # fmt: skip
 UNDECIDED = (
@@ -71,7 +74,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "from", "per", "over", "according", "rather", "not", "but", "and", "or", "instead", "if", "unless", "although",
     "though", "while", "whereas", "so", "it", "this", "these", "the", "that", "explanation", "reason", "reasoning",
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
-    "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder",
+    "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
 )  # fmt: skip
 JOINING = ("and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者")
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
@@ -92,7 +95,10 @@ NO_DECISION_BEFORE = (
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
 NOT_CHOSEN = ("not", "never", "might", "could", "may", "who")
-OTHERS = ("if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians")
+OTHERS = (
+    "if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
+    "mistake", "mistakenly", "pitfall", "trap", "tempting", "tempted",
+)  # fmt: skip
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
 VERDICT_WORDS = frozenset((*QUALITIES, "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
@@ -113,6 +119,7 @@ EXCLUDING = frozenset((  # what a sentence that concludes with an option does no
     "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively",
     "another",
     "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
+    "look", "examine", "evaluate", "discuss", "analyze", "analyse",
 ))  # fmt: skip
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
 from medssr.config.roots import SCHEMAS
+from medssr.utils.naming import job_name
 
 Schema = TypeVar("Schema")
 
@@ -22,19 +27,31 @@ def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
 
 
 def register(*commands: str) -> None:
-    """Makes schemas and resolvers known to Hydra: `${resource:...}` (a file that ships with the package), `${cwd:}`.
+    """Makes schemas known to Hydra.
 
     Args:
         commands: Whose schemas; none for all. Hydra copies what it knows for each group that `--help` lists, so that a
             command that registers more than its own answers slowly.
     """
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
     store = ConfigStore.instance()
     for name in commands or SCHEMAS:
         store.store(name=f"{name}_schema", node=SCHEMAS[name])
+
+
+def _register_resolvers() -> None:
+    """Makes known what `${...}` in `conf/` calls."""
     resources = Path(__file__).parents[1] / "resources"
-    OmegaConf.register_new_resolver("resource", lambda name: str(resources / name), replace=True)
-    # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
-    OmegaConf.register_new_resolver("cwd", lambda: str(Path.cwd()), replace=True)
+    resolvers: dict[str, Callable[..., str]] = {
+        # A file that ships with the package.
+        "resource": lambda name: str(resources / name),
+        # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
+        "cwd": lambda: str(Path.cwd()),
+        "sweep_name": lambda study: study or "default",
+        "job_name": lambda overrides: job_name(list(overrides)),
+    }
+    for name, resolve in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolve, replace=True)
+
+
+# With the import, not with a call: a job of a sweep may be composed in a process that has imported the command alone.
+_register_resolvers()

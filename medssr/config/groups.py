@@ -46,6 +46,11 @@ class ExtrasConfig:
     progress_bar: bool
     num_threads: int | None
 
+    def __post_init__(self) -> None:
+        """Checks the range."""
+        number = self.num_threads
+        require(number is None or number >= 1, "extras.num_threads", f"{number}; at least 1, or null for all cores.")
+
 
 @dataclass
 class ModelConfig:

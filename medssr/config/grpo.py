@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
 from medssr.config.checks import require
+from medssr.config.complaints import wrong_value
 from medssr.errors import InputError
 
 
@@ -63,6 +64,9 @@ class GRPOConfig:
     shuffle_options: bool
     max_refills: int
     temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
     max_new_tokens: int
     truncated: Truncated
     overlong_buffer: int
@@ -102,6 +106,13 @@ class GRPOConfig:
         require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
         require(self.max_refills >= 0, "grpo.max_refills", f"{self.max_refills}; at least 0.")
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
+        for field, all_tokens in (("top_p", 1), ("top_k", 0), ("min_p", 0)):
+            require(
+                getattr(self, field) == all_tokens,
+                f"grpo.{field}",
+                f"{getattr(self, field)}; training samples with a temperature alone, so {all_tokens}: with tokens left "
+                "out, completions come from another distribution than the one whose log-probs the update divides by.",
+            )
         require(
             0 <= self.overlong_buffer <= self.max_new_tokens,
             "grpo.overlong_buffer",
@@ -153,7 +164,8 @@ def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOCon
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
     except OmegaConfBaseException as error:
-        raise InputError(f"stages, grpo.{error.full_key}: {str(error).splitlines()[0]}") from error
+        names = [f"grpo.{field.name}" for field in fields(GRPOConfig)]
+        raise InputError(f"stages, {wrong_value(error, 'grpo', names)}") from error
     result = OmegaConf.to_object(merged)
     assert isinstance(result, GRPOConfig)
     return result

@@ -10,6 +10,7 @@ from medssr.config.checks import require
 from medssr.config.evaluation import (
     BenchmarkConfig,
     ProtocolConfig,
+    ProtocolKind,
     RarityConfig,
 )
 from medssr.config.groups import (
@@ -36,9 +37,16 @@ from medssr.config.grpo import (
     GRPOConfig,
     apply_overrides,
 )
+from medssr.config.nearest import did_you_mean
 from medssr.errors import InputError
 
 MIN_HITS = 32
+# Lightning's, the usual ones first.
+_DEVICES = ("cpu", "gpu", "auto", "cuda", "mps", "tpu")
+_PRECISIONS = (
+    *("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "32", "64", "16", "bf16"),
+    *("transformer-engine", "transformer-engine-float16"),
+)
 
 
 @dataclass
@@ -46,6 +54,7 @@ class SynthesizeConfig:
     """Root of medssr-synthesize."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     corpus: Node
@@ -57,7 +66,6 @@ class SynthesizeConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     logger: Node | None = None  # a group without an option leaves its field as it is here
-    study: str | None = None
 
 
 @dataclass
@@ -80,6 +88,7 @@ class PseudoLabelConfig:
     """Root of medssr-pseudo-label."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -88,8 +97,8 @@ class PseudoLabelConfig:
     labeling: LabelingConfig
     paths: PathsConfig
     extras: ExtrasConfig
+    run: str | None
     logger: Node | None = None  # a group without an option leaves its field as it is here
-    study: str | None = None
 
 
 @dataclass
@@ -97,6 +106,7 @@ class TrainConfig:
     """Root of medssr-train."""
 
     task_name: str
+    study: str | None
     stage: str
     ckpt_path: str
     seed: int
@@ -114,18 +124,18 @@ class TrainConfig:
     extras: ExtrasConfig
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
-    study: str | None = None
 
     def __post_init__(self) -> None:
         """Checks what spans groups."""
-        _check_precision(self.trainer)
+        _check_trainer(self.trainer)
 
 
 class ExportTarget(Enum):
-    """The framework that an export is for."""
+    """The framework that an export is for: two that train, and lm-evaluation-harness."""
 
     verl = "verl"
     trl = "trl"
+    lm_eval = "lm_eval"
 
 
 @dataclass
@@ -146,18 +156,39 @@ class ExportConfig:
     force: bool
     targets: list[ExportTarget]
     model: ModelConfig
-    data: DataConfig
     settings: dict[str, ExportSettings]
     paths: PathsConfig
     extras: ExtrasConfig
+    data: DataConfig | None = None  # a group without an option leaves its field as it is here
+    benchmark: BenchmarkConfig | None = None
+    protocol: ProtocolConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that something is written, under names that can be file names."""
+        """Checks that each target has its questions, and that settings have names that can be file names."""
         if not self.targets:
-            raise InputError("targets: [] is empty; name verl, trl or both.")
+            raise InputError("targets: [] is empty; name verl, trl or lm_eval.")
+        self._check_tasks()
+        require(
+            self.data is not None or self.targets == [ExportTarget.lm_eval],
+            "data",
+            "null, but there are targets to train with; data=file data.path=FILE.jsonl.",
+        )
         for name in self.settings:
             if not re.fullmatch(r"\w+", name):
                 raise InputError(f"settings.{name}: names a file, so expected letters, digits and _ alone.")
+
+    def _check_tasks(self) -> None:
+        if ExportTarget.lm_eval not in self.targets:
+            return
+        require(self.benchmark is not None, "benchmark", "null; benchmark=released benchmark.path=FILE.")
+        require(self.protocol is not None, "protocol", "null; protocol=loglikelihood.")
+        assert self.protocol is not None
+        require(
+            self.protocol.kind is ProtocolKind.letters,
+            "protocol.kind",
+            f"{self.protocol.kind.value}; tasks of lm-evaluation-harness compare letters: protocol=loglikelihood.",
+        )
+        require(self.protocol.num_orders == 1, "protocol.num_orders", f"{self.protocol.num_orders}; exported is one.")
 
 
 @dataclass
@@ -165,6 +196,7 @@ class EvaluateConfig:
     """Root of medssr-evaluate."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -173,9 +205,9 @@ class EvaluateConfig:
     protocol: ProtocolConfig
     paths: PathsConfig
     extras: ExtrasConfig
-    rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
-    logger: Node | None = None
-    study: str | None = None
+    run: str | None
+    logger: Node | None = None  # a group without an option leaves its field as it is here
+    rarity: RarityConfig | None = None
 
 
 @dataclass
@@ -183,6 +215,7 @@ class PipelineConfig:
     """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
@@ -208,7 +241,6 @@ class PipelineConfig:
     lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
     probe: ProbeConfig | None = None
     rarity: RarityConfig | None = None  # a group without an option leaves its field as it is here
-    study: str | None = None
 
     def __post_init__(self) -> None:
         """Checks that stages can be told apart."""
@@ -217,7 +249,7 @@ class PipelineConfig:
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
             apply_overrides(self.grpo, stage.grpo)
-        _check_precision(self.trainer)
+        _check_trainer(self.trainer)
 
 
 @dataclass
@@ -294,9 +326,17 @@ class WarmStartConfig:
     scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
 
 
-def _check_precision(trainer: Node) -> None:
-    """Raises InputError where weights would be trained in 16 bits, which lose steps as small as those of RL."""
+def _check_trainer(trainer: Node) -> None:
+    """Raises InputError for an unknown device or precision, and for 16-bit weights, which lose steps of RL's size."""
+    device = str(trainer["accelerator"])
+    if device not in _DEVICES:
+        raise InputError(f"trainer.accelerator: {device}; expected one of {', '.join(_DEVICES)}.")
     precision = str(trainer["precision"])
+    if precision not in _PRECISIONS:
+        allowed = ", ".join(_PRECISIONS[:4])
+        raise InputError(
+            f"trainer.precision: {precision}; expected one of {allowed}.{did_you_mean(precision, _PRECISIONS)}"
+        )
     if precision in ("bf16-true", "16-true"):
         mixed = precision.replace("true", "mixed")
         raise InputError(f"trainer.precision: {precision} rounds small steps of the weights away; take {mixed}.")

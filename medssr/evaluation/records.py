@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medssr.config import EvaluateConfig
+from medssr.config import EvaluateConfig, ProtocolConfig
 from medssr.data.suites import Benchmark, FoundDefect, Subset
 from medssr.evaluation.axes import axes_of, length_bounds
-from medssr.evaluation.examiner import Examiner
 from medssr.evaluation.means import BenchmarkMean, benchmark_mean
 from medssr.evaluation.orders import OrderScore, order_score
 from medssr.evaluation.prefills import PrefillScore, prefill_score
@@ -94,11 +93,6 @@ class BenchmarkRecord(BenchmarkScore):
     prefill: PrefillScore | None = field(kw_only=True)
 
 
-def prompt_hash(examiner: Examiner, question: Question) -> str:
-    """Returns the SHA-256 of what the model is given for a question."""
-    return _sha256(examiner.context(question))
-
-
 def benchmark_record(examined: Examined, config: EvaluateConfig) -> BenchmarkRecord:
     """Returns the scores of a benchmark, and what decided them, for `results.json`."""
     protocol, benchmark, questions = config.protocol, examined.benchmark, examined.questions
@@ -138,14 +132,14 @@ def means_record(examined: Mapping[str, Examined], config: EvaluateConfig) -> di
     }
 
 
-def protocol_record(config: EvaluateConfig, prompter: Prompter) -> dict[str, Any]:
+def protocol_record(protocol: ProtocolConfig, prompter: Prompter) -> dict[str, Any]:
     """Returns how the questions were asked: every setting, the form of the prompts, hashes of template and examples."""
-    settings = {name: getattr(value, "value", value) for name, value in asdict(config.protocol).items()}
+    settings = {name: getattr(value, "value", value) for name, value in asdict(protocol).items()}
     for name in ("prompt_path", "shots_path"):
         settings[name] = settings[name] and Path(settings[name]).name
     return settings | {
         "prompt_form": prompter.form,
-        "template_sha256": _sha256(prompter.template),
+        "template_sha256": text_sha256(prompter.template),
         "shot_ids": [shot.id for shot in prompter.shots],
     }
 
@@ -158,5 +152,6 @@ def _accuracies(questions: Sequence[Question], predictions: Sequence[Prediction]
     return [sample_accuracy(*pair) for pair in zip(questions, predictions, strict=True)]
 
 
-def _sha256(text: str) -> str:
+def text_sha256(text: str) -> str:
+    """Returns the SHA-256 of a text, lone surrogates and all."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

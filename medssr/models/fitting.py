@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from medssr.artifacts import decisive_values
 from medssr.callbacks.step_checkpoint import StepCheckpoint
 from medssr.config import TrainConfig, WarmStartConfig
+from medssr.errors import InputError
 from medssr.models.checkpoint_match import check_match
 from medssr.tracking.loggers import open_loggers
 from medssr.utils.instantiate import instantiate
@@ -48,14 +50,17 @@ def fit(
         instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
     ]
     with catch_signals(), open_loggers(config.logger, config, directory) as loggers:
-        trainer: L.Trainer = instantiate(
-            config.trainer,
-            "trainer",
-            # Checkpoints come last: they keep what the others have done.
-            callbacks=[*further_callbacks, *sorted(callbacks, key=lambda made: isinstance(made, StepCheckpoint))],
-            logger=loggers,
-            enable_progress_bar=config.extras.progress_bar,
-            default_root_dir=str(directory),
-        )
+        try:
+            trainer: L.Trainer = instantiate(
+                config.trainer,
+                "trainer",
+                # Checkpoints come last: they keep what the others have done.
+                callbacks=[*further_callbacks, *sorted(callbacks, key=lambda made: isinstance(made, StepCheckpoint))],
+                logger=loggers,
+                enable_progress_bar=config.extras.progress_bar,
+                default_root_dir=str(directory),
+            )
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {error}") from error
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

@@ -23,7 +23,7 @@ from medssr.rewards.making import open_rewards
 from medssr.rewards.types import Reward
 from medssr.rollout.collector import RolloutCollector
 from medssr.rollout.engine import RolloutEngine
-from medssr.utils.entry import prepare_process
+from medssr.utils.entry import check_device, prepare_process
 from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import is_main_process
 
@@ -44,6 +44,7 @@ def run_stage(
         InputError: When model, engine or a reward cannot be made, or a prompt does not fit the context.
     """
     prepare_process(config.extras, config.seed)
+    check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed)
     # An over-long prompt fails here and not at step 900.
     policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config), config.data.path)

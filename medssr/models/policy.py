@@ -35,7 +35,13 @@ class Policy:
         Raises:
             InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the questions' file.
         """
-        room = self.model.config.max_position_embeddings - max_new_tokens
+        context = self.model.config.max_position_embeddings
+        room = context - max_new_tokens
+        if room < 1:
+            raise InputError(
+                f"max_new_tokens: {max_new_tokens} tokens are kept for the completion, but the model's context has "
+                f"{context} for it and the prompt together; give fewer."
+            )
         return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,13 +14,10 @@ from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
 from medssr.rollout.types import Completion, Sampling
 from medssr.rollout.vllm_process import VLLMProcess, VLLMSettings, check_installation, undisturbed
-from medssr.rollout.weight_probe import mean_logp_gap, probe_prompts
-from medssr.utils.seeding import derive_seed
+from medssr.rollout.vllm_requests import check_requests, num_different, read_completions
+from medssr.rollout.weight_probe import probe
 
 log = logging.getLogger(__name__)
-
-_NUM_PROBE_PROMPTS = 4
-_PROBE_SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 
 
 class VLLMEngine:
@@ -71,7 +67,7 @@ class VLLMEngine:
             InputError: When vLLM cannot be started, does not take the temperature, or a prompt is too long for
                 `max_model_len`.
         """
-        self._check(prompts, sampling)
+        check_requests(prompts, sampling, self._max_len)
         if self._process is None:
             self._process = VLLMProcess(self._policy, self._settings)
             self._load_weights(self._process)
@@ -100,18 +96,6 @@ class VLLMEngine:
             self._process.close()
             self._process = None
 
-    def _check(self, prompts: Sequence[list[int]], sampling: Sampling) -> None:
-        if sampling.temperature != 0 and not 0.01 <= sampling.temperature <= 2:
-            raise InputError(
-                f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
-            )
-        longest = max((len(prompt) for prompt in prompts), default=0)
-        if longest + sampling.max_new_tokens > self._max_len:
-            raise InputError(
-                f"rollout.max_model_len: {self._max_len}; a prompt of {longest} tokens and a completion of "
-                f"{sampling.max_new_tokens} need {longest + sampling.max_new_tokens}."
-            )
-
     def _load_weights(self, process: VLLMProcess) -> None:
         """Copies the trainer's weights, forgets what was computed with those before, and checks the outcome."""
         with undisturbed():
@@ -128,13 +112,10 @@ class VLLMEngine:
         self._probe(process)
 
     def _probe(self, process: VLLMProcess) -> None:
-        # Prompts longer than a block of the cache: they are found there if the reset was left out.
-        room = self._max_len - _PROBE_SAMPLING.max_new_tokens
-        prompts = probe_prompts(self._policy.tokenizer, _NUM_PROBE_PROMPTS, min(process.cache_unit + 8, room))
-        seeds = [[derive_seed("probe", place)] for place in range(_NUM_PROBE_PROMPTS)]
-        completions = [group[0] for group in self._sample(process, prompts, seeds, _PROBE_SAMPLING)]
-        pad_id = self._policy.tokenizer.pad_token_id
-        gap = mean_logp_gap(self._policy.model, pad_id, prompts, completions, _PROBE_SAMPLING.temperature)
+        def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
+            return self._sample(process, prompts, seeds, sampling)
+
+        gap = probe(self._policy, sample, process.cache_unit, self._max_len)
         log.debug("vLLM has new weights; its log-probs differ by %.2g nats per token", gap)
         if not gap <= self._max_logp_gap:  # NaN is no agreement
             raise InputError(
@@ -153,7 +134,7 @@ class VLLMEngine:
         eos_ids = sorted(self._policy.eos_token_ids)
         params = [
             SamplingParams(
-                n=len(row),  # more than one is refused at temperature 0, where all would be the same
+                n=num_different(len(row), sampling),
                 seed=row[0],
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
@@ -170,19 +151,14 @@ class VLLMEngine:
         with undisturbed():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
             outputs = process.llm.generate(requests, params, use_tqdm=False)
-        completions = [self._completions(output.outputs) for output in outputs]
-        if sampling.temperature == 0:  # vLLM gives the log-probs of temperature 1; the likeliest token was certain
-            return [[replace(item, logps=[0.0] * len(item.logps)) for item in group] for group in completions]
-        return completions
-
-    def _completions(self, samples: Sequence[Any]) -> list[Completion]:
-        token_rows = [list(sample.token_ids) for sample in samples]
-        logp_rows = [list(sample.logprobs.logprobs) if sample.logprobs is not None else [] for sample in samples]
-        texts = self._policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
         return [
-            Completion(tokens, logps, text, is_truncated=tokens[-1] not in self._policy.eos_token_ids)
-            for tokens, logps, text in zip(token_rows, logp_rows, texts, strict=True)
+            self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)
         ]
+
+    def _completions(self, samples: Sequence[Any], num_samples: int, sampling: Sampling) -> list[Completion]:
+        token_rows = [list(sample.token_ids) for sample in samples]
+        logp_rows = [list(sample.logprobs.logprobs) if sampling.has_logps else [] for sample in samples]
+        return read_completions(self._policy, token_rows, logp_rows, num_samples, sampling)
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:

@@ -20,9 +20,11 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from medssr.errors import InputError
 from medssr.models.policy import Policy
+from medssr.rollout.vllm_requests import OLDEST_VERSION, is_too_old
 
-# The first version whose weights can be reloaded from an iterator in the way that the engine does it.
-_OLDEST_VERSION = (0, 32)
+_HOW_TO_INSTALL = (
+    "With a GPU: pip install 'medssr[vllm]'; without: make setup-vllm, and the command with PYTHONPATH=.venv-vllm."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,10 @@ def check_installation() -> None:
         InputError: When it is not installed or too old.
     """
     version = _installed_version()
-    oldest = ".".join(map(str, _OLDEST_VERSION))
+    oldest = ".".join(map(str, OLDEST_VERSION))
     if version is None:
-        raise InputError(
-            "rollout: vLLM is not installed. With a GPU: pip install 'medssr[vllm]'; without: make setup-vllm. Or take "
-            "rollout=hf, which needs nothing."
-        )
-    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_VERSION:
+        raise InputError(f"rollout: vLLM is not installed. {_HOW_TO_INSTALL} Or take rollout=hf, which needs nothing.")
+    if is_too_old(version):
         raise InputError(
             f"rollout: vLLM {version} is installed, too old to take new weights; {oldest} or newer is needed: pip "
             f"install 'vllm>={oldest}'."
@@ -102,6 +101,28 @@ def _without_trouble_from_modules() -> Iterator[None]:
             sys.modules[name] = module
 
 
+@contextmanager
+def _place_among_trainers(policy: Policy) -> Iterator[None]:
+    """Says in the environment which of several trainers this is: vLLM reads it there, whoever launched them."""
+    if _num_trainers() == 1:
+        yield
+        return
+    before = {name: os.environ.pop(name, None) for name in ("RANK", "LOCAL_RANK")}
+    os.environ["RANK"] = str(torch.distributed.get_rank())
+    os.environ["LOCAL_RANK"] = str(policy.model.device.index or 0)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
+def _num_trainers() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
 class VLLMProcess:
     """A vLLM that runs in this process, with a policy's architecture and random weights until it is given others.
 
@@ -119,18 +140,19 @@ class VLLMProcess:
     def __init__(self, policy: Policy, settings: VLLMSettings) -> None:
         assert not VLLMProcess._is_taken, "the engine before this one was not closed"
         self._owns_process_group = not torch.distributed.is_initialized()
-        if not self._owns_process_group and torch.distributed.get_world_size() > 1:
-            raise InputError("rollout: vLLM inside the trainer runs with one trainer; take trainer.devices=1.")
         self._environment = dict(os.environ)
         self._folder = TemporaryDirectory(prefix="medssr-vllm-")
         VLLMProcess._is_taken = True
         self.llm: Any = None
         try:
-            with undisturbed(), _without_trouble_from_modules():
+            with undisturbed(), _without_trouble_from_modules(), _place_among_trainers(policy):
                 self.llm = _start(policy, Path(self._folder.name), settings)
-        except (ValueError, RuntimeError) as error:
+        except (ImportError, OSError, ValueError, RuntimeError) as error:
             self.close()
             raise InputError(f"rollout: vLLM did not start: {_in_short(error)} {_remedy(error)}") from error
+        except BaseException:  # such as a signal's: whoever goes on, starts afresh
+            self.close()
+            raise
 
     @property
     def cache_unit(self) -> int:
@@ -139,14 +161,14 @@ class VLLMProcess:
 
     def close(self) -> None:
         """Ends vLLM and frees its memory."""
-        from vllm.distributed.parallel_state import destroy_distributed_environment, destroy_model_parallel
-
         if self.llm is not None:
             self.llm.llm_engine.engine_core.shutdown()
             self.llm = None
-        destroy_model_parallel()
-        if self._owns_process_group:
-            destroy_distributed_environment()
+        groups: Any = sys.modules.get("vllm.distributed.parallel_state")  # None where vLLM could not be loaded
+        if groups is not None:
+            groups.destroy_model_parallel()
+            if self._owns_process_group:
+                groups.destroy_distributed_environment()
         gc.unfreeze()  # vLLM freezes all objects once it runs
         gc.collect()
         if torch.cuda.is_available():
@@ -175,6 +197,8 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         str(folder),
         runner="generate",
         dtype=str(policy.model.dtype).removeprefix("torch."),
+        # Each of several trainers has a vLLM of its own, which joins the trainers' process group but keeps to itself.
+        distributed_executor_backend="external_launcher" if _num_trainers() > 1 else None,
         seed=0,  # of nothing: every request has its own
         load_format="dummy",
         max_num_seqs=settings.max_num_seqs,
@@ -197,6 +221,8 @@ def _in_short(error: Exception) -> str:
 
 
 def _remedy(error: Exception) -> str:
+    if isinstance(error, ImportError | OSError):
+        return f"It may be built for another torch or for an absent GPU. {_HOW_TO_INSTALL} Or take rollout=hf."
     if "memory" in str(error).lower():
         if torch.cuda.is_available():
             return "Change rollout.gpu_memory_utilization, or lower rollout.max_model_len or rollout.max_num_seqs."

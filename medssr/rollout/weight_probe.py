@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from medssr.models.policy import Policy
 from medssr.rl.batching import pad_rollouts
 from medssr.rl.logprobs import completion_logps
-from medssr.rollout.types import Completion
+from medssr.rollout.types import Completion, Sampling
+from medssr.utils.seeding import derive_seed
+
+Sampler = Callable[[list[list[int]], list[list[int]], Sampling], list[list[Completion]]]
+
+_NUM_PROMPTS = 4
+_SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 
 _TEXT = (
     "A patient comes with tiredness, a rash on both cheeks and pain in the joints of the hands. Which of the following "
     "tests would you order first, and what would each of its possible results mean for the treatment? "
 )
+
+
+def probe(policy: Policy, sample: Sampler, cache_unit: int, max_len: int) -> float:
+    """Returns how far an engine's log-probs are from the policy's, in nats per token over a few fixed prompts.
+
+    Args:
+        policy: What the engine has a copy of.
+        sample: The engine's `generate`.
+        cache_unit: Tokens in a block of its prefix cache.
+        max_len: The most tokens of a prompt with its completion.
+    """
+    # Longer than a block of the cache: there they are found, with the weights before, if it was not emptied.
+    num_tokens = min(cache_unit + 8, max_len - _SAMPLING.max_new_tokens)
+    prompts = probe_prompts(policy.tokenizer, _NUM_PROMPTS, num_tokens)
+    seeds = [[derive_seed("probe", place)] for place in range(_NUM_PROMPTS)]
+    completions = [group[0] for group in sample(prompts, seeds, _SAMPLING)]
+    return mean_logp_gap(policy.model, policy.tokenizer.pad_token_id, prompts, completions, _SAMPLING.temperature)
 
 
 def probe_prompts(tokenizer: Any, num_prompts: int, num_tokens: int) -> list[list[int]]:

@@ -80,12 +80,12 @@ class ContaminationIndex:
         self._stems: list[str] = []
         self._number_of_key: dict[str, int] = {}
         for stem in stems:
-            key = _key(stem)
+            key = _key(_masked_words(stem))
             if key and key not in self._number_of_key:
                 self._number_of_key[key] = len(self._stems)
                 self._stems.append(stem)
         self._joined = _joined_words(self._stems)
-        worded = [self._words(stem) for stem in self._stems]
+        worded = [self._parted(_masked_words(stem)) for stem in self._stems]
         self._counts = Counter(word for words in worded for word in set(words))
         self._pair_counts = Counter(pair for words in worded for pair in set(_pairs(words)))
         self._cached_weight = lru_cache(maxsize=_NUM_CACHED_WEIGHTS)(self._weight)
@@ -101,10 +101,11 @@ class ContaminationIndex:
 
     def check(self, stem: str) -> ContaminationMatch | None:
         """Returns the stem that the question's stem repeats most, with its score, or None when it repeats none."""
-        number = self._number_of_key.get(_key(stem))
+        words = _masked_words(stem)
+        number = self._number_of_key.get(_key(words))
         if number is not None:
             return ContaminationMatch(self._stems[number], 1.0)
-        question = self._text(self._words(stem))
+        question = self._text(self._parted(words))
         best, best_score = None, self._threshold
         for candidate, bound in self._candidates(question):
             if bound < best_score:
@@ -127,11 +128,14 @@ class ContaminationIndex:
             shares = np.minimum(num_shared / size, overlaps.question_weight / question.total)
             part_bounds = _discounted(shares, sizes - num_shared, size)
             bounds = np.where(sizes > size, np.maximum(bounds, part_bounds), bounds)
-        for place in np.argsort(-bounds, kind="stable"):
+        passing = np.flatnonzero(bounds >= self._threshold)
+        for place in passing[np.argsort(-bounds[passing], kind="stable")]:
             yield int(places[place]), float(bounds[place])
 
-    def _words(self, stem: str) -> list[str]:
-        words = split_words(mask_numbers(stem))
+    def _parted(self, words: Sequence[str]) -> list[str]:
+        """Returns the words with those in parts that the stems have in parts."""
+        if self._joined.keys().isdisjoint(words):
+            return list(words)
         return [part for word in words for part in self._joined.get(word, (word,))]
 
     def _text(self, words: Sequence[str]) -> WeightedText:
@@ -217,9 +221,13 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     return zip(("", *words), words, strict=False)
 
 
-def _key(stem: str) -> str:
-    """Returns the letters of the stem, and 0 for each number."""
-    return mask_numbers("".join(split_words(mask_numbers(stem))))
+def _masked_words(stem: str) -> list[str]:
+    return split_words(mask_numbers(stem))
+
+
+def _key(masked_words: Sequence[str]) -> str:
+    """Returns the letters of a stem's words, and 0 for each number."""
+    return mask_numbers("".join(masked_words))
 
 
 def _joined_words(stems: Iterable[str]) -> dict[str, list[str]]:

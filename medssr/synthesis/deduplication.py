@@ -7,7 +7,6 @@ not grow with the number of questions.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from array import array
 from collections.abc import Iterable
@@ -152,12 +151,8 @@ class NearDuplicates:
         everything = words.stem | words.options
         self._sketch.clear()
         self._sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
-        bands = self._sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND)
-        parts = [_pack(words.stem) + b"|" + _pack(words.options), *(band.tobytes() for band in bands)]
-        return [
-            int.from_bytes(hashlib.blake2b(part, digest_size=8, salt=bytes([place])).digest(), signed=True)
-            for place, part in enumerate(parts)
-        ]
+        bands = self._sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND).tolist()
+        return [hash((words.stem, words.options)), *(hash((place, *band)) for place, band in enumerate(bands))]
 
 
 def _hashes(texts: Iterable[str]) -> frozenset[int]:

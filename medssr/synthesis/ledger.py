@@ -160,9 +160,8 @@ class Ledger:
             assert self._file is not None
             fcntl.flock(self._file, fcntl.LOCK_EX)  # against other processes
             try:
-                self._catch_up()
                 # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
-                if os.fstat(self._file).st_size > self._end:
+                if self._catch_up() > self._end:
                     os.ftruncate(self._file, self._end)
                 num_written = os.write(self._file, line)
                 if num_written < len(line):
@@ -177,16 +176,19 @@ class Ledger:
             stream.seek(place)
             return _reply(json.loads(stream.readline()))
 
-    def _catch_up(self) -> None:
-        """Takes in the whole lines that others have added since."""
-        if self._file is None or os.fstat(self._file).st_size == self._end:
-            return
-        with self.path.open("rb") as stream:
-            stream.seek(self._end)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                self._take_in(self._decode(line), len(line))
+    def _catch_up(self) -> int:
+        """Takes in the whole lines that others have added since, and returns the size of the file."""
+        if self._file is None:
+            return 0
+        size = os.fstat(self._file).st_size
+        if size > self._end:
+            with self.path.open("rb") as stream:
+                stream.seek(self._end)
+                for line in stream:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._take_in(self._decode(line), len(line))
+        return size
 
     def _decode(self, line: bytes) -> Reply | None:
         """Returns the reply that a line holds, or None for one of another kind."""

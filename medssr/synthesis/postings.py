@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,28 +66,25 @@ class Postings:
 
         None where it shares no word with any.
         """
-        known = [
-            (row, weight)
-            for occurrence, weight in zip(_occurrences(question.words), question.weights, strict=True)
-            if (row := self._rows.get(occurrence)) is not None
-        ]
-        if not known:
+        found = [self._rows.get(occurrence, -1) for occurrence in _occurrences(question.words)]
+        known = np.flatnonzero(np.array(found) >= 0)
+        if not len(known):
             return None
-        rows, weights = np.array([row for row, _ in known]), np.array([weight for _, weight in known])
+        rows, weights = np.array(found)[known], question.weights[known]
         is_common = self._common_place[rows] >= 0
         num_shared, text_weight, question_weight = self._shared_rare(rows[~is_common], weights[~is_common])
         # As if every text had all its common words in the question and all of the question's: few can pass even so.
-        share = np.maximum(
-            (text_weight + self._common_totals) / self._totals,
-            (question_weight + weights[is_common].sum()) / question.total,
+        places = np.flatnonzero(
+            (text_weight >= least * self._totals - self._common_totals)
+            | (question_weight >= least * question.total - weights[is_common].sum())
         )
-        places = np.flatnonzero(share >= least)
-        common = self._common_weights[np.ix_(self._common_place[rows[is_common]], places)]
+        common = self._common_weights[self._common_place[rows[is_common]]][:, places]
+        has_common = common > 0
         return Overlaps(
             places,
-            num_shared[places] + (common > 0).sum(axis=0),
+            num_shared[places] + has_common.sum(axis=0),
             text_weight[places] + common.sum(axis=0),
-            question_weight[places] + weights[is_common] @ (common > 0),
+            question_weight[places] + weights[is_common] @ has_common,
         )
 
     def _shared_rare(
@@ -108,7 +104,8 @@ class Postings:
 
 def _occurrences(words: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yields each word with the number of its occurrences before it."""
-    seen: Counter[int] = Counter()
+    seen: dict[int, int] = {}
     for word in words:
-        yield word, seen[word]
-        seen[word] += 1
+        count = seen.get(word, 0)
+        yield word, count
+        seen[word] = count + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from medssr.synthesis.words import FUNCTION_WORDS, fold, singular, split_words
 
@@ -25,6 +26,8 @@ _LEAK = re.compile(
     r"|\b(?:explanation|rationale|reasoning)\s*:|[\u2713\u2714\u2705]",
     re.IGNORECASE,
 )
+# One of the hints is in whatever the pattern before them matches; nearly all texts have none, and a look is quick.
+_LEAK_HINTS = ("answer", "correct", "explanation", "rationale", "reasoning", "\u2713", "\u2714", "\u2705")
 _PICTURE = r"(?:figure|fig\.|image|photograph|photo|picture|graph|chart|diagram|table|tracing|illustration)s?"
 _FIGURE = re.compile(
     "|".join(
@@ -42,7 +45,6 @@ _FIGURE = re.compile(
     ),
     re.IGNORECASE,
 )
-# One of these is in whatever the pattern above matches; nearly all texts have none, and looking for them is quick.
 _FIGURE_HINTS = (
     "fig", "image", "photo", "pictur", "graph", "chart", "diagram", "table", "tracing", "illustrat", "shown", "depict",
     "exhibit", "look", "arrow",
@@ -57,13 +59,20 @@ _COMBINATION = re.compile(
 )
 
 
-# A character that stands for a lost one, a control or private character, UTF-8 read as Latin-1, a place holder, markup.
-_GARBAGE = re.compile(
-    "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ud800-\udfff]"
-    "|\u00c3[\u0080-\u00bf]|\u00e2\u20ac"
-    r"|\{\{|\}\}|\{%|\{\w+\}|```|<\|?/?(?:passage|example|think|br|p|div|s|im_\w+)\b[^>]*>|\blorem ipsum\b"
-    r"|([^\W\d_])\1{5}|\b(\w+)(?:\W+\2\b){3}",
-    re.IGNORECASE,
+# Each by itself: a pattern of one kind is searched for several times as fast as one of all kinds.
+_GARBAGE = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # A character that stands for a lost one, a control or private character.
+        "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ud800-\udfff]",
+        # UTF-8 read as Latin-1.
+        "\u00c3[\u0080-\u00bf]|\u00e2\u20ac",
+        # Place holders and markup.
+        r"\{\{|\}\}|\{%|\{\w+\}|```|<\|?/?(?:passage|example|think|br|p|div|s|im_\w+)\b[^>]*>|\blorem ipsum\b",
+        # A letter, and a word, over and over.
+        r"([^\W\d_])\1{5}",
+        r"\b(\w+)(?:\W+\1\b){3}",
+    )
 )
 # Least shares for English: of Latin letters among the letters of a text, of English function words in a longer stem.
 _MIN_LATIN = 0.8
@@ -85,13 +94,12 @@ def asks_nothing(stem: str) -> str | None:
 
 def leaked_answer(text: str) -> str | None:
     """Returns words that speak of the right answer."""
-    return _first(_LEAK, text)
+    return _first(_LEAK, text) if _has_any(_LEAK_HINTS, text) else None
 
 
 def missing_figure(text: str) -> str | None:
     """Returns words that point to a figure or table."""
-    low = text.lower()
-    return _first(_FIGURE, text) if any(hint in low for hint in _FIGURE_HINTS) else None
+    return _first(_FIGURE, text) if _has_any(_FIGURE_HINTS, text) else None
 
 
 def combination_of_options(option: str) -> str | None:
@@ -101,8 +109,7 @@ def combination_of_options(option: str) -> str | None:
 
 def garbage(text: str) -> str | None:
     """Returns what is no text: lost characters, wrongly decoded ones, markup, place holders, a word over and over."""
-    found = _first(_GARBAGE, text)
-    return None if found is None else repr(found)
+    return next((repr(found) for pattern in _GARBAGE if (found := _first(pattern, text)) is not None), None)
 
 
 def not_english(stem: str) -> str | None:
@@ -134,6 +141,11 @@ def option_key(option: str) -> str:
         is_joined = part.isalpha() and key[-1:].isalpha()
         key += singular(part) if is_joined else f" {singular(part)}"
     return key.strip() or option.strip()
+
+
+def _has_any(hints: Iterable[str], text: str) -> bool:
+    low = text.lower()
+    return any(hint in low for hint in hints)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str | None:

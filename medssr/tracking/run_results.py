@@ -16,6 +16,7 @@ from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_
 from medssr.questions import Question, read_questions
 from medssr.tracking.runs import read_evaluation
 from medssr.utils.files import write_json_atomically
+from medssr.utils.naming import job_name
 from medssr.utils.provenance import overrides
 
 
@@ -60,7 +61,7 @@ def write_run_results(
             )
     results = {
         "schema_version": SCHEMA_VERSION,
-        "run": _run_name(),
+        "run": job_name(overrides()),
         "study": config.study,
         "overrides": overrides(),
         "config": {
@@ -111,10 +112,3 @@ def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> d
 def _label_summary(labelled: Artifact) -> dict[str, Any]:
     counts = labelled.manifest["counts"]
     return {name: counts[name] for name in ("num_questions", "num_kept", "outcomes", "bands")}
-
-
-def _run_name() -> str:
-    """Returns the overrides that change results, as they name the run's folder in a sweep."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return (HydraConfig.get().job.override_dirname if HydraConfig.initialized() else "") or "defaults"

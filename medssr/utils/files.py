@@ -52,7 +52,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         InputError: When the file is absent or a line is no JSON object.
     """
     if not path.is_file():
-        raise InputError.at(path, "there is no such file.")
+        problem = "is a folder; give a file in it." if path.is_dir() else "there is no such file."
+        raise InputError.at(path, problem)
     with path.open("rb") as lines:  # as bytes, so that a wrong encoding has a line too
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -63,7 +64,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 problem = f"is not UTF-8 text ({error.reason}); convert the file."
                 raise InputError.at(path, problem, line=number) from error
             except json.JSONDecodeError as error:
-                raise InputError.at(path, f"is not valid JSON ({error}).", line=number) from error
+                problem = f"is not valid JSON ({error}); each line holds one object."
+                raise InputError.at(path, problem, line=number) from error
             if not isinstance(record, dict):
                 raise InputError.at(path, f"is a JSON {type(record).__name__}, expected an object.", line=number)
             yield number, record

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
+from medssr.config.nearest import did_you_mean
 from medssr.errors import InputError
 
 
@@ -23,6 +26,7 @@ def instantiate(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     from hydra.errors import InstantiationException
 
     try:
+        _check_arguments(node, key, arguments)
         if not arguments:
             return hydra.utils.instantiate(dict(node), _convert_="all")
         # Not handed to Hydra, which would turn a dataclass among them into a dictionary.
@@ -30,5 +34,32 @@ def instantiate(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
-        raise InputError(f"{key}: {error}") from error
+        raise InputError(f"{key}: {_cause(error)}") from error
     return make(**arguments)
+
+
+def _check_arguments(node: Mapping[str, Any], key: str, arguments: Mapping[str, Any]) -> None:
+    """Raises InputError where there is no such target, or it takes no argument of a name."""
+    name = node["_target_"]
+    try:
+        target = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        problem = f"{name} cannot be imported ({error}). Is it spelt so, and is its folder in PYTHONPATH?"
+        raise InputError(f"{key}._target_: {problem}") from error
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # of some classes that are not written in Python
+        return
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    names = [name for name in parameters if name not in arguments]
+    for argument in node:
+        if not argument.startswith("_") and argument not in names:
+            raise InputError(f"{key}.{argument}: {name} takes no such argument.{did_you_mean(argument, names)}")
+
+
+def _cause(error: BaseException) -> str:
+    """Returns what is at the bottom of an error of Hydra's, and of what."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {' '.join(lines)}"

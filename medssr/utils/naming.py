@@ -1,25 +1,55 @@
-"""Short names of jobs from the overrides that make them."""
+"""What runs are called: short, readable names from the overrides that make them differ."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 
-# What changes no result, or is said elsewhere, names no job; as `hydra.job.config.override_dirname.exclude_keys`.
-_UNNAMED = ("extras.", "paths.", "force", "logger", "study")
+# Configuration that decides where and how a command runs and what it is called, not what it makes.
+CHANGES_NO_RESULT = ("paths", "logger", "extras", "callbacks", "force", "task_name", "study")
+# Of the 255 bytes that file systems allow a name.
+_MAX_NAME = 160
+_MAX_VALUE = 40
+_HASH_DIGITS = 8
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """Returns the overrides that tell a job from others, each by the last part of its key.
+    """Returns the name of a job: the overrides that change its result, in the order of their keys.
+
+    The name can be a file name: what is not a letter, a digit or one of `.+-_` becomes `_`, and long values are cut.
+    Where that loses something, a hash of the overrides follows, so that different overrides have different names.
+    Overrides that change no result are left out: jobs that differ in them alone are the same job.
 
     Example:
-        >>> job_name(["synthesis.rare_share=0.2", "model=tiny_llama", "study=alpha", "+reward.mine.weight=1"])
-        'rare_share=0.2,model=tiny_llama,weight=1'
+        >>> job_name(["seed=3", "extras.num_threads=1", "model=tiny_llama"])
+        'model=tiny_llama,seed=3'
+        >>> job_name(["data.path=/data/questions.jsonl"])
+        'data.path=_data_questions.jsonl~9f5306cc'
         >>> job_name([])
         'defaults'
     """
-    named = [text for text in overrides if not text.lstrip("+~").startswith(_UNNAMED)]
-    parts = []
-    for text in named:
-        key, sign, value = text.lstrip("+~").partition("=")
-        parts.append(f"{key.split('.')[-1]}{sign}{value}")
-    return ",".join(parts) or "defaults"
+    decisive = sorted(override for override in overrides if _changes_results(override))
+    parts = [_readable(override) for override in decisive]
+    name = ",".join(parts) or "defaults"
+    is_exact = parts == decisive and len(name) <= _MAX_NAME
+    return name if is_exact else f"{name[:_MAX_NAME]}~{_digest(decisive)}"
+
+
+def _changes_results(override: str) -> bool:
+    """Returns whether an override is of what decides a result; `+key`, `++key` and `~key` count as `key`."""
+    group = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
+    return group not in (*CHANGES_NO_RESULT, "hydra")
+
+
+def _readable(override: str) -> str:
+    key, equals, value = override.partition("=")
+    return f"{_safe(key)}{equals}{_safe(value[:_MAX_VALUE])}"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text)
+
+
+def _digest(overrides: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:_HASH_DIGITS]

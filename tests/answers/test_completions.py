@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from medssr.answers import extract_choice
 
-COMPLETIONS = [Path(__file__).parent / "completions.jsonl", Path(__file__).parent / "model_outputs.jsonl"]
+COMPLETIONS = [Path(__file__).parent / f"{name}.jsonl" for name in ("completions", "model_outputs", "adversarial")]
 SHARED_CASES = Path(__file__).parents[3] / "shared" / "data" / "extraction" / "cases.jsonl"
 QUESTIONS = {
     "drugs": "Aspirin|Warfarin|Heparin|Clopidogrel",
@@ -27,6 +27,18 @@ QUESTIONS = {
     "doses": "0.5 mg/kg|1 mg/kg|2 mg/kg|5 mg/kg",
     "verdicts": "yes|no|maybe",
     "germs": "Escherichia coli|C. difficile|B. fragilis|Klebsiella",
+    "hepatitides": "Hepatitis A|Hepatitis B|Hepatitis C|Hepatitis D",
+    "cells": "T cells|NK cells|B cells|Mast cells",
+    "tests": "D-dimer|Electrocardiogram|CT pulmonary angiography|C-reactive protein",
+    "roots": "C5|C6|C7|T1",
+    "clotting": "Factor V Leiden|Protein C deficiency|Protein S deficiency|Antithrombin deficiency",
+    "antibodies": "IgA|IgG|IgM|IgE",
+    "stages": "Stage I|Stage II|Stage III|Stage IV",
+    "risks": "10%|25%|50%|75%",
+    "pairs": "1 and 2|1 and 3|2 only|1, 2 and 3",
+    "habits": "Obesity|Smoking|Alcohol|All of the above",
+    "marks": "A|B|C|D|E",
+    "groups": "Type A|Type B|Type AB|Type O",
 }
 OPTIONS = {name: dict(zip("ABCDEFGHIJ", texts.split("|"), strict=False)) for name, texts in QUESTIONS.items()}
 CASES = [json.loads(line) for file in COMPLETIONS for line in file.read_text(encoding="utf-8").split("\n") if line]
@@ -39,7 +51,11 @@ FINAL_LINES = [
     "<answer>{}</answer>",
     '{{"answer": "{}"}}',
 ]
-CUT_OFF = ("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>", "\nQuestion:", "\nQ:")  # the answer ends here
+CUT_OFF = (  # the answer ends here
+    *("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>"),
+    *("\nQuestion:", "\nQ:", "\nUser:", "\nHuman:", "\n### Instruction:"),
+)
+THINKING = {"<think>": "</think>", "<thinking>": "</thinking>", "<|channel|>analysis": "<|channel|>final"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['options']}: {case['completion'][-40:]}")
@@ -52,7 +68,7 @@ def test_whatever_was_written_before_a_final_answer_line_does_not_change_it(line
     wrong = []
     for case in CASES:
         text, options = case["completion"], OPTIONS[case["options"]]
-        is_open = text.count("<think>") > text.count("</think>")
+        is_open = any(text.count(start) > text.count(end) for start, end in THINKING.items())
         if is_open or any(mark in text for mark in CUT_OFF):
             continue
         letter = "BCA"[len(text) % 3]

@@ -17,6 +17,7 @@ from medssr.errors import InputError
 from medssr.models.policy import Policy
 from medssr.rl.batching import pad_rollouts
 from medssr.rl.logprobs import completion_logits, completion_logps
+from medssr.rollout.hf_engine import HFEngine
 from medssr.rollout.sampling import filtered_logps
 from medssr.rollout.types import Completion, Sampling
 from medssr.rollout.vllm_engine import VLLMEngine
@@ -177,6 +178,14 @@ def test_a_completion_ends_with_any_of_the_end_tokens_or_is_truncated(served):
         assert item.text == policy.tokenizer.decode(item.token_ids, skip_special_tokens=True)
         ends[has_ended] += 1
     assert all(ends.values())
+
+
+def test_temperature_zero_takes_the_likeliest_token_each_time(served):
+    policy, engine = served
+    greedy = Sampling(temperature=0.0, max_new_tokens=12)
+    groups = generate(engine, sampling=greedy)
+    assert token_ids(groups) == token_ids(HFEngine(policy, 64).generate(PROMPTS, SEEDS, greedy))
+    assert all(item.logps == [0.0] * len(item.token_ids) for group in groups for item in group)
 
 
 def test_top_p_and_top_k_leave_out_what_they_leave_out_elsewhere(served):

@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -16,10 +17,14 @@ import pytest
 import torch
 from helpers import random_policy
 
+from medssr.config import LoRAConfig
 from medssr.errors import InputError
+from medssr.models.lora import add_adapters
 from medssr.models.policy import Policy
 from medssr.rollout import vllm_engine as engine_module
 from medssr.rollout import vllm_process as process_module
+from medssr.rollout.engine import RolloutEngine
+from medssr.rollout.hf_engine import HFEngine
 from medssr.rollout.types import Sampling
 from medssr.rollout.vllm_engine import VLLMEngine
 
@@ -36,6 +41,7 @@ SETTINGS = {
 }
 PROMPTS = [[5, 6, 7] * 60, [8, 9] * 80]
 SEEDS = [[1, 2], [3, 4]]
+SAMPLING = Sampling(1.0, 10)
 
 
 @pytest.fixture
@@ -54,8 +60,8 @@ def tied_policy() -> Policy:
     return random_policy("qwen3", head_dim=32, hidden_size=64)
 
 
-def token_ids(engine: VLLMEngine) -> list[list[list[int]]]:
-    groups = engine.generate(PROMPTS, SEEDS, Sampling(1.0, 10))
+def token_ids(engine: RolloutEngine, sampling: Sampling = SAMPLING) -> list[list[list[int]]]:
+    groups = engine.generate(PROMPTS, SEEDS, sampling)
     return [[item.token_ids for item in group] for group in groups]
 
 
@@ -63,6 +69,15 @@ def test_without_vllm_the_message_says_how_to_get_it(make, policy, monkeypatch):
     monkeypatch.setattr(process_module, "_installed_version", lambda: None)
     with pytest.raises(InputError, match=r"vLLM is not installed.*medssr\[vllm\].*make setup-vllm.*rollout=hf"):
         make(policy)
+
+
+def test_a_vllm_that_cannot_be_loaded_is_named_with_what_to_do(make, policy, monkeypatch):
+    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    engine = make(policy)
+    for _ in range(2):  # nothing is left behind of the first attempt
+        with pytest.raises(InputError, match=r"vLLM did not start: .*another torch.*make setup-vllm.*rollout=hf"):
+            engine.generate([[5]], [[1]], Sampling(1.0, 10))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +100,7 @@ def test_a_context_that_the_model_lacks_is_refused(make, policy):
 def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy, monkeypatch):
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
     engine = make(policy, max_model_len=100)
-    with pytest.raises(InputError, match=r"rollout.max_model_len: 100; a prompt of 91 tokens .* 10 need 101"):
+    with pytest.raises(InputError, match=r"max_model_len is 100; a prompt of 91 tokens .* 10 need 101"):
         engine.generate([[5] * 91], [[1]], Sampling(1.0, 10))
 
 
@@ -121,6 +136,18 @@ class TestStart:
 
         again = make(tied_policy)
         assert token_ids(again) == first
+
+    def test_with_adapters_it_samples_from_the_merged_weights(self, make, tied_policy):
+        add_adapters(tied_policy.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+        engine = make(tied_policy)
+        greedy = Sampling(0.0, 10)
+        before = token_ids(engine, greedy)
+        with torch.no_grad():
+            for name, weight in tied_policy.model.named_parameters():
+                if "lora_B" in name:  # zero at the start
+                    weight.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+        engine.sync_weights(tied_policy.model)
+        assert before != token_ids(engine, greedy) == token_ids(HFEngine(tied_policy, 8), greedy)
 
     def test_without_the_tied_head_packed_anew_the_run_stops(self, make, tied_policy, monkeypatch):
         monkeypatch.setattr(engine_module, "_rebuild_head", lambda model: None)

@@ -22,7 +22,7 @@ def runs(tmp_path):
 def test_runs_that_differ_in_their_seed_are_one_configuration(runs):
     table = configuration_table(runs)
     assert [(each.name, each.seeds) for each in table.configurations] == [
-        (f"rare_share={alpha}", ["1", "2", "3"]) for alpha in (0.0, 0.5, 1.0)
+        (f"synthesis.rare_share={alpha}", ["1", "2", "3"]) for alpha in (0.0, 0.5, 1.0)
     ]
 
 
@@ -32,14 +32,14 @@ def test_settings_beyond_the_record_tell_configurations_apart(tmp_path):
         for beta, share in ((0.0, 0.5), (0.1, 0.6))
     )
     assert [each.name for each in configuration_table(runs).configurations] == [
-        "rare_share=0.5,beta=0.0",
-        "rare_share=0.5,beta=0.1",
+        "grpo.beta=0.0,synthesis.rare_share=0.5",
+        "grpo.beta=0.1,synthesis.rare_share=0.5",
     ]
 
 
 def test_the_mean_is_over_seeds_and_lies_in_its_interval(runs):
     table = configuration_table(runs)
-    (row,) = [row for row in table.of("toy", "all") if row.configuration == "rare_share=1.0"]
+    (row,) = [row for row in table.of("toy", "all") if row.configuration == "synthesis.rare_share=1.0"]
     accuracies = [run.record.models[-1].benchmarks["toy"].slices["all"].accuracy.value for run in runs[6:]]
     assert row.accuracy == pytest.approx(sum(accuracies) / 3)
     assert row.low < row.accuracy < row.high
@@ -47,18 +47,18 @@ def test_the_mean_is_over_seeds_and_lies_in_its_interval(runs):
 
 
 def test_the_difference_is_from_the_chosen_baseline(runs):
-    table = configuration_table(runs, "rare_share=0.5")
+    table = configuration_table(runs, "synthesis.rare_share=0.5")
     rows = {row.configuration: row for row in table.of("toy", "all")}
-    assert rows["rare_share=0.5"].difference is None
-    gain = rows["rare_share=1.0"].accuracy - rows["rare_share=0.5"].accuracy
-    assert rows["rare_share=1.0"].difference == pytest.approx(gain)
-    assert rows["rare_share=0.0"].difference_high < rows["rare_share=1.0"].difference_low
-    assert {row.baseline for row in table.rows} == {"rare_share=0.5"}
+    assert rows["synthesis.rare_share=0.5"].difference is None
+    gain = rows["synthesis.rare_share=1.0"].accuracy - rows["synthesis.rare_share=0.5"].accuracy
+    assert rows["synthesis.rare_share=1.0"].difference == pytest.approx(gain)
+    assert rows["synthesis.rare_share=0.0"].difference_high < rows["synthesis.rare_share=1.0"].difference_low
+    assert {row.baseline for row in table.rows} == {"synthesis.rare_share=0.5"}
 
 
 def test_a_baseline_that_nobody_has_is_answered_with_those_that_there_are(runs):
-    with pytest.raises(InputError, match=r"baseline: 'rare_share=9' names none; .*rare_share=0\.0; rare_share=0\.5"):
-        configuration_table(runs, "rare_share=9")
+    with pytest.raises(InputError, match=r"rare_share=9' names none; .*rare_share=0\.0; synthesis.rare_share=0\.5"):
+        configuration_table(runs, "synthesis.rare_share=9")
 
 
 def test_a_run_without_its_answers_has_its_own_interval_and_no_difference(runs):

@@ -29,7 +29,7 @@ def test_an_evaluation_of_the_study_is_found_by_its_pointer(tmp_path):
     write_job(job, "evaluate", ["model.path=hub/qwen", "study=alpha"], {"study": "alpha"})
     (job / ARTIFACT_FILE).write_text(json.dumps({"artifact": str(tmp_path / "artifacts" / "evaluate" / "0")}))
     ((run,), left_out) = find_study("alpha", tmp_path / "logs")
-    assert (run.name, run.last_model, left_out) == ("path=hub/qwen", "qwen", [])
+    assert (run.name, run.last_model, left_out) == ("model.path=hub_qwen~a8297e12", "qwen", [])
 
 
 def test_what_is_no_finished_run_is_left_out_with_its_reason(tmp_path):
@@ -42,10 +42,10 @@ def test_what_is_no_finished_run_is_left_out_with_its_reason(tmp_path):
     runs, left_out = find_study("alpha", tmp_path / "logs")
     reasons = {each.run.split(" ")[0]: each.reason for each in left_out}
     assert len(runs) == 1
-    assert reasons.keys() == {"seed=7", "seed=8", "rare_share=0.5,seed=9"}
+    assert reasons.keys() == {"seed=7", "seed=8", "seed=9,synthesis.rare_share=0.5"}
     assert "not finished" in reasons["seed=7"]
     assert "evaluate its model" in reasons["seed=8"]
-    assert "not valid JSON" in reasons["rare_share=0.5,seed=9"]
+    assert "not valid JSON" in reasons["seed=9,synthesis.rare_share=0.5"]
 
 
 def test_the_same_run_counts_once(tmp_path):
@@ -88,7 +88,7 @@ def page(tmp_path):
 @pytest.mark.slow
 def test_fifty_runs_make_a_page_with_a_row_a_configuration(page):
     text = page.read_text(encoding="utf-8")
-    assert text.count('<td class="label">rare_share=') >= 25
+    assert text.count('<td class="label">model=') >= 25
     assert "it has not finished" in text
     assert (page.parent / "configurations.tex").read_text().count("\\\\\n") == 26
     for name in ("swept_0_synthesis_rare_share_toy.png", "learning_0_stage1.png", "pareto.png"):

@@ -1,0 +1,55 @@
+"""What a check of the machine finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    """Whether something is as it should be, could be better, or is needed and not there."""
+
+    fine = "fine"
+    advice = "advice"
+    lacking = "lacking"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: What it is.
+        state: How it is.
+        found: What was found, in words.
+        remedy: What to change; empty where nothing has to be.
+    """
+
+    subject: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def fine(subject: str, found: str) -> Finding:
+    """Returns that something is as it should be."""
+    return Finding(subject, State.fine, found)
+
+
+def lacking(subject: str, found: str, remedy: str) -> Finding:
+    """Returns that something is needed and not there."""
+    return Finding(subject, State.lacking, found, remedy)
+
+
+def advice(subject: str, found: str, remedy: str) -> Finding:
+    """Returns that something could be better."""
+    return Finding(subject, State.advice, found, remedy)
+
+
+def looked_at(subject: str, check: Callable[[], Finding]) -> Finding:
+    """Returns what a check finds; one that fails itself is a finding too, since the others are still of use."""
+    try:
+        return check()
+    except (OSError, ImportError, RuntimeError, ValueError) as error:
+        return advice(subject, f"could not be checked ({type(error).__name__}: {error})", "look at it by hand.")

@@ -1,0 +1,252 @@
+"""What Hydra, OmegaConf and YAML complain about, said again with the key, what was given and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterable, Sequence
+
+from medssr.config.known import commands_with, group_of, groups_of, options_of, settings_of
+from medssr.config.nearest import did_you_mean
+
+# Faults of a disk or a path, not of the program.
+_DISK_FAULTS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "ENOSPC",
+        "EDQUOT",
+        "ENOTDIR",
+        "EISDIR",
+        "EEXIST",
+        "ENAMETOOLONG",
+        "ENOENT",
+    )
+)
+_EXPECTED = {
+    "Integer": "a whole number",
+    "Float": "a number",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+}
+_UNKNOWN_KEY = r"Key '.*' (?:not in|is not in)"
+_LIST = "a list, such as {key}=[a,b]"
+
+
+def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> str | None:
+    """Returns what is wrong with a command line or a configuration file and how to put it right.
+
+    Args:
+        error: What was raised before the command's own work began.
+        command: The name of the root configuration.
+        overrides: What the command line sets.
+
+    Returns:
+        None where the error is no fault of the user.
+    """
+    from hydra.errors import (
+        ConfigCompositionException,
+        HydraException,
+        MissingConfigException,
+        OverrideParseException,
+        SearchPathException,
+    )
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, list(overrides))
+    if isinstance(error, MissingConfigException):
+        return _no_such_option(error, overrides)
+    if isinstance(error, ConfigCompositionException):
+        return _not_composed(error, command, overrides)
+    if isinstance(error, OmegaConfBaseException):
+        return wrong_value(error)
+    if isinstance(error, YAMLError):
+        return _no_yaml(error)
+    if isinstance(error, OSError):
+        return disk_complaint(error)
+    if isinstance(error, SearchPathException):
+        return f"--config-dir: {_first_line(error)}; give a folder with options of your own."
+    if isinstance(error, HydraException | ValueError):
+        return _first_line(error)
+    if isinstance(error, AssertionError):  # of OmegaConf, where there is nothing to set the setting in
+        below_null = [key for key in map(group_of, overrides) if _is_below_null(key, command, overrides)]
+        return _no_such_setting(below_null[0], command, overrides) if below_null else None
+    return None
+
+
+def disk_complaint(error: OSError) -> str | None:
+    """Returns what is wrong with a file or a folder; None where the error is about none."""
+    if error.filename is None or error.errno not in _DISK_FAULTS:
+        return None
+    return (
+        f"{error.filename}: {error.strerror}. Make room or choose a place that can be written: paths.root_dir=FOLDER "
+        "(or the variable MEDSSR_ROOT) is where artefacts and logs go."
+    )
+
+
+def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -> str:
+    """Returns what is wrong with a value that does not fit its setting, or with the setting.
+
+    Args:
+        error: OmegaConf's.
+        within: Where the setting lies, as far as the error does not know it.
+        names: The full keys of the settings that there are.
+    """
+    key = ".".join(part for part in (within, getattr(error, "full_key", None)) if part)
+    text = _first_line(error)
+    if re.match(_UNKNOWN_KEY, text):
+        return f"{key}: there is no such setting.{did_you_mean(key, names)}"
+    if re.match(r"field '.*' is not Optional", text):
+        return f"{key}: null, but a value is needed."
+    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
+        given, allowed = found[1], found[2].split(", ")
+        return f"{key}: {given}; expected one of {', '.join(allowed)}.{did_you_mean(given, allowed)}"
+    if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
+        return f"{key}: {found[1]}; expected {_EXPECTED.get(found[2], found[2])}."
+    if found := re.match(r"Value '(.*)' is not a valid (\w+)", text):
+        return f"{key}: {found[1]}; expected {_EXPECTED.get(found[2], found[2])}."
+    if found := re.match(r"Incompatible value 'None' for field of type '(\w+)'", text):
+        return f"{key}: null; expected {_EXPECTED.get(found[1], found[1])}."
+    if found := re.search(r"(\w+) (?:is not a|to) ListConfig", text):
+        return f"{key}: found a {_plain_type(found[1])}; expected {_LIST.format(key=key)}."
+    if found := re.match(r"Invalid type assigned: (\w+) is not a subclass of", text):
+        found_type = f"found a {_plain_type(found[1])}; expected settings, each as name: value."
+        return f"{key}: {found_type}" if key else found_type
+    if found := re.search(r"Environment variable '(.*)' not found", text):
+        return f"{key}: the environment variable {found[1]} is not set; set it, or give {key}=... on the command line."
+    if found := re.match(r"Interpolation key '(.*)' not found", text):
+        return f"{key}: ${{{found[1]}}} stands for a setting that there is not; give {key}=... on the command line."
+    return f"{key}: {text}" if key else text
+
+
+def _unreadable(override: str, overrides: list[str]) -> str:
+    """Returns why a word of the command line is no setting."""
+    place = overrides.index(override) if override in overrides else -1
+    before = overrides[place - 1] if place > 0 else ""
+    after = overrides[place + 1] if 0 <= place < len(overrides) - 1 else ""
+    if override.startswith("=") or before.endswith("=") or after.startswith("="):
+        words = " ".join(word for word in (before, override, after) if word)
+        return f"{words}: there is a space beside the =; write it without, as key=value."
+    if "=" not in override:
+        return f"{override}: is no setting, since it has no =; write {override}=VALUE (or ~{override} to take one out)."
+    key, _, value = override.partition("=")
+    if not re.fullmatch(r"[+~]{0,2}[\w/.@$-]+", key):
+        return f"{override}: {key!r} is no name of a setting; write key=value."
+    quoted = f"""'{key}="{value}"'"""
+    return (
+        f"{override}: the value cannot be read. Brackets and quotes must close, and the shell must not take the "
+        f"setting apart: put it in quotes, '{key}=[a,b]' for a list, {quoted} for a text with special signs."
+    )
+
+
+def _no_such_option(error: Exception, overrides: Sequence[str]) -> str:
+    """Returns which options there are in place of one that there is not."""
+    missing = getattr(error, "missing_cfg_file", None) or ""
+    chosen = [(group_of(override), override.partition("=")[2]) for override in overrides]
+    given = [
+        (group, option)
+        for group, option in chosen
+        if f"{group}/{option}".removesuffix(".yaml") == missing.removesuffix(".yaml")
+    ]
+    group, option = given[0] if given else (missing.rpartition("/")[0], missing.rpartition("/")[2])
+    if not group:
+        return f"{_first_line(error)} Each command has its own configuration: leave --config-name out."
+    options = sorted(getattr(error, "options", None) or options_of(group))
+    presets = [f"{group}={option}" for group, option in chosen if option in options_of(group) or group == "experiment"]
+    where = "" if given else f" (chosen by a preset: {' or '.join(presets)})" if presets else " (chosen by a preset)"
+    meant = did_you_mean(option.rpartition("/")[2].removesuffix(".yaml"), options)
+    return f"{group}={option}: there is no such option{where}; expected one of {', '.join(options)}.{meant}"
+
+
+def _not_composed(error: Exception, command: str, overrides: Sequence[str]) -> str:
+    text, cause = str(error), error.__cause__ or error.__context__
+    if found := re.search(r"Could not override '(.+?)'", text):
+        return _no_such_setting(_deepest_key(found[1].split("@")[0], cause), command, overrides)
+    if found := re.match(r"Error merging override (.+)", text):
+        return _not_merged(found[1], cause, command, overrides)
+    if found := re.search(r"An item is already at '(.+?)'", text):
+        return f"+{found[1]}: the setting is there already, so leave the + out: {found[1]}=VALUE."
+    if found := re.search(r"Could not delete (?:from config\. )?'(.+?)'", text):
+        return f"~{found[1]}: there is nothing of that name to take out.{_meant(found[1], command, overrides)}"
+    if found := re.match(r"Ambiguous value for argument '(.+?)=(.*?)'", text):
+        key, value = found[1], found[2]
+        return f"{key}={value}: several values; to run each of them add -m, for a list write '{key}=[{value}]'."
+    if found := re.match(r"Sweep parameters '(.+?)' requires --multirun", text):
+        return f"{found[1]}: several values; to run each of them add -m."
+    if found := re.match(r"Multiple values for (\S+?)\.", text):
+        return f"{found[1]}: is chosen twice; leave the + out: {found[1]}=OPTION."
+    if found := re.match(r"force-add of config groups is not supported: '\++(.+)'", text):
+        return f"++{found[1]}: an option needs no +; write {found[1]}."
+    if found := re.match(r"In '(.+?)': \w+ raised while composing config:\s*(.+)", text):
+        names = settings_of(command)
+        return f"{found[1]}.yaml: {wrong_value(cause, names=names) if isinstance(cause, Exception) else found[2]}"
+    return _first_line(error)
+
+
+def _not_merged(override: str, cause: BaseException | None, command: str, overrides: Sequence[str]) -> str:
+    key = group_of(override)
+    if not isinstance(cause, Exception):
+        return f"{override}: does not fit the configuration."
+    text = _first_line(cause)
+    if re.match(_UNKNOWN_KEY, text):
+        return _no_such_setting(_deepest_key(key, cause), command, overrides)
+    if override.startswith("~"):
+        return f"{override}: the setting is needed, so it cannot be taken out; give it another value: {key}=VALUE."
+    full_key = getattr(cause, "full_key", None) or ""
+    return wrong_value(cause, "" if full_key.split(".")[0] == key.split(".")[0] else key)
+
+
+def _deepest_key(key: str, cause: BaseException | None) -> str:
+    """Returns the key that is wrong: what was set, or what is in it where a whole mapping was set."""
+    full_key = getattr(cause, "full_key", None) or ""
+    return full_key if full_key.startswith(f"{key}.") else key
+
+
+def _no_such_setting(key: str, command: str, overrides: Sequence[str]) -> str:
+    """Returns that a command has no such setting or group, and which it has."""
+    first = key.split(".")[0]
+    typed = f"medssr-{command.replace('_', '-')}"
+    groups = groups_of(command)
+    if _is_below_null(key, command, overrides):
+        options = " or ".join(f"{first}={option}" for option in options_of(first)[:3])
+        return f"{key}: {first} is null, so it has no settings; choose an option as well: {options}."
+    elsewhere = commands_with(first) if first not in groups else []
+    if elsewhere:
+        return f"{key}: {typed} has no group {first}; it belongs to {', '.join(elsewhere)}."
+    return f"{key}: {typed} has no such setting.{_meant(key, command, overrides)} {typed} --help shows all."
+
+
+def _is_below_null(key: str, command: str, overrides: Sequence[str]) -> bool:
+    """Returns whether a key lies in a group that has no option."""
+    group, _, rest = key.partition(".")
+    choices = [override.partition("=")[2] or None for override in overrides if group_of(override) == group]
+    choice = choices[-1] if choices else groups_of(command).get(group, "")
+    return bool(rest) and choice in (None, "null")
+
+
+def _meant(key: str, command: str, overrides: Sequence[str]) -> str:
+    return did_you_mean(key, [*groups_of(command), *settings_of(command, overrides)])
+
+
+def _no_yaml(error: Exception) -> str:
+    """Returns where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    place = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a configuration file"
+    problem = getattr(error, "problem", None) or _first_line(error)
+    advice = "indent by spaces, not by tabs." if r"\t" in problem else "check indentation, colons and quotes there."
+    return f"{place}: is no valid YAML ({problem}); {advice}"
+
+
+def _plain_type(name: str) -> str:
+    return {"str": "text", "int": "number", "float": "number", "bool": "truth value", "dict": "mapping"}.get(name, name)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,176 @@
+"""Benchmarks as tasks of lm-evaluation-harness 0.4.13, which compares letters as `protocol=loglikelihood` does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssr.config import BenchmarkConfig, ModelConfig, ProtocolConfig
+from medssr.data.suites import Benchmark, Suite
+from medssr.errors import InputError
+from medssr.evaluation.prompting import Prompter, choose_shots
+from medssr.evaluation.records import protocol_record, text_sha256
+from medssr.models.policy import load_tokenizer, pretrained
+from medssr.questions import Question
+from medssr.rollout.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
+from medssr.utils.files import open_atomically, write_lines_atomically
+
+_README = Path(__file__).parents[1] / "resources" / "export" / "lm_eval_README.md"
+_FAMILY = "medssr"
+# Raised when the same questions would get another score.
+_VERSION = 1
+
+
+def write_for_lm_eval(
+    folder: Path, suite: Suite, benchmark: BenchmarkConfig, protocol: ProtocolConfig, model: ModelConfig
+) -> None:
+    """Writes a task for each benchmark, a group for each mean over benchmarks, and how to run them. Loads no weights.
+
+    The text in front of the letter is written as the model gets it, its chat template applied, so that nothing is left
+    to the settings of the other side.
+
+    Args:
+        folder: Where to.
+        suite: The benchmarks.
+        benchmark: Where the suite is from; the means are in it.
+        protocol: How the questions are asked; of the kind that compares letters.
+        model: Its tokenizer makes the prompts.
+
+    Raises:
+        InputError: When a benchmark's name can be no task's, a prompt is too long, or the solved examples are missing.
+    """
+    for name, found in suite.benchmarks.items():
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise InputError(
+                f'benchmark.path: "{found.subset.source}" names a task of lm-evaluation-harness, so expected letters, '
+                "digits, '.', '_' and '-' alone; rename the file."
+            )
+    prompter, longest = _prompter(suite, protocol, model)
+    asked_as = protocol_record(protocol, prompter)
+    for name, found in suite.benchmarks.items():
+        texts = [prompter.text(question) + protocol.cue for question in found.questions]
+        require_room(found.questions, encode_texts(texts, prompter.tokenizer), longest - 1, found.subset.source)
+        contexts = token_contexts(texts, found.questions, prompter.tokenizer)
+        write_lines_atomically(folder / "questions" / f"{name}.jsonl", task_lines(found.questions, texts, contexts))
+        _write_yaml(folder / f"{name}.yaml", _task(name, found, asked_as))
+    for mean, members in benchmark.means.items():
+        if all(member in suite.benchmarks for member in members):
+            _write_yaml(folder / f"mean_{mean}.yaml", _group(mean, members))
+    _write_readme(folder, model, prompter)
+
+
+def task_lines(questions: Sequence[Question], texts: Sequence[str], contexts: Sequence[str]) -> Iterator[str]:
+    """Yields a line of JSON for each question: what is read, what may follow, and which of it is right.
+
+    Args:
+        questions: What is asked.
+        texts: For each of them all in front of the letter.
+        contexts: For each of them the beginning of its text that is no part of a choice.
+
+    Example:
+        >>> question = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "B", "toy")
+        >>> text = "Which organ? The answer is"
+        >>> record = json.loads(next(task_lines([question], [text], [text])))
+        >>> record["context"], record["choices"], record["gold"]
+        ('Which organ? The answer is', [' A', ' B'], 1)
+    """
+    for question, text, context in zip(questions, texts, contexts, strict=True):
+        letters = list(question.options)
+        assert question.answer is not None
+        record = {
+            "id": question.id,
+            "context": context,
+            "choices": [f"{text[len(context) :]} {letter}" for letter in letters],
+            "letters": letters,
+            "gold": letters.index(question.answer),
+            "is_rare": question.is_rare,
+            "prompt_sha256": text_sha256(text),
+        }
+        yield json.dumps(record, ensure_ascii=False)
+
+
+def token_contexts(texts: Sequence[str], questions: Sequence[Question], tokenizer: Any) -> list[str]:
+    """Returns of each text as much as has the same tokens whichever letter follows.
+
+    The harness counts the tokens of a context and takes what is behind them as the choice. Most tokenizers split at
+    blanks, so that this is all of a text; others join the blank to a word in front of it.
+    """
+    letters = [[f" {letter}" for letter in question.options] for question in questions]
+    shared, _ = encode_with_continuations(texts, letters, tokenizer)
+    return [_context(text, token_ids, tokenizer) for text, token_ids in zip(texts, shared, strict=True)]
+
+
+def _context(text: str, shared: list[int], tokenizer: Any) -> str:
+    """Returns the longest beginning of a text whose tokens begin the shared ones."""
+    for end in range(len(text), 0, -1):
+        if not text[end - 1].isspace():  # the harness gives a blank at the end to the choice
+            (token_ids,) = encode_texts([text[:end]], tokenizer)
+            if token_ids == shared[: len(token_ids)]:
+                return text[:end]
+    raise InputError("model.path: the tokenizer gives the beginning of a prompt other tokens when a letter follows.")
+
+
+def _prompter(suite: Suite, protocol: ProtocolConfig, model: ModelConfig) -> tuple[Prompter, int]:
+    """Returns what makes the prompts, and how many tokens the model can read."""
+    from transformers import AutoConfig
+
+    template = read_prompt_template(protocol.prompt_path)
+    shots = choose_shots(protocol, [item for found in suite.benchmarks.values() for item in found.questions])
+    tokenizer = load_tokenizer(model)
+    with pretrained(model) as place:
+        longest: int = AutoConfig.from_pretrained(**place).max_position_embeddings
+    return Prompter(template, shots, tokenizer), longest
+
+
+def _task(name: str, benchmark: Benchmark, asked_as: Mapping[str, Any]) -> dict[str, Any]:
+    subset = benchmark.subset
+    return {
+        "task": f"{_FAMILY}_{name}",
+        "tag": _FAMILY,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": f"questions/{name}.jsonl"}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        # Names of fields: their texts are taken as they are.
+        "doc_to_text": "context",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        "target_delimiter": "",
+        # Solved examples are part of the context.
+        "num_fewshot": 0,
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {
+            "version": _VERSION,
+            "subset": {"name": subset.name, "sha256": subset.sha256, "source": subset.source},
+            "num_excluded": len(benchmark.excluded),
+            "protocol": dict(asked_as),
+        },
+    }
+
+
+def _group(mean: str, members: Sequence[str]) -> dict[str, Any]:
+    """Returns the group for a mean in which each benchmark counts the same, however many questions it has."""
+    return {
+        "group": f"{_FAMILY}_mean_{mean}",
+        "task": [f"{_FAMILY}_{member}" for member in members],
+        "aggregate_metric_list": [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}],
+        "metadata": {"version": _VERSION},
+    }
+
+
+def _write_readme(folder: Path, model: ModelConfig, prompter: Prompter) -> None:
+    # What a chat template made has its start token already.
+    start_token = ",add_bos_token=False" if prompter.form == "chat" else ""
+    text = _README.read_text(encoding="utf-8")
+    with open_atomically(folder / "README.md") as stream:
+        stream.write(text.replace("{dtype}", model.dtype.value).replace("{start_token}", start_token))
+
+
+def _write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    with open_atomically(path) as stream:
+        yaml.safe_dump(dict(values), stream, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,142 @@
+"""The size of a language model by its architecture, before any weight is loaded; imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Released models by their name on the hub, with the fields of their config.json that decide their size.
+_RELEASED = Path(__file__).parents[1] / "resources" / "architectures.json"
+_FAMILIES = ("llama", "qwen3", "qwen3_moe")
+_HEADER_LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A decoder of the families Llama, Qwen3 and Qwen3-MoE.
+
+    Attributes:
+        vocab_size: Rows of the embedding.
+        width: Size of a hidden state.
+        num_layers: Decoder layers.
+        num_heads: Query heads of a layer.
+        num_kv_heads: Key and value heads of a layer.
+        head_dim: Size of a head.
+        mlp_width: Inner size of the feed-forward part, of each expert where there are several.
+        num_experts: Feed-forward parts of a layer that a router chooses from; 0 for one without a router.
+        is_tied: Whether the head shares the embedding's weights.
+        has_head_norms: Whether queries and keys are normalised, as in Qwen3.
+    """
+
+    vocab_size: int
+    width: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    mlp_width: int
+    num_experts: int
+    is_tied: bool
+    has_head_norms: bool
+
+    @property
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """The linear maps of one decoder layer, experts and router left out, by name: (inputs, outputs)."""
+        queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        attention = {
+            "q_proj": (self.width, queries),
+            "k_proj": (self.width, keys),
+            "v_proj": (self.width, keys),
+            "o_proj": (queries, self.width),
+        }
+        if self.num_experts:
+            return attention
+        return attention | {
+            "gate_proj": (self.width, self.mlp_width),
+            "up_proj": (self.width, self.mlp_width),
+            "down_proj": (self.mlp_width, self.width),
+        }
+
+    @property
+    def layer_parameters(self) -> int:
+        """The number of weights of one decoder layer."""
+        layer = sum(inputs * outputs for inputs, outputs in self.linear_layers.values()) + 2 * self.width
+        if self.has_head_norms:
+            layer += 2 * self.head_dim
+        if self.num_experts:
+            layer += self.num_experts * (self.width + 3 * self.width * self.mlp_width)  # the router's row; the expert
+        return layer
+
+    @property
+    def num_parameters(self) -> int:
+        """The number of weights: embedding, layers, last norm, and the head where it has its own."""
+        embeddings = self.vocab_size * self.width * (1 if self.is_tied else 2)
+        return embeddings + self.num_layers * self.layer_parameters + self.width
+
+    def num_adapter_parameters(self, rank: int, target_modules: list[str] | None) -> int:
+        """Returns the number of weights of low-rank adapters, rank x (inputs + outputs) for each layer that has one.
+
+        Args:
+            rank: Size of the adapters.
+            target_modules: Linear maps that have one, by name; None for all.
+        """
+        adapted = [
+            size for name, size in self.linear_layers.items() if target_modules is None or name in target_modules
+        ]
+        return self.num_layers * rank * sum(inputs + outputs for inputs, outputs in adapted)
+
+
+def from_config(config: Mapping[str, Any]) -> Architecture | None:
+    """Returns the architecture that a `config.json` describes; None for a family whose parts are not known here."""
+    if config.get("model_type") not in _FAMILIES or config.get("attention_bias") or config.get("mlp_bias"):
+        return None
+    has_experts = config["model_type"] == "qwen3_moe"
+    if has_experts and (config.get("mlp_only_layers") or config.get("decoder_sparse_step", 1) != 1):
+        return None
+    heads = config["num_attention_heads"]
+    return Architecture(
+        vocab_size=config["vocab_size"],
+        width=config["hidden_size"],
+        num_layers=config["num_hidden_layers"],
+        num_heads=heads,
+        num_kv_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+        mlp_width=config["moe_intermediate_size" if has_experts else "intermediate_size"],
+        num_experts=_num_experts(config) if has_experts else 0,
+        is_tied=bool(config.get("tie_word_embeddings", False)),
+        has_head_norms=config["model_type"].startswith("qwen3"),
+    )
+
+
+def _num_experts(config: Mapping[str, Any]) -> int:
+    found = config.get("num_experts", config.get("num_local_experts"))  # as released; as transformers 5 writes it
+    assert isinstance(found, int)
+    return found
+
+
+def architecture_of(path: str) -> Architecture | None:
+    """Returns the architecture of a model's folder or of a released model on the hub; None where it is not known."""
+    file = Path(path) / "config.json"
+    if file.is_file():
+        return from_config(json.loads(file.read_text(encoding="utf-8")))
+    released = json.loads(_RELEASED.read_text(encoding="utf-8"))
+    return from_config(released[path]) if path in released else None
+
+
+def num_stored_parameters(folder: Path) -> int | None:
+    """Returns the number of weights in a folder's safetensors files, by their headers; None where there are none.
+
+    The format: eight bytes with the length of a JSON object, which has the shape of each tensor.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    return sum(map(_num_in_file, files)) if files else None
+
+
+def _num_in_file(file: Path) -> int:
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

@@ -1,0 +1,189 @@
+"""Exported benchmarks as lm-evaluation-harness reads and scores them; that needs it (make test-export)."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from exports import POLICIES
+from helpers import random_policy, toy_question, typed
+
+from medssr.errors import InputError
+from medssr.evaluate import evaluate
+from medssr.export import export
+from medssr.questions import Question, write_questions
+
+QUESTIONS = [
+    Question(f"q{number}", f"  Which {word}, 漢字 {number}?", dict(zip(letters, "vwxyz", strict=False)), answer, "toy")
+    for number, (word, letters, answer) in enumerate(
+        [
+            ("organ", "ABCD", "C"),
+            ("{gene}", "AB", "A"),
+            ("“drug”", "ABCDE", "E"),
+            ("organ\nA. is no option", "ABC", "B"),
+        ]
+        * 3
+    )
+]
+SHOTS = ["protocol.num_shots=2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model and a benchmark on disk."""
+
+    folder: Path
+
+    def tasks(self, *overrides: str) -> Path:
+        """Exports the benchmark and returns the folder of the tasks."""
+        config = typed("export", "experiment=lm_eval", "model=local", *self._settings(), *overrides)
+        return export(config).path("for_lm_eval")
+
+    def scores(self, *overrides: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Returns what medssr-evaluate finds: the scores of the benchmark, and its predictions."""
+        progress = ["extras.progress_bar=false", "extras.num_threads=1"]
+        artifact = evaluate(typed("evaluate", "protocol=loglikelihood", *progress, *self._settings(), *overrides))
+        results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
+        return results["benchmarks"]["toy"], lines_of(artifact.path("predictions-toy.jsonl"))
+
+    def _settings(self) -> list[str]:
+        files = {"model.path": "model", "benchmark.path": "toy.jsonl", "protocol.shots_path": "shots.jsonl"}
+        return [f"paths.root_dir={self.folder}", *(f"{key}={self.folder / name}" for key, name in files.items())]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def make_place(kind: str, folder: Path) -> Place:
+    family, change = POLICIES[kind]
+    policy = random_policy(family)
+    policy = replace(policy, tokenizer=deepcopy(policy.tokenizer))
+    change(policy.tokenizer)
+    policy.save(folder / "model")
+    write_questions(folder / "toy.jsonl", QUESTIONS)
+    write_questions(folder / "shots.jsonl", [toy_question(number, "AB"[number % 2]) for number in range(3)])
+    return Place(folder)
+
+
+@pytest.fixture(params=POLICIES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return make_place(request.param, tmp_path)
+
+
+@pytest.fixture
+def chat_place(tmp_path: Path) -> Place:
+    return make_place("qwen3", tmp_path)
+
+
+@pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
+def test_a_context_and_a_choice_are_what_the_model_is_given(place, shots):
+    folder = place.tasks(*shots)
+    _, predictions = place.scores(*shots)
+    rows = lines_of(folder / "questions" / "toy.jsonl")
+    assert [row["id"] for row in rows] == [question.id for question in QUESTIONS]
+    assert [row["prompt_sha256"] for row in rows] == [found["prompt_sha256"] for found in predictions]
+    for row, question in zip(rows, QUESTIONS, strict=True):
+        assert row["letters"][row["gold"]] == question.answer
+        texts = [row["context"] + choice for choice in row["choices"]]
+        assert all(
+            text.endswith(f"The answer is {letter}") for text, letter in zip(texts, question.options, strict=True)
+        )
+        assert len({text[:-1] for text in texts}) == 1
+        assert question.stem in texts[0]
+
+
+def test_a_task_says_which_questions_it_asks_and_how(chat_place):
+    task = yaml.safe_load((chat_place.tasks(*SHOTS) / "toy.yaml").read_text(encoding="utf-8"))
+    scored, _ = chat_place.scores(*SHOTS)
+    assert (task["task"], task["tag"], task["num_fewshot"]) == ("medssr_toy", "medssr", 0)
+    assert task["metadata"]["subset"]["sha256"] == scored["subset"]["sha256"]
+    assert task["metadata"]["protocol"]["prompt_form"] == "chat"
+    assert task["metadata"]["protocol"]["shot_ids"] == ["q0", "q1"]
+
+
+def test_a_mean_counts_each_benchmark_the_same(chat_place):
+    write_questions(chat_place.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
+    write_questions(chat_place.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
+    members = "+benchmark.members={nejm: {files: [nejm]}, lancet: {files: [lancet]}, medqa: {files: [medqa]}}"
+    means = "+benchmark.means={two: [nejm, lancet], all: [nejm, lancet, medqa]}"
+    folder = chat_place.tasks(f"benchmark.path={chat_place.folder / 'suite'}", members, means)
+    group = yaml.safe_load((folder / "mean_two.yaml").read_text(encoding="utf-8"))
+    assert group["task"] == ["medssr_nejm", "medssr_lancet"]
+    assert group["aggregate_metric_list"][0]["weight_by_size"] is False
+    assert not (folder / "mean_all.yaml").exists()  # medqa is not there
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["protocol=greedy"], r"protocol\.kind: generate; tasks of lm-evaluation-harness compare letters"),
+        (["protocol.num_orders=2"], r"protocol\.num_orders: 2"),
+        (["targets=[lm_eval,trl]"], r"data: null, but there are targets to train with"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        typed("export", "experiment=lm_eval", *overrides)
+
+
+@pytest.mark.parametrize(("override", "message"), [("task_name=x", "benchmark"), ("benchmark=released", "protocol")])
+def test_tasks_need_a_benchmark_and_a_protocol(override, message):
+    with pytest.raises(InputError, match=f"{message}: null"):
+        typed("export", "targets=[lm_eval]", override)
+
+
+def test_bad_names_and_long_prompts_are_refused(chat_place):
+    (chat_place.folder / "toy.jsonl").rename(chat_place.folder / "a b.jsonl")
+    with pytest.raises(InputError, match=r'"a b\.jsonl" names a task'):
+        chat_place.tasks(f"benchmark.path={chat_place.folder / 'a b.jsonl'}")
+    write_questions(chat_place.folder / "long.jsonl", [Question("q", "long " * 600, {"A": "x", "B": "y"}, "A", "toy")])
+    with pytest.raises(InputError, match=r'long\.jsonl, field "stem": the prompt of question "q" has'):
+        chat_place.tasks(f"benchmark.path={chat_place.folder / 'long.jsonl'}")
+
+
+# From here on with lm-evaluation-harness itself.
+
+
+@pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
+def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypatch):
+    lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is installed by `make test-export`")
+    from lm_eval.tasks import TaskManager
+
+    folder = place.tasks(*shots)
+    scored, predictions = place.scores(*shots)
+    (model_args,) = [
+        word.replace("MODEL", str(place.folder / "model"))
+        for word in (folder / "README.md").read_text(encoding="utf-8").split()
+        if word.startswith("pretrained=")
+    ]
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(place.folder / "cache"))
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args=model_args,
+        tasks=["medssr"],
+        task_manager=TaskManager(include_path=".", include_defaults=False),
+        batch_size=4,
+        device="cpu",
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    assert found["results"]["medssr_toy"]["acc,none"] == pytest.approx(
+        scored["slices"]["all"]["accuracy"]["value"], abs=1e-6
+    )
+    samples = sorted(found["samples"]["medssr_toy"], key=lambda sample: sample["doc_id"])
+    for sample, prediction in zip(samples, predictions, strict=True):
+        (answer,) = prediction["answers"]
+        assert sample["doc"]["id"] == prediction["question_id"]
+        assert sample["acc"] == (answer["letter"] == prediction["gold"])
+        logps = [float(logp) for (logp, _) in (response[0] for response in sample["resps"])]
+        # Up to what the choices have in common: the harness may count more of the text as the choice.
+        assert [logp - logps[0] for logp in logps] == pytest.approx(
+            [logp - answer["letter_logps"]["A"] for logp in answer["letter_logps"].values()], abs=1e-3
+        )

@@ -1,0 +1,116 @@
+"""Numbers of weights by the architecture, against released totals and against the weights themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from helpers import random_policy, typed
+
+from medssr.config import LoRAConfig
+from medssr.models.architecture import architecture_of, from_config, num_stored_parameters
+from medssr.models.lora import add_adapters
+from medssr.utils.entry import CONF_DIR
+
+PRESETS = sorted(file.stem for file in (CONF_DIR / "model").glob("*.yaml") if file.stem != "local")
+# Sums of the tensors in the released checkpoints.
+RELEASED = {
+    "qwen3_1_7b_base": 1_720_574_976,
+    "qwen3_4b_base": 4_022_468_096,
+    "qwen3_8b_base": 8_190_735_360,
+    "qwen3_14b_base": 14_768_307_200,
+    "qwen3_30b_a3b_base": 30_532_122_624,
+    "llama32_3b_instruct": 3_212_749_824,
+    "llama31_8b_instruct": 8_030_261_248,
+    "tiny_qwen3": 1_115_520,
+    "tiny_llama": 1_115_264,
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_formula_gives_the_number_of_weights_of_every_preset(preset):
+    model = typed("evaluate", f"model={preset}").model
+    architecture = architecture_of(model.path)
+    assert architecture is not None
+    assert architecture.num_parameters == RELEASED[preset]
+    if Path(model.path).is_dir():
+        assert num_stored_parameters(Path(model.path)) == RELEASED[preset]
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [("qwen3", {}), ("llama", {}), ("qwen3", {"tie_word_embeddings": False}), ("llama", {"num_key_value_heads": 4})],
+)
+def test_the_formula_counts_the_weights_of_a_real_model(family, fields, tmp_path):
+    policy = random_policy(family, **fields)
+    policy.save(tmp_path)
+    counted = from_config(json.loads((tmp_path / "config.json").read_text()))
+    assert counted is not None
+    assert counted.num_parameters == policy.model.num_parameters() == num_stored_parameters(tmp_path)
+
+
+def test_the_formula_counts_experts():
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    config = Qwen3MoeConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        moe_intermediate_size=16,
+        num_experts=6,
+        num_experts_per_tok=2,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
+    counted = from_config(config.to_dict())
+    assert counted is not None
+    assert counted.num_parameters == Qwen3MoeForCausalLM(config).num_parameters()
+
+
+@pytest.mark.parametrize("modules", [None, ["q_proj", "down_proj"]])
+def test_the_formula_counts_adapters(modules, tmp_path):
+    policy = random_policy("qwen3")
+    policy.save(tmp_path)
+    architecture = architecture_of(str(tmp_path))
+    assert architecture is not None
+    add_adapters(policy.model, LoRAConfig(rank=4, alpha=8, target_modules=modules), seed=0)
+    trained = sum(weight.numel() for weight in policy.model.parameters() if weight.requires_grad)
+    assert architecture.num_adapter_parameters(4, modules) == trained
+
+
+def test_other_families_are_not_guessed(tmp_path):
+    assert from_config({"model_type": "gpt2"}) is None
+    assert architecture_of("nobody/nothing") is None
+    assert num_stored_parameters(tmp_path) is None
+
+
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if not preset.startswith("tiny_")])
+def test_the_costs_in_a_preset_are_those_of_the_formula(preset):
+    """16 bytes a trained weight, 2 for the reference, 2 and 16 for each of the adapters': to two digits."""
+    architecture = architecture_of(typed("evaluate", f"model={preset}").model.path)
+    assert architecture is not None
+    (cost,) = re.findall(r"^# Cost.*$", (CONF_DIR / "model" / f"{preset}.yaml").read_text(), re.M)
+    adapted = 2 * architecture.num_parameters + 16 * architecture.num_adapter_parameters(32, None)
+    numbers = set(re.findall(r"\d+(?:\.\d+)?", cost))
+    for size in (16 * architecture.num_parameters, 2 * architecture.num_parameters, adapted):
+        assert numbers & {f"{size / 1e9:.0f}", f"{size / 1e9:.1f}"}, size
+
+
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if not preset.startswith("tiny_")])
+def test_the_table_of_models_is_that_of_the_formula(preset):
+    page = (CONF_DIR.parent / "docs" / "configs.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{preset}` \|.*$", page, re.M)
+    _, name, *numbers = (cell.strip() for cell in row.strip("|").split("|"))
+    architecture = architecture_of(name)
+    assert architecture is not None
+    weights, adapters = architecture.num_parameters, architecture.num_adapter_parameters(32, None)
+    expected = [weights / 1e9, 16 * weights / 1e9, 2 * weights / 1e9, (2 * weights + 16 * adapters) / 1e9]
+    assert [float(number) for number in numbers[:4]] == [
+        round(expected[0], 2),
+        *(round(size, 1) for size in expected[1:]),
+    ]
+    assert typed("evaluate", f"model={preset}").model.path == name

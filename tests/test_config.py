@@ -91,6 +91,7 @@ def test_every_root_composes_into_its_schema(root):
 # What the user has to give, by command.
 GIVEN = {
     "audit": {"data.path"},
+    "dashboard": {"study", "entity"},
     "train": {"data.path"},
     "export": {"data.path", "model.path"},
     "pseudo_label": {"data.path"},

@@ -274,6 +274,20 @@ class CompareConfig:
 
 
 @dataclass
+class DashboardConfig:
+    """Root of medssr-dashboard."""
+
+    task_name: str
+    study: str
+    entity: str
+    project: str
+    swept: str
+    file: str | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass
 class RetrieveConfig:
     """Root of medssr-retrieve."""
 
@@ -338,6 +352,7 @@ SCHEMAS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "pipeline": PipelineConfig,
     "compare": CompareConfig,
+    "dashboard": DashboardConfig,
     "retrieve": RetrieveConfig,
     "warm_start": WarmStartConfig,
 }

@@ -121,9 +121,12 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
     if not found:
         return
+    from medssr.tracking.configurations import configuration_table
     from medssr.tracking.report import write_report
-    from medssr.tracking.runs import read_run
+    from medssr.tracking.runs import read_runs
 
+    runs = read_runs(found)
+    configurations = configuration_table(runs) if len(runs) > 1 else None
     with FileLock(folder / ".report.lock"):  # the same sweep may have been started twice
-        page = write_report([read_run(run) for run in found], folder / "report")
+        page = write_report(runs, folder / "report", configurations=configurations)
     log.info("report of %d runs: %s", len(found), page)

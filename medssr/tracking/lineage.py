@@ -103,7 +103,8 @@ def _input(key: str, path: Path, content: str, artifact_dir: Path) -> Reference:
         folder = artifact_dir / step / fingerprint
         if step in _MADE and (folder / "manifest.json").is_file():
             return made_by(read_artifact(folder))
-    kind = key.split(".")[0]
+    first, *_, last = key.split(".")
+    kind = last.removesuffix("_path") if last.endswith("_path") else first  # synthesis.benchmark_path, benchmark.path
     return Reference(f"{kind}-{content[:16]}", kind, (), (own.as_uri(),), {"path": str(path), "sha256": content})
 
 

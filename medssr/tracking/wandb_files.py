@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ def read_records(file: Path) -> Iterator[dict[str, Any]]:
     yield from map(json.loads, lines)
 
 
-def num_logged_steps(directory: Path) -> int:
-    """Returns the number of steps that the offline files of a run's folder hold.
+def num_logged_steps(files: Sequence[Path]) -> int:
+    """Returns the number of steps that the offline files of a run hold, the oldest first.
 
     Each start begins with what the files before it lack: so the newest that holds a row holds the last.
     """
-    for file in reversed(offline_files(directory)):
+    for file in reversed(files):
         rows = [record["history"] for record in read_records(file) if record["type"] == "history"]
         if rows:
             return 1 + max(int(row["item"]["_step"]) for row in rows)

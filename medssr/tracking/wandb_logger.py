@@ -16,13 +16,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from medssr.tracking.axes import AXES, STEP, Progress
 from medssr.tracking.lineage import Reference
-from medssr.tracking.wandb_files import num_logged_steps
+from medssr.tracking.wandb_files import num_logged_steps, offline_files
 
 log = logging.getLogger(__name__)
 
 # Offline, `wandb sync` sends what is left; training that is done does not wait for a network that is away.
 _INIT_TIMEOUT_S = 30.0
 _FINISH_TIMEOUT_S = 120.0
+_LEAST_ROOM = 64 * 2**10  # bytes; a block of W&B's file has 32 KiB
 # The last value of a metric is its summary; these are sorted by another one too.
 _SUMMARIES = {
     "train/reward": ("last", "max", "mean"),
@@ -51,8 +52,10 @@ class WandbMetrics(WandbLogger):
     def __init__(self, save_dir: str, offline: bool = False, **arguments: Any) -> None:
         super().__init__(save_dir=save_dir, offline=offline, **arguments)
         self.is_lost = False
+        self._is_disk_full = False
         self._directory = Path(save_dir)
-        self._num_in_files = 0
+        self._earlier_files = offline_files(self._directory)  # before this start has its own
+        self._num_in_files: int | None = None  # not read yet
         self._progress = Progress()
 
     @property
@@ -85,11 +88,14 @@ class WandbMetrics(WandbLogger):
         row = {**metrics, **self._progress.axes(step)}
 
         def write(run: Any) -> None:
+            if self._num_in_files is None:
+                self._num_in_files = num_logged_steps(self._earlier_files)
             # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
             if step >= max(self._num_in_files, run.step):
                 run.log(row, step=step)
 
         self._try(write)
+        self._watch_disk()
 
     def catch_up(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
         """Logs those of the rows (step, metrics) that the run does not have."""
@@ -134,12 +140,24 @@ class WandbMetrics(WandbLogger):
         if self._experiment is not None:
             self._try(lambda run: run.finish())
 
+    def _watch_disk(self) -> None:
+        """Says once that the disk is full: W&B does not, and loses what it is given from then on."""
+        if self.is_lost or self._is_disk_full or not self._directory.is_dir():
+            return
+        disk = os.statvfs(self._directory)
+        self._is_disk_full = disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+        if self._is_disk_full:
+            log.warning(
+                "%s: the disk is full, so that Weights & Biases may lose rows from here on. The same command, started "
+                "again when there is room, takes what is missing from metrics.csv",
+                self._directory,
+            )
+
     def _open(self) -> Any:
         import wandb
 
         if self._offline:
             os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once in a process
-        self._num_in_files = num_logged_steps(self._directory)
         settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, finish_timeout=_FINISH_TIMEOUT_S)
         given = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
         arguments = given | {"settings": settings, "reinit": "create_new"}

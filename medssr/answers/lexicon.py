@@ -17,6 +17,7 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "would answer",
+    "stick with", "sticking with", "stand by",
     "will answer", "i'd answer", "i'll answer", "i answer", "故选", "应选",
 )  # fmt: skip
 CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
@@ -24,7 +25,8 @@ CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
     "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
-    "in summary", "to sum up", "in short", "overall", "conclusion", "richtig ist", "korrekt ist", "选", "选择",
+    "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
+    "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -44,7 +46,7 @@ QUALITIES = (
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
-    "]", ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
+    "]", ":", "|", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
     "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
@@ -53,8 +55,8 @@ NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
 FILLERS = (
     "option", "options", "choice", "letter", "answer", "number", "the", "an", "therefore", "thus", "then", "hence",
-    "indeed", "clearly", "definitely", "certainly", "simply", "likely", "probably", "most", "actually", "only",
-    "also",
+    "indeed", "clearly", "almost", "definitely", "certainly", "simply", "likely", "probably", "most", "actually",
+    "only", "also",
     "still", "either", "both", "to", "be", "that", "is", "it", "give", "start", "administer", "perform", "obtain",
     "begin", "order", "initiate", "correct", "best", "opción", "opcion", "la", "letra", "lettre", "pas", "die",
     "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
@@ -88,13 +90,14 @@ LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "an
 NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
     "other", "another", "second", "alternative", "previous", "initial", "first", "common", "tempting", "possible",
+    "long",
     "doubt", "user says", "user said", "might say", "might think", "may think", "could argue", "could say",
     "think of",
     "don't think", "do not think", "not think", "doesn't mean", "cannot say", "can't say", "not believe", "of each",
 )  # fmt: skip
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
-NOT_CHOSEN = ("not", "never", "might", "could", "may", "who")
+NOT_CHOSEN = ("not", "never", "might", "could", "may", "who", "before")
 OTHERS = (
     "if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
     "mistake", "mistakenly", "pitfall", "trap", "tempting", "tempted",
@@ -119,7 +122,8 @@ EXCLUDING = frozenset((  # what a sentence that concludes with an option does no
     "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively",
     "another",
     "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
-    "look", "examine", "evaluate", "discuss", "analyze", "analyse",
+    "look", "examine", "evaluate", "discuss", "analyze", "analyse", "mentions",
+    "mentioned",
 ))  # fmt: skip
 
 

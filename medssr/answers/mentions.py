@@ -23,7 +23,7 @@ _JOINED_LETTER = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[/|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
 _ABBREVIATION = re.compile(rf"\.{SPACE}?(?!(?i:{any_of(AFTER_LETTER)}))[a-z]")  # "C. difficile", "E. coli"

@@ -125,7 +125,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
     """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
-    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith(_CONDITIONS, end):
+    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)

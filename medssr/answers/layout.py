@@ -66,12 +66,12 @@ def opening_line(page: Page) -> Decision | None:
         return None  # the pronoun
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
-    if _HEADING.match(page.low, mention.end) or JOINED_TEXT.match(page.low, mention.end):
+    is_small = page.low[start : mention.end] in SMALL_TEXTS
+    if (_HEADING.match(page.low, mention.end) and not is_small) or JOINED_TEXT.match(page.low, mention.end):
         return None  # "A: ..." may as well open an answer in a dialogue; "A or C would be reasonable"
     if is_letter_at(page.low, start):
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
-        is_small = page.low[start : mention.end] in SMALL_TEXTS
         is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
     if not is_answer or (not _has_small_text(page, mention.letter) and _REJECTED.match(page.low, mention.end)):
         return None

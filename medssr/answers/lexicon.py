@@ -6,9 +6,9 @@ from collections.abc import Iterable
 # --- Cues: words that announce a decision ------------------------------------------------------------------------
 
 NOUNS = (
-    "answer", "ans", "winner", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta",
-    "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap", "jawaban",
-    "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
+    "answer", "ans", "winner", "exception", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta",
+    "resposta", "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap",
+    "jawaban", "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
@@ -16,9 +16,9 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
 )  # fmt: skip
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
-    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "would answer",
-    "stick with", "sticking with", "stand by",
-    "will answer", "i'd answer", "i'll answer", "i answer", "故选", "应选",
+    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
+    "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
+    "i'll answer", "i answer", "故选", "应选",
 )  # fmt: skip
 CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
 CONCLUDING = (
@@ -46,8 +46,8 @@ QUALITIES = (
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
-    "]", ":", "|", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
-    "lautet",
+    "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",
+    "ist", "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
 )  # fmt: skip
@@ -111,8 +111,8 @@ VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choi
     " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
-    "option", "choice", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making", "only",
-    "because", "since",
+    "option", "choice", "statement", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making",
+    "only", "because", "since",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
 PRONOUNS = ("this", "it", "which", "that", "correct")  # "B) Warfarin - correct, this is the answer"

@@ -27,8 +27,8 @@ _NEXT_QUESTION = re.compile(
 )
 _MAX_QUESTIONS = 20
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
-    r"\\(?:text|math)(?:bf|rm|sf|it|tt|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
-    r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle)(?![a-z])"
+    r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
+    r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
     r"|__+|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
 )
 

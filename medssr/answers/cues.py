@@ -32,12 +32,14 @@ _ADVERB = (
     r"|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?"
 )
 _MODAL = (
-    rf"{SPACE}(?:would|should|must|will|has to|have to|appears to|seems to|can only)(?:{SPACE}(?:therefore|thus|then))?"
+    rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
+    rf"(?:{SPACE}(?:therefore|thus|then))?"
 )
 # "Answer (A, B, C, or D): B" repeats what it was asked for.
-_CHOICES = r"(?: \([a-z](?:(?:, ?|,? or |/| ?- ?)[a-z])+\)(?=:))"
+_CHOICES = r"(?: [(\[](?:[a-z](?:(?:, ?|,? or |/| ?- ?)[a-z])+|letter(?: only)?)[)\]](?=:))"
 _LINK = re.compile(
-    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key))?\"?(?:\.(?=:))?{_CHOICES}?(?:{_CLAUSE})??(?:{_ADVERB})?"
+    rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
+    rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
     rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
@@ -52,9 +54,12 @@ _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wou
 _CONDITION = re.compile(r"(?:^|[.;,]\s)(?:but |and )?if [^.;]{2,58},\s(?:then )?(?:the )?(?:best |correct |right )?\Z")
 _OTHER_CASE = re.compile(r"(?:^|[.;,]\s)if (?!i |we |forced|pressed)[^.;]{2,58},\s(?:then )?(?:the )?(?:\w+ )?\Z")
 _CONDITIONS = (" if ", " only ", " when ")
+_EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
 _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
 _VERB_REACH = 84
+_VERB_ENDING = re.compile(r"(?:ed|ing|s)?(?![a-z])|(?<![a-z])")
+_HEDGES = (" could ", " might ", " may ")
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
@@ -120,7 +125,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
     """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
-    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith(_CONDITIONS, end):
+    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)
@@ -143,17 +148,21 @@ def _around_praise(page: Page, cue: _Span) -> Decision | None:
 
 
 def _after_choosing(page: Page, cue: _Span) -> Decision | None:
-    if is_chosen_by_others(line_before(page, cue[0])):
+    ending = _VERB_ENDING.match(page.low, cue[1])
+    if ending is None or is_chosen_by_others(line_before(page, cue[0])):
         return None
-    return read_slot(page, cue[1], Reason.ANSWER_PHRASE)
+    return read_slot(page, ending.end(), Reason.ANSWER_PHRASE)
 
 
 def _after_superlative(page: Page, cue: _Span) -> Decision | None:
     start, end = cue
+    colon = _COLON.match(page.low, end)
+    if colon:
+        return read_slot(page, colon.end(), Reason.VERDICT, is_explicit=False)
     verb = _VERB.search(page.low, end, end + _VERB_REACH)
     if not verb or not verb[0][0].isalpha():
         return _before_praise(page, cue)
-    if verb["not"] or decides_nothing(line_before(page, start)):
+    if verb["not"] or decides_nothing(line_before(page, start)) or page.low.endswith(_HEDGES, end, verb.start()):
         return None
     return read_slot(page, verb.end(), Reason.VERDICT, is_explicit=False)
 
@@ -180,8 +189,11 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
 
 
 def _in_box(page: Page, cue: _Span) -> Decision | None:
+    line = line_before(page, cue[0])
+    if _EXAMPLE.search(line):
+        return None
     decision = read_field(page, cue[1], Reason.BOXED)
-    other = _OTHER_BOX.search(line_before(page, cue[0]))
+    other = _OTHER_BOX.search(line)
     if decision and decision.letter and other and other[1].upper() != decision.letter:
         return Decision(None, Reason.SEVERAL_LETTERS)  # "\\boxed{A} and \\boxed{C}"
     return decision

@@ -24,7 +24,8 @@ _LONGEST_LETTER_LIST = 24  # "A, B, and D"
 _HEADING = re.compile(r":[^\S\n]*[^\s]")
 _REJECTED = re.compile(
     r"[^.\n]{0,60}(?<![a-z])(?:is|are|was)"
-    r"(?:n't| (?:also |the )?(?:incorrect|wrong|false|not|least|less|unlikely))(?![a-z])"
+    r"(?:n't| (?:also |the |a )?(?:incorrect|wrong|false|not|least|less|unlikely|tempting|possible|plausible"
+    r"|distractor))(?![a-z])"
 )
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
@@ -65,16 +66,21 @@ def opening_line(page: Page) -> Decision | None:
         return None  # the pronoun
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
-    if _HEADING.match(page.low, mention.end) or JOINED_TEXT.match(page.low, mention.end):
+    is_small = page.low[start : mention.end] in SMALL_TEXTS
+    if (_HEADING.match(page.low, mention.end) and not is_small) or JOINED_TEXT.match(page.low, mention.end):
         return None  # "A: ..." may as well open an answer in a dialogue; "A or C would be reasonable"
     if is_letter_at(page.low, start):
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
-        is_small = page.low[start : mention.end] in SMALL_TEXTS
         is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
-    if not is_answer or _REJECTED.match(page.low, mention.end):
+    if not is_answer or (not _has_small_text(page, mention.letter) and _REJECTED.match(page.low, mention.end)):
         return None
     return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=False)
+
+
+def _has_small_text(page: Page, letter: str) -> bool:
+    """Whether it is the letter of an answer by itself: "No, they were not associated" does not reject "no"."""
+    return any(text in SMALL_TEXTS for text, letters in page.options.letters_of.items() if letter in letters)
 
 
 def _begins_a_walk(page: Page, mention: Mention) -> bool:

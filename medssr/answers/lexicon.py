@@ -6,9 +6,9 @@ from collections.abc import Iterable
 # --- Cues: words that announce a decision ------------------------------------------------------------------------
 
 NOUNS = (
-    "answer", "ans", "winner", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta", "resposta",
-    "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap", "jawaban",
-    "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
+    "answer", "ans", "winner", "exception", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta",
+    "resposta", "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap",
+    "jawaban", "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
@@ -16,15 +16,17 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
 )  # fmt: skip
 PRAISE = ("correct", "right", "正确", "richtig")
 CHOOSING = (
-    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "would answer",
-    "will answer", "i'd answer", "i'll answer", "i answer", "故选", "应选",
+    "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
+    "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
+    "i'll answer", "i answer", "故选", "应选",
 )  # fmt: skip
 CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
 CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
     "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
-    "in summary", "to sum up", "in short", "overall", "conclusion", "richtig ist", "korrekt ist", "选", "选择",
+    "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
+    "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -44,8 +46,8 @@ QUALITIES = (
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
 )  # fmt: skip
 LINKS = (
-    "]", ":", "=", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems", "ist",
-    "lautet",
+    "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",
+    "ist", "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
 )  # fmt: skip
@@ -53,8 +55,8 @@ NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
 FILLERS = (
     "option", "options", "choice", "letter", "answer", "number", "the", "an", "therefore", "thus", "then", "hence",
-    "indeed", "clearly", "definitely", "certainly", "simply", "likely", "probably", "most", "actually", "only",
-    "also",
+    "indeed", "clearly", "almost", "definitely", "certainly", "simply", "likely", "probably", "most", "actually",
+    "only", "also",
     "still", "either", "both", "to", "be", "that", "is", "it", "give", "start", "administer", "perform", "obtain",
     "begin", "order", "initiate", "correct", "best", "opción", "opcion", "la", "letra", "lettre", "pas", "die",
     "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
@@ -88,13 +90,14 @@ LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "an
 NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
     "other", "another", "second", "alternative", "previous", "initial", "first", "common", "tempting", "possible",
+    "long",
     "doubt", "user says", "user said", "might say", "might think", "may think", "could argue", "could say",
     "think of",
     "don't think", "do not think", "not think", "doesn't mean", "cannot say", "can't say", "not believe", "of each",
 )  # fmt: skip
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
-NOT_CHOSEN = ("not", "never", "might", "could", "may", "who")
+NOT_CHOSEN = ("not", "never", "might", "could", "may", "who", "before")
 OTHERS = (
     "if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
     "mistake", "mistakenly", "pitfall", "trap", "tempting", "tempted",
@@ -108,8 +111,8 @@ VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choi
     " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
-    "option", "choice", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making", "only",
-    "because", "since",
+    "option", "choice", "statement", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making",
+    "only", "because", "since",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
 PRONOUNS = ("this", "it", "which", "that", "correct")  # "B) Warfarin - correct, this is the answer"
@@ -119,7 +122,8 @@ EXCLUDING = frozenset((  # what a sentence that concludes with an option does no
     "may", "might", "could", "would", "whether", "maybe", "perhaps", "possibly", "possible", "alternatively",
     "another",
     "other", "others", "initially", "contraindicated", "rule", "rules", "ruled", "consider", "distractor",
-    "look", "examine", "evaluate", "discuss", "analyze", "analyse",
+    "look", "examine", "evaluate", "discuss", "analyze", "analyse", "mentions",
+    "mentioned",
 ))  # fmt: skip
 
 

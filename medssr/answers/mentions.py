@@ -23,14 +23,15 @@ _JOINED_LETTER = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[/|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
+_ARTICLE = re.compile(rf"a{SPACE}(?!{any_of(AFTER_LETTER)})[a-zA-Z]")
 _ABBREVIATION = re.compile(rf"\.{SPACE}?(?!(?i:{any_of(AFTER_LETTER)}))[a-z]")  # "C. difficile", "E. coli"
 _SEPARATOR = re.compile(
     rf"(?:[)\]}}\"'.:,;({{>=/]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"'=]|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
 )
-_SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\",.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
+_SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
 _LETTER_OF_TEXT = re.compile(
     r"[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )([a-z])(?![a-z0-9-])"
@@ -89,6 +90,8 @@ def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention 
 def is_joined(page: Page, mention: Mention) -> bool:
     """Whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
     letter = _JOINED_LETTER.match(page.low, mention.end)
+    if letter and _ARTICLE.match(page.raw, letter.start(1)):  # "warfarin, a vitamin K antagonist"
+        return False
     if letter and letter[1].upper() in page.options.letters and not _ABBREVIATION.match(page.raw, letter.end()):
         return letter[1].upper() != mention.letter
     lettered = _NEXT_LETTERED.match(page.low, mention.end)

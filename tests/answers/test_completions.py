@@ -53,7 +53,7 @@ FINAL_LINES = [
 ]
 CUT_OFF = (  # the answer ends here
     *("<|im_end|>", "<|eot_id|>", "</s>", "<|endoftext|>"),
-    *("\nQuestion:", "\nQ:", "\nUser:", "\nHuman:", "\n### Instruction:"),
+    *("\nQuestion:", "\nQ:", "\nQ2:", "\nUser:", "\nHuman:", "\n### Instruction:"),
 )
 THINKING = {"<think>": "</think>", "<thinking>": "</thinking>", "<|channel|>analysis": "<|channel|>final"}
 

@@ -13,6 +13,7 @@ import yaml
 from exports import POLICIES
 from helpers import random_policy, toy_question, typed
 
+from medssr.artifacts import Artifact
 from medssr.errors import InputError
 from medssr.evaluate import evaluate
 from medssr.export import export
@@ -46,10 +47,17 @@ class Place:
 
     def scores(self, *overrides: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Returns what medssr-evaluate finds: the scores of the benchmark, and its predictions."""
-        progress = ["extras.progress_bar=false", "extras.num_threads=1"]
-        artifact = evaluate(typed("evaluate", "protocol=loglikelihood", *progress, *self._settings(), *overrides))
+        artifact = self._evaluation(*overrides)
         results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
         return results["benchmarks"]["toy"], lines_of(artifact.path("predictions-toy.jsonl"))
+
+    def results(self, *overrides: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._evaluation(*overrides).path("results.json").read_text("utf-8"))
+        return found
+
+    def _evaluation(self, *overrides: str) -> Artifact:
+        progress = ["extras.progress_bar=false", "extras.num_threads=1"]
+        return evaluate(typed("evaluate", "protocol=loglikelihood", *progress, *self._settings(), *overrides))
 
     def _settings(self) -> list[str]:
         files = {"model.path": "model", "benchmark.path": "toy.jsonl", "protocol.shots_path": "shots.jsonl"}
@@ -150,13 +158,11 @@ def test_bad_names_and_long_prompts_are_refused(chat_place):
 # From here on with lm-evaluation-harness itself.
 
 
-@pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
-def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypatch):
+def harness(place: Place, folder: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the harness finds with the arguments that the exported README gives."""
     lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is installed by `make test-export`")
     from lm_eval.tasks import TaskManager
 
-    folder = place.tasks(*shots)
-    scored, predictions = place.scores(*shots)
     (model_args,) = [
         word.replace("MODEL", str(place.folder / "model"))
         for word in (folder / "README.md").read_text(encoding="utf-8").split()
@@ -164,16 +170,24 @@ def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypat
     ]
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(place.folder / "cache"))
-    found = lm_eval.simple_evaluate(
+    found: dict[str, Any] = lm_eval.simple_evaluate(
         model="hf",
         model_args=model_args,
-        tasks=["medssr"],
+        tasks=[task],
         task_manager=TaskManager(include_path=".", include_defaults=False),
         batch_size=4,
         device="cpu",
         log_samples=True,
         bootstrap_iters=0,
     )
+    return found
+
+
+@pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
+def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypatch):
+    folder = place.tasks(*shots)
+    found = harness(place, folder, "medssr", monkeypatch)
+    scored, predictions = place.scores(*shots)
     assert found["results"]["medssr_toy"]["acc,none"] == pytest.approx(
         scored["slices"]["all"]["accuracy"]["value"], abs=1e-6
     )
@@ -187,3 +201,18 @@ def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypat
         assert [logp - logps[0] for logp in logps] == pytest.approx(
             [logp - answer["letter_logps"]["A"] for logp in answer["letter_logps"].values()], abs=1e-3
         )
+
+
+def test_the_harness_finds_the_same_mean(chat_place, monkeypatch):
+    write_questions(chat_place.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
+    write_questions(chat_place.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
+    overrides = [
+        f"benchmark.path={chat_place.folder / 'suite'}",
+        "+benchmark.members={nejm: {files: [nejm]}, lancet: {files: [lancet]}}",
+        "+benchmark.means={two: [nejm, lancet]}",
+    ]
+    found = harness(chat_place, chat_place.tasks(*overrides), "medssr_mean_two", monkeypatch)
+    results = chat_place.results(*overrides)
+    mean = results["means"]["two"]["accuracy"]["value"]
+    assert found["results"]["medssr_mean_two"]["acc,none"] == pytest.approx(mean, abs=1e-6)
+    assert mean != pytest.approx(sum(sample["acc"] for name in found["samples"].values() for sample in name) / 12)

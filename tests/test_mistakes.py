@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from medssr.utils.entry import CONF_DIR
+from medssr.sweeps.summary import NOT_ALL_DONE
+from medssr.utils.entry import CONF_DIR, USER_FAULT
 
 POLICY = CONF_DIR.parent / "medssr" / "resources" / "policies" / "tiny_qwen3"
 QUESTION = {"id": "1", "stem": "Which organ makes insulin?", "options": {"A": "liver", "B": "pancreas"}, "answer": "B"}
@@ -271,7 +272,8 @@ def test_the_message_names_the_fault_and_the_fix(row, files, tmp_path, monkeypat
     finally:
         logging.root.handlers[:] = handlers
     printed = "".join(capsys.readouterr())
-    assert ended.value.code == 2, printed
+    is_fault_of_a_job = "1 of 1 jobs are not done" in printed
+    assert ended.value.code == (NOT_ALL_DONE if is_fault_of_a_job else USER_FAULT), printed
     assert "Traceback" not in printed
     for part in (*row.fault, *row.fix):
         assert part.replace("{files}", str(files)) in printed

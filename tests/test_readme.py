@@ -37,8 +37,8 @@ def test_a_shown_command_composes(command: str):
     name, *overrides = (word for word in shlex.split(command, comments=True) if word not in SHOWS)
     if "-m" in overrides:
         overrides.remove("-m")
-        # One job of the sweep: the first value of each list.
-        overrides = [re.sub(r"=([^\[{]*?),.*", r"=\1", override) for override in overrides]
+        # One job of the sweep: the first value of each list, the lower end of each range.
+        overrides = [re.sub(r"=(?:\w+\()?([^(\[{]*?),.*", r"=\1", override) for override in overrides]
     if name == "medssr-doctor":  # in front of another command's line
         name, *overrides = overrides or ["medssr-pipeline"]
     register()

@@ -1,6 +1,6 @@
 """What medssr adds to vLLM: seconds of pseudo-labelling's answers against LLM.generate on the same prompts.
 
-    python experiments/performance/vllm_overhead.py [--num-questions 500] [--num-samples 16]
+    python experiments/performance/vllm_overhead.py [--num-questions 500] [--num-samples 16] [--num-rounds 3]
 
 Both ways use the same running vLLM, with the prefix cache empty at the start. The bare one hands it all prompts at once
 and asks for text; medssr's goes through the sampler of `medssr-pseudo-label`: chunks, answers read, files written. They
@@ -16,14 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NUM_ROUNDS = 3
-
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-questions", type=int, default=500)
     parser.add_argument("--num-samples", type=int, default=16)
+    parser.add_argument("--num-rounds", type=int, default=3)
     arguments = parser.parse_args()
 
     import hydra
@@ -72,12 +71,12 @@ def main() -> None:
 
     ways = {"LLM.generate": bare, "medssr-pseudo-label": through_medssr}
     best = {name: (float("inf"), float("inf"), 0) for name in ways}
-    for _ in range(NUM_ROUNDS):
+    for _ in range(arguments.num_rounds):
         for name, way in ways.items():
             assert llm.reset_prefix_cache()
             best[name] = min(best[name], measured(way))
     engine.close()
-    print(f"{len(questions)} questions x {arguments.num_samples} samples, best of {NUM_ROUNDS} rounds")
+    print(f"{len(questions)} questions x {arguments.num_samples} samples, best of {arguments.num_rounds} rounds")
     print(f"{'':22}{'wall s':>9}{'CPU s':>9}{'tokens':>10}{'tokens/s':>10}{'wall ratio':>12}{'CPU ratio':>11}")
     bare_wall, bare_cpu, bare_tokens = best["LLM.generate"]
     for name, (wall, cpu, tokens) in best.items():

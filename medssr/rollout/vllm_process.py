@@ -101,28 +101,6 @@ def _without_trouble_from_modules() -> Iterator[None]:
             sys.modules[name] = module
 
 
-@contextmanager
-def _place_among_trainers(policy: Policy) -> Iterator[None]:
-    """Says in the environment which of several trainers this is: vLLM reads it there, whoever launched them."""
-    if _num_trainers() == 1:
-        yield
-        return
-    before = {name: os.environ.pop(name, None) for name in ("RANK", "LOCAL_RANK")}
-    os.environ["RANK"] = str(torch.distributed.get_rank())
-    os.environ["LOCAL_RANK"] = str(policy.model.device.index or 0)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
-
-
-def _num_trainers() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
 class VLLMProcess:
     """A vLLM that runs in this process, with a policy's architecture and random weights until it is given others.
 
@@ -140,12 +118,16 @@ class VLLMProcess:
     def __init__(self, policy: Policy, settings: VLLMSettings) -> None:
         assert not VLLMProcess._is_taken, "the engine before this one was not closed"
         self._owns_process_group = not torch.distributed.is_initialized()
+        if not self._owns_process_group and torch.distributed.get_world_size() > 1:
+            raise InputError(
+                "rollout: vLLM in process runs with one trainer; take rollout=vllm_server, or trainer.devices=1."
+            )
         self._environment = dict(os.environ)
         self._folder = TemporaryDirectory(prefix="medssr-vllm-")
         VLLMProcess._is_taken = True
         self.llm: Any = None
         try:
-            with undisturbed(), _without_trouble_from_modules(), _place_among_trainers(policy):
+            with undisturbed(), _without_trouble_from_modules():
                 self.llm = _start(policy, Path(self._folder.name), settings)
         except (ImportError, OSError, ValueError, RuntimeError) as error:
             self.close()
@@ -197,8 +179,6 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         str(folder),
         runner="generate",
         dtype=str(policy.model.dtype).removeprefix("torch."),
-        # Each of several trainers has a vLLM of its own, which joins the trainers' process group but keeps to itself.
-        distributed_executor_backend="external_launcher" if _num_trainers() > 1 else None,
         seed=0,  # of nothing: every request has its own
         load_format="dummy",
         max_num_seqs=settings.max_num_seqs,

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from helpers import typed
-from test_train_processes import RARE, change, one_process, two_processes
 
 from medssr.artifacts import Artifact
 from medssr.data.benchmarks import load_benchmark
@@ -117,13 +116,6 @@ def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):
     )
     assert resumed.path("model/model.safetensors").read_bytes() == whole.path("model/model.safetensors").read_bytes()
     assert steps_of(resumed) == steps_of(whole)
-
-
-def test_two_trainers_have_a_vllm_each_and_take_the_step_of_one(tmp_path):
-    one = change(one_process(tmp_path / "one", RARE[:4], "rollout=vllm"))
-    two = change(two_processes(tmp_path / "two", RARE[:4], "rollout=vllm"))
-    assert one.norm() > 1
-    assert (two - one).norm() / one.norm() < 1e-5
 
 
 def steps_of(artifact: Artifact) -> list[dict[str, str]]:

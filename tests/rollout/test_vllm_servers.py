@@ -125,13 +125,13 @@ def tiny() -> Policy:
 
 
 @pytest.fixture
-def make(tiny, tmp_path) -> Iterator[Callable[..., VLLMServerEngine]]:
+def make(tiny, tmp_path_factory) -> Iterator[Callable[..., VLLMServerEngine]]:
     """Makes engines for the tiny policy, which give the servers its weights."""
     with ExitStack() as opened:
 
         def make_engine(addresses: list[str], **settings: Any) -> VLLMServerEngine:
             defaults = {"model": None, "max_concurrency": 4, "timeout_s": 60, "max_logp_gap": 0.5}
-            defaults["weights_dir"] = str(tmp_path / "weights")
+            defaults["weights_dir"] = str(tmp_path_factory.mktemp("weights"))
             return opened.enter_context(closing(VLLMServerEngine(tiny, addresses, **(defaults | settings))))
 
         yield make_engine
@@ -195,6 +195,77 @@ def test_another_kind_of_server_is_refused(make):
         other.shutdown()
 
 
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers as a vLLM would that cannot run here: an older one, one without routes for weights, one that hangs."""
+
+    version = "0.32.0"
+    paths = ("/version", "/v1/models")
+    hanging = ""
+    may_end = threading.Event()
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if path == self.hanging:
+            self.may_end.wait()
+        body = json.dumps(
+            {"version": self.version, "success": True, "data": [{"id": "tiny", "max_model_len": 512}]}
+        ).encode()
+        self.send_response(200 if path in self.paths else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stand_in() -> Iterator[Callable[..., str]]:
+    """Starts stand-ins with what sets them apart, and returns their addresses."""
+    with ExitStack() as opened:
+
+        def start(**attributes: Any) -> str:
+            may_end = threading.Event()
+            handler = type("OneStandIn", (StandIn,), attributes | {"may_end": may_end})
+            server = opened.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            opened.callback(server.shutdown)
+            opened.callback(may_end.set)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+def test_an_older_server_is_refused(make, stand_in):
+    with pytest.raises(InputError, match=r"runs vLLM 0.31.2; 0.32 or newer is needed: pip install 'vllm>=0.32' there"):
+        make([stand_in(version="0.31.2")]).generate([[5]], [[1]], SAMPLING)
+
+
+def test_a_server_that_takes_no_weights_is_named_with_what_to_do(make, stand_in):
+    with pytest.raises(InputError, match=r"takes no new weights .*it has no /pause.*VLLM_SERVER_DEV_MODE=1"):
+        make([stand_in()]).generate([[5]], [[1]], SAMPLING)
+
+
+@pytest.mark.parametrize(
+    ("hanging", "part"),
+    [("/pause", "pausing"), ("/collective_rpc", "reading the new weights"), ("/resume", "resuming")],
+)
+def test_what_hangs_in_a_change_of_weights_is_named(make, stand_in, hanging, part):
+    routes = (*StandIn.paths, "/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")
+    address = stand_in(paths=routes, hanging=hanging)
+    with pytest.raises(InputError, match=rf"no server is left \({address}: {part}.* was not done within 0.2 s"):
+        make([address], timeout_s=0.2).generate([[5]], [[1]], SAMPLING)
+
+
+def test_an_address_without_its_scheme_is_refused(make):
+    with pytest.raises(InputError, match=r"rollout.addresses: localhost:8000; an address begins with http://"):
+        make(["localhost:8000"])
+
+
 def test_training_needs_a_place_for_weights(make, tiny):
     tiny.model.train()
     with pytest.raises(InputError, match=r"rollout.weights_dir: is needed for training"):
@@ -226,7 +297,7 @@ class TestServers:
         with torch.no_grad():
             for name, weight in tiny.model.named_parameters():
                 if "lora_B" in name:  # zero at the start
-                    weight.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+                    weight.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
         engine.sync_weights(tiny.model)
         after = engine.generate(prompts, SEEDS, SAMPLING)
         assert token_ids(after) != token_ids(before)
@@ -291,7 +362,7 @@ class TestServers:
         log = ""
         for line in process.stderr:
             log += line
-            if "votes: chunk 1 of 4" in line:
+            if "chunk 1 of 4" in line:
                 two.signal(signal.SIGKILL)
         assert process.wait() == 0, log
         assert f"lost the server {two.address}" in log

@@ -84,6 +84,10 @@ def disk_complaint(error: OSError) -> str | None:
     """Returns what is wrong with a file or a folder; None where the error is about none."""
     if error.filename is None or error.errno not in _DISK_FAULTS:
         return None
+    if error.errno == errno.ENOENT:
+        return (
+            f"{error.filename}: {error.strerror}. Check the setting that names it, or paths.root_dir where it is made."
+        )
     return (
         f"{error.filename}: {error.strerror}. Make room or choose a place that can be written: paths.root_dir=FOLDER "
         "(or the variable MEDSSR_ROOT) is where artefacts and logs go."

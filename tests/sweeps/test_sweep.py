@@ -167,6 +167,15 @@ def test_a_job_whose_process_dies_is_started_once_more(tmp_path):
     assert states_of(tmp_path) == ["done"] * 3
 
 
+def test_a_launcher_that_hides_the_output_of_jobs_has_their_failures_told(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    (tmp_path / "broken.jsonl").write_text("{")
+    seeds = f"seeds.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
+    output = sweep(tmp_path, "hydra/launcher=submitit_local", "synthesis.num_questions=2", seeds, code=3)
+    assert output.index("broken.jsonl, line 1") < output.index("seconds ")
+    assert states_of(tmp_path) == ["done", "failed"]
+
+
 def test_two_workers_share_the_cores():
     program = """
 import os

@@ -18,9 +18,7 @@ from medssr.utils.naming import job_name
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 STUDIES = sorted(
-    file.stem
-    for file in CONF_DIR.glob("experiment/*.yaml")
-    if "study:" in yaml.safe_load(file.read_text()) or "study" in yaml.safe_load(file.read_text())
+    file.stem for file in CONF_DIR.glob("experiment/*.yaml") if "study" in yaml.safe_load(file.read_text())
 )
 
 
@@ -70,3 +68,13 @@ def test_schedules_are_what_they_are_called():
 def test_the_paper_s_scale_composes():
     config = typed("pipeline", "scale=paper", "experiment=alpha", "synthesis.rare_share=0.3")
     assert (config.synthesis.num_questions, config.grpo.num_prompts_per_step) == (43000, 128)
+
+
+def test_arms_are_what_they_are_called():
+    own, other = typed("pipeline", "arm=labels_own"), typed("pipeline", "arm=labels_other_model")
+    assert own.labeler is None
+    assert other.labeler.path.endswith("tiny_llama")
+    assert other.model.path.endswith("tiny_qwen3")
+    assert typed("pipeline", "arm=labels_truth").labeling.uses_truth
+    assert typed("pipeline", "arm=knowledge_name").synthesis.top_k == 0
+    assert typed("pipeline", "arm=knowledge_none").synthesis.rare_share == 0

@@ -12,6 +12,7 @@ from helpers import random_policy, toy_question, typed
 from safetensors.torch import load_file
 
 from medssr.data.benchmarks import load_benchmark
+from medssr.errors import InputError
 from medssr.pseudo_label import pseudo_label
 from medssr.questions import read_questions, write_questions
 from medssr.synthesis.builtin_questions import EVALUATION_FILE
@@ -97,3 +98,16 @@ def test_synthetic_questions_have_no_answer_and_counts_add_up(tmp_path):
     assert counts["num_rejected"] == sum(counts["rejected"].values()) == len(lines(made.path("rejected.jsonl")))
     stems = {question.stem for question in load_benchmark(EVALUATION_FILE)}
     assert not stems & {question.stem for question in questions}
+
+
+def test_the_ceiling_of_a_study_takes_the_truth_of_what_the_vote_keeps(tmp_path):
+    random_policy("qwen3").save(tmp_path / "model")
+    write_questions(
+        tmp_path / "q.jsonl", [toy_question(number, answer=None, provenance={"truth": "B"}) for number in range(3)]
+    )
+    overrides = ["labeling.num_votes=4", "labeling.uses_truth=true"]
+    made = pseudo_label(settings("pseudo_label", tmp_path, "q.jsonl", *overrides))
+    assert [item.answer for item in read_questions(made.path("questions.jsonl"))] == ["B"] * 3
+    write_questions(tmp_path / "q.jsonl", [toy_question(0, answer=None)])
+    with pytest.raises(InputError, match=r"uses_truth.*q0"):
+        pseudo_label(settings("pseudo_label", tmp_path, "q.jsonl", *overrides))

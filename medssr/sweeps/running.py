@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 MAX_STARTS = 2
 # Seconds for jobs in other processes to save what they have, once a signal came.
 PATIENCE_S = 30.0
+# Seconds between looks at the records of jobs whose output is elsewhere.
+WATCH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:
     starts: Counter[str] = Counter()
     while left:
         try:
-            with _signals_passed_on(launcher, left):
+            with _signals_passed_on(launcher, left), _failures_told(launcher, left):
                 launcher.launch([job.overrides for job in left], initial_job_idx=starts.total())
             break
         except BrokenProcessPool:
@@ -173,6 +176,34 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
     finally:
         for signum, handler in found.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def _failures_told(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
+    """Says at once which jobs fail, where a launcher keeps their output from this console (submitit)."""
+    if "submitit" not in type(launcher).__module__:
+        yield
+        return
+    begin, has_ended = time.time(), threading.Event()
+
+    def watch() -> None:
+        told: set[Path] = set()
+        is_last = False
+        while not is_last:
+            is_last = has_ended.wait(WATCH_S)
+            for folder in (job.folder for job in jobs if job.folder not in told):
+                record = read_job(folder)
+                if record is not None and record.state is JobState.failed and record.started >= begin:
+                    told.add(folder)
+                    log.error("job failed: %s\n%s", folder, record.error)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        watcher.join()
 
 
 def _running_here(jobs: Sequence[Job]) -> list[JobRecord]:

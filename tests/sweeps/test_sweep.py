@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 
 SWEEP = "logs/synthesize/sweeps/default"
@@ -152,3 +153,36 @@ def test_an_ended_sweep_goes_on(tmp_path, launcher, signum):
     sweep(tmp_path, *command)
     states = states_of(tmp_path)
     assert states == ["done"] * 3
+
+
+def test_a_job_whose_process_dies_is_started_once_more(tmp_path):
+    command = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "synthesis.num_questions=900,901,902")
+    process = start(tmp_path, *command)
+    wait_for(lambda: list(tmp_path.glob("artifacts/synthesize/*/.questions*")), process)
+    running = next(json.loads(file.read_text()) for file in (tmp_path / SWEEP).glob("*/job.json"))
+    os.kill(running["pid"], signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "started once more" in output
+    assert states_of(tmp_path) == ["done"] * 3
+
+
+def test_a_launcher_that_hides_the_output_of_jobs_has_their_failures_told(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    (tmp_path / "broken.jsonl").write_text("{")
+    seeds = f"seeds.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
+    output = sweep(tmp_path, "hydra/launcher=submitit_local", "synthesis.num_questions=2", seeds, code=3)
+    assert output.index("broken.jsonl, line 1") < output.index("seconds ")
+    assert states_of(tmp_path) == ["done", "failed"]
+
+
+def test_two_workers_share_the_cores():
+    program = """
+import os
+from joblib import Parallel, delayed
+print(Parallel(n_jobs=2, backend="loky")(delayed(os.getenv)("OMP_NUM_THREADS") for _ in range(2)))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    share = max(1, joblib.cpu_count() // 2)
+    assert done.stdout.strip() == str([str(share)] * 2)

@@ -55,9 +55,8 @@ def compare(config: CompareConfig) -> Path:
 
 def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
     """Returns the runs to compare, and what was found beside them with the reason why it is no run."""
-    from medssr.evaluation.stored import RESULTS_FILE
     from medssr.tracking.runs import read_runs
-    from medssr.tracking.study_runs import find_study, run_folders
+    from medssr.tracking.study_runs import find_runs, find_study
 
     if config.wandb is not None:
         from medssr.tracking.wandb_online import download_runs
@@ -69,10 +68,7 @@ def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
             reasons = "\n".join(f"{each.run}: {each.reason}" for each in left_out)
             raise InputError(f"study: no run of {config.study!r} has finished.\n{reasons}")
         return runs, left_out
-    found = run_folders(config.runs)
-    if not found:
-        raise InputError(f"runs: no {RESULTS_FILE} at or below {config.runs}; give folders of finished runs.")
-    return read_runs(found), []
+    return find_runs(config.runs)
 
 
 def main() -> None:
@@ -87,8 +83,8 @@ def runs_as_override(arguments: Sequence[str]) -> list[str]:
     Folders of a sweep and configurations are named by overrides, which no shell user wants to quote for Hydra.
 
     Example:
-        >>> runs_as_override(["num_examples=1", ".", "baseline=rare_share=0.5,model=tiny_llama"])
-        ['num_examples=1', 'baseline="rare_share=0.5,model=tiny_llama"', 'runs=["."]']
+        >>> runs_as_override(["num_examples=1", ".", "baseline=model=tiny_llama,synthesis.rare_share=0.5"])
+        ['num_examples=1', 'baseline="model=tiny_llama,synthesis.rare_share=0.5"', 'runs=["."]']
     """
     folders = [argument for argument in arguments if Path(argument).is_dir()]
     rest = [

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_RUNS_IN_TERMINAL = 12  # with more, each by itself is on the page alone
+
 
 def compare(config: CompareConfig) -> Path:
     """Returns the page that compares the runs; prints their tables.
@@ -31,7 +33,7 @@ def compare(config: CompareConfig) -> Path:
 
     from medssr.tracking.configurations import configuration_table
     from medssr.tracking.paired_runs import Pairings, pair_runs
-    from medssr.tracking.report import console_table, write_report
+    from medssr.tracking.report import console_configurations, console_table, write_report
     from medssr.tracking.score_tables import log_score_tables
     from medssr.tracking.tables import comparison_table
 
@@ -47,9 +49,13 @@ def compare(config: CompareConfig) -> Path:
     if config.logger is not None:
         log_score_tables(config, runs, pairings, page.parent)
     console = Console()
-    console.print(console_table(runs))
-    if pairings.pairs or pairings.left_out:
+    if configurations is not None:
+        console.print(console_configurations(configurations))
+    if len(runs) <= _MOST_RUNS_IN_TERMINAL:
+        console.print(console_table(runs))
         console.print(comparison_table(pairings))
+    else:
+        console.print(comparison_table(Pairings([], pairings.left_out)))
     return page
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_RUNS_IN_TERMINAL = 12  # with more, each by itself is on the page alone
+
 
 def compare(config: CompareConfig) -> Path:
     """Returns the page that compares the runs; prints their tables.
@@ -31,7 +33,7 @@ def compare(config: CompareConfig) -> Path:
 
     from medssr.tracking.configurations import configuration_table
     from medssr.tracking.paired_runs import Pairings, pair_runs
-    from medssr.tracking.report import console_table, write_report
+    from medssr.tracking.report import console_configurations, console_table, write_report
     from medssr.tracking.score_tables import log_score_tables
     from medssr.tracking.tables import comparison_table
 
@@ -47,17 +49,20 @@ def compare(config: CompareConfig) -> Path:
     if config.logger is not None:
         log_score_tables(config, runs, pairings, page.parent)
     console = Console()
-    console.print(console_table(runs))
-    if pairings.pairs or pairings.left_out:
+    if configurations is not None:
+        console.print(console_configurations(configurations))
+    if len(runs) <= _MOST_RUNS_IN_TERMINAL:
+        console.print(console_table(runs))
         console.print(comparison_table(pairings))
+    else:
+        console.print(comparison_table(Pairings([], pairings.left_out)))
     return page
 
 
 def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
     """Returns the runs to compare, and what was found beside them with the reason why it is no run."""
-    from medssr.evaluation.stored import RESULTS_FILE
     from medssr.tracking.runs import read_runs
-    from medssr.tracking.study_runs import find_study, run_folders
+    from medssr.tracking.study_runs import find_runs, find_study
 
     if config.wandb is not None:
         from medssr.tracking.wandb_online import download_runs
@@ -69,10 +74,7 @@ def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
             reasons = "\n".join(f"{each.run}: {each.reason}" for each in left_out)
             raise InputError(f"study: no run of {config.study!r} has finished.\n{reasons}")
         return runs, left_out
-    found = run_folders(config.runs)
-    if not found:
-        raise InputError(f"runs: no {RESULTS_FILE} at or below {config.runs}; give folders of finished runs.")
-    return read_runs(found), []
+    return find_runs(config.runs)
 
 
 def main() -> None:
@@ -87,8 +89,8 @@ def runs_as_override(arguments: Sequence[str]) -> list[str]:
     Folders of a sweep and configurations are named by overrides, which no shell user wants to quote for Hydra.
 
     Example:
-        >>> runs_as_override(["num_examples=1", ".", "baseline=rare_share=0.5,model=tiny_llama"])
-        ['num_examples=1', 'baseline="rare_share=0.5,model=tiny_llama"', 'runs=["."]']
+        >>> runs_as_override(["num_examples=1", ".", "baseline=model=tiny_llama,synthesis.rare_share=0.5"])
+        ['num_examples=1', 'baseline="model=tiny_llama,synthesis.rare_share=0.5"', 'runs=["."]']
     """
     folders = [argument for argument in arguments if Path(argument).is_dir()]
     rest = [

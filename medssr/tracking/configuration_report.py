@@ -23,7 +23,7 @@ _LATEX = {
 }  # fmt: skip
 
 
-def wide_configurations(table: ConfigurationTable) -> WideTable:
+def wide_configurations(table: ConfigurationTable, *, has_costs: bool = True) -> WideTable:
     """Returns one row a configuration and benchmark: accuracy and difference by slice, seeds and cost."""
     benchmarks = list(dict.fromkeys(row.benchmark for row in table.rows))
     slices = _shown_slices(table)
@@ -42,11 +42,12 @@ def wide_configurations(table: ConfigurationTable) -> WideTable:
             if all(cell is None for cell in cells):
                 continue
             cells.append(Cell(str(len(configuration.runs)), "", ""))
-            cells += [_cost(value) for value in dataclasses.astuple(configuration.cost)]
+            cells += [_cost(value) for value in dataclasses.astuple(configuration.cost)] if has_costs else []
             labels = [configuration.name, benchmark] if len(benchmarks) > 1 else [configuration.name]
             rows.append(WideRow(configuration.name, number == 0, labels, cells))
     headings = ["configuration", "benchmark"] if len(benchmarks) > 1 else ["configuration"]
-    return WideTable(None, headings, [*columns, "seeds", "GPU hours", "CPU hours", "tokens trained on"], rows)
+    costs = ["GPU hours", "CPU hours", "tokens trained on"] if has_costs else []
+    return WideTable(None, headings, [*columns, "seeds", *costs], rows)
 
 
 def write_configurations(table: ConfigurationTable, out_dir: Path) -> None:
@@ -146,7 +147,7 @@ def _accuracy(row: ConfigurationRow) -> Cell:
 def _difference(row: ConfigurationRow) -> Cell | None:
     if row.difference is None or row.difference_low is None or row.difference_high is None:
         return None
-    return Cell(f"{row.difference:+.3f}", f"[{row.difference_low:+.3f}, {row.difference_high:+.3f}]", "")
+    return Cell(f"{row.difference:+.3f}", f"[{row.difference_low:+.2f}, {row.difference_high:+.2f}]", "")
 
 
 def _cost(value: float | None) -> Cell | None:

@@ -105,14 +105,21 @@ def console_table(runs: Sequence[Run]) -> Table:
 
     With several runs, each has a line of its own above those of its models. Cells break between their parts alone.
     """
+    return _console_table(accuracy_table(runs), "accuracy, 95% interval, n questions")
+
+
+def console_configurations(configurations: ConfigurationTable) -> Table:
+    """Returns the configurations as a table for the terminal, without their costs."""
+    title = f"mean over seeds, 95% interval; difference from {configurations.baseline}"
+    return _console_table(wide_configurations(configurations, has_costs=False), title)
+
+
+def _console_table(wide: WideTable, title: str) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    wide = accuracy_table(runs)
-    table = Table(
-        title="accuracy, 95% interval, n questions", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, heading in enumerate(wide.headings):
         longest = max(len(row.labels[place]) for row in wide.rows)
         table.add_column(Text(heading), overflow="fold", min_width=min(longest, 20))

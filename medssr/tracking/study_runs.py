@@ -30,6 +30,38 @@ def run_folders(places: Sequence[str]) -> list[Path]:
     return [folder for folder in found if not _is_copy(folder)]
 
 
+def find_runs(places: Sequence[str]) -> tuple[list[Run], list[LeftOut]]:
+    """Returns the runs at or below some places, and what is there but is none that can be compared, with the reason.
+
+    Raises:
+        InputError: When there is no run; where one is broken, with its fault.
+    """
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    fault: InputError | None = None
+    for place in places:
+        folders = run_folders([place])
+        if not folders:
+            has_metrics = next(Path(place).glob("**/metrics.csv"), None) is not None
+            reason = (
+                "metrics of training, but no scores; evaluate its model" if has_metrics else "no run has ended there"
+            )
+            left_out.append(LeftOut(place, None, f"no {RESULTS_FILE} at or below it: {reason}"))
+        for folder in folders:
+            if any(folder == run.folder for run in runs):
+                continue
+            try:
+                runs.append(read_run(folder))
+            except InputError as error:
+                fault = fault or error
+                left_out.append(LeftOut(str(folder), None, str(error)))
+    if not runs:
+        if fault is not None:
+            raise fault
+        raise InputError(f"runs: no {RESULTS_FILE} at or below {list(places)}; give folders of finished runs.")
+    return distinct_names(runs), left_out
+
+
 def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
     """Returns the runs of a study, oldest first, and the jobs of it that are no finished run, with the reason.
 

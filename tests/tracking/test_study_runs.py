@@ -11,7 +11,7 @@ from studies import write_evaluation_of, write_job, write_pipeline_run
 from medssr.artifacts import Artifact, point_to
 from medssr.compare import compare, runs_as_override
 from medssr.errors import InputError
-from medssr.tracking.study_runs import find_study, run_folders
+from medssr.tracking.study_runs import find_runs, find_study, run_folders
 
 
 def test_a_study_is_the_runs_that_were_started_with_its_name(tmp_path):
@@ -71,6 +71,22 @@ def test_what_wandb_keeps_of_a_run_counts_where_the_run_is_not_there(tmp_path):
     assert run_folders([str(folder / "wandb")]) == []  # the run is beside it
     shutil.move(folder / "wandb", tmp_path / "wandb")
     assert run_folders([str(tmp_path / "wandb")]) == [tmp_path / "wandb" / files.parent.name / "files"]
+
+
+def test_what_cannot_be_read_is_left_out_where_something_can(tmp_path):
+    good = write_pipeline_run(tmp_path, None, 0.5, 1)
+    broken = write_pipeline_run(tmp_path, None, 0.5, 2)
+    (broken / "results.json").write_text("{")
+    trained = tmp_path / "artifacts" / "train"
+    places = [str(good), str(broken), str(trained), str(good.parent)]
+    (run,), left_out = find_runs(places)
+    assert run.folder == good
+    reasons = {each.run: each.reason for each in left_out}
+    assert reasons.keys() == {str(broken), str(trained)}
+    assert "not valid JSON" in reasons[str(broken)]
+    assert "evaluate its model" in reasons[str(trained)]
+    with pytest.raises(InputError, match="not valid JSON"):
+        find_runs([str(broken)])
 
 
 @pytest.fixture

@@ -45,9 +45,9 @@ def summarised(folder: Path, jobs: Sequence[Job]) -> Iterator[None]:
         raise
     _print(folder, jobs)
     states = [job_state(job) for job in jobs]
-    for job, (state, _, error) in zip(jobs, states, strict=True):
-        if error is not None:
-            log.error("%s %s: %s", state, job.folder, error)
+    for job, (state, _, reason) in zip(jobs, states, strict=True):
+        if reason is not None:
+            log.error("%s %s: %s", state, job.folder, reason)
     _write_report(folder, jobs)
     num_lacking = sum(state != JobState.done for state, _, _ in states)
     if num_lacking:

@@ -93,7 +93,7 @@ class ContaminationIndex:
         self._texts = [self._text(words) for words in worded]
         self._totals = np.array([text.total for text in self._texts])
         self._sizes = np.array([len(text.words) for text in self._texts])
-        self._postings = Postings(self._texts)
+        self._postings = Postings(self._texts, threshold)
 
     def __len__(self) -> int:
         """Returns the number of different stems."""
@@ -117,7 +117,7 @@ class ContaminationIndex:
 
     def _candidates(self, question: WeightedText) -> Iterator[tuple[int, float]]:
         """Yields the stems that may match, with what their score is at most, the greatest first."""
-        overlaps = self._postings.overlaps(question, self._threshold)
+        overlaps = self._postings.overlaps(question)
         if overlaps is None:
             return
         places, num_shared = overlaps.places, overlaps.num_shared

@@ -103,12 +103,8 @@ class QuestionPlan:
         """Returns how many slots before a place of a block are injected."""
         before = self._num_injected_before_block
         while len(before) <= block:
-            before.append(before[-1] + self._injected_counts(len(before) - 1)[-1])
-        return before[block] + self._injected_counts(block)[place]
-
-    def _injected_counts(self, block: int) -> list[int]:
-        """Returns, for each place of a block and for its end, the number injected before it in the block."""
-        return list(accumulate((rho < self._rare_share for rho in _block_rhos(self._seed, block)), initial=0))
+            before.append(before[-1] + _injected_counts(self._seed, len(before) - 1, self._rare_share)[-1])
+        return before[block] + _injected_counts(self._seed, block, self._rare_share)[place]
 
 
 @lru_cache(maxsize=64)
@@ -117,3 +113,9 @@ def _block_rhos(seed: int, block: int) -> tuple[float, ...]:
     rng = random.Random(derive_seed(seed, "rho", block))
     rng.shuffle(percentiles)
     return tuple((percentile + rng.random()) / _BLOCK_SIZE for percentile in percentiles)
+
+
+@lru_cache(maxsize=64)
+def _injected_counts(seed: int, block: int, rare_share: float) -> tuple[int, ...]:
+    """Returns, for each place of a block and for its end, the number injected before it in the block."""
+    return tuple(accumulate((rho < rare_share for rho in _block_rhos(seed, block)), initial=0))

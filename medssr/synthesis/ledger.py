@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ class Reply:
 _REPLY_FIELDS = tuple(Reply.__dataclass_fields__)
 
 
+@dataclass(slots=True, eq=False)
+class _Line:
+    """A line to write, the reply that it holds, and what became of it."""
+
+    text: bytes
+    reply: Reply | None
+    is_written: bool = False
+    fault: OSError | InputError | None = None
+
+
 class Ledger:
     """The lines of a JSONL file: "sent" for each attempt of a call, "reply" for each call that has ended.
 
@@ -95,14 +106,13 @@ class Ledger:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
-        self._sync_lock = threading.Lock()
+        self._waiting: deque[_Line] = deque()  # what a thread adds without the lock, and whoever has it writes
         self._file: int | None = None
         self._places: dict[bytes, int] = {}  # byte offset of the reply to each answered key
         self._spent = Cost()
         self._dearest: dict[str, Cost] = {}  # by model
         self._num_lines = 0
         self._end = 0  # of the last whole line that is known
-        self._synced_end = 0
         if self.path.exists():
             self._open()
             self._catch_up()
@@ -112,17 +122,21 @@ class Ledger:
 
     def find(self, key: str) -> Reply | None:
         """Returns the answered reply with this key, or None: failures are worth another try."""
-        with self._lock:
-            if self._file is None and self.path.exists():
+        known = bytes.fromhex(key)
+        place = self._places.get(known)
+        if place is None and self._is_behind():
+            with self._lock:
                 self._open()
-            self._catch_up()
-            place = self._places.get(bytes.fromhex(key))
+                self._catch_up()
+            place = self._places.get(known)
         return None if place is None else self._read(place)
 
     def spent(self, model: str) -> tuple[Cost, Cost | None]:
         """Returns what all answers cost, and the most that one of the model's cost; None when there is none."""
         with self._lock:
-            self._catch_up()
+            if self._is_behind():
+                self._open()
+                self._catch_up()
             return self._spent, self._dearest.get(model)
 
     def note_sent(self, key: str, attempt: int) -> None:
@@ -131,14 +145,7 @@ class Ledger:
 
     def append(self, reply: Reply) -> None:
         """Adds the reply; it is on disk when this returns."""
-        end = self._write({"event": "reply"} | {name: getattr(reply, name) for name in _REPLY_FIELDS}, reply)
-        # One fsync serves all threads whose lines were written before it began.
-        with self._sync_lock:
-            if self._synced_end < end:
-                written = self._end
-                assert self._file is not None
-                os.fsync(self._file)
-                self._synced_end = written
+        self._write({"event": "reply"} | {name: getattr(reply, name) for name in _REPLY_FIELDS}, reply)
 
     def close(self) -> None:
         """Closes the file."""
@@ -147,39 +154,64 @@ class Ledger:
                 os.close(self._file)
                 self._file = None
 
-    def _open(self) -> None:
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    def _open(self) -> int:
+        """Returns the descriptor of the file, which is made where it is not there."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        return self._file
 
-    def _write(self, record: dict[str, Any], reply: Reply | None) -> int:
-        """Adds a line, with the reply that it holds, and returns where it ends."""
-        line = (json.dumps(record | {"time": round(time.time(), 3)}) + "\n").encode()
+    def _write(self, record: dict[str, Any], reply: Reply | None) -> None:
+        """Adds a line, with the reply that it holds.
+
+        Each call to the system lets other threads run first. So a thread writes the lines of all that wait for it: one
+        turn for all of them, not five for each.
+        """
+        line = _Line((json.dumps(record | {"time": round(time.time(), 3)}) + "\n").encode(), reply)
+        self._waiting.append(line)
         with self._lock:
-            if self._file is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._open()
-            assert self._file is not None
-            fcntl.flock(self._file, fcntl.LOCK_EX)  # against other processes
-            try:
-                # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
-                if self._catch_up() > self._end:
-                    os.ftruncate(self._file, self._end)
-                num_written = os.write(self._file, line)
-                if num_written < len(line):
-                    raise OSError(f"{self.path}: only {num_written} of {len(line)} bytes could be written")
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-            self._take_in(reply, len(line))
-            return self._end
+            if not line.is_written and line.fault is None:
+                lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                try:
+                    self._write_lines(lines)
+                except (OSError, InputError) as fault:
+                    for each in lines:
+                        each.fault = fault
+        if line.fault is not None:
+            raise line.fault
+
+    def _write_lines(self, lines: list[_Line]) -> None:
+        file = self._open()
+        fcntl.flock(file, fcntl.LOCK_EX)  # against other processes
+        try:
+            # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
+            if self._catch_up() > self._end:
+                os.ftruncate(file, self._end)
+            text = b"".join(line.text for line in lines)
+            num_written = os.write(file, text)
+            if num_written < len(text):
+                os.ftruncate(file, self._end)
+                raise OSError(f"{self.path}: only {num_written} of {len(text)} bytes could be written")
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+        if any(line.reply is not None for line in lines):
+            os.fsync(file)
+        for line in lines:
+            self._take_in(line.reply, len(line.text))
+            line.is_written = True
 
     def _read(self, place: int) -> Reply:
         with self.path.open("rb") as stream:
             stream.seek(place)
             return _reply(json.loads(stream.readline()))
 
+    def _is_behind(self) -> bool:
+        """Returns whether the file has more than is known; what a thread is about to write may count as more."""
+        return self.path.exists() if self._file is None else os.fstat(self._file).st_size != self._end
+
     def _catch_up(self) -> int:
         """Takes in the whole lines that others have added since, and returns the size of the file."""
-        if self._file is None:
-            return 0
+        assert self._file is not None
         size = os.fstat(self._file).st_size
         if size > self._end:
             with self.path.open("rb") as stream:

@@ -40,9 +40,14 @@ class Overlaps:
 
 
 class Postings:
-    """The texts by the words that they have. A word that a text has twice counts as two: its first and second time."""
+    """The texts by the words that they have. A word that a text has twice counts as two: its first and second time.
 
-    def __init__(self, texts: Sequence[WeightedText]) -> None:
+    Args:
+        texts: The texts.
+        least: The share of the weight of a text, or of a question, from which on they are a candidate.
+    """
+
+    def __init__(self, texts: Sequence[WeightedText], least: float) -> None:
         from scipy.sparse import csr_array
 
         self._num_texts = len(texts)
@@ -58,11 +63,13 @@ class Postings:
         self._common_place = np.full(len(self._rows), -1)
         self._common_place[common] = np.arange(len(common))
         self._common_weights = table[common].toarray()
-        self._totals = np.array([text.total for text in texts])
-        self._common_totals = self._common_weights.sum(axis=0)
+        self._least = least
+        # As if a question had all the common words of every text: few of them can pass even so.
+        totals = np.array([text.total for text in texts])
+        self._least_rare_weight = least * totals - self._common_weights.sum(axis=0)
 
-    def overlaps(self, question: WeightedText, least: float) -> Overlaps | None:
-        """Returns what the question shares with each text where that may be `least` of the weight of either of them.
+    def overlaps(self, question: WeightedText) -> Overlaps | None:
+        """Returns what the question shares with each text where that may be enough of the weight of either of them.
 
         None where it shares no word with any.
         """
@@ -73,11 +80,8 @@ class Postings:
         rows, weights = np.array(found)[known], question.weights[known]
         is_common = self._common_place[rows] >= 0
         num_shared, text_weight, question_weight = self._shared_rare(rows[~is_common], weights[~is_common])
-        # As if every text had all its common words in the question and all of the question's: few can pass even so.
-        places = np.flatnonzero(
-            (text_weight >= least * self._totals - self._common_totals)
-            | (question_weight >= least * question.total - weights[is_common].sum())
-        )
+        least_rare_weight = self._least * question.total - weights[is_common].sum()
+        places = np.flatnonzero((text_weight >= self._least_rare_weight) | (question_weight >= least_rare_weight))
         common = self._common_weights[self._common_place[rows[is_common]]][:, places]
         has_common = common > 0
         return Overlaps(

@@ -20,7 +20,7 @@ def text(words, weight=1.0):
 def test_shared_words_are_counted_and_weighed_on_either_side():
     # Of 20 texts two have the word 1 and one the word 2, each twice; the others are filled up with words of their own.
     texts = [text([1, 1, 2]), text([1, 9]), *(text([10 + number]) for number in range(18))]
-    overlaps = Postings(texts).overlaps(text([1, 2, 1, -1], weight=10.0), least=0.1)
+    overlaps = Postings(texts, least=0.1).overlaps(text([1, 2, 1, -1], weight=10.0))
     assert overlaps is not None
     assert overlaps.places.tolist() == [0, 1]
     assert overlaps.num_shared.tolist() == [3, 1]
@@ -29,8 +29,8 @@ def test_shared_words_are_counted_and_weighed_on_either_side():
 
 
 def test_a_question_without_a_known_word_has_no_overlaps():
-    assert Postings([text([1]), text([2])]).overlaps(text([-1, 3]), least=0.5) is None
-    assert Postings([]).overlaps(text([1]), least=0.5) is None
+    assert Postings([text([1]), text([2])], least=0.5).overlaps(text([-1, 3])) is None
+    assert Postings([], least=0.5).overlaps(text([1])) is None
 
 
 @pytest.mark.parametrize("least", [0.3, 0.6, 1.0])
@@ -38,7 +38,7 @@ def test_a_question_without_a_known_word_has_no_overlaps():
 def test_no_text_that_shares_enough_is_left_out_however_common_its_words(least, texts, words):
     question = text(words, weight=2.0)
     weighted = [text(item) for item in texts]
-    overlaps = Postings(weighted).overlaps(question, least)
+    overlaps = Postings(weighted, least).overlaps(question)
     found = {} if overlaps is None else dict(zip(overlaps.places.tolist(), range(len(overlaps.places)), strict=True))
     for place, item in enumerate(weighted):
         shared = Counter(item.words) & Counter(words)

@@ -53,7 +53,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         questions_file,
         write_evaluation,
     )
-    from medssr.models.policy import load_policy
+    from medssr.models.policy import load_policy, use_gpu
     from medssr.questions import write_questions
     from medssr.rollout.prompts import read_prompt_template
     from medssr.utils.files import write_lines_atomically
@@ -67,6 +67,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     prompter = Prompter(template, shots, policy.tokenizer)
     examined: dict[str, Examined] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
+        use_gpu(policy, engine)
         examiner = Examiner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
             examined[name] = _examine(examiner, suite.benchmarks[name], questions, directory / "answers" / name)

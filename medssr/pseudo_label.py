@@ -39,7 +39,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
     from medssr.labeling.votes import majority_vote
-    from medssr.models.policy import load_policy
+    from medssr.models.policy import load_policy, use_gpu
     from medssr.rollout.sampled_answers import AnswerSampler
     from medssr.rollout.types import Sampling
     from medssr.utils.files import write_lines_atomically
@@ -49,6 +49,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     labeling = config.labeling
     policy = load_policy(config.model)
     engine = instantiate(config.rollout, "rollout", policy=policy)
+    use_gpu(policy, engine)
     sampler = AnswerSampler(
         policy,
         engine,

@@ -12,6 +12,7 @@ from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.questions import Question
+from medssr.rollout.engine import RolloutEngine
 from medssr.rollout.prompts import encode_prompts, read_prompt_template
 from medssr.utils.processes import is_main_process
 
@@ -93,6 +94,14 @@ def load_policy(config: ModelConfig) -> Policy:
     if config.gradient_checkpointing:  # in training alone: generation puts the model in evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(model, tokenizer, template)
+
+
+def use_gpu(policy: Policy, engine: RolloutEngine) -> None:
+    """Moves the model to the GPU where there is one with room beside the engine; training leaves that to Lightning."""
+    import torch
+
+    if torch.cuda.is_available() and not engine.fills_gpu:
+        policy.model.to("cuda")
 
 
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:

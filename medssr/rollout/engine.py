@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from medssr.rollout.types import Completion, Sampling
 
@@ -12,7 +12,12 @@ class RolloutEngine(Protocol):
     """Samples completions.
 
     Those of a prompt are a pure function of weights, prompt, sampling and the prompt's seeds; not of the other prompts.
+
+    Attributes:
+        fills_gpu: Whether it takes the GPU's memory for weights of its own, so that the policy has to stay off it.
     """
+
+    fills_gpu: ClassVar[bool]
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class HFEngine:
         policy: Model and tokenizer; the model is used where it is, so there is nothing to sync.
         max_batch_size: Completions that are generated side by side.
     """
+
+    fills_gpu: ClassVar[bool] = False
 
     def __init__(self, policy: Policy, max_batch_size: int) -> None:
         self._policy = policy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class VLLMEngine:
     Raises:
         InputError: When vLLM is not installed or too old, or a setting is out of range.
     """
+
+    fills_gpu: ClassVar[bool] = True
 
     def __init__(
         self,

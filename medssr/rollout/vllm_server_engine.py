@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -46,6 +46,8 @@ class VLLMServerEngine:
     Raises:
         InputError: When there is no address, or one is none.
     """
+
+    fills_gpu: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -51,10 +51,9 @@ class LocalGenerator:
         batch_size: int,
         ledger_dir: Path | str,
     ) -> None:
-        import torch
         import transformers
 
-        from medssr.models.policy import load_policy
+        from medssr.models.policy import load_policy, use_gpu
         from medssr.rollout.types import Sampling
 
         if temperature <= 0 or not 0 < top_p <= 1 or max_new_tokens < 1 or batch_size < 1:
@@ -65,8 +64,8 @@ class LocalGenerator:
         transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         config = _typed(model)
         self._policy = load_policy(config)
-        self._policy.model.to("cuda" if torch.cuda.is_available() else "cpu")
         self._engine = rollout(policy=self._policy)
+        use_gpu(self._policy, self._engine)
         self._sampling = Sampling(temperature, max_new_tokens, top_p, has_logps=False)
         self._batch_size = batch_size
         self._model = Path(config.path).name if Path(config.path).is_dir() else config.path

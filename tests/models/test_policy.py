@@ -2,12 +2,12 @@ import shutil
 
 import pytest
 import torch
-from helpers import grpo_config, toy_question
+from helpers import LetterEngine, grpo_config, toy_question
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.objective import Objective
-from medssr.models.policy import load_policy, load_trainable_policy
+from medssr.models.policy import load_policy, load_trainable_policy, use_gpu
 from medssr.rl.minibatches import TrainingRow
 
 
@@ -157,3 +157,15 @@ def test_what_is_trained_is_float32_unless_it_is_an_adapter(saved, model_config)
     adapted = load_trainable_policy(config, LoRAConfig(2, 4, None), 1).model
     assert {weight.dtype for weight in adapted.parameters() if weight.requires_grad} == {torch.float32}
     assert {weight.dtype for weight in adapted.parameters() if not weight.requires_grad} == {torch.bfloat16}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("fills_gpu", "kind"), [(False, "cuda"), (True, "cpu")])
+def test_the_policy_goes_to_a_gpu_that_the_engine_leaves_room_on(saved, load, fills_gpu, kind):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    policy = load(saved)
+    engine = LetterEngine(policy)
+    engine.fills_gpu = fills_gpu
+    use_gpu(policy, engine)
+    assert policy.model.device.type == kind

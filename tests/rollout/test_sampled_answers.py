@@ -27,6 +27,8 @@ class CountingEngine(HFEngine):
 class WritingEngine:
     """Answers every question with given texts."""
 
+    fills_gpu = False
+
     def __init__(self, *texts: str):
         self._texts = texts
 

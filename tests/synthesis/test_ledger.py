@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
@@ -189,3 +191,17 @@ def test_threads_and_processes_share_a_file_without_mixing_lines(path):
     assert found is not None
     assert found.text is not None
     assert found.text.startswith("3 7x")
+
+
+def test_a_full_disk_is_told_to_every_thread_that_wants_to_write():
+    ledger = Ledger("/dev/full")
+    all_are_there = threading.Barrier(8)
+
+    def append(name: str) -> None:
+        all_are_there.wait()
+        ledger.append(replace(REPLY, key=key(name)))
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(append, name) for name in "abcdefgh"]
+    assert [future.exception().errno for future in futures] == [errno.ENOSPC] * 8
+    assert len(ledger) == 0

@@ -104,7 +104,7 @@ def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
     assert untimed(csv_rows(killed)) == untimed(csv_rows(whole))
     for directory in (whole, killed):
         rows = wandb_rows(directory)
-        assert [row["trainer/global_step"] for row in rows] == list(range(NUM_STEPS))
+        assert [row["train/step"] for row in rows] == list(range(NUM_STEPS))
         for row, in_csv in zip(rows, csv_rows(whole), strict=True):
             for name, value in untimed([in_csv])[0].items():
                 assert name == "step" or value == "" or row[name] == pytest.approx(float(value))

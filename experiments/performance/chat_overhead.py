@@ -1,9 +1,10 @@
 """What synthesis adds to the calls that it makes: seconds a question against a bare loop of the same HTTP calls.
 
-    python experiments/performance/chat_overhead.py [--num-questions 2000]
+    python experiments/performance/chat_overhead.py [--num-questions 2000] [--answer-after-ms 0]
 
-A server in a process of its own answers at once. Each way is measured with a quarter and with all of the questions; the
-difference leaves out what is done once (imports, the index, the first connections). Prints milliseconds a question.
+A server in a process of its own answers, at once or after a while; where it takes its time, what synthesis does in the
+meantime costs none. Each way is measured with a quarter and with all of the questions; the difference leaves out what
+is done once (imports, the index, the first connections). Prints milliseconds a question.
 """
 
 from __future__ import annotations
@@ -32,9 +33,13 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-questions", type=int, default=2000)
-    num_questions = parser.parse_args().num_questions
+    parser.add_argument("--answer-after-ms", type=float, default=0.0, help="what the server takes for an answer")
+    arguments = parser.parse_args()
+    num_questions = arguments.num_questions
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(there, arguments.answer_after_ms), daemon=True
+    )
     server.start()
     url = f"http://127.0.0.1:{here.recv()}/v1"
     os.environ["MEDSSR_OVERHEAD_KEY"] = "none"
@@ -142,8 +147,8 @@ def synthesize_all(url: str, count: int) -> None:
         assert Path(made.directory).is_dir()
 
 
-def serve(port: Connection) -> None:
-    """Answers every request at once with a question of random words; ends with the process that started it."""
+def serve(port: Connection, answer_after_ms: float) -> None:
+    """Answers every request with a question of random words; ends with the process that started it."""
     rng = random.Random(0)
 
     def answer(body: bytes) -> bytes:
@@ -159,6 +164,8 @@ def serve(port: Connection) -> None:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
                 body = answer(await reader.readexactly(int(length.split(b":")[1])))
+                if answer_after_ms:
+                    await asyncio.sleep(answer_after_ms / 1000)
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

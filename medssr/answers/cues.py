@@ -44,6 +44,8 @@ _LINK = re.compile(
     rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )
+_THE = re.compile(rf"(?:.*[.:;!?]{SPACE}|[#>*\s]*)(?:(?:so|thus|hence|therefore),?{SPACE})?(?:the|my){SPACE}")
+_IS = re.compile(rf"{SPACE}(?:is|would be|must be|should be){SPACE}\**\(?")
 _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
 _NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
@@ -86,7 +88,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     cannot = _CANNOT_BE.match(page.low, end)
     if cannot:
         return read_denied_slot(page, cannot.end())
-    has_quality = is_label(line) or bool(_QUALITY_BEHIND.match(page.low, end))
+    has_quality = is_label(line) or bool(_QUALITY_BEHIND.match(page.low, end)) or _is_whole_sentence(page, cue)
     is_one_of_many = page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and not has_quality
     link = None if is_one_of_many else _LINK.match(page.low, end)
     if link is None and line.strip(" #>") in _HEADING_LEADS:
@@ -106,6 +108,15 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
     return replace(decision, is_conditional=True) if _CONDITION.search(line) else decision
+
+
+def _is_whole_sentence(page: Page, cue: _Span) -> bool:
+    """Whether no more is said than "The choice is B."."""
+    verb = _IS.match(page.low, cue[1])
+    if verb is None or not _THE.fullmatch(line_before(page, cue[0])):
+        return False
+    mention = mention_at(page, verb.end())
+    return mention is not None and bool(SENTENCE_END.match(page.low, mention.end))
 
 
 def _right_after_label(page: Page, cue: _Span) -> Decision | None:

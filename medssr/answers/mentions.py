@@ -11,7 +11,7 @@ SPACE = r"[^\S\n]"  # white space within a line
 
 LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
 SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
-OPENING = re.compile(r"(?:[✅✔✓☑➡👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
+OPENING = re.compile(r"(?:[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
@@ -20,6 +20,10 @@ _JOINER = (
 _JOINED_LETTER = re.compile(
     rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"
     rf"(?!{SPACE}{any_of(VERBS_OF_A_SUBJECT)})"
+)
+# "B; A, C and D act elsewhere": what is said of the others.
+_OF_OTHERS = re.compile(
+    rf";{SPACE}(?:options? )?[a-z](?:,{SPACE}[a-z])*,?{SPACE}(?:and|or|&){SPACE}[a-z]{SPACE}[a-z]{{2}}"
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
@@ -89,6 +93,8 @@ def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention 
 
 def is_joined(page: Page, mention: Mention) -> bool:
     """Whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
+    if _OF_OTHERS.match(page.low, mention.end):
+        return False
     letter = _JOINED_LETTER.match(page.low, mention.end)
     if letter and _ARTICLE.match(page.raw, letter.start(1)):  # "warfarin, a vitamin K antagonist"
         return False

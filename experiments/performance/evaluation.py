@@ -177,7 +177,17 @@ def time_report(num_models: int, num_questions: int, folder: Path) -> None:
     size = sum(file.stat().st_size for file in folder.rglob("*.jsonl")) / 2**20
     paths = PathsConfig(**dict.fromkeys(PathsConfig.__dataclass_fields__, str(folder)))
     extras = ExtrasConfig(**dict.fromkeys(ExtrasConfig.__dataclass_fields__))  # type: ignore[arg-type]
-    config = CompareConfig("compare", [str(folder)], 5, str(folder / "report"), paths, extras)
+    config = CompareConfig(
+        task_name="compare",
+        runs=[str(folder)],
+        study=None,
+        wandb=None,
+        baseline=None,
+        num_examples=5,
+        output_dir=str(folder / "report"),
+        paths=paths,
+        extras=extras,
+    )
     start, start_cpu = time.perf_counter(), time.process_time()
     page = compare(config)
     print(f"{num_models} models, ten benchmarks, {num_questions} questions x {NUM_SAMPLES}, {size:.0f} MiB: ", end="")

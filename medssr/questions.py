@@ -8,6 +8,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,7 @@ class Question:
     @property
     def content_key(self) -> str:
         """A hash of stem and option texts that ignores case, punctuation and the order of the options."""
-        texts = [_normalise(self.stem), *sorted(_normalise(text) for text in self.options.values())]
-        return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        return _content_key(self.stem, *self.options.values())
 
 
 def render_question(question: Question) -> str:
@@ -192,6 +192,12 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
         yield "is_rare", f"expected true, false or null, found {question.is_rare!r}."
     if not isinstance(question.provenance, dict):
         yield "provenance", f"expected an object, found {question.provenance!r}."
+
+
+@lru_cache(maxsize=2**15)  # a comparison asks for those of the same questions many times
+def _content_key(stem: str, *options: str) -> str:
+    texts = [_normalise(stem), *sorted(map(_normalise, options))]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _normalise(text: str) -> str:

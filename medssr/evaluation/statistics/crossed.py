@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medssr.evaluation.statistics.intervals import FloatArray, Interval, cluster_numbers
 
-NUM_CROSSED_RESAMPLES = 4_000
+NUM_CROSSED_RESAMPLES = 2_000
 _CHUNK = 500  # resamples at a time: memory is chunk x questions
 
 

@@ -7,21 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medssr.artifacts import Artifact
-from medssr.callbacks.checkpoint_files import AUTO
-from medssr.config import (
-    DataConfig,
-    EvaluateConfig,
-    ModelConfig,
-    PipelineConfig,
-    PseudoLabelConfig,
-    StageConfig,
-    StageQuestions,
-    SynthesizeConfig,
-    TrainConfig,
-    apply_overrides,
-    subconfig,
-)
+from medssr.config import PipelineConfig, StageConfig, StageQuestions
 from medssr.evaluate import evaluate
+from medssr.pipeline_steps import evaluate_config, pseudo_label_config, synthesize_config, train_config
 from medssr.plans import pipeline_plan
 from medssr.pseudo_label import pseudo_label
 from medssr.synthesize import synthesize
@@ -43,25 +31,16 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     from medssr.tracking.runs import read_run
     from medssr.tracking.step_runs import log_pipeline
 
-    synthetic = synthesize(subconfig(config, SynthesizeConfig, task_name="synthesize"))
-    labelled = pseudo_label(
-        subconfig(
-            config,
-            PseudoLabelConfig,
-            task_name="pseudo_label",
-            model=config.labeler or config.model,
-            data=DataConfig(path=str(synthetic.path("questions.jsonl"))),
-            run=None,
-        )
-    )
+    synthetic = synthesize(synthesize_config(config))
+    labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
     model = config.model
-    scores = {"base": _evaluate(config, model)}
+    scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
         questions = _stage_questions(config, stage, labelled)
-        trained = _train(config, stage, model, questions)
+        trained = train(train_config(config, stage, model, questions))
         model = replace(model, path=str(trained.path("model")), revision=None)
-        scores[stage.name] = _evaluate(config, model)
+        scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage.name, questions, trained.path("metrics.csv")))
 
     write_run_results(run_dir, config, {"synthesize": synthetic, "pseudo_label": labelled}, scores, stages)
@@ -82,25 +61,6 @@ def _stage_questions(config: PipelineConfig, stage: StageConfig, labelled: Artif
     if stage.questions is StageQuestions.human:
         return human
     return mix_questions([pseudo_labelled, human], Path(config.paths.artifact_dir) / "mixed")
-
-
-def _train(config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> Artifact:
-    return train(
-        subconfig(
-            config,
-            TrainConfig,
-            task_name="train",
-            stage=stage.name,
-            ckpt_path=AUTO,
-            model=model,
-            data=DataConfig(path=str(questions)),
-            grpo=apply_overrides(config.grpo, stage.grpo),
-        )
-    )
-
-
-def _evaluate(config: PipelineConfig, model: ModelConfig) -> Artifact:
-    return evaluate(subconfig(config, EvaluateConfig, task_name="evaluate", model=model, run=None))
 
 
 def _print(table: object) -> None:

@@ -10,28 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from medssr.artifacts import Step
-from medssr.callbacks.checkpoint_files import AUTO
 from medssr.config import (
-    DataConfig,
     Dtype,
-    EvaluateConfig,
     GRPOConfig,
     LoRAConfig,
     ModelConfig,
     PipelineConfig,
-    PseudoLabelConfig,
     StageConfig,
     StageQuestions,
-    SynthesizeConfig,
     TrainConfig,
     apply_overrides,
-    subconfig,
 )
 from medssr.config.groups import Node
 from medssr.config.known import CONF_DIR
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
+from medssr.pipeline_steps import evaluate_config, pseudo_label_config, synthesize_config, train_config
 
 Rows = list[tuple[str, str]]
 
@@ -132,32 +127,32 @@ def _stage_rows(name: str, grpo: GRPOConfig) -> Rows:
 
 def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
     """Returns the memory of an update on one device, as docs/scaling.md counts it."""
-    architecture, trainer = architecture_of(config.model.path), config.trainer
-    strategy = _strategy(trainer)
-    if architecture is None:
-        return [("memory", "not computed: the model's architecture is not known here (docs/scaling.md has the sums)")]
-    if strategy not in ("", "ddp", "FSDP2"):
-        return [("memory", f"not computed for the strategy {strategy}")]
-    num_devices = int(trainer["devices"]) * int(trainer.get("num_nodes", 1))
-    if strategy == "FSDP2" and num_devices < 1:
-        return [("memory", "spread over all GPUs; name trainer.devices=N and it is computed")]
-    parts = memory_parts(_load(config, architecture, num_devices if strategy == "FSDP2" else 1))
-    total = (
-        "memory, computed",
-        f"{_size(sum(parts.values()))} a device for an update, besides one layer's activations",
-    )
+    parts = _memory(config)
+    if isinstance(parts, str):
+        return [("memory", parts)]
     kept = "" if config.model.gradient_checkpointing else " (activations are kept, and not counted)"
-    return [(total[0], total[1] + kept), *((f"  {name}", _size(size)) for name, size in parts.items())]
+    total = f"{_size(sum(parts.values()))} a device for an update, besides one layer's activations{kept}"
+    return [("memory, computed", total), *((f"  {name}", _size(size)) for name, size in parts.items())]
 
 
 def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
     """Returns the bytes that an update takes on each device; None where that cannot be computed."""
-    architecture, strategy = architecture_of(config.model.path), _strategy(config.trainer)
-    num_devices = int(config.trainer["devices"]) * int(config.trainer.get("num_nodes", 1))
-    if architecture is None or strategy not in ("", "ddp", "FSDP2") or (strategy == "FSDP2" and num_devices < 1):
-        return None
-    parts = memory_parts(_load(config, architecture, num_devices if strategy == "FSDP2" else 1))
-    return sum(parts.values())
+    parts = _memory(config)
+    return None if isinstance(parts, str) else sum(parts.values())
+
+
+def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
+    """Returns the bytes of an update on one device by what they hold, or why they cannot be computed."""
+    architecture, trainer = architecture_of(config.model.path), config.trainer
+    strategy = _strategy(trainer)
+    if architecture is None:
+        return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
+    if strategy not in ("", "ddp", "FSDP2"):
+        return f"not computed for the strategy {strategy}"
+    num_parts = int(trainer["devices"]) * int(trainer.get("num_nodes", 1)) if strategy == "FSDP2" else 1
+    if num_parts < 1:
+        return "spread over all GPUs; name trainer.devices=N and it is computed"
+    return memory_parts(_load(config, architecture, num_parts))
 
 
 def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_parts: int) -> Load:
@@ -204,26 +199,22 @@ def _made_rows(config: PipelineConfig) -> Rows:
         is_there = _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES and (step.directory / "manifest.json").is_file()
         return step.directory if is_there else None
 
-    synthetic = made(
-        "synthesize", Step("synthesize", subconfig(config, SynthesizeConfig, task_name="synthesize"), root)
-    )
+    synthetic = made("synthesize", Step("synthesize", synthesize_config(config), root))
     labels = None
     if synthetic is not None:
-        data = DataConfig(str(synthetic / "questions.jsonl"))
-        labels = made(
-            "pseudo_label", Step("pseudo_label", subconfig(config, PseudoLabelConfig, data=data, run=None), root)
-        )
-    made("evaluate base", Step("evaluate", subconfig(config, EvaluateConfig, run=None), root))
+        votes = pseudo_label_config(config, synthetic / "questions.jsonl")
+        labels = made("pseudo_label", Step("pseudo_label", votes, root))
+    made("evaluate base", Step("evaluate", evaluate_config(config, config.model), root))
     model = config.model
     for stage in config.stages:
         questions = _stage_file(config, stage, labels)
         if questions is None:
             break
-        trained = made(stage.name, Step("train", _stage_config(config, stage, model, questions), root))
+        trained = made(stage.name, Step("train", train_config(config, stage, model, questions), root))
         if trained is None:
             break
         model = replace(model, path=str(trained / "model"), revision=None)
-        made(f"evaluate {stage.name}", Step("evaluate", subconfig(config, EvaluateConfig, model=model, run=None), root))
+        made(f"evaluate {stage.name}", Step("evaluate", evaluate_config(config, model), root))
     return rows
 
 
@@ -234,12 +225,6 @@ def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None)
     return (
         labels / "questions.jsonl" if labels is not None and stage.questions is StageQuestions.pseudo_labelled else None
     )
-
-
-def _stage_config(config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> TrainConfig:
-    grpo = apply_overrides(config.grpo, stage.grpo)
-    data = DataConfig(str(questions))
-    return subconfig(config, TrainConfig, stage=stage.name, ckpt_path=AUTO, model=model, data=data, grpo=grpo)
 
 
 def _artifact_text(step: Step) -> str:

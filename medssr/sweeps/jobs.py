@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,11 @@ def job_fingerprint(config: Any) -> str:
     Not their content, as in the fingerprint of a step: a job that is started for nothing finds its steps made.
 
     Args:
-        config: The typed configuration of the command.
+        config: The typed configuration of the command, as it was given: a `run` stands for what it will bring.
     """
-    parts = fingerprint_parts(asdict(config), _stamp)
+    values = asdict(config)
+    run = values.get("run")
+    parts = [*fingerprint_parts(values, _stamp), None if run is None else _stamp(Path(run))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -143,12 +145,12 @@ def run_job(folder: Path, fingerprint: str, is_forced: bool, work: Callable[[], 
 
 
 def _run_alone(folder: Path, fingerprint: str, work: Callable[[], Any]) -> float | None:
-    start = time.monotonic()
+    running, start = new_record(JobState.running, fingerprint), time.monotonic()
 
     def record(state: JobState, **values: Any) -> None:
-        write_job(folder, new_record(state, fingerprint, seconds=round(time.monotonic() - start, 1), **values))
+        write_job(folder, replace(running, state=state, seconds=round(time.monotonic() - start, 1), **values))
 
-    write_job(folder, new_record(JobState.running, fingerprint))
+    write_job(folder, running)
     try:
         value = work()
     except Stopped:

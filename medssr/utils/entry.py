@@ -156,10 +156,12 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
     """Runs the task; what ends it early ends the process with a line that says why."""
     from hydra.core.hydra_config import HydraConfig
 
+    def work() -> Any:
+        return task(typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task)))
+
     try:
         with catch_signals():
-            made = typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task))
-            return _run_as_job(task, made) if _is_in_a_sweep() else task(made)
+            return _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
     except InputError as error:
         log.error("%s", error)
         sys.exit(USER_FAULT)
@@ -181,7 +183,7 @@ def _is_in_a_sweep() -> bool:
     return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
-def _run_as_job(task: Callable[[Any], Any], config: Any) -> float | None:
+def _run_as_job(work: Callable[[], Any], config: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     from medssr.sweeps.gpus import take_gpu
@@ -189,12 +191,12 @@ def _run_as_job(task: Callable[[Any], Any], config: Any) -> float | None:
 
     hydra_config = HydraConfig.get()
 
-    def work() -> Any:
+    def begin() -> Any:
         if "joblib" in hydra_config.launcher["_target_"]:  # the one launcher that lets jobs share a machine
             take_gpu()
-        return task(config)
+        return work()
 
-    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, work)
+    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, begin)
 
 
 def typed(config: DictConfig) -> Any:

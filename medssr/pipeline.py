@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from medssr.artifacts import Artifact
-from medssr.config import PipelineConfig, StageConfig, StageQuestions
+from medssr.config import PipelineConfig, StageConfig, StageQuestions, TrainConfig
 from medssr.evaluate import evaluate
-from medssr.pipeline_steps import evaluate_config, pseudo_label_config, synthesize_config, train_config
+from medssr.pipeline_steps import evaluate_config, pseudo_label_config, stage_config, synthesize_config
 from medssr.plans import pipeline_plan
 from medssr.pseudo_label import pseudo_label
 from medssr.synthesize import synthesize
 from medssr.train import train
 from medssr.utils.entry import run_command
+from medssr.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     stages: list[StageFiles] = []
     for stage in config.stages:
         questions = _stage_questions(config, stage, labelled)
-        trained = train(train_config(config, stage, model, questions))
+        training = stage_config(config, stage, model, questions)
+        trained = train(training) if isinstance(training, TrainConfig) else warm_start(training)
         model = replace(model, path=str(trained.path("model")), revision=None)
         scores[stage.name] = evaluate(evaluate_config(config, model))
-        stages.append(StageFiles(stage.name, questions, trained.path("metrics.csv")))
+        stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
 
     write_run_results(run_dir, config, {"synthesize": synthetic, "pseudo_label": labelled}, scores, stages)
     run = read_run(run_dir)

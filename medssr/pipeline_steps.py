@@ -12,8 +12,10 @@ from medssr.config import (
     PipelineConfig,
     PseudoLabelConfig,
     StageConfig,
+    StageMethod,
     SynthesizeConfig,
     TrainConfig,
+    WarmStartConfig,
     apply_overrides,
     subconfig,
 )
@@ -36,8 +38,23 @@ def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelC
     )
 
 
-def train_config(config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> TrainConfig:
-    """Returns how a stage trains a model on the questions of a file."""
+def stage_config(
+    config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
+) -> TrainConfig | WarmStartConfig:
+    """Returns how a stage trains a model on the questions of a file, by GRPO or by imitation of their labels."""
+    if stage.method is StageMethod.sft:
+        return subconfig(
+            config,
+            WarmStartConfig,
+            task_name="warm_start",
+            model=model,
+            demonstrations={
+                "_target_": "medssr.synthesis.demonstrations.LabelDemonstrations",
+                "path": str(questions),
+            },
+            optim=config.sft_optim,
+            scratch=None,
+        )
     return subconfig(
         config,
         TrainConfig,

@@ -17,6 +17,7 @@ from medssr.config import (
     ModelConfig,
     PipelineConfig,
     StageConfig,
+    StageMethod,
     StageQuestions,
     TrainConfig,
     apply_overrides,
@@ -26,7 +27,7 @@ from medssr.config.known import CONF_DIR
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
-from medssr.pipeline_steps import evaluate_config, pseudo_label_config, synthesize_config, train_config
+from medssr.pipeline_steps import evaluate_config, pseudo_label_config, stage_config, synthesize_config
 
 Rows = list[tuple[str, str]]
 
@@ -68,7 +69,11 @@ def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
         )
     )
     for stage in config.stages:
-        rows += _stage_rows(f"{stage.name} ({stage.questions.value})", apply_overrides(config.grpo, stage.grpo))
+        name = f"{stage.name} ({stage.questions.value})"
+        if stage.method is StageMethod.sft:
+            rows.append((name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels"))
+        else:
+            rows += _stage_rows(name, apply_overrides(config.grpo, stage.grpo))
     models = len(config.stages) + 1
     rows.append(("evaluate", f"{models} models, {protocol.num_samples} answers to each question of the benchmark"))
     return [*rows, *_memory_rows(config), *_stated_costs(choices), *_made_rows(config)]
@@ -210,7 +215,8 @@ def _made_rows(config: PipelineConfig) -> Rows:
         questions = _stage_file(config, stage, labels)
         if questions is None:
             break
-        trained = made(stage.name, Step("train", train_config(config, stage, model, questions), root))
+        training = stage_config(config, stage, model, questions)
+        trained = made(stage.name, Step(training.task_name, training, root))
         if trained is None:
             break
         model = replace(model, path=str(trained / "model"), revision=None)

@@ -6,15 +6,17 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Artifact, Step, point_to
 from medssr.callbacks.checkpoint_files import AUTO, starting_point
 from medssr.config import WarmStartConfig
+from medssr.models.trained import write_settings
 from medssr.tracking.step_runs import log_step
 from medssr.utils.entry import check_device, prepare_process, run_command
+from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
-    from medssr.synthesis.demonstrations import Demonstration
+    from medssr.synthesis.demonstrations import Demonstration, Demonstrations
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +31,22 @@ def warm_start(config: WarmStartConfig) -> Artifact:
 
 
 def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
+    from medssr.utils.instantiate import instantiate
+
+    # Before torch is loaded: a fault in the files shows at once.
+    demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
+    drawn = demonstrations.draw(config.seed)
+
     from medssr.data.step_loader import StepLoader
     from medssr.models.fitting import fit
     from medssr.models.policy import load_trainable_policy
     from medssr.models.sft_module import SFTModule
-    from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
-    demonstrations = _demonstrations(config)
-    policy = load_trainable_policy(config.model, None, config.seed) if config.scratch is None else _new_policy(config)
-    rows = _encode(policy, demonstrations, str(config.demonstrations.path))
+    log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
+    policy = _new_policy(config) if config.scratch else load_trainable_policy(config.model, config.lora, config.seed)
+    rows = _encode(policy, drawn, demonstrations.source)
     module = SFTModule(
         policy,
         instantiate(config.optim.optimizer, "optim.optimizer"),
@@ -51,32 +58,13 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
     fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
     policy.save(directory / "model")
+    if is_main_process():
+        write_settings(config, directory)
     return {
         "num_demonstrations": len(rows),
         "num_steps": config.sft.num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }
-
-
-def _demonstrations(config: WarmStartConfig) -> list[Demonstration]:
-    from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
-    from medssr.synthesis.builtin_questions import NUM_OPTIONS, evaluation_questions
-    from medssr.synthesis.demonstrations import builtin_demonstrations, read_demonstrations
-
-    settings = config.demonstrations
-    if settings.path is not None:
-        return read_demonstrations(settings.path)
-    return list(
-        builtin_demonstrations(
-            [*builtin_rare_diseases(), *builtin_common_diseases()],
-            frozenset(question.content_key for question in evaluation_questions()),
-            settings.num_rows,
-            NUM_OPTIONS,
-            settings.rare_belief,
-            settings.rare_weight,
-            config.seed,
-        )
-    )
 
 
 def _new_policy(config: WarmStartConfig) -> Policy:
@@ -102,7 +90,7 @@ def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) ->
         for token_ids in policy.tokenizer(texts, add_special_tokens=False)["input_ids"]
     ]
     longest = max(len(completion) for completion in completions)
-    prompts = policy.encode([demonstration.question for demonstration in demonstrations], longest, source)
+    prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
     return list(zip(prompts, completions, strict=True))
 
 
@@ -112,8 +100,12 @@ def main() -> None:
 
 
 def _main(config: WarmStartConfig) -> None:
-    model = warm_start(config).path("model")
-    log.info("made %s\nnext: medssr-evaluate model.path=%s", model, model)
+    from hydra.core.hydra_config import HydraConfig
+
+    artifact = warm_start(config)
+    if is_main_process():
+        point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
+    log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)
 
 
 if __name__ == "__main__":

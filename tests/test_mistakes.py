@@ -100,6 +100,12 @@ VALUES = {
     "unknown kind of questions": mistake(
         "pipeline stages=[{name:a,questions:humans,grpo:{}}]", "stages.questions: humans", "Did you mean human"
     ),
+    "unknown method of a stage": mistake(
+        "pipeline stages=[{name:a,questions:human,method:stf,grpo:{}}]", "stages.method: stf", "sft"
+    ),
+    "settings of GRPO for fine-tuning": mistake(
+        "pipeline stages=[{name:a,questions:human,method:sft,grpo:{beta:1}}]", "stages, a.grpo", "sft"
+    ),
     "samples that are all the same": mistake(
         "evaluate protocol.num_samples=4 protocol.temperature=0", "protocol.num_samples: 4", "at temperature 0"
     ),

@@ -12,6 +12,7 @@ import pytest
 from helpers import toy_question, typed
 
 from medssr.artifacts import Step
+from medssr.pipeline_steps import pseudo_label_config
 from medssr.plans import pipeline_plan, train_plan
 from medssr.questions import write_questions
 
@@ -112,6 +113,19 @@ def test_the_pipeline_says_which_steps_are_made(tmp_path):
     assert "is made already" in rows["artefact: synthesize"]
     assert "would be made" in rows["artefact: pseudo_label"]
     assert asdict(config) == asdict(typed("pipeline", root))
+
+
+def test_the_labels_of_another_model_are_looked_up_as_such(tmp_path):
+    overrides = (f"paths.root_dir={tmp_path}", "model@labeler=tiny_llama")
+    made = Path(plan("pipeline", *overrides)["artefact: synthesize"].split()[0])
+    made.mkdir(parents=True)
+    (made / "manifest.json").write_text(json.dumps({}))
+    write_questions(made / "questions.jsonl", [toy_question()])
+    config = typed("pipeline", *overrides)
+    step = Step("pseudo_label", pseudo_label_config(config, made / "questions.jsonl"), tmp_path / "artifacts")
+    assert step.config.model.path.endswith("tiny_llama")
+    assert plan("pipeline", *overrides)["artefact: pseudo_label"].split()[0] == str(step.directory)
+    assert plan("pipeline", overrides[0])["artefact: pseudo_label"].split()[0] != str(step.directory)
 
 
 def test_large_inputs_are_not_read(tmp_path):

@@ -19,7 +19,6 @@ from medssr.config.evaluation import (
 from medssr.config.groups import (
     AuditingConfig,
     DataConfig,
-    DemonstrationsConfig,
     Dtype,
     ExtrasConfig,
     KeptModel,
@@ -35,6 +34,7 @@ from medssr.config.groups import (
     SeedsConfig,
     SFTConfig,
     StageConfig,
+    StageMethod,
     StageQuestions,
     SynthesisConfig,
 )
@@ -73,7 +73,6 @@ __all__ = [
     "DashboardConfig",
     "DataConfig",
     "Defect",
-    "DemonstrationsConfig",
     "Dtype",
     "EvaluateConfig",
     "ExportConfig",
@@ -108,6 +107,7 @@ __all__ = [
     "ScratchConfig",
     "SeedsConfig",
     "StageConfig",
+    "StageMethod",
     "StageQuestions",
     "SynthesisConfig",
     "SynthesizeConfig",

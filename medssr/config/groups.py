@@ -29,6 +29,13 @@ class StageQuestions(Enum):
     mixed = "mixed"
 
 
+class StageMethod(Enum):
+    """How a training stage learns: by rewards, or by imitating the sentence that names the label."""
+
+    grpo = "grpo"
+    sft = "sft"
+
+
 @dataclass
 class PathsConfig:
     """Where things are kept."""
@@ -228,16 +235,7 @@ class StageConfig:
     name: str
     questions: StageQuestions
     grpo: Node
-
-
-@dataclass
-class DemonstrationsConfig:
-    """Questions with completions to imitate: a file, or the built-in facts as the tiny policies learn them."""
-
-    path: str | None
-    num_rows: int
-    rare_belief: list[float]
-    rare_weight: float
+    method: StageMethod = StageMethod.grpo  # an item of a list has no place in `conf/` for its default
 
 
 @dataclass

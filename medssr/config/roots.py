@@ -16,7 +16,6 @@ from medssr.config.evaluation import (
 from medssr.config.groups import (
     AuditingConfig,
     DataConfig,
-    DemonstrationsConfig,
     ExtrasConfig,
     LabelingConfig,
     LoRAConfig,
@@ -31,6 +30,7 @@ from medssr.config.groups import (
     SeedsConfig,
     SFTConfig,
     StageConfig,
+    StageMethod,
     SynthesisConfig,
 )
 from medssr.config.grpo import (
@@ -231,6 +231,8 @@ class PipelineConfig:
     reward: Node
     grpo: GRPOConfig
     optim: OptimConfig
+    sft: SFTConfig
+    sft_optim: OptimConfig
     benchmark: BenchmarkConfig
     protocol: ProtocolConfig
     trainer: Node
@@ -249,8 +251,16 @@ class PipelineConfig:
         if len({*names, "base"}) <= len(names):
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
-            apply_overrides(self.grpo, stage.grpo)
+            self._check_stage(stage)
         _check_trainer(self.trainer)
+
+    def _check_stage(self, stage: StageConfig) -> None:
+        if stage.method is StageMethod.grpo:
+            apply_overrides(self.grpo, stage.grpo)
+            return
+        key = f"stages, {stage.name}"
+        require(not stage.grpo, f"{key}.grpo", "has settings, but method: sft has none of GRPO's; its own are in sft.")
+        require(self.probe is None, f"{key}.method", "sft; no probe watches it: probe=null, or method: grpo.")
 
 
 @dataclass
@@ -313,10 +323,11 @@ class WarmStartConfig:
     """Root of medssr-warm-start."""
 
     task_name: str
+    study: str | None
     seed: int
     force: bool
     model: ModelConfig
-    demonstrations: DemonstrationsConfig
+    demonstrations: Node
     sft: SFTConfig
     optim: OptimConfig
     trainer: Node
@@ -325,6 +336,13 @@ class WarmStartConfig:
     paths: PathsConfig
     extras: ExtrasConfig
     scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
+    lora: LoRAConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what spans groups."""
+        problem = "adapters on random weights, which would never be trained; leave out lora or scratch."
+        require(self.scratch is None or self.lora is None, "lora", problem)
+        _check_trainer(self.trainer)
 
 
 def _check_trainer(trainer: Node) -> None:

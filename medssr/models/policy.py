@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import Any
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
-from medssr.questions import Question
 from medssr.rollout.engine import RolloutEngine
-from medssr.rollout.prompts import encode_prompts, read_prompt_template
+from medssr.rollout.prompts import Asked, encode_prompts, read_prompt_template
 from medssr.utils.processes import is_main_process
 
 
@@ -30,11 +29,11 @@ class Policy:
         """Every token that ends a completion: a model may have several."""
         return eos_token_ids(self.model.generation_config, self.tokenizer)
 
-    def encode(self, questions: list[Question], max_new_tokens: int, source: Path | str) -> list[list[int]]:
-        """Returns the prompt of each question as token ids.
+    def encode(self, asked: Sequence[Asked], max_new_tokens: int, source: Path | str) -> list[list[int]]:
+        """Returns each prompt as token ids.
 
         Raises:
-            InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the questions' file.
+            InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
         """
         context = self.model.config.max_position_embeddings
         room = context - max_new_tokens
@@ -43,7 +42,7 @@ class Policy:
                 f"max_new_tokens: {max_new_tokens} tokens are kept for the completion, but the model's context has "
                 f"{context} for it and the prompt together; give fewer."
             )
-        return encode_prompts(questions, self.prompt_template, self.tokenizer, room, source)
+        return encode_prompts(asked, self.prompt_template, self.tokenizer, room, source)
 
     def save(self, directory: Path) -> None:
         """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.

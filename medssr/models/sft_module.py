@@ -68,6 +68,7 @@ class SFTModule(L.LightningModule):
         else:
             self._skipped_steps.took()
             metrics = {"train/loss": total_loss, "train/grad_norm": norm, "train/skipped_steps": 0.0}
+        metrics["train/num_tokens"] = float(sum(len(prompt) + len(completion) for prompt, completion in rows))
         advance_schedule(self)
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import pointed_to
-from medssr.config import Dtype, ModelConfig, TrainConfig
+from medssr.config import Dtype, ModelConfig, TrainConfig, WarmStartConfig
 from medssr.config.groups import Node
 from medssr.config.known import group_of
 from medssr.errors import InputError
@@ -20,31 +20,32 @@ if TYPE_CHECKING:
 
 # In the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
-_STEP = "train"
+_STEPS = ("train", "warm_start")
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained model with its settings, and the engine that sampled from it."""
+    """A trained model with its settings, and the engine that sampled from it; None where nothing was sampled."""
 
     model: ModelConfig
-    rollout: Node
+    rollout: Node | None
 
 
-def write_settings(config: TrainConfig, directory: Path) -> None:
+def write_settings(config: TrainConfig | WarmStartConfig, directory: Path) -> None:
     """Writes what `read_trained` reads into the artefact's folder."""
     model = asdict(config.model) | {"dtype": config.model.dtype.value}
-    write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": config.rollout})
+    rollout = config.rollout if isinstance(config, TrainConfig) else None
+    write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
 
 
 def read_trained(folder: Path) -> Trained:
     """Returns the model that a training made, with the settings of that training.
 
     Args:
-        folder: An artefact of medssr-train, or a run folder of medssr-train or of medssr-pipeline, which stands for the
-            model of its last stage.
+        folder: An artefact of medssr-train or medssr-warm-start, or a run folder of these or of medssr-pipeline, which
+            stands for the model of its last stage.
 
     Raises:
         InputError: When the folder is none of these, the training has not finished, or its model has gone.
@@ -90,7 +91,7 @@ def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for name, value in asdict(trained.model).items():
         if f"model.{name}" not in given:
             OmegaConf.update(changed, f"model.{name}", value)
-    if "rollout" not in given:
+    if trained.rollout is not None and "rollout" not in given:
         rollout = _with_given(trained.rollout, config.rollout, given)
         OmegaConf.update(changed, "rollout", rollout, merge=False, force_add=True)
     return changed
@@ -111,16 +112,16 @@ def _artifact_of(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
     made = pointed_to(folder)
-    if made is not None and made.parent.name == _STEP:
+    if made is not None and made.parent.name in _STEPS:
         return made
     if (folder / _RESULTS_FILE).is_file():
         return _last_stage(folder)
-    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name == _STEP and (folder / "checkpoints").is_dir()):
+    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name in _STEPS and (folder / "checkpoints").is_dir()):
         return folder
     raise InputError.at(
         folder,
-        "holds no finished training; expected a run folder of medssr-train or medssr-pipeline, or a folder of "
-        "artifacts/train.",
+        "holds no finished training; expected a run folder of medssr-train, medssr-warm-start or medssr-pipeline, "
+        "or a folder of artifacts/train or artifacts/warm_start.",
         field="run",
     )
 

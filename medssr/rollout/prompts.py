@@ -9,6 +9,9 @@ from typing import Any
 from medssr.errors import InputError
 from medssr.questions import Question, render_question
 
+# A question, which is put into the policy's prompt template, or the text of a user's turn as it is.
+Asked = Question | str
+
 
 def read_prompt_template(path: Path | str) -> str:
     """Returns the text of a prompt template, in which `{question}` stands for stem and options.
@@ -25,14 +28,15 @@ def read_prompt_template(path: Path | str) -> str:
     return template
 
 
-def prompt_messages(question: Question, template: str) -> list[dict[str, str]]:
+def prompt_messages(asked: Asked, template: str) -> list[dict[str, str]]:
     """Returns the conversation that the policy answers: one turn of the user."""
-    return [{"role": "user", "content": template.replace("{question}", render_question(question))}]
+    content = asked if isinstance(asked, str) else template.replace("{question}", render_question(asked))
+    return [{"role": "user", "content": content}]
 
 
-def render_prompt(question: Question, template: str, tokenizer: Any) -> str:
+def render_prompt(asked: Asked, template: str, tokenizer: Any) -> str:
     """Returns the text that the policy continues: a chat turn where the tokenizer has a chat template."""
-    return render_chat(prompt_messages(question, template), tokenizer)
+    return render_chat(prompt_messages(asked, template), tokenizer)
 
 
 def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
@@ -79,12 +83,12 @@ def _num_equal(prompt: list[int], whole: list[int]) -> int:
 
 
 def encode_prompts(
-    questions: Sequence[Question], template: str, tokenizer: Any, max_tokens: int, source: Path | str
+    asked: Sequence[Asked], template: str, tokenizer: Any, max_tokens: int, source: Path | str
 ) -> list[list[int]]:
-    """Returns the token ids of each question's prompt.
+    """Returns the token ids of each prompt.
 
     Args:
-        questions: What to ask.
+        asked: What to ask.
         template: The text of a prompt template.
         tokenizer: The policy's tokenizer.
         max_tokens: The longest prompt that leaves room for the completion in the policy's context.
@@ -93,20 +97,19 @@ def encode_prompts(
     Raises:
         InputError: When a prompt is longer than `max_tokens`.
     """
-    encoded = encode_texts([render_prompt(question, template, tokenizer) for question in questions], tokenizer)
-    require_room(questions, encoded, max_tokens, source)
+    encoded = encode_texts([render_prompt(one, template, tokenizer) for one in asked], tokenizer)
+    require_room(asked, encoded, max_tokens, source)
     return encoded
 
 
-def require_room(
-    questions: Sequence[Question], prompts: Sequence[list[int]], max_tokens: int, source: Path | str
-) -> None:
-    """Raises InputError for the first question whose prompt has more than `max_tokens` tokens."""
-    for question, token_ids in zip(questions, prompts, strict=True):
+def require_room(asked: Sequence[Asked], prompts: Sequence[list[int]], max_tokens: int, source: Path | str) -> None:
+    """Raises InputError for the first whose prompt has more than `max_tokens` tokens."""
+    for one, token_ids in zip(asked, prompts, strict=True):
         if len(token_ids) > max_tokens:
+            name = f'"{one[:40]}..."' if isinstance(one, str) else f'of question "{one.id}"'
             raise InputError.at(
                 source,
-                f'the prompt of question "{question.id}" has {len(token_ids)} tokens; at most {max_tokens} leave room '
+                f"the prompt {name} has {len(token_ids)} tokens; at most {max_tokens} leave room "
                 "for the completion in the model's context. Shorten it, lower max_new_tokens or take a model with a "
                 "longer context.",
                 field="stem",

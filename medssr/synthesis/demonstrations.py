@@ -1,4 +1,4 @@
-"""Questions with completions to imitate, for the supervised warm start."""
+"""What is asked, with completions to imitate, for supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from medssr.errors import InputError
-from medssr.knowledge.facts import Entity, Fact, relations
-from medssr.questions import Question, question_from_record
+from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
+from medssr.questions import Question, question_from_record, read_labelled_questions
+from medssr.rollout.prompts import Asked
+from medssr.synthesis.builtin_questions import NUM_OPTIONS, evaluation_questions
 from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
 from medssr.utils.files import read_jsonl
 from medssr.utils.seeding import derive_seed
@@ -17,28 +20,111 @@ from medssr.utils.seeding import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """A question and a completion to imitate."""
+    """What is asked, and a completion to imitate."""
 
-    question: Question
+    asked: Asked
     completion: str
 
 
-def read_demonstrations(path: Path | str) -> list[Demonstration]:
-    """Returns the demonstrations of a JSONL file: the fields of a question and `completion`.
+class Demonstrations(Protocol):
+    """Where demonstrations come from.
+
+    Attributes:
+        source: What messages call it.
+    """
+
+    source: str
+
+    def draw(self, seed: int) -> list[Demonstration]:
+        """Returns the demonstrations; whatever is random in them derives from the seed."""
+        ...
+
+
+class FileDemonstrations:
+    """The demonstrations of a JSONL file: the fields of a question and `completion`.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.source = str(path)
+
+    def draw(self, seed: int) -> list[Demonstration]:
+        """Returns them in the order of the file.
+
+        Raises:
+            InputError: As for question files, or when a completion is missing.
+        """
+        path, demonstrations = Path(self.source), []
+        for line, record in read_jsonl(path):
+            completion = record.pop("completion", None)
+            if not isinstance(completion, str) or not completion.strip():
+                raise InputError.at(path, f"expected a text, found {completion!r}.", line=line, field="completion")
+            demonstrations.append(Demonstration(question_from_record(record, path, line), completion))
+        if not demonstrations:
+            raise InputError.at(path, "holds no demonstration.")
+        return demonstrations
+
+
+class LabelDemonstrations:
+    """Labelled questions, each with the sentence that names its label: fine-tuning without reasoning.
+
+    Args:
+        path: A file of labelled questions.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.source = str(path)
+
+    def draw(self, seed: int) -> list[Demonstration]:
+        """Returns them in the order of the file.
+
+        Raises:
+            InputError: As for question files, or when a label is missing.
+        """
+        questions = read_labelled_questions(self.source)
+        return [Demonstration(question, f"The answer is {question.answer}.") for question in questions]
+
+
+class BuiltinDemonstrations:
+    """Questions about the built-in facts, as the tiny policies learn them; none of the evaluation's is among them.
+
+    Args:
+        num_rows: How many demonstrations.
+        rare_belief: See `belief`.
+        rare_weight: How often a fact of a rare disease is drawn for each time that one of a common disease is.
 
     Raises:
-        InputError: As for question files, or when a completion is missing.
+        InputError: When a number is out of range.
     """
-    path = Path(path)
-    demonstrations = []
-    for line, record in read_jsonl(path):
-        completion = record.pop("completion", None)
-        if not isinstance(completion, str) or not completion.strip():
-            raise InputError.at(path, f"expected a text, found {completion!r}.", line=line, field="completion")
-        demonstrations.append(Demonstration(question_from_record(record, path, line), completion))
-    if not demonstrations:
-        raise InputError.at(path, "holds no demonstration.")
-    return demonstrations
+
+    source = "the built-in demonstrations"
+
+    def __init__(self, num_rows: int, rare_belief: Sequence[float], rare_weight: float) -> None:
+        if num_rows < 1:
+            raise InputError(f"demonstrations.num_rows: {num_rows}; at least 1.")
+        if len(rare_belief) != 2 or not 0 <= rare_belief[0] <= rare_belief[1] <= 1:
+            problem = f"{list(rare_belief)}; expected two shares from 0 to 1, the lower one first."
+            raise InputError(f"demonstrations.rare_belief: {problem}")
+        if rare_weight < 0:
+            raise InputError(f"demonstrations.rare_weight: {rare_weight}; at least 0.")
+        self._num_rows = num_rows
+        self._rare_belief = rare_belief
+        self._rare_weight = rare_weight
+
+    def draw(self, seed: int) -> list[Demonstration]:
+        """Returns drawn questions with completions: right ones and, for rare diseases, wrong ones too."""
+        rows = builtin_demonstrations(
+            [*builtin_rare_diseases(), *builtin_common_diseases()],
+            frozenset(question.content_key for question in evaluation_questions()),
+            self._num_rows,
+            NUM_OPTIONS,
+            self._rare_belief,
+            self._rare_weight,
+            seed,
+        )
+        return list(rows)
 
 
 def recall_and_compare(options: dict[str, str], letter: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.artifacts import Artifact
-from medssr.config import PipelineConfig
+from medssr.config import PipelineConfig, StageConfig
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, score
 from medssr.evaluation.stored import SCHEMA_VERSION, read_asked_questions, read_predictions
@@ -22,9 +22,9 @@ from medssr.utils.provenance import overrides
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """What a training stage read and logged."""
+    """A training stage, with what it read and logged."""
 
-    name: str
+    stage: StageConfig
     questions: Path
     metrics: Path
 
@@ -79,7 +79,10 @@ def write_run_results(
             for name, comparison in by_slice.items()
         ],
         "labels": _label_summary(prepared["pseudo_label"]),
-        "training": [{"stage": stage.name, "metrics_file": str(stage.metrics)} for stage in stages],
+        "training": [
+            {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": files.stage.method.value}
+            for files in stages
+        ],
         "artifacts": {
             name: str(made.directory)
             for name, made in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]

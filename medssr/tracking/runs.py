@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medssr.config import StageMethod
 from medssr.errors import InputError
 from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
 from medssr.evaluation.stored import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
@@ -74,6 +75,7 @@ class TrainingStage:
 
     stage: str
     metrics_file: str
+    method: str = StageMethod.grpo.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class RewardCurve:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its record and the reward curve of each stage, in order. An evaluation is a run of one model."""
+    """One run: its record and the reward curve of each stage of GRPO, in order. An evaluation is a run of one model."""
 
     folder: Path
     record: RunRecord
@@ -180,7 +182,11 @@ def read_run(folder: Path | str) -> Run:
     else:
         record = _record(RunRecord, content, path)
     _check(record, path)
-    curves = {stage.stage: read_reward_curve(folder / stage.metrics_file) for stage in record.training}
+    curves = {
+        stage.stage: read_reward_curve(folder / stage.metrics_file)
+        for stage in record.training
+        if stage.method == StageMethod.grpo.value
+    }
     return Run(folder, record, curves)
 
 

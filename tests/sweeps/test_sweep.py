@@ -28,8 +28,8 @@ def start(root: Path, *overrides: str, command: str = "medssr.synthesize") -> su
     )
 
 
-def sweep(root: Path, *overrides: str, code: int = 0) -> str:
-    process = start(root, *overrides)
+def sweep(root: Path, *overrides: str, code: int = 0, command: str = "medssr.synthesize") -> str:
+    process = start(root, *overrides, command=command)
     output, _ = process.communicate()
     assert process.returncode == code, output
     return output
@@ -95,6 +95,30 @@ def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
     output = sweep(tmp_path, *command, code=3)
     states = states_of(tmp_path)
     assert states == ["done", "done", "failed", "failed"]
+
+
+def test_a_sweep_over_trained_models_knows_what_is_done(tmp_path):
+    """A job is known by the run that it names; one that names none fails alone."""
+    warm_start = (
+        sys.executable, "-m", "medssr.warm_start", "demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu",
+        "extras.progress_bar=false", f"hydra.run.dir={tmp_path}/trained",
+    )  # fmt: skip
+    environment = os.environ | {"MEDSSR_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    subprocess.run(warm_start, check=True, capture_output=True, env=environment)
+    (tmp_path / "asked.jsonl").write_text(questions("A"))
+    command = (f"benchmark.path={tmp_path}/asked.jsonl", "protocol.num_samples=1", "protocol.max_new_tokens=3")
+    states = "logs/evaluate/sweeps/default"
+
+    output = sweep(tmp_path, f"run={tmp_path}/trained", *command, command="medssr.evaluate")
+    (file,) = (tmp_path / states).glob("*/job.json")
+    first = json.loads(file.read_text())
+    assert first["state"] == "done", output
+    output = sweep(tmp_path, f"run={tmp_path}/trained,/nowhere", *command, command="medssr.evaluate", code=3)
+    assert "/nowhere" in output
+    assert "evaluate: started" not in output
+    assert json.loads(file.read_text()) == first
+    found = [json.loads(file.read_text())["state"] for file in (tmp_path / states).glob("*/job.json")]
+    assert sorted(found) == ["done", "failed"]
 
 
 def test_a_typo_in_one_job_is_found_before_any_starts(tmp_path):

@@ -96,4 +96,4 @@ def test_no_question_of_the_evaluation_is_demonstrated(evaluation, entities):
         rare_weight=settings.rare_weight,
         seed=1,
     )
-    assert not {item.question.content_key for item in islice(shown, 3000)} & kept_out
+    assert not {item.asked.content_key for item in islice(shown, 3000)} & kept_out

@@ -8,11 +8,14 @@ import pytest
 from medssr.answers import extract_choice
 from medssr.errors import InputError
 from medssr.knowledge.facts import Entity, Fact, relations
+from medssr.synthesis.builtin_questions import evaluation_questions
 from medssr.synthesis.demonstrations import (
+    BuiltinDemonstrations,
+    FileDemonstrations,
+    LabelDemonstrations,
     belief,
     builtin_demonstrations,
     builtin_texts,
-    read_demonstrations,
     recall_and_compare,
 )
 
@@ -47,7 +50,7 @@ def shares_right():
     """How often each disease's fact is stated rightly."""
     found = defaultdict(list)
     for demonstration in demonstrations(3000):
-        question = demonstration.question
+        question = demonstration.asked
         (entity,) = [entity for entity in [*RARE, *COMMON] if entity.name in question.stem]
         found[entity.name].append(question.answer == truths(question))
     return {name: sum(row) / len(row) for name, row in found.items()}
@@ -66,7 +69,7 @@ def test_the_answer_of_a_completion_can_be_read(letter):
 
 def test_every_completion_comes_to_its_question_s_answer():
     for demonstration in demonstrations(50):
-        question = demonstration.question
+        question = demonstration.asked
         assert extract_choice(demonstration.completion, question.options).letter == question.answer
         assert all(text in demonstration.completion for text in question.options.values())
         assert len(set(question.options.values())) == 4
@@ -75,7 +78,7 @@ def test_every_completion_comes_to_its_question_s_answer():
 def test_as_many_as_asked_for_and_the_same_for_the_same_seed():
     assert len(demonstrations(37)) == 37
     assert demonstrations(20) == demonstrations(20) != demonstrations(20, seed=2)
-    assert len({demonstration.question.id for demonstration in demonstrations(37)}) == 37
+    assert len({demonstration.asked.id for demonstration in demonstrations(37)}) == 37
 
 
 def test_facts_of_common_diseases_are_always_right():
@@ -92,7 +95,7 @@ def test_facts_of_rare_diseases_are_right_in_their_share():
 @pytest.mark.parametrize(("rare_weight", "share"), [(1.0, 1 / 2), (2.0, 2 / 3), (0.0, 0.0)])
 def test_rare_facts_are_drawn_by_their_weight(rare_weight, share):
     rows = demonstrations(2000, rare_weight=rare_weight)
-    found = sum("Rare" in demonstration.question.stem for demonstration in rows) / len(rows)
+    found = sum("Rare" in demonstration.asked.stem for demonstration in rows) / len(rows)
     assert found == pytest.approx(share, abs=0.045)  # four deviations
 
 
@@ -106,9 +109,9 @@ def test_belief_depends_on_the_fact_alone_and_lies_between_its_bounds():
 
 
 def test_questions_that_are_kept_out_are_never_shown():
-    keys = {demonstration.question.content_key for demonstration in demonstrations()}
+    keys = {demonstration.asked.content_key for demonstration in demonstrations()}
     kept_out = frozenset(sorted(keys)[: len(keys) // 2])
-    shown = {demonstration.question.content_key for demonstration in demonstrations(kept_out=kept_out)}
+    shown = {demonstration.asked.content_key for demonstration in demonstrations(kept_out=kept_out)}
     assert shown
     assert not shown & kept_out
 
@@ -126,12 +129,12 @@ def test_texts_for_the_tokenizer_hold_every_wording():
 def read(tmp_path, *records):
     path = tmp_path / "demonstrations.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return read_demonstrations(path)
+    return FileDemonstrations(path).draw(seed=1)
 
 
 def test_a_file_of_demonstrations_is_read(tmp_path):
     (found,) = read(tmp_path, RECORD)
-    assert (found.question.id, found.question.answer, found.completion) == ("q1", "A", "A.")
+    assert (found.asked.id, found.asked.answer, found.completion) == ("q1", "A", "A.")
 
 
 @pytest.mark.parametrize(
@@ -146,3 +149,32 @@ def test_faults_name_file_line_and_field(tmp_path, fields, field):
 def test_an_empty_file_is_an_error(tmp_path):
     with pytest.raises(InputError, match="holds no demonstration"):
         read(tmp_path)
+
+
+def test_labelled_questions_are_answered_by_the_sentence_with_their_label(tmp_path):
+    path = tmp_path / "human.jsonl"
+    path.write_text(json.dumps({name: value for name, value in RECORD.items() if name != "completion"}) + "\n")
+    (found,) = LabelDemonstrations(path).draw(seed=1)
+    assert (found.asked.id, found.completion) == ("q1", "The answer is A.")
+    assert extract_choice(found.completion, found.asked.options).letter == "A"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_rows": 0}, "num_rows: 0; at least 1"),
+        ({"rare_belief": [0.8, 0.2]}, "rare_belief: .*the lower one first"),
+        ({"rare_belief": [0.5]}, "rare_belief"),
+        ({"rare_weight": -1.0}, "rare_weight: -1.0; at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        BuiltinDemonstrations(**{"num_rows": 5, "rare_belief": [0.2, 0.8], "rare_weight": 1.0} | changes)
+
+
+def test_the_built_in_demonstrations_leave_out_the_evaluation_s_questions():
+    kept_out = {question.content_key for question in evaluation_questions()}
+    drawn = BuiltinDemonstrations(300, BELIEF, 1.0).draw(seed=3)
+    assert len(drawn) == 300
+    assert not kept_out & {demonstration.asked.content_key for demonstration in drawn}

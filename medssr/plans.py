@@ -188,9 +188,10 @@ def _stated_costs(choices: Mapping[str, str]) -> Rows:
     for group, option in choices.items():
         file = CONF_DIR / group / f"{option}.yaml"
         if group in ("model", "lora", "rollout", "trainer", "experiment", "debug") and file.is_file():
-            # Up to the first line that ends with a full stop.
-            stated = re.search(r"Cost(?:, computed)?: ((?:.*[^.]\n# )*.*\.)$", file.read_text(encoding="utf-8"), re.M)
-            rows += [(f"{group}={option} says", stated[1].replace("\n# ", " "))] if stated else []
+            # Each up to the first line that ends with a full stop.
+            pattern = r"(?:Cost|Time)(?:, computed)?: ((?:.*[^.]\n# )*.*\.)$"
+            stated = re.findall(pattern, file.read_text(encoding="utf-8"), re.M)
+            rows += [(f"{group}={option} says", " ".join(stated).replace("\n# ", " "))] if stated else []
     return rows
 
 

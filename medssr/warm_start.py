@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from medssr.synthesis.demonstrations import Demonstration, Demonstrations
 
 log = logging.getLogger(__name__)
+# So many demonstrations hold every wording many times.
+_NUM_TOKENIZER_ROWS = 5000
 
 
 def warm_start(config: WarmStartConfig) -> Artifact:
@@ -45,7 +47,9 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
     log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
-    policy = _new_policy(config) if config.scratch else load_trainable_policy(config.model, config.lora, config.seed)
+    policy = (
+        _new_policy(config, drawn) if config.scratch else load_trainable_policy(config.model, config.lora, config.seed)
+    )
     rows = _encode(policy, drawn, demonstrations.source)
     module = SFTModule(
         policy,
@@ -67,19 +71,24 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     }
 
 
-def _new_policy(config: WarmStartConfig) -> Policy:
-    """Returns a policy with random weights and a tokenizer trained on the sentences of the built-in world."""
+def _new_policy(config: WarmStartConfig, drawn: list[Demonstration]) -> Policy:
+    """Returns a policy with random weights and a tokenizer trained on the built-in world, or on what is drawn."""
     from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
     from medssr.models.from_scratch import new_model, train_tokenizer
     from medssr.models.policy import Policy
     from medssr.rollout.prompts import read_prompt_template
-    from medssr.synthesis.demonstrations import builtin_texts
+    from medssr.synthesis.demonstrations import builtin_phrases, builtin_texts, demonstrated_texts
 
-    assert config.scratch is not None
+    scratch = config.scratch
+    assert scratch is not None
     template = read_prompt_template(config.model.prompt_path)
-    texts = builtin_texts([*builtin_rare_diseases(), *builtin_common_diseases()], template)
-    tokenizer = train_tokenizer(texts, config.scratch.vocab_size, config.scratch.family)
-    return Policy(new_model(config.scratch.family, config.scratch.architecture, tokenizer), tokenizer, template)
+    entities = [*builtin_rare_diseases(), *builtin_common_diseases()]
+    if scratch.has_phrases:
+        texts, phrases = demonstrated_texts(drawn[:_NUM_TOKENIZER_ROWS], template), builtin_phrases(entities)
+    else:
+        texts, phrases = builtin_texts(entities, template), []
+    tokenizer = train_tokenizer(texts, scratch.vocab_size, scratch.family, phrases)
+    return Policy(new_model(scratch.family, scratch.architecture, tokenizer), tokenizer, template)
 
 
 def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:

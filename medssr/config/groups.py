@@ -255,4 +255,5 @@ class ScratchConfig:
 
     family: str
     vocab_size: int
+    has_phrases: bool
     architecture: Node

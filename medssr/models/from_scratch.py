@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # The control tokens and turn formats of the two families, so that the tiny policies behave like their large relatives.
@@ -29,9 +30,11 @@ CHAT_FORMATS: dict[str, dict[str, str]] = {
 }
 
 _DELIMITERS = r": (?:yes|no)\.|(?:^|[\n ])[A-Z]\. |[.:?\n]"
+# The beginnings of JSON's fields, with the end of the text before them, and the ends of texts and objects.
+_JSON_DELIMITERS = r'(?:", |\{)"[A-Za-z]+": (?:\{"[A-Z]": )?"|"\}+|"'
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Any:
+def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str, phrases: Sequence[str] = ()) -> Any:
     """Returns a byte-level BPE tokenizer with the family's control tokens and chat template.
 
     Merges may span the words of a phrase ("autosomal recessive"), and an option's letter or verdict ("B. ", ": no.") is
@@ -39,29 +42,34 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Any:
 
     Args:
         texts: What the merges are learnt from.
-        vocab_size: Number of entries, control tokens included.
+        vocab_size: The most entries, control tokens and phrases included.
         family: A key of `CHAT_FORMATS`.
+        phrases: Texts that are one token each wherever they stand as words of their own (the decoder breaks a single
+            word with letters beyond ASCII, so that none may be one); what stands between the values of a JSON object
+            is one token then too.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     chat_format = CHAT_FORMATS[family]
     control_tokens = [chat_format["pad"], chat_format["eos"], *chat_format["others"].split()]
+    delimiters = f"{_JSON_DELIMITERS}|{_DELIMITERS}" if phrases else _DELIMITERS
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_DELIMITERS), behavior="isolated"),
+            pre_tokenizers.Split(Regex(delimiters), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=vocab_size - len(phrases),
         special_tokens=control_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(_between(texts, phrases), trainer)
+    tokenizer.add_tokens([AddedToken(phrase, single_word=True, normalized=False) for phrase in phrases])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=chat_format["pad"],
@@ -70,6 +78,15 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Any:
         chat_template=chat_format["template"],
         clean_up_tokenization_spaces=False,
     )
+
+
+def _between(texts: Iterable[str], phrases: Sequence[str]) -> Iterable[str]:
+    """Returns the pieces of the texts between the phrases, each piece once."""
+    if not phrases:
+        return texts
+    longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+    return dict.fromkeys(piece for text in texts for piece in pattern.split(text))
 
 
 def new_model(family: str, architecture: Mapping[str, Any], tokenizer: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Protocol
 from medssr.errors import InputError
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question, question_from_record, read_labelled_questions
-from medssr.rollout.prompts import Asked
+from medssr.rollout.prompts import Asked, prompt_messages
 from medssr.synthesis.builtin_questions import NUM_OPTIONS, evaluation_questions
 from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
 from medssr.utils.files import read_jsonl
@@ -204,4 +204,21 @@ def builtin_texts(entities: Sequence[Entity], prompt_template: str) -> list[str]
             options = dict.fromkeys("ABCD", fact.value)
             texts += ["\n".join(["user", *(f"{letter}. {text}" for letter, text in options.items()), "assistant"])]
             texts += [recall_and_compare(options, letter) for letter in options]
+    return texts
+
+
+def builtin_phrases(entities: Sequence[Entity]) -> list[str]:
+    """Returns the names and values of the built-in world, distractors included, each once."""
+    names = {entity.name for entity in entities}
+    values = {fact.value for entity in entities for fact in entity.facts}
+    distractors = {text for relation in relations().values() for text in relation.distractors}
+    return sorted(names | values | distractors)
+
+
+def demonstrated_texts(demonstrations: Sequence[Demonstration], prompt_template: str) -> list[str]:
+    """Returns the turns of the demonstrations, for training a tokenizer on them."""
+    texts = []
+    for demonstration in demonstrations:
+        (message,) = prompt_messages(demonstration.asked, prompt_template)
+        texts.append("\n".join([message["role"], message["content"], "assistant", demonstration.completion]))
     return texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from medssr.questions import LETTERS, FieldError, Question
@@ -31,6 +31,17 @@ def question_schema(num_options: int) -> dict[str, Any]:
         "required": ["question", "options"],
         "additionalProperties": False,
     }
+
+
+def write_reply(stem: str, options: Sequence[str]) -> str:
+    """Returns a reply as models are asked for it, with the options lettered in their order.
+
+    Example:
+        >>> write_reply("Which organ?", ["liver", "heart"])
+        '{"question": "Which organ?", "options": {"A": "liver", "B": "heart"}}'
+    """
+    lettered = dict(zip(LETTERS, options, strict=False))
+    return json.dumps({"question": stem, "options": lettered}, ensure_ascii=False)
 
 
 def parse_reply(reply: str) -> tuple[str, dict[str, str]]:

@@ -104,3 +104,38 @@ def test_weights_follow_from_the_seed():
     first, second, other = (random_policy("qwen3", seed).model.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+PHRASES = ["Sjögren syndrome", "Fabry disease", "GLA", "Fabry", "24 to 48 hours"]
+
+
+def phrase_tokenizer():
+    reply = '{"question": "Which gene is mutated in Fabry disease?", "options": {"A": "GLA", "B": "Sjögren syndrome"}}'
+    return train_tokenizer([reply, "The gene of Fabry disease is GLA."], 400, "qwen3", PHRASES)
+
+
+@pytest.mark.parametrize("frame", ["{}", "in {}?", '"A": "{}", "B"', "{} is {}.", "a\n{}\nb"])
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_is_the_same_token_wherever_it_stands(frame, phrase):
+    tokenizer = phrase_tokenizer()
+    (token,) = tokenizer(phrase)["input_ids"]
+    text = frame.replace("{}", phrase)
+    token_ids = tokenizer(text)["input_ids"]
+    assert token_ids.count(token) == frame.count("{}")
+    assert tokenizer.decode(token_ids) == text
+
+
+def test_within_a_word_there_is_no_phrase():
+    tokenizer = phrase_tokenizer()
+    (token,) = tokenizer("GLA")["input_ids"]
+    assert token not in tokenizer("GLAD")["input_ids"] + tokenizer("aGLA")["input_ids"]
+
+
+def test_between_the_values_of_json_stands_one_token():
+    tokenizer = phrase_tokenizer()
+    tokens = [tokenizer.decode([token]) for token in tokenizer('GLA", "B": "Fabry"}}')["input_ids"]]
+    assert tokens == ["GLA", '", "B": "', "Fabry", '"}}']
+
+
+def test_phrases_count_among_the_entries():
+    assert len(phrase_tokenizer()) <= 400

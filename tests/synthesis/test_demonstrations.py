@@ -8,14 +8,18 @@ import pytest
 from medssr.answers import extract_choice
 from medssr.errors import InputError
 from medssr.knowledge.facts import Entity, Fact, relations
+from medssr.questions import Question
 from medssr.synthesis.builtin_questions import evaluation_questions
 from medssr.synthesis.demonstrations import (
     BuiltinDemonstrations,
+    Demonstration,
     FileDemonstrations,
     LabelDemonstrations,
     belief,
     builtin_demonstrations,
+    builtin_phrases,
     builtin_texts,
+    demonstrated_texts,
     recall_and_compare,
 )
 
@@ -124,6 +128,23 @@ def test_texts_for_the_tokenizer_hold_every_wording():
         assert stem.format(entity="Rare GLA") in texts
     assert wording.statement.format(entity="Rare GLA", value="GLA") in texts
     assert recall_and_compare(dict.fromkeys("ABCD", "GLA"), "A") in texts
+
+
+def test_phrases_are_names_values_and_distractors_each_once():
+    phrases = builtin_phrases([RARE[0], COMMON[0], Entity("Rare twin", True, facts=(Fact("gene", "GLA", "x"),))])
+    assert {"Rare GLA", "Common CFTR", "Rare twin", "GLA", "CFTR", *relations()["inheritance"].distractors} <= {
+        *phrases
+    }
+    assert phrases.count("GLA") == 1
+
+
+def test_texts_of_demonstrations_hold_both_turns_as_the_model_sees_them():
+    question = Question("q", "Which?", {"A": "x", "B": "y"}, "A", "toy")
+    shown = [Demonstration("Write one.", "{}"), Demonstration(question, "A.")]
+    assert demonstrated_texts(shown, "Think: {question}") == [
+        "user\nWrite one.\nassistant\n{}",
+        "user\nThink: Which?\nA. x\nB. y\nassistant\nA.",
+    ]
 
 
 def read(tmp_path, *records):

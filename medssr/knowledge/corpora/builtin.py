@@ -19,10 +19,11 @@ class BuiltinCorpus(DocumentCorpus):
         """Yields one passage for each disease with at least one fact."""
         for entity in [*builtin_rare_diseases(), *builtin_common_diseases()]:
             if entity.facts:
-                yield _statements(entity)
+                yield statement_passage(entity)
 
 
-def _statements(entity: Entity) -> Passage:
+def statement_passage(entity: Entity) -> Passage:
+    """Returns a passage that states the facts of the disease, a sentence each."""
     sentences = (
         relations()[fact.relation].statement.format(entity=entity.name, value=fact.value) for fact in entity.facts
     )

@@ -1,0 +1,81 @@
+"""Holds what was written against the built-in facts.
+
+Prints for each run below a folder (python experiments/knowledge/facts_held.py SWEEP, generator=tiny_writer) how many
+questions hold the right answer among their options, how many labels are right, and what synthesis rejected.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from medssr.knowledge.facts import Fact, builtin_common_diseases, builtin_rare_diseases, relations
+from medssr.questions import Question, read_questions
+
+# The fact that each stem asks for; None where the tables hold none.
+Facts = dict[str, Fact | None]
+
+
+def facts_by_stem() -> Facts:
+    """Returns every wording of every relation about every disease, with the fact that answers it."""
+    return {
+        stem.format(entity=entity.name): next((fact for fact in entity.facts if fact.relation == relation), None)
+        for entity in [*builtin_rare_diseases(), *builtin_common_diseases()]
+        for relation, wording in relations().items()
+        for stem in wording.stems
+    }
+
+
+def verdict(question: Question, facts: Facts) -> str:
+    """Returns what the tables say of the question."""
+    if question.stem not in facts:
+        return "no stem of the tables"
+    fact = facts[question.stem]
+    if fact is None:
+        return "no fact to check"
+    if fact.value not in question.options.values():
+        return "not held"
+    return "held, another right too" if {*fact.also_true} & {*question.options.values()} else "held"
+
+
+def counted(questions: Iterable[Question], facts: Facts) -> dict[bool, Counter[str]]:
+    """Returns the verdicts on questions with injected knowledge, and on the others."""
+    counts: dict[bool, Counter[str]] = defaultdict(Counter)
+    for question in questions:
+        counts[bool(question.provenance["is_injected"])][verdict(question, facts)] += 1
+    return counts
+
+
+def labels_right(questions: Iterable[Question], facts: Facts) -> Counter[tuple[bool, bool]]:
+    """Returns how many labels are right and wrong: by (has injected knowledge, is right)."""
+    counts: Counter[tuple[bool, bool]] = Counter()
+    for question in questions:
+        fact = facts.get(question.stem)
+        if fact is not None and question.answer is not None:
+            chosen = question.options[question.answer]
+            counts[bool(question.provenance["is_injected"]), chosen in {fact.value, *fact.also_true}] += 1
+    return counts
+
+
+def main() -> None:
+    """Prints the counts of each run."""
+    facts = facts_by_stem()
+    for file in sorted(Path(sys.argv[1]).glob("**/results.json")):
+        results = json.loads(file.read_text(encoding="utf-8"))
+        if "synthesize" not in results.get("artifacts", {}):
+            continue
+        written, labelled = (Path(results["artifacts"][step]) for step in ("synthesize", "pseudo_label"))
+        made = json.loads((written / "manifest.json").read_text(encoding="utf-8"))["counts"]
+        print(results["run"], {name: made[name] for name in ("num_questions", "num_unfilled", "rejected")})
+        for is_injected, verdicts in counted(read_questions(written / "questions.jsonl"), facts).items():
+            print("  with knowledge" if is_injected else "  without", dict(verdicts))
+        print(
+            "  labels (with knowledge, right):", dict(labels_right(read_questions(labelled / "questions.jsonl"), facts))
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,7 @@ def write_run_results(
     Args:
         run_dir: The run's folder.
         config: The pipeline's configuration.
-        prepared: The artefacts of synthesis and labelling by step.
+        prepared: The artefacts of synthesis and labelling by step; empty where there was none.
         scores: The evaluation of each model by its name, in order of training.
         stages: The training stages in order.
     """
@@ -78,7 +78,7 @@ def write_run_results(
             for benchmark, by_slice in corrected(comparisons).items()
             for name, comparison in by_slice.items()
         ],
-        "labels": _label_summary(prepared["pseudo_label"]),
+        "labels": _label_summary(prepared["pseudo_label"]) if prepared else None,
         "training": [
             {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": files.stage.method.value}
             for files in stages

@@ -111,7 +111,7 @@ def check_vllm(is_needed: bool) -> Finding:
         check_installation()
     except InputError as error:
         found, _, remedy = str(error).removeprefix("rollout: ").partition(". ")
-        return lacking("vLLM", found, remedy or "pip install 'medssr[vllm]'.")
+        return lacking("vLLM", found, remedy or "pip install --editable '.[vllm]'.")
     return fine("vLLM", "installed")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medssr.tracking.configurations import ConfigurationRow
+from medssr.tracking.configuration_table import ConfigurationRow
 from medssr.tracking.plots import COLOURS, WIDTH, new_figure, running_mean, shorten
 from medssr.tracking.runs import RewardCurve
 from medssr.tracking.swept import Sweep
@@ -42,7 +42,7 @@ def plot_swept(sweep: Sweep, rows: Mapping[str, Sequence[ConfigurationRow]], pat
                 _points(axes, sweep, points, colour, group or None, _shift(sweep, number, len(groups)))
             axes.set_ylabel(f"accuracy, {name}")
             axes.grid(color=_GRID, linewidth=0.8)
-        panels[-1].set_xlabel(sweep.key)
+        panels[-1].set_xlabel(sweep.name)
         if is_named:
             handles, labels = panels[0].get_legend_handles_labels()
             names = [shorten(text, 60) for text in labels]

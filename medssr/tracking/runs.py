@@ -6,11 +6,11 @@ import csv
 import json
 import math
 import statistics
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from medssr.config import StageMethod
 from medssr.errors import InputError
@@ -141,27 +141,6 @@ class Run:
         return None
 
 
-def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Returns the runs of several folders, no two of one name.
-
-    Raises:
-        InputError: As `read_run`.
-    """
-    return distinct_names(map(read_run, folders))
-
-
-def distinct_names(found: Iterable[Run]) -> list[Run]:
-    """Returns the runs, no two of one name: the second "qwen" becomes "qwen (2)"."""
-    times: Counter[str] = Counter()
-    runs = []
-    for run in found:
-        times[run.name] += 1
-        if times[run.name] > 1:
-            run = replace(run, record=replace(run.record, run=f"{run.name} ({times[run.name]})"))
-        runs.append(run)
-    return runs
-
-
 def read_run(folder: Path | str) -> Run:
     """Returns the run that a folder holds: a run of the pipeline, or an evaluation.
 
@@ -212,6 +191,19 @@ def read_evaluation(folder: Path) -> EvaluationResults:
     """
     path = folder / RESULTS_FILE
     return _record(EvaluationResults, _read_json(path), path)
+
+
+def read_hydra_file(folder: Path, name: str) -> Any:
+    """Returns what Hydra wrote of a job: "config", "overrides" or "hydra"; None where it wrote nothing.
+
+    Raises:
+        InputError: When the file is no YAML.
+    """
+    path = folder / ".hydra" / f"{name}.yaml"
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if path.is_file() else None
+    except yaml.YAMLError as error:
+        raise InputError.at(path, f"is not valid YAML ({error}).") from error
 
 
 def _read_json(path: Path) -> Any:

@@ -15,7 +15,7 @@ from medssr.questions import Question
 from medssr.tracking.plots import running_mean, shorten
 from medssr.tracking.report import console_table, read_run, summary_rows, varying_settings, write_report
 from medssr.tracking.runs import read_reward_curve
-from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_groups, seed_table
+from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_table
 
 OPTIONS = {"A": "liver", "B": "heart"}
 QUESTIONS = [
@@ -255,7 +255,6 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
     better = dataclasses.replace(runs[1].record.models[0], benchmarks={"builtin": score(QUESTIONS, predictions(7))})
     models = [better, runs[1].record.models[1]]
     runs[1] = dataclasses.replace(runs[1], record=dataclasses.replace(runs[1].record, models=models))
-    assert seed_groups(runs) == [[runs[0], runs[1]]]
     table = seed_table(runs)
     assert table.slices == ["rare", "common", RARE_ASKED]
     first = table.rows[0]
@@ -268,7 +267,7 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
 
 
 def test_one_seed_twice_is_no_second_seed(tmp_path):
-    assert seed_groups(runs_with(tmp_path, {"seed": 1}, {"seed": 1})) == []
+    assert seed_table(runs_with(tmp_path, {"seed": 1}, {"seed": 1})).rows == []
     assert seed_table([]).rows == []
 
 

@@ -66,7 +66,7 @@ def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
     assert page.is_file()
     assert [model.name for model in run.record.models] == ["base", "imitate", "sup"]
     assert [stage.method for stage in run.record.training] == ["sft", "grpo"]
-    assert list(run.rewards) == ["sup"]  # imitation has no rewards
+    assert list(run.curves) == ["sup"]  # imitation has no rewards
     imitated, rewarded = (Path(stage.metrics_file).parent for stage in run.record.training)
     assert (imitated.parent.name, rewarded.parent.name) == ("warm_start", "train")
     assert [row["step"] for row in metrics(imitated)] == ["0", "1", "2"]

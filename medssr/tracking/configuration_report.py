@@ -11,8 +11,8 @@ from statistics import fmean
 from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.tracking.configuration_plots import plot_learning_curves, plot_pareto, plot_swept
 from medssr.tracking.configuration_table import ConfigurationRow, ConfigurationTable
+from medssr.tracking.curves import DRAWN, Curve
 from medssr.tracking.pictures import Picture, slug
-from medssr.tracking.runs import RewardCurve
 from medssr.tracking.summary import Cell, WideRow, WideTable, interval, markdown_table
 from medssr.tracking.swept import Sweep, sweeps
 from medssr.utils.files import open_atomically
@@ -116,19 +116,25 @@ def _draw_sweep(table: ConfigurationTable, sweep: Sweep, benchmark: str, number:
 
 
 def _draw_learning(table: ConfigurationTable, sweep: Sweep | None, out_dir: Path) -> list[Picture]:
-    stages = dict.fromkeys(stage for each in table.configurations for run in each.runs for stage in run.rewards)
+    stages = dict.fromkeys(stage for each in table.configurations for run in each.runs for stage in run.curves)
     pictures = []
     for number, stage in enumerate(stages):
-        curves: dict[str, list[RewardCurve]] = {}
-        for each in table.configurations:
-            seeds = [run.rewards[stage] for run in each.runs if stage in run.rewards and run.rewards[stage].steps]
-            if seeds:
-                curves[each.name] = seeds
+        curves = {metric: found for metric in DRAWN if (found := _curves(table, stage, metric))}
         if curves:
             file = f"learning_{number}_{slug(stage)}.png"
             plot_learning_curves(curves, sweep.values if sweep else None, sweep.name if sweep else "", out_dir / file)
-            pictures.append(Picture(file, f"{stage}: reward, mean over seeds"))
+            pictures.append(Picture(file, f"{stage}: means over seeds"))
     return pictures
+
+
+def _curves(table: ConfigurationTable, stage: str, metric: str) -> dict[str, list[Curve]]:
+    """Returns the curve of each seed by configuration."""
+    found = {
+        each.name: [run.curves[stage][metric] for run in each.runs if metric in run.curves.get(stage, {})]
+        for each in table.configurations
+    }
+    logged = {name: [curve for curve in seeds if curve.steps] for name, seeds in found.items()}
+    return {name: seeds for name, seeds in logged.items() if seeds}
 
 
 def _draw_pareto(table: ConfigurationTable, out_dir: Path) -> Picture | None:

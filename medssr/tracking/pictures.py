@@ -11,9 +11,10 @@ from pathlib import Path
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.evaluation.statistics import Calibration
+from medssr.tracking.curves import REWARD, Curve
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.plots import plot_label_calibration, plot_rewards
-from medssr.tracking.runs import LabelSummary, RewardCurve, Run
+from medssr.tracking.runs import LabelSummary, Run
 from medssr.tracking.score_plots import plot_accuracy, plot_differences, plot_reliability
 from medssr.tracking.summary import summary_rows
 
@@ -47,10 +48,10 @@ def draw_accuracy(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
 def draw_rewards(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
     """Draws one picture a stage with every run that logged a reward in it."""
     pictures = []
-    for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.rewards)):
-        curves: dict[str, RewardCurve] = {}
+    for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.curves)):
+        curves: dict[str, Curve] = {}
         for run in runs:
-            curve = run.rewards.get(stage)
+            curve = run.curves[stage][REWARD] if stage in run.curves else None
             if curve is not None and curve.steps:
                 name = run.name if run.name not in curves else f"{run.name} ({len(curves) + 1})"
                 curves[name] = curve

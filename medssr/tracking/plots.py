@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssr.evaluation.statistics import wilson_interval
-from medssr.tracking.runs import AgreementBand, RewardCurve
+from medssr.tracking.curves import Curve
+from medssr.tracking.runs import AgreementBand
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7
 _LINE_STYLES = ("-", "--", ":")
 
 
-def plot_rewards(curves: Mapping[str, RewardCurve], path: Path) -> None:
+def plot_rewards(curves: Mapping[str, Curve], path: Path) -> None:
     """Draws the reward over the steps of one stage for each run: thin as logged, thick as a running mean."""
     longest = max(len(curve.steps) for curve in curves.values())
     window = max(1, longest // 12)
@@ -33,8 +34,8 @@ def plot_rewards(curves: Mapping[str, RewardCurve], path: Path) -> None:
             colour = COLOURS[number % len(COLOURS)]
             style = _LINE_STYLES[number // len(COLOURS) % len(_LINE_STYLES)]
             if window > 1:
-                axes.plot(curve.steps, curve.rewards, color=colour, linewidth=0.6, alpha=0.9 / (2 + len(curves)))
-            smooth = running_mean(curve.rewards, window)
+                axes.plot(curve.steps, curve.values, color=colour, linewidth=0.6, alpha=0.9 / (2 + len(curves)))
+            smooth = running_mean(curve.values, window)
             axes.plot(curve.steps, smooth, style, color=colour, linewidth=1.5, label=shorten(name, 52))
             if len(curve.steps) == 1:
                 axes.plot(curve.steps, smooth, "o", color=colour, markersize=4)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medssr.tracking.configuration_table import ConfigurationRow
-from medssr.tracking.plots import COLOURS, WIDTH, new_figure, running_mean, shorten
+from medssr.tracking.plots import COLOURS, GRID, new_figure, running_mean, shorten
 from medssr.tracking.runs import RewardCurve
 from medssr.tracking.swept import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GRID = "#e4e4e4"
 _MAX_CURVES = len(COLOURS)  # that can be told apart by colour
 _MAX_NAMED_POINTS = 6
 
@@ -41,7 +40,7 @@ def plot_swept(sweep: Sweep, rows: Mapping[str, Sequence[ConfigurationRow]], pat
                 points.sort(key=lambda row: sweep.values[row.configuration])
                 _points(axes, sweep, points, colour, group or None, _shift(sweep, number, len(groups)))
             axes.set_ylabel(f"accuracy, {name}")
-            axes.grid(color=_GRID, linewidth=0.8)
+            axes.grid(color=GRID, linewidth=0.8)
         panels[-1].set_xlabel(sweep.name)
         if is_named:
             handles, labels = panels[0].get_legend_handles_labels()
@@ -65,15 +64,12 @@ def _points(
             axes.plot([place, place], [row.low, row.high], color=colour, linewidth=1.2, alpha=0.7)
 
 
-def plot_learning_curves(
-    curves: Mapping[str, Sequence[RewardCurve]], values: Mapping[str, float] | None, key: str, path: Path
-) -> None:
+def plot_learning_curves(curves: Mapping[str, Sequence[RewardCurve]], sweep: Sweep | None, path: Path) -> None:
     """Draws the mean reward over steps of each configuration, a running mean of its mean over seeds.
 
     Args:
         curves: By configuration, the curve of each seed.
-        values: By configuration, the number that colours its curve; None where none is swept.
-        key: What that number is.
+        sweep: What colours many curves; None where no number is swept.
         path: The picture.
     """
     import matplotlib
@@ -84,23 +80,23 @@ def plot_learning_curves(
     with new_figure(path, height=2.9 + (0.19 * len(curves) if is_named else 0)) as figure:
         axes = figure.add_subplot()
         colours = matplotlib.colormaps["viridis"]
-        known = values if values is not None and set(curves) <= set(values) else None
-        scale = Normalize(min(known.values()), max(known.values())) if known else Normalize(0, max(1, len(curves) - 1))
+        values = sweep.values if sweep is not None else {name: number for number, name in enumerate(curves)}
+        scale = Normalize(min(values.values()), max(values.values()))
         for number, (name, seeds) in enumerate(curves.items()):
             steps, rewards = _mean_curve(seeds)
             colour: Any = COLOURS[number % len(COLOURS)]
             if not is_named:
-                colour = colours(0.92 * scale(known[name] if known else number))
+                colour = colours(0.92 * scale(values[name]))
             smooth = running_mean(rewards, max(1, len(rewards) // 12))
             marker = "o" if len(steps) == 1 else None
             axes.plot(steps, smooth, color=colour, marker=marker, linewidth=1.4, label=shorten(name, 56))
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("mean reward")
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         if is_named and len(curves) > 1:
             figure.legend(loc="outside lower left", frameon=False, fontsize=8)
-        elif not is_named and known:
-            figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=key)
+        elif not is_named and sweep is not None:
+            figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=sweep.name)
 
 
 def _mean_curve(seeds: Sequence[RewardCurve]) -> tuple[list[int], list[float]]:
@@ -122,7 +118,7 @@ def plot_pareto(points: Sequence[tuple[str, float, float]], unit: str, path: Pat
         path: The picture.
     """
     best = pareto_front(points)
-    with new_figure(path, height=3.2 + 0.19 * min(len(best), _MAX_NAMED_POINTS), width=WIDTH) as figure:
+    with new_figure(path, height=3.2 + 0.19 * min(len(best), _MAX_NAMED_POINTS)) as figure:
         axes = figure.add_subplot()
         others = [point for point in points if point not in best]
         axes.plot([cost for _, cost, _ in others], [value for *_, value in others], "o", color="#999999", markersize=4)
@@ -132,7 +128,7 @@ def plot_pareto(points: Sequence[tuple[str, float, float]], unit: str, path: Pat
             axes.plot([cost], [value], "o", color=COLOURS[number % len(COLOURS)], markersize=6, label=label)
         axes.set_xlabel(unit)
         axes.set_ylabel("accuracy, mean over benchmarks")
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         figure.legend(loc="outside lower left", frameon=False, fontsize=8)
 
 

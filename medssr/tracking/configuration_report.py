@@ -126,7 +126,7 @@ def _draw_learning(table: ConfigurationTable, sweep: Sweep | None, out_dir: Path
                 curves[each.name] = seeds
         if curves:
             file = f"learning_{number}_{slug(stage)}.png"
-            plot_learning_curves(curves, sweep.values if sweep else None, sweep.name if sweep else "", out_dir / file)
+            plot_learning_curves(curves, sweep, out_dir / file)
             pictures.append(Picture(file, f"{stage}: reward, mean over seeds"))
     return pictures
 

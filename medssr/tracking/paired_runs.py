@@ -128,8 +128,7 @@ def side_of(run: Run) -> Side:
     folder = run.last_evaluation
     if folder is None or not folder.is_dir():
         raise UnpairedError(f"the answers of {run.name} are not at {folder}")
-    label = run.name if run.name.startswith(run.last_model) else f"{run.name}: {run.last_model}"
-    return Side(label, folder, read_evaluation(folder))
+    return Side(run.label(run.last_model), folder, read_evaluation(folder))
 
 
 def read_answers(folder: Path, benchmark: str) -> Answers:

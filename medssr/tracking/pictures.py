@@ -80,7 +80,7 @@ def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
     found: dict[str, dict[str, Calibration]] = {}
     for run in runs:
         for model in run.record.models:
-            name = model.name if len(runs) == 1 or run.name.startswith(model.name) else f"{run.name}: {model.name}"
+            name = model.name if len(runs) == 1 else run.label(model.name)
             for benchmark, score in model.benchmarks.items():
                 if score.calibration is not None and score.calibration.n > 0:
                     found.setdefault(benchmark, {})[name] = score.calibration

@@ -129,8 +129,8 @@ def configuration_table(runs: Sequence[Run], baseline: str | None = None, seed: 
 
     Args:
         runs: The runs.
-        baseline: Name of the configuration that the others are compared with, or overrides that it alone has; None for
-            that of the first run.
+        baseline: Name of the configuration that the others are compared with, or settings that it alone has, with
+            short or full keys; None for that of the first run.
         seed: Of the bootstrap.
 
     Raises:

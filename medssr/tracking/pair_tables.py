@@ -109,9 +109,7 @@ def markdown_pairs(pairings: Pairings) -> str:
         lines += [*(_line(row.cells) for row in rows), ""]
     if pairings.left_out:
         lines += ["Not compared:", ""]
-        for each in pairings.left_out:
-            what = each.run if each.benchmark is None else f"{each.run}, {each.benchmark}"
-            lines.append(f"- {escape_markdown(what)}: {escape_markdown(each.reason)}")
+        lines += [f"- {escape_markdown(each.what)}: {escape_markdown(each.reason)}" for each in pairings.left_out]
     return "\n".join(lines).rstrip() + "\n"
 
 

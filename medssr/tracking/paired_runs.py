@@ -34,6 +34,11 @@ class LeftOut:
     benchmark: str | None
     reason: str
 
+    @property
+    def what(self) -> str:
+        """The run and, where it is about one alone, the benchmark."""
+        return self.run if self.benchmark is None else f"{self.run}, {self.benchmark}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunPair:

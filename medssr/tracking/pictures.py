@@ -13,8 +13,9 @@ from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.evaluation.statistics import Calibration
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.plots import plot_label_calibration, plot_rewards
-from medssr.tracking.runs import LabelSummary, RewardCurve, Run
+from medssr.tracking.runs import LabelSummary, Run
 from medssr.tracking.score_plots import plot_accuracy, plot_differences, plot_reliability
+from medssr.tracking.settings import distinct
 from medssr.tracking.summary import summary_rows
 
 _MAX_MODELS_IN_ONE_PICTURE = 6  # curves that can be told apart
@@ -48,12 +49,8 @@ def draw_rewards(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
     """Draws one picture a stage with every run that logged a reward in it."""
     pictures = []
     for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.rewards)):
-        curves: dict[str, RewardCurve] = {}
-        for run in runs:
-            curve = run.rewards.get(stage)
-            if curve is not None and curve.steps:
-                name = run.name if run.name not in curves else f"{run.name} ({len(curves) + 1})"
-                curves[name] = curve
+        found = [(run.name, run.rewards[stage]) for run in runs if stage in run.rewards and run.rewards[stage].steps]
+        curves = dict(zip(distinct(name for name, _ in found), (curve for _, curve in found), strict=True))
         if not curves:
             continue
         file = f"reward_{number}_{slug(stage)}.png"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from medssr.config.known import commands_with, group_of, groups_of, options_of, settings_of
 from medssr.config.nearest import did_you_mean
+from medssr.errors import first_line
 
 # Faults of a disk or a path, not of the program.
 _DISK_FAULTS = frozenset(
@@ -118,9 +119,9 @@ def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> s
     if isinstance(error, OSError):
         return disk_complaint(error)
     if isinstance(error, SearchPathException):
-        return f"--config-dir: {_first_line(error)}; give a folder with options of your own."
+        return f"--config-dir: {first_line(error)}; give a folder with options of your own."
     if isinstance(error, HydraException | ValueError):
-        return _first_line(error)
+        return first_line(error)
     if isinstance(error, AssertionError):  # of OmegaConf, where there is nothing to set the setting in
         below_null = [key for key in map(group_of, overrides) if _is_below_null(key, command, overrides)]
         return _no_such_setting(below_null[0], command, overrides) if below_null else None
@@ -150,7 +151,7 @@ def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -
         names: The full keys of the settings that there are.
     """
     key = ".".join(part for part in (within, getattr(error, "full_key", None)) if part)
-    text = _first_line(error)
+    text = first_line(error)
     if re.match(_UNKNOWN_KEY, text):
         return f"{key}: there is no such setting.{did_you_mean(key, names)}"
     if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
@@ -208,7 +209,7 @@ def _no_such_option(error: Exception, overrides: Sequence[str]) -> str:
     ]
     group, option = given[0] if given else (missing.rpartition("/")[0], missing.rpartition("/")[2])
     if not group:
-        return f"{_first_line(error)} Each command has its own configuration: leave --config-name out."
+        return f"{first_line(error)} Each command has its own configuration: leave --config-name out."
     options = sorted(getattr(error, "options", None) or options_of(group))
     presets = [f"{group}={option}" for group, option in chosen if option in options_of(group) or group == "experiment"]
     where = "" if given else f" (chosen by a preset: {' or '.join(presets)})" if presets else " (chosen by a preset)"
@@ -229,14 +230,14 @@ def _not_composed(error: Exception, command: str, overrides: Sequence[str]) -> s
     if found := re.match(r"In '(.+?)': \w+ raised while composing config:\s*(.+)", text):
         names = settings_of(command)
         return f"{found[1]}.yaml: {wrong_value(cause, names=names) if isinstance(cause, Exception) else found[2]}"
-    return _first_line(error)
+    return first_line(error)
 
 
 def _not_merged(override: str, cause: BaseException | None, command: str, overrides: Sequence[str]) -> str:
     key = group_of(override)
     if not isinstance(cause, Exception):
         return f"{override}: does not fit the configuration."
-    text = _first_line(cause)
+    text = first_line(cause)
     if re.match(_UNKNOWN_KEY, text):
         return _no_such_setting(_deepest_key(key, cause), command, overrides)
     if override.startswith("~"):
@@ -281,11 +282,6 @@ def _no_yaml(error: Exception) -> str:
     """Returns where a file is no YAML, and why."""
     mark = getattr(error, "problem_mark", None)
     place = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a configuration file"
-    problem = getattr(error, "problem", None) or _first_line(error)
+    problem = getattr(error, "problem", None) or first_line(error)
     advice = "indent by spaces, not by tabs." if r"\t" in problem else "check indentation, colons and quotes there."
     return f"{place}: is no valid YAML ({problem}); {advice}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

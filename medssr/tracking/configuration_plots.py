@@ -10,13 +10,12 @@ import numpy as np
 
 from medssr.tracking.configuration_table import ConfigurationRow
 from medssr.tracking.curves import DRAWN, Curve, mean_curve
-from medssr.tracking.plots import COLOURS, WIDTH, new_figure, running_mean, shorten
+from medssr.tracking.plots import COLOURS, GRID, new_figure, running_mean, shorten
 from medssr.tracking.swept import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GRID = "#e4e4e4"
 _MAX_CURVES = len(COLOURS)  # that can be told apart by colour
 _MAX_NAMED_POINTS = 6
 _LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from which its axis is logarithmic
@@ -42,7 +41,7 @@ def plot_swept(sweep: Sweep, rows: Mapping[str, Sequence[ConfigurationRow]], pat
                 points.sort(key=lambda row: sweep.values[row.configuration])
                 _points(axes, sweep, points, colour, group or None, _offset(number, len(groups)))
             axes.set_ylabel(f"accuracy, {name}")
-            axes.grid(color=_GRID, linewidth=0.8)
+            axes.grid(color=GRID, linewidth=0.8)
         panels[-1].set_xlabel(sweep.name)
         if _is_wide(sweep):
             numbers = sorted(set(sweep.values.values()))
@@ -81,15 +80,12 @@ def _points(
             axes.plot([place, place], [row.low, row.high], color=colour, linewidth=1.2, alpha=0.7)
 
 
-def plot_learning_curves(
-    curves: Mapping[str, Mapping[str, Sequence[Curve]]], values: Mapping[str, float] | None, key: str, path: Path
-) -> None:
+def plot_learning_curves(curves: Mapping[str, Mapping[str, Sequence[Curve]]], sweep: Sweep | None, path: Path) -> None:
     """Draws metrics over the steps, a panel each: of each configuration a running mean of its mean over seeds.
 
     Args:
         curves: By metric and configuration, the curve of each seed.
-        values: By configuration, the number that colours its curve; None where none is swept.
-        key: What that number is.
+        sweep: What colours many curves; None where no number is swept.
         path: The picture.
     """
     import matplotlib
@@ -98,28 +94,25 @@ def plot_learning_curves(
 
     names = list(dict.fromkeys(name for found in curves.values() for name in found))
     is_named = len(names) <= _MAX_CURVES
-    known = values if values is not None and set(names) <= set(values) else None
-    scale = Normalize(min(known.values()), max(known.values())) if known else Normalize(0, max(1, len(names) - 1))
+    values = sweep.values if sweep is not None else {name: number for number, name in enumerate(names)}
+    scale = Normalize(min(values.values()), max(values.values()))
     colours = matplotlib.colormaps["viridis"]
-
-    def colour(number: int, name: str) -> Any:
-        return COLOURS[number % len(COLOURS)] if is_named else colours(0.92 * scale(known[name] if known else number))
-
     height = 1.0 + 1.9 * len(curves) + (0.19 * len(names) if is_named else 0)
     with new_figure(path, height=height) as figure:
         panels = np.atleast_1d(figure.subplots(len(curves), 1, sharex=True))
         for axes, (metric, found) in zip(panels, curves.items(), strict=True):
             for number, name in enumerate(names):
                 if name in found:
-                    _learning(axes, found[name], colour(number, name), shorten(name, 56))
+                    colour = COLOURS[number % len(COLOURS)] if is_named else colours(0.92 * scale(values[name]))
+                    _learning(axes, found[name], colour, shorten(name, 56))
             axes.set_ylabel(DRAWN[metric])
-            axes.grid(color=_GRID, linewidth=0.8)
+            axes.grid(color=GRID, linewidth=0.8)
         panels[-1].set_xlabel("optimiser step")
         if is_named and len(names) > 1:
             handles, labels = panels[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=8)
-        elif not is_named and known:
-            figure.colorbar(ScalarMappable(scale, colours), ax=panels, label=key)
+        elif not is_named and sweep is not None:
+            figure.colorbar(ScalarMappable(scale, colours), ax=panels, label=sweep.name)
 
 
 def _learning(axes: Axes, seeds: Sequence[Curve], colour: Any, label: str) -> None:
@@ -137,7 +130,7 @@ def plot_pareto(points: Sequence[tuple[str, float, float]], unit: str, path: Pat
         path: The picture.
     """
     best = pareto_front(points)
-    with new_figure(path, height=3.2 + 0.19 * min(len(best), _MAX_NAMED_POINTS), width=WIDTH) as figure:
+    with new_figure(path, height=3.2 + 0.19 * min(len(best), _MAX_NAMED_POINTS)) as figure:
         axes = figure.add_subplot()
         others = [point for point in points if point not in best]
         axes.plot([cost for _, cost, _ in others], [value for *_, value in others], "o", color="#999999", markersize=4)
@@ -147,7 +140,7 @@ def plot_pareto(points: Sequence[tuple[str, float, float]], unit: str, path: Pat
             axes.plot([cost], [value], "o", color=COLOURS[number % len(COLOURS)], markersize=6, label=label)
         axes.set_xlabel(unit)
         axes.set_ylabel("accuracy, mean over benchmarks")
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         figure.legend(loc="outside lower left", frameon=False, fontsize=8)
 
 

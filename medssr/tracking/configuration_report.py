@@ -31,9 +31,9 @@ def wide_configurations(table: ConfigurationTable, *, has_costs: bool = True) ->
     columns = [name for each in slices for name in ([each, f"{each}, difference"] if has_differences else [each])]
     found = {(row.configuration, row.benchmark, row.slice): row for row in table.rows}
     headings, labels_of = _labels(table)
-    rows = []
+    rows: list[WideRow] = []
     for configuration in table.configurations:
-        for number, benchmark in enumerate(benchmarks):
+        for benchmark in benchmarks:
             cells: list[Cell | None] = []
             for name in slices:
                 row = found.get((configuration.name, benchmark, name))
@@ -46,7 +46,8 @@ def wide_configurations(table: ConfigurationTable, *, has_costs: bool = True) ->
             if has_costs:
                 cells += [_cost(value) for value in dataclasses.astuple(table.costs[configuration.name])]
             labels = [*labels_of[configuration.name], *([benchmark] if len(benchmarks) > 1 else [])]
-            rows.append(WideRow(configuration.name, number == 0, labels, cells))
+            is_first = not rows or rows[-1].group != configuration.name
+            rows.append(WideRow(configuration.name, is_first, labels, cells))
     headings = [*headings, *(["benchmark"] if len(benchmarks) > 1 else [])]
     costs = ["GPU hours", "CPU hours", "tokens trained on"] if has_costs else []
     full = {name: key for key, name in table.setting_names.items() if name != key}
@@ -122,7 +123,7 @@ def _draw_learning(table: ConfigurationTable, sweep: Sweep | None, out_dir: Path
         curves = {metric: found for metric in DRAWN if (found := _curves(table, stage, metric))}
         if curves:
             file = f"learning_{number}_{slug(stage)}.png"
-            plot_learning_curves(curves, sweep.values if sweep else None, sweep.name if sweep else "", out_dir / file)
+            plot_learning_curves(curves, sweep, out_dir / file)
             pictures.append(Picture(file, f"{stage}: means over seeds"))
     return pictures
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import astuple, dataclass, fields
 from statistics import fmean
 from typing import Any
 
@@ -93,14 +92,45 @@ class _Scores:
         places = [place for place, question in enumerate(self.questions) if question.id in ids]
         return self.values[:, places], [self.questions[place].content_key for place in places]
 
+    def like(self, questions: Sequence[Question]) -> _Scores:
+        """Returns the scores in the order of the questions of others."""
+        place = {question.id: number for number, question in enumerate(self.questions)}
+        return _Scores(list(questions), self.values[:, [place[question.id] for question in questions]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The scores of a configuration and of the baseline, on the same questions; None where they cannot be had."""
+
+    own: _Scores | None
+    baseline: _Scores | None
+
+    def interval(self, slice_name: str, seed: int) -> tuple[float | None, float | None]:
+        """Returns the ends of the interval over seeds and questions."""
+        if self.own is None:
+            return None, None
+        values, clusters = self.own.of(slice_ids(self.own.questions)[slice_name])
+        found = crossed_bootstrap_interval(values, clusters, seed=seed)
+        return found.low, found.high
+
+    def difference(self, slice_name: str, seed: int) -> tuple[float | None, float | None, float | None]:
+        """Returns the difference from the baseline with the ends of its interval."""
+        if self.own is None or self.baseline is None:
+            return None, None, None
+        ids = slice_ids(self.own.questions)[slice_name]
+        values, clusters = self.own.of(ids)
+        others, _ = self.baseline.like(self.own.questions).of(ids)
+        found = crossed_bootstrap_interval(values, clusters, minus=others, seed=seed)
+        return float(values.mean() - others.mean()), found.low, found.high
+
 
 def configuration_table(runs: Sequence[Run], baseline: str | None = None, seed: int = 0) -> ConfigurationTable:
     """Returns the configurations of some runs with their scores and costs.
 
     Args:
         runs: The runs.
-        baseline: Name of the configuration that the others are compared with, or overrides that it alone has; None for
-            that of the first run.
+        baseline: Name of the configuration that the others are compared with, or settings that it alone has, with
+            short or full keys; None for that of the first run.
         seed: Of the bootstrap.
 
     Raises:
@@ -136,7 +166,8 @@ def configuration_table(runs: Sequence[Run], baseline: str | None = None, seed: 
                 except UnpairedError as reason:
                     left_out.append(LeftOut(configuration.name, benchmark, str(reason)))
                     other = None
-            rows += _rows(configuration, benchmark, own, other, origin.name, costs[configuration.name], seed)
+            cost = costs[configuration.name]
+            rows += _rows(configuration, benchmark, _Sides(own, other), origin.name, cost, seed)
     names = {key: name for key, name in settings.names.items() if key != SEED}
     return ConfigurationTable(configurations, costs, names, origin.name, rows, left_out)
 
@@ -168,7 +199,7 @@ def _read_scores(configuration: Configuration, benchmark: str) -> _Scores:
     questions: list[Question] = []
     rows: list[Mapping[str, float]] = []
     for run in configuration.runs:
-        answers = read_answers(Path(side_of(run).folder), benchmark)
+        answers = read_answers(side_of(run).folder, benchmark)
         if not questions:
             questions = answers.questions
         check_questions(questions, answers.questions)
@@ -180,40 +211,18 @@ def _read_scores(configuration: Configuration, benchmark: str) -> _Scores:
 
 
 def _rows(
-    configuration: Configuration,
-    benchmark: str,
-    own: _Scores | None,
-    other: _Scores | None,
-    baseline: str,
-    cost: RunCost,
-    seed: int,
+    configuration: Configuration, benchmark: str, sides: _Sides, baseline: str, cost: RunCost, seed: int
 ) -> list[ConfigurationRow]:
     """Returns the rows of a benchmark: means of what the runs say, intervals and differences from their answers."""
-    found = [run.record.models[-1].benchmarks for run in configuration.runs]
+    found = [run.record.models[-1].benchmarks.get(benchmark) for run in configuration.runs]
     rows = []
     for name in SLICES:
-        slices = [
-            scores[benchmark].slices[name]
-            for scores in found
-            if benchmark in scores and name in scores[benchmark].slices
-        ]
+        slices = [score.slices[name] for score in found if score is not None and name in score.slices]
         if not slices:
             continue
-        low: float | None = slices[0].accuracy.low
-        high: float | None = slices[0].accuracy.high
-        difference: tuple[float | None, float | None, float | None] = (None, None, None)
-        if len(slices) > 1:
-            low = high = None
-        if own is not None:
-            values, clusters = own.of(slice_ids(own.questions)[name])
-            if len(slices) > 1:
-                interval = crossed_bootstrap_interval(values, clusters, seed=seed)
-                low, high = interval.low, interval.high
-            if other is not None:
-                # The order of questions is that of the own side.
-                others = _aligned(other, own).of(slice_ids(own.questions)[name])[0]
-                gain = crossed_bootstrap_interval(values, clusters, minus=others, seed=seed)
-                difference = (float(values.mean() - others.mean()), gain.low, gain.high)
+        low, high = (
+            (slices[0].accuracy.low, slices[0].accuracy.high) if len(slices) == 1 else sides.interval(name, seed)
+        )
         rows.append(
             ConfigurationRow(
                 configuration.name,
@@ -226,15 +235,8 @@ def _rows(
                 low,
                 high,
                 baseline,
-                *difference,
-                cost.gpu_hours,
-                cost.cpu_hours,
-                cost.train_tokens,
+                *sides.difference(name, seed),
+                *astuple(cost),
             )
         )
     return rows
-
-
-def _aligned(scores: _Scores, like: _Scores) -> _Scores:
-    place = {question.id: number for number, question in enumerate(scores.questions)}
-    return _Scores(like.questions, scores.values[:, [place[question.id] for question in like.questions]])

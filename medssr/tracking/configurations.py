@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from medssr.tracking.runs import Run
 from medssr.tracking.settings import SEED, Settings, distinct
-from medssr.utils.naming import job_name
+from medssr.utils.naming import changes_results, job_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def group_by_configuration(runs: Sequence[Run], settings: Settings) -> list[Conf
     times: Counter[str] = Counter()
     groups: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
-        config, named = run.record.config, sorted(_without_seed(run))
+        config, named = run.record.config, sorted(filter(changes_results, _without_seed(run)))
         whole = json.dumps([config, named], sort_keys=True, default=str)
         rest = {key: value for key, value in config.items() if key != SEED}
         key = json.dumps([rest, named, times[whole]], sort_keys=True, default=str)

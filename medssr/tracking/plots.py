@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 4.6  # inches: its text stays legible on a phone
 _DPI = 180
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
+GRID = "#e4e4e4"
 _LINE_STYLES = ("-", "--", ":")
 
 
@@ -41,7 +42,7 @@ def plot_rewards(curves: Mapping[str, Curve], path: Path) -> None:
                 axes.plot(curve.steps, smooth, "o", color=colour, markersize=4)
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("mean reward")
-        axes.grid(color="#e9e9e9", linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_title(f"thick: mean of up to {window} steps" if window > 1 else "as logged")
         if num_legend_rows:
             axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8, handlelength=2.4)
@@ -72,7 +73,7 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
         axes.set_xlim(max(0.0, lowest - 0.05), 1.01)
         axes.set_ylim(-0.02, 1.02)
         axes.annotate("n =", (-0.02, 1.02), xycoords="axes fraction", ha="right", fontsize=8, color="#444444")
-        axes.grid(color="#e9e9e9", linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_xlabel("agreement (votes for the label / valid votes)")
         axes.set_ylabel("share of labels that are right")
 

@@ -18,7 +18,7 @@ from medssr.tracking.configuration_report import (
     write_configurations,
 )
 from medssr.tracking.configuration_table import ConfigurationTable
-from medssr.tracking.pair_tables import HEADINGS, PairRow, markdown_pairs, pair_rows, rows_within_runs
+from medssr.tracking.pair_tables import HEADINGS, PairRow, comparison_rows, markdown_pairs, pair_rows
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.pictures import (
     draw_accuracy,
@@ -28,7 +28,7 @@ from medssr.tracking.pictures import (
     draw_rewards,
     runs_by_labels,
 )
-from medssr.tracking.runs import Run, read_run
+from medssr.tracking.runs import Run
 from medssr.tracking.summary import (
     Cell,
     SummaryRow,
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
-
-__all__ = ["Run", "console_table", "read_run", "summary_rows", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +88,7 @@ def write_report(
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_csv([row for run in runs for row in summary_rows(run)], SummaryRow, out_dir / "summary.csv")
-    compared = [*rows_within_runs(runs), *(row for rows in pair_rows(pairings) for row in rows)]
-    _write_csv(compared, PairRow, out_dir / "comparisons.csv")
+    _write_csv(comparison_rows(runs, pairings), PairRow, out_dir / "comparisons.csv")
     _write_markdown(runs, pairings, configurations, out_dir / "summary.md")
     if configurations is not None:
         write_configurations(configurations, out_dir)

@@ -124,6 +124,10 @@ class Run:
         benchmarks = self.record.models[-1].benchmarks.values()
         return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
 
+    def label(self, model: str) -> str:
+        """Returns what to call one of its models beside those of other runs; an evaluation is named by its model."""
+        return self.name if self.name.startswith(model) else f"{self.name}: {model}"
+
     def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
         """Returns one score, or None where the run has no such model, benchmark or slice."""
         for result in self.record.models:

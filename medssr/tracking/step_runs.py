@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, decisive_values, read_artifact
+from medssr.evaluation.stored import RESULTS_FILE
 from medssr.utils.files import write_json_atomically
 from medssr.utils.processes import is_main_process
 
@@ -41,7 +42,7 @@ def log_step(config: Any, artifact: Artifact) -> None:
         logger.link(read_by(artifact, plain(config)), [made_by(artifact)])
         logger.summarize(_step_summary(artifact))
         if artifact.manifest["step"] == "evaluate":
-            logger.keep_files({"results.json": artifact.path("results.json").read_text(encoding="utf-8")})
+            logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
     if not logger.is_lost:
         write_json_atomically(marker, {"run": artifact.fingerprint})
 
@@ -79,7 +80,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
             | run_cost(run).summary()
         )
         texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
-        logger.keep_files(texts | {"results.json": json.dumps(results, ensure_ascii=False)})
+        logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
 
 
 def _wandb_node(config: Any) -> dict[str, Any] | None:

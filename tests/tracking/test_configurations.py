@@ -83,6 +83,12 @@ def test_one_seed_twice_is_no_second_seed(tmp_path):
     ]
 
 
+def test_what_changes_no_result_makes_no_other_configuration(tmp_path):
+    folders = [write_pipeline_run(tmp_path, "a", 0.5, 1), write_pipeline_run(tmp_path, "b", 0.5, 2, "logger=csv")]
+    (configuration,) = configuration_table(read_runs(folders)).configurations
+    assert (configuration.name, configuration.seeds) == ("synthesis.rare_share=0.5", ["1", "2"])
+
+
 def test_a_table_has_a_column_for_each_setting_and_says_what_it_is(tmp_path):
     runs = read_runs(
         write_pipeline_run(tmp_path, None, alpha, 1, f"model={model}")

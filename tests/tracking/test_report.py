@@ -13,8 +13,9 @@ from medssr.evaluation.comparison import compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
 from medssr.questions import Question
 from medssr.tracking.plots import running_mean, shorten
-from medssr.tracking.report import console_table, read_run, summary_rows, varying_settings, write_report
-from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_table
+from medssr.tracking.report import console_table, varying_settings, write_report
+from medssr.tracking.runs import read_run
+from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_table, summary_rows
 
 OPTIONS = {"A": "liver", "B": "heart"}
 QUESTIONS = [

@@ -31,7 +31,7 @@ def compare(config: CompareConfig) -> Path:
     """
     from rich.console import Console
 
-    from medssr.tracking.configurations import configuration_table
+    from medssr.tracking.configuration_table import configuration_table
     from medssr.tracking.paired_runs import Pairings, pair_runs
     from medssr.tracking.report import console_configurations, console_table, write_report
     from medssr.tracking.score_tables import log_score_tables
@@ -61,8 +61,7 @@ def compare(config: CompareConfig) -> Path:
 
 def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
     """Returns the runs to compare, and what was found beside them with the reason why it is no run."""
-    from medssr.tracking.runs import read_runs
-    from medssr.tracking.study_runs import find_runs, find_study
+    from medssr.tracking.study_runs import find_runs, find_study, read_runs
 
     if config.wandb is not None:
         from medssr.tracking.wandb_online import download_runs

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from medssr.config import DashboardConfig
-from medssr.errors import InputError
+from medssr.errors import InputError, first_line
 from medssr.utils.entry import run_command
 from medssr.utils.files import write_json_atomically
 
@@ -34,10 +34,9 @@ def dashboard(config: DashboardConfig) -> list[str]:
         for each in made:
             each.save()
     except (wandb.Error, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"Weights & Biases cannot save the dashboard ({reason}); see `wandb login`, or write it to a file by "
-            "file=dashboard.json."
+            f"Weights & Biases cannot save the dashboard ({first_line(error)}); see `wandb login`, or write it to a "
+            "file by file=dashboard.json."
         ) from error
     return [each.url for each in made]
 

@@ -1,4 +1,4 @@
-"""The one exception for a user's fault: its message is shown without a traceback and the exit code is 2."""
+"""The one exception for a user's fault, whose message is shown without a traceback, and what other errors say."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ class InputError(ValueError):
         if field is not None:
             place += f', field "{field}"'
         return cls(f"{place}: {message}")
+
+
+def first_line(error: BaseException) -> str:
+    r"""Returns the first line of what an error says; the name of its type where it says nothing.
+
+    Example:
+        >>> first_line(OSError("cannot be reached\nat line 3")), first_line(KeyError())
+        ('cannot be reached', 'KeyError')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

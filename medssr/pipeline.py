@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig, StageConfig, StageQuestions, TrainConfig
 from medssr.evaluate import evaluate
-from medssr.pipeline_steps import evaluate_config, pseudo_label_config, stage_config, synthesize_config
+from medssr.pipeline_steps import (
+    asks_pseudo_labelled,
+    evaluate_config,
+    pseudo_label_config,
+    stage_config,
+    synthesize_config,
+)
 from medssr.plans import pipeline_plan
 from medssr.pseudo_label import pseudo_label
 from medssr.synthesize import synthesize
@@ -23,6 +30,8 @@ log = logging.getLogger(__name__)
 def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     """Runs every step and returns the report's page; steps whose artefacts are there are skipped.
 
+    Where all stages ask human-annotated questions alone, none are synthesised.
+
     Args:
         config: The configuration of all steps.
         run_dir: Where `results.json` and `report/` go.
@@ -32,20 +41,19 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     from medssr.tracking.runs import read_run
     from medssr.tracking.step_runs import log_pipeline
 
-    synthetic = synthesize(synthesize_config(config))
-    labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
+    prepared = _prepare(config) if asks_pseudo_labelled(config) else {}
     model = config.model
     scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
-        questions = _stage_questions(config, stage, labelled)
+        questions = _stage_questions(config, stage, prepared)
         training = stage_config(config, stage, model, questions)
         trained = train(training) if isinstance(training, TrainConfig) else warm_start(training)
         model = replace(model, path=str(trained.path("model")), revision=None)
         scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
 
-    write_run_results(run_dir, config, {"synthesize": synthetic, "pseudo_label": labelled}, scores, stages)
+    write_run_results(run_dir, config, prepared, scores, stages)
     run = read_run(run_dir)
     log_pipeline(config, run)
     page = write_report([run], run_dir / "report")
@@ -53,15 +61,23 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     return page
 
 
-def _stage_questions(config: PipelineConfig, stage: StageConfig, labelled: Artifact) -> Path:
+def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
+    """Returns what synthesis and labelling have made."""
+    synthetic = synthesize(synthesize_config(config))
+    labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
+    return {"synthesize": synthetic, "pseudo_label": labelled}
+
+
+def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path:
     """Returns the question file of a stage."""
     from medssr.data.mixing import mix_questions
 
-    pseudo_labelled, human = labelled.path("questions.jsonl"), Path(config.seeds.path)
-    if stage.questions is StageQuestions.pseudo_labelled:
-        return pseudo_labelled
+    human = Path(config.seeds.path)
     if stage.questions is StageQuestions.human:
         return human
+    pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")
+    if stage.questions is StageQuestions.pseudo_labelled:
+        return pseudo_labelled
     return mix_questions([pseudo_labelled, human], Path(config.paths.artifact_dir) / "mixed")
 
 

@@ -13,12 +13,18 @@ from medssr.config import (
     PseudoLabelConfig,
     StageConfig,
     StageMethod,
+    StageQuestions,
     SynthesizeConfig,
     TrainConfig,
     WarmStartConfig,
     apply_overrides,
     subconfig,
 )
+
+
+def asks_pseudo_labelled(config: PipelineConfig) -> bool:
+    """Returns whether a stage asks synthetic questions, so that they have to be made."""
+    return any(stage.questions is not StageQuestions.human for stage in config.stages)
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:

@@ -27,7 +27,13 @@ from medssr.config.known import CONF_DIR
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
-from medssr.pipeline_steps import evaluate_config, pseudo_label_config, stage_config, synthesize_config
+from medssr.pipeline_steps import (
+    asks_pseudo_labelled,
+    evaluate_config,
+    pseudo_label_config,
+    stage_config,
+    synthesize_config,
+)
 
 Rows = list[tuple[str, str]]
 
@@ -56,18 +62,8 @@ def train_plan(config: TrainConfig, choices: Mapping[str, str]) -> Rows:
 
 def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
     """Returns what medssr-pipeline would do, as (what, how much): each step, and which of them are made already."""
-    synthesis, labeling, protocol = config.synthesis, config.labeling, config.protocol
     rows = _model_rows(config.model, config.lora)
-    rows.append(
-        ("synthesize", f"{synthesis.num_questions:,} questions, {synthesis.rare_share:.0%} about rare diseases")
-    )
-    votes = synthesis.num_questions * labeling.num_votes
-    rows.append(
-        (
-            "pseudo_label",
-            f"{labeling.num_votes} votes on each: {votes:,} answers of up to {labeling.max_new_tokens} tokens",
-        )
-    )
+    rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
     for stage in config.stages:
         name = f"{stage.name} ({stage.questions.value})"
         if stage.method is StageMethod.sft:
@@ -75,8 +71,22 @@ def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
         else:
             rows += _stage_rows(name, apply_overrides(config.grpo, stage.grpo))
     models = len(config.stages) + 1
-    rows.append(("evaluate", f"{models} models, {protocol.num_samples} answers to each question of the benchmark"))
+    rows.append(
+        ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
+    )
     return [*rows, *_memory_rows(config), *_stated_costs(choices), *_made_rows(config)]
+
+
+def _preparation_rows(config: PipelineConfig) -> Rows:
+    synthesis, labeling = config.synthesis, config.labeling
+    votes = synthesis.num_questions * labeling.num_votes
+    return [
+        ("synthesize", f"{synthesis.num_questions:,} questions, {synthesis.rare_share:.0%} about rare diseases"),
+        (
+            "pseudo_label",
+            f"{labeling.num_votes} votes on each: {votes:,} answers of up to {labeling.max_new_tokens} tokens",
+        ),
+    ]
 
 
 def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
@@ -205,8 +215,9 @@ def _made_rows(config: PipelineConfig) -> Rows:
         is_there = _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES and (step.directory / "manifest.json").is_file()
         return step.directory if is_there else None
 
-    synthetic = made("synthesize", Step("synthesize", synthesize_config(config), root))
-    labels = None
+    labels = synthetic = None
+    if asks_pseudo_labelled(config):
+        synthetic = made("synthesize", Step("synthesize", synthesize_config(config), root))
     if synthetic is not None:
         votes = pseudo_label_config(config, synthetic / "questions.jsonl")
         labels = made("pseudo_label", Step("pseudo_label", votes, root))

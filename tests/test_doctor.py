@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from helpers import toy_question, typed
+from huggingface_hub import constants
 
 from medssr.checkup.findings import State
 from medssr.doctor import command_of, findings, main
@@ -20,8 +21,8 @@ SUBJECTS = ["Python", "packages", "GPU", "memory", "disk", "processes", "threads
 def doctor(tmp_path, monkeypatch, capsys):
     """Runs the command and returns its exit code and what it printed."""
     monkeypatch.setenv("MEDSSR_ROOT", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
 
     def run(*arguments: str) -> tuple[int, str]:

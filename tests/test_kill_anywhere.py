@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import are_same, toy_question
+from wandb_runs import records
 
 from medssr.callbacks.checkpoint_files import LAST, starting_point
 from medssr.questions import write_questions
@@ -58,21 +58,6 @@ def csv_rows(directory: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def wandb_rows(directory: Path) -> list[dict[str, float]]:
-    rows = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        if file.stat().st_size <= 7:  # no more than a header
-            continue
-        reader = [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", file]
-        for line in subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines():
-            record = json.loads(line)
-            if record["type"] == "history":
-                rows.append(record["history"]["item"])
-            if record["type"] == "run":
-                assert record["run"]["run_id"] == directory.name
-    return rows
-
-
 def untimed(rows):
     return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
 
@@ -103,7 +88,8 @@ def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
     assert are_same(*states)  # weights, optimiser, schedule, random states, callbacks, place in the data
     assert untimed(csv_rows(killed)) == untimed(csv_rows(whole))
     for directory in (whole, killed):
-        rows = wandb_rows(directory)
+        assert {run["run_id"] for run in records(directory, "run")} == {directory.name}
+        rows = [row["item"] for row in records(directory, "history")]
         assert [row["train/step"] for row in rows] == list(range(NUM_STEPS))
         for row, in_csv in zip(rows, csv_rows(whole), strict=True):
             for name, value in untimed([in_csv])[0].items():

@@ -59,14 +59,14 @@ def metrics(stage_folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
-    config = typed("pipeline", *settings, SFT_THEN_GRPO, "labeling.min_agreement=0.0")
+    config = typed("pipeline", *settings, SFT_THEN_GRPO)
     run_dir = tmp_path / "run"
     page = pipeline(config, run_dir)
     run = read_run(run_dir)
     assert page.is_file()
     assert [model.name for model in run.record.models] == ["base", "imitate", "sup"]
     assert [stage.method for stage in run.record.training] == ["sft", "grpo"]
-    assert list(run.rewards) == ["sup"]  # imitation has no rewards
+    assert list(run.curves) == ["sup"]  # imitation has no rewards
     imitated, rewarded = (Path(stage.metrics_file).parent for stage in run.record.training)
     assert (imitated.parent.name, rewarded.parent.name) == ("warm_start", "train")
     assert [row["step"] for row in metrics(imitated)] == ["0", "1", "2"]
@@ -90,6 +90,15 @@ def test_a_fine_tuned_model_is_evaluated_by_its_folder(settings, tmp_path):
     before = len(list((tmp_path / "artifacts" / "evaluate").iterdir()))
     evaluate(asked)
     assert len(list((tmp_path / "artifacts" / "evaluate").iterdir())) == before
+
+
+@pytest.mark.parametrize("schedule", ["sft", "sup_only"])
+def test_where_only_human_questions_are_asked_none_are_made(settings, tmp_path, schedule):
+    config = typed("pipeline", *settings, f"schedule={schedule}")
+    assert not {"synthesize", "pseudo_label", "artefact: synthesize"} & set(dict(pipeline_plan(config, {})))
+    pipeline(config, tmp_path / "run")
+    assert not {"synthesize", "pseudo_label"} & {folder.name for folder in (tmp_path / "artifacts").iterdir()}
+    assert read_run(tmp_path / "run").record.labels is None
 
 
 def test_info_says_what_a_stage_of_fine_tuning_takes(settings):

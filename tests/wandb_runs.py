@@ -1,21 +1,20 @@
-"""What wandb kept of runs without network, by its own reader."""
+"""What wandb kept of runs without network."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import wandb
+
+from medssr.tracking.wandb_files import offline_files, read_records
+
 
 def records(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them."""
-    wandb = Path(sys.executable).parent / "wandb"
-    found = []
-    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
-        output = subprocess.run(
-            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-        ).stdout
-        found += [record[kind] for line in output.splitlines() if (record := json.loads(line))["type"] == kind]
-    return found
+    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them.
+
+    Ends W&B's service: as long as it lives, the end of a file may still be on its way to the disk.
+    """
+    wandb.teardown()
+    found = (record for file in offline_files(directory) for record in read_records(file))
+    return [record[kind] for record in found if record["type"] == kind]

@@ -1,6 +1,6 @@
 """A whole GRPO step (rollout, reward, reference, update) of medssr and of TRL's GRPOTrainer, as a ratio in one run.
 
-    pip install '.[trl]'
+    pip install --editable '.[trl]'
     python experiments/performance/grpo_step.py [--rounds 3] [--steps 3] [--case answers|endless] [--trl-rows 32]
 
 The same tiny Qwen3 policy, prompts, rewards, settings and machine; 16 prompts x 8 completions. The two take turns of a

@@ -1,6 +1,6 @@
 """The same GRPO training by medssr and by TRL: what the scripts that compare the two have in common.
 
-TRL is no dependency: `pip install '.[trl]'`.
+TRL is no dependency: `pip install --editable '.[trl]'`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from medssr.errors import InputError
 
 _TIMEOUT_S = 3.0
 _WANDB_HOST = "api.wandb.ai"
+_MODEL_FILE = "config.json"  # that every model has
 
 
 def check_wandb(node: Mapping[str, Any] | None) -> Finding:
@@ -50,21 +51,28 @@ def check_hub(name: str, revision: str | None) -> Finding:
     """
     if Path(name).is_dir():
         return fine("model", f"the folder {name}")
-    cached = _cache_folder() / f"models--{name.replace('/', '--')}" / "snapshots"
-    if cached.is_dir() and any(cached.iterdir()):
-        return fine("model", f"{name} in {_cache_folder()}")
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, _MODEL_FILE, revision=revision)
+    except HFValidationError:
+        return lacking("model", f"{name} is neither a folder nor a name on a hub", "check model.path.")
+    if isinstance(cached, str):
+        return fine("model", f"{name} in {constants.HF_HUB_CACHE}")
     local = "or copy it here and take model=local model.path=FOLDER."
-    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+    if constants.is_offline_mode():
         return lacking("model", f"{name} is not in the cache, and HF_HUB_OFFLINE is set", f"unset it, {local}")
     return _asked_hub(name, revision, local)
 
 
 def _asked_hub(name: str, revision: str | None, local: str) -> Finding:
     import urllib3
+    from huggingface_hub import constants, get_token
 
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    address = f"{endpoint}/{name}/resolve/{revision or 'main'}/config.json"
-    token = _hub_token()
+    endpoint = constants.ENDPOINT
+    address = f"{endpoint}/{name}/resolve/{revision or constants.DEFAULT_REVISION}/{_MODEL_FILE}"
+    token = get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         retries = urllib3.Retry(0, redirect=3)
@@ -82,21 +90,6 @@ def _asked_hub(name: str, revision: str | None, local: str) -> Finding:
     return lacking("model", found, f"check model.path and model.revision, {local}")
 
 
-def _hub_token() -> str | None:
-    file = Path(os.environ.get("HF_TOKEN_PATH", _hub_home() / "token"))
-    if token := os.environ.get("HF_TOKEN"):
-        return token
-    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
-
-
-def _hub_home() -> Path:
-    return Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("HF_HUB_CACHE", _hub_home() / "hub"))
-
-
 def check_vllm(is_needed: bool) -> Finding:
     """Returns whether vLLM is installed in a version that can be used, without loading it.
 
@@ -111,7 +104,7 @@ def check_vllm(is_needed: bool) -> Finding:
         check_installation()
     except InputError as error:
         found, _, remedy = str(error).removeprefix("rollout: ").partition(". ")
-        return lacking("vLLM", found, remedy or "pip install 'medssr[vllm]'.")
+        return lacking("vLLM", found, remedy or "pip install --editable '.[vllm]'.")
     return fine("vLLM", "installed")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from medssr.config.known import commands_with, group_of, groups_of, options_of, settings_of
 from medssr.config.nearest import did_you_mean
+from medssr.errors import first_line
 
 # Faults of a disk or a path, not of the program.
 _DISK_FAULTS = frozenset(
@@ -33,8 +34,55 @@ _EXPECTED = {
     "str": "a text",
     "bool": "true or false",
 }
+_GIVEN = {"str": "text", "int": "number", "float": "number", "bool": "truth value", "dict": "mapping"}
 _UNKNOWN_KEY = r"Key '.*' (?:not in|is not in)"
-_LIST = "a list, such as {key}=[a,b]"
+# What OmegaConf says of a value, and what is said after the key instead. The groups `expected` and `given_type` are
+# types, which are said in plain words.
+_WRONG_VALUES = (
+    (r"^field '.*' is not Optional", "null, but a value is needed."),
+    (
+        r"^Value '(?P<given>.*)' of type '.*' could not be converted to (?P<expected>\w+)",
+        "{given}; expected {expected}.",
+    ),
+    (r"^Value '(?P<given>.*)' is not a valid (?P<expected>\w+)", "{given}; expected {expected}."),
+    (r"^Incompatible value 'None' for field of type '(?P<expected>\w+)'", "null; expected {expected}."),
+    (
+        r"(?P<given_type>\w+) (?:is not a|to) ListConfig",
+        "found a {given_type}; expected a list, such as {key}=[a,b].",
+    ),
+    (
+        r"^Invalid type assigned: (?P<given_type>\w+) is not a subclass of",
+        "found a {given_type}; expected settings, each as name: value.",
+    ),
+    (
+        r"Environment variable '(?P<name>.*)' not found",
+        "the environment variable {name} is not set; set it, or give {key}=... on the command line.",
+    ),
+    (
+        r"^Interpolation key '(?P<name>.*)' not found",
+        "${{{name}}} stands for a setting that there is not; give {key}=... on the command line.",
+    ),
+)
+# The same of what Hydra says of the command line.
+_WRONG_OVERRIDES = (
+    (
+        r"An item is already at '(?P<key>.+?)'",
+        "+{key}: the setting is there already, so leave the + out: {key}=VALUE.",
+    ),
+    (
+        r"^Ambiguous value for argument '(?P<key>.+?)=(?P<value>.*?)'",
+        "{key}={value}: several values; to run each of them add -m, for a list write '{key}=[{value}]'.",
+    ),
+    (
+        r"^Sweep parameters '(?P<key>.+?)' requires --multirun",
+        "{key}: several values; to run each of them add -m.",
+    ),
+    (r"^Multiple values for (?P<key>\S+?)\.", "{key}: is chosen twice; leave the + out: {key}=OPTION."),
+    (
+        r"^force-add of config groups is not supported: '\++(?P<key>.+)'",
+        "++{key}: an option needs no +; write {key}.",
+    ),
+)
 
 
 def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> str | None:
@@ -71,9 +119,9 @@ def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> s
     if isinstance(error, OSError):
         return disk_complaint(error)
     if isinstance(error, SearchPathException):
-        return f"--config-dir: {_first_line(error)}; give a folder with options of your own."
+        return f"--config-dir: {first_line(error)}; give a folder with options of your own."
     if isinstance(error, HydraException | ValueError):
-        return _first_line(error)
+        return first_line(error)
     if isinstance(error, AssertionError):  # of OmegaConf, where there is nothing to set the setting in
         below_null = [key for key in map(group_of, overrides) if _is_below_null(key, command, overrides)]
         return _no_such_setting(below_null[0], command, overrides) if below_null else None
@@ -103,30 +151,31 @@ def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -
         names: The full keys of the settings that there are.
     """
     key = ".".join(part for part in (within, getattr(error, "full_key", None)) if part)
-    text = _first_line(error)
+    text = first_line(error)
     if re.match(_UNKNOWN_KEY, text):
         return f"{key}: there is no such setting.{did_you_mean(key, names)}"
-    if re.match(r"field '.*' is not Optional", text):
-        return f"{key}: null, but a value is needed."
     if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
         given, allowed = found[1], found[2].split(", ")
         return f"{key}: {given}; expected one of {', '.join(allowed)}.{did_you_mean(given, allowed)}"
-    if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
-        return f"{key}: {found[1]}; expected {_EXPECTED.get(found[2], found[2])}."
-    if found := re.match(r"Value '(.*)' is not a valid (\w+)", text):
-        return f"{key}: {found[1]}; expected {_EXPECTED.get(found[2], found[2])}."
-    if found := re.match(r"Incompatible value 'None' for field of type '(\w+)'", text):
-        return f"{key}: null; expected {_EXPECTED.get(found[1], found[1])}."
-    if found := re.search(r"(\w+) (?:is not a|to) ListConfig", text):
-        return f"{key}: found a {_plain_type(found[1])}; expected {_LIST.format(key=key)}."
-    if found := re.match(r"Invalid type assigned: (\w+) is not a subclass of", text):
-        found_type = f"found a {_plain_type(found[1])}; expected settings, each as name: value."
-        return f"{key}: {found_type}" if key else found_type
-    if found := re.search(r"Environment variable '(.*)' not found", text):
-        return f"{key}: the environment variable {found[1]} is not set; set it, or give {key}=... on the command line."
-    if found := re.match(r"Interpolation key '(.*)' not found", text):
-        return f"{key}: ${{{found[1]}}} stands for a setting that there is not; give {key}=... on the command line."
-    return f"{key}: {text}" if key else text
+    said = _said_of(text, _WRONG_VALUES, key=key) or text
+    return f"{key}: {said}" if key else said
+
+
+def _said_of(text: str, messages: Iterable[tuple[str, str]], **words: str) -> str | None:
+    """Returns the message of the first pattern that is found in a text; None where none is.
+
+    Args:
+        text: What Hydra or OmegaConf says.
+        messages: Patterns and messages, which name the pattern's groups.
+        words: What else messages name.
+    """
+    for pattern, message in messages:
+        if found := re.search(pattern, text):
+            words |= found.groupdict()
+            expected, given_type = words.get("expected", ""), words.get("given_type", "")
+            plain = {"expected": _EXPECTED.get(expected, expected), "given_type": _GIVEN.get(given_type, given_type)}
+            return message.format_map(words | plain)
+    return None
 
 
 def _unreadable(override: str, overrides: list[str]) -> str:
@@ -160,7 +209,7 @@ def _no_such_option(error: Exception, overrides: Sequence[str]) -> str:
     ]
     group, option = given[0] if given else (missing.rpartition("/")[0], missing.rpartition("/")[2])
     if not group:
-        return f"{_first_line(error)} Each command has its own configuration: leave --config-name out."
+        return f"{first_line(error)} Each command has its own configuration: leave --config-name out."
     options = sorted(getattr(error, "options", None) or options_of(group))
     presets = [f"{group}={option}" for group, option in chosen if option in options_of(group) or group == "experiment"]
     where = "" if given else f" (chosen by a preset: {' or '.join(presets)})" if presets else " (chosen by a preset)"
@@ -174,30 +223,21 @@ def _not_composed(error: Exception, command: str, overrides: Sequence[str]) -> s
         return _no_such_setting(_deepest_key(found[1].split("@")[0], cause), command, overrides)
     if found := re.match(r"Error merging override (.+)", text):
         return _not_merged(found[1], cause, command, overrides)
-    if found := re.search(r"An item is already at '(.+?)'", text):
-        return f"+{found[1]}: the setting is there already, so leave the + out: {found[1]}=VALUE."
     if found := re.search(r"Could not delete (?:from config\. )?'(.+?)'", text):
         return f"~{found[1]}: there is nothing of that name to take out.{_meant(found[1], command, overrides)}"
-    if found := re.match(r"Ambiguous value for argument '(.+?)=(.*?)'", text):
-        key, value = found[1], found[2]
-        return f"{key}={value}: several values; to run each of them add -m, for a list write '{key}=[{value}]'."
-    if found := re.match(r"Sweep parameters '(.+?)' requires --multirun", text):
-        return f"{found[1]}: several values; to run each of them add -m."
-    if found := re.match(r"Multiple values for (\S+?)\.", text):
-        return f"{found[1]}: is chosen twice; leave the + out: {found[1]}=OPTION."
-    if found := re.match(r"force-add of config groups is not supported: '\++(.+)'", text):
-        return f"++{found[1]}: an option needs no +; write {found[1]}."
+    if said := _said_of(text, _WRONG_OVERRIDES):
+        return said
     if found := re.match(r"In '(.+?)': \w+ raised while composing config:\s*(.+)", text):
         names = settings_of(command)
         return f"{found[1]}.yaml: {wrong_value(cause, names=names) if isinstance(cause, Exception) else found[2]}"
-    return _first_line(error)
+    return first_line(error)
 
 
 def _not_merged(override: str, cause: BaseException | None, command: str, overrides: Sequence[str]) -> str:
     key = group_of(override)
     if not isinstance(cause, Exception):
         return f"{override}: does not fit the configuration."
-    text = _first_line(cause)
+    text = first_line(cause)
     if re.match(_UNKNOWN_KEY, text):
         return _no_such_setting(_deepest_key(key, cause), command, overrides)
     if override.startswith("~"):
@@ -242,15 +282,6 @@ def _no_yaml(error: Exception) -> str:
     """Returns where a file is no YAML, and why."""
     mark = getattr(error, "problem_mark", None)
     place = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a configuration file"
-    problem = getattr(error, "problem", None) or _first_line(error)
+    problem = getattr(error, "problem", None) or first_line(error)
     advice = "indent by spaces, not by tabs." if r"\t" in problem else "check indentation, colons and quotes there."
     return f"{place}: is no valid YAML ({problem}); {advice}"
-
-
-def _plain_type(name: str) -> str:
-    return {"str": "text", "int": "number", "float": "number", "bool": "truth value", "dict": "mapping"}.get(name, name)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -9,6 +9,7 @@ from statistics import fmean, pstdev
 
 from torch import Tensor
 
+from medssr.labeling.votes import majority_vote
 from medssr.rl.advantages import has_signal, is_scored
 from medssr.rl.guards import guard_metrics
 from medssr.rollout.types import RolloutGroup
@@ -104,6 +105,9 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
         "train/completion_tokens": fmean(len(rollout.completion.token_ids) for rollout in rollouts),
         "train/distinct_answers": fmean(len(set(row)) for row in letters),
     }
+    agreements = [found for row in letters if (found := majority_vote(row).agreement) is not None]
+    if agreements:
+        metrics["train/agreement"] = fmean(agreements)
     truths = [(group, group.question.provenance.get("truth")) for group in groups]
     known = [(group, truth) for group, truth in truths if truth is not None]
     if known:

@@ -23,7 +23,8 @@ from medssr.models.policy import Policy
 from medssr.rollout.vllm_requests import OLDEST_VERSION, is_too_old
 
 _HOW_TO_INSTALL = (
-    "With a GPU: pip install 'medssr[vllm]'; without: make setup-vllm, and the command with PYTHONPATH=.venv-vllm."
+    "With a GPU: pip install --editable '.[vllm]'; without: make setup-vllm, and the command with "
+    "PYTHONPATH=.venv-vllm."
 )
 
 

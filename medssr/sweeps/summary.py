@@ -121,9 +121,9 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
     if not found:
         return
-    from medssr.tracking.configurations import configuration_table
+    from medssr.tracking.configuration_table import configuration_table
     from medssr.tracking.report import write_report
-    from medssr.tracking.runs import read_runs
+    from medssr.tracking.study_runs import read_runs
 
     runs = read_runs(found)
     configurations = configuration_table(runs) if len(runs) > 1 else None

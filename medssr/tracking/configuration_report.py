@@ -10,9 +10,9 @@ from statistics import fmean
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.tracking.configuration_plots import plot_learning_curves, plot_pareto, plot_swept
-from medssr.tracking.configurations import ConfigurationRow, ConfigurationTable
+from medssr.tracking.configuration_table import ConfigurationRow, ConfigurationTable
+from medssr.tracking.curves import DRAWN, Curve
 from medssr.tracking.pictures import Picture, slug
-from medssr.tracking.runs import RewardCurve
 from medssr.tracking.summary import Cell, WideRow, WideTable, interval, markdown_table
 from medssr.tracking.swept import Sweep, sweeps
 from medssr.utils.files import open_atomically
@@ -30,9 +30,10 @@ def wide_configurations(table: ConfigurationTable, *, has_costs: bool = True) ->
     has_differences = len(table.configurations) > 1
     columns = [name for each in slices for name in ([each, f"{each}, difference"] if has_differences else [each])]
     found = {(row.configuration, row.benchmark, row.slice): row for row in table.rows}
-    rows = []
+    headings, labels_of = _labels(table)
+    rows: list[WideRow] = []
     for configuration in table.configurations:
-        for number, benchmark in enumerate(benchmarks):
+        for benchmark in benchmarks:
             cells: list[Cell | None] = []
             for name in slices:
                 row = found.get((configuration.name, benchmark, name))
@@ -42,12 +43,27 @@ def wide_configurations(table: ConfigurationTable, *, has_costs: bool = True) ->
             if all(cell is None for cell in cells):
                 continue
             cells.append(Cell(str(len(configuration.runs)), "", ""))
-            cells += [_cost(value) for value in dataclasses.astuple(configuration.cost)] if has_costs else []
-            labels = [configuration.name, benchmark] if len(benchmarks) > 1 else [configuration.name]
-            rows.append(WideRow(configuration.name, number == 0, labels, cells))
-    headings = ["configuration", "benchmark"] if len(benchmarks) > 1 else ["configuration"]
+            if has_costs:
+                cells += [_cost(value) for value in dataclasses.astuple(table.costs[configuration.name])]
+            labels = [*labels_of[configuration.name], *([benchmark] if len(benchmarks) > 1 else [])]
+            is_first = not rows or rows[-1].group != configuration.name
+            rows.append(WideRow(configuration.name, is_first, labels, cells))
+    headings = [*headings, *(["benchmark"] if len(benchmarks) > 1 else [])]
     costs = ["GPU hours", "CPU hours", "tokens trained on"] if has_costs else []
-    return WideTable(None, headings, [*columns, "seeds", *costs], rows)
+    full = {name: key for key, name in table.setting_names.items() if name != key}
+    return WideTable(None, headings, [*columns, "seeds", *costs], rows, full)
+
+
+def _labels(table: ConfigurationTable) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the headings of what names a configuration, and the texts below them by its name.
+
+    A column for each setting where the settings tell all configurations apart, else one for their names.
+    """
+    labels = {each.name: [each.settings.get(key, "-") for key in table.setting_names] for each in table.configurations}
+    is_told_apart = len(set(map(tuple, labels.values()))) == len(labels)
+    if is_told_apart and all(each.settings for each in table.configurations):
+        return list(table.setting_names.values()), labels
+    return ["configuration"], {name: [name] for name in labels}
 
 
 def write_configurations(table: ConfigurationTable, out_dir: Path) -> None:
@@ -69,7 +85,8 @@ def markdown_configurations(table: ConfigurationTable) -> str:
 def latex_table(table: WideTable) -> str:
     """Returns a wide table as LaTeX with booktabs."""
     headings = [*table.headings, *table.slices]
-    lines = ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{{'l' * len(headings)}}}", "\\toprule"]
+    lines = ["% needs \\usepackage{booktabs}", *([f"% {table.note}"] if table.note else [])]
+    lines += [f"\\begin{{tabular}}{{{'l' * len(headings)}}}", "\\toprule"]
     lines += [_latex_line(headings), "\\midrule"]
     lines += [_latex_line([*row.labels, *(str(cell) if cell else "--" for cell in row.cells)]) for row in table.rows]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
@@ -77,7 +94,7 @@ def latex_table(table: WideTable) -> str:
 
 def draw_configurations(table: ConfigurationTable, out_dir: Path) -> list[Picture]:
     """Draws accuracy against each swept number, learning curves of each stage, and cost against accuracy."""
-    found = sweeps(table.configurations)
+    found = sweeps(table)
     pictures = [
         picture
         for sweep in found
@@ -96,23 +113,29 @@ def _draw_sweep(table: ConfigurationTable, sweep: Sweep, benchmark: str, number:
         return None
     file = f"swept_{number}_{slug(sweep.key)}_{slug(benchmark)}.png"
     plot_swept(sweep, rows, out_dir / file)
-    return Picture(file, f"{benchmark}: accuracy by {sweep.key}")
+    return Picture(file, f"{benchmark}: accuracy by {sweep.name}")
 
 
 def _draw_learning(table: ConfigurationTable, sweep: Sweep | None, out_dir: Path) -> list[Picture]:
-    stages = dict.fromkeys(stage for each in table.configurations for run in each.runs for stage in run.rewards)
+    stages = dict.fromkeys(stage for each in table.configurations for run in each.runs for stage in run.curves)
     pictures = []
     for number, stage in enumerate(stages):
-        curves: dict[str, list[RewardCurve]] = {}
-        for each in table.configurations:
-            seeds = [run.rewards[stage] for run in each.runs if stage in run.rewards and run.rewards[stage].steps]
-            if seeds:
-                curves[each.name] = seeds
+        curves = {metric: found for metric in DRAWN if (found := _curves(table, stage, metric))}
         if curves:
             file = f"learning_{number}_{slug(stage)}.png"
-            plot_learning_curves(curves, sweep.values if sweep else None, sweep.key if sweep else "", out_dir / file)
-            pictures.append(Picture(file, f"{stage}: reward, mean over seeds"))
+            plot_learning_curves(curves, sweep, out_dir / file)
+            pictures.append(Picture(file, f"{stage}: means over seeds"))
     return pictures
+
+
+def _curves(table: ConfigurationTable, stage: str, metric: str) -> dict[str, list[Curve]]:
+    """Returns the curve of each seed by configuration."""
+    found = {
+        each.name: [run.curves[stage][metric] for run in each.runs if metric in run.curves.get(stage, {})]
+        for each in table.configurations
+    }
+    logged = {name: [curve for curve in seeds if curve.steps] for name, seeds in found.items()}
+    return {name: seeds for name, seeds in logged.items() if seeds}
 
 
 def _draw_pareto(table: ConfigurationTable, out_dir: Path) -> Picture | None:
@@ -120,7 +143,7 @@ def _draw_pareto(table: ConfigurationTable, out_dir: Path) -> Picture | None:
     for row in table.rows:
         if row.slice == ALL:
             accuracies.setdefault(row.configuration, []).append(row.accuracy)
-    scored = [(each.cost, each.name) for each in table.configurations if each.name in accuracies]
+    scored = [(table.costs[each.name], each.name) for each in table.configurations if each.name in accuracies]
     units = {"gpu_hours": "GPU hours", "cpu_hours": "CPU hours", "train_tokens": "tokens trained on"}
     for name, unit in units.items():
         costs = [getattr(cost, name) for cost, _ in scored]

@@ -66,6 +66,7 @@ def sections(swept: str) -> dict[str, list[Panel]]:
             Curve("distance of answered letters from labels", ("train/letter_distance",)),
         ],
         "Agreement and label accuracy": [
+            Curve("agreement of a group's answers", ("train/agreement",)),
             Curve("label accuracy in training", ("train/label_accuracy",)),
             Bars("agreement of votes", "labels/agreement"),
             Bars("label accuracy", "labels/accuracy"),

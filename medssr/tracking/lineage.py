@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, read_artifact
+from medssr.evaluation.stored import RESULTS_FILE
 
 if TYPE_CHECKING:
     import wandb
@@ -21,7 +22,7 @@ _MADE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "pseudo_label": ("labels", ("questions.jsonl",), ()),
     "warm_start": ("model", (), ("model",)),
     "train": ("model", ("metrics.csv",), ("model",)),
-    "evaluate": ("results", ("results.json",), ()),
+    "evaluate": ("results", (RESULTS_FILE,), ()),
 }
 _LARGEST_COPY = 100 * 2**20  # bytes; what is larger is named by its place
 _UNLINKED = ("prompt_path", "ckpt_path")

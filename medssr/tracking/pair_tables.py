@@ -1,12 +1,13 @@
-"""Runs against the first run as tables: one flat row a comparison, and Markdown."""
+"""Comparisons of models and of runs as tables: one flat row each, and Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from medssr.evaluation.comparison import Comparison
 from medssr.tracking.paired_runs import Pairings
-from medssr.tracking.runs import Run
+from medssr.tracking.runs import PairedDifference, Run
 from medssr.tracking.summary import escape_markdown, p_text
 
 
@@ -62,22 +63,7 @@ def pair_rows(pairings: Pairings) -> list[list[PairRow]]:
     """Returns the rows of each pair of runs."""
     return [
         [
-            PairRow(
-                pair.first,
-                pair.second,
-                benchmark,
-                name,
-                found.n,
-                found.difference,
-                found.low,
-                found.high,
-                found.p_value,
-                found.p_adjusted,
-                found.num_won,
-                found.num_lost,
-                found.mcnemar_p_value,
-                found.mcnemar_p_adjusted,
-            )
+            _row(pair.first, pair.second, benchmark, name, found)
             for benchmark, slices in pair.comparisons.items()
             for name, found in slices.items()
         ]
@@ -85,26 +71,33 @@ def pair_rows(pairings: Pairings) -> list[list[PairRow]]:
     ]
 
 
-def rows_within_runs(runs: Sequence[Run]) -> Iterator[PairRow]:
-    """Yields the comparisons of the models of one run, as its `results.json` has them."""
-    for run in runs:
-        for pair in run.record.paired:
-            yield PairRow(
-                f"{run.name}: {pair.origin}",
-                f"{run.name}: {pair.to}",
-                pair.benchmark,
-                pair.slice,
-                pair.n,
-                pair.difference,
-                pair.low,
-                pair.high,
-                pair.p_value,
-                pair.p_adjusted,
-                pair.num_won,
-                pair.num_lost,
-                pair.mcnemar_p_value,
-                pair.mcnemar_p_adjusted,
-            )
+def comparison_rows(runs: Sequence[Run], pairings: Pairings) -> list[PairRow]:
+    """Returns all comparisons: of the models of each run, as its `results.json` has them, then of the runs."""
+    within = [
+        _row(f"{run.name}: {pair.origin}", f"{run.name}: {pair.to}", pair.benchmark, pair.slice, pair)
+        for run in runs
+        for pair in run.record.paired
+    ]
+    return [*within, *(row for rows in pair_rows(pairings) for row in rows)]
+
+
+def _row(first: str, second: str, benchmark: str, name: str, found: Comparison | PairedDifference) -> PairRow:
+    return PairRow(
+        first,
+        second,
+        benchmark,
+        name,
+        n=found.n,
+        difference=found.difference,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        p_adjusted=found.p_adjusted,
+        num_won=found.num_won,
+        num_lost=found.num_lost,
+        mcnemar_p_value=found.mcnemar_p_value,
+        mcnemar_p_adjusted=found.mcnemar_p_adjusted,
+    )
 
 
 def markdown_pairs(pairings: Pairings) -> str:
@@ -116,9 +109,7 @@ def markdown_pairs(pairings: Pairings) -> str:
         lines += [*(_line(row.cells) for row in rows), ""]
     if pairings.left_out:
         lines += ["Not compared:", ""]
-        for each in pairings.left_out:
-            what = each.run if each.benchmark is None else f"{each.run}, {each.benchmark}"
-            lines.append(f"- {escape_markdown(what)}: {escape_markdown(each.reason)}")
+        lines += [f"- {escape_markdown(each.what)}: {escape_markdown(each.reason)}" for each in pairings.left_out]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -34,6 +34,11 @@ class LeftOut:
     benchmark: str | None
     reason: str
 
+    @property
+    def what(self) -> str:
+        """The run and, where it is about one alone, the benchmark."""
+        return self.run if self.benchmark is None else f"{self.run}, {self.benchmark}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunPair:
@@ -128,8 +133,7 @@ def side_of(run: Run) -> Side:
     folder = run.last_evaluation
     if folder is None or not folder.is_dir():
         raise UnpairedError(f"the answers of {run.name} are not at {folder}")
-    label = run.name if run.name.startswith(run.last_model) else f"{run.name}: {run.last_model}"
-    return Side(label, folder, read_evaluation(folder))
+    return Side(run.label(run.last_model), folder, read_evaluation(folder))
 
 
 def read_answers(folder: Path, benchmark: str) -> Answers:

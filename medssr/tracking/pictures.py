@@ -11,10 +11,12 @@ from pathlib import Path
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.evaluation.statistics import Calibration
+from medssr.tracking.curves import REWARD
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.plots import plot_label_calibration, plot_rewards
-from medssr.tracking.runs import LabelSummary, RewardCurve, Run
+from medssr.tracking.runs import LabelSummary, Run
 from medssr.tracking.score_plots import plot_accuracy, plot_differences, plot_reliability
+from medssr.tracking.settings import distinct
 from medssr.tracking.summary import summary_rows
 
 _MAX_MODELS_IN_ONE_PICTURE = 6  # curves that can be told apart
@@ -47,13 +49,10 @@ def draw_accuracy(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
 def draw_rewards(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
     """Draws one picture a stage with every run that logged a reward in it."""
     pictures = []
-    for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.rewards)):
-        curves: dict[str, RewardCurve] = {}
-        for run in runs:
-            curve = run.rewards.get(stage)
-            if curve is not None and curve.steps:
-                name = run.name if run.name not in curves else f"{run.name} ({len(curves) + 1})"
-                curves[name] = curve
+    for number, stage in enumerate(dict.fromkeys(stage for run in runs for stage in run.curves)):
+        logged = [(run.name, run.curves[stage][REWARD]) for run in runs if stage in run.curves]
+        found = [(name, curve) for name, curve in logged if curve.steps]
+        curves = dict(zip(distinct(name for name, _ in found), (curve for _, curve in found), strict=True))
         if not curves:
             continue
         file = f"reward_{number}_{slug(stage)}.png"
@@ -80,7 +79,7 @@ def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Picture]:
     found: dict[str, dict[str, Calibration]] = {}
     for run in runs:
         for model in run.record.models:
-            name = model.name if len(runs) == 1 or run.name.startswith(model.name) else f"{run.name}: {model.name}"
+            name = model.name if len(runs) == 1 else run.label(model.name)
             for benchmark, score in model.benchmarks.items():
                 if score.calibration is not None and score.calibration.n > 0:
                     found.setdefault(benchmark, {})[name] = score.calibration

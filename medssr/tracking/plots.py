@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssr.evaluation.statistics import wilson_interval
-from medssr.tracking.runs import AgreementBand, RewardCurve
+from medssr.tracking.curves import Curve
+from medssr.tracking.runs import AgreementBand
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 WIDTH = 4.6  # inches: its text stays legible on a phone
 _DPI = 180
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
+GRID = "#e4e4e4"
 _LINE_STYLES = ("-", "--", ":")
 
 
-def plot_rewards(curves: Mapping[str, RewardCurve], path: Path) -> None:
+def plot_rewards(curves: Mapping[str, Curve], path: Path) -> None:
     """Draws the reward over the steps of one stage for each run: thin as logged, thick as a running mean."""
     longest = max(len(curve.steps) for curve in curves.values())
     window = max(1, longest // 12)
@@ -33,14 +35,14 @@ def plot_rewards(curves: Mapping[str, RewardCurve], path: Path) -> None:
             colour = COLOURS[number % len(COLOURS)]
             style = _LINE_STYLES[number // len(COLOURS) % len(_LINE_STYLES)]
             if window > 1:
-                axes.plot(curve.steps, curve.rewards, color=colour, linewidth=0.6, alpha=0.9 / (2 + len(curves)))
-            smooth = running_mean(curve.rewards, window)
+                axes.plot(curve.steps, curve.values, color=colour, linewidth=0.6, alpha=0.9 / (2 + len(curves)))
+            smooth = running_mean(curve.values, window)
             axes.plot(curve.steps, smooth, style, color=colour, linewidth=1.5, label=shorten(name, 52))
             if len(curve.steps) == 1:
                 axes.plot(curve.steps, smooth, "o", color=colour, markersize=4)
         axes.set_xlabel("optimiser step")
         axes.set_ylabel("mean reward")
-        axes.grid(color="#e9e9e9", linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_title(f"thick: mean of up to {window} steps" if window > 1 else "as logged")
         if num_legend_rows:
             axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8, handlelength=2.4)
@@ -71,7 +73,7 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
         axes.set_xlim(max(0.0, lowest - 0.05), 1.01)
         axes.set_ylim(-0.02, 1.02)
         axes.annotate("n =", (-0.02, 1.02), xycoords="axes fraction", ha="right", fontsize=8, color="#444444")
-        axes.grid(color="#e9e9e9", linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_xlabel("agreement (votes for the label / valid votes)")
         axes.set_ylabel("share of labels that are right")
 

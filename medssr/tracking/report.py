@@ -17,8 +17,8 @@ from medssr.tracking.configuration_report import (
     wide_configurations,
     write_configurations,
 )
-from medssr.tracking.configurations import ConfigurationTable
-from medssr.tracking.pair_tables import HEADINGS, PairRow, markdown_pairs, pair_rows, rows_within_runs
+from medssr.tracking.configuration_table import ConfigurationTable
+from medssr.tracking.pair_tables import HEADINGS, PairRow, comparison_rows, markdown_pairs, pair_rows
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.pictures import (
     draw_accuracy,
@@ -28,7 +28,7 @@ from medssr.tracking.pictures import (
     draw_rewards,
     runs_by_labels,
 )
-from medssr.tracking.runs import Run, read_run
+from medssr.tracking.runs import Run
 from medssr.tracking.summary import (
     Cell,
     SummaryRow,
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["Run", "console_table", "read_run", "summary_rows", "write_report"]
-
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
@@ -62,6 +60,7 @@ class LabelRow:
     outcomes: list[tuple[str, int, float]]
 
 
+_LONGEST_UNFOLDED = 20  # characters of a name that stays on one line of the terminal
 _NO_PAIRINGS = Pairings([], [])
 
 
@@ -89,8 +88,7 @@ def write_report(
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     _write_csv([row for run in runs for row in summary_rows(run)], SummaryRow, out_dir / "summary.csv")
-    compared = [*rows_within_runs(runs), *(row for rows in pair_rows(pairings) for row in rows)]
-    _write_csv(compared, PairRow, out_dir / "comparisons.csv")
+    _write_csv(comparison_rows(runs, pairings), PairRow, out_dir / "comparisons.csv")
     _write_markdown(runs, pairings, configurations, out_dir / "summary.md")
     if configurations is not None:
         write_configurations(configurations, out_dir)
@@ -120,11 +118,16 @@ def _console_table(wide: WideTable, title: str) -> Table:
     from rich.text import Text
 
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.caption, table.caption_justify = Text(wide.note), "left"
     for place, heading in enumerate(wide.headings):
         longest = max(len(row.labels[place]) for row in wide.rows)
-        table.add_column(Text(heading), overflow="fold", min_width=min(longest, 20))
-    for name in wide.slices:
-        table.add_column(Text(name))
+        is_short = longest <= _LONGEST_UNFOLDED
+        table.add_column(
+            Text(heading), overflow="fold", no_wrap=is_short, min_width=0 if is_short else _LONGEST_UNFOLDED
+        )
+    for place, name in enumerate(wide.slices):
+        is_number = all(cell is None or len(cell.parts) == 1 for cell in (row.cells[place] for row in wide.rows))
+        table.add_column(Text(name), overflow="fold", no_wrap=is_number)
     for row in wide.rows:
         if wide.group_heading and row.is_first:
             table.add_section()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import statistics
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from medssr.config import StageMethod
 from medssr.errors import InputError
 from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
 from medssr.evaluation.stored import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
+from medssr.tracking.curves import Curve, read_curves
 from medssr.tracking.records import FormError, T, record_from_json
-
-REWARD_COLUMN = "train/reward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +92,15 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RewardCurve:
-    """The mean reward of the completions of each training step; `num_skipped` steps logged one that is not finite."""
-
-    steps: list[int]
-    rewards: list[float]
-    num_skipped: int
-
-
-@dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its record and the reward curve of each stage of GRPO, in order. An evaluation is a run of one model."""
+    """One run: its record, and the curves of each stage of GRPO, in order, by their metrics.
+
+    An evaluation is a run of one model.
+    """
 
     folder: Path
     record: RunRecord
-    rewards: dict[str, RewardCurve]
+    curves: dict[str, dict[str, Curve]]
 
     @property
     def name(self) -> str:
@@ -133,33 +124,16 @@ class Run:
         benchmarks = self.record.models[-1].benchmarks.values()
         return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
 
+    def label(self, model: str) -> str:
+        """Returns what to call one of its models beside those of other runs; an evaluation is named by its model."""
+        return self.name if self.name.startswith(model) else f"{self.name}: {model}"
+
     def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
         """Returns one score, or None where the run has no such model, benchmark or slice."""
         for result in self.record.models:
             if result.name == model and benchmark in result.benchmarks:
                 return result.benchmarks[benchmark].slices.get(slice_name)
         return None
-
-
-def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Returns the runs of several folders, no two of one name.
-
-    Raises:
-        InputError: As `read_run`.
-    """
-    return distinct_names(map(read_run, folders))
-
-
-def distinct_names(found: Iterable[Run]) -> list[Run]:
-    """Returns the runs, no two of one name: the second "qwen" becomes "qwen (2)"."""
-    times: Counter[str] = Counter()
-    runs = []
-    for run in found:
-        times[run.name] += 1
-        if times[run.name] > 1:
-            run = replace(run, record=replace(run.record, run=f"{run.name} ({times[run.name]})"))
-        runs.append(run)
-    return runs
 
 
 def read_run(folder: Path | str) -> Run:
@@ -183,7 +157,7 @@ def read_run(folder: Path | str) -> Run:
         record = _record(RunRecord, content, path)
     _check(record, path)
     curves = {
-        stage.stage: read_reward_curve(folder / stage.metrics_file)
+        stage.stage: read_curves(folder / stage.metrics_file)
         for stage in record.training
         if stage.method == StageMethod.grpo.value
     }
@@ -212,6 +186,19 @@ def read_evaluation(folder: Path) -> EvaluationResults:
     """
     path = folder / RESULTS_FILE
     return _record(EvaluationResults, _read_json(path), path)
+
+
+def read_hydra_file(folder: Path, name: str) -> Any:
+    """Returns what Hydra wrote of a job: "config", "overrides" or "hydra"; None where it wrote nothing.
+
+    Raises:
+        InputError: When the file is no YAML.
+    """
+    path = folder / ".hydra" / f"{name}.yaml"
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if path.is_file() else None
+    except yaml.YAMLError as error:
+        raise InputError.at(path, f"is not valid YAML ({error}).") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -257,40 +244,6 @@ def model_name(path: str) -> str:
     """
     parts = [part for part in path.replace("\\", "/").split("/") if part]
     return "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]) or path
-
-
-def read_reward_curve(path: Path) -> RewardCurve:
-    """Returns the reward by step of a CSV of metrics; rows without a reward belong to other metrics.
-
-    Raises:
-        InputError: When the file is absent, lacks a column, or a cell is no number.
-    """
-    if not path.is_file():
-        raise InputError.at(path, "there is no such file; a stage of training names it as its metrics.")
-    steps, rewards, num_skipped = [], [], 0
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        columns = reader.fieldnames or []
-        for name in ("step", REWARD_COLUMN):
-            if name not in columns:
-                raise InputError.at(path, f"is no column; the columns are {', '.join(columns)}.", line=1, field=name)
-        for row in reader:
-            if not row[REWARD_COLUMN]:
-                continue
-            reward = _number(row, REWARD_COLUMN, path, reader.line_num)
-            if not math.isfinite(reward):
-                num_skipped += 1
-                continue
-            steps.append(int(_number(row, "step", path, reader.line_num)))
-            rewards.append(reward)
-    return RewardCurve(steps, rewards, num_skipped)
-
-
-def _number(row: dict[str, str], column: str, path: Path, line: int) -> float:
-    try:
-        return float(row[column])
-    except (TypeError, ValueError) as error:
-        raise InputError.at(path, f"found {row[column]!r}, expected a number.", line=line, field=column) from error
 
 
 def _check(record: RunRecord, path: Path) -> None:

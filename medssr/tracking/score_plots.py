@@ -9,7 +9,7 @@ from pathlib import Path
 from medssr.evaluation.comparison import Comparison
 from medssr.evaluation.scoring import SliceScore
 from medssr.evaluation.statistics import Calibration
-from medssr.tracking.plots import COLOURS, new_figure, shorten
+from medssr.tracking.plots import COLOURS, GRID, new_figure, shorten
 from medssr.tracking.runs import Run
 from medssr.tracking.summary import p_text
 
@@ -17,7 +17,6 @@ SIGNIFICANT = 0.05
 
 _BASE_COLOUR = "#8a8a8a"
 _ROW_HEIGHT = 0.185  # inches
-_GRID = "#e4e4e4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def plot_accuracy(runs: Sequence[Run], benchmark: str, slice_name: str, path: Pa
         invalid.set_xlabel("invalid")
         for part in (axes, invalid):
             part.tick_params(axis="y", length=0)
-            part.grid(axis="x", color=_GRID, linewidth=0.8)
+            part.grid(axis="x", color=GRID, linewidth=0.8)
 
 
 def plot_differences(rows: Sequence[tuple[str, Comparison]], path: Path) -> None:
@@ -83,7 +82,7 @@ def plot_differences(rows: Sequence[tuple[str, Comparison]], path: Path) -> None
         axes.set_yticks(range(len(rows)), [shorten(label, 24) for label, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.6)
         axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", color=_GRID, linewidth=0.8)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("difference of accuracy, 95% interval; right: corrected p")
 
@@ -114,7 +113,7 @@ def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> Non
             )
         axes.set_xlim(0, 1.03)
         axes.set_ylim(-0.02, 1.02)
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_xlabel("agreement (votes for the answer / valid votes)")
         axes.set_ylabel("share of answers that are right")
         figure.legend(loc="outside lower left", frameon=False, fontsize=8)

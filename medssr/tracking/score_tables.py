@@ -9,7 +9,7 @@ from typing import Any
 
 from medssr.config import CompareConfig
 from medssr.tracking.loggers import open_loggers
-from medssr.tracking.pair_tables import PairRow, pair_rows
+from medssr.tracking.pair_tables import PairRow, comparison_rows
 from medssr.tracking.paired_runs import Pairings
 from medssr.tracking.runs import Run
 from medssr.tracking.summary import SummaryRow, summary_rows
@@ -28,7 +28,7 @@ def log_score_tables(config: CompareConfig, runs: Sequence[Run], pairings: Pairi
     """
     tables: dict[str, tuple[type, list[Any]]] = {
         "scores": (SummaryRow, [row for run in runs for row in summary_rows(run)]),
-        "comparisons": (PairRow, [row for rows in pair_rows(pairings) for row in rows]),
+        "comparisons": (PairRow, comparison_rows(runs, pairings)),
     }
     directory = report / "tables" / hash_file(report / "summary.csv")[:16]
     directory.mkdir(parents=True, exist_ok=True)

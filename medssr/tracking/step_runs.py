@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, decisive_values, read_artifact
+from medssr.evaluation.stored import RESULTS_FILE
 from medssr.utils.files import write_json_atomically
 from medssr.utils.processes import is_main_process
 
@@ -31,16 +32,17 @@ def log_step(config: Any, artifact: Artifact) -> None:
         artifact: What the step has made.
     """
     marker = artifact.path(_LOGGED)
-    if "wandb" not in (config.logger or {}) or not is_main_process() or marker.is_file():
+    node = _wandb_node(config)
+    if node is None or marker.is_file():
         return
     from medssr.tracking.lineage import made_by, read_by
     from medssr.tracking.loggers import open_loggers, plain
 
-    with open_loggers({"wandb": config.logger["wandb"]}, config, artifact.directory) as (logger,):
+    with open_loggers({"wandb": node}, config, artifact.directory) as (logger,):
         logger.link(read_by(artifact, plain(config)), [made_by(artifact)])
         logger.summarize(_step_summary(artifact))
         if artifact.manifest["step"] == "evaluate":
-            logger.keep_files({"results.json": artifact.path("results.json").read_text(encoding="utf-8")})
+            logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
     if not logger.is_lost:
         write_json_atomically(marker, {"run": artifact.fingerprint})
 
@@ -54,7 +56,8 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
         config: The pipeline's configuration.
         run: The run, read from its folder.
     """
-    if config.logger is None or "wandb" not in config.logger or not is_main_process():
+    node = _wandb_node(config)
+    if node is None:
         return
     from medssr.tracking.costs import run_cost
     from medssr.tracking.lineage import made_by
@@ -68,7 +71,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     # The files lie beside each other in W&B, whatever their places here.
     stages = [TrainingStage(stage.stage, file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))
-    with open_loggers({"wandb": config.logger["wandb"]}, config, run.folder, run_id) as (logger,):
+    with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
         logger.link([made_by(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
         logger.summarize(
             score_summary(last.benchmarks)
@@ -77,7 +80,13 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
             | run_cost(run).summary()
         )
         texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
-        logger.keep_files(texts | {"results.json": json.dumps(results, ensure_ascii=False)})
+        logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
+
+
+def _wandb_node(config: Any) -> dict[str, Any] | None:
+    """Returns the settings of the W&B logger; None where there is none, and in all processes but the main one."""
+    node: dict[str, Any] | None = (config.logger or {}).get("wandb")
+    return node if is_main_process() else None
 
 
 def score_summary(benchmarks: Mapping[str, BenchmarkScore], prefix: str = "score") -> dict[str, float]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from medssr.artifacts import pointed_to
 from medssr.errors import InputError
 from medssr.evaluation.stored import RESULTS_FILE
 from medssr.tracking.paired_runs import LeftOut
-from medssr.tracking.runs import Run, distinct_names, read_run
+from medssr.tracking.runs import Run, read_hydra_file, read_run
+from medssr.tracking.settings import name_runs
 from medssr.utils.naming import job_name
 
 # The commands that a study consists of, and why one has no results.
@@ -28,6 +27,15 @@ def run_folders(places: Sequence[str]) -> list[Path]:
     """
     found = dict.fromkeys(file.parent for place in places for file in sorted(Path(place).glob(f"**/{RESULTS_FILE}")))
     return [folder for folder in found if not _is_copy(folder)]
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """Returns the runs of several folders, no two of one name.
+
+    Raises:
+        InputError: As `read_run`.
+    """
+    return name_runs(map(read_run, folders))
 
 
 def find_runs(places: Sequence[str]) -> tuple[list[Run], list[LeftOut]]:
@@ -59,7 +67,7 @@ def find_runs(places: Sequence[str]) -> tuple[list[Run], list[LeftOut]]:
         if fault is not None:
             raise fault
         raise InputError(f"runs: no {RESULTS_FILE} at or below {list(places)}; give folders of finished runs.")
-    return distinct_names(runs), left_out
+    return name_runs(runs), left_out
 
 
 def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
@@ -73,15 +81,15 @@ def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
     others: set[str] = set()
     jobs = sorted(log_dir.glob("**/.hydra/config.yaml"), key=lambda file: file.stat().st_mtime)
     for file in jobs:
-        config = _read_yaml(file)
+        folder = file.parents[1]
+        config = read_hydra_file(folder, "config")
         found = config.get("study") if isinstance(config, dict) else None
         if found is None or config["task_name"] not in _WITHOUT_RESULTS:
             continue
         if str(found) != study:
             others.add(str(found))
             continue
-        folder = file.parents[1]
-        overrides = _read_yaml(file.with_name("overrides.yaml")) or []
+        overrides = read_hydra_file(folder, "overrides") or []
         name = f"{job_name(overrides)} ({folder})"
         try:
             run = _read_job(folder, str(config["task_name"]), overrides)
@@ -96,7 +104,7 @@ def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
     if not runs and not left_out:
         known = f"there are runs of {', '.join(sorted(others))}" if others else "no run there belongs to any study"
         raise InputError(f"study: no run of {study!r} below {log_dir}; {known}. Runs join a study by study={study}.")
-    return distinct_names(runs), left_out
+    return name_runs(runs), left_out
 
 
 def _read_job(folder: Path, task: str, overrides: list[str]) -> Run:
@@ -121,10 +129,3 @@ def _identity(run: Run) -> tuple[Any, ...]:
 def _is_copy(folder: Path) -> bool:
     above = folder.parents
     return folder.name == "files" and above[1].name == "wandb" and (above[2] / RESULTS_FILE).is_file()
-
-
-def _read_yaml(file: Path) -> Any:
-    try:
-        return yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if file.is_file() else None
-    except yaml.YAMLError as error:
-        raise InputError.at(file, f"is not valid YAML ({error}).") from error

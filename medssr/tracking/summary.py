@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE, RARE_ASKED, RARE_NEVER_ASKED
+from medssr.tracking.configurations import group_by_configuration
 from medssr.tracking.runs import Run
+from medssr.tracking.settings import differing_settings
 
 _SLICE_ORDER = (RARE, COMMON, RARE_ASKED, RARE_NEVER_ASKED)
 
@@ -88,12 +89,19 @@ class WideTable:
         headings: Names of the label columns.
         slices: Names of the slice columns.
         rows: The rows, group by group.
+        full_names: What short headings stand for.
     """
 
     group_heading: str | None
     headings: list[str]
     slices: list[str]
     rows: list[WideRow]
+    full_names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """What short headings stand for, as a line below the table; empty where none is short."""
+        return "; ".join(f"{name}: {full}" for name, full in self.full_names.items())
 
 
 def summary_rows(run: Run) -> list[SummaryRow]:
@@ -176,11 +184,12 @@ def seed_table(runs: Sequence[Run]) -> WideTable:
     seeds. The table has no row when no two runs differ in their seed alone.
     """
     cells: dict[tuple[str, ...], dict[str, Cell]] = {}
-    for number, group in enumerate(seed_groups(runs)):
-        name = " ".join(text for text in group[0].record.overrides if not text.startswith("seed=")) or "no override"
+    for number, each in enumerate(group_by_configuration(runs, differing_settings(runs))):
+        if len(each.runs) < 2:
+            continue
         values: dict[tuple[str, ...], dict[str, list[float]]] = {}
-        for row in (row for run in group for row in summary_rows(run)):
-            values.setdefault((str(number), name, row.model, row.benchmark), {}).setdefault(row.slice, []).append(
+        for row in (row for run in each.runs for row in summary_rows(run)):
+            values.setdefault((str(number), each.name, row.model, row.benchmark), {}).setdefault(row.slice, []).append(
                 row.accuracy
             )
         for labels, slices in values.items():
@@ -192,17 +201,6 @@ def seed_table(runs: Sequence[Run]) -> WideTable:
                 if len(found) > 1
             }
     return _wide("configuration", "model", cells)
-
-
-def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Returns the groups of at least two runs whose configurations differ in `seed` alone."""
-    groups: dict[str, dict[str, Run]] = {}
-    for run in runs:
-        rest = {key: value for key, value in run.record.config.items() if key != "seed"}
-        overrides = sorted(text for text in run.record.overrides if not text.startswith("seed="))
-        key = json.dumps([rest, overrides], sort_keys=True, default=str)
-        groups.setdefault(key, {}).setdefault(str(run.record.config.get("seed")), run)
-    return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
 def p_text(p: float) -> str:
@@ -233,7 +231,8 @@ def markdown_table(table: WideTable) -> str:
     for row in table.rows:
         cells = [str(cell) if cell else "-" for cell in row.cells]
         lines.append([*([row.group] if groups else []), *row.labels, *cells])
-    return "".join("| " + " | ".join(escape_markdown(text) for text in line) + " |\n" for line in lines)
+    text = "".join("| " + " | ".join(escape_markdown(cell) for cell in line) + " |\n" for line in lines)
+    return text + (f"\n{escape_markdown(table.note)}\n" if table.note else "")
 
 
 def escape_markdown(text: str) -> str:

@@ -11,6 +11,9 @@ from medssr.tracking.paired_runs import Pairings
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
+
+_LEAST_WIDTH = 100  # that scores with their intervals need
 
 
 def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -19,7 +22,6 @@ def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
     Args:
         benchmarks: `BenchmarkScore` as JSON, by benchmark.
     """
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -39,7 +41,7 @@ def print_scores(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
                 f"{row['recovered']['value']:.3f}",
                 f"{row['always_a']['value']:.3f}",
             )
-    Console(width=max(100, Console().width)).print(table)
+    _print(table)
 
 
 def print_ranking_scores(metrics: Mapping[str, Any]) -> None:
@@ -48,7 +50,6 @@ def print_ranking_scores(metrics: Mapping[str, Any]) -> None:
     Args:
         metrics: `metrics.json` of medssr-retrieve; the metrics are the entries with an "@" in their names.
     """
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("metric", "value, 95% interval", "n")
@@ -56,7 +57,7 @@ def print_ranking_scores(metrics: Mapping[str, Any]) -> None:
         if "@" in name:
             value, low, high = (estimate[key] for key in ("value", "low", "high"))
             table.add_row(name, f"{value:.3f} [{low:.3f}, {high:.3f}]", str(estimate["n"]))
-    Console(width=max(100, Console().width)).print(table)
+    _print(table)
 
 
 def comparison_table(pairings: Pairings) -> Group:
@@ -76,8 +77,11 @@ def comparison_table(pairings: Pairings) -> Group:
         for row in rows:
             if row.slice == ALL:
                 table.add_row(Text(row.benchmark), str(row.n), row.change, row.corrected_p, row.won_and_lost)
-    lines = [
-        Text(f"not compared: {each.run}{f', {each.benchmark}' if each.benchmark else ''}: {each.reason}")
-        for each in pairings.left_out
-    ]
+    lines = [Text(f"not compared: {each.what}: {each.reason}") for each in pairings.left_out]
     return Group(*([table] if pairings.pairs else []), *lines)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console(width=max(_LEAST_WIDTH, Console().width)).print(table)

@@ -14,6 +14,7 @@ from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experime
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from medssr.errors import first_line
 from medssr.tracking.axes import AXES, STEP, Progress
 from medssr.tracking.lineage import Reference
 from medssr.tracking.wandb_files import num_logged_steps, offline_files
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 _INIT_TIMEOUT_S = 30.0
 _FINISH_TIMEOUT_S = 120.0
 _LEAST_ROOM = 64 * 2**10  # bytes; a block of W&B's file has 32 KiB
+_LONGEST_REASON = 200  # characters
 # The last value of a metric is its summary; these are sorted by another one too.
 _SUMMARIES = {
     "train/reward": ("last", "max", "mean"),
@@ -169,7 +171,7 @@ class WandbMetrics(WandbLogger):
                 log.warning(
                     "Weights & Biases cannot be reached (%s): runs are kept on disk, and docs/tracking.md has the "
                     "command that sends them later",
-                    _first_line(error),
+                    first_line(error)[:_LONGEST_REASON],
                 )
                 _unreachable.append(error)
                 _end_service()  # which holds the run's id
@@ -190,7 +192,7 @@ class WandbMetrics(WandbLogger):
             action(self.experiment)
         except Exception as error:
             self.is_lost = True
-            _warn_of_loss(f"{type(error).__name__}: {_first_line(error)}")
+            _warn_of_loss(f"{type(error).__name__}: {first_line(error)[:_LONGEST_REASON]}")
             _end_service()
 
 
@@ -209,7 +211,3 @@ def _end_service() -> None:
 
     with suppress(Exception):  # it may be dead already, and says so again
         wandb.teardown()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or "no message").splitlines()[0][:200]

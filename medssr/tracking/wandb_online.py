@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.errors import InputError, first_line
 from medssr.evaluation.stored import RESULTS_FILE
 
 _WANTED = re.compile(rf"{re.escape(RESULTS_FILE)}|metrics-[^/]+\.csv")
@@ -36,9 +36,8 @@ def download_runs(project: str, study: str | None, folder: Path) -> list[Path]:
                     file.download(root=str(folder / run.id), replace=True)
                 found.append(folder / run.id)
     except (wandb.Error, ValueError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"wandb: {project} cannot be read ({reason}); see `wandb login`, or compare folders on disk."
+            f"wandb: {project} cannot be read ({first_line(error)}); see `wandb login`, or compare folders on disk."
         ) from error
     if not found:
         of_study = "" if study is None else f" of the study {study!r}"

@@ -29,14 +29,14 @@ def job_name(overrides: Sequence[str]) -> str:
         >>> job_name([])
         'defaults'
     """
-    decisive = sorted(override for override in overrides if _changes_results(override))
+    decisive = sorted(override for override in overrides if changes_results(override))
     parts = [_readable(override) for override in decisive]
     name = ",".join(parts) or "defaults"
     is_exact = parts == decisive and len(name) <= _MAX_NAME
     return name if is_exact else f"{name[:_MAX_NAME]}~{_digest(decisive)}"
 
 
-def _changes_results(override: str) -> bool:
+def changes_results(override: str) -> bool:
     """Returns whether an override is of what decides a result; `+key`, `++key` and `~key` count as `key`."""
     group = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
     return group not in (*CHANGES_NO_RESULT, "hydra")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from huggingface_hub import constants
 
 from medssr.checkup.findings import State
 from medssr.checkup.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
@@ -16,12 +16,13 @@ ONLINE = {"offline": False}
 @pytest.fixture(autouse=True)
 def bare_environment(tmp_path, monkeypatch):
     """No keys, no cache, no home."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC", "HF_TOKEN", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    # What the library reads from the environment when it is loaded.
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 def test_wandb_needs_a_key_only_online(tmp_path, monkeypatch):
@@ -64,7 +65,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     yield
     server.shutdown()
     server.server_close()
@@ -81,15 +82,14 @@ def test_the_hub_is_asked_for_the_model(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "bad")
     assert "the token has no access" in check_hub("gated/model", "v1").found
     monkeypatch.delenv("HF_TOKEN")
-    (tmp_path / "hf").mkdir()
-    (tmp_path / "hf" / "token").write_text("good\n")
+    (tmp_path / "token").write_text("good\n")
     assert check_hub("gated/model", "v1").state is State.fine
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
     found = check_hub("open/model", None)
     assert found.state is State.lacking
     assert "cannot be reached" in found.found
@@ -97,12 +97,23 @@ def test_a_hub_that_cannot_be_reached(monkeypatch):
 
 
 def test_what_is_here_needs_no_hub(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert check_hub(str(tmp_path), None).state is State.fine
     found = check_hub("open/model", None)
     assert (found.state, "HF_HUB_OFFLINE" in found.found) == (State.lacking, True)
-    (tmp_path / "hf" / "hub" / "models--open--model" / "snapshots" / "abc").mkdir(parents=True)
-    assert check_hub("open/model", None).state is State.fine
+    cache = tmp_path / "hub" / "models--open--model"
+    (cache / "snapshots" / "abc").mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    assert check_hub("open/model", None).state is State.lacking  # begun
+    (cache / "snapshots" / "abc" / "config.json").write_text("{}")
+    assert check_hub("open/model", None).state is check_hub("open/model", "abc").state is State.fine
+    assert check_hub("open/model", "v2").state is State.lacking
+
+
+def test_what_is_no_name_is_not_asked_for():
+    found = check_hub("artifacts/train/0/model", None)
+    assert (found.state, "neither a folder nor a name" in found.found) == (State.lacking, True)
 
 
 def test_vllm():
@@ -118,7 +129,7 @@ def test_vllm():
 
 @pytest.mark.usefixtures("hub")
 def test_servers():
-    address = os.environ["HF_ENDPOINT"].rstrip("/")
+    address = constants.ENDPOINT
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         states = [found.state for found in check_servers([address, f"http://127.0.0.1:{free.getsockname()[1]}"])]

@@ -42,7 +42,14 @@ def test_all_by_hand():
         "train/completion_tokens": pytest.approx(4),
         # A; B and none; A, B and none
         "train/distinct_answers": pytest.approx((1 + 2 + 3) / 3),
+        # of four, three and three valid answers
+        "train/agreement": pytest.approx((4 / 4 + 3 / 3 + 2 / 3) / 3),
     }
+
+
+def test_a_group_without_a_valid_answer_has_no_agreement():
+    assert rollout_metrics([group("--", [0, 0]), group("AB", [1, 0])])["train/agreement"] == 0.5
+    assert "train/agreement" not in rollout_metrics([group("--", [0, 0])])
 
 
 def test_the_truth_is_reported_where_it_is_known():

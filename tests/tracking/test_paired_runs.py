@@ -20,7 +20,8 @@ from medssr.evaluation.stored import (
 )
 from medssr.tracking.paired_runs import LeftOut, pair_runs
 from medssr.tracking.report import write_report
-from medssr.tracking.runs import model_name, read_runs
+from medssr.tracking.runs import model_name
+from medssr.tracking.study_runs import read_runs
 from medssr.tracking.tables import comparison_table
 
 

@@ -13,9 +13,9 @@ from medssr.evaluation.comparison import compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
 from medssr.questions import Question
 from medssr.tracking.plots import running_mean, shorten
-from medssr.tracking.report import console_table, read_run, summary_rows, varying_settings, write_report
-from medssr.tracking.runs import read_reward_curve
-from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_groups, seed_table
+from medssr.tracking.report import console_table, varying_settings, write_report
+from medssr.tracking.runs import read_run
+from medssr.tracking.summary import accuracy_table, markdown_table, paired_table, seed_table, summary_rows
 
 OPTIONS = {"A": "liver", "B": "heart"}
 QUESTIONS = [
@@ -89,8 +89,8 @@ def test_a_run_is_read_whole(run):
     assert [model.name for model in run.record.models] == ["base", "stage1_selfsup"]
     assert run.record.models[0].benchmarks["builtin"] == score(QUESTIONS, predictions(3), EXTRA)
     assert run.record.paired[0].origin == "base"
-    assert run.rewards["stage1_selfsup"].steps == [0, 1, 2]
-    assert run.rewards["stage1_selfsup"].rewards == [0.25, 0.5, 0.75]
+    assert run.curves["stage1_selfsup"]["train/reward"].steps == [0, 1, 2]
+    assert run.curves["stage1_selfsup"]["train/reward"].values == [0.25, 0.5, 0.75]
 
 
 def test_a_run_without_labels_and_training_is_a_run(tmp_path):
@@ -154,13 +154,6 @@ def test_a_folder_without_results_is_an_input_error(tmp_path, content):
 def test_broken_metrics_are_named(tmp_path, metrics, message):
     with pytest.raises(InputError, match=message):
         read_run(write_run(tmp_path / "run", results(), metrics))
-
-
-def test_rewards_that_are_not_finite_are_counted_not_drawn(tmp_path):
-    path = tmp_path / "metrics.csv"
-    path.write_text("step,train/reward\n0,0.5\n1,nan\n2,inf\n3,1\n", encoding="utf-8")
-    curve = read_reward_curve(path)
-    assert (curve.steps, curve.rewards, curve.num_skipped) == ([0, 3], [0.5, 1.0], 2)
 
 
 def test_summary_rows_hold_every_score_with_its_denominator(run):
@@ -255,7 +248,6 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
     better = dataclasses.replace(runs[1].record.models[0], benchmarks={"builtin": score(QUESTIONS, predictions(7))})
     models = [better, runs[1].record.models[1]]
     runs[1] = dataclasses.replace(runs[1], record=dataclasses.replace(runs[1].record, models=models))
-    assert seed_groups(runs) == [[runs[0], runs[1]]]
     table = seed_table(runs)
     assert table.slices == ["rare", "common", RARE_ASKED]
     first = table.rows[0]
@@ -268,7 +260,7 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
 
 
 def test_one_seed_twice_is_no_second_seed(tmp_path):
-    assert seed_groups(runs_with(tmp_path, {"seed": 1}, {"seed": 1})) == []
+    assert seed_table(runs_with(tmp_path, {"seed": 1}, {"seed": 1})).rows == []
     assert seed_table([]).rows == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -104,7 +105,9 @@ def page(tmp_path):
 @pytest.mark.slow
 def test_fifty_runs_make_a_page_with_a_row_a_configuration(page):
     text = page.read_text(encoding="utf-8")
-    assert text.count('<td class="label">model=') >= 25
+    assert len(re.findall(r"<td[^>]*><span[^>]*>(tiny|qwen3|llama31)_\w+</span>", text)) == 25
+    assert "rare_share: synthesis.rare_share" in text
+    assert "model=tiny_llama,seed" not in text  # the parts of a name, each on one line
     assert "it has not finished" in text
     assert (page.parent / "configurations.tex").read_text().count("\\\\\n") == 26
     for name in ("swept_0_synthesis_rare_share_toy.png", "learning_0_stage1.png", "pareto.png"):

@@ -1,6 +1,7 @@
 """The reward of medssr's label_match for TRL 1.16: 1 for the labelled answer of a finished completion, else 0.
 
-Needs the package medssr beside TRL on every node (`pip install --no-deps medssr`: its extractor needs nothing else).
+Needs the package medssr beside TRL on every node: its extractor needs nothing else, so that
+`pip install --no-deps CLONE` does, CLONE being the folder of medssr's repository.
 """
 
 from __future__ import annotations

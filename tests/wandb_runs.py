@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medssr.tracking.wandb_files import offline_files, read_records
+from medssr.tracking.wandb_files import read_records
 
 
 def records(directory: Path, kind: str) -> list[dict[str, Any]]:
     """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them."""
-    found = (record for file in offline_files(directory) for record in read_records(file))
-    return [record[kind] for record in found if record["type"] == kind]
+    return [record[kind] for record in _all_records(directory) if record["type"] == kind]
+
+
+def _all_records(directory: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
+        # Read before its size is looked at: wandb's service writes a little after a run is finished.
+        try:
+            yield from read_records(file)
+        except subprocess.CalledProcessError:
+            assert file.stat().st_size <= 7, f"{file}: more than a header, as a killed process leaves it"

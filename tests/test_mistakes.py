@@ -162,7 +162,9 @@ FILES = {
     "prompt without a place": mistake("train model.prompt_path={files}/prompt.txt " + GOOD, "prompt.txt", "{question}"),
     "run that is not there": mistake("evaluate run=nowhere", "nowhere", "folder of a finished training"),
     "run that is none": mistake(
-        "evaluate run={files}", "holds no finished training", "run folder of medssr-train or medssr-pipeline"
+        "evaluate run={files}",
+        "holds no finished training",
+        "run folder of medssr-train, medssr-warm-start or medssr-pipeline",
     ),
     "no prompt": mistake(
         "train model.prompt_path=nowhere.txt " + GOOD, "nowhere.txt", "prompt template|model.prompt_path"

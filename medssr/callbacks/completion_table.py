@@ -34,15 +34,11 @@ class CompletionTable(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Writes when it is time; nothing where no completions are sampled."""
-        from medssr.models.grpo_module import GRPOModule
-
-        if not isinstance(pl_module, GRPOModule):
+        module: Any = pl_module  # a GRPOModule has a last step
+        judged: JudgedStep | None = getattr(module, "last_step", None)
+        if judged is None or judged.step % self._every_num_steps or not trainer.is_global_zero:
             return
-        judged = pl_module.last_step
-        assert judged is not None, "a batch has ended"
-        if judged.step % self._every_num_steps or not trainer.is_global_zero:
-            return
-        rows = completion_rows(judged, self._num_groups, pl_module.rollouts.policy.tokenizer.decode)
+        rows = completion_rows(judged, self._num_groups, module.rollouts.policy.tokenizer.decode)
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         write_lines_atomically(self._folder / f"step_{judged.step:07d}.jsonl", lines)
         for logger in trainer.loggers:

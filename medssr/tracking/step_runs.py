@@ -10,7 +10,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, decisive_values, read_artifact
-from medssr.evaluation.stored import RESULTS_FILE
 from medssr.utils.files import write_json_atomically
 from medssr.utils.processes import is_main_process
 
@@ -35,6 +34,7 @@ def log_step(config: Any, artifact: Artifact) -> None:
     node = _wandb_node(config)
     if node is None or marker.is_file():
         return
+    from medssr.evaluation.stored import RESULTS_FILE
     from medssr.tracking.lineage import made_by, read_by
     from medssr.tracking.loggers import open_loggers, plain
 
@@ -59,6 +59,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     node = _wandb_node(config)
     if node is None:
         return
+    from medssr.evaluation.stored import RESULTS_FILE
     from medssr.tracking.costs import run_cost
     from medssr.tracking.lineage import made_by
     from medssr.tracking.loggers import open_loggers

@@ -26,6 +26,7 @@ RELEASED = {
     "llama31_8b_instruct": 8_030_261_248,
     "tiny_qwen3": 1_115_520,
     "tiny_llama": 1_115_264,
+    "tiny_writer": 614_464,
 }
 
 

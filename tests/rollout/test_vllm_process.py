@@ -67,7 +67,9 @@ def token_ids(engine: RolloutEngine, sampling: Sampling = SAMPLING) -> list[list
 
 def test_without_vllm_the_message_says_how_to_get_it(make, policy, monkeypatch):
     monkeypatch.setattr(process_module, "_installed_version", lambda: None)
-    with pytest.raises(InputError, match=r"vLLM is not installed.*medssr\[vllm\].*make setup-vllm.*rollout=hf"):
+    with pytest.raises(
+        InputError, match=r"vLLM is not installed.*--editable '\.\[vllm\]'.*make setup-vllm.*rollout=hf"
+    ):
         make(policy)
 
 

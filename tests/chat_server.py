@@ -18,6 +18,18 @@ KEY = "sk-very-secret"
 OPTIONS = {"A": "liver", "B": "heart", "C": "kidney", "D": "lung"}
 NO_BUDGET = Budget(dollars=None, tokens=None)
 NO_PRICES = Prices(prompt=None, completion=None)
+# What a client of the server is made with, beside its address and the folder of its ledger.
+CLIENT_FIELDS = {
+    "model": "tiny",
+    "api_key_env": "TEST_API_KEY",
+    "temperature": 0.7,
+    "max_tokens": 256,
+    "max_concurrency": 4,
+    "timeout_s": 5.0,
+    "max_retries": 3,
+    "prices": NO_PRICES,
+    "budget": NO_BUDGET,
+}
 
 
 @dataclass

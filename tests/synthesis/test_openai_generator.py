@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from chat_server import KEY, NO_BUDGET, NO_PRICES, OPTIONS, ServerReply, question_text, running_server
+from chat_server import CLIENT_FIELDS, KEY, OPTIONS, ServerReply, question_text, running_server
 
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
@@ -29,20 +29,7 @@ def make(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
     def build(**changes) -> OpenAIGenerator:
-        fields = {
-            "base_url": server.url,
-            "model": "tiny",
-            "api_key_env": "TEST_API_KEY",
-            "temperature": 0.7,
-            "max_tokens": 256,
-            "num_options": 4,
-            "max_concurrency": 4,
-            "timeout_s": 5.0,
-            "max_retries": 3,
-            "prices": NO_PRICES,
-            "budget": NO_BUDGET,
-            "ledger_dir": tmp_path,
-        }
+        fields = CLIENT_FIELDS | {"base_url": server.url, "num_options": 4, "ledger_dir": tmp_path}
         return OpenAIGenerator(**(fields | changes))
 
     return build

@@ -2,7 +2,7 @@
 
     python experiments/performance/busy_cores.py [--rounds 3] [--seconds 5]
 
-Three settings take turns: libgomp's own, what medssr's commands set (GOMP_SPINCOUNT=1000), and threads that sleep at
+Three settings take turns: libgomp's own, GOMP_SPINCOUNT=1000, and threads that sleep at
 once. The other processes are as this one and start first.
 """
 
@@ -17,7 +17,7 @@ from statistics import median
 
 SETTINGS = {
     "libgomp's own": {},
-    "as medssr sets it": {"GOMP_SPINCOUNT": "1000"},
+    "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
     "asleep at once": {"GOMP_SPINCOUNT": "0"},
 }
 WIDTH, HIDDEN, ROWS = 128, 512, 256

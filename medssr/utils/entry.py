@@ -45,7 +45,6 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
     """
-    _let_threads_sleep()
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(name, plan is not None))
         return
@@ -78,17 +77,6 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         if message is None:
             raise
         _end_with(message)
-
-
-def _let_threads_sleep() -> None:
-    """Makes threads that wait for others leave their core soon; before torch loads the library that has them.
-
-    libgomp lets them wait actively for so long that two processes on the same cores keep each other from working. It
-    takes this count by itself where it knows of more threads than cores, but of other processes it knows nothing
-    (experiments/performance/busy_cores.py).
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> tuple[Any, dict[str, str]]:

@@ -21,7 +21,7 @@ test: setup
 
 # The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
 test-export: setup $(VENV)-export/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/rl/test_trl.py
+	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/grpo/test_trl.py
 
 $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
 	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-export --requirement $<
@@ -29,11 +29,11 @@ $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
 
 # The tests with vLLM itself, built for a CPU, in a folder of its own: 1.2 GB.
 test-vllm: setup-vllm
-	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(VENV)-vllm $(VENV)/bin/python -m pytest -m vllm -n 2 --dist loadfile tests/rollout
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(VENV)-vllm $(VENV)/bin/python -m pytest -m vllm -n 2 --dist loadfile tests/engines
 
 setup-vllm: $(VENV)-vllm/.ready
 
-$(VENV)-vllm/.ready: tests/rollout/requirements.txt $(VENV)/.ready
+$(VENV)-vllm/.ready: tests/engines/requirements.txt $(VENV)/.ready
 	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-vllm --requirement $<
 	touch $@
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# Exit code of a command that a user's fault has ended.
+USER_FAULT = 2
+
 
 class InputError(ValueError):
     """A fault in a file, a configuration or a command line that the user can put right.
@@ -36,3 +39,9 @@ def first_line(error: BaseException) -> str:
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def require(is_met: bool, field: str, message: str) -> None:
+    """Raises InputError with the field's full name where a condition is not met."""
+    if not is_met:
+        raise InputError(f"{field}: {message}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from helpers import copy_policy, random_policy
+from support.helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import grpo_config
+from support.helpers import grpo_config
 
 from medssr.artifacts import Step, fingerprint_parts, read_artifact
 from medssr.errors import InputError

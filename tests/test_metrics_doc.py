@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import random_policy, toy_question, typed
+from support.helpers import random_policy, toy_question, typed
 
+from medssr.commands.train import train
 from medssr.questions import write_questions
-from medssr.train import train
 
 DOC = Path(__file__).parents[1] / "docs" / "metrics.md"
 
@@ -51,9 +51,9 @@ def logged(tmp_path_factory) -> set[str]:
     )
     rewards = {
         "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
-        "mine": {"_target_": "user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
+        "mine": {"_target_": "support.user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
     }
-    made = train(replace(config, rollout={"_target_": "helpers.MixedEngine"}, reward=rewards))
+    made = train(replace(config, rollout={"_target_": "support.helpers.MixedEngine"}, reward=rewards))
     with made.path("metrics.csv").open(encoding="utf-8") as stream:
         return set(next(csv.reader(stream))) - {"step"}
 

@@ -8,27 +8,19 @@ import re
 from pathlib import Path
 
 import pytest
-from evaluations import letters, write_run
+from support.evaluations import letters, write_run
 
-from medssr.data.suites import FoundDefect, Subset
+from medssr.benchmarks.suite import FoundDefect, Subset
 from medssr.errors import InputError
 from medssr.evaluation.comparison import Comparison
-from medssr.evaluation.estimates import Estimate, Rate
-from medssr.evaluation.means import BenchmarkMean
-from medssr.evaluation.orders import OrderScore
+from medssr.evaluation.estimates import BenchmarkMean, Estimate, Rate
+from medssr.evaluation.option_permutations import OrderScore
 from medssr.evaluation.prefills import PrefillScore
 from medssr.evaluation.records import BenchmarkRecord
+from medssr.evaluation.results_io import SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import BenchmarkScore, SecondPass, SliceScore
-from medssr.evaluation.statistics import Calibration, ReliabilityBin
-from medssr.evaluation.stored import SCHEMA_VERSION, EvaluationResults
-from medssr.tracking.runs import (
-    AgreementBand,
-    LabelSummary,
-    PairedDifference,
-    RunRecord,
-    TrainingStage,
-    read_evaluation,
-)
+from medssr.reports.runs import AgreementBand, LabelSummary, PairedDifference, RunRecord, TrainingStage, read_evaluation
+from medssr.statistics import Calibration, ReliabilityBin
 
 DOC = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
 RECORDS = [

@@ -7,13 +7,13 @@ from pathlib import Path
 import hydra
 import pytest
 import yaml
-from helpers import typed
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from support.helpers import typed
 
 from medssr.config import StageQuestions, register
+from medssr.config.catalog import CONF_DIR
 from medssr.sweeps.jobs import job_fingerprint
-from medssr.utils.entry import CONF_DIR
 from medssr.utils.naming import job_name
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

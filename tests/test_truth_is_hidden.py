@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import random_policy, toy_question, typed
 from safetensors.torch import load_file
+from support.helpers import random_policy, toy_question, typed
 
-from medssr.data.benchmarks import load_benchmark
+from medssr.benchmarks.reader import load_benchmark
+from medssr.commands.pseudo_label import pseudo_label
+from medssr.commands.synthesize import synthesize
+from medssr.commands.train import train
 from medssr.errors import InputError
-from medssr.pseudo_label import pseudo_label
 from medssr.questions import read_questions, write_questions
-from medssr.synthesis.builtin_questions import EVALUATION_FILE
-from medssr.synthesize import synthesize
-from medssr.train import train
+from medssr.toy.builtin_questions import EVALUATION_FILE
 
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
 REPORTED = {"train/label_accuracy", "train/true_accuracy"}
@@ -46,7 +46,7 @@ def settings(root, tmp_path, questions, *overrides):
         *ALWAYS,
         *overrides,
     )
-    return replace(config, rollout={"_target_": "helpers.LetterEngine"})
+    return replace(config, rollout={"_target_": "support.helpers.LetterEngine"})
 
 
 def lines(path):

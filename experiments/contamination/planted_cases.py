@@ -15,10 +15,10 @@ from itertools import permutations
 
 import numpy as np
 
-from medssr.data.benchmarks import benchmark_files, load_benchmark
+from medssr.benchmarks.reader import benchmark_files, load_benchmark
 from medssr.questions import read_questions
-from medssr.synthesis.builtin_questions import EVALUATION_FILE, HUMAN_FILE
 from medssr.synthesis.contamination import ContaminationIndex
+from medssr.toy.builtin_questions import EVALUATION_FILE, HUMAN_FILE
 from medssr.utils.seeding import derive_seed
 
 THRESHOLDS = (0.5, 0.55, 0.58, 0.6, 0.65, 0.7)

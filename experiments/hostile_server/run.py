@@ -84,7 +84,7 @@ class Run:
         self.ledger = folder / "artifacts" / "ledgers" / "openai.jsonl"
         self.seconds = 0.0
         self._command = [
-            *(sys.executable, "-m", "medssr.synthesize", "generator=openai", "generator.model=hostile"),
+            *(sys.executable, "-m", "medssr.commands.synthesize", "generator=openai", "generator.model=hostile"),
             f"generator.base_url=http://127.0.0.1:{port}/v1",
             *("generator.api_key_env=HOSTILE_KEY", "generator.timeout_s=2", f"generator.max_retries={MAX_RETRIES}"),
             f"generator.max_concurrency={MAX_CONCURRENCY}",

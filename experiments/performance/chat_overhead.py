@@ -97,9 +97,8 @@ def bare_loop(url: str, count: int) -> None:
 
 def client(url: str, count: int) -> None:
     """Makes the calls through the client, with a fresh ledger."""
-    from medssr.synthesis.budget import Budget, Prices
-    from medssr.synthesis.chat_client import ChatClient
-    from medssr.synthesis.chat_settings import ChatSettings
+    from medssr.llm.budget import Budget, Prices
+    from medssr.llm.chat_client import ChatClient, ChatSettings
 
     with tempfile.TemporaryDirectory() as folder:
         settings = ChatSettings(
@@ -129,9 +128,9 @@ def synthesize_all(url: str, count: int) -> None:
     import hydra
     from omegaconf import OmegaConf
 
+    from medssr.commands.synthesize import synthesize
     from medssr.config import register
-    from medssr.synthesize import synthesize
-    from medssr.utils.entry import CONF_DIR
+    from medssr.config.catalog import CONF_DIR
 
     register()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,18 +22,18 @@ from pathlib import Path
 import numpy as np
 
 from medssr.answers import extract_choice
-from medssr.compare import compare
+from medssr.commands.compare import compare
 from medssr.config import CompareConfig, ExtrasConfig, PathsConfig
-from medssr.evaluation.scoring import Prediction, score
-from medssr.evaluation.statistics import clustered_bootstrap_interval
-from medssr.evaluation.stored import (
+from medssr.evaluation.results_io import (
     EvaluatedModel,
     EvaluationResults,
     predictions_file,
     questions_file,
     write_evaluation,
 )
+from medssr.evaluation.scoring import Prediction, score
 from medssr.questions import Question, write_questions
+from medssr.statistics import clustered_bootstrap_interval
 from medssr.utils.files import write_lines_atomically
 
 # The benchmarks of the paper with their sizes and options; RareDis-Sub is all about rare diseases.

@@ -29,7 +29,7 @@ import torch
 from sides import make_policy, train_config, train_with_medssr, train_with_trl, without_end
 
 from medssr.config import TrainConfig
-from medssr.models.grpo_module import GRPOModule
+from medssr.grpo.module import GRPOModule
 from medssr.models.policy import Policy
 from medssr.questions import Question, read_questions
 from medssr.rewards.label_match import LabelMatch

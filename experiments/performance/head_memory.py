@@ -54,8 +54,8 @@ def rollouts() -> tuple[list[list[int]], list[list[int]], Tensor]:
 def in_chunks(model: Any, chunk_tokens: int) -> tuple[Tensor, Tensor]:
     """Returns log-probs and entropies as medssr computes them."""
     from medssr.models.attention import adopt_attention
-    from medssr.rl.logprobs import packed_logps
-    from medssr.rl.packing import pack_rollouts
+    from medssr.models.logprobs import packed_logps
+    from medssr.models.packing import pack_rollouts
 
     assert adopt_attention(model)
     prompts, completions, _ = rollouts()

@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from medssr.synthesis.ledger import Ledger
+from medssr.llm.ledger import Ledger
 
 
 def main() -> None:

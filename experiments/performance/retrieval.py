@@ -18,10 +18,10 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from medssr.config import register
+from medssr.config.catalog import CONF_DIR
 from medssr.evaluation.judgements import read_retrieval_questions
 from medssr.knowledge.corpora import JsonlCorpus
 from medssr.knowledge.retrieval import Retriever, store_passages
-from medssr.utils.entry import CONF_DIR
 from medssr.utils.instantiate import instantiate
 
 Result = TypeVar("Result")

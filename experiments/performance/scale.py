@@ -22,12 +22,12 @@ import torch
 from omegaconf import OmegaConf
 
 from medssr.config import TrainConfig, register
-from medssr.models.objective import Objective
+from medssr.config.catalog import CONF_DIR
+from medssr.engines.hf_engine import HFEngine
+from medssr.engines.types import Completion, Sampling
+from medssr.grpo.minibatches import Sample
+from medssr.grpo.objective import Objective
 from medssr.models.policy import Policy
-from medssr.rl.minibatches import TrainingRow
-from medssr.rollout.hf_engine import HFEngine
-from medssr.rollout.types import Completion, Sampling
-from medssr.utils.entry import CONF_DIR
 
 # hidden, intermediate, layers, heads, key-value heads, width of a head, tied embeddings; Qwen3's own configurations.
 SHAPES = {
@@ -185,7 +185,7 @@ def update(
 ) -> None:
     """Takes one step of the optimiser on all completions."""
     rows = [
-        TrainingRow(prompt, completion.token_ids, torch.tensor(completion.logps))
+        Sample(prompt, completion.token_ids, torch.tensor(completion.logps))
         for prompt, group in zip(prompts, groups, strict=True)
         for completion in group
     ]

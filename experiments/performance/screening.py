@@ -23,7 +23,7 @@ from medssr.synthesis.controls import Draw
 from medssr.synthesis.deduplication import NearDuplicates
 from medssr.synthesis.filters import FilterLimits, check_draft
 from medssr.synthesis.generators import Draft, SynthesisRequest
-from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS
+from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS
 
 # Words of a stem, short and long in turn: a one-sentence question, a case, a long case.
 STEM_WORDS = (10, 60, 120)

@@ -23,18 +23,18 @@ from trl import GRPOConfig, GRPOTrainer
 
 from medssr.answers import extract_choice
 from medssr.config import TrainConfig, register
-from medssr.data.prompt_datamodule import PromptDataModule
-from medssr.data.step_loader import StepLoader
-from medssr.models.grpo_module import GRPOModule
-from medssr.models.objective import Objective
+from medssr.config.catalog import CONF_DIR
+from medssr.engines.types import Completion
+from medssr.grpo.module import GRPOModule
+from medssr.grpo.objective import Objective
+from medssr.grpo.rollouts import RolloutCollector
+from medssr.models.device import prepare_process
 from medssr.models.policy import Policy, load_policy
+from medssr.models.prompts import render_prompt
 from medssr.questions import Question
 from medssr.rewards.types import Reward
-from medssr.rollout.collector import RolloutCollector
-from medssr.rollout.prompts import render_prompt
-from medssr.rollout.types import Completion
 from medssr.tracking.csv_logger import CSVMetrics
-from medssr.utils.entry import CONF_DIR, prepare_process
+from medssr.training.step_loader import PromptDataModule, StepLoader
 from medssr.utils.instantiate import instantiate
 
 # Where TRL would differ: it has no dual clip and keeps the order of options. It also multiplies the KL by the ratio

@@ -48,7 +48,13 @@ def main() -> None:
 def peak_memory(folder: str, size: int, overrides: list[str]) -> float:
     """Returns the peak resident memory of the command in MiB."""
     command = [
-        *(sys.executable, "-m", "medssr.synthesize", f"synthesis.num_questions={size}", "extras.progress_bar=false"),
+        *(
+            sys.executable,
+            "-m",
+            "medssr.commands.synthesize",
+            f"synthesis.num_questions={size}",
+            "extras.progress_bar=false",
+        ),
         *(f"paths.root_dir={folder}", f"hydra.run.dir={folder}/run", *overrides),
     ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -29,12 +29,12 @@ def main() -> None:
     from omegaconf import OmegaConf
 
     from medssr.config import register
+    from medssr.config.catalog import CONF_DIR
+    from medssr.engines.sampled_answers import AnswerSampler
+    from medssr.engines.types import Sampling
+    from medssr.engines.vllm_process import undisturbed
     from medssr.models.policy import load_policy
     from medssr.questions import read_questions
-    from medssr.rollout.sampled_answers import AnswerSampler
-    from medssr.rollout.types import Sampling
-    from medssr.rollout.vllm_process import undisturbed
-    from medssr.utils.entry import CONF_DIR
     from medssr.utils.instantiate import instantiate
 
     register()

@@ -18,12 +18,12 @@ from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_EN_PLUS
 
 from medssr.evaluation.judgements import RetrievalQuestion, read_judgements, read_retrieval_questions
 from medssr.evaluation.ranking import QuestionScore, mean_scores, score_question
-from medssr.evaluation.statistics import paired_bootstrap_difference
 from medssr.knowledge.corpora import JsonlCorpus, Passage
 from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
 from medssr.knowledge.retrieval.passages import field_text
 from medssr.knowledge.retrieval.types import Ranking, best_places
 from medssr.knowledge.retrieval.words import singular, terms, tokenize
+from medssr.statistics import paired_bootstrap_difference
 
 Analysis = Callable[[str], list[str]]
 # Texts, analysis, k1, b of one BM25.

@@ -44,7 +44,7 @@ KILLED_AFTER = (3, 8)
 def start(root: Path, benchmark: Path, log: Path) -> subprocess.Popen[bytes]:
     """Returns the started sweep; it and its jobs are one group of processes."""
     environment = os.environ | {"MEDSSR_ROOT": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "medssr.pipeline", "-m", *SWEEP, f"benchmark.path={benchmark}"]
+    command = [sys.executable, "-m", "medssr.commands.pipeline", "-m", *SWEEP, f"benchmark.path={benchmark}"]
     with log.open("ab") as stream:
         return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, start_new_session=True)
 
@@ -107,7 +107,7 @@ def main() -> None:
     print(manifests[whole] == manifests[killed])
     assert len(results(killed)) == NUM_JOBS
     print(f"results of {NUM_JOBS} jobs the same: {results(whole) == results(killed)}")
-    compare = [sys.executable, "-m", "medssr.compare", str(killed / "logs/pipeline/sweeps/interrupted")]
+    compare = [sys.executable, "-m", "medssr.commands.compare", str(killed / "logs/pipeline/sweeps/interrupted")]
     subprocess.run([*compare, f"output_dir={folder}/report"], check=True, stdout=subprocess.DEVNULL)
     print(f"comparison: {folder}/report/index.html, {time.monotonic() - begin:.0f} s in all")
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from experiments.performance.sides import make_policy, train_config, train_with_medssr, train_with_trl
-from medssr.data.benchmarks import load_benchmark
+from medssr.benchmarks.reader import load_benchmark
+from medssr.engines.hf_engine import HFEngine
+from medssr.engines.sampled_answers import AnswerSampler
+from medssr.engines.types import Sampling
 from medssr.evaluation.scoring import COMMON, RARE, Prediction, score
 from medssr.models.policy import Policy
 from medssr.questions import Question, read_questions
 from medssr.rewards.label_match import LabelMatch
-from medssr.rollout.hf_engine import HFEngine
-from medssr.rollout.sampled_answers import AnswerSampler
-from medssr.rollout.types import Sampling
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = ROOT / "medssr/resources/questions/evaluation.jsonl"

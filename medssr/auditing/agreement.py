@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medssr.evaluation.statistics import NUM_RESAMPLES, wilson_interval
+from medssr.statistics import NUM_RESAMPLES, wilson_interval
 
 FloatArray = NDArray[np.float64]
 

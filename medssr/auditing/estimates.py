@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssr.auditing.sampling import SampledQuestion
-from medssr.evaluation.statistics import clustered_bootstrap_interval, wilson_interval
+from medssr.statistics import clustered_bootstrap_interval, wilson_interval
 
 FloatArray = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from medssr.auditing.rubric import CRITERIA, REQUIRED, Verdict, verdict_from_record, verdict_schema
 from medssr.knowledge.corpora import Passage
+from medssr.llm.chat_client import ChatModel
+from medssr.llm.ledger import Reply
 from medssr.questions import FieldError, Question, render_question
-from medssr.synthesis.chat_client import ChatModel
-from medssr.synthesis.ledger import Reply
 from medssr.synthesis.prompts import fenced_passages, fill_template, text_hash, unfence
 from medssr.synthesis.replies import ReplyError, last_object, repair_messages
 from medssr.utils.files import read_jsonl

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from medssr.config.messages import wrong_value
+from medssr.errors import InputError
+from medssr.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+from dataclasses import fields
+from typing import TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -40,10 +49,9 @@ def register(*commands: str) -> None:
 
 def _register_resolvers() -> None:
     """Makes known what `${...}` in `conf/` calls."""
-    resources = Path(__file__).parents[1] / "resources"
     resolvers: dict[str, Callable[..., str]] = {
         # A file that ships with the package.
-        "resource": lambda name: str(resources / name),
+        "resource": lambda name: str(RESOURCES / name),
         # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
         "cwd": lambda: str(Path.cwd()),
         "sweep_name": lambda study: study or "default",
@@ -55,3 +63,20 @@ def _register_resolvers() -> None:
 
 # With the import, not with a call: a job of a sweep may be composed in a process that has imported the command alone.
 _register_resolvers()
+
+
+def typed(config: DictConfig) -> Any:
+    """Returns the configuration as its dataclass, checked.
+
+    Raises:
+        InputError: When a value is missing, or is refused.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}: has no default; give {error.full_key}=... on the command line.") from error
+    except OmegaConfBaseException as error:
+        raise InputError(wrong_value(error)) from error

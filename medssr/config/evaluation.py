@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from medssr.config.checks import require
 from medssr.config.groups import Node
+from medssr.errors import require
 
 
 class Defect(Enum):
-    """What can be wrong with a benchmark's question; `medssr.data.defects` says what each one is."""
+    """What can be wrong with a benchmark's question; `medssr.benchmarks.defects` says what each one is."""
 
     duplicate = "duplicate"
     duplicate_options = "duplicate_options"

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from medssr.config.checks import require
+from medssr.errors import require
 
 # A node with a `_target_`: each option brings its own arguments.
 Node = dict[str, Any]

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
-from medssr.config.checks import require
-from medssr.config.complaints import wrong_value
-from medssr.errors import InputError
+from medssr.config.messages import wrong_value
+from medssr.errors import InputError, require
 
 
 class ScaleRewards(Enum):

@@ -6,13 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from medssr.config.checks import require
-from medssr.config.evaluation import (
-    BenchmarkConfig,
-    ProtocolConfig,
-    ProtocolKind,
-    RarityConfig,
-)
+from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
 from medssr.config.groups import (
     AuditingConfig,
     DataConfig,
@@ -33,13 +27,12 @@ from medssr.config.groups import (
     StageMethod,
     SynthesisConfig,
 )
-from medssr.config.grpo import (
-    GRPOConfig,
-    apply_overrides,
-)
-from medssr.config.nearest import did_you_mean
-from medssr.errors import InputError
+from medssr.config.grpo import GRPOConfig, apply_overrides
+from medssr.errors import InputError, require
+from medssr.utils.nearest import did_you_mean
 
+# Values of `ckpt_path` that stand for the newest good checkpoint: where there is one, and where there must be one.
+AUTO, LAST = "auto", "last"
 MIN_HITS = 32
 # Lightning's, the usual ones first.
 _DEVICES = ("cpu", "gpu", "auto", "cuda", "mps", "tpu")

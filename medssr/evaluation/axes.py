@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from medssr.questions import Question
-from medssr.synthesis.distribution import specialty
-from medssr.synthesis.words import split_words
+from medssr.text.specialty import specialty
+from medssr.text.words import split_words
 
 LENGTHS = ("short", "medium", "long")
 
@@ -17,7 +17,7 @@ def axes_of(questions: Sequence[Question]) -> dict[str, dict[str, set[str]]]:
 
     - `is_reasoning`: "reasoning" and "knowledge", by the field of that name in the released files.
     - `length`: thirds of the benchmark by the words of the stem (see `length_bounds`).
-    - `specialty`: a guess by key words (`medssr.synthesis.distribution.specialty`).
+    - `specialty`: a guess by key words (`medssr.text.specialty.specialty`).
     """
     axes: dict[str, dict[str, set[str]]] = {"is_reasoning": {}, "length": {}, "specialty": {}}
 

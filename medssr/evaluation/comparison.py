@@ -6,20 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from medssr.evaluation.estimates import rounded
-from medssr.evaluation.scoring import (
-    Prediction,
-    majority_is_right,
-    match_predictions,
-    sample_accuracy,
-    slice_ids,
-)
-from medssr.evaluation.statistics import (
-    holm_adjusted,
-    mcnemar_p_value,
-    paired_bootstrap_difference,
-    sign_flip_p_value,
-)
+from medssr.evaluation.scoring import Prediction, majority_is_right, match_predictions, sample_accuracy, slice_ids
 from medssr.questions import Question
+from medssr.statistics import holm_adjusted, mcnemar_p_value, paired_bootstrap_difference, sign_flip_p_value
 
 _Matched = Sequence[tuple[Question, Prediction]]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medssr.answers import extract_choice
+from medssr.engines.sampled_answers import SampledAnswer
 from medssr.evaluation.estimates import Rate
 from medssr.questions import Question
-from medssr.rollout.sampled_answers import SampledAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig
-from medssr.data.benchmarks import load_benchmark
 from medssr.errors import InputError
+from medssr.models.prompts import render_chat
 from medssr.questions import Question, render_question
-from medssr.rollout.prompts import render_chat
-from medssr.synthesis.words import split_words
+from medssr.text.words import split_words
 
 
 @dataclass(frozen=True, slots=True)

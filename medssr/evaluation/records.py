@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medssr.benchmarks.suite import Benchmark, FoundDefect, Subset
 from medssr.config import EvaluateConfig, ProtocolConfig
-from medssr.data.suites import Benchmark, FoundDefect, Subset
+from medssr.engines.sampled_answers import SampledAnswer
 from medssr.evaluation.axes import axes_of, length_bounds
-from medssr.evaluation.means import BenchmarkMean, benchmark_mean
-from medssr.evaluation.orders import OrderScore, order_score
+from medssr.evaluation.estimates import BenchmarkMean, benchmark_mean
+from medssr.evaluation.option_permutations import OrderScore, order_score
 from medssr.evaluation.prefills import PrefillScore, prefill_score
 from medssr.evaluation.prompting import Prompter
 from medssr.evaluation.scoring import BenchmarkScore, Prediction, SliceScore, sample_accuracy, score
 from medssr.questions import Question
-from medssr.rollout.sampled_answers import SampledAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from medssr.engines.likelihood import continuation_logps
+from medssr.engines.sampled_answers import SampledAnswer
 from medssr.models.policy import Policy
+from medssr.models.prompts import encode_with_continuations
 from medssr.questions import Question
-from medssr.rollout.likelihood import continuation_logps
-from medssr.rollout.prompts import encode_with_continuations
-from medssr.rollout.sampled_answers import SampledAnswer
 
 LIKELIHOOD = "likelihood"
 

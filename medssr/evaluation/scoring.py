@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from medssr.evaluation.estimates import Estimate, Rate, mean_estimate, rate, rounded
-from medssr.evaluation.statistics import Calibration, calibration, pass_at_k
 from medssr.labeling.votes import Vote, majority_vote
 from medssr.questions import Question
+from medssr.statistics import Calibration, calibration, pass_at_k
 
 ALL = "all"
 RARE = "rare"

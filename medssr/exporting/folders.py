@@ -13,11 +13,10 @@ from medssr.config import ExportConfig
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.trl import trl_settings, write_trl_questions
 from medssr.exporting.verl import verl_settings, write_verl_questions
+from medssr.models.prompts import read_prompt_template
 from medssr.questions import Question
-from medssr.rollout.prompts import read_prompt_template
+from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically
-
-_RESOURCES = Path(__file__).parents[1] / "resources" / "export"
 
 
 def write_for_verl(folder: Path, questions: Sequence[Question], prompts: ExportedPrompts, config: ExportConfig) -> None:
@@ -58,4 +57,4 @@ def _write_yaml(path: Path, head: str, values: Mapping[str, Any]) -> None:
 
 def _copy(folder: Path, *names: str) -> None:
     for name in names:
-        shutil.copy(_RESOURCES / name, folder / name)
+        shutil.copy(RESOURCES / "export" / name, folder / name)

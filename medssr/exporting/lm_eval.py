@@ -10,17 +10,18 @@ from typing import Any
 
 import yaml
 
+from medssr.benchmarks.suite import Benchmark, Suite
 from medssr.config import BenchmarkConfig, ModelConfig, ProtocolConfig
-from medssr.data.suites import Benchmark, Suite
 from medssr.errors import InputError
 from medssr.evaluation.prompting import Prompter, choose_shots
 from medssr.evaluation.records import protocol_record, text_sha256
 from medssr.models.policy import load_tokenizer, pretrained
+from medssr.models.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
 from medssr.questions import Question
-from medssr.rollout.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
+from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically, write_lines_atomically
 
-_README = Path(__file__).parents[1] / "resources" / "export" / "lm_eval_README.md"
+_README = RESOURCES / "export" / "lm_eval_README.md"
 _FAMILY = "medssr"
 # Raised when the same questions would get another score.
 _VERSION = 1

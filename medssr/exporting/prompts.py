@@ -11,8 +11,8 @@ from typing import Any
 from medssr.config import ModelConfig
 from medssr.errors import InputError
 from medssr.models.policy import eos_token_ids, load_tokenizer, pretrained
+from medssr.models.prompts import encode_prompts, prompt_messages, read_prompt_template
 from medssr.questions import Question
-from medssr.rollout.prompts import encode_prompts, prompt_messages, read_prompt_template
 
 # What prompts.render_chat does without a chat template: turns one below the other, then a line break.
 _PLAIN_TURNS = (

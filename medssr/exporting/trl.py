@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, LossType, Truncated
-from medssr.exporting.counterparts import require_counterparts, require_enough_questions
-from medssr.exporting.optimizers import adamw
-from medssr.exporting.parquet import write_parquet
+from medssr.exporting.common import adamw, require_counterparts, require_enough_questions, write_parquet
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
 

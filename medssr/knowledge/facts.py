@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from medssr.errors import InputError
+from medssr.resources import RESOURCES
 from medssr.utils.files import read_jsonl
-
-RESOURCES = Path(__file__).parent.parent / "resources"
 
 
 @dataclass(frozen=True, slots=True)

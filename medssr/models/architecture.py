@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 # Released models by their name on the hub, with the fields of their config.json that decide their size.
-_RELEASED = Path(__file__).parents[1] / "resources" / "architectures.json"
+from medssr.resources import RESOURCES
+
+_RELEASED = RESOURCES / "architectures.json"
 _FAMILIES = ("llama", "qwen3", "qwen3_moe")
 _HEADER_LENGTH_BYTES = 8
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from medssr.rl.packing import AttentionBlock
+from medssr.models.packing import AttentionBlock
 
 _NAME = "medssr_sdpa"
 # The families that tests hold packed rows against padded ones for. In others something beside attention may look at

@@ -11,8 +11,7 @@ from typing import Any
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
-from medssr.rollout.engine import RolloutEngine
-from medssr.rollout.prompts import Asked, encode_prompts, read_prompt_template
+from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
 from medssr.utils.processes import is_main_process
 
 
@@ -29,7 +28,7 @@ class Policy:
         """Every token that ends a completion: a model may have several."""
         return eos_token_ids(self.model.generation_config, self.tokenizer)
 
-    def encode(self, asked: Sequence[Asked], max_new_tokens: int, source: Path | str) -> list[list[int]]:
+    def encode(self, asked: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> list[list[int]]:
         """Returns each prompt as token ids.
 
         Raises:
@@ -93,14 +92,6 @@ def load_policy(config: ModelConfig) -> Policy:
     if config.gradient_checkpointing:  # in training alone: generation puts the model in evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(model, tokenizer, template)
-
-
-def use_gpu(policy: Policy, engine: RolloutEngine) -> None:
-    """Moves the model to the GPU where there is one with room beside the engine; training leaves that to Lightning."""
-    import torch
-
-    if torch.cuda.is_available() and not engine.fills_gpu:
-        policy.model.to("cuda")
 
 
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:

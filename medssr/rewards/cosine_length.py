@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from medssr.answers import Choice
+from medssr.engines.types import Completion
 from medssr.questions import Question
-from medssr.rollout.types import Completion
 
 
 class CosineLength:

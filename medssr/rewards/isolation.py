@@ -9,17 +9,16 @@ import math
 import multiprocessing
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.answers import Choice
+from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.questions import Question
-from medssr.rewards.judgements import FaultKind, Judgement, failed, judgement_of
-from medssr.rewards.types import Case
-from medssr.rollout.types import Completion
+from medssr.rewards.types import FaultKind, Reward, RewardResult, ScoredInput, failed, judgement_of
 from medssr.utils.instantiate import instantiate
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ class IsolatedReward:
         self._connection: Connection | None = None
         self.weight = self._start()
 
-    def judge(self, cases: Sequence[Case]) -> list[Judgement]:
+    def judge(self, cases: Sequence[ScoredInput]) -> list[RewardResult]:
         """Returns what the reward says of each case of a step."""
-        judgements: list[Judgement] = []
+        judgements: list[RewardResult] = []
         num_ended = 0
         for case in cases:
             if num_ended == _MAX_ENDED_PER_STEP:
@@ -72,7 +71,7 @@ class IsolatedReward:
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
         """Returns what the reward says of one completion; NaN where it fails."""
-        return self.judge([Case(question, completion, choice)])[0].value
+        return self.judge([ScoredInput(question, completion, choice)])[0].value
 
     def close(self) -> None:
         """Ends the process."""
@@ -101,7 +100,7 @@ class IsolatedReward:
             raise InputError(f"reward.{self._name}: {weight or 'its process ended while it was started.'}")
         return weight
 
-    def _ask(self, case: Case) -> Judgement:
+    def _ask(self, case: ScoredInput) -> RewardResult:
         if self._process is None:
             try:
                 self._start()
@@ -112,7 +111,7 @@ class IsolatedReward:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.send(case)
         judgement = self._receive(self._timeout_s + _GRACE_S)
-        if isinstance(judgement, Judgement):
+        if isinstance(judgement, RewardResult):
             return judgement
         return self._lost()
 
@@ -124,7 +123,7 @@ class IsolatedReward:
                 return self._connection.recv()
         return None
 
-    def _lost(self) -> Judgement:
+    def _lost(self) -> RewardResult:
         """Ends a process that does not answer, and returns the judgement that it failed."""
         self._process.join(_GRACE_S)
         has_hung = self._process.exitcode is None
@@ -184,7 +183,34 @@ def _make(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
     return reward
 
 
-def _raised(error: BaseException) -> Judgement:
+def _raised(error: BaseException) -> RewardResult:
     import traceback
 
     return failed(FaultKind.raised, "".join(traceback.format_exception(error)))
+
+
+# Ours take time linear in the completion, so that nothing has to watch over them.
+_OURS = "medssr.rewards."
+
+
+@contextmanager
+def open_rewards(nodes: Mapping[str, Any], timeout_s: float) -> Iterator[dict[str, Reward]]:
+    """Yields the rewards by name; those that are not of this package run in processes of their own until the end.
+
+    Args:
+        nodes: Their configuration by name.
+        timeout_s: Seconds that a reward in a process of its own may take for one completion.
+
+    Raises:
+        InputError: When a reward cannot be made.
+    """
+    rewards: dict[str, Reward] = {}
+    try:
+        for name, node in nodes.items():
+            is_ours = str(node.get("_target_")).startswith(_OURS)
+            rewards[name] = instantiate(node, f"reward.{name}") if is_ours else IsolatedReward(name, node, timeout_s)
+        yield rewards
+    finally:
+        for reward in rewards.values():
+            if isinstance(reward, IsolatedReward):
+                reward.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medssr.answers import Choice
+from medssr.engines.types import Completion
 from medssr.questions import Question
-from medssr.rollout.types import Completion
 
 
 class LabelMatch:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from medssr.config.composition import typed
 from medssr.errors import InputError
 from medssr.sweeps.jobs import (
     JobRecord,
@@ -27,7 +28,6 @@ from medssr.sweeps.jobs import (
     read_job,
     write_job,
 )
-from medssr.utils.entry import typed
 from medssr.utils.stopping import SIGNALS, Stopped
 
 if TYPE_CHECKING:

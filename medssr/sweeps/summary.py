@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medssr.errors import InputError
+from medssr.errors import USER_FAULT, InputError
 from medssr.sweeps.jobs import JobState, is_alive, read_job
 from medssr.sweeps.running import Job
-from medssr.utils.entry import USER_FAULT
 from medssr.utils.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -116,14 +115,14 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     """Writes `report/` into the sweep's folder when its jobs have results to compare."""
     from filelock import FileLock
 
-    from medssr.evaluation.stored import RESULTS_FILE
+    from medssr.evaluation.results_io import RESULTS_FILE
 
     found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
     if not found:
         return
-    from medssr.tracking.configuration_table import configuration_table
-    from medssr.tracking.report import write_report
-    from medssr.tracking.study_runs import read_runs
+    from medssr.reports.configuration_table import configuration_table
+    from medssr.reports.report import write_report
+    from medssr.reports.study_runs import read_runs
 
     runs = read_runs(found)
     configurations = configuration_table(runs) if len(runs) > 1 else None

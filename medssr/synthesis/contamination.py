@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssr.synthesis.postings import Postings, WeightedText
-from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
+from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
 
 # A small index says little on how common words are: it counts as if it held these stems besides, half of them with any
 # one function word and a fifth with any one word of examinations.

@@ -15,7 +15,7 @@ from functools import lru_cache
 from zlib import crc32
 
 from medssr.questions import Question
-from medssr.synthesis.words import EXAM_WORDS, FUNCTION_WORDS, fold, singular, split_words
+from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, singular, split_words
 
 # Two questions of similarity 0.8 share all hashes of at least one band in 99.5% of cases, of similarity 0.5 in 48%.
 _NUM_BANDS = 10

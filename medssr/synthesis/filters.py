@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from medssr.synthesis import text_faults
 from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
 from medssr.synthesis.mentions import copied_words, mentions
+from medssr.text import faults as text_faults
 
 
 @dataclass(frozen=True, slots=True)

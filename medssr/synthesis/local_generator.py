@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medssr.errors import InputError
-from medssr.synthesis.chat_protocol import ChatCall
-from medssr.synthesis.conversation import Conversation
+from medssr.llm.chat_protocol import ChatCall
+from medssr.llm.ledger import Ledger, Reply
 from medssr.synthesis.generators import Outcome, Rejection, SynthesisRequest
-from medssr.synthesis.ledger import Ledger, Reply
+from medssr.synthesis.replies import Conversation
 
 if TYPE_CHECKING:
     from medssr.config import ModelConfig
-    from medssr.rollout.engine import RolloutEngine
-    from medssr.rollout.types import Completion
+    from medssr.engines.types import Completion, RolloutEngine
 
 
 class LocalGenerator:
@@ -53,8 +52,9 @@ class LocalGenerator:
     ) -> None:
         import transformers
 
-        from medssr.models.policy import load_policy, use_gpu
-        from medssr.rollout.types import Sampling
+        from medssr.engines.types import Sampling
+        from medssr.models.device import use_gpu
+        from medssr.models.policy import load_policy
 
         if temperature <= 0 or not 0 < top_p <= 1 or max_new_tokens < 1 or batch_size < 1:
             raise InputError(
@@ -65,7 +65,7 @@ class LocalGenerator:
         config = _typed(model)
         self._policy = load_policy(config)
         self._engine = rollout(policy=self._policy)
-        use_gpu(self._policy, self._engine)
+        use_gpu(self._policy, has_room=not self._engine.fills_gpu)
         self._sampling = Sampling(temperature, max_new_tokens, top_p, has_logps=False)
         self._batch_size = batch_size
         self._model = Path(config.path).name if Path(config.path).is_dir() else config.path
@@ -114,7 +114,7 @@ class LocalGenerator:
 
     def _answers(self, conversations: Sequence[Conversation]) -> list[Reply | Rejection]:
         """Returns the model's next turn in each conversation, from the ledger where it is there."""
-        from medssr.rollout.prompts import encode_texts, render_chat
+        from medssr.models.prompts import encode_texts, render_chat
 
         texts = [render_chat(conversation.messages, self._policy.tokenizer) for conversation in conversations]
         prompts = encode_texts(texts, self._policy.tokenizer)

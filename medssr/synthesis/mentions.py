@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from medssr.synthesis.words import FUNCTION_WORDS, singular, split_words
+from medssr.text.words import FUNCTION_WORDS, singular, split_words
 
 _ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
 # Words of disease names that texts add, leave out or exchange.

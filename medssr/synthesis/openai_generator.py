@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medssr.synthesis.chat_client import ChatModel
-from medssr.synthesis.conversation import Conversation
+from medssr.llm.chat_client import ChatModel
 from medssr.synthesis.generators import Outcome, SynthesisRequest
-from medssr.synthesis.replies import question_schema
+from medssr.synthesis.replies import Conversation, question_schema
 
 
 @dataclass(frozen=True, kw_only=True)

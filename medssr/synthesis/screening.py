@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from medssr.questions import Question
 from medssr.synthesis.contamination import ContaminationIndex
 from medssr.synthesis.deduplication import NearDuplicates
-from medssr.synthesis.generators import Rejection
+from medssr.synthesis.filters import FilterLimits, check_draft
+from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.prompts import text_hash
 
 
 class Screen:
@@ -43,3 +45,58 @@ class Screen:
     def add(self, question: Question) -> None:
         """Counts the question among the accepted ones."""
         self._seen.add(question)
+
+
+class Judge:
+    """Accepts or rejects what a generator returns, and remembers what it has accepted.
+
+    Args:
+        limits: The numbers that drafts are held to.
+        screen: The questions that must not be repeated.
+        origin: What the provenance of every question says.
+    """
+
+    def __init__(self, limits: FilterLimits, screen: Screen, origin: Mapping[str, str]) -> None:
+        self._limits = limits
+        self._screen = screen
+        self._origin = dict(origin)
+
+    def __call__(self, request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
+        """Returns the draft as a question without an answer, or why it is rejected."""
+        if isinstance(outcome, Rejection):
+            return outcome
+        rejection = check_draft(outcome, request, self._limits)
+        if rejection is not None:
+            return rejection
+        question = self._question(request, outcome)
+        rejection = self._screen.check(question)
+        if rejection is not None:
+            return rejection
+        self._screen.add(question)
+        return question
+
+    def _question(self, request: SynthesisRequest, draft: Draft) -> Question:
+        """Returns the draft as a question; what is known of the truth goes into the provenance."""
+        drawn = request.draw
+        provenance = {
+            **self._origin,
+            "attempt": drawn.attempt,
+            "rho": drawn.rho,
+            "is_injected": drawn.is_injected,
+            "seeds": [seed.id for seed in drawn.seed_questions],
+            "passages": [hit.passage.id for hit in request.hits],
+            "prompt_sha256": text_hash(request.prompt),
+            **draft.details,
+        }
+        if draft.truth is not None:
+            provenance["truth"] = draft.truth
+        return Question(
+            id=f"synthetic-{drawn.slot:07d}",
+            stem=draft.stem,
+            options=draft.options,
+            answer=None,
+            source="synthetic",
+            entity=draft.entity,
+            is_rare=draft.is_rare,
+            provenance=provenance,
+        )

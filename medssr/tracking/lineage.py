@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, read_artifact
-from medssr.evaluation.stored import RESULTS_FILE
+from medssr.evaluation.results_io import RESULTS_FILE
 
 if TYPE_CHECKING:
     import wandb

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -17,7 +20,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from medssr.errors import first_line
 from medssr.tracking.axes import AXES, STEP, Progress
 from medssr.tracking.lineage import Reference
-from medssr.tracking.wandb_files import num_logged_steps, offline_files
 
 log = logging.getLogger(__name__)
 
@@ -211,3 +213,35 @@ def _end_service() -> None:
 
     with suppress(Exception):  # it may be dead already, and says so again
         wandb.teardown()
+
+
+_HEADER_BYTES = 7
+
+
+def offline_files(directory: Path) -> list[Path]:
+    """Returns the offline files of a run's folder that hold anything, the oldest first: folders are named by time."""
+    files = sorted(directory.glob("wandb/offline-run-*/*.wandb"))
+    return [file for file in files if file.stat().st_size > _HEADER_BYTES]  # of a killed process, often less
+
+
+def read_records(file: Path) -> Iterator[dict[str, Any]]:
+    """Yields the records of an offline file; of one that is cut short, those before the cut, which W&B syncs too.
+
+    Raises:
+        CalledProcessError: When wandb cannot read it.
+    """
+    reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
+    yield from map(json.loads, lines)
+
+
+def num_logged_steps(files: Sequence[Path]) -> int:
+    """Returns the number of steps that the offline files of a run hold, the oldest first.
+
+    Each start begins with what the files before it lack: so the newest that holds a row holds the last.
+    """
+    for file in reversed(files):
+        rows = [record["history"] for record in read_records(file) if record["type"] == "history"]
+        if rows:
+            return 1 + max(int(row["item"]["_step"]) for row in rows)
+    return 0

@@ -7,8 +7,8 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-from medssr.config.nearest import did_you_mean
 from medssr.errors import InputError
+from medssr.utils.nearest import did_you_mean
 
 
 def instantiate(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
+from support.chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
 
 import medssr
 from medssr.auditing.judging import Judgement, OpenAIJudge, judge_request, read_judgements

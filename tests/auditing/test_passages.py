@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import toy_question
+from support.helpers import toy_question
 
 from medssr.auditing.passages import look_up_passages
 from medssr.errors import InputError

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from helpers import toy_question
+from support.helpers import toy_question
 
 from medssr.evaluation.axes import axes_of, length_bounds
 

@@ -1,11 +1,11 @@
 import dataclasses
 
 import pytest
-from helpers import toy_question
+from support.helpers import toy_question
 
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.scoring import COMMON, RARE, RARE_ASKED, Prediction
-from medssr.evaluation.statistics import mcnemar_p_value, sign_flip_p_value
+from medssr.statistics import mcnemar_p_value, sign_flip_p_value
 
 
 def prediction(number, letters):

@@ -1,7 +1,7 @@
 import pytest
 
-from medssr.evaluation.means import benchmark_mean
-from medssr.evaluation.statistics import clustered_bootstrap_interval
+from medssr.evaluation.estimates import benchmark_mean
+from medssr.statistics import clustered_bootstrap_interval
 
 SCORES = {"medqa": [1.0, 0.0] * 50, "nejm": [1.0] * 30 + [0.0] * 10, "raredis": [0.25]}
 

@@ -1,10 +1,10 @@
 import pytest
-from helpers import toy_question
+from support.helpers import toy_question
 
-from medssr.data.benchmarks import load_benchmark
+from medssr.benchmarks.reader import load_benchmark
+from medssr.engines.sampled_answers import SampledAnswer
 from medssr.evaluation.prefills import has_prefill, prefill_score, trace_letter
 from medssr.evaluation.scoring import Rate
-from medssr.rollout.sampled_answers import SampledAnswer
 
 
 def question(number, trace, answer="A"):

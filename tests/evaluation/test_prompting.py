@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from helpers import toy_question, typed
+from support.helpers import toy_question, typed
 
 from medssr.errors import InputError
 from medssr.evaluation.prompting import Prompter, choose_shots

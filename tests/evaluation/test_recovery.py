@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import toy_question
+from support.helpers import toy_question
 
+from medssr.engines.sampled_answers import SampledAnswer
 from medssr.evaluation.recovery import LIKELIHOOD, letter_logps, likeliest_letter, likelihood_answers, recover
-from medssr.rollout.sampled_answers import SampledAnswer
 
 TEN = {letter: f"drug {letter}" for letter in "ABCDEFGHIJ"}
 QUESTIONS = [toy_question(0), replace(toy_question(1), options=TEN)]

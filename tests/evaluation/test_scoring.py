@@ -15,8 +15,8 @@ from medssr.evaluation.scoring import (
     score,
     slice_ids,
 )
-from medssr.evaluation.statistics import clustered_bootstrap_interval, wilson_interval
 from medssr.questions import Question
+from medssr.statistics import clustered_bootstrap_interval, wilson_interval
 
 OPTIONS = {"A": "liver", "B": "heart", "C": "lung"}
 

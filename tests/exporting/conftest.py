@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from exports import POLICIES, Exported, make_export
+from support.exports import POLICIES, Exported, make_export
 
 from medssr.models.policy import Policy
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from exports import POLICIES
-from helpers import random_policy, toy_question, typed
+from support.exports import POLICIES
+from support.helpers import random_policy, toy_question, typed
 
 from medssr.artifacts import Artifact
+from medssr.commands.evaluate import evaluate
+from medssr.commands.export import export
 from medssr.errors import InputError
-from medssr.evaluate import evaluate
-from medssr.export import export
 from medssr.questions import Question, write_questions
 
 QUESTIONS = [

@@ -3,15 +3,15 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
-from exports import PROMPT, QUESTIONS
-from helpers import toy_question, typed
+from support.exports import PROMPT, QUESTIONS
+from support.helpers import toy_question, typed
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from medssr.errors import InputError
 from medssr.exporting.prompts import chat_token_ids, export_prompts, with_chat_template
+from medssr.models.prompts import prompt_messages
 from medssr.questions import Question
-from medssr.rollout.prompts import prompt_messages
 
 
 def test_the_exported_tokenizer_makes_the_policy_s_prompts(exported):

@@ -11,18 +11,18 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from exports import PROMPT, QUESTIONS
-from helpers import typed
+from support.exports import PROMPT, QUESTIONS
+from support.helpers import typed
 
 from medssr.answers import extract_choice
+from medssr.commands.evaluate import evaluate
 from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, Truncated
+from medssr.engines.types import Completion
 from medssr.errors import InputError
-from medssr.evaluate import evaluate
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch
-from medssr.rollout.types import Completion
 
 
 def settings_with(**grpo) -> ExportSettings:

@@ -12,18 +12,18 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from exports import QUESTIONS, make_export
-from helpers import typed
+from support.exports import QUESTIONS, make_export
+from support.helpers import typed
 
 from medssr.answers import extract_choice
 from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
+from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.verl import verl_settings
 from medssr.models.policy import load_policy
 from medssr.questions import Question
 from medssr.rewards.label_match import LabelMatch
-from medssr.rollout.types import Completion
 
 
 def settings_with(**grpo) -> ExportSettings:

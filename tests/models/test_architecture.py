@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers import random_policy, typed
+from support.helpers import random_policy, typed
 
 from medssr.config import LoRAConfig
+from medssr.config.catalog import CONF_DIR
 from medssr.models.architecture import architecture_of, from_config, num_stored_parameters
 from medssr.models.lora import add_adapters
-from medssr.utils.entry import CONF_DIR
 
 PRESETS = sorted(file.stem for file in (CONF_DIR / "model").glob("*.yaml") if file.stem != "local")
 # Sums of the tensors in the released checkpoints.

@@ -5,13 +5,13 @@ from copy import deepcopy
 
 import pytest
 import torch
-from helpers import ARCHITECTURE, random_policy
+from support.helpers import ARCHITECTURE, random_policy
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from medssr.models.attention import FAMILIES, adopt_attention
-from medssr.rl.batching import pad_rollouts
-from medssr.rl.logprobs import completion_logps_and_entropies, packed_logps
-from medssr.rl.packing import pack_rollouts
+from medssr.models.batching import pad_rollouts
+from medssr.models.logprobs import completion_logps_and_entropies, packed_logps
+from medssr.models.packing import pack_rollouts
 
 # Three prompts; unlike lengths, so that attention needs several blocks; one completion of a single token.
 PROMPTS = [[7, 8, 9, 10, 11], [12], [7, 8, 9, 10, 11], [13, 14], [7, 8, 9, 10, 11], [12]]

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from helpers import ARCHITECTURE, TEXTS, random_policy
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import ARCHITECTURE, TEXTS, random_policy
 
 from medssr.models.from_scratch import CHAT_FORMATS, train_tokenizer
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from grpo_runs import EvenTokens, fit, make_module, metrics
-from helpers import copy_policy, grpo_config, typed
+from support.grpo_runs import EvenTokens, fit, make_module, metrics
+from support.helpers import copy_policy, grpo_config, typed
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM
 
 import medssr
+from medssr.commands.train import train
 from medssr.config import KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
+from medssr.grpo.minibatches import Sample
+from medssr.grpo.objective import Objective
 from medssr.models.lora import add_adapters, merged_weights, without_adapters
-from medssr.models.objective import Objective
 from medssr.questions import read_questions, write_questions
-from medssr.rl.minibatches import TrainingRow
-from medssr.train import train
 
 CONFIG = LoRAConfig(rank=4, alpha=8, target_modules=None)
 RESOURCES = Path(medssr.__file__).parent / "resources"
@@ -163,9 +163,9 @@ def test_gradients_flow_into_every_adapter(policy, head_chunk_tokens):
         assert (weight.grad is not None and weight.grad.abs().max() > 0) == ("lora_" in name), name
 
 
-def row(number: int) -> TrainingRow:
+def row(number: int) -> Sample:
     ids = [5 + number, 9, 30 + 2 * number]
-    return TrainingRow(f"q{number}", [7, 8, 40 + number], ids, torch.zeros(len(ids)))
+    return Sample(f"q{number}", [7, 8, 40 + number], ids, torch.zeros(len(ids)))
 
 
 @pytest.mark.parametrize("placement", KLPlacement)

@@ -2,13 +2,14 @@ import shutil
 
 import pytest
 import torch
-from helpers import LetterEngine, grpo_config, toy_question
+from support.helpers import LetterEngine, grpo_config, toy_question
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
-from medssr.models.objective import Objective
-from medssr.models.policy import load_policy, load_trainable_policy, use_gpu
-from medssr.rl.minibatches import TrainingRow
+from medssr.grpo.minibatches import Sample
+from medssr.grpo.objective import Objective
+from medssr.models.device import use_gpu
+from medssr.models.policy import load_policy, load_trainable_policy
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def gradients_of(policy):
     calls = []
     hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
     objective = Objective(policy.model, None, 0, grpo_config(beta=0.0))
-    rows = [TrainingRow("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
+    rows = [Sample("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
     objective.loss(rows, torch.tensor([1.0, -0.5]), 4.0)[0].backward()
     hook.remove()
     return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
@@ -167,5 +168,5 @@ def test_the_policy_goes_to_a_gpu_that_the_engine_leaves_room_on(saved, load, fi
     policy = load(saved)
     engine = LetterEngine(policy)
     engine.fills_gpu = fills_gpu
-    use_gpu(policy, engine)
+    use_gpu(policy, has_room=not engine.fills_gpu)
     assert policy.model.device.type == kind

@@ -11,23 +11,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import completion, toy_question
+from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.errors import InputError
-from medssr.rewards.isolation import IsolatedReward
-from medssr.rewards.judgements import FaultKind
+from medssr.rewards.isolation import IsolatedReward, open_rewards
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.making import open_rewards
-from medssr.rewards.types import Case
+from medssr.rewards.types import FaultKind, ScoredInput
 
-HOSTILE = {"_target_": "user_rewards.Hostile", "weight": 0.5}
+HOSTILE = {"_target_": "support.user_rewards.Hostile", "weight": 0.5}
 TIMEOUT_S = 1.0
 
 
 def cases(*texts):
     choice = Choice("A", "answer_phrase")
-    return [Case(toy_question(number), completion(text=text), choice) for number, text in enumerate(texts)]
+    return [ScoredInput(toy_question(number), completion(text=text), choice) for number, text in enumerate(texts)]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,7 @@ def test_a_step_waits_for_a_few_time_limits_only(hostile):
 
 @pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
 def test_a_reward_that_cannot_be_made_is_an_input_error(target, leaves_no_process):
-    node = {"_target_": f"user_rewards.{target}"} | ({"weight": 1.0} if target == "Unmakeable" else {})
+    node = {"_target_": f"support.user_rewards.{target}"} | ({"weight": 1.0} if target == "Unmakeable" else {})
     with pytest.raises(InputError, match=r"reward\.mine"):
         IsolatedReward("mine", node, TIMEOUT_S)
 
@@ -98,7 +96,7 @@ def test_a_reward_that_cannot_be_made_is_an_input_error(target, leaves_no_proces
 def test_the_rewards_of_the_package_need_no_process_and_others_have_one_to_the_end(leaves_no_process):
     nodes = {
         "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
-        "mine": {"_target_": "user_rewards.HostileSubclass", "weight": 1.0},
+        "mine": {"_target_": "support.user_rewards.HostileSubclass", "weight": 1.0},
     }
     with open_rewards(nodes, TIMEOUT_S) as rewards:
         assert type(rewards["label"]) is LabelMatch
@@ -108,7 +106,7 @@ def test_the_rewards_of_the_package_need_no_process_and_others_have_one_to_the_e
 
 
 def test_what_was_made_is_closed_where_the_next_cannot_be(leaves_no_process):
-    nodes = {"first": HOSTILE, "second": {"_target_": "user_rewards.Unmakeable", "weight": 1.0}}
+    nodes = {"first": HOSTILE, "second": {"_target_": "support.user_rewards.Unmakeable", "weight": 1.0}}
     with pytest.raises(InputError, match=r"reward\.second"), open_rewards(nodes, TIMEOUT_S):
         pass
 
@@ -120,13 +118,13 @@ def test_no_process_outlives_a_run_that_is_killed(deed, tmp_path):
 import os
 from medssr.answers import Choice
 from medssr.rewards.isolation import IsolatedReward
-from medssr.rewards.types import Case
+from medssr.rewards.types import ScoredInput
 from medssr.questions import Question
-from medssr.rollout.types import Completion
+from medssr.engines.types import Completion
 if __name__ == "__main__":
     reward = IsolatedReward("mine", {HOSTILE!r}, {TIMEOUT_S})
     print(reward._process.pid, flush=True)
-    reward._connection.send(Case(
+    reward._connection.send(ScoredInput(
         Question("q", "Which?", {{"A": "liver", "B": "heart"}}, "A", "toy"),
         Completion([1], [-1.0], {deed!r}, False), Choice("A", "")
     ))

@@ -6,18 +6,17 @@ import logging
 import math
 
 import pytest
-from helpers import completion, toy_question
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.errors import InputError
-from medssr.rewards.judgements import Fault, FaultKind, Judgement, judgement_of
-from medssr.rewards.judging import FaultWatch, judge, total_reward
-from medssr.rewards.types import Case
+from medssr.rewards.scoring import FaultWatch, judge, total_reward
+from medssr.rewards.types import Fault, FaultKind, RewardResult, ScoredInput, judgement_of
 
-CASES = [Case(toy_question(number), completion(), Choice("A", "")) for number in range(3)]
-FINE, FAULTY = Judgement(1.0), Judgement(math.nan, Fault(FaultKind.raised, "Traceback: ValueError"))
+CASES = [ScoredInput(toy_question(number), completion(), Choice("A", "")) for number in range(3)]
+FINE, FAULTY = RewardResult(1.0), RewardResult(math.nan, Fault(FaultKind.raised, "Traceback: ValueError"))
 
 
 class FailsFor:
@@ -46,7 +45,7 @@ def test_a_reward_that_raises_leaves_the_other_completions_their_rewards():
     fault = judgements[1]["some"].fault
     assert fault.kind is FaultKind.raised
     assert "ValueError: q1" in fault.detail
-    assert judgements[1]["none"] == Judgement(0.5)
+    assert judgements[1]["none"] == RewardResult(0.5)
 
 
 def test_the_first_fault_of_a_kind_is_told_with_its_question_and_traceback(caplog):
@@ -57,7 +56,7 @@ def test_the_first_fault_of_a_kind_is_told_with_its_question_and_traceback(caplo
     (record,) = caplog.records
     for part in ("reward.mine", "raised", "step 0", '"q1"', "ValueError", "train/reward_faults/mine/raised"):
         assert part in record.getMessage()
-    other = Judgement(math.nan, Fault(FaultKind.not_finite, "returned nan"))
+    other = RewardResult(math.nan, Fault(FaultKind.not_finite, "returned nan"))
     with caplog.at_level(logging.WARNING):
         watch.look(3, CASES, [{"mine": FINE}, {"mine": FINE}, {"mine": other}])
     assert len(caplog.records) == 2
@@ -83,4 +82,4 @@ def test_one_number_in_between_starts_the_count_anew():
 def test_a_reward_that_never_can_tell_is_no_fault():
     watch = FaultWatch()
     for step in range(20):
-        watch.look(step, CASES, [{"mine": Judgement(math.nan)}] * 3)
+        watch.look(step, CASES, [{"mine": RewardResult(math.nan)}] * 3)

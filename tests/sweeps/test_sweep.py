@@ -16,7 +16,7 @@ import pytest
 SWEEP = "logs/synthesize/sweeps/default"
 
 
-def start(root: Path, *overrides: str, command: str = "medssr.synthesize") -> subprocess.Popen[str]:
+def start(root: Path, *overrides: str, command: str = "medssr.commands.synthesize") -> subprocess.Popen[str]:
     environment = os.environ | {"MEDSSR_ROOT": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     return subprocess.Popen(
         [sys.executable, "-m", command, "-m", "extras.progress_bar=false", *overrides],
@@ -28,7 +28,7 @@ def start(root: Path, *overrides: str, command: str = "medssr.synthesize") -> su
     )
 
 
-def sweep(root: Path, *overrides: str, code: int = 0, command: str = "medssr.synthesize") -> str:
+def sweep(root: Path, *overrides: str, code: int = 0, command: str = "medssr.commands.synthesize") -> str:
     process = start(root, *overrides, command=command)
     output, _ = process.communicate()
     assert process.returncode == code, output
@@ -100,7 +100,7 @@ def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
 def test_a_sweep_over_trained_models_knows_what_is_done(tmp_path):
     """A job is known by the run that it names; one that names none fails alone."""
     warm_start = (
-        sys.executable, "-m", "medssr.warm_start", "demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu",
+        sys.executable, "-m", "medssr.commands.sft", "demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu",
         "extras.progress_bar=false", f"hydra.run.dir={tmp_path}/trained",
     )  # fmt: skip
     environment = os.environ | {"MEDSSR_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
@@ -109,11 +109,11 @@ def test_a_sweep_over_trained_models_knows_what_is_done(tmp_path):
     command = (f"benchmark.path={tmp_path}/asked.jsonl", "protocol.num_samples=1", "protocol.max_new_tokens=3")
     states = "logs/evaluate/sweeps/default"
 
-    output = sweep(tmp_path, f"run={tmp_path}/trained", *command, command="medssr.evaluate")
+    output = sweep(tmp_path, f"run={tmp_path}/trained", *command, command="medssr.commands.evaluate")
     (file,) = (tmp_path / states).glob("*/job.json")
     first = json.loads(file.read_text())
     assert first["state"] == "done", output
-    output = sweep(tmp_path, f"run={tmp_path}/trained,/nowhere", *command, command="medssr.evaluate", code=3)
+    output = sweep(tmp_path, f"run={tmp_path}/trained,/nowhere", *command, command="medssr.commands.evaluate", code=3)
     assert "/nowhere" in output
     assert "evaluate: started" not in output
     assert json.loads(file.read_text()) == first

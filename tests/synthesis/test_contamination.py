@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.data.benchmarks import load_benchmark
+from medssr.benchmarks.reader import load_benchmark
 from medssr.questions import read_questions
-from medssr.synthesis.builtin_questions import EVALUATION_FILE, HUMAN_FILE
 from medssr.synthesis.contamination import ContaminationIndex
+from medssr.toy.builtin_questions import EVALUATION_FILE, HUMAN_FILE
 
 VIGNETTE = (
     "A 34-year-old woman comes to the physician because of a 2-week history of burning pain in her hands and feet. "

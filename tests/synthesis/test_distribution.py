@@ -8,8 +8,9 @@ import yaml
 
 from medssr.knowledge.facts import RESOURCES
 from medssr.questions import Question
-from medssr.synthesis.distribution import Distribution, specialty
-from medssr.synthesis.words import fold
+from medssr.synthesis.distribution import Distribution
+from medssr.text.specialty import specialty
+from medssr.text.words import fold
 
 
 def question(stem="Which organ is affected?", entity=None, is_rare=None, letters="ABCD", **provenance):

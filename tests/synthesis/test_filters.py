@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from medssr.data.benchmarks import load_benchmark
+from medssr.benchmarks.reader import load_benchmark
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit

@@ -7,17 +7,17 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import random_policy, typed
+from support.helpers import random_policy, typed
 
+from medssr.commands.synthesize import synthesize
+from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
 from medssr.models.policy import Policy
+from medssr.models.prompts import encode_texts, render_chat
 from medssr.questions import Question, read_questions
-from medssr.rollout.hf_engine import HFEngine
-from medssr.rollout.prompts import encode_texts, render_chat
 from medssr.synthesis.controls import Draw
 from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
 from medssr.synthesis.local_generator import LocalGenerator
-from medssr.synthesize import synthesize
 
 SEED = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds")
 PROMPTS = ["Ask about insulin.", "Ask about the gene."]

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from chat_server import CLIENT_FIELDS, KEY, OPTIONS, ServerReply, question_text, running_server
+from support.chat_server import CLIENT_FIELDS, KEY, OPTIONS, ServerReply, question_text, running_server
 
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import wandb
-from helpers import typed
-from wandb_runs import records
+from support.helpers import typed
+from support.wandb_runs import records
 
 from medssr.config import TrainConfig
 from medssr.tracking.axes import AXES

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import LetterEngine, random_policy, toy_question, typed
-from wandb_runs import records
+from support.helpers import LetterEngine, random_policy, toy_question, typed
+from support.wandb_runs import records
 
+from medssr.commands.train import train
 from medssr.questions import write_questions
 from medssr.tracking import wandb_logger
 from medssr.tracking.wandb_logger import WandbMetrics
-from medssr.train import train
 from medssr.utils.files import hash_path
 
 
@@ -72,7 +72,7 @@ def result(folder: Path, logger: str, engine: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_service_that_is_killed_changes_no_result_and_is_said_once(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    alone = result(tmp_path / "alone", "csv", "helpers.LetterEngine")
+    alone = result(tmp_path / "alone", "csv", "support.helpers.LetterEngine")
     disturbed = result(tmp_path / "disturbed", "default", f"{__name__}.KillsWandb")
     assert (disturbed["rows"], disturbed["model"]) == (alone["rows"], alone["model"])
     assert len(disturbed["said"]) == 1

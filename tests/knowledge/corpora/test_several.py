@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers import compose
+from support.helpers import compose
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Cleaning, JsonlCorpus, Passage, Removal, SeveralCorpora

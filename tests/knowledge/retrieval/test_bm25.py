@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from helpers import ListCorpus, texts_corpus
+from support.helpers import ListCorpus, texts_corpus
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import BuiltinCorpus, Corpus, Passage

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoders import VOCABULARY, random_encoder
-from helpers import ListCorpus, texts_corpus
+from support.encoders import VOCABULARY, random_encoder
+from support.helpers import ListCorpus, texts_corpus
 from transformers import AutoModel, AutoTokenizer
 
 from medssr.errors import InputError

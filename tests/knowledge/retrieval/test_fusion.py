@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import ListCorpus, texts_corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import ListCorpus, texts_corpus
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import ListCorpus, texts_corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import ListCorpus, texts_corpus
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from encoders import VOCABULARY, random_encoder
-from helpers import ListCorpus
+from support.encoders import VOCABULARY, random_encoder
+from support.helpers import ListCorpus
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from medssr.errors import InputError

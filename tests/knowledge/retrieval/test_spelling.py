@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import ListCorpus
+from support.helpers import ListCorpus
 
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.retrieval import store_passages

@@ -1,0 +1,72 @@
+"""Benchmarks that live on the hub as Hugging Face datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medssr.benchmarks.dataset_schemas import ItemForm
+from medssr.benchmarks.reader import questions_of_items
+from medssr.config import HubConfig
+from medssr.errors import InputError
+from medssr.questions import Question
+
+_TIMEOUT_S = 10.0
+
+
+class HubUnavailableError(InputError):
+    """The hub cannot be reached, does not have the dataset, or does not show it to this user."""
+
+
+def load_hub_benchmark(config: HubConfig) -> tuple[list[Question], str | None]:
+    """Returns the questions of a dataset in its order, and the commit that they are from; None for a folder on disk.
+
+    The dataset is kept in the cache of `datasets`: with HF_HUB_OFFLINE=1 a copy from before is taken.
+
+    Raises:
+        HubUnavailableError: When the hub cannot be reached or does not give the dataset away.
+        InputError: When the dataset cannot be read, or a row is no question with a gold answer; with row and field.
+    """
+    commit = None if Path(config.path).exists() else _commit(config)
+    rows = _rows(config, commit)
+    fields = config.fields
+    form = ItemForm(fields.id, fields.question, fields.options, fields.answer)
+
+    def error_at(number: int, problem: str, field: str | None) -> InputError:
+        return InputError.at(f"{config.path}, row {number}", problem, field=field)
+
+    questions = questions_of_items(enumerate(rows, start=1), form, config.path.rstrip("/").split("/")[-1], error_at)
+    if not questions:
+        raise InputError.at(config.path, f'the split "{config.split}" holds no question.')
+    return questions, commit
+
+
+def _commit(config: HubConfig) -> str | None:
+    """Returns the commit that a revision stands for; the revision itself where the hub must not be asked."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by name at run time
+
+    if constants.HF_HUB_OFFLINE:
+        return config.revision
+    try:
+        info = HfApi().dataset_info(config.path, revision=config.revision, timeout=_TIMEOUT_S)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        revision = f" (revision {config.revision})" if config.revision else ""
+        raise HubUnavailableError(
+            f"{config.path}{revision}: the hub does not answer for this dataset: {str(error).strip() or repr(error)} "
+            "Put the benchmark's file into the folder benchmark.path, or set HF_HUB_OFFLINE=1 to take the copy that "
+            "was downloaded before."
+        ) from error
+    return info.sha
+
+
+def _rows(config: HubConfig, commit: str | None) -> list[dict[str, Any]]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(config.path, config.name, split=config.split, revision=commit)
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise HubUnavailableError(f"{config.path}: cannot be had from the hub or its cache: {error}") from error
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputError.at(config.path, f'cannot be read (split "{config.split}"): {error}') from error
+    return list(rows)

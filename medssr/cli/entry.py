@@ -1,0 +1,243 @@
+"""How every command starts: compose, check, run, and tell a user's fault from a bug."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from medssr.cli.error_messages import complaint, disk_complaint
+from medssr.cli.help_text import help_text
+from medssr.config import register
+from medssr.config.catalog import CONF_DIR
+from medssr.config.composition import typed
+from medssr.errors import USER_FAULT, InputError
+from medssr.utils.nearest import did_you_mean
+from medssr.utils.stopping import Stopped, catch_signals
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+Plan: TypeAlias = Callable[[Any, Mapping[str, str]], list[tuple[str, str]]]
+Adapt: TypeAlias = "Callable[[DictConfig, Sequence[str]], DictConfig]"
+
+# Hydra's own: whoever sets it to 1 wants to see the traceback of a fault in configuration.
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = None, plan: Plan | None = None) -> None:
+    """Runs a command: its configuration from `conf/<name>.yaml` and the command line, checked, then `task`.
+
+    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input; and with
+    128 + its number for a signal.
+
+    Args:
+        name: The root configuration.
+        task: Takes the typed configuration; what it returns is Hydra's objective value.
+        adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
+        plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
+    """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(name, plan is not None))
+        return
+    import hydra
+
+    asks_for_plan, arguments = without_info(sys.argv[1:])
+    overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
+    register(name)
+    if plan is not None and asks_for_plan:
+        _print_plan(name, plan, arguments)
+        return
+    is_running = False
+
+    @hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=name)
+    def command(config: DictConfig) -> Any:
+        nonlocal is_running
+        is_running = True
+        result = _run(task, config, adapt)
+        is_running = False  # another job of a sweep may be composed
+        return result
+
+    wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    try:
+        with _raised_by_hydra():
+            command()
+    except SystemExit as end:
+        sys.exit(USER_FAULT if end.code == 1 and not is_running else end.code)
+    except Exception as error:
+        message = None if is_running or wants_traceback else complaint(error, name, overrides)
+        if message is None:
+            raise
+        _end_with(message)
+
+
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> tuple[Any, dict[str, str]]:
+    """Returns a command's typed configuration and the option of each group, without running the command.
+
+    Args:
+        name: The root configuration.
+        overrides: What a command line sets.
+        config_dir: A further folder of options.
+
+    Raises:
+        InputError: When it cannot be composed, or a value is out of range.
+    """
+    import hydra
+    from omegaconf import OmegaConf
+
+    register(name)
+    searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            config = hydra.compose(name, [*overrides, *searched], return_hydra_config=True)
+    except Exception as error:
+        message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, overrides)
+        if message is None:
+            raise
+        raise InputError(message) from error
+    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    return typed(config), choices
+
+
+def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
+    """Prints what a command would do; nothing is run and nothing is written."""
+    from hydra._internal.utils import get_args_parser
+
+    flags = get_args_parser().parse_args(arguments)
+    if flags.multirun:
+        _end_with("--info: shows one run; give one value to each setting and leave -m out.")
+    try:
+        rows = plan(*composed(name, flags.overrides, flags.config_dir))
+    except InputError as error:
+        _end_with(str(error))
+    width = max(len(what) for what, _ in rows)
+    for what, text in rows:
+        print(f"{what:{width}}  {text}")
+
+
+def _checked_flags(arguments: list[str]) -> list[str]:
+    """Returns what the command line sets; ends the process where a flag is none."""
+    try:
+        return check_flags(arguments)
+    except InputError as error:
+        _end_with(str(error))
+
+
+def _end_with(message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(USER_FAULT)
+
+
+@contextmanager
+def _raised_by_hydra() -> Iterator[None]:
+    """Has Hydra raise what goes wrong in the block, in place of printing it and ending the process."""
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = before
+
+
+def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) -> Any:
+    """Runs the task; what ends it early ends the process with a line that says why."""
+    from hydra.core.hydra_config import HydraConfig
+
+    def work() -> Any:
+        return task(typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task)))
+
+    try:
+        with catch_signals():
+            return _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(USER_FAULT)
+    except OSError as error:
+        message = disk_complaint(error)
+        if message is None:
+            raise
+        log.error("%s", message)
+        sys.exit(USER_FAULT)
+    except Stopped as stop:
+        log.warning("ended by %s; the same command goes on from here", stop.signal_name)
+        raise
+
+
+def _is_in_a_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+def _run_as_job(work: Callable[[], Any], config: Any) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from medssr.sweeps.gpus import take_gpu
+    from medssr.sweeps.jobs import job_fingerprint, run_job
+
+    hydra_config = HydraConfig.get()
+
+    def begin() -> Any:
+        if "joblib" in hydra_config.launcher["_target_"]:  # the one launcher that lets jobs share a machine
+            take_gpu()
+        return work()
+
+    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, begin)
+
+
+# What Hydra itself tells by --info.
+_HYDRAS_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+def without_info(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+    """Returns whether a command line asks what would run (`--info` alone), and the rest of it.
+
+    `--info defaults` and the like are Hydra's own.
+
+    Example:
+        >>> without_info(["grpo=large", "--info"]), without_info(["--info", "defaults"])
+        ((True, ['grpo=large']), (False, ['--info', 'defaults']))
+    """
+    words = list(arguments)
+    if "--info" not in words:
+        return False, words
+    place = words.index("--info")
+    is_hydras = place + 1 < len(words) and words[place + 1] in _HYDRAS_INFO
+    return not is_hydras, words if is_hydras else words[:place] + words[place + 1 :]
+
+
+def check_flags(arguments: Sequence[str]) -> list[str]:
+    """Returns the settings of a command line.
+
+    Raises:
+        InputError: When a flag is none of Hydra's, or a flag stands between settings.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    found, rest = parser.parse_known_args(list(arguments))
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    for word in rest:
+        if not word.startswith("-"):
+            raise InputError(f"{word}: a flag such as -m stands before it, between settings; put flags first or last.")
+        if "=" in word or word.startswith("--"):
+            name, _, value = word.lstrip("-").partition("=")
+            key = name.replace("-", "_")
+            hint = did_you_mean(f"--{name}", [flag for flag in flags if flag.startswith("--")])
+            advice = hint or f" Settings are given without dashes: {key}={value or 'VALUE'}."
+            raise InputError(f"{word}: there is no such flag.{advice}")
+        raise InputError(f"{word}: there is no such flag. Settings are given without dashes, as key=value.")
+    overrides: list[str] = found.overrides
+    return overrides

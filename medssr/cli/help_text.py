@@ -1,0 +1,132 @@
+"""What `--help` prints: the groups of a command with their options, and its settings with the comments in `conf/`.
+
+Read from the files themselves and not composed, so that it comes at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from medssr.config.catalog import CONF_DIR, groups_of, options_of
+
+# How a run looks, where it is kept and how it is recorded: in the reference, not among the main settings.
+_IN_REFERENCE_ONLY = ("hydra", "paths", "extras", "callbacks", "logger", "trainer", "experiment", "local", "debug")
+_MAX_COMMENT = 88
+# Options of these set several groups, and are for the command that they name.
+_PRESETS = ("experiment", "debug", "hparams_search")
+_FOOTER = """\
+Further:
+
+  --cfg job       the whole configuration that would be used; nothing runs
+{info}  -m seed=1,2,3   one run for each value: a sweep
+  medssr-doctor in front of the line says whether this machine can run it
+  docs/config_reference.yaml has every setting of every option"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of a configuration file.
+
+    Attributes:
+        key: Its name, below the groups and blocks that it is in.
+        value: As it stands in the file.
+        comment: What stands above it.
+    """
+
+    key: str
+    value: str
+    comment: str
+
+
+def help_text(name: str, has_plan: bool) -> str:
+    """Returns what `--help` prints for a command.
+
+    Args:
+        name: The root configuration.
+        has_plan: Whether the command takes `--info`.
+    """
+    groups = {group: option for group, option in groups_of(name).items() if group not in ("hydra", "local")}
+    first = (CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    settings = [setting for setting in settings_in(f"{name}.yaml") if setting.key not in groups]
+    num_own = len(settings)
+    for group, option in groups.items():
+        if option is not None and group not in _IN_REFERENCE_ONLY:
+            folder, _, package = group.partition("@")
+            settings += [replace(found, key=f"{package or group}.{found.key}") for found in _with_bases(folder, option)]
+    own = {setting.key for setting in settings[:num_own]}  # they come last when the configuration is composed
+    settings = [setting for place, setting in enumerate(settings) if place < num_own or setting.key not in own]
+    info = "  --info          what would run: sizes, memory, what is made already; nothing runs\n" if has_plan else ""
+    lines = [
+        f"  {group}: {', '.join(marked)}"
+        for group, option in groups.items()
+        if (marked := _marked(name, group, option))
+    ]
+    return "\n\n".join(
+        [
+            first,
+            "Groups and their options (group=option; the default has a *):",
+            "\n".join(lines),
+            "Main settings (setting=value):",
+            "\n".join(map(_line, settings)),
+            _FOOTER.format(info=info),
+        ]
+    )
+
+
+def settings_in(file: str) -> list[Setting]:
+    """Returns the settings of a file in `conf/`, those in blocks by their full key."""
+    found: list[Setting] = []
+    blocks: list[tuple[int, str]] = []
+    comment: list[str] = []
+    list_indent: int | None = None  # of a list whose items are skipped
+    for line in (CONF_DIR / file).read_text(encoding="utf-8").splitlines():
+        if line.lstrip().startswith("#"):
+            comment.append(line.strip(" #"))
+            continue
+        depth_of_line = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("- "):
+            list_indent = depth_of_line
+        elif list_indent is not None and line.strip() and depth_of_line <= list_indent:
+            list_indent = None
+        match = re.match(r"( *)(\w+):\s*(.*)$", line)
+        if match and list_indent is None:
+            indent, key, value = len(match[1]), match[2], match[3]
+            blocks = [(depth, block) for depth, block in blocks if depth < indent]
+            full_key = ".".join([*(block for _, block in blocks), key])
+            if not value:
+                blocks.append((indent, key))
+            elif not key.startswith("_") and blocks[:1] != [(0, "defaults")]:
+                # The first setting stands below what is said of the whole file.
+                found.append(Setting(full_key, value, " ".join(comment if found else comment[-1:])))
+        comment = []
+    return found
+
+
+def _with_bases(group: str, option: str) -> list[Setting]:
+    """Returns the settings of an option and of those that it builds on, each with its own value."""
+    text = (CONF_DIR / group / f"{option}.yaml").read_text(encoding="utf-8")
+    bases = re.findall(r"^  - (?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
+    settings = {setting.key: setting for base in bases for setting in _with_bases(group, base)}
+    for setting in settings_in(f"{group}/{option}.yaml"):
+        for below in [key for key in settings if key.startswith(f"{setting.key}.")]:
+            del settings[below]
+        before = settings.get(setting.key, setting)
+        settings[setting.key] = replace(setting, comment=before.comment or setting.comment)
+    return list(settings.values())
+
+
+def _marked(name: str, group: str, default: str | None) -> list[str]:
+    """Returns the options of a group, the default marked; of presets those that are launched by the command."""
+    options = options_of(group.partition("@")[0])
+    if group in _PRESETS:
+        launch = f"medssr-{name.replace('_', '-')} {group}="
+        texts = {option: (CONF_DIR / group / f"{option}.yaml").read_text(encoding="utf-8") for option in options}
+        options = [option for option, text in texts.items() if launch in text]
+    return [f"{option}*" if option == default else option for option in options]
+
+
+def _line(setting: Setting) -> str:
+    sentence = re.split(r"(?<=[.;]) ", setting.comment.strip(" ."), maxsplit=1)[0].rstrip(".;")
+    shown = sentence if len(sentence) <= _MAX_COMMENT else f"{sentence[: _MAX_COMMENT - 4].rstrip()} ..."
+    return f"  {f'{setting.key}={setting.value}':44}  {shown}".rstrip()

@@ -1,0 +1,156 @@
+"""medssr-audit: how many of the questions are wrong, by a judge model and by human experts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.cli.entry import run_command
+from medssr.config import AuditConfig
+
+if TYPE_CHECKING:
+    from medssr.auditing.report import AuditReport
+    from medssr.knowledge.corpora import Passage
+    from medssr.questions import Question
+
+log = logging.getLogger(__name__)
+
+Rows = list[tuple["Question", list["Passage"]]]
+
+
+@dataclass
+class SheetFile:
+    """A filled sheet and whose it is."""
+
+    rater: str
+    path: str
+
+
+@dataclass
+class ReportConfig:
+    """What a report is made from: the artefact of sample and judgements, and the filled sheets."""
+
+    audit: str
+    seed: int
+    sheets: list[SheetFile]
+
+
+def audit(config: AuditConfig) -> Artifact:
+    """Returns the artefact of a sample to rate: `sample.jsonl`, `sheet.csv`, `sheet.html`, `judgements.jsonl`."""
+    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample is the same whatever is said of it
+    return Step("audit", drawn, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _write_sample(config, directory)
+    )
+
+
+def report_audit(config: AuditConfig, sample: Artifact) -> Artifact:
+    """Returns the artefact of the figures: `report.json` and `report.md`, over the judge and the filled sheets."""
+    sheets = [SheetFile(Path(file).stem, file) for file in config.audit.verdicts]
+    inputs = ReportConfig(sample.fingerprint, config.seed, sheets)
+    return Step("audit_report", inputs, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _write_report(inputs, sample, directory)
+    )
+
+
+def _write_sample(config: AuditConfig, directory: Path) -> dict[str, Any]:
+    from medssr.auditing.page import write_page
+    from medssr.auditing.passages import look_up_passages
+    from medssr.auditing.sampling import draw_sample, mark_stratum
+    from medssr.auditing.sheet import write_sheet
+    from medssr.questions import read_questions, write_questions
+    from medssr.utils.instantiate import instantiate
+
+    names, sample = draw_sample(lambda: read_questions(config.data.path), config.audit.num_questions, config.seed)
+    questions = [item.question for item in sample]
+    passages: dict[str, list[Passage]] = {question.id: [] for question in questions}
+    if config.corpus is not None:
+        passages = look_up_passages(questions, instantiate(config.corpus, "corpus").passages())
+    rows = [(question, passages[question.id]) for question in questions]
+    write_questions(directory / "sample.jsonl", (mark_stratum(item) for item in sample))
+    write_sheet(directory / "sheet.csv", rows)
+    write_page(directory / "sheet.html", rows)
+    counts: dict[str, Any] = {"num_sampled": len(sample), "stratified_by": list(names)}
+    return counts | ({} if config.judge is None else _judge(config, rows, directory))
+
+
+def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
+    from medssr.auditing.judging import judge_request
+    from medssr.synthesis.prompts import load_template
+    from medssr.utils.files import open_atomically
+    from medssr.utils.instantiate import instantiate
+    from medssr.utils.progress import track
+
+    template = load_template(config.audit.prompt_path, "audit.prompt_path")
+    requests = (judge_request(template, question, passages, config.seed) for question, passages in rows)
+    outcomes: Counter[str] = Counter()
+    assert config.judge is not None
+    with (
+        closing(instantiate(config.judge, "judge")) as judge,
+        open_atomically(directory / "judgements.jsonl") as lines,
+    ):
+        for judgement in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
+            outcomes[judgement.outcome] += 1
+            lines.write(json.dumps(judgement.record(), ensure_ascii=False) + "\n")
+        return {"judgements": dict(outcomes), "usage": judge.usage()}
+
+
+def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> dict[str, Any]:
+    from medssr.auditing.tables import markdown_report
+    from medssr.utils.files import open_atomically, write_json_atomically
+
+    report = _report(inputs, sample)
+    write_json_atomically(directory / "report.json", asdict(report))
+    with open_atomically(directory / "report.md") as stream:
+        stream.write(markdown_report(report))
+    return {rater.rater: rater.num_rated for rater in report.raters}
+
+
+def _report(inputs: ReportConfig, sample: Artifact) -> AuditReport:
+    from medssr.auditing.judging import read_judgements
+    from medssr.auditing.report import build_report
+    from medssr.auditing.sampling import read_sample
+    from medssr.auditing.sheet import read_sheet
+
+    items = list(read_sample(sample.path("sample.jsonl")))
+    questions = {item.question.id: item.question for item in items}
+    file = sample.path("judgements.jsonl")
+    judgements = read_judgements(file) if file.is_file() else []
+    judged = {item.question_id: item.verdict for item in judgements if item.verdict is not None}
+    unjudged = Counter(item.outcome for item in judgements if item.verdict is None)
+    experts = {sheet.rater: read_sheet(Path(sheet.path), questions) for sheet in inputs.sheets}
+    stratified_by = sample.manifest["counts"]["stratified_by"]
+    return build_report(items, stratified_by, {"judge": judged, **experts}, unjudged, inputs.seed)
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("audit", _main)
+
+
+def _main(config: AuditConfig) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    sample = audit(config)
+    counts = sample.manifest["counts"]
+    log.info("%d questions drawn, stratified by %s", counts["num_sampled"], counts["stratified_by"])
+    if config.judge is not None:
+        log.info("judgements %s, usage %s", counts["judgements"], counts["usage"])
+        if set(counts["judgements"]) != {"judged"}:
+            log.warning("some have no verdict; force=true asks again where the call itself has failed")
+    if config.judge is not None or config.audit.verdicts:
+        page = report_audit(config, sample).path("report.md")
+        Console(width=max(120, Console().width)).print(Markdown(page.read_text(encoding="utf-8")))
+        log.info("made %s", page)
+    sheets = (sample.path("sheet.html"), sample.path("sheet.csv"))
+    log.info("experts rate in %s or a copy of %s; then run this again with audit.verdicts=[FILE,...]", *sheets)
+
+
+if __name__ == "__main__":
+    main()

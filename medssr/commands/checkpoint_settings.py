@@ -1,0 +1,138 @@
+"""A finished training: the model that it made, and the settings that the model is asked with; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import pointed_to
+from medssr.config import Dtype, ModelConfig, TrainConfig, WarmStartConfig
+from medssr.config.catalog import group_of
+from medssr.config.groups import Node
+from medssr.errors import InputError
+from medssr.utils.files import write_json_atomically
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# In the artefact of a training: how its model was loaded and sampled from.
+SETTINGS_FILE = "settings.json"
+_STEPS = ("train", "warm_start")
+_MODEL_FOLDER = "model"
+_RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model with its settings, and the engine that sampled from it; None where nothing was sampled."""
+
+    model: ModelConfig
+    rollout: Node | None
+
+
+def write_settings(config: TrainConfig | WarmStartConfig, directory: Path) -> None:
+    """Writes what `read_trained` reads into the artefact's folder."""
+    model = asdict(config.model) | {"dtype": config.model.dtype.value}
+    rollout = config.rollout if isinstance(config, TrainConfig) else None
+    write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
+
+
+def read_trained(folder: Path) -> Trained:
+    """Returns the model that a training made, with the settings of that training.
+
+    Args:
+        folder: An artefact of medssr-train or medssr-warm-start, or a run folder of these or of medssr-pipeline, which
+            stands for the model of its last stage.
+
+    Raises:
+        InputError: When the folder is none of these, the training has not finished, or its model has gone.
+    """
+    artifact = _artifact_of(folder)
+    if not (artifact / "manifest.json").is_file():
+        problem = "has no manifest.json, so the training has not finished; the same command goes on with it."
+        raise InputError.at(artifact, problem, field="run")
+    file = artifact / SETTINGS_FILE
+    if not file.is_file():
+        problem = f"there is no such file; name the model by model.path={artifact / _MODEL_FOLDER} and its settings."
+        raise InputError.at(file, problem, field="run")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    model = ModelConfig(**settings["model"] | {"dtype": Dtype(settings["model"]["dtype"])})
+    path = artifact / _MODEL_FOLDER
+    if not path.is_dir():
+        raise InputError.at(path, "there is no such folder; the model has been removed.", field="run")
+    if not Path(model.prompt_path).is_file():
+        problem = f"the model was asked by {model.prompt_path}, which has gone; name a copy by model.prompt_path=FILE."
+        raise InputError.at(file, problem, field="model.prompt_path")
+    return Trained(replace(model, path=str(path), revision=None), settings["rollout"])
+
+
+def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Returns a composed configuration with the model of the run that it names; what the command line sets stays.
+
+    Args:
+        config: Its field `run` names the run's folder, or is None for no change.
+        overrides: Of the command line.
+
+    Raises:
+        InputError: As `read_trained`, and when the command line chooses another model as well.
+    """
+    from omegaconf import OmegaConf
+
+    if config.run is None:
+        return config
+    trained = read_trained(Path(config.run))
+    given = {group_of(override) for override in overrides}
+    if "model" in given:
+        raise InputError(f"model: run={config.run} brings its model; leave one of the two out.")
+    changed = config.copy()
+    for name, value in asdict(trained.model).items():
+        if f"model.{name}" not in given:
+            OmegaConf.update(changed, f"model.{name}", value)
+    if trained.rollout is not None and "rollout" not in given:
+        rollout = _with_given(trained.rollout, config.rollout, given)
+        OmegaConf.update(changed, "rollout", rollout, merge=False, force_add=True)
+    return changed
+
+
+def _with_given(trained: Node, composed: Mapping[str, Any], given: set[str]) -> Node:
+    """Returns the engine of a training with what the command line sets of it."""
+    names = [key.removeprefix("rollout.") for key in given if key.startswith("rollout.")]
+    unknown = [name for name in names if name not in trained]
+    if unknown:
+        problem = f"the run sampled with {trained['_target_']}, which has no such setting; choose rollout=... as well."
+        raise InputError(f"rollout.{unknown[0]}: {problem}")
+    return {**trained, **{name: composed[name] for name in names}}
+
+
+def _artifact_of(folder: Path) -> Path:
+    """Returns the artefact of the training that a folder is or names."""
+    if not folder.is_dir():
+        raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
+    made = pointed_to(folder)
+    if made is not None and made.parent.name in _STEPS:
+        return made
+    if (folder / _RESULTS_FILE).is_file():
+        return _last_stage(folder)
+    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name in _STEPS and (folder / "checkpoints").is_dir()):
+        return folder
+    raise InputError.at(
+        folder,
+        "holds no finished training; expected a run folder of medssr-train, medssr-warm-start or medssr-pipeline, "
+        "or a folder of artifacts/train or artifacts/warm_start.",
+        field="run",
+    )
+
+
+def _last_stage(folder: Path) -> Path:
+    """Returns the artefact of the last stage of a run of the pipeline."""
+    from medssr.reports.runs import read_run
+
+    stages = read_run(folder).record.training
+    if not stages:
+        raise InputError.at(
+            folder / _RESULTS_FILE, "names no stage of training, so no model was made.", field="training"
+        )
+    return (folder / stages[-1].metrics_file).parent

@@ -1,0 +1,158 @@
+"""medssr-doctor: whether this machine can run a command, and what to change."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medssr.cli.entry import composed
+from medssr.commands.doctor.findings import Finding, State, looked_at
+from medssr.commands.doctor.machine import (
+    available_memory,
+    check_disk,
+    check_gpus,
+    check_memory,
+    check_packages,
+    check_processes,
+    check_python,
+    check_threads,
+    check_writing,
+)
+from medssr.commands.doctor.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
+from medssr.commands.info import memory_needed
+from medssr.config import SCHEMAS, PipelineConfig, TrainConfig
+from medssr.errors import USER_FAULT, InputError
+from medssr.models.architecture import architecture_of
+from medssr.utils.nearest import did_you_mean
+
+HELP = """\
+medssr-doctor: whether this machine can run a command, and what to change.
+
+  medssr-doctor                              the machine, for medssr-pipeline with its defaults
+  medssr-doctor COMMAND SETTINGS...          the same for a command: put medssr-doctor in front of its line, as in
+  medssr-doctor medssr-train model=qwen3_8b_base trainer=gpu rollout=vllm grpo=large data.path=FILE.jsonl
+
+Looks at Python, packages, GPUs, memory, disk, folders, files, processes, threads, keys, W&B, the model and vLLM.
+Ends with 1 where something that the command needs is lacking, with 2 where the command line is wrong. Changes nothing,
+and sends nothing but the model's name to the hub.
+"""
+_MARKS = {State.fine: "[green]fine[/]", State.advice: "[yellow]advice[/]", State.lacking: "[red]lacking[/]"}
+# Weights in float32 and AdamW's two averages; the newest two checkpoints stay while the next is written.
+_CHECKPOINT_BYTES_PER_WEIGHT = 12
+_NUM_CHECKPOINTS = 3
+
+
+def findings(typed: Any) -> list[Finding]:
+    """Returns what was found of everything that a command needs.
+
+    Args:
+        typed: The command's configuration.
+    """
+    config = asdict(typed)
+    paths, extras = config["paths"], config["extras"]
+    trainer, model = config.get("trainer") or {}, config.get("model")
+    device = str(trainer.get("accelerator", "auto"))
+    needed = memory_needed(typed) if isinstance(typed, TrainConfig | PipelineConfig) else None
+    is_on_gpu = device in ("gpu", "cuda")
+    checks: dict[str, Callable[[], Finding]] = {
+        "Python": lambda: check_python(sys.version_info[:3]),
+        "packages": lambda: check_packages(importlib.metadata.requires("medssr") or []),
+        "GPU": partial(check_gpus, is_on_gpu, needed),
+        "memory": lambda: check_memory(available_memory(), None if is_on_gpu else needed),
+        "disk": partial(check_disk, Path(paths["artifact_dir"]), _checkpoint_bytes(config)),
+        "folder": partial(check_writing, Path(paths["artifact_dir"])),
+        "runs": partial(check_writing, Path(paths["log_dir"])),
+        "processes": check_processes,
+        "threads": lambda: check_threads(extras["num_threads"], os.environ.get("OMP_NUM_THREADS"), _num_cores()),
+        "W&B": lambda: check_wandb((config.get("logger") or {}).get("wandb")),
+        "vLLM": lambda: check_vllm(any(".vllm_engine." in target for target in _targets(config))),
+    }
+    found = [looked_at(subject, check) for subject, check in checks.items()]
+    if model:
+        found.append(looked_at("model", partial(check_hub, model["path"], model["revision"])))
+    servers = (config.get("rollout") or {}).get("addresses") or []
+    return [*found, *check_servers(servers), *check_keys(config), *check_files(config)]
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Yields the name of every class that a configuration makes."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
+
+
+def _checkpoint_bytes(config: Mapping[str, Any]) -> int | None:
+    """Returns the size of the checkpoints of a training; None where nothing is trained or the model is not known."""
+    architecture = architecture_of(config["model"]["path"]) if config.get("trainer") else None
+    if architecture is None:
+        return None
+    if config.get("lora") is not None:
+        return 2 * architecture.num_parameters  # the merged model, beside which adapters are small
+    return _CHECKPOINT_BYTES_PER_WEIGHT * _NUM_CHECKPOINTS * architecture.num_parameters
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def command_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the command that is to be checked, by its root configuration, and its settings.
+
+    Raises:
+        InputError: When the first word is neither a command nor a setting.
+
+    Example:
+        >>> command_of(["medssr-train", "grpo=large"]), command_of([])
+        (('train', ['grpo=large']), ('pipeline', []))
+    """
+    if not arguments or "=" in arguments[0]:
+        return "pipeline", list(arguments)
+    commands = {f"medssr-{name.replace('_', '-')}": name for name in SCHEMAS}
+    word = arguments[0] if arguments[0].startswith("medssr-") else f"medssr-{arguments[0]}"
+    if word not in commands:
+        expected = ", ".join(commands)
+        problem = f"there is no such command; expected one of {expected}.{did_you_mean(word, commands)}"
+        raise InputError(f"{arguments[0]}: {problem}")
+    return commands[word], list(arguments[1:])
+
+
+def _print(found: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("what", "state", "found", "what to change", show_lines=False)
+    for one in found:
+        table.add_row(one.subject, _MARKS[one.state], escape(one.found), escape(one.remedy))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def main() -> None:
+    """Console entry point."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(HELP, end="")
+        return
+    try:
+        command, overrides = command_of(sys.argv[1:])
+        config, _ = composed(command, overrides)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(USER_FAULT)
+    found = findings(config)
+    _print(found)
+    num_lacking = sum(one.state is State.lacking for one in found)
+    typed_command = f"medssr-{command.replace('_', '-')}"
+    print(f"{typed_command}: {num_lacking} lacking" if num_lacking else f"{typed_command} can run here")
+    sys.exit(1 if num_lacking else 0)
+
+
+if __name__ == "__main__":
+    main()

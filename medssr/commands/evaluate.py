@@ -1,0 +1,156 @@
+"""medssr-evaluate: score a model on benchmarks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step, point_to
+from medssr.cli.entry import run_command
+from medssr.commands.checkpoint_settings import with_run
+from medssr.config import EvaluateConfig
+from medssr.errors import InputError
+from medssr.models.device import prepare_process
+from medssr.reports.step_runs import log_step
+
+if TYPE_CHECKING:
+    from medssr.benchmarks.suite import Benchmark, Suite
+    from medssr.evaluation.records import Examined
+    from medssr.evaluation.runner import BenchmarkRunner
+    from medssr.questions import Question
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(config: EvaluateConfig) -> Artifact:
+    """Returns the artefact of scores: `results.json`, and for each benchmark what was asked and every answer.
+
+    These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, line by line the same questions.
+    """
+    made = Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _score_benchmarks(config, directory)
+    )
+    log_step(config, made)
+    return made
+
+
+def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]:
+    from medssr.benchmarks.suite import load_suite
+
+    # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
+    suite = load_suite(config.benchmark, config.rarity)
+    asked = _asked(suite, config.protocol.prefill)
+
+    from medssr.evaluation.prompting import Prompter, choose_shots
+    from medssr.evaluation.records import benchmark_record, means_record, protocol_record
+    from medssr.evaluation.results_io import (
+        EvaluatedModel,
+        EvaluationResults,
+        predictions_file,
+        questions_file,
+        write_evaluation,
+    )
+    from medssr.evaluation.runner import BenchmarkRunner
+    from medssr.models.device import use_gpu
+    from medssr.models.policy import load_policy
+    from medssr.models.prompts import read_prompt_template
+    from medssr.questions import write_questions
+    from medssr.utils.files import write_lines_atomically
+    from medssr.utils.instantiate import instantiate
+
+    protocol = config.protocol
+    template = read_prompt_template(protocol.prompt_path)
+    shots = choose_shots(protocol, [question for questions in asked.values() for question in questions])
+    prepare_process(config.extras, config.seed)
+    policy = load_policy(config.model)
+    prompter = Prompter(template, shots, policy.tokenizer)
+    examined: dict[str, Examined] = {}
+    with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
+        use_gpu(policy, has_room=not engine.fills_gpu)
+        examiner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
+        for name, questions in asked.items():
+            examined[name] = _examine(examiner, suite.benchmarks[name], questions, directory / "answers" / name)
+            write_questions(questions_file(directory, name), questions)
+            write_lines_atomically(predictions_file(directory, name), examined[name].lines())
+    results = EvaluationResults(
+        model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
+        protocol=protocol_record(protocol, prompter),
+        benchmarks={name: benchmark_record(found, config) for name, found in examined.items()},
+        seed=config.seed,
+        rarity=suite.rarity,
+        means=means_record(examined, config),
+        missing=suite.missing,
+    )
+    write_evaluation(directory, results)
+    return {name: len(questions) for name, questions in asked.items()}
+
+
+def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
+    """Returns the questions to ask by benchmark: all, or those that have the prefill."""
+    from medssr.evaluation.prefills import has_prefill
+
+    if prefill is None:
+        return {name: benchmark.questions for name, benchmark in suite.benchmarks.items()}
+    asked: dict[str, list[Question]] = {}
+    for name, benchmark in suite.benchmarks.items():
+        questions = [question for question in benchmark.questions if has_prefill(question, prefill)]
+        if questions:
+            asked[name] = questions
+        else:
+            suite.missing[name] = f'no question of {benchmark.subset.source} has a text in the field "{prefill}"'
+    if not asked:
+        raise InputError(f"protocol.prefill: {'; '.join(suite.missing.values())}.")
+    return asked
+
+
+def _examine(examiner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
+    """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
+    from medssr.evaluation.option_permutations import option_orders, released_letters, reordered
+    from medssr.evaluation.records import Examined, text_sha256
+
+    num_orders = examiner.protocol.num_orders
+    orders = [option_orders(question, num_orders, examiner.seed) for question in questions]
+    shown = [
+        reordered(question, order, number)
+        for question, row in zip(questions, orders, strict=True)
+        for number, order in enumerate(row)
+    ]
+    found = examiner.answers(shown, directory, benchmark.subset.source)
+    answers = [
+        [released_letters(answer, question, order) for order in row for answer in next(found)]
+        for question, row in zip(questions, orders, strict=True)
+    ]
+    hashes = [text_sha256(examiner.context(question)) for question in questions]
+    return Examined(benchmark, questions, answers, hashes, examiner.protocol.second_pass)
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("evaluate", _main, with_run)
+
+
+def _main(config: EvaluateConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    from medssr.reports.runs import read_run
+    from medssr.reports.tables import print_scores
+
+    artifact = evaluate(config)
+    point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
+    results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
+    print_scores(results["benchmarks"])
+    for name, mean in results["means"].items():
+        found = mean["accuracy"]
+        if found is None:
+            log.warning("no mean %s: %s missing", name, ", ".join(mean["missing"]))
+        else:
+            log.info("mean %s: %.3f [%.3f, %.3f]", name, found["value"], found["low"], found["high"])
+    log.info("made %s", artifact.path("results.json"))
+    return read_run(artifact.directory).objective
+
+
+if __name__ == "__main__":
+    main()

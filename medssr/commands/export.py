@@ -1,0 +1,82 @@
+"""medssr-export: questions for other frameworks, to train on with reward and launch settings, or to be asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.cli.entry import run_command
+from medssr.config import DataConfig, ExportConfig, ExportTarget
+from medssr.models.device import prepare_process
+
+log = logging.getLogger(__name__)
+
+
+def export(config: ExportConfig) -> Artifact:
+    """Returns the artefact of an export: a folder per framework, and what to do with it."""
+    return Step("export", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _export(config, directory)
+    )
+
+
+def _export(config: ExportConfig, directory: Path) -> dict[str, Any]:
+    trainers = [target for target in config.targets if target is not ExportTarget.lm_eval]
+    counts: dict[str, Any] = {}
+    if trainers:
+        assert config.data is not None
+        counts |= _export_training(config, config.data, trainers, directory)
+    if ExportTarget.lm_eval in config.targets:
+        counts |= _export_tasks(config, directory)
+    return counts
+
+
+def _export_training(
+    config: ExportConfig, data: DataConfig, targets: Sequence[ExportTarget], directory: Path
+) -> dict[str, Any]:
+    from medssr.questions import read_labelled_questions
+
+    questions = read_labelled_questions(data.path)
+
+    from medssr.exporting.folders import write_common, write_for_trl, write_for_verl
+    from medssr.exporting.prompts import export_prompts
+
+    prepare_process(config.extras, config.seed)
+    longest = max(settings.grpo.max_new_tokens for settings in config.settings.values())
+    prompts = export_prompts(questions, config.model, longest, data.path)
+    writers = {ExportTarget.verl: write_for_verl, ExportTarget.trl: write_for_trl}
+    for target in targets:
+        writers[target](directory / f"for_{target.value}", questions, prompts, config)
+    write_common(directory, prompts, config)
+    return {"num_questions": len(questions), "max_prompt_tokens": prompts.max_tokens}
+
+
+def _export_tasks(config: ExportConfig, directory: Path) -> dict[str, Any]:
+    from medssr.benchmarks.suite import load_suite
+
+    assert config.benchmark is not None
+    assert config.protocol is not None
+    suite = load_suite(config.benchmark, rarity=None)
+
+    from medssr.exporting.lm_eval import write_for_lm_eval
+
+    prepare_process(config.extras, config.seed)
+    write_for_lm_eval(directory / "for_lm_eval", suite, config.benchmark, config.protocol, config.model)
+    return {"tasks": {name: len(benchmark.questions) for name, benchmark in suite.benchmarks.items()}}
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("export", _main)
+
+
+def _main(config: ExportConfig) -> None:
+    artifact = export(config)
+    readmes = ", ".join(str(file) for file in sorted(artifact.directory.glob("**/README.md")))
+    log.info("made %s\nnext: see %s", artifact.directory, readmes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""What a command would do: `--info` prints it and runs nothing; imports no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from medssr.artifacts import Step
+from medssr.config import (
+    Dtype,
+    GRPOConfig,
+    LoRAConfig,
+    ModelConfig,
+    PipelineConfig,
+    StageConfig,
+    StageMethod,
+    StageQuestions,
+    TrainConfig,
+    apply_overrides,
+)
+from medssr.config.catalog import CONF_DIR
+from medssr.config.groups import Node
+from medssr.config.steps import (
+    asks_pseudo_labelled,
+    evaluate_config,
+    pseudo_label_config,
+    stage_config,
+    synthesize_config,
+)
+from medssr.errors import InputError
+from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
+from medssr.models.memory import Load, memory_parts
+
+Rows = list[tuple[str, str]]
+
+# Inputs that are read to know whether an artefact is there: more would take longer than an answer may.
+_MAX_READ_BYTES = 500_000_000
+_BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
+
+
+def train_plan(config: TrainConfig, choices: Mapping[str, str]) -> Rows:
+    """Returns what medssr-train would do, as (what, how much).
+
+    Args:
+        config: The configuration.
+        choices: The option of each group.
+    """
+    step = Step("train", config, Path(config.paths.artifact_dir))
+    return [
+        *_model_rows(config.model, config.lora),
+        ("questions", _questions_text(config.data.path)),
+        *_stage_rows(config.stage, config.grpo),
+        *_memory_rows(config),
+        *_stated_costs(choices),
+        ("artefact", _artifact_text(step)),
+    ]
+
+
+def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
+    """Returns what medssr-pipeline would do, as (what, how much): each step, and which of them are made already."""
+    rows = _model_rows(config.model, config.lora)
+    rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
+    for stage in config.stages:
+        name = f"{stage.name} ({stage.questions.value})"
+        if stage.method is StageMethod.sft:
+            rows.append((name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels"))
+        else:
+            rows += _stage_rows(name, apply_overrides(config.grpo, stage.grpo))
+    models = len(config.stages) + 1
+    rows.append(
+        ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
+    )
+    return [*rows, *_memory_rows(config), *_stated_costs(choices), *_made_rows(config)]
+
+
+def _preparation_rows(config: PipelineConfig) -> Rows:
+    synthesis, labeling = config.synthesis, config.labeling
+    votes = synthesis.num_questions * labeling.num_votes
+    return [
+        ("synthesize", f"{synthesis.num_questions:,} questions, {synthesis.rare_share:.0%} about rare diseases"),
+        (
+            "pseudo_label",
+            f"{labeling.num_votes} votes on each: {votes:,} answers of up to {labeling.max_new_tokens} tokens",
+        ),
+    ]
+
+
+def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
+    architecture, stored = architecture_of(model.path), num_stored_parameters(Path(model.path))
+    number = stored if stored is not None else architecture.num_parameters if architecture is not None else None
+    weights = f"{number:,} weights" if number is not None else "number of weights not known before it is loaded"
+    rows = [("model", f"{model.path}: {weights}, {model.dtype.value}")]
+    if lora is None:
+        return [*rows, ("trained", "all weights, in float32")]
+    if architecture is None:
+        return [*rows, ("trained", f"adapters of rank {lora.rank}")]
+    adapters = architecture.num_adapter_parameters(lora.rank, lora.target_modules)
+    return [*rows, ("trained", f"adapters of rank {lora.rank}: {adapters:,} weights")]
+
+
+def _questions_text(path: str) -> str:
+    from medssr.questions import read_labelled_questions
+
+    file = Path(path)
+    if file.is_file() and file.stat().st_size > _MAX_READ_BYTES:
+        return f"{path}: {_size(file.stat().st_size)}"
+    try:
+        return f"{path}: {len(read_labelled_questions(path)):,}"
+    except InputError as error:
+        return str(error)
+
+
+def _stage_rows(name: str, grpo: GRPOConfig) -> Rows:
+    """Returns the arithmetic of a stage's batches."""
+    prompts, group = grpo.num_prompts_per_step, grpo.num_generations
+    completions = prompts * group
+    updates = grpo.num_iterations * prompts // (grpo.num_prompts_per_update or prompts)
+    tokens = (grpo.num_prompts_per_update or prompts) * group * grpo.max_new_tokens
+    passes = math.ceil(tokens / grpo.micro_batch_tokens)
+    return [
+        (
+            name,
+            f"{grpo.num_steps:,} steps of {prompts:,} questions x {group} completions = {completions:,} of up to "
+            f"{grpo.max_new_tokens:,} tokens",
+        ),
+        (
+            "  updates",
+            f"{updates} a step, {grpo.num_steps * updates:,} in all; each in micro-batches of "
+            f"{grpo.micro_batch_tokens:,} tokens: {passes:,} where all completions have full length, without prompts",
+        ),
+        (
+            "  in all",
+            f"{grpo.num_steps * prompts:,} questions, {grpo.num_steps * completions:,} completions, at most "
+            f"{grpo.num_steps * completions * grpo.max_new_tokens:,} sampled tokens",
+        ),
+    ]
+
+
+def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
+    """Returns the memory of an update on one device, as docs/scaling.md counts it."""
+    parts = _memory(config)
+    if isinstance(parts, str):
+        return [("memory", parts)]
+    kept = "" if config.model.gradient_checkpointing else " (activations are kept, and not counted)"
+    total = f"{_size(sum(parts.values()))} a device for an update, besides one layer's activations{kept}"
+    return [("memory, computed", total), *((f"  {name}", _size(size)) for name, size in parts.items())]
+
+
+def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
+    """Returns the bytes that an update takes on each device; None where that cannot be computed."""
+    parts = _memory(config)
+    return None if isinstance(parts, str) else sum(parts.values())
+
+
+def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
+    """Returns the bytes of an update on one device by what they hold, or why they cannot be computed."""
+    architecture, trainer = architecture_of(config.model.path), config.trainer
+    strategy = _strategy(trainer)
+    if architecture is None:
+        return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
+    if strategy not in ("", "ddp", "FSDP2"):
+        return f"not computed for the strategy {strategy}"
+    num_parts = int(trainer["devices"]) * int(trainer.get("num_nodes", 1)) if strategy == "FSDP2" else 1
+    if num_parts < 1:
+        return "spread over all GPUs; name trainer.devices=N and it is computed"
+    return memory_parts(_load(config, architecture, num_parts))
+
+
+def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_parts: int) -> Load:
+    lora, grpo = config.lora, config.grpo
+    adapters = None if lora is None else architecture.num_adapter_parameters(lora.rank, lora.target_modules)
+    return Load(
+        architecture=architecture,
+        weight_bytes=_BYTES[config.model.dtype],
+        compute_bytes=2 if "16" in str(config.trainer["precision"]) else 4,
+        num_adapter_parameters=adapters,
+        has_reference=grpo.beta > 0,
+        num_parts=num_parts,
+        micro_batch_tokens=grpo.micro_batch_tokens,
+        head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
+        recomputes=config.model.gradient_checkpointing,
+    )
+
+
+def _strategy(trainer: Node) -> str:
+    """Returns the name of a trainer's strategy; empty for one device."""
+    found = trainer.get("strategy", "")
+    return str(found["_target_"]).rpartition(".")[2] if isinstance(found, Mapping) else str(found)
+
+
+def _stated_costs(choices: Mapping[str, str]) -> Rows:
+    """Returns what the chosen options say of their cost."""
+    rows = []
+    for group, option in choices.items():
+        file = CONF_DIR / group / f"{option}.yaml"
+        if group in ("model", "lora", "rollout", "trainer", "experiment", "debug") and file.is_file():
+            # Each up to the first line that ends with a full stop.
+            pattern = r"(?:Cost|Time)(?:, computed)?: ((?:.*[^.]\n# )*.*\.)$"
+            stated = re.findall(pattern, file.read_text(encoding="utf-8"), re.M)
+            rows += [(f"{group}={option} says", " ".join(stated).replace("\n# ", " "))] if stated else []
+    return rows
+
+
+def _made_rows(config: PipelineConfig) -> Rows:
+    """Returns which steps are made already; those after one that is not depend on what it will make."""
+    root = Path(config.paths.artifact_dir)
+    rows: Rows = []
+
+    def made(name: str, step: Step) -> Path | None:
+        rows.append((f"artefact: {name}", _artifact_text(step)))
+        is_there = _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES and (step.directory / "manifest.json").is_file()
+        return step.directory if is_there else None
+
+    labels = synthetic = None
+    if asks_pseudo_labelled(config):
+        synthetic = made("synthesize", Step("synthesize", synthesize_config(config), root))
+    if synthetic is not None:
+        votes = pseudo_label_config(config, synthetic / "questions.jsonl")
+        labels = made("pseudo_label", Step("pseudo_label", votes, root))
+    made("evaluate base", Step("evaluate", evaluate_config(config, config.model), root))
+    model = config.model
+    for stage in config.stages:
+        questions = _stage_file(config, stage, labels)
+        if questions is None:
+            break
+        training = stage_config(config, stage, model, questions)
+        trained = made(stage.name, Step(training.task_name, training, root))
+        if trained is None:
+            break
+        model = replace(model, path=str(trained / "model"), revision=None)
+        made(f"evaluate {stage.name}", Step("evaluate", evaluate_config(config, model), root))
+    return rows
+
+
+def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
+    """Returns the questions of a stage; None where they are still to be made."""
+    if stage.questions is StageQuestions.human:
+        return Path(config.seeds.path)
+    return (
+        labels / "questions.jsonl" if labels is not None and stage.questions is StageQuestions.pseudo_labelled else None
+    )
+
+
+def _artifact_text(step: Step) -> str:
+    """Returns where an artefact is, and whether it is made."""
+    num_bytes = _input_bytes(asdict(step.config))
+    if num_bytes > _MAX_READ_BYTES:
+        return f"not looked up, since its name depends on {_size(num_bytes)} of inputs"
+    directory = step.directory
+    if (directory / "manifest.json").is_file():
+        return f"{directory} is made already; nothing would run without force=true"
+    return f"{directory} {'would go on' if directory.is_dir() else 'would be made'}"
+
+
+def _input_bytes(node: Any, name: str = "") -> int:
+    """Returns the size of the files and folders that a configuration names."""
+    if isinstance(node, Mapping):
+        return sum(_input_bytes(value, str(key)) for key, value in node.items())
+    if isinstance(node, list):
+        return sum(_input_bytes(value, name) for value in node)
+    if not (isinstance(node, str) and node and name.endswith("path")):
+        return 0
+    path = Path(node)
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _size(num_bytes: int) -> str:
+    """Returns a size in words.
+
+    Example:
+        >>> _size(131_051_765_760), _size(17_848_320)
+        ('131.1 GB', '17.8 MB')
+    """
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

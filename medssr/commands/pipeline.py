@@ -1,0 +1,111 @@
+"""medssr-pipeline: the whole method, from facts to a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from medssr.artifacts import Artifact
+from medssr.cli.entry import run_command
+from medssr.commands.evaluate import evaluate
+from medssr.commands.info import pipeline_plan
+from medssr.commands.pseudo_label import pseudo_label
+from medssr.commands.sft import warm_start
+from medssr.commands.synthesize import synthesize
+from medssr.commands.train import train
+from medssr.config import (
+    PipelineConfig,
+    StageConfig,
+    StageQuestions,
+    TrainConfig,
+)
+from medssr.config.steps import (
+    asks_pseudo_labelled,
+    evaluate_config,
+    pseudo_label_config,
+    stage_config,
+    synthesize_config,
+)
+
+log = logging.getLogger(__name__)
+
+
+def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
+    """Runs every step and returns the report's page; steps whose artefacts are there are skipped.
+
+    Where all stages ask human-annotated questions alone, none are synthesised.
+
+    Args:
+        config: The configuration of all steps.
+        run_dir: Where `results.json` and `report/` go.
+    """
+    from medssr.reports.report import console_table, write_report
+    from medssr.reports.run_results import StageFiles, write_run_results
+    from medssr.reports.runs import read_run
+    from medssr.reports.step_runs import log_pipeline
+
+    prepared = _prepare(config) if asks_pseudo_labelled(config) else {}
+    model = config.model
+    scores = {"base": evaluate(evaluate_config(config, model))}
+    stages: list[StageFiles] = []
+    for stage in config.stages:
+        questions = _stage_questions(config, stage, prepared)
+        training = stage_config(config, stage, model, questions)
+        trained = train(training) if isinstance(training, TrainConfig) else warm_start(training)
+        model = replace(model, path=str(trained.path("model")), revision=None)
+        scores[stage.name] = evaluate(evaluate_config(config, model))
+        stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
+
+    write_run_results(run_dir, config, prepared, scores, stages)
+    run = read_run(run_dir)
+    log_pipeline(config, run)
+    page = write_report([run], run_dir / "report")
+    _print(console_table([run]))
+    return page
+
+
+def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
+    """Returns what synthesis and labelling have made."""
+    synthetic = synthesize(synthesize_config(config))
+    labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
+    return {"synthesize": synthetic, "pseudo_label": labelled}
+
+
+def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path:
+    """Returns the question file of a stage."""
+    from medssr.questions.mixing import mix_questions
+
+    human = Path(config.seeds.path)
+    if stage.questions is StageQuestions.human:
+        return human
+    pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")
+    if stage.questions is StageQuestions.pseudo_labelled:
+        return pseudo_labelled
+    return mix_questions([pseudo_labelled, human], Path(config.paths.artifact_dir) / "mixed")
+
+
+def _print(table: object) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("pipeline", _main, plan=pipeline_plan)
+
+
+def _main(config: PipelineConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    from medssr.reports.runs import read_run
+
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    log.info("report: %s", pipeline(config, run_dir))
+    return read_run(run_dir).objective
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""medssr-pseudo-label: the policy votes on the answers of unlabelled questions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.cli.entry import run_command
+from medssr.commands.checkpoint_settings import with_run
+from medssr.config import PseudoLabelConfig
+from medssr.errors import InputError
+from medssr.models.device import prepare_process
+from medssr.reports.step_runs import log_step
+
+if TYPE_CHECKING:
+    from medssr.questions import Question
+
+log = logging.getLogger(__name__)
+
+
+def pseudo_label(config: PseudoLabelConfig) -> Artifact:
+    """Returns the artefact of labelled questions: `questions.jsonl` (kept ones, with label) and `votes.jsonl` (all)."""
+    made = Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _label_questions(config, directory)
+    )
+    log_step(config, made)
+    return made
+
+
+def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:
+    from medssr.questions import read_questions, write_questions
+
+    questions = list(read_questions(config.data.path))  # before torch is loaded: a fault in the file shows at once
+
+    from medssr.engines.sampled_answers import AnswerSampler
+    from medssr.engines.types import Sampling
+    from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
+    from medssr.labeling.votes import majority_vote
+    from medssr.models.device import use_gpu
+    from medssr.models.policy import load_policy
+    from medssr.utils.files import write_lines_atomically
+    from medssr.utils.instantiate import instantiate
+
+    prepare_process(config.extras, config.seed)
+    labeling = config.labeling
+    policy = load_policy(config.model)
+    engine = instantiate(config.rollout, "rollout", policy=policy)
+    use_gpu(policy, has_room=not engine.fills_gpu)
+    sampler = AnswerSampler(
+        policy,
+        engine,
+        Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
+        labeling.num_votes,
+        config.seed,
+        "votes",
+        labeling.questions_per_chunk,
+        config.extras.progress_bar,
+    )
+    kept, vote_lines, labels_with_truth = [], [], []
+    outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
+    with closing(engine):
+        for question, answers in zip(
+            questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
+        ):
+            vote = majority_vote([answer.letter for answer in answers])
+            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
+            outcomes[outcome.value] += 1
+            vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
+            if outcome is LabelOutcome.kept:
+                kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
+            # The truth is compared with the vote after the fact, for the report alone.
+            if vote.label is not None and "truth" in question.provenance:
+                assert vote.agreement is not None
+                labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
+    if not kept:
+        raise InputError(
+            f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "
+            "or take another policy."
+        )
+    write_questions(directory / "questions.jsonl", kept)
+    write_lines_atomically(directory / "votes.jsonl", vote_lines)
+    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
+    known = [question for question in kept if "truth" in question.provenance]
+    return {
+        "num_questions": len(questions),
+        "num_kept": len(kept),
+        "outcomes": dict(outcomes),
+        "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
+        "kept_with_truth": len(known),
+        "kept_right": sum(question.answer == question.provenance["truth"] for question in known),
+    }
+
+
+def _truth(question: Question) -> str:
+    """Returns the letter that is right.
+
+    Raises:
+        InputError: When it is not known.
+    """
+    if "truth" not in question.provenance:
+        raise InputError(f"labeling.uses_truth: question {question.id!r} has no known truth; only built-in ones have.")
+    return str(question.provenance["truth"])
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("pseudo_label", _main, with_run)
+
+
+def _main(config: PseudoLabelConfig) -> None:
+    artifact = pseudo_label(config)
+    questions = artifact.path("questions.jsonl")
+    log.info("made %s\nnext: medssr-train data.path=%s", questions, questions)
+
+
+if __name__ == "__main__":
+    main()

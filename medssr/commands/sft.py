@@ -1,0 +1,124 @@
+"""medssr-warm-start: supervised fine-tuning on demonstrations; also makes the tiny policies from scratch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step, point_to
+from medssr.cli.entry import run_command
+from medssr.commands.checkpoint_settings import write_settings
+from medssr.config import WarmStartConfig
+from medssr.config.roots import AUTO
+from medssr.models.device import check_device, prepare_process
+from medssr.reports.step_runs import log_step
+from medssr.training.checkpoints import starting_point
+from medssr.utils.processes import is_main_process
+
+if TYPE_CHECKING:
+    from medssr.models.policy import Policy
+    from medssr.training.demonstrations import Demonstration, Demonstrations
+
+log = logging.getLogger(__name__)
+# So many demonstrations hold every wording many times.
+_NUM_TOKENIZER_ROWS = 5000
+
+
+def warm_start(config: WarmStartConfig) -> Artifact:
+    """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
+    made = Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
+        lambda directory: _fine_tune(config, directory)
+    )
+    log_step(config, made)
+    return made
+
+
+def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
+    from medssr.utils.instantiate import instantiate
+
+    # Before torch is loaded: a fault in the files shows at once.
+    demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
+    drawn = demonstrations.draw(config.seed)
+
+    from medssr.models.policy import load_trainable_policy
+    from medssr.training.fit import fit
+    from medssr.training.sft_module import SFTModule
+    from medssr.training.step_loader import StepLoader
+
+    prepare_process(config.extras, config.seed)
+    check_device(config.trainer)
+    log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
+    policy = (
+        _new_policy(config, drawn) if config.scratch else load_trainable_policy(config.model, config.lora, config.seed)
+    )
+    rows = _encode(policy, drawn, demonstrations.source)
+    module = SFTModule(
+        policy,
+        instantiate(config.optim.optimizer, "optim.optimizer"),
+        instantiate(config.optim.scheduler, "optim.scheduler"),
+        config.sft.micro_batch_tokens,
+        config.sft.max_grad_norm,
+        config.sft.max_skipped_steps,
+    )
+    loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
+    fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
+    policy.save(directory / "model")
+    if is_main_process():
+        write_settings(config, directory)
+    return {
+        "num_demonstrations": len(rows),
+        "num_steps": config.sft.num_steps,
+        "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
+    }
+
+
+def _new_policy(config: WarmStartConfig, drawn: list[Demonstration]) -> Policy:
+    """Returns a policy with random weights and a tokenizer trained on the built-in world, or on what is drawn."""
+    from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
+    from medssr.models.from_scratch import new_model, train_tokenizer
+    from medssr.models.policy import Policy
+    from medssr.models.prompts import read_prompt_template
+    from medssr.toy.demonstrations import builtin_phrases, builtin_texts
+    from medssr.training.demonstrations import demonstrated_texts
+
+    scratch = config.scratch
+    assert scratch is not None
+    template = read_prompt_template(config.model.prompt_path)
+    entities = [*builtin_rare_diseases(), *builtin_common_diseases()]
+    if scratch.has_phrases:
+        texts, phrases = demonstrated_texts(drawn[:_NUM_TOKENIZER_ROWS], template), builtin_phrases(entities)
+    else:
+        texts, phrases = builtin_texts(entities, template), []
+    tokenizer = train_tokenizer(texts, scratch.vocab_size, scratch.family, phrases)
+    return Policy(new_model(scratch.family, scratch.architecture, tokenizer), tokenizer, template)
+
+
+def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:
+    """Returns prompt and completion of each demonstration as token ids, the completion with its end token."""
+    texts = [demonstration.completion for demonstration in demonstrations]
+    completions = [
+        [*token_ids, policy.tokenizer.eos_token_id]
+        for token_ids in policy.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    ]
+    longest = max(len(completion) for completion in completions)
+    prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
+    return list(zip(prompts, completions, strict=True))
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("warm_start", _main)
+
+
+def _main(config: WarmStartConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    artifact = warm_start(config)
+    if is_main_process():
+        point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
+    log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""medssr-synthesize: write new questions, a share of them about rare diseases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, Step
+from medssr.cli.entry import run_command
+from medssr.config import SynthesizeConfig
+from medssr.errors import InputError
+from medssr.reports.step_runs import log_step
+
+if TYPE_CHECKING:
+    from medssr.questions import Question
+    from medssr.synthesis.request_maker import RequestMaker
+    from medssr.synthesis.screening import Judge
+
+log = logging.getLogger(__name__)
+
+
+def synthesize(config: SynthesizeConfig) -> Artifact:
+    """Returns the artefact of questions without labels: `questions.jsonl`, and `rejected.jsonl` with reasons."""
+    made = Step("synthesize", config, Path(config.paths.artifact_dir), config.force).run(
+        lambda directory: _write_questions(config, directory)
+    )
+    log_step(config, made)
+    return made
+
+
+def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
+    from medssr.questions import Question, question_to_json
+    from medssr.synthesis.distribution import Distribution
+    from medssr.synthesis.slots import SynthesisTally, fill_slots
+    from medssr.utils.files import open_atomically
+    from medssr.utils.instantiate import instantiate
+    from medssr.utils.progress import track
+
+    controls = config.synthesis
+    tally, distribution = SynthesisTally(), Distribution(controls.rare_share)
+    request, knowledge = _request_maker(config, directory)
+    with (
+        closing(instantiate(config.generator, "generator")) as generator,
+        open_atomically(directory / "questions.jsonl") as questions,
+        open_atomically(directory / "rejected.jsonl") as rejected,
+    ):
+
+        def accepted() -> Iterator[Question]:
+            judge = _judge(config, generator.name)
+            for attempt in fill_slots(
+                controls.num_questions, controls.max_draws_per_question, generator, request, judge
+            ):
+                tally.count(attempt)
+                if isinstance(attempt.verdict, Question):
+                    yield attempt.verdict
+                else:
+                    rejected.write(attempt.rejection_line() + "\n")
+
+        for question in track(accepted(), "synthesize", controls.num_questions, config.extras.progress_bar):
+            questions.write(question_to_json(question) + "\n")
+            distribution.add(question)
+        if tally.num_questions == 0:
+            raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
+        distribution.write(directory)
+        return tally.counts(controls.rare_share) | {"usage": generator.usage()} | knowledge
+
+
+def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
+    """Returns what makes requests, and for the manifest what the corpus holds and how much of it is on the entities."""
+    from medssr.knowledge.entities import EntitySampler, entity_coverage
+    from medssr.knowledge.retrieval import store_passages
+    from medssr.questions import read_questions
+    from medssr.synthesis.controls import QuestionPlan
+    from medssr.synthesis.prompts import load_template
+    from medssr.synthesis.request_maker import RequestMaker
+    from medssr.utils.files import write_json_atomically
+    from medssr.utils.instantiate import instantiate
+
+    controls = config.synthesis
+    corpus = instantiate(config.corpus, "corpus")
+    entities = instantiate(config.entities, "entities").entities()
+    plan = QuestionPlan(
+        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seeds.path))
+    )
+    retriever = instantiate(config.retriever, "retriever")
+    passages = store_passages(corpus, Path(config.paths.index_dir))
+    retriever.index(passages)
+    coverage = entity_coverage(entities, passages)
+    write_json_atomically(directory / "entity_coverage.json", asdict(coverage))
+    maker = RequestMaker(plan, retriever, load_template(controls.prompt_path), controls.top_k, controls.num_options)
+    knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}
+    return maker, knowledge | {"corpus": asdict(corpus.counts)}
+
+
+def _judge(config: SynthesizeConfig, generator_name: str) -> Judge:
+    """Returns what accepts or rejects drafts."""
+    from medssr.benchmarks.reader import benchmark_files, load_benchmark
+    from medssr.questions import read_questions
+    from medssr.synthesis.filters import FilterLimits
+    from medssr.synthesis.prompts import load_template, text_hash
+    from medssr.synthesis.screening import Judge, Screen
+
+    controls = config.synthesis
+    limits = FilterLimits(
+        num_options=controls.num_options,
+        min_stem_words=controls.min_stem_words,
+        max_stem_words=controls.max_stem_words,
+        max_option_words=controls.max_option_words,
+        max_copied_words=controls.max_copied_words,
+    )
+    files = {} if controls.benchmark_path is None else benchmark_files(controls.benchmark_path)
+    benchmarks = (question for file in files.values() for question in load_benchmark(file))
+    screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
+    origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
+    return Judge(limits, screen, origin)
+
+
+def main() -> None:
+    """Console entry point."""
+    run_command("synthesize", _main)
+
+
+def _main(config: SynthesizeConfig) -> None:
+    artifact = synthesize(config)
+    counts = artifact.manifest["counts"]
+    questions = artifact.path("questions.jsonl")
+    log.info(
+        "%d questions, %d of them about rare diseases (share with injected knowledge: asked %.4f, achieved %.4f)",
+        *(counts[name] for name in ("num_questions", "num_rare", "asked_rare_share", "achieved_rare_share")),
+    )
+    log.info("%d drafts rejected %s", counts["num_rejected"], counts["rejected"])
+    if counts["num_unfilled"]:
+        log.warning("%d questions missing %s", counts["num_unfilled"], counts["unfilled"])
+    log.info(
+        "%d of %d diseases have passages in the corpus (%d passages)",
+        *(counts[name] for name in ("num_entities_with_passages", "num_entities")),
+        counts["corpus"]["num_passages"],
+    )
+    if counts["usage"]:
+        log.info("usage %s", counts["usage"])
+    log.info("made %s\nnext: medssr-pseudo-label data.path=%s", questions, questions)
+
+
+if __name__ == "__main__":
+    main()

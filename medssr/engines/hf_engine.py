@@ -1,0 +1,134 @@
+"""Generation with transformers itself: no engine to install, weights shared with the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from medssr.engines.decoding import DrawnTokens, draw_tokens, filtered_logps, make_room, seeded_uniforms
+from medssr.engines.types import Completion, Sampling
+from medssr.models.attention import adopt_attention
+from medssr.models.policy import Policy
+
+# Finished rows leave the batch once this share or less is unfinished: leaving copies the cache, so not at every token.
+_COMPACT_BELOW = 0.75
+
+
+class HFEngine:
+    """Samples from the policy's own module, in batches of a fixed number of completions.
+
+    Args:
+        policy: Model and tokenizer; the model is used where it is, so there is nothing to sync.
+        max_batch_size: Completions that are generated side by side.
+    """
+
+    fills_gpu: ClassVar[bool] = False
+
+    def __init__(self, policy: Policy, max_batch_size: int) -> None:
+        self._policy = policy
+        self._max_batch_size = max_batch_size
+        adopt_attention(policy.model)
+
+    def sync_weights(self, model: Any) -> None:
+        """Does nothing but check: the engine generates with the trained module itself."""
+        assert model is self._policy.model, "this engine serves the policy that it was made with"
+
+    def close(self) -> None:
+        """Frees nothing: the policy belongs to the caller."""
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> list[list[Completion]]:
+        """Returns for each prompt one completion per seed (see RolloutEngine)."""
+        was_training = self._policy.model.training
+        self._policy.model.eval()
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        for batch in self._batches(prompts, seeds):
+            rows = self._generate_batch([prompts[i] for i in batch], [list(seeds[i]) for i in batch], sampling)
+            for index, row in zip(batch, rows, strict=True):
+                completions[index] = row
+        self._policy.model.train(was_training)
+        return completions
+
+    def _batches(self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]]) -> Iterable[list[int]]:
+        """Yields the indices of prompts of like length, so that little is padded."""
+        order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
+        size = max(1, self._max_batch_size // max((len(row) for row in seeds), default=1))
+        return (order[start : start + size] for start in range(0, len(order), size))
+
+    def _generate_batch(
+        self, prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling
+    ) -> list[list[Completion]]:
+        """Prefills each prompt once, then decodes all its completions; finished rows leave the batch."""
+        model, device = self._policy.model, self._policy.model.device
+        num_samples = len(seeds[0])
+        input_ids, attention_mask = left_pad(prompts, self._policy.tokenizer.pad_token_id, device)
+        output = model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=positions_of(attention_mask),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache, length = output.past_key_values, input_ids.shape[1]
+        make_room(cache, num_samples)
+        logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)  # [B, V]
+        next_position = attention_mask.sum(dim=1).repeat_interleave(num_samples)
+        # Of prompt and completion: what a row has not drawn yet is not looked at.
+        attention_mask = pad(attention_mask, (0, sampling.max_new_tokens), value=1)
+        attention_mask = attention_mask.repeat_interleave(num_samples, dim=0)
+        uniforms = seeded_uniforms([seed for row in seeds for seed in row], sampling.max_new_tokens).to(device)
+        eos_ids = torch.tensor(sorted(self._policy.eos_token_ids), device=device)
+
+        drawn = DrawnTokens(len(uniforms), sampling.max_new_tokens, device)
+        batch_rows = torch.arange(len(uniforms), device=device)  # the row of `uniforms` that each decoded row is
+        is_unfinished = torch.ones_like(batch_rows, dtype=torch.bool)
+        for step in range(sampling.max_new_tokens):
+            logps = filtered_logps(logits, sampling)
+            tokens = draw_tokens(logps, uniforms[batch_rows, step])
+            token_logps = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+            drawn.add(batch_rows, step, tokens, token_logps, is_unfinished)
+            is_unfinished &= ~torch.isin(tokens, eos_ids)
+            num_unfinished = int(is_unfinished.sum())
+            if step + 1 == sampling.max_new_tokens or num_unfinished == 0:
+                break
+            if num_unfinished <= _COMPACT_BELOW * len(batch_rows):
+                keep = is_unfinished.nonzero().squeeze(-1)
+                cache.batch_select_indices(keep)
+                batch_rows, tokens, next_position = batch_rows[keep], tokens[keep], next_position[keep]
+                attention_mask, is_unfinished = attention_mask[keep], is_unfinished[keep]
+            logits = model(
+                input_ids=tokens.unsqueeze(-1),
+                attention_mask=attention_mask[:, : length + step + 1],
+                position_ids=next_position.unsqueeze(-1),
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
+            next_position = next_position + 1
+        rows = self._completions(drawn.read())
+        return [rows[start : start + num_samples] for start in range(0, len(rows), num_samples)]
+
+    def _completions(self, rows: list[tuple[list[int], list[float]]]) -> list[Completion]:
+        texts = self._policy.tokenizer.batch_decode([ids for ids, _ in rows], skip_special_tokens=True)
+        return [
+            Completion(ids, logps, text, is_truncated=ids[-1] not in self._policy.eos_token_ids)
+            for (ids, logps), text in zip(rows, texts, strict=True)
+        ]
+
+
+def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns token ids and attention mask, both `[B, S]`, with the rows set flush right."""
+    width = max(len(row) for row in rows)
+    input_ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
+    attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return input_ids, attention_mask
+
+
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Returns the place of each token in its row, `[B, S]`; 0 for padding on the left."""
+    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)

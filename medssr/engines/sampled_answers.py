@@ -1,0 +1,152 @@
+"""Answers to many questions, kept chunk by chunk so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from medssr.answers import extract_choice
+from medssr.engines.types import Completion, RolloutEngine, Sampling
+from medssr.errors import InputError
+from medssr.models.policy import Policy
+from medssr.questions import Question
+from medssr.utils.files import read_jsonl, write_lines_atomically
+from medssr.utils.progress import track
+from medssr.utils.seeding import derive_seed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledAnswer:
+    """One completion and what was read from it.
+
+    Attributes:
+        text: The completion; empty where nothing was generated.
+        num_tokens: How many tokens were generated.
+        is_truncated: Whether the completion was cut.
+        letter: The option that it decides for, or None.
+        reason: Why.
+        recovered: The option that a second pass found where the completion decides for none.
+        letter_logps: The log-likelihood of each letter, where letters were compared.
+    """
+
+    text: str
+    num_tokens: int
+    is_truncated: bool
+    letter: str | None
+    reason: str
+    recovered: str | None = None
+    letter_logps: dict[str, float] | None = None
+
+
+def answers_in_chunks(
+    questions: Sequence[Question],
+    directory: Path,
+    questions_per_chunk: int,
+    description: str,
+    is_progress_shown: bool,
+    answer: Callable[[int, int], list[list[SampledAnswer]]],
+) -> Iterator[list[SampledAnswer]]:
+    """Yields the answers to each question in order; chunks that are in `directory` are read, not asked for again.
+
+    Args:
+        questions: What is asked.
+        directory: Where the chunks are kept.
+        questions_per_chunk: What an interrupted run repeats at most.
+        description: What is done, in a few words.
+        is_progress_shown: Whether to show a progress bar.
+        answer: Gives the answers to the questions from a first place to a last one (not included).
+
+    Raises:
+        InputError: When a chunk holds the answers to other questions.
+    """
+    starts = range(0, len(questions), questions_per_chunk)
+    for start in track(starts, description, len(starts), is_progress_shown):
+        chunk = questions[start : start + questions_per_chunk]
+        file = directory / f"{start:07d}.jsonl"
+        if not file.is_file():
+            _write_chunk(file, chunk, answer(start, start + len(chunk)))
+            log.debug("%s: chunk %d of %d", description, start // questions_per_chunk + 1, len(starts))
+        records = [record for _, record in read_jsonl(file)]
+        if [record["question_id"] for record in records] != [question.id for question in chunk]:
+            raise InputError.at(file, "holds answers to other questions; run the command again with force=true.")
+        for record in records:
+            yield [SampledAnswer(**item) for item in record["answers"]]
+
+
+def read_completion(completion: Completion, question: Question, prefill: str = "") -> SampledAnswer:
+    """Returns a completion with the option that it decides for; `prefill` is a start that the model was given."""
+    text = prefill + completion.text
+    choice = extract_choice(text, question.options)
+    return SampledAnswer(text, len(completion.token_ids), completion.is_truncated, choice.letter, str(choice.reason))
+
+
+def _write_chunk(file: Path, questions: Sequence[Question], answers: list[list[SampledAnswer]]) -> None:
+    lines = (
+        json.dumps({"question_id": question.id, "answers": [asdict(item) for item in row]}, ensure_ascii=False)
+        for question, row in zip(questions, answers, strict=True)
+    )
+    write_lines_atomically(file, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSampler:
+    """Asks a policy every question several times.
+
+    Attributes:
+        policy: Encodes the prompts.
+        engine: Samples.
+        sampling: How tokens are drawn.
+        num_samples: Answers per question.
+        seed: Run seed.
+        purpose: "votes" or "evaluation": answers for different purposes are independent draws.
+        questions_per_chunk: What an interrupted run repeats at most.
+        is_progress_shown: Whether to show a progress bar.
+    """
+
+    policy: Policy
+    engine: RolloutEngine
+    sampling: Sampling
+    num_samples: int
+    seed: int
+    purpose: str
+    questions_per_chunk: int
+    is_progress_shown: bool
+
+    def sample(
+        self, questions: Sequence[Question], directory: Path, source: Path | str
+    ) -> Iterator[list[SampledAnswer]]:
+        """Yields the answers to each question in order; chunks that are in `directory` are read, not sampled again.
+
+        Args:
+            questions: What to ask.
+            directory: Where the chunks are kept.
+            source: The questions' file, for messages.
+
+        Raises:
+            InputError: When a prompt does not fit the policy's context; before anything is sampled.
+        """
+        prompts = self.policy.encode(list(questions), self.sampling.max_new_tokens, source)
+
+        def answer(start: int, end: int) -> list[list[SampledAnswer]]:
+            return self._answer(questions[start:end], prompts[start:end])
+
+        description = f"{self.purpose}: {len(questions)} questions x {self.num_samples}"
+        yield from answers_in_chunks(
+            questions, directory, self.questions_per_chunk, description, self.is_progress_shown, answer
+        )
+
+    def _answer(self, questions: Sequence[Question], prompts: list[list[int]]) -> list[list[SampledAnswer]]:
+        seeds = [
+            [derive_seed(self.seed, self.purpose, question.id, sample) for sample in range(self.num_samples)]
+            for question in questions
+        ]
+        completions = self.engine.generate(prompts, seeds, self.sampling)
+        return [
+            [read_completion(item, question) for item in group]
+            for question, group in zip(questions, completions, strict=True)
+        ]

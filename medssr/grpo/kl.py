@@ -1,0 +1,140 @@
+"""Estimators of the KL divergence from the reference policy, from the sampled token alone.
+
+All take d = log ref - log policy of the token (Schulman 2020, "Approximating KL divergence").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medssr.config import KLEstimator
+
+# exp(20) is 5e8. A token that was sampled and yet is that unlikely must not turn a step into infinity.
+MAX_LOG_RATIO = 20.0
+
+
+def kl_estimate(
+    per_token_logps: Tensor, ref_per_token_logps: Tensor, estimator: KLEstimator | str = KLEstimator.k3
+) -> Tensor:
+    """Returns the estimate of KL(policy || reference) for each token, `[B, T]`.
+
+    Example:
+        >>> policy, reference = torch.tensor([[-1.0]]), torch.tensor([[-1.5]])
+        >>> [round(kl_estimate(policy, reference, name).item(), 4) for name in ("k1", "k2", "k3")]
+        [0.5, 0.125, 0.1065]
+    """
+    return {KLEstimator.k1: k1_kl, KLEstimator.k2: k2_kl, KLEstimator.k3: k3_kl}[KLEstimator(estimator)](
+        per_token_logps, ref_per_token_logps
+    )
+
+
+def sequence_kls(
+    old_logps: Sequence[Tensor], ref_logps: Sequence[Tensor], estimator: KLEstimator | str = KLEstimator.k1
+) -> Tensor:
+    """Returns the estimate for each whole completion, the sum over its tokens, `[num_rows]` on the CPU.
+
+    Args:
+        old_logps: `[T_i]` of each row, of the policy that sampled.
+        ref_logps: `[T_i]` of each row, of the reference policy.
+        estimator: k1, k2 or k3.
+
+    Example:
+        >>> sequence_kls([torch.tensor([-1.0, -2.0])], [torch.tensor([-1.5, -2.5])]).tolist()
+        [1.0]
+    """
+    pairs = zip(old_logps, ref_logps, strict=True)
+    return torch.stack([kl_estimate(old, ref, estimator).sum() for old, ref in pairs]).cpu()
+
+
+def k1_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
+    """Returns k1 = -d, `[B, T]`: unbiased, of either sign.
+
+    Right in the reward, whose sum over a completion it makes the log-ratio of whole completions. As a term of the loss
+    its gradient is that of the log-prob, whose mean is zero: noise without a hold.
+
+    Example:
+        >>> k1_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
+        0.5
+    """
+    return per_token_logps - ref_per_token_logps
+
+
+def k2_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
+    """Returns k2 = d^2 / 2, `[B, T]`: biased, but on the policy's own samples its gradient is that of the divergence.
+
+    Example:
+        >>> k2_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
+        0.125
+    """
+    return (ref_per_token_logps - per_token_logps).square() / 2
+
+
+def k3_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
+    """Returns k3 = exp(d) - d - 1, `[B, T]`: unbiased and never negative (arXiv 2402.03300).
+
+    In the loss its gradient is that of KL(reference || policy); both divergences agree near the reference.
+
+    Example:
+        >>> k3_kl(torch.tensor([[0.0]]), torch.tensor([[0.0]])).item()
+        0.0
+    """
+    difference = (ref_per_token_logps - per_token_logps).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return torch.exp(difference) - difference - 1
+
+
+def truncated_importance_weights(old_per_token_logps: Tensor, engine_logps: Tensor, cap: float) -> Tensor:
+    """Returns min(pi_trainer / pi_engine, cap) of each token, without gradient.
+
+    Tokens were drawn by the engine, whose kernels and number formats differ from the trainer's; the weight makes the
+    expectation that of the trainer, and the cap bounds its variance. One ratio per token: the product over a sequence
+    explodes or vanishes with its length. (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy
+    RL training"; the weight of IMPALA, arXiv 1802.01561, with rho-bar = cap.)
+
+    Args:
+        old_per_token_logps: The trainer's, of the weights that sampled.
+        engine_logps: The engine's, of the same shape; where it reports no finite one, the weight is 1.
+        cap: The largest weight; 2 is usual.
+
+    Example:
+        >>> weights = truncated_importance_weights(torch.tensor([-1.0, -1.0]), torch.tensor([-1.5, -3.0]), cap=2.0)
+        >>> [round(weight, 4) for weight in weights.tolist()]  # exp(0.5); exp(2) is beyond the cap
+        [1.6487, 2.0]
+    """
+    return _log_ratio(old_per_token_logps.detach(), engine_logps).exp().clamp(max=cap)
+
+
+def engine_gap(old_logps: Tensor, engine_logps: Tensor, cap: float | None) -> dict[str, float]:
+    """Returns how far the engine's log-probs are from the trainer's, over the tokens of a step.
+
+    Args:
+        old_logps: `[N]`, the trainer's, of the weights that sampled.
+        engine_logps: `[N]`, the engine's.
+        cap: Of the importance weights; None where there are none.
+
+    Returns:
+        `engine_gap_mean` and `engine_gap_max` (absolute difference in nats), `engine_kl` (k3 estimate of
+        KL(engine || trainer) per token), `importance_capped_share` and `engine_logp_missing_share` (of tokens).
+
+    Example:
+        >>> gap = engine_gap(torch.tensor([-1.0, -1.0]), torch.tensor([-1.5, -3.0]), cap=2.0)
+        >>> gap["engine_gap_mean"], gap["engine_gap_max"], gap["importance_capped_share"]
+        (1.25, 2.0, 0.5)
+    """
+    difference = (old_logps - engine_logps)[engine_logps.isfinite()]
+    num_known = len(difference)
+    is_capped = _log_ratio(old_logps, engine_logps).exp() > (float("inf") if cap is None else cap)
+    return {
+        "engine_gap_mean": difference.abs().mean().item() if num_known else 0.0,
+        "engine_gap_max": difference.abs().max().item() if num_known else 0.0,
+        "engine_kl": k3_kl(torch.zeros_like(difference), difference).mean().item() if num_known else 0.0,
+        "importance_capped_share": is_capped.float().mean().item(),
+        "engine_logp_missing_share": 1 - num_known / len(engine_logps),
+    }
+
+
+def _log_ratio(old_logps: Tensor, engine_logps: Tensor) -> Tensor:
+    difference = torch.where(engine_logps.isfinite(), old_logps - engine_logps, 0.0)
+    return difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)

@@ -1,0 +1,111 @@
+"""One stage of GRPO put together from its configuration, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from copy import deepcopy
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import torch
+
+from medssr.config import TrainConfig
+from medssr.engines.types import RolloutEngine
+from medssr.grpo.heldout import Probe
+from medssr.grpo.module import GRPOModule
+from medssr.grpo.objective import Objective
+from medssr.grpo.rollouts import RolloutCollector
+from medssr.models.device import check_device, prepare_process
+from medssr.models.policy import Policy, load_trainable_policy
+from medssr.questions import Question
+from medssr.rewards.isolation import open_rewards
+from medssr.rewards.types import Reward
+from medssr.training.fit import fit
+from medssr.training.step_loader import PromptDataModule
+from medssr.utils.instantiate import instantiate
+from medssr.utils.processes import is_main_process
+
+
+def run_stage(
+    config: TrainConfig, questions: list[Question], watched: list[Question], checkpoint: Path | None, directory: Path
+) -> dict[str, Any]:
+    """Returns the counts of a stage for its manifest; writes `model/`.
+
+    Args:
+        config: The stage.
+        questions: What to train on, each with an answer.
+        watched: What the probe asks.
+        checkpoint: Where to go on from; None for a fresh start.
+        directory: The artefact's folder.
+
+    Raises:
+        InputError: When model, engine or a reward cannot be made, or a prompt does not fit the context.
+    """
+    prepare_process(config.extras, config.seed)
+    check_device(config.trainer)
+    policy = load_trainable_policy(config.model, config.lora, config.seed)
+    # An over-long prompt fails here and not at step 900.
+    policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config), config.data.path)
+    with (
+        open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
+        closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
+    ):
+        module = _make_module(config, policy, engine, rewards)
+        probe = Probe(module.rollouts, watched, config.probe, directory) if config.probe is not None else None
+        data = PromptDataModule(
+            questions,
+            config.seed,
+            config.stage,
+            config.grpo.num_steps,
+            config.grpo.num_prompts_per_step,
+            config.grpo.max_refills,
+            config.grpo.shuffle_options,
+        )
+        fit(config, module, data, directory, checkpoint, config.grpo.num_steps, [probe] if probe else [])
+        counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+        best_model = None
+        if probe is not None:
+            counts["probe"] = probe.finish(module.trainer)
+            best_model = probe.best_model()
+    if best_model is None:
+        policy.save(directory / "model")
+    elif is_main_process():
+        copytree(best_model, directory / "model", dirs_exist_ok=True)
+    return counts
+
+
+def _make_module(
+    config: TrainConfig, policy: Policy, engine: RolloutEngine, rewards: Mapping[str, Reward]
+) -> GRPOModule:
+    rollouts = RolloutCollector(
+        policy,
+        engine=engine,
+        rewards=rewards,
+        config=config.grpo,
+        seed=config.seed,
+        stage=config.stage,
+        source=config.data.path,
+    )
+    return GRPOModule(
+        rollouts,
+        Objective(policy.model, _reference(policy.model, config), policy.tokenizer.pad_token_id, config.grpo),
+        config.grpo,
+        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
+        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+    )
+
+
+def _reference(model: Any, config: TrainConfig) -> Any | None:
+    """Returns what the KL is measured to: a frozen copy, or the model itself where it has adapters to do without."""
+    if config.grpo.beta == 0:
+        return None
+    if config.lora is not None:
+        return model
+    return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
+
+
+def _tokens_of_order(questions: list[Question], config: TrainConfig) -> int:
+    """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
+    return max(len(question.options) for question in questions) if config.grpo.shuffle_options else 0

@@ -1,0 +1,339 @@
+"""A client for chat completions at any OpenAI-compatible address that pays for no answer twice."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
+
+from medssr.errors import InputError
+from medssr.llm.budget import Allowance, Budget, Cost, Prices
+from medssr.llm.chat_protocol import ChatCall, Ending, Message, Transport, UnreachableError, read_response
+from medssr.llm.ledger import Ledger, Reply
+from medssr.utils.seeding import derive_seed
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Pauses before another attempt, in seconds: they double from the first to the longest, each shortened by up to half.
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+# A server that asks for a longer pause has run out of a quota; nobody wants to wait for that inside a run.
+_LONGEST_PAUSE_ASKED_S = 300.0
+# Calls that fail one after the other, each after all its retries, until the server counts as out of order.
+_MOST_FAILURES_IN_A_ROW = 50
+# Items taken ahead for each call under way: one that fails and pauses at the head does not leave the others idle.
+_TAKEN_AHEAD = 64
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSettings:
+    """A model behind an OpenAI-compatible address, and how it is called.
+
+    Attributes:
+        base_url: Address of the API, e.g. "http://localhost:8000/v1".
+        model: Name of the model there.
+        api_key_env: Name of the environment variable that holds the key; None for a server without one.
+        temperature: Sampling temperature.
+        max_tokens: The most tokens of an answer.
+        max_concurrency: Calls under way at a time.
+        timeout_s: Seconds until an attempt is given up.
+        max_retries: Further attempts of a call, with growing pauses, after 429, 5xx, a lost connection or a time-out.
+        prices: Of the model's tokens.
+        budget: The most that all answers in the ledger may cost.
+        ledger_dir: Folder of the ledgers. Runs may share one.
+    """
+
+    base_url: str
+    model: str
+    api_key_env: str | None
+    temperature: float
+    max_tokens: int
+    max_concurrency: int
+    timeout_s: float
+    max_retries: int
+    prices: Prices
+    budget: Budget
+    ledger_dir: Path | str
+
+    def __post_init__(self) -> None:
+        """Checks what the types do not say.
+
+        Raises:
+            InputError: When the address is none or holds credentials, a number is out of range, or there is a budget in
+                dollars without prices.
+        """
+        address = urlsplit(self.base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise InputError(f'base_url: "{self.base_url}" is no address; it starts with http:// or https://.')
+        if address.username or address.password:
+            raise InputError("base_url: holds credentials, which logs would show; name their variable in api_key_env.")
+        for name, least in (("max_concurrency", 1), ("max_retries", 0), ("max_tokens", 1), ("temperature", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name}: {getattr(self, name)}; at least {least}.")
+        if self.timeout_s <= 0:
+            raise InputError(f"timeout_s: {self.timeout_s}; above 0.")
+        if self.budget.dollars is not None and None in (self.prices.prompt, self.prices.completion):
+            problem = "needs prices.prompt and prices.completion, in dollars per million tokens."
+            raise InputError(f"budget.dollars: {problem}")
+
+    def api_key(self) -> str | None:
+        """Returns the key, or None for a server without one.
+
+        Raises:
+            InputError: When its environment variable is not set or holds what no key is made of.
+        """
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            problem = f"The environment variable {self.api_key_env} {'holds no key' if key else 'is not set'}"
+            remedy = f"put the key of {self.base_url} in it, or set api_key_env=null for a server without one"
+            raise InputError(f"{problem}; {remedy}.")
+        return key
+
+
+class ChatClient:
+    """Calls a model, and answers from the ledger what it has answered before.
+
+    Every attempt and every reply is in the ledger before it is used. Used by many threads at a time.
+
+    Args:
+        settings: The model and how it is called.
+        ledger_name: Name of the ledger's file in `settings.ledger_dir`.
+
+    Raises:
+        InputError: When the environment variable with the key is not set.
+    """
+
+    def __init__(self, settings: ChatSettings, ledger_name: str) -> None:
+        self._settings = settings
+        self._key = settings.api_key()
+        self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
+        self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
+        self._used_keys: set[str] = set()
+        self._used_cost = Cost()
+        url = f"{settings.base_url.rstrip('/')}/chat/completions"
+        self._transport = Transport(url, self._key, settings.max_concurrency, settings.timeout_s)
+        self._pool = ThreadPoolExecutor(settings.max_concurrency)
+        self._is_stopped = threading.Event()
+        self._fault: InputError | None = None  # what has shown that no call can succeed
+        self._takes_schemas = True
+        self._has_response = False
+        self._num_failures_in_a_row = 0
+        self._count_lock = threading.Lock()
+
+    def ask(
+        self,
+        purpose: Sequence[str | int],
+        messages: Sequence[Message],
+        seed: int,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Returns how the model answered, from the ledger where it is there, else from the server.
+
+        The same arguments and settings give the same answer for ever. A refusal, a time-out or an error after all
+        retries is a reply with that outcome; `is_answered` says whether the ledger will give it again.
+
+        Args:
+            purpose: Names what the call is for. Calls that are to be independent draws have different ones.
+            messages: The conversation, each message with "role" and "content".
+            seed: Sampling seed, for servers that heed it.
+            schema: JSON schema of the answer, with a title, for servers that can hold the model to it. Others are asked
+                without it.
+
+        Raises:
+            BudgetError: When the budget does not cover another call.
+            InputError: When no call can succeed: the address, the key or the model is wrong, the account is empty, or
+                the server has failed many calls in a row.
+        """
+        settings = self._settings
+        sampling = {"model": settings.model, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
+        call = ChatCall.of(purpose, messages, sampling, seed, schema)
+        reply = self._ledger.find(call.key)
+        if reply is None:
+            with self._allowance.one_call():
+                if self._is_stopped.is_set():
+                    raise self._fault or CancelledError
+                reply, ending = self._send(call)
+                self._ledger.append(reply)
+            self._check_health(ending)
+        with self._count_lock:
+            if reply.is_answered and reply.key not in self._used_keys:
+                self._used_keys.add(reply.key)
+                self._used_cost += reply.cost
+        return reply
+
+    def ask_all(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yields each item with what `ask` returns for it, in the order of the items, several at work at a time.
+
+        The items are taken as they are needed. When `ask` raises, or the iterator is closed, the calls under way are
+        finished and recorded, and no other is begun.
+
+        Args:
+            ask: Makes one or more calls for an item.
+            items: What to ask about.
+        """
+        pending: deque[tuple[Item, Future[Result]]] = deque()
+        try:
+            for item in items:
+                pending.append((item, self._pool.submit(ask, item)))
+                if len(pending) >= _TAKEN_AHEAD * self._settings.max_concurrency:
+                    yield _finished(*pending.popleft())
+            while pending:
+                yield _finished(*pending.popleft())
+        except BaseException:
+            self._is_stopped.set()
+            wait([future for _, future in pending if not future.cancel()])
+            raise
+
+    def usage(self) -> dict[str, float]:
+        """Returns how many answers were used so far, and what they cost, whenever they were paid for."""
+        cost = self._used_cost
+        return {"num_answers": len(self._used_keys), "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
+
+    def close(self) -> None:
+        """Waits for the calls under way and closes connections and ledger."""
+        self._is_stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        self._transport.close()
+        self._ledger.close()
+
+    def _send(self, call: ChatCall) -> tuple[Reply, Ending]:
+        """Sends the call until it is answered or no attempt is left, and returns how the last attempt ended."""
+        start = time.monotonic()
+        failures: list[str] = []
+        num_retries = 0
+        has_schema = call.schema is not None and self._takes_schemas
+        while True:
+            self._ledger.note_sent(call.key, len(failures))
+            ending = self._exchange(call.body(has_schema))
+            if ending.is_refused_form and has_schema:
+                has_schema = False  # Whether the schema was the fault shows without it.
+            elif ending.is_worth_retry and num_retries < self._settings.max_retries:
+                if self._is_stopped.wait(pause_before_retry(call.key, num_retries, ending.pause_s)):
+                    break
+                num_retries += 1
+            else:
+                break
+            failures.append(ending.error or ending.outcome)
+        if ending.error is None and call.schema is not None and not has_schema:
+            self._takes_schemas = False
+        return self._reply(call, ending, failures, time.monotonic() - start), ending
+
+    def _exchange(self, body: bytes) -> Ending:
+        """Returns how one attempt ended."""
+        try:
+            response = self._transport.post(body)
+        except UnreachableError as error:
+            # Before the server has ever responded, the address is likelier wrong than the server down for a moment.
+            problem = f"cannot be reached ({error})"
+            return Ending("connection", error=problem, is_worth_retry=True, is_fatal=not self._has_response)
+        except TimeoutError:
+            return Ending("timeout", error=f"no answer within {self._settings.timeout_s:g} s", is_worth_retry=True)
+        except ConnectionError as error:
+            return Ending("connection", error=f"the connection was lost ({error})", is_worth_retry=True)
+        self._has_response = True
+        ending = self._without_key(read_response(response.status, response.headers, response.body))
+        if ending.is_worth_retry and (ending.pause_s or 0) > _LONGEST_PAUSE_ASKED_S:
+            problem = f"{ending.error} (and asks to wait {ending.pause_s:.0f} s)"
+            return replace(ending, error=problem, is_worth_retry=False, is_fatal=True)
+        return ending
+
+    def _without_key(self, ending: Ending) -> Ending:
+        """Returns the ending without the key, which some servers send back."""
+        key = self._key
+        if key is None:
+            return ending
+        text, error = (part and part.replace(key, "***") for part in (ending.text, ending.error))
+        return replace(ending, text=text, error=error)
+
+    def _check_health(self, ending: Ending) -> None:
+        """Raises InputError when nothing can be hoped for from another call."""
+        with self._count_lock:
+            self._num_failures_in_a_row = 0 if ending.error is None else self._num_failures_in_a_row + 1
+            num_failures = self._num_failures_in_a_row
+        settings = self._settings
+        remedy = "put it right and start the same command again; no answer is lost"
+        problem = ending.error
+        if num_failures >= _MOST_FAILURES_IN_A_ROW:
+            problem = f"the last {num_failures} calls failed, the last one so: {ending.error}"
+        elif not ending.is_fatal:
+            return
+        self._fault = InputError(f'{settings.base_url}, model "{settings.model}": {problem}; {remedy}.')
+        self._is_stopped.set()
+        raise self._fault
+
+    def _reply(self, call: ChatCall, ending: Ending, failures: list[str], latency_s: float) -> Reply:
+        tokens = (0, 0)
+        is_estimated = ending.error is None and None in (ending.prompt_tokens, ending.completion_tokens)
+        if is_estimated:
+            tokens = (call.num_bytes // _BYTES_PER_TOKEN + 1, len((ending.text or "").encode()) // _BYTES_PER_TOKEN + 1)
+        elif ending.error is None:
+            tokens = (ending.prompt_tokens or 0, ending.completion_tokens or 0)
+        return Reply(
+            key=call.key,
+            purpose=list(call.purpose),
+            model=self._settings.model,
+            prompt_sha256=call.prompt_sha256,
+            settings_sha256=call.settings_sha256,
+            seed=call.seed,
+            outcome=ending.outcome,
+            text=ending.text,
+            error=ending.error,
+            prompt_tokens=tokens[0],
+            completion_tokens=tokens[1],
+            is_estimated=is_estimated,
+            dollars=self._settings.prices.dollars(*tokens),
+            num_attempts=len(failures) + 1,
+            failures=failures,
+            latency_s=round(latency_s, 3),
+        )
+
+
+def pause_before_retry(key: str, num_retries: int, asked_s: float | None) -> float:
+    """Returns the seconds to wait: what the server asks for, or twice as long each time.
+
+    A part of it depends on the call, so that calls that failed together do not return together.
+    """
+    share = derive_seed("pause", key, num_retries) / 2**63
+    if asked_s is not None:
+        return asked_s * (1 + 0.1 * share)
+    doubled = min(_FIRST_PAUSE_S * 2.0**num_retries, _LONGEST_PAUSE_S)
+    return doubled * (0.5 + 0.5 * share)
+
+
+def _finished(item: Item, future: Future[Result]) -> tuple[Item, Result]:
+    return item, future.result()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatModel(ChatSettings):
+    """What asks a model through one client, which opens at the first call.
+
+    Attributes:
+        ledger_name: Name of the ledger's file in `ledger_dir`.
+    """
+
+    ledger_name: ClassVar[str]
+
+    def usage(self) -> dict[str, Any]:
+        """Returns how many answers were used so far, and what they cost."""
+        return self._client.usage()
+
+    def close(self) -> None:
+        """Closes connections and ledger."""
+        self._client.close()
+
+    @cached_property
+    def _client(self) -> ChatClient:
+        return ChatClient(self, self.ledger_name)

@@ -1,0 +1,279 @@
+"""Log-probabilities and entropy of completion tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medssr.errors import InputError
+from medssr.models.batching import RolloutBatch
+from medssr.models.packing import PackedRollouts
+
+# Settings of model families that change logits after the head; the chunked head would leave them out.
+_LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+def completion_logps(model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int | None = None) -> Tensor:
+    """Returns the log-probability of each completion token under `model`, `[B, T]`, in nats.
+
+    Args:
+        model: A causal language model.
+        batch: Prompts flush right, completions flush left of the border between them.
+        temperature: What the sampler divided the logits by; the same division here makes the two agree.
+        chunk_tokens: Tokens whose logits exist at once, padding (which then holds 0) not among them; None for all.
+
+    Raises:
+        InputError: When chunks are asked of a model that changes its logits after the head.
+    """
+    if chunk_tokens is None:
+        return token_logps(completion_logits(model, batch, temperature), batch.completion_ids)
+    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)[0]
+
+
+def completion_logps_and_entropies(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each completion token, both `[B, T]`; arguments as `completion_logps`."""
+    if chunk_tokens is None:
+        logits = completion_logits(model, batch, temperature)
+        return token_logps(logits, batch.completion_ids), token_entropies(logits.detach())
+    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)
+
+
+def packed_logps(
+    model: Any, packed: PackedRollouts, temperature: float, chunk_tokens: int | None = None, *, has_entropies: bool
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each completion token, both `[B, T]`, 0 at padding.
+
+    Args:
+        model: One that takes packed rows (`models.attention.adopt_attention`).
+        packed: The completions.
+        temperature: What the sampler divided the logits by.
+        chunk_tokens: Tokens whose logits exist at once; None for all.
+        has_entropies: Whether they are wanted; zeros where not.
+    """
+    hidden = model.get_decoder()(
+        input_ids=packed.input_ids,
+        position_ids=packed.position_ids,
+        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # of four dimensions, so that none is made
+        packed_blocks=packed.blocks,
+        use_cache=False,
+    ).last_hidden_state[0]
+    return _head_logps(
+        model,
+        hidden.index_select(0, packed.predictors),
+        packed.completion_ids,
+        packed.completion_mask.bool(),
+        temperature,
+        chunk_tokens or len(packed.predictors),
+        has_entropies,
+    )
+
+
+def _head_logps(
+    model: Any,
+    hidden: Tensor,
+    completion_ids: Tensor,
+    is_token: Tensor,
+    temperature: float,
+    chunk_tokens: int,
+    has_entropies: bool,
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[number of tokens, H]`."""
+    head = model.get_output_embeddings()
+    columns = chunked_logps(
+        hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
+    )
+    logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
+    return logps, entropies
+
+
+def _completion_logps_in_chunks(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int
+) -> tuple[Tensor, Tensor]:
+    for name in _LOGIT_CHANGES:
+        if getattr(model.config, name, None) is not None:
+            raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {name} needs null.")
+    hidden = model.get_decoder()(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        use_cache=False,
+    ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
+    is_token = batch.completion_mask.bool()
+    return _head_logps(
+        model, hidden[is_token], batch.completion_ids, is_token, temperature, chunk_tokens, has_entropies=True
+    )
+
+
+def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Tensor:
+    """Returns the logits of the completion tokens under `model`, `[B, T, V]` in float32.
+
+    Args:
+        model: A causal language model.
+        batch: Prompts flush right, completions flush left of the border between them.
+        temperature: What the sampler divided the logits by; the same division here makes the two agree.
+    """
+    logits: Tensor = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        # The logit of a token stands at the token before it; the last one predicts nothing that was sampled.
+        logits_to_keep=batch.completion_ids.shape[1] + 1,
+        use_cache=False,
+    ).logits[:, :-1]
+    return logits.float() / temperature
+
+
+def token_logps(logits: Tensor, token_ids: Tensor) -> Tensor:
+    """Returns the log-probability of each token, `[B, T]`, in nats.
+
+    Args:
+        logits: `[B, T, V]`.
+        token_ids: `[B, T]`.
+
+    Example:
+        >>> logps = token_logps(torch.zeros(1, 1, 4), torch.tensor([[2]]))
+        >>> round(logps.item(), 4)  # one of four equal choices: -ln 4
+        -1.3863
+    """
+    return logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
+
+
+@torch.no_grad()
+def token_entropies(logits: Tensor) -> Tensor:
+    """Returns the entropy of each position's distribution, `[B, T]`, in nats; without gradient.
+
+    Args:
+        logits: `[B, T, V]`.
+
+    Example:
+        >>> round(token_entropies(torch.zeros(1, 1, 4)).item(), 4)  # four equal choices: ln 4
+        1.3863
+    """
+    logps = logits.log_softmax(dim=-1)
+    return -(logps.exp() * logps).sum(dim=-1)
+
+
+def chunked_logps(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    token_ids: Tensor,
+    temperature: float,
+    chunk_tokens: int,
+    has_entropies: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Returns log-probability and entropy of each token, `[N]`, from the hidden states before the language-model head.
+
+    The logits, `[N, V]` as a whole, exist for `chunk_tokens` tokens at a time, and are computed again in the backward
+    pass. The entropy has no gradient.
+
+    Args:
+        hidden: `[N, H]`.
+        weight: `[V, H]`, of the head.
+        bias: `[V]`, of the head, or None.
+        token_ids: `[N]`.
+        temperature: Divides the logits.
+        chunk_tokens: At least 1.
+        has_entropies: Whether they are wanted; zeros where not.
+
+    Example:
+        >>> logps, entropies = chunked_logps(torch.zeros(2, 3), torch.ones(4, 3), None, torch.tensor([0, 3]), 1.0, 1)
+        >>> [round(value, 4) for value in (*logps.tolist(), *entropies.tolist())]  # four equal choices: -ln 4, ln 4
+        [-1.3863, -1.3863, 1.3863, 1.3863]
+    """
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):  # it would apply to the forward pass alone
+        dtype = torch.get_autocast_dtype(kind)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast(kind, enabled=False):
+        logps, entropies = _ChunkedLogps.apply(
+            hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies
+        )
+    return logps, entropies
+
+
+class _ChunkedLogps(torch.autograd.Function):
+    """Saves hidden states and one log-normaliser per token instead of logits.
+
+    The passes over a chunk's logits are in place where they can be: on a CPU they cost as much as the products.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        token_ids: Tensor,
+        temperature: float,
+        chunk_tokens: int,
+        has_entropies: bool,
+    ) -> tuple[Tensor, Tensor]:
+        parts = []
+        for rows, ids in zip(torch.split(hidden, chunk_tokens), torch.split(token_ids, chunk_tokens), strict=True):
+            logits = _head(rows, weight, bias, temperature)
+            largest = logits.amax(dim=-1, keepdim=True)
+            chosen = logits.sub_(largest).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+            weights = logits.exp() if has_entropies else logits.exp_()
+            total = weights.sum(dim=-1)
+            log_total = total.log()
+            entropy = torch.zeros_like(log_total)
+            if has_entropies:  # H = log Z - sum p z
+                entropy = log_total - weights.mul_(logits).sum(dim=-1) / total
+            parts.append((chosen - log_total, entropy, largest.squeeze(-1) + log_total))
+        logps, entropies, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers)
+        ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
+        ctx.mark_non_differentiable(entropies)
+        return logps, entropies
+
+    @staticmethod
+    def backward(ctx: Any, grad_logps: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, token_ids, log_normalizers = ctx.saved_tensors
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        # Summed over chunks in the logits' format: rounding each sum to bfloat16 would bias the head.
+        grad_weight = torch.zeros_like(weight, dtype=log_normalizers.dtype) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=log_normalizers.dtype) if needs_bias else None
+        for start in range(0, len(hidden), ctx.chunk_tokens):
+            chunk = slice(start, start + ctx.chunk_tokens)
+            # d logp / d logits = one-hot - softmax
+            scale = (grad_logps[chunk] / ctx.temperature).unsqueeze(-1)
+            grad_logits = _head(hidden[chunk], weight, bias, ctx.temperature)
+            grad_logits.sub_(log_normalizers[chunk].unsqueeze(-1)).exp_().mul_(-scale)
+            grad_logits.scatter_add_(-1, token_ids[chunk].unsqueeze(-1), scale)
+            if grad_bias is not None:
+                grad_bias += grad_logits.sum(dim=0)
+            grad_logits = grad_logits.to(weight.dtype)
+            if grad_hidden is not None:
+                torch.mm(grad_logits, weight, out=grad_hidden[chunk])
+            if grad_weight is not None:
+                _add_product(grad_weight, grad_logits.T, hidden[chunk])
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _head(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    """Returns new logits, in float32 at least."""
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1 else logits.div_(temperature)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds `left @ right` to the total, which may be of a wider format."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

@@ -1,0 +1,117 @@
+"""Questions that one model answers and another does not, with what both wrote, for reading side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssr.evaluation.results_io import read_texts
+from medssr.evaluation.scoring import Prediction
+from medssr.questions import Question
+from medssr.utils.seeding import derive_seed
+
+_LONGEST_TEXT = 2_400
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """One sample of a model: the letter that was read from it, its text, and how many of the samples are right."""
+
+    letter: str | None
+    text: str
+    num_right: int
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question that the second model has right more often (won) or less often (lost) than the first."""
+
+    benchmark: str
+    question: Question
+    is_won: bool
+    first: ShownAnswer
+    second: ShownAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A question that may be shown: the answers of both models, and its place in the files that hold their texts."""
+
+    benchmark: str
+    question: Question
+    place: tuple[int, int]
+    first: Prediction
+    second: Prediction
+
+    @property
+    def gain(self) -> int:
+        """How many more samples of the second model are right."""
+        answer = self.question.answer
+        return self.second.letters.count(answer) - self.first.letters.count(answer)
+
+
+def choose_examples(candidates: Sequence[Candidate], num_examples: int) -> list[Candidate]:
+    """Returns the questions with the largest gains and those with the largest losses, copies of a question once.
+
+    Among equal gains a hash of the question decides, so that no benchmark comes first.
+
+    Args:
+        candidates: All questions that both models answered.
+        num_examples: How many won, and how many lost ones.
+    """
+    ordered = sorted(
+        (each for each in candidates if each.gain),
+        key=lambda each: (-abs(each.gain), derive_seed(0, each.benchmark, each.question.id)),
+    )
+    distinct = {each.question.content_key: each for each in reversed(ordered)}
+    ordered = [each for each in ordered if distinct[each.question.content_key] is each]
+    won, lost = [each for each in ordered if each.gain > 0], [each for each in ordered if each.gain < 0]
+    return [*won[:num_examples], *lost[:num_examples]]
+
+
+def read_examples(chosen: Sequence[Candidate], first: Path, second: Path) -> list[Example]:
+    """Returns the questions with a right answer of the one model beside a wrong one of the other.
+
+    Args:
+        chosen: The questions.
+        first: The folder of the first model's evaluation.
+        second: The folder of the second model's.
+
+    Raises:
+        InputError: When an answer has no text.
+    """
+    texts_first: dict[tuple[str, int], list[str]] = {}
+    texts_second: dict[tuple[str, int], list[str]] = {}
+    for benchmark in dict.fromkeys(each.benchmark for each in chosen):
+        places = [each.place for each in chosen if each.benchmark == benchmark]
+        for folder, side, texts in ((first, 0, texts_first), (second, 1, texts_second)):
+            found = read_texts(folder, benchmark, {place[side] for place in places})
+            texts.update({(benchmark, place): text for place, text in found.items()})
+    return [
+        Example(
+            each.benchmark,
+            each.question,
+            each.gain > 0,
+            _shown(each.question, each.first, texts_first[each.benchmark, each.place[0]], is_right=each.gain < 0),
+            _shown(each.question, each.second, texts_second[each.benchmark, each.place[1]], is_right=each.gain > 0),
+        )
+        for each in chosen
+    ]
+
+
+def _shown(question: Question, prediction: Prediction, texts: Sequence[str], *, is_right: bool) -> ShownAnswer:
+    """Returns the first sample that is right, or the first that is wrong."""
+    place = next(place for place, letter in enumerate(prediction.letters) if (letter == question.answer) is is_right)
+    num_right = prediction.letters.count(question.answer)
+    return ShownAnswer(prediction.letters[place], _cut(texts[place]), num_right, len(prediction.letters))
+
+
+def _cut(text: str) -> str:
+    """Returns a text without its middle where it is long: an answer stands at the end."""
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    head = _LONGEST_TEXT // 4
+    left_out = len(text) - _LONGEST_TEXT
+    return f"{text[:head]}\n[... {left_out} characters ...]\n{text[head + left_out :]}"

@@ -1,0 +1,120 @@
+"""`results.json` of a pipeline run: the scores of every model on the same questions, with paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+from medssr.artifacts import Artifact
+from medssr.config import PipelineConfig, StageConfig
+from medssr.evaluation.comparison import Comparison, compare, corrected
+from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, read_asked_questions, read_predictions
+from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, BenchmarkScore, score
+from medssr.questions import Question, read_questions
+from medssr.reports.runs import label_summary_of_counts, read_evaluation
+from medssr.utils.files import write_json_atomically
+from medssr.utils.naming import job_name
+from medssr.utils.provenance import overrides
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """A training stage, with what it read and logged."""
+
+    stage: StageConfig
+    questions: Path
+    metrics: Path
+
+
+def write_run_results(
+    run_dir: Path,
+    config: PipelineConfig,
+    prepared: Mapping[str, Artifact],
+    scores: Mapping[str, Artifact],
+    stages: Sequence[StageFiles],
+) -> Path:
+    """Writes `results.json` of a run and returns its path.
+
+    Args:
+        run_dir: The run's folder.
+        config: The pipeline's configuration.
+        prepared: The artefacts of synthesis and labelling by step; empty where there was none.
+        scores: The evaluation of each model by its name, in order of training.
+        stages: The training stages in order.
+    """
+    asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
+    models, pairs = _scored_and_compared(scores, asked, config.seed)
+    results = {
+        "schema_version": SCHEMA_VERSION,
+        "run": job_name(overrides()),
+        "study": config.study,
+        "overrides": overrides(),
+        "config": {
+            "model": config.model.path.rstrip("/").split("/")[-1],
+            "seed": config.seed,
+            "rare_share": config.synthesis.rare_share,
+            "num_questions": config.synthesis.num_questions,
+            "stages": [stage.name for stage in config.stages],
+        },
+        "models": [
+            {"name": name, "benchmarks": {benchmark: asdict(each) for benchmark, each in found.items()}}
+            for name, found in models.items()
+        ],
+        "paired": [
+            {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(comparison)
+            for (before, after), comparisons in pairs.items()
+            for benchmark, by_slice in corrected(comparisons).items()
+            for name, comparison in by_slice.items()
+        ],
+        "labels": asdict(label_summary_of_counts(prepared["pseudo_label"].manifest["counts"])) if prepared else None,
+        "training": [
+            {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": files.stage.method.value}
+            for files in stages
+        ],
+        "artifacts": {
+            name: str(made.directory)
+            for name, made in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]
+        },
+    }
+    path = run_dir / RESULTS_FILE
+    write_json_atomically(path, results)
+    return path
+
+
+def _scored_and_compared(
+    scores: Mapping[str, Artifact], asked: set[tuple[str, str]], seed: int
+) -> tuple[dict[str, dict[str, BenchmarkScore]], dict[tuple[str, str], dict[str, dict[str, Comparison]]]]:
+    """Returns scores by model and benchmark, and each model against each earlier one by benchmark and slice."""
+    models: dict[str, dict[str, BenchmarkScore]] = {name: {} for name in scores}
+    pairs: dict[tuple[str, str], dict[str, dict[str, Comparison]]] = {pair: {} for pair in combinations(scores, 2)}
+    base = next(iter(scores.values())).directory
+    for benchmark in read_evaluation(base).benchmarks:
+        questions = read_asked_questions(base, benchmark)
+        slices = fact_slices(questions, asked)
+        predictions = {name: read_predictions(scored.directory, benchmark) for name, scored in scores.items()}
+        for name, found in predictions.items():
+            models[name][benchmark] = score(questions, found, slices, seed=seed)
+        for (before, after), comparisons in pairs.items():
+            comparisons[benchmark] = compare(questions, predictions[before], predictions[after], slices, seed=seed)
+    return models, pairs
+
+
+def asked_facts(questions: Iterable[Question]) -> set[tuple[str, str]]:
+    """Returns the (disease, relation) pairs that the questions ask about, where they say so."""
+    return {
+        (question.entity, question.provenance["relation"])
+        for question in questions
+        if question.entity is not None and "relation" in question.provenance
+    }
+
+
+def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> dict[str, set[str]]:
+    """Returns the ids of rare-disease questions about facts that training asked about, and about others."""
+    slices: dict[str, set[str]] = {RARE_ASKED: set(), RARE_NEVER_ASKED: set()}
+    for question in questions:
+        if question.is_rare and "relation" in question.provenance:
+            is_asked = (question.entity, question.provenance["relation"]) in asked
+            slices[RARE_ASKED if is_asked else RARE_NEVER_ASKED].add(question.id)
+    return {name: ids for name, ids in slices.items() if ids}

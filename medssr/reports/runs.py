@@ -1,0 +1,262 @@
+"""What a folder says about its run: scores by stage, labels, training metrics and configuration."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssr.config import StageMethod
+from medssr.errors import InputError
+from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
+from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
+from medssr.reports.curves import Curve, read_curves
+from medssr.reports.records import FormError, T, record_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """The scores of one model of a run ("base" or the stage that made it) by benchmark."""
+
+    name: str
+    benchmarks: dict[str, BenchmarkScore]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` says what the rest is."""
+
+    origin: str = field(metadata={"key": "from"})
+    to: str
+    benchmark: str
+    slice: str
+    difference: float
+    low: float
+    high: float
+    n: int
+    p_value: float | None = None
+    num_won: int | None = None
+    num_lost: int | None = None
+    mcnemar_p_value: float | None = None
+    p_adjusted: float | None = None
+    mcnemar_p_adjusted: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementBand:
+    """Labels whose agreement lies in a band; `accuracy` against the hidden truth is None where there is none."""
+
+    low: float
+    high: float
+    n: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSummary:
+    """What became of the questions that were put to the vote; the outcomes add up to `num_questions`."""
+
+    num_questions: int
+    num_kept: int
+    outcomes: dict[str, int]
+    bands: list[AgreementBand]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStage:
+    """One stage of training and the CSV of its metrics, relative to the run folder or absolute."""
+
+    stage: str
+    metrics_file: str
+    method: str = StageMethod.grpo.value
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The content of `results.json` of a pipeline run; docs/results.md says what each field means."""
+
+    run: str
+    overrides: list[str]
+    config: dict[str, Any]
+    models: list[ModelResult]
+    paired: list[PairedDifference] = field(default_factory=list)
+    labels: LabelSummary | None = None
+    training: list[TrainingStage] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    study: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its record, and the curves of each stage of GRPO, in order, by their metrics.
+
+    An evaluation is a run of one model.
+    """
+
+    folder: Path
+    record: RunRecord
+    curves: dict[str, dict[str, Curve]]
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.record.run
+
+    @property
+    def last_model(self) -> str:
+        """The name of the model that the run ends with."""
+        return self.record.models[-1].name
+
+    @property
+    def last_evaluation(self) -> Path | None:
+        """The folder of the evaluation of that model; None where the run names none."""
+        found = self.record.artifacts.get(f"evaluate {self.last_model}")
+        return None if found is None else self.folder / found
+
+    @property
+    def objective(self) -> float:
+        """What a search over settings makes large: the last model's accuracy on all questions, mean over benchmarks."""
+        benchmarks = self.record.models[-1].benchmarks.values()
+        return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
+
+    def label(self, model: str) -> str:
+        """Returns what to call one of its models beside those of other runs; an evaluation is named by its model."""
+        return self.name if self.name.startswith(model) else f"{self.name}: {model}"
+
+    def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
+        """Returns one score, or None where the run has no such model, benchmark or slice."""
+        for result in self.record.models:
+            if result.name == model and benchmark in result.benchmarks:
+                return result.benchmarks[benchmark].slices.get(slice_name)
+        return None
+
+
+def read_run(folder: Path | str) -> Run:
+    """Returns the run that a folder holds: a run of the pipeline, or an evaluation.
+
+    Raises:
+        InputError: When `results.json` is absent, no JSON or neither of the form of `RunRecord` nor of that of
+            `EvaluationResults`, label outcomes do not add up, or a metrics file is absent or broken. The message names
+            file, field and what was found.
+
+    Example:
+        >>> read_run("runs/2026-01-01").record.models[0].name  # doctest: +SKIP
+        'base'
+    """
+    folder = Path(folder)
+    path = folder / RESULTS_FILE
+    content = _read_json(path)
+    if isinstance(content, dict) and "benchmarks" in content:
+        record = _run_of_evaluation(_record(EvaluationResults, content, path))
+    else:
+        record = _record(RunRecord, content, path)
+    _check(record, path)
+    curves = {
+        stage.stage: read_curves(folder / stage.metrics_file)
+        for stage in record.training
+        if stage.method == StageMethod.grpo.value
+    }
+    return Run(folder, record, curves)
+
+
+def record_json(record: RunRecord) -> dict[str, Any]:
+    """Returns a record as `results.json` has it."""
+    content = asdict(record)
+    for pair in content["paired"]:
+        pair["from"] = pair.pop("origin")
+    return content
+
+
+def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
+    """Returns what the manifest of pseudo-labelling says about its labels."""
+    fields = ("num_questions", "num_kept", "outcomes", "bands")
+    return record_from_json(LabelSummary, {name: counts[name] for name in fields})
+
+
+def read_evaluation(folder: Path) -> EvaluationResults:
+    """Returns the results of an evaluation.
+
+    Raises:
+        InputError: When `results.json` is absent, no JSON or of another form.
+    """
+    path = folder / RESULTS_FILE
+    return _record(EvaluationResults, _read_json(path), path)
+
+
+def read_hydra_file(folder: Path, name: str) -> Any:
+    """Returns what Hydra wrote of a job: "config", "overrides" or "hydra"; None where it wrote nothing.
+
+    Raises:
+        InputError: When the file is no YAML.
+    """
+    path = folder / ".hydra" / f"{name}.yaml"
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if path.is_file() else None
+    except yaml.YAMLError as error:
+        raise InputError.at(path, f"is not valid YAML ({error}).") from error
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file; give the folder of a run that has finished its evaluation.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError.at(path, f"is not valid JSON ({error.msg}).", line=error.lineno) from error
+
+
+def _record(kind: type[T], content: Any, path: Path) -> T:
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        problem = f"found {version!r}; this version of medssr reads {SCHEMA_VERSION}."
+        raise InputError.at(path, problem, field="schema_version")
+    try:
+        return record_from_json(kind, content)
+    except FormError as error:
+        raise InputError.at(path, error.problem, field=error.place) from error
+
+
+def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
+    """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
+    model = results.model
+    name = model_name(model.path)
+    made_by = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+    return RunRecord(
+        run=name,
+        overrides=[],
+        config=made_by | results.protocol,
+        models=[ModelResult(name, results.benchmarks)],
+        artifacts={f"evaluate {name}": "."},
+    )
+
+
+def model_name(path: str) -> str:
+    """Returns what to call a model: the end of its path, with the folder above where it is just "model".
+
+    Example:
+        >>> model_name("Qwen/Qwen3-8B-Base"), model_name("artifacts/train/0123/model")
+        ('Qwen3-8B-Base', '0123/model')
+    """
+    parts = [part for part in path.replace("\\", "/").split("/") if part]
+    return "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]) or path
+
+
+def _check(record: RunRecord, path: Path) -> None:
+    if not record.models:
+        raise InputError.at(path, "is empty; expected at least the base model.", field="models")
+    names = [model.name for model in record.models]
+    if len(set(names)) != len(names):
+        raise InputError.at(path, f"found {', '.join(names)}; expected unique names.", field="models")
+    if record.labels is not None:
+        labels, total = record.labels, sum(record.labels.outcomes.values())
+        if total != labels.num_questions:
+            problem = f"the counts add up to {total}, not to num_questions = {labels.num_questions}."
+            raise InputError.at(path, problem, field="labels.outcomes")
+        if labels.outcomes.get("kept") != labels.num_kept:
+            problem = f"found {labels.outcomes.get('kept')}, expected num_kept = {labels.num_kept}."
+            raise InputError.at(path, problem, field="labels.outcomes.kept")

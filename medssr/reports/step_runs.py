@@ -1,0 +1,138 @@
+"""The W&B run of each step: opened while it trains or once it is done, linked to what it read and made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from medssr.artifacts import Artifact, decisive_values, read_artifact
+from medssr.utils.files import write_json_atomically
+from medssr.utils.processes import is_main_process
+
+if TYPE_CHECKING:
+    from medssr.config import PipelineConfig
+    from medssr.evaluation.scoring import BenchmarkScore
+    from medssr.reports.runs import LabelSummary, Run
+
+_LOGGED = "wandb/logged.json"
+
+
+def log_step(config: Any, artifact: Artifact) -> None:
+    """Logs a finished step to the W&B run that has its fingerprint: lineage, and the numbers that runs are sorted by.
+
+    Once only, whoever uses the artefact later; nothing without a W&B logger.
+
+    Args:
+        config: The step's typed configuration.
+        artifact: What the step has made.
+    """
+    marker = artifact.path(_LOGGED)
+    node = _wandb_node(config)
+    if node is None or marker.is_file():
+        return
+    from medssr.evaluation.results_io import RESULTS_FILE
+    from medssr.tracking.lineage import made_by, read_by
+    from medssr.tracking.loggers import open_loggers, plain
+
+    with open_loggers({"wandb": node}, config, artifact.directory) as (logger,):
+        logger.link(read_by(artifact, plain(config)), [made_by(artifact)])
+        logger.summarize(_step_summary(artifact))
+        if artifact.manifest["step"] == "evaluate":
+            logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
+    if not logger.is_lost:
+        write_json_atomically(marker, {"run": artifact.fingerprint})
+
+
+def log_pipeline(config: PipelineConfig, run: Run) -> None:
+    """Logs the results of a whole run in one row: scores of the base model and of the last one, labels and cost.
+
+    The W&B run holds `results.json` and the metrics of its stages too: `medssr-compare` reads it like a run's folder.
+
+    Args:
+        config: The pipeline's configuration.
+        run: The run, read from its folder.
+    """
+    node = _wandb_node(config)
+    if node is None:
+        return
+    from medssr.evaluation.results_io import RESULTS_FILE
+    from medssr.reports.costs import run_cost
+    from medssr.reports.runs import TrainingStage, record_json
+    from medssr.tracking.lineage import made_by
+    from medssr.tracking.loggers import open_loggers
+
+    settings = {"study": config.study} | decisive_values(asdict(config))
+    run_id = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    first, last = run.record.models[0], run.record.models[-1]
+    metrics = {f"metrics-{stage.stage}.csv": stage for stage in run.record.training}
+    # The files lie beside each other in W&B, whatever their places here.
+    stages = [TrainingStage(stage.stage, file) for file, stage in metrics.items()]
+    results = record_json(replace(run.record, training=stages))
+    with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
+        logger.link([made_by(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
+        logger.summarize(
+            score_summary(last.benchmarks)
+            | score_summary(first.benchmarks, "base_score")
+            | label_summary(run.record.labels)
+            | run_cost(run).summary()
+        )
+        texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
+        logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
+
+
+def _wandb_node(config: Any) -> dict[str, Any] | None:
+    """Returns the settings of the W&B logger; None where there is none, and in all processes but the main one."""
+    node: dict[str, Any] | None = (config.logger or {}).get("wandb")
+    return node if is_main_process() else None
+
+
+def score_summary(benchmarks: Mapping[str, BenchmarkScore], prefix: str = "score") -> dict[str, float]:
+    """Returns accuracies: `<prefix>/<slice>`, a mean over benchmarks, and `<prefix>/<benchmark>/<slice>`.
+
+    Of each benchmark also the ends of the interval (`_low`, `_high`) and the number of questions (`_n`).
+    """
+    from medssr.evaluation.scoring import ALL
+
+    summary: dict[str, float] = {}
+    by_slice: dict[str, list[float]] = {}
+    for benchmark, score in benchmarks.items():
+        for name, found in score.slices.items():
+            key = f"{prefix}/{benchmark}/{name}"
+            summary |= {key: found.accuracy.value, f"{key}_low": found.accuracy.low, f"{key}_high": found.accuracy.high}
+            summary[f"{key}_n"] = found.num_questions
+            by_slice.setdefault(name, []).append(found.accuracy.value)
+            if name == ALL:
+                summary[f"{prefix}/{benchmark}/invalid_share"] = found.invalid.value
+    return summary | {f"{prefix}/{name}": fmean(values) for name, values in by_slice.items()}
+
+
+def label_summary(labels: LabelSummary | None) -> dict[str, float]:
+    """Returns the share of questions that got a label, and how far votes agree and how often they are right.
+
+    The last two over the questions whose truth is known; agreement from the middles of its bands.
+    """
+    if labels is None or not labels.num_questions:
+        return {}
+    summary = {"labels/kept_share": labels.num_kept / labels.num_questions}
+    known = [(band, band.accuracy) for band in labels.bands if band.accuracy is not None and band.n]
+    total = sum(band.n for band, _ in known)
+    if total:
+        summary["labels/accuracy"] = sum(band.n * accuracy for band, accuracy in known) / total
+        summary["labels/agreement"] = sum(band.n * (band.low + band.high) / 2 for band, _ in known) / total
+    return summary
+
+
+def _step_summary(artifact: Artifact) -> dict[str, float]:
+    from medssr.reports.runs import label_summary_of_counts, read_evaluation
+
+    step = artifact.manifest["step"]
+    summary = {"cost/hours": artifact.manifest["seconds"] / 3600}
+    if step == "evaluate":
+        return summary | score_summary(read_evaluation(artifact.directory).benchmarks)
+    if step == "pseudo_label":
+        return summary | label_summary(label_summary_of_counts(artifact.manifest["counts"]))
+    return summary

@@ -1,0 +1,97 @@
+"""How far the agreement of a model's answers tells whether their majority is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from medssr.statistics.intervals import FloatArray, wilson_interval
+
+_SAME = 1e-9  # an agreement of 3/10 belongs to the bin that ends at 0.3, whatever its last bit
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """The questions whose agreement lies in (low, high].
+
+    Attributes:
+        low: Lower end of the bin, not part of it but for 0.
+        high: Upper end of the bin, part of it.
+        n: Questions in the bin.
+        agreement: Their mean agreement.
+        accuracy: The share of them whose answer is right.
+        accuracy_low: Lower end of its 95% Wilson interval.
+        accuracy_high: Upper end.
+    """
+
+    low: float
+    high: float
+    n: int
+    agreement: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Agreement against accuracy.
+
+    Attributes:
+        bins: The bins that hold a question, in order.
+        expected_error: Expected calibration error, the mean over questions of |accuracy - agreement| of their bin.
+        n: Questions in all bins.
+    """
+
+    bins: list[ReliabilityBin]
+    expected_error: float
+    n: int
+
+
+def calibration(agreement: ArrayLike, is_right: ArrayLike, num_bins: int = 10) -> Calibration:
+    """Returns how often answers are right by how much the samples agree on them.
+
+    The bins have equal width; the expected calibration error weights |accuracy - mean agreement| of each by its share
+    of the questions (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning").
+
+    Args:
+        agreement: `[Q]`, for each question the share of its votes that are for its answer.
+        is_right: `[Q]`, whether that answer is right.
+        num_bins: Bins between 0 and 1.
+
+    Raises:
+        ValueError: When the lengths differ, there is no bin, or an agreement lies outside 0 ... 1.
+
+    Example:
+        Two questions agree fully and one of them is right, two agree by half and one of them is right:
+        (2 * |1/2 - 1| + 2 * |1/2 - 1/2|) / 4.
+
+        >>> found = calibration([1.0, 1.0, 0.5, 0.5], [True, False, True, False], num_bins=2)
+        >>> found.expected_error, [(each.low, each.high, each.n, each.accuracy) for each in found.bins]
+        (0.25, [(0.0, 0.5, 2, 0.5), (0.5, 1.0, 2, 0.5)])
+    """
+    shares: FloatArray = np.asarray(agreement, dtype=np.float64)  # [Q]
+    right: FloatArray = np.asarray(is_right, dtype=np.float64)  # [Q]
+    if shares.shape != right.shape or shares.ndim != 1 or num_bins < 1:
+        raise ValueError(f"expected one answer an agreement and a bin, found {shares.size}, {right.size}, {num_bins}")
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError("expected agreements from 0 to 1")
+    place = np.clip(np.ceil(shares * num_bins - _SAME).astype(np.int64) - 1, 0, num_bins - 1)  # [Q]
+    bins = [_bin(shares[place == number], right[place == number], number, num_bins) for number in np.unique(place)]
+    error = sum(each.n * abs(each.accuracy - each.agreement) for each in bins) / max(1, shares.size)
+    return Calibration(bins, float(error), shares.size)
+
+
+def _bin(shares: FloatArray, right: FloatArray, number: int, num_bins: int) -> ReliabilityBin:
+    ends = wilson_interval(right.sum(), right.size)
+    return ReliabilityBin(
+        low=float(number / num_bins),
+        high=float((number + 1) / num_bins),
+        n=right.size,
+        agreement=float(shares.mean()),
+        accuracy=float(right.mean()),
+        accuracy_low=float(ends.low),
+        accuracy_high=float(ends.high),
+    )

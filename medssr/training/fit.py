@@ -1,0 +1,66 @@
+"""Lightning's Trainer on an artefact's folder: callbacks, loggers and the checkpoint to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from medssr.artifacts import decisive_values
+from medssr.config import TrainConfig, WarmStartConfig
+from medssr.errors import InputError
+from medssr.tracking.loggers import open_loggers
+from medssr.training.checkpoints import check_match
+from medssr.training.step_checkpoint import StepCheckpoint
+from medssr.utils.instantiate import instantiate
+from medssr.utils.stopping import catch_signals
+
+
+def fit(
+    config: TrainConfig | WarmStartConfig,
+    module: L.LightningModule,
+    data: Any,
+    directory: Path,
+    checkpoint: Path | None,
+    num_steps: int,
+    further_callbacks: Sequence[L.Callback] = (),
+) -> None:
+    """Trains the module, until a signal ends the process or the training is at its end.
+
+    Args:
+        config: Its trainer, callbacks, loggers and extras are used.
+        module: What is trained.
+        data: A DataModule or a loader.
+        directory: Folder of checkpoints and logs.
+        checkpoint: Where to go on from; None for a fresh start.
+        num_steps: Of the whole training.
+        further_callbacks: Beside those of the configuration, and before them.
+
+    Raises:
+        InputError: When the checkpoint is of another model or optimiser.
+    """
+    module.save_hyperparameters(decisive_values(asdict(config)), logger=False)
+    if checkpoint is not None:
+        check_match(checkpoint, module, num_steps)
+    callbacks = [
+        instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
+    ]
+    with catch_signals(), open_loggers(config.logger, config, directory) as loggers:
+        try:
+            trainer: L.Trainer = instantiate(
+                config.trainer,
+                "trainer",
+                # Checkpoints come last: they keep what the others have done.
+                callbacks=[*further_callbacks, *sorted(callbacks, key=lambda made: isinstance(made, StepCheckpoint))],
+                logger=loggers,
+                enable_progress_bar=config.extras.progress_bar,
+                default_root_dir=str(directory),
+            )
+        except MisconfigurationException as error:
+            raise InputError(f"trainer: {error}") from error
+        module.train()
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

@@ -1,0 +1,151 @@
+"""The optimiser step of modules that split a step into micro-batches themselves."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DeepSpeedStrategy, ParallelStrategy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from medssr.errors import InputError
+from medssr.models.sharding import whole
+from medssr.utils import stopping
+
+
+def add_gradient(module: L.LightningModule, loss: torch.Tensor, *, is_last: bool) -> None:
+    """Adds a loss's gradient to those of the step's losses before it.
+
+    Args:
+        module: Its weights have the gradient.
+        loss: Of a micro-batch.
+        is_last: Whether it is the step's last, at which processes average their gradients.
+    """
+    strategy = module.trainer.strategy
+    if isinstance(strategy, DeepSpeedStrategy):
+        strategy.deepspeed_engine.set_gradient_accumulation_boundary(is_last)
+    waits = isinstance(strategy, ParallelStrategy) and not is_last
+    with cast(ParallelStrategy, strategy).block_backward_sync() if waits else nullcontext():
+        module.manual_backward(loss)
+
+
+def take_optimizer_step(module: L.LightningModule, max_grad_norm: float, loss: float) -> float | None:
+    """Clips the gathered gradients, steps the optimiser, clears them, and returns the norm before clipping.
+
+    Where the loss or the norm is not finite there is no step, on any process: weights and the optimiser's state stay as
+    they are, bit for bit, and None is returned.
+
+    Args:
+        module: The gradients are those of its parameters.
+        max_grad_norm: The norm is cut to this.
+        loss: Of the step, as far as this process knows it.
+    """
+    stopping.hold()
+    if isinstance(module.trainer.strategy, DeepSpeedStrategy):
+        return _take_deepspeed_step(module)
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)))
+    optimizer = cast(Any, module.optimizers())  # these modules have one optimiser
+    is_sound = module.trainer.strategy.reduce_boolean_decision(math.isfinite(loss) and math.isfinite(norm), all=True)
+    if is_sound:
+        optimizer.step()
+    optimizer.zero_grad()
+    return norm if is_sound else None
+
+
+def _take_deepspeed_step(module: L.LightningModule) -> float | None:
+    """The same by DeepSpeed's engine, which clips, steps and clears by its own configuration."""
+    engine = cast(DeepSpeedStrategy, module.trainer.strategy).deepspeed_engine
+    cast(Any, module.optimizers()).step()
+    return float(engine.get_global_grad_norm()) if engine.was_step_applied() else None
+
+
+def advance_schedule(module: L.LightningModule) -> float:
+    """Advances the learning-rate schedule and returns the rate of the step that ends."""
+    stopping.hold()
+    schedule = cast(Any, module.lr_schedulers())
+    rate = float(schedule.get_last_lr()[0])
+    schedule.step()
+    return rate
+
+
+log = logging.getLogger(__name__)
+
+_NUM_NAMED = 50
+
+
+class SkippedSteps:
+    """The run of skipped optimiser steps up to now; `state_dict()` belongs into checkpoints.
+
+    Args:
+        limit: As many in a row end the training.
+        limit_key: The configuration key of the limit, for the message.
+    """
+
+    def __init__(self, limit: int, limit_key: str) -> None:
+        self._limit = limit
+        self._limit_key = limit_key
+        self._steps: list[int] = []
+        self._items: list[str] = []
+
+    def took(self) -> None:
+        """Ends the run: an optimiser step was taken."""
+        self._steps, self._items = [], []
+
+    def skipped(self, step: int, items: Iterable[str]) -> None:
+        """Adds an optimiser step to the run.
+
+        Args:
+            step: The training step that it belongs to.
+            items: Names of what it was about, such as the ids of questions.
+
+        Raises:
+            InputError: When it is the last that the limit allows.
+        """
+        names = list(dict.fromkeys(items))
+        self._steps.append(step)
+        self._items += names
+        log.warning("step %d: loss or gradient is not finite, so it changes no weights (%s)", step, _listed(names))
+        if len(self._steps) >= self._limit:
+            raise InputError(
+                f"{self._limit_key}: {self._limit} optimiser steps in a row (in training steps {self._steps[0]} to "
+                f"{self._steps[-1]}) had a loss or gradient that is not finite. They were about "
+                f"{_listed(dict.fromkeys(self._items))}. Look at these; else lower optim.optimizer.lr or compute in "
+                "float32 (trainer.precision=32-true model.dtype=float32)."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        return {"steps": list(self._steps), "items": list(self._items)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the checkpoint was made."""
+        self._steps, self._items = list(state["steps"]), list(state["items"])
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _NUM_NAMED} more" if len(listed) > _NUM_NAMED else ""
+    return ", ".join(listed[:_NUM_NAMED]) + more
+
+
+def warmup_then_constant(optimizer: Optimizer, num_warmup_steps: int) -> LambdaLR:
+    """Returns a schedule that rises linearly to the full learning rate and stays there."""
+    return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, num_warmup_steps)))
+
+
+def warmup_then_cosine(optimizer: Optimizer, num_warmup_steps: int, num_steps: int) -> LambdaLR:
+    """Returns a schedule that rises linearly, then falls to zero along half a cosine at `num_steps`."""
+
+    def share(step: int) -> float:
+        if step < num_warmup_steps:
+            return (step + 1) / num_warmup_steps
+        done = (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return LambdaLR(optimizer, share)

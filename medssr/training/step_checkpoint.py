@@ -1,0 +1,169 @@
+"""Checkpoints by training step, and the one that is made when a signal ends the process."""
+
+from __future__ import annotations
+
+import logging
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from medssr.errors import InputError
+from medssr.tracking.csv_logger import CSVMetrics
+from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, write_whole
+from medssr.utils import stopping
+from medssr.utils.seeding import random_states, set_random_states
+
+log = logging.getLogger(__name__)
+
+
+class DirectIO(TorchCheckpointIO):
+    """Writes a checkpoint straight into its file; Lightning's own holds a second copy of it in memory."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Writes the checkpoint.
+
+        Raises:
+            OSError: When the disk does not take it.
+        """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Path(path).open("wb") as stream:
+                torch.save(checkpoint, stream)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides it behind one of its own
+                raise error.__context__ from error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Boundary:
+    """What a checkpoint holds beside weights, optimiser and schedule, as it was at the end of a training step.
+
+    The next step's rollout moves these and nothing else: a checkpoint of that end can be made until its update begins.
+    """
+
+    num_done: int
+    loops: dict[str, Any]
+    callbacks: dict[str, Any]
+    random_states: list[dict[str, Any]]  # of each process
+
+
+class StepCheckpoint(L.Callback):
+    """Saves the whole training state every few steps, after the last, and when a signal ends the process.
+
+    It has to be the last of a trainer's callbacks, so that what the others did in a step is in the step's checkpoint.
+    Lightning stores no random states; they are added here.
+
+    Args:
+        directory: The artefact's folder; checkpoints go to `checkpoints/` in it.
+        every_num_steps: Steps between checkpoints.
+    """
+
+    def __init__(self, directory: Path | str, every_num_steps: int) -> None:
+        self._folder = checkpoint_folder(Path(directory))
+        self._every_num_steps = every_num_steps
+        self._boundary: _Boundary | None = None
+        self._is_disk_failing = False  # said once, until it works again
+        self._loaded_random_states: list[dict[str, Any]] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Has checkpoints written without a second copy in memory."""
+        trainer.strategy.checkpoint_io = DirectIO()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes the signals back from Lightning, which saves in the middle of a step; restores the random states."""
+        stopping.take_back_signals()
+        if self._loaded_random_states is not None and trainer.world_size == len(self._loaded_random_states):
+            set_random_states(self._loaded_random_states[trainer.global_rank])
+        self._loaded_random_states = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves when it is time, and lets a signal that waits end the process."""
+        stopping.lift_deadline()
+        num_done = batch_idx + 1
+        self._boundary = _Boundary(
+            num_done,
+            _loops(trainer),
+            {callback.state_key: deepcopy(callback.state_dict()) for callback in _callbacks(trainer)},
+            _gathered(trainer, random_states()),
+        )
+        is_last = num_done == trainer.num_training_batches or trainer.should_stop
+        if is_last or num_done % self._every_num_steps == 0:
+            self._save(trainer, num_done, is_last)
+        stopping.release()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Saves the end of the last finished step when the process is told to end."""
+        if not isinstance(exception, SystemExit) or self._boundary is None:
+            return
+        # In a half-done update the weights are between two steps; of several processes, each may be elsewhere.
+        if stopping.is_held() or trainer.world_size > 1:
+            log.warning("ended within a step that could not wait; its newest checkpoint stays")
+            return
+        num_done = self._boundary.num_done
+        if not checkpoint_path(self._folder, num_done).exists():
+            self._save(trainer, num_done, is_last=False)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Puts what the next rollout has moved back to where it was at the end of the step."""
+        assert self._boundary is not None, "checkpoints are made after a training step"
+        checkpoint["loops"]["fit_loop"] = self._boundary.loops
+        checkpoint["callbacks"] = self._boundary.callbacks
+        checkpoint["num_done"] = self._boundary.num_done
+        checkpoint["random_states"] = self._boundary.random_states
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keeps the random states until training starts."""
+        self._loaded_random_states = checkpoint["random_states"]
+
+    def _save(self, trainer: L.Trainer, num_done: int, is_last: bool) -> None:
+        """Writes metrics and checkpoint; where the disk will not have them, training goes on from memory."""
+        path = checkpoint_path(self._folder, num_done)
+        try:
+            for logger in trainer.loggers:
+                if isinstance(logger, CSVMetrics):
+                    logger.write()
+            save = partial(trainer.save_checkpoint, weights_only=False)
+            if trainer.is_global_zero:
+                write_whole(path, save)
+            else:
+                save(path.with_suffix(".tmp"))
+        except OSError as error:
+            problem = f"could not be written ({error.strerror or error}); the checkpoint before it is whole"
+            if is_last or trainer.world_size > 1:
+                remedy = "Make room and start the same command again: it goes on from there."
+                raise InputError.at(path, f"{problem}. {remedy}") from error
+            if not self._is_disk_failing:
+                log.warning("%s: %s. Training goes on, and tries again with each checkpoint", path, problem)
+            self._is_disk_failing = True
+            return
+        self._is_disk_failing = False
+        log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
+
+
+def _loops(trainer: L.Trainer) -> dict[str, Any]:
+    """Returns the progress of training; after the last step, a longer training can still go on from it."""
+    loops = deepcopy(trainer.fit_loop.state_dict())
+    loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+    return loops
+
+
+def _callbacks(trainer: L.Trainer) -> list[L.Callback]:
+    return [callback for callback in trainer.callbacks if callback.state_dict()]  # type: ignore[attr-defined]
+
+
+def _gathered(trainer: L.Trainer, states: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the states of all processes."""
+    if trainer.world_size == 1:
+        return [states]
+    gathered: list[dict[str, Any]] = [{} for _ in range(trainer.world_size)]
+    torch.distributed.all_gather_object(gathered, states)
+    return gathered

@@ -1,0 +1,160 @@
+"""Which items each training step uses: a pure function of (seed, name, step), so that a restart changes nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import lightning as L
+import torch
+
+from medssr.questions import Question
+from medssr.questions.option_order import shuffle_options
+from medssr.utils.seeding import derive_seed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch(Generic[T]):
+    """The items of one training step.
+
+    Attributes:
+        step: Its number.
+        items: What it is about.
+        spares: What may take their place: a list for each refill.
+    """
+
+    step: int
+    items: list[T]
+    spares: list[list[T]] = field(default_factory=list)
+
+    def share(self, rank: int, num_processes: int) -> StepBatch[T]:
+        """Returns the part of one of several processes: every so many items, so that minibatches are shared alike.
+
+        Example:
+            >>> StepBatch(7, ["a", "b", "c", "d"]).share(1, 2).items
+            ['b', 'd']
+        """
+        spares = [one[rank::num_processes] for one in self.spares]
+        return StepBatch(self.step, self.items[rank::num_processes], spares)
+
+
+class StepLoader(Generic[T]):
+    """Yields one batch per step; each epoch is a new permutation of the items and flows into the next.
+
+    Lightning keeps `state_dict()` in its checkpoints, so a resumed run goes on with the step that comes next.
+
+    Args:
+        items: What is drawn from.
+        seed: Run seed.
+        name: What the order is for, such as the stage.
+        num_steps: Training steps.
+        num_items_per_step: Items a step.
+        num_refills: How many lists of as many items each step has to spare. They come from an order of their own, each
+            step from its own place in it, whether or not those before it used theirs.
+        vary: Returns what becomes of an item in an epoch, a pure function of both; None where it stays as it is.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[T],
+        seed: int,
+        name: str,
+        num_steps: int,
+        num_items_per_step: int,
+        num_refills: int = 0,
+        vary: Callable[[T, int], T] | None = None,
+    ) -> None:
+        self._items = items
+        self._seed = seed
+        self._name = name
+        self._num_steps = num_steps
+        self._num_items_per_step = num_items_per_step
+        self._num_refills = num_refills
+        self._vary = vary
+        self._next_step = 0
+
+    def __len__(self) -> int:
+        """The steps of the whole training, those done before included."""
+        return self._num_steps
+
+    def __iter__(self) -> Iterator[StepBatch[T]]:
+        while self._next_step < self._num_steps:
+            step = self._next_step
+            self._next_step += 1
+            refills = range(step * self._num_refills, (step + 1) * self._num_refills)
+            yield StepBatch(
+                step, self._items_of(self._name, step), [self._items_of(f"{self._name}/refill", one) for one in refills]
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        return {"next_step": self._next_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the checkpoint was made."""
+        self._next_step = state["next_step"]
+
+    def _items_of(self, name: str, part: int) -> list[T]:
+        """Returns a part of the endless sequence of epochs that has this name."""
+        first = part * self._num_items_per_step
+        return [self._item(name, place) for place in range(first, first + self._num_items_per_step)]
+
+    def _item(self, name: str, place: int) -> T:
+        """Returns the item at a place of such a sequence."""
+        epoch, offset = divmod(place, len(self._items))
+        item = self._items[_order(self._seed, name, epoch, len(self._items))[offset]]
+        return self._vary(item, epoch) if self._vary else item
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, name: str, epoch: int, num_items: int) -> list[int]:
+    order = list(range(num_items))
+    random.Random(derive_seed(seed, name, "epoch", epoch)).shuffle(order)
+    return order
+
+
+class PromptDataModule(L.LightningDataModule):
+    """Hands out the questions of each training step.
+
+    Args:
+        questions: Each with an answer.
+        seed: Run seed.
+        stage: Name of the stage.
+        num_steps: Training steps.
+        num_prompts_per_step: Questions a step.
+        num_refills: How often as many questions again may be asked for in a step.
+        has_shuffled_options: Whether the options of a question have another order in each epoch.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        seed: int,
+        stage: str,
+        num_steps: int,
+        num_prompts_per_step: int,
+        num_refills: int = 0,
+        has_shuffled_options: bool = False,
+    ) -> None:
+        super().__init__()
+
+        def shuffled(question: Question, epoch: int) -> Question:
+            return shuffle_options(question, derive_seed(seed, stage, "options", epoch, question.id))
+
+        vary = shuffled if has_shuffled_options else None
+        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_refills, vary)
+
+    def train_dataloader(self) -> StepLoader[Question]:
+        """Returns the loader of the stage."""
+        return self._loader
+
+    def transfer_batch_to_device(
+        self, batch: StepBatch[Question], device: torch.device, dataloader_idx: int
+    ) -> StepBatch[Question]:
+        """Returns the batch as it is: questions are text."""
+        return batch

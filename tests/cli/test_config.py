@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import hydra
+import hydra.utils
+import pytest
+import yaml
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from support.helpers import compose, missing_keys, typed
+
+from medssr.cli.reference import REFERENCE_FILE, config_reference
+from medssr.config import (
+    SCHEMAS,
+    EvaluateConfig,
+    GRPOConfig,
+    ScaleRewards,
+    StageQuestions,
+    TrainConfig,
+    apply_overrides,
+    register,
+    subconfig,
+)
+from medssr.config.catalog import CONF_DIR
+from medssr.errors import InputError
+
+ROOTS = sorted(SCHEMAS)
+# Groups whose options set fields of several groups; each option says by which command it is launched.
+GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule", "arm"}
+# Groups that no command has: options of other groups include theirs, and are composed with them.
+BASES = {"chat"}
+# Options for one of the commands that have their group.
+ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
+# What the code adds to the arguments in the configuration.
+ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
+# Fields that the comment above their neighbour explains too.
+SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "labeling.max_agreement"}
+
+
+def option_files() -> list[Path]:
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
+
+
+def option_id(file: Path) -> str:
+    return f"{file.parent.name}={file.stem}"
+
+
+OPTIONS = pytest.mark.parametrize("file", option_files(), ids=option_id)
+
+
+def groups_of(root: str) -> dict[str, str | None]:
+    """The groups of a root with the option that each has by default."""
+    defaults = yaml.safe_load((CONF_DIR / f"{root}.yaml").read_text())["defaults"]
+    return {key.split()[-1]: option for entry in defaults if isinstance(entry, dict) for key, option in entry.items()}
+
+
+def roots_with(group: str) -> list[str]:
+    return [root for root in ROOTS if group in groups_of(root)]
+
+
+def launches() -> list[tuple[str, str]]:
+    """The command lines in the comments of all configuration files."""
+    return [
+        (option_id(file), command)
+        for file in sorted(CONF_DIR.rglob("*.yaml"))
+        for command in re.findall(r"^#\s+(?:Launch: )?(?:\w+=\S+ )*(medssr-.+?)(?:  .*)?$", file.read_text(), re.M)
+        if not command.split()[0].endswith(":")
+    ]
+
+
+def test_every_root_has_a_schema():
+    assert sorted(path.stem for path in CONF_DIR.glob("*.yaml")) == ROOTS
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes_into_its_schema(root):
+    assert isinstance(typed(root), SCHEMAS[root])
+
+
+# What the user has to give, by command.
+GIVEN = {
+    "audit": {"data.path"},
+    "dashboard": {"study", "entity"},
+    "train": {"data.path"},
+    "export": {"data.path", "model.path"},
+    "pseudo_label": {"data.path"},
+    "retrieve": {"corpus.path", "questions.path", "qrels.path"},
+}
+
+
+@pytest.mark.parametrize(("root", "keys"), [(root, GIVEN.get(root, set())) for root in ROOTS])
+def test_only_what_has_no_default_has_to_be_given(root, keys):
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        assert set(missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"]))) == keys
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [(file, field) for file in option_files() for field in re.findall(r"^(\w+): \?\?\?$", file.read_text(), re.M)],
+    ids=lambda value: value if isinstance(value, str) else option_id(value),
+)
+def test_what_an_option_asks_for_has_to_be_given(file, field):
+    """A `???` does not replace a value of the option that another one builds on."""
+    group = file.parent.name
+    root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
+    register()
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = hydra.compose(root, [option_id(file), "paths.root_dir=/somewhere"])
+    assert field in {key.split(".")[-1] for key in missing_keys(config[group])}
+
+
+@OPTIONS
+def test_every_option_belongs_to_a_root(file):
+    assert roots_with(file.parent.name)
+
+
+@pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
+def test_every_base_is_included_by_options(file):
+    assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
+
+
+@OPTIONS
+def test_every_option_composes_with_every_root_that_has_its_group(file):
+    if file.parent.name in GLOBAL_GROUPS:
+        pytest.skip("launched by the command that its comment names")
+    for root in roots_with(file.parent.name):
+        is_default = groups_of(root)[file.parent.name] == file.stem  # composed with the root itself
+        if not is_default and root == ONLY_ROOT.get(option_id(file), root):
+            typed(root, option_id(file))
+
+
+@pytest.mark.parametrize("file", [file for file in option_files() if file.parent.name in GLOBAL_GROUPS], ids=option_id)
+def test_presets_of_several_groups_open_with_their_command_line(file):
+    assert re.search(rf"^# Launch: medssr-\S+ .*{option_id(file)}", file.read_text(), re.M)
+
+
+@pytest.mark.parametrize(("where", "command"), launches(), ids=lambda text: text)
+def test_every_command_line_in_the_comments_composes(where, command):
+    name, *overrides = shlex.split(command)
+    typed(name.removeprefix("medssr-").replace("-", "_"), *(item for item in overrides if item not in ("-m", "...")))
+
+
+@OPTIONS
+def test_every_target_exists_and_takes_its_arguments(file):
+    group = file.parent.name
+    if group in GLOBAL_GROUPS | {"hydra", "help"}:
+        pytest.skip("no group of ours with targets")
+    config = compose(ONLY_ROOT.get(option_id(file), roots_with(group)[0]), option_id(file))
+    for node in nodes_with_target(OmegaConf.to_container(config[group], resolve=True, enum_to_str=True)):
+        target = hydra.utils.get_object(node.pop("_target_"))
+        is_partial = node.pop("_partial_", False)
+        signature = inspect.signature(target)
+        if is_partial:
+            signature.bind_partial(**node)
+        else:
+            signature.bind(**node, **dict.fromkeys(ADDED_ARGUMENTS.get(group, ())))
+
+
+def nodes_with_target(node: Any) -> list[dict[str, Any]]:
+    if not isinstance(node, dict):
+        return []
+    below = [found for value in node.values() for found in nodes_with_target(value)]
+    return [node, *below] if "_target_" in node else below
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        file
+        for file in [*sorted(CONF_DIR.glob("*.yaml")), *option_files()]
+        if file.parent.name not in GLOBAL_GROUPS | {"hydra"}
+    ],
+    ids=lambda file: f"{file.parent.name}/{file.name}",
+)
+def test_a_comment_stands_above_every_field(file):
+    """An option that builds on another one inherits its comments; a comment on a block covers what is in it."""
+    lines = file.read_text().splitlines()
+    assert lines[0].startswith("#")
+    builds_on_another = "defaults:" in lines and file.parent != CONF_DIR
+    if builds_on_another:
+        return
+    commented_indents: list[int] = []  # of the blocks around this line that have a comment
+    lacking = []
+    for before, line in pairwise(lines):
+        match = re.match(r"^( *)(\w+):(.*)$", line)
+        if not match:
+            continue
+        indent, name, value = len(match[1]), match[2], match[3].strip()
+        commented_indents = [other for other in commented_indents if other < indent]
+        has_comment = before.lstrip().startswith("#")
+        if not value and has_comment:
+            commented_indents.append(indent)
+        is_exempt = not value or name in ("_target_", "_partial_") or f"{file.parent.name}.{name}" in SHARED_COMMENTS
+        if not (has_comment or is_exempt or any(other < indent for other in commented_indents)):
+            lacking.append(name)
+    assert not lacking
+
+
+@pytest.mark.parametrize(
+    ("root", "override", "parts"),
+    [
+        ("train", "grpo.num_step=3", ["grpo.num_step"]),
+        ("train", "grpo.num_steps=many", ["grpo.num_steps", "many"]),
+        ("train", "grpo.scale_rewards=groups", ["grpo.scale_rewards", "groups"]),
+        ("train", "grpo.loss_type=ppo", ["grpo.loss_type", "ppo"]),
+        ("train", "model.dtype=float8", ["model.dtype", "float8"]),
+        ("train", "grpo=tiny", ["grpo/tiny", "large"]),
+        ("train", "sed=3", ["sed"]),
+        ("evaluate", "protocol.num_sample=3", ["protocol.num_sample"]),
+        ("evaluate", "protocol.kind=guess", ["protocol.kind", "guess"]),
+        ("evaluate", "benchmark.exclude=[dup]", ["benchmark.exclude", "dup"]),
+        ("pipeline", "synthesis.rare_shares=0.1", ["synthesis.rare_shares"]),
+        ("pipeline", "grpoo=large", ["grpoo"]),
+    ],
+)
+def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
+    with pytest.raises((ConfigCompositionException, OmegaConfBaseException)) as caught:
+        compose(root, override)
+    for part in parts:
+        assert part in str(caught.value) + str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("root", "override"),
+    [
+        ("pipeline", "synthesis.rare_share=1.5"),
+        ("synthesize", "synthesis.rare_share=-0.1"),
+        ("synthesize", "synthesis.num_questions=0"),
+        ("synthesize", "synthesis.num_options=1"),
+        ("synthesize", "synthesis.top_k=-1"),
+        ("synthesize", "synthesis.max_draws_per_question=0"),
+        ("audit", "audit.num_questions=0"),
+        ("export", "targets=[]"),
+        ("train", "trainer.precision=bf16-true"),
+        ("pipeline", "trainer.precision=16-true"),
+        ("train", "grpo.num_generations=1"),
+        ("train", "grpo.num_prompts_per_step=0"),
+        ("train", "grpo.num_steps=0"),
+        ("train", "grpo.temperature=0"),
+        ("train", "grpo.top_p=0.95"),
+        ("pipeline", "grpo.top_k=20"),
+        ("train", "grpo.min_p=0.05"),
+        ("train", "grpo.max_refills=-1"),
+        ("train", "grpo.beta=-0.1"),
+        ("train", "grpo.epsilon=1.0"),
+        ("train", "grpo.epsilon_high=0"),
+        ("train", "grpo.dual_clip=1.28"),
+        ("train", "grpo.importance_cap=0.5"),
+        ("train", "grpo.num_iterations=0"),
+        ("train", "grpo.num_prompts_per_update=5"),
+        ("train", "grpo.num_prompts_per_update=0"),
+        ("train", "grpo.overlong_buffer=65"),
+        ("train", "grpo.overlong_penalty=-1"),
+        ("train", "grpo.reward_timeout_s=0"),
+        ("train", "grpo.head_chunk_tokens=0"),
+        ("train", "grpo.sapo_temperature_negative=0"),
+        ("pseudo_label", "labeling.num_votes=1"),
+        ("pseudo_label", "labeling.temperature=0"),
+        ("pseudo_label", "labeling.min_agreement=1.5"),
+        ("pseudo_label", "labeling.max_agreement=1.01"),
+        ("evaluate", "protocol.num_samples=0"),
+        ("evaluate", "protocol.temperature=-0.1"),
+        ("evaluate", "protocol.top_p=0"),
+        ("evaluate", "protocol.top_k=-1"),
+        ("evaluate", "protocol.max_new_tokens=0"),
+        ("evaluate", "protocol.questions_per_chunk=0"),
+        ("evaluate", "protocol.num_orders=0"),
+        ("evaluate", "protocol.num_shots=-1"),
+        ("retrieve", "num_hits=10"),
+    ],
+)
+def test_a_value_out_of_range_names_the_full_key_and_the_value(root, override):
+    key, value = override.split("=")
+    config = OmegaConf.merge(compose(root), OmegaConf.from_dotlist([override]))
+    with pytest.raises(InputError) as caught:
+        OmegaConf.to_object(config)
+    assert key in str(caught.value)
+    assert value in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["grpo.top_p=0.95", "grpo.top_k=20", "grpo.min_p=0.05"])
+def test_training_says_why_no_token_is_left_out(override):
+    config = OmegaConf.merge(compose("train"), OmegaConf.from_dotlist([override]))
+    with pytest.raises(InputError, match=r"temperature alone.* another distribution than the one whose log-probs"):
+        OmegaConf.to_object(config)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_both_ends_of_alpha_are_allowed(share):
+    assert typed("synthesize", f"synthesis.rare_share={share}").synthesis.rare_share == share
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        "[{name: a, questions: human, grpo: {}}, {name: a, questions: human, grpo: {}}]",
+        "[{name: base, questions: human, grpo: {}}]",
+    ],
+)
+def test_stages_have_names_of_their_own(stages):
+    with pytest.raises(InputError, match="stages"):
+        typed("pipeline", f"stages={stages}")
+
+
+def test_stages_are_a_matter_of_configuration():
+    stages = "[{name: only, questions: mixed, grpo: {num_steps: 5, scale_rewards: none}}]"
+    (stage,) = typed("pipeline", f"stages={stages}").stages
+    assert (stage.name, stage.questions) == ("only", StageQuestions.mixed)
+
+
+def test_stage_overrides_change_their_fields_alone():
+    base = typed("train").grpo
+    changed = apply_overrides(base, {"num_steps": 5, "scale_rewards": "none"})
+    assert isinstance(changed, GRPOConfig)
+    assert (changed.num_steps, changed.scale_rewards) == (5, ScaleRewards.none)
+    rest = [field.name for field in fields(GRPOConfig) if field.name not in ("num_steps", "scale_rewards")]
+    assert [getattr(changed, name) for name in rest] == [getattr(base, name) for name in rest]
+    assert apply_overrides(base, {}) == base
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"num_step": 3}, ["stages", "grpo.num_step"]),
+        ({"num_steps": "many"}, ["stages", "grpo.num_steps", "many"]),
+        ({"num_generations": 1}, ["grpo.num_generations"]),
+    ],
+)
+def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
+    with pytest.raises(InputError) as caught:
+        apply_overrides(typed("train").grpo, overrides)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_wrong_stage_override_is_found_before_anything_runs():
+    with pytest.raises((InputError, OmegaConfBaseException), match="num_step"):
+        typed("pipeline", "stages=[{name: a, questions: human, grpo: {num_step: 3}}]")
+
+
+def test_a_step_of_the_pipeline_has_its_configuration():
+    config = typed("pipeline", "seed=7", "grpo.num_steps=11")
+    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
+    assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
+    assert train.model == config.model
+    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate", run=None)
+    assert evaluate.benchmark == config.benchmark
+    with pytest.raises(AttributeError):
+        subconfig(config, TrainConfig, task_name="train")  # a field that neither has
+
+
+def test_shipped_resources_exist():
+    config = typed("pipeline")
+    for path in (config.seeds.path, config.benchmark.path, config.model.prompt_path):
+        assert Path(path).is_file()
+
+
+def run(*arguments: str, root_dir: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MEDSSR_ROOT": str(root_dir)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ([], ["data.path", "command line"]),
+        (["grpo.num_step=3"], ["grpo.num_step"]),
+        (["grpo.num_generations=1", "data.path=x"], ["grpo.num_generations", "at least 2"]),
+    ],
+)
+def test_a_command_ends_with_code_2_and_a_message_for_a_user_s_fault(tmp_path, overrides, parts):
+    done = run("-m", "medssr.commands.train", *overrides, root_dir=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_composing_imports_no_heavy_library(tmp_path):
+    program = """
+import sys
+import hydra
+from omegaconf import OmegaConf
+import medssr.commands.train
+from medssr.config import register
+from medssr.config.catalog import CONF_DIR
+register()
+with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    OmegaConf.to_object(hydra.compose("train", ["data.path=x", "paths.root_dir=/somewhere"]))
+print(sorted({"torch", "transformers", "vllm", "lightning", "numpy"} & sys.modules.keys()))
+"""
+    done = run("-c", program, root_dir=tmp_path)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_reference_of_all_settings_is_not_stale():
+    written = REFERENCE_FILE.read_text(encoding="utf-8")
+    assert written == config_reference(CONF_DIR), "run `python -m medssr.cli.reference`"
+    assert yaml.safe_load(written)["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations

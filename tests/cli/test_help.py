@@ -1,0 +1,78 @@
+"""`--help` of every command: its groups with their options, and its settings as they are composed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from support.helpers import compose
+
+from medssr.cli.help_text import help_text, settings_in
+from medssr.config import SCHEMAS
+from medssr.config.catalog import groups_of, options_of
+
+
+def shown_settings(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^  ([\w.]+)=(.*?)(?:\s{2,}.*|(?<=\}) .*)?$", text.split("Main settings")[1], re.M))
+
+
+@pytest.mark.parametrize("root", sorted(SCHEMAS))
+def test_help_shows_the_settings_as_they_are_composed(root):
+    shown = shown_settings(help_text(root, has_plan=False).split("Further:")[0])
+    config = compose(root)
+    assert {"task_name"} < shown.keys()
+    for key, value in shown.items():
+        is_plain = "${" not in value and value != "???"
+        if is_plain:
+            found = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+            for part in key.split("."):
+                found = found[part]
+            assert found == yaml.load(value, OmegaLoader), key
+
+
+class OmegaLoader(yaml.SafeLoader):
+    """YAML with 3.0e-4 as a number, as OmegaConf reads it."""
+
+
+OmegaLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?$"), list("-+0123456789.")
+)
+
+
+@pytest.mark.parametrize("root", sorted(SCHEMAS))
+def test_help_shows_the_groups_of_the_command_and_no_other(root):
+    groups = re.findall(r"^  ([\w@.]+): ", help_text(root, has_plan=False).split("Main settings")[0], re.M)
+    assert set(groups) <= set(groups_of(root))
+    assert set(groups_of(root)) - set(groups) <= {"hydra", "local", "experiment", "debug", "hparams_search"}
+
+
+def test_help_marks_defaults_and_lists_options():
+    text = help_text("train", has_plan=True)
+    assert text.startswith("medssr-train: one stage of GRPO")
+    assert "  grpo: default*, large, parity\n" in text
+    assert "  lora: default\n" in text
+    options = ", ".join(f"{name}*" if name == "tiny_qwen3" else name for name in options_of("model"))
+    assert f"  model: {options}\n" in text
+    assert re.search(r"^  grpo\.num_generations=8 +Completions per question \(G\), at least 2$", text, re.M)
+    assert re.search(r"^  grpo\.num_steps=150 +Optimiser steps of the stage$", text, re.M)
+    assert "--info" in text
+    assert "--info" not in help_text("evaluate", has_plan=False)
+    assert "experiment: tiny_llama, tiny_qwen3" in help_text("warm_start", has_plan=False)
+
+
+def test_settings_of_blocks_have_full_keys():
+    keys = [setting.key for setting in settings_in("optim/default.yaml")]
+    assert keys == ["optimizer.lr", "optimizer.weight_decay", "scheduler.num_warmup_steps"]
+
+
+def test_help_loads_no_torch():
+    program = (
+        "import sys; sys.argv = ['medssr-train', '--help']; from medssr.commands.train import main; main(); "
+        "print(sorted({'torch', 'transformers', 'lightning', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

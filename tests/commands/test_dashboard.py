@@ -1,0 +1,78 @@
+"""The W&B workspace and report of a study, as wandb-workspaces would send them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.helpers import typed
+
+from medssr.commands.dashboard import dashboard
+from medssr.errors import InputError
+from medssr.reports.dashboard import metrics_of, sections
+
+DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
+PANELS = [panel for panels in sections("synthesis.rare_share").values() for panel in panels]
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory) -> dict:
+    file = tmp_path_factory.mktemp("dashboard") / "spec.json"
+    dashboard(typed("dashboard", "study=alpha", "entity=me", f"file={file}"))
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def panels_in(node: object) -> list[dict]:
+    """Every panel below a node: what has a view type."""
+    if isinstance(node, dict):
+        own = [node] if "viewType" in node else []
+        return own + [found for value in node.values() for found in panels_in(value)]
+    return [found for value in node for found in panels_in(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("name", ["workspace", "report"])
+def test_the_specification_holds_every_panel_with_its_metrics(spec, name):
+    found = {panel["config"]["chartTitle"]: json.dumps(panel) for panel in panels_in(spec[name])}
+    assert found.keys() == {panel.title for panel in PANELS}
+    for panel in PANELS:
+        for metric in metrics_of([panel]):
+            assert metric in found[panel.title], (panel.title, metric)
+
+
+@pytest.mark.parametrize("name", ["workspace", "report"])
+def test_only_runs_of_the_study_are_shown(spec, name):
+    filters = re.findall(r'"name": "group"\}?.{0,80}?"value": "(\w+)"', json.dumps(spec[name]))
+    assert filters
+    assert set(filters) == {"alpha"}
+
+
+def test_accuracies_are_drawn_over_the_swept_setting(spec):
+    (panel,) = [
+        each
+        for each in panels_in(spec["workspace"])
+        if each["config"]["chartTitle"].startswith("rare diseases by rare")
+    ]
+    assert "rare_share" in panel["config"]["xAxis"]
+    assert panel["config"]["yAxis"].endswith("score/rare")
+
+
+def test_every_metric_of_a_panel_is_explained():
+    names = [
+        name
+        for cell in re.findall(r"^\| (`.*?`) \|", DOC.read_text(encoding="utf-8"), re.M)
+        for name in re.findall(r"`([^`]+)`", cell)
+    ]
+    patterns = [re.sub(r"<\w+>", "[^/]+", name) for name in names]
+    assert [
+        name for name in sorted(metrics_of(PANELS)) if not any(re.fullmatch(known, name) for known in patterns)
+    ] == []
+
+
+def test_wandb_that_cannot_be_reached_is_a_fault_of_one_line(monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr("medssr.commands.dashboard._TIMEOUT_S", 1)
+    with pytest.raises(InputError, match=r"^Weights & Biases cannot save the dashboard \(.*file=dashboard\.json\.$"):
+        dashboard(typed("dashboard", "study=alpha", "entity=me"))

@@ -1,0 +1,89 @@
+"""medssr-doctor: what it looks at for a command, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from huggingface_hub import constants
+from support.helpers import toy_question, typed
+
+from medssr.commands.doctor.command import command_of, findings, main
+from medssr.commands.doctor.findings import State
+from medssr.errors import InputError
+from medssr.questions import write_questions
+
+SUBJECTS = ["Python", "packages", "GPU", "memory", "disk", "processes", "threads", "W&B", "vLLM", "model"]
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch, capsys):
+    """Runs the command and returns its exit code and what it printed."""
+    monkeypatch.setenv("MEDSSR_ROOT", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["medssr-doctor", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    return run
+
+
+def test_the_demo_can_run_here(doctor):
+    code, printed = doctor()
+    assert code == 0
+    assert "medssr-pipeline can run here" in printed
+    for subject in SUBJECTS:
+        assert subject in printed
+
+
+def test_what_a_command_lacks_is_named_with_a_remedy(doctor, tmp_path):
+    write_questions(tmp_path / "questions.jsonl", [toy_question()])
+    line = ["medssr-train", "model=qwen3_30b_a3b_base", "rollout=vllm", f"data.path={tmp_path}/questions.jsonl"]
+    code, printed = doctor(*line)
+    assert code == 1
+    assert "medssr-train: " in printed
+    assert "model=local" in printed
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "retrieve", "synthesize", "audit", "export", "warm_start"])
+def test_every_command_can_be_looked_at(command):
+    found = findings(typed(command))
+    assert all(one.remedy for one in found if one.state is not State.fine)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["medssr-trian"], "Did you mean medssr-train?"),
+        (["medssr-train", "grpo.num_step=3"], "Did you mean grpo.num_steps?"),
+        (["medssr-train"], "data.path: has no default"),
+        (["grpo=larg"], "Did you mean large?"),
+    ],
+)
+def test_a_wrong_line_ends_with_2(doctor, line, message):
+    code, printed = doctor(*line)
+    assert code == 2
+    assert message in printed
+
+
+def test_the_command_is_the_first_word():
+    assert command_of(["warm-start", "seed=1"]) == ("warm_start", ["seed=1"])
+    assert command_of(["seed=1"]) == ("pipeline", ["seed=1"])
+    with pytest.raises(InputError):
+        command_of(["--now"])
+
+
+def test_help_loads_nothing():
+    program = (
+        "import sys; sys.argv = ['medssr-doctor', '--help']; from medssr.commands.doctor.command import main; main(); "
+        "print(sorted({'torch', 'transformers', 'lightning', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "medssr-doctor COMMAND SETTINGS" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

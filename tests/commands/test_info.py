@@ -1,0 +1,171 @@
+"""`--info` says what would run, from the configuration alone, and runs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from support.helpers import toy_question, typed
+
+from medssr.artifacts import Step
+from medssr.commands.info import pipeline_plan, train_plan
+from medssr.commands.pipeline import pseudo_label_config
+from medssr.questions import write_questions
+
+
+def plan(root: str, *overrides: str) -> dict[str, str]:
+    make = {"train": train_plan, "pipeline": pipeline_plan}[root]
+    return dict(make(typed(root, *overrides), {"model": "tiny_qwen3", "trainer": "cpu"}))
+
+
+@pytest.fixture
+def data(tmp_path) -> str:
+    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(5)])
+    return f"data.path={tmp_path}/questions.jsonl"
+
+
+def test_the_arithmetic_of_a_stage_is_spelt_out(data, tmp_path):
+    rows = plan(
+        "train",
+        data,
+        f"paths.root_dir={tmp_path}",
+        "grpo.num_steps=10",
+        "grpo.num_prompts_per_step=8",
+        "grpo.num_prompts_per_update=4",
+        "grpo.num_generations=4",
+        "grpo.num_iterations=2",
+        "grpo.max_new_tokens=100",
+        "grpo.micro_batch_tokens=500",
+    )
+    assert rows["questions"].endswith("questions.jsonl: 5")
+    assert rows["stage1_selfsup"] == "10 steps of 8 questions x 4 completions = 32 of up to 100 tokens"
+    # An update has 4 x 4 completions of 100 tokens: 1,600 tokens in passes of 500.
+    assert rows["  updates"].startswith("4 a step, 40 in all; each in micro-batches of 500 tokens: 4 where")
+    assert rows["  in all"] == "80 questions, 320 completions, at most 32,000 sampled tokens"
+    assert "1,115,520 weights" in rows["model"]
+
+
+def test_memory_is_that_of_docs_scaling():
+    rows = plan(
+        "train",
+        "model=qwen3_8b_base",
+        "trainer=fsdp2",
+        "trainer.devices=8",
+        "grpo=large",
+        "grpo.head_chunk_tokens=1024",
+    )
+    assert rows["  weights, gradients, optimiser"] == "16.4 GB"  # 16 x 8.19 / 8
+    assert rows["  activations at the border of layers"] == "4.8 GB"  # 36 x 16,384 x 4,096 x 2 bytes
+    assert rows["  logits"] == "1.9 GB"  # 3 x 1,024 x 151,936 x 4 bytes
+    assert rows["memory, computed"].startswith("28.4 GB a device")
+
+
+def test_adapters_take_the_place_of_the_weights():
+    rows = plan("train", "model=qwen3_8b_base", "lora=default", "grpo=large")
+    assert rows["trained"] == "adapters of rank 32: 87,293,952 weights"
+    assert (rows["  frozen weights"], rows["  adapters, gradients, optimiser"]) == ("16.4 GB", "1.4 GB")
+    assert "  reference policy" not in rows  # the same weights without adapters
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=local", "model.path=somebody/something"], "architecture is not known"),
+        (["trainer=deepspeed"], "not computed for the strategy DeepSpeedStrategy"),
+        (["trainer=fsdp2"], "name trainer.devices=N"),
+    ],
+)
+def test_what_cannot_be_computed_is_not_guessed(overrides, message):
+    assert message in plan("train", *overrides)["memory"]
+
+
+def test_options_state_their_cost():
+    rows = plan("train")
+    assert rows["model=tiny_qwen3 says"] == "a few minutes on 2 CPU cores."
+
+
+def test_what_is_made_is_said(data, tmp_path):
+    overrides = (data, f"paths.root_dir={tmp_path}")
+    assert plan("train", *overrides)["artefact"].endswith("would be made")
+    step = Step("train", typed("train", *overrides), tmp_path / "artifacts")
+    step.directory.mkdir(parents=True)
+    assert plan("train", *overrides)["artefact"].endswith("would go on")
+    step.run(lambda directory: {})
+    assert str(step.directory) in plan("train", *overrides)["artefact"]
+    assert "is made already" in plan("train", *overrides)["artefact"]
+
+
+def test_the_pipeline_says_which_steps_are_made(tmp_path):
+    root = f"paths.root_dir={tmp_path}"
+    config = typed("pipeline", root)
+    rows = plan("pipeline", root)
+    assert rows["stage2_sup (human)"].startswith("20 steps of 32 questions")
+    assert list(rows)[-2:] == ["artefact: synthesize", "artefact: evaluate base"]
+    made = Path(rows["artefact: synthesize"].split()[0])
+    made.mkdir(parents=True)
+    (made / "manifest.json").write_text(json.dumps({}))
+    write_questions(made / "questions.jsonl", [toy_question()])
+    rows = plan("pipeline", root)
+    assert "is made already" in rows["artefact: synthesize"]
+    assert "would be made" in rows["artefact: pseudo_label"]
+    assert asdict(config) == asdict(typed("pipeline", root))
+
+
+def test_the_labels_of_another_model_are_looked_up_as_such(tmp_path):
+    overrides = (f"paths.root_dir={tmp_path}", "model@labeler=tiny_llama")
+    made = Path(plan("pipeline", *overrides)["artefact: synthesize"].split()[0])
+    made.mkdir(parents=True)
+    (made / "manifest.json").write_text(json.dumps({}))
+    write_questions(made / "questions.jsonl", [toy_question()])
+    config = typed("pipeline", *overrides)
+    step = Step("pseudo_label", pseudo_label_config(config, made / "questions.jsonl"), tmp_path / "artifacts")
+    assert step.config.model.path.endswith("tiny_llama")
+    assert plan("pipeline", *overrides)["artefact: pseudo_label"].split()[0] == str(step.directory)
+    assert plan("pipeline", overrides[0])["artefact: pseudo_label"].split()[0] != str(step.directory)
+
+
+def test_large_inputs_are_not_read(tmp_path):
+    (tmp_path / "model").mkdir()
+    with (tmp_path / "model" / "model.safetensors").open("wb") as stream:
+        stream.write((2).to_bytes(8, "little") + b"{}")
+        stream.truncate(600_000_000)  # a hole, which takes no room
+    rows = plan("train", "model=local", f"model.path={tmp_path}/model")
+    assert rows["artefact"] == "not looked up, since its name depends on 600.0 MB of inputs"
+
+
+PROGRAM = """
+import sys
+sys.argv = ["medssr-{name}", "--info", "data.path=nowhere.jsonl"][: 3 if "{name}" == "train" else 2]
+from medssr.{name} import main
+main()
+print(sorted({{"torch", "transformers", "lightning", "numpy"}} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("name", ["train", "pipeline"])
+def test_info_loads_nothing_and_leaves_nothing(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(name=name)], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "completions" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["-m", "seed=1,2"], "leave -m out"), (["grpo.num_step=3"], "grpo.num_steps"), (["grpo.beta=-1"], "at least 0")],
+)
+def test_a_mistake_is_a_mistake_with_info_too(arguments, message, monkeypatch, capsys):
+    from medssr.commands.train import main
+
+    monkeypatch.setattr(sys, "argv", ["medssr-train", *arguments, "data.path=x", "--info"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

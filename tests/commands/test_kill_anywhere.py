@@ -1,0 +1,96 @@
+"""Killed at any moment of training and started again, medssr-train ends with the same weights, state and curves."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.helpers import are_same, toy_question
+from support.wandb_runs import records
+
+from medssr.questions import write_questions
+from medssr.training.checkpoints import LAST, starting_point
+
+NUM_STEPS = 20
+SETTINGS = [
+    "trainer=cpu",
+    "extras.progress_bar=false",
+    "extras.num_threads=1",
+    f"grpo.num_steps={NUM_STEPS}",
+    "grpo.num_prompts_per_step=2",
+    "grpo.num_prompts_per_update=1",
+    "grpo.num_generations=3",
+    "grpo.max_new_tokens=5",
+    "+reward.even._target_=support.user_rewards.EvenTokens",  # of labels a random policy knows nothing
+    "+reward.even.weight=1.0",
+    "callbacks.checkpoint.every_num_steps=3",
+    "+callbacks.kill._target_=killing.Kill",
+]
+
+
+def start(folder: Path, *overrides: str) -> int:
+    settings = [*SETTINGS, f"data.path={folder.parent}/questions.jsonl", f"model.path={folder.parent}/model"]
+    root = Path(__file__).parents[2]
+    environment = os.environ | {
+        "MEDSSR_ROOT": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{root}:{root / 'tests'}",
+    }
+    environment.pop("WANDB_SERVICE", None)  # of the process that runs the tests
+    command = [sys.executable, "-m", "medssr.commands.train", *settings, *overrides]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+
+def artifact(folder: Path) -> Path:
+    (found,) = (path for path in folder.glob("artifacts/train/*") if path.is_dir())
+    return found
+
+
+def csv_rows(directory: Path) -> list[dict[str, str]]:
+    with (directory / "metrics.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def untimed(rows):
+    return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+@pytest.mark.slow
+def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
+    random_policies["qwen3"].save(tmp_path / "model")
+    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(5)])
+    assert start(tmp_path / "whole", "+callbacks.kill.at_call=null") == 0
+    whole = artifact(tmp_path / "whole")
+    num_calls = int((whole / "num_calls").read_text())
+
+    moments = [f"+callbacks.kill.at_call={random.Random(seed).randrange(num_calls // 2)}" for seed in range(4)]
+    # In the rollout, between the optimiser steps of an update, in the middle of a checkpoint's file.
+    moments.insert(1, "+callbacks.kill.at_call=9 +callbacks.kill.function=filtered_logps")
+    moments.insert(2, "+callbacks.kill.at_call=10 +callbacks.kill.function=take_optimizer_step")
+    moments.insert(3, "+callbacks.kill.at_call=20 +callbacks.kill.function=write_record")
+    for moment in moments:
+        assert start(tmp_path / "killed", *moment.split()) == -signal.SIGKILL, moment
+        if "write_record" in moment:
+            assert list(artifact(tmp_path / "killed").glob("checkpoints/*.tmp"))
+    assert start(tmp_path / "killed", "+callbacks.kill.at_call=null") == 0
+
+    killed = artifact(tmp_path / "killed")
+    assert killed.name == whole.name
+    assert (killed / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
+    states = [torch.load(starting_point(LAST, directory), weights_only=True) for directory in (whole, killed)]
+    assert are_same(*states)  # weights, optimiser, schedule, random states, callbacks, place in the data
+    assert untimed(csv_rows(killed)) == untimed(csv_rows(whole))
+    for directory in (whole, killed):
+        assert {run["run_id"] for run in records(directory, "run")} == {directory.name}
+        rows = [row["item"] for row in records(directory, "history")]
+        assert [row["train/step"] for row in rows] == list(range(NUM_STEPS))
+        for row, in_csv in zip(rows, csv_rows(whole), strict=True):
+            for name, value in untimed([in_csv])[0].items():
+                assert name == "step" or value == "" or row[name] == pytest.approx(float(value))

@@ -1,0 +1,122 @@
+"""Stages of the pipeline that learn by imitation, alone and before GRPO."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support.helpers import toy_question, typed
+
+from medssr.commands.checkpoint_settings import read_trained
+from medssr.commands.evaluate import evaluate
+from medssr.commands.info import pipeline_plan
+from medssr.commands.pipeline import pipeline
+from medssr.config import StageMethod
+from medssr.errors import InputError
+from medssr.questions import write_questions
+from medssr.reports.runs import read_run
+from medssr.utils.files import hash_path
+
+SMALL = [
+    "trainer=cpu",
+    "logger=csv",
+    "extras.progress_bar=false",
+    "extras.num_threads=1",
+    "synthesis.num_questions=4",
+    "labeling.num_votes=2",
+    "labeling.max_new_tokens=60",
+    "protocol.num_samples=1",
+    "protocol.max_new_tokens=3",
+    "sft.num_steps=3",
+    "sft.num_rows_per_step=2",
+    "grpo.num_steps=1",
+    "grpo.num_prompts_per_step=2",
+    "grpo.num_generations=2",
+    "grpo.max_new_tokens=3",
+]
+SFT_THEN_GRPO = (
+    "stages=[{name: imitate, questions: human, method: sft, grpo: {}}, {name: sup, questions: human, grpo: {}}]"
+)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """The settings of a pipeline of the tiny policy on five toy questions."""
+    write_questions(tmp_path / "toy.jsonl", [toy_question(number) for number in range(5)])
+    return [
+        *SMALL,
+        f"paths.root_dir={tmp_path}",
+        f"seeds.path={tmp_path}/toy.jsonl",
+        f"benchmark.path={tmp_path}/toy.jsonl",
+    ]
+
+
+def metrics(stage_folder: Path) -> list[dict[str, str]]:
+    with (stage_folder / "metrics.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
+    config = typed("pipeline", *settings, SFT_THEN_GRPO)
+    run_dir = tmp_path / "run"
+    page = pipeline(config, run_dir)
+    run = read_run(run_dir)
+    assert page.is_file()
+    assert [model.name for model in run.record.models] == ["base", "imitate", "sup"]
+    assert [stage.method for stage in run.record.training] == ["sft", "grpo"]
+    assert list(run.curves) == ["sup"]  # imitation has no rewards
+    imitated, rewarded = (Path(stage.metrics_file).parent for stage in run.record.training)
+    assert (imitated.parent.name, rewarded.parent.name) == ("warm_start", "train")
+    assert [row["step"] for row in metrics(imitated)] == ["0", "1", "2"]
+    # GRPO goes on from the fine-tuned model.
+    inputs = json.loads((rewarded / "manifest.json").read_text())["inputs"]
+    assert inputs["model.path"] == hash_path(imitated / "model")
+
+
+def test_a_fine_tuned_model_is_evaluated_by_its_folder(settings, tmp_path):
+    config = typed("pipeline", *settings, "schedule=sft")
+    run_dir = tmp_path / "run"
+    pipeline(config, run_dir)
+    (stage,) = read_run(run_dir).record.training
+    trained = read_trained(run_dir)
+    assert trained == read_trained(Path(stage.metrics_file).parent)
+    assert trained.model.path == str(Path(stage.metrics_file).parent / "model")
+    assert trained.rollout is None
+    # The pipeline has made this evaluation.
+    asked = typed("evaluate", *[text for text in settings if text.split(".")[0] in ("paths", "protocol", "benchmark")])
+    asked.model = trained.model
+    before = len(list((tmp_path / "artifacts" / "evaluate").iterdir()))
+    evaluate(asked)
+    assert len(list((tmp_path / "artifacts" / "evaluate").iterdir())) == before
+
+
+@pytest.mark.parametrize("schedule", ["sft", "sup_only"])
+def test_where_only_human_questions_are_asked_none_are_made(settings, tmp_path, schedule):
+    config = typed("pipeline", *settings, f"schedule={schedule}")
+    assert not {"synthesize", "pseudo_label", "artefact: synthesize"} & set(dict(pipeline_plan(config, {})))
+    pipeline(config, tmp_path / "run")
+    assert not {"synthesize", "pseudo_label"} & {folder.name for folder in (tmp_path / "artifacts").iterdir()}
+    assert read_run(tmp_path / "run").record.labels is None
+
+
+def test_info_says_what_a_stage_of_fine_tuning_takes(settings):
+    rows = dict(pipeline_plan(typed("pipeline", *settings, "schedule=sft"), {}))
+    assert rows["sft (human)"] == "fine-tuning: 3 steps of 2 labels"
+
+
+def test_a_stage_is_of_grpo_where_nothing_else_is_said():
+    assert [stage.method for stage in typed("pipeline").stages] == [StageMethod.grpo, StageMethod.grpo]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["stages=[{name: a, questions: human, method: sft, grpo: {beta: 0.1}}]"], "stages, a.grpo: .* in sft"),
+        (["schedule=sft", "probe=seeds"], "stages, sft.method: .* probe=null"),
+    ],
+)
+def test_what_does_not_go_with_fine_tuning_is_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        typed("pipeline", *overrides)

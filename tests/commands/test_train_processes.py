@@ -1,0 +1,159 @@
+"""medssr-train on two processes: the same step as on one, and one set of files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import medssr
+from medssr.questions import Question, read_questions, write_questions
+
+RESOURCES = Path(medssr.__file__).parent / "resources"
+QUESTIONS = list(read_questions(RESOURCES / "questions" / "evaluation.jsonl"))
+RARE = [question for question in QUESTIONS if question.is_rare]
+COMMON = [question for question in QUESTIONS if not question.is_rare]
+# Steps so large that what float32 rounds off the weights is nothing beside them.
+ONE_LARGE_STEP = [
+    "logger=csv",
+    "extras.progress_bar=false",
+    "extras.num_threads=1",
+    "optim.optimizer._target_=torch.optim.SGD",
+    "optim.optimizer.lr=1e4",
+    "optim.scheduler.num_warmup_steps=0",
+    "grpo.num_steps=1",
+    "grpo.max_grad_norm=1e9",
+    "grpo.micro_batch_tokens=300",  # several micro-batches, of another number on each process
+    "grpo.beta=0.1",
+]
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+SPREAD = [sys.executable, "-m", "medssr.commands.train", "trainer=fsdp2", *TWO[1:]]
+# An engine that needs no forward pass of the model.
+LETTERS = ["rollout._target_=helpers.LetterEngine", "~rollout.max_batch_size"]
+LAUNCHERS = {
+    "Lightning": [sys.executable, "-m", "medssr.commands.train", *TWO],
+    "torchrun": [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"),
+        *(sys.executable, "-m", "medssr.commands.train", *TWO),
+    ],
+}
+
+
+def run(folder: Path, questions: list[Question], *overrides: str, command: list[str]) -> subprocess.CompletedProcess:
+    folder.mkdir(exist_ok=True)
+    write_questions(folder / "questions.jsonl", questions)
+    arguments = [*ONE_LARGE_STEP, f"data.path={folder / 'questions.jsonl'}", f"paths.root_dir={folder}"]
+    arguments.append(f"grpo.num_prompts_per_step={len(questions)}")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+        "TORCH_GLOO_LAZY_INIT": "0",
+    }
+    command = [*command, *arguments, *overrides]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def trained(folder: Path, *args, **kwargs) -> Path:
+    done = run(folder, *args, **kwargs)
+    assert done.returncode == 0, done.stderr[-4000:]
+    (manifest,) = folder.glob("artifacts/train/*/manifest.json")
+    return manifest.parent
+
+
+def one_process(folder: Path, questions: list[Question], *overrides: str) -> Path:
+    return trained(
+        folder, questions, *overrides, command=[sys.executable, "-m", "medssr.commands.train", "trainer=cpu"]
+    )
+
+
+def two_processes(folder: Path, questions: list[Question], *overrides: str, launcher: str = "Lightning") -> Path:
+    return trained(folder, questions, *overrides, command=LAUNCHERS[launcher])
+
+
+def change(artifact: Path) -> torch.Tensor:
+    """What the step added to the weights."""
+    before = load_file(RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors")
+    after = load_file(artifact / "model" / "model.safetensors")
+    return torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
+
+
+def metrics(artifact: Path) -> list[dict[str, float]]:
+    with (artifact / "metrics.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: float(value) for name, value in row.items() if not name.startswith("time/")} for row in rows]
+
+
+def assert_same_step(two: Path, one: Path) -> None:
+    expected = change(one)
+    assert expected.norm() > 1
+    assert (change(two) - expected).norm() / expected.norm() < 1e-6
+    for found, wanted in zip(metrics(two), metrics(one), strict=True):
+        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "overrides"),
+    [
+        ("Lightning", []),
+        ("torchrun", ["grpo.scale_rewards=batch", "grpo.loss_type=grpo"]),
+        ("Lightning", ["lora=default", "model.gradient_checkpointing=true"]),
+    ],
+    ids=["default", "batch", "lora"],
+)
+def test_two_processes_take_the_step_of_one(tmp_path, launcher, overrides):
+    questions = RARE[:6]
+    one = one_process(tmp_path / "one", questions, *overrides)
+    two = two_processes(tmp_path / "two", questions, *overrides, launcher=launcher)
+    assert_same_step(two, one)
+    files = {path.relative_to(two).parts[0] for path in two.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(one).parts[0] for path in one.rglob("*") if path.is_file()}
+    assert len(list((two / "checkpoints").iterdir())) == 1
+    counts = [json.loads((artifact / "manifest.json").read_text())["counts"] for artifact in (one, two)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.slow
+def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path):
+    """One question that the policy is unsure of, one that it always gets right: one of the processes has no rows."""
+    questions = [RARE[0], COMMON[0]]
+    one = one_process(tmp_path / "one", questions)
+    assert metrics(one)[0]["train/signal_share"] == 0.5
+    assert_same_step(two_processes(tmp_path / "two", questions), one)
+
+
+@pytest.mark.slow
+def test_questions_that_cannot_be_shared_equally_are_refused(tmp_path):
+    done = run(tmp_path, RARE[:3], command=LAUNCHERS["Lightning"])
+    assert done.returncode == 2
+    assert "grpo.num_prompts_per_step: 3 questions cannot be shared equally by 2 processes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_model_spread_over_processes_takes_the_step_of_one(tmp_path):
+    """FSDP2, on CPUs."""
+    one = one_process(tmp_path / "one", RARE[:4], *LETTERS)
+    two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
+    assert_same_step(two, one)
+    assert (two / "checkpoints" / "step_0000001.ckpt").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [([], "rollout: hf generates"), (["lora=default", *LETTERS], "lora: adapters")],
+    ids=["hf", "lora"],
+)
+def test_what_cannot_be_spread_is_refused(tmp_path, overrides, message):
+    done = run(tmp_path, RARE[:2], *overrides, command=SPREAD)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -1,0 +1,88 @@
+"""medssr-train with rewards of the user's own, good and bad."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+from support.helpers import random_policy, toy_question, typed
+
+from medssr.commands.train import train
+from medssr.errors import InputError
+from medssr.questions import write_questions
+
+LABEL = {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0}
+
+
+@pytest.fixture
+def train_with(tmp_path):
+    """Trains a few steps by an engine that answers A in three of four samples, else B; both are graded by `rewards`."""
+    random_policy("qwen3").save(tmp_path / "model")
+    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(3)])
+
+    def run(rewards, num_steps=2):
+        config = typed(
+            "train",
+            f"paths.root_dir={tmp_path}",
+            f"model.path={tmp_path}/model",
+            f"data.path={tmp_path}/questions.jsonl",
+            "extras.progress_bar=false",
+            "extras.num_threads=1",
+            "logger=csv",
+            "trainer=cpu",
+            f"grpo.num_steps={num_steps}",
+            "grpo.num_prompts_per_step=2",
+            "grpo.num_generations=8",
+        )
+        return train(replace(config, rollout={"_target_": "support.helpers.LetterEngine"}, reward=rewards))
+
+    return run
+
+
+def rows(artifact):
+    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def mine(letters, weight=0.5):
+    return {"_target_": "support.user_rewards.FailsForLetters", "weight": weight, "letters": letters}
+
+
+def test_a_reward_of_the_user_s_own_counts_by_its_weight(train_with):
+    (first, _) = rows(train_with({"label": LABEL, "mine": mine("")}))
+    # Of four answers three are A (1 + 0.5 * 1) and one is B (0 + 0.5 * 2).
+    assert float(first["train/reward"]) == pytest.approx((3 * 1.5 + 1.0) / 4)
+    assert float(first["train/reward/label"]) == pytest.approx(0.75)
+    assert float(first["train/reward/mine"]) == pytest.approx(1.25)
+    assert float(first["train/reward_std/mine"]) == pytest.approx((3 / 16) ** 0.5)
+    assert float(first["train/reward_fault_share"]) == 0
+
+
+def test_what_a_reward_fails_for_leaves_the_group_and_the_rest_is_learnt_from(train_with, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="medssr"):
+        made = train_with({"label": LABEL, "mine": mine("B")})
+    first, second = rows(made)
+    assert float(first["train/reward"]) == pytest.approx(1.5)
+    assert float(first["train/reward_faults/mine/raised"]) == float(second["train/reward_faults/mine/raised"]) == 4
+    assert float(first["train/unscored_share"]) == pytest.approx(1 / 4)
+    assert float(first["train/reward_fault_share"]) == pytest.approx(4 / 32)
+    assert float(first["train/signal_share"]) == 0  # the three that are left are equal
+    weights, start = (load_file(path / "model.safetensors") for path in (made.path("model"), tmp_path / "model"))
+    assert all(value.equal(start[name]) for name, value in weights.items())
+    told = [record for record in caplog.records if "reward.mine" in record.getMessage()]
+    assert len(told) == 1
+    assert "ValueError: B" in told[0].getMessage()
+
+
+def test_a_reward_that_always_fails_ends_the_run_with_its_name(train_with):
+    with pytest.raises(InputError, match=r"reward\.mine: failed for every completion of 5 steps"):
+        train_with({"label": LABEL, "mine": mine("AB")}, num_steps=20)
+
+
+def test_a_reward_that_cannot_be_made_is_told_before_anything_is_trained(train_with, tmp_path):
+    with pytest.raises(InputError, match=r"reward\.mine"):
+        train_with({"mine": {"_target_": "support.user_rewards.FailsForLetters", "weight": 1.0}})
+    assert not list((tmp_path / "artifacts" / "train").glob("*/metrics.csv"))

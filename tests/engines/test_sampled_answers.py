@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from support.helpers import toy_question
+
+from medssr.engines.hf_engine import HFEngine
+from medssr.engines.sampled_answers import AnswerSampler
+from medssr.engines.types import Completion, Sampling
+from medssr.errors import InputError
+
+QUESTIONS = [toy_question(number) for number in range(5)]
+
+
+class CountingEngine(HFEngine):
+    """Counts the prompts that it was asked to continue."""
+
+    num_prompts = 0
+
+    def generate(self, prompts, seeds, sampling):
+        self.num_prompts += len(prompts)
+        return super().generate(prompts, seeds, sampling)
+
+
+class WritingEngine:
+    """Answers every question with given texts."""
+
+    fills_gpu = False
+
+    def __init__(self, *texts: str):
+        self._texts = texts
+
+    def generate(self, prompts, seeds, sampling):
+        return [[Completion([1, 2], [-1.0, -1.0], text, text.endswith("...")) for text in self._texts] for _ in prompts]
+
+
+def sampler(policy, engine=None, **changes) -> AnswerSampler:
+    values = {
+        "policy": policy,
+        "engine": engine or CountingEngine(policy, 64),
+        "sampling": Sampling(1.0, 8),
+        "num_samples": 3,
+        "seed": 42,
+        "purpose": "votes",
+        "questions_per_chunk": 2,
+        "is_progress_shown": False,
+    }
+    return AnswerSampler(**(values | changes))
+
+
+def texts(answers):
+    return [[answer.text for answer in row] for row in answers]
+
+
+def test_answers_come_in_the_order_of_the_questions(policy, tmp_path):
+    answers = list(sampler(policy).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    assert [len(row) for row in answers] == [3] * 5
+    alone = list(sampler(policy).sample(QUESTIONS[3:4], tmp_path / "alone", "toy.jsonl"))
+    assert alone == answers[3:4]
+
+
+def test_the_size_of_a_chunk_changes_nothing(policy, tmp_path):
+    found = [
+        list(sampler(policy, questions_per_chunk=size).sample(QUESTIONS, tmp_path / str(size), "toy.jsonl"))
+        for size in (1, 2, 10)
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+def test_chunks_that_are_there_are_read_and_not_sampled(policy, tmp_path):
+    engine = CountingEngine(policy, 64)
+    first = list(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    assert engine.num_prompts == 5
+    assert list(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl")) == first
+    assert engine.num_prompts == 5
+
+
+def test_a_missing_chunk_is_made_again_with_the_same_bytes(policy, tmp_path):
+    engine = CountingEngine(policy, 64)
+    first = list(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    chunk = sorted(tmp_path.iterdir())[1]
+    before = chunk.read_bytes()
+    chunk.unlink()
+    assert list(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl")) == first
+    assert chunk.read_bytes() == before
+    assert engine.num_prompts == 5 + 2
+
+
+def test_a_chunk_with_answers_to_other_questions_is_refused(policy, tmp_path):
+    list(sampler(policy).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    with pytest.raises(InputError, match=r"0000002\.jsonl: holds answers to other questions.*force=true"):
+        list(sampler(policy).sample([*QUESTIONS[:2], *QUESTIONS[3:]], tmp_path, "toy.jsonl"))
+
+
+def test_an_interrupted_run_keeps_its_chunks(policy, tmp_path):
+    class Breaking(CountingEngine):
+        def generate(self, prompts, seeds, sampling):
+            if self.num_prompts == 4:
+                raise KeyboardInterrupt
+            return super().generate(prompts, seeds, sampling)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(sampler(policy, Breaking(policy, 64)).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    assert len(list(tmp_path.iterdir())) == 2
+    engine = CountingEngine(policy, 64)
+    resumed = list(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    assert engine.num_prompts == 1
+    assert resumed == list(sampler(policy).sample(QUESTIONS, tmp_path / "whole", "toy.jsonl"))
+
+
+@pytest.mark.parametrize("change", [{"seed": 43}, {"purpose": "evaluation"}])
+def test_seed_and_purpose_make_other_draws(policy, tmp_path, change):
+    base = sampler(policy)
+    found = [
+        texts(item.sample(QUESTIONS, tmp_path / str(number), "toy.jsonl"))
+        for number, item in enumerate((base, replace(base, **change)))
+    ]
+    assert found[0] != found[1]
+
+
+def test_more_samples_begin_with_the_same_ones(policy, tmp_path):
+    few = texts(sampler(policy).sample(QUESTIONS, tmp_path / "few", "toy.jsonl"))
+    many = texts(sampler(policy, num_samples=5).sample(QUESTIONS, tmp_path / "many", "toy.jsonl"))
+    assert [row[:3] for row in many] == few
+
+
+def test_each_answer_is_read_and_kept(policy, tmp_path):
+    engine = WritingEngine("The answer is B.", "I do not know.", "The answer is ...")
+    (answers,) = sampler(policy, engine).sample(QUESTIONS[:1], tmp_path, "toy.jsonl")
+    assert [answer.letter for answer in answers] == ["B", None, None]
+    assert [answer.is_truncated for answer in answers] == [False, False, True]
+    assert [answer.num_tokens for answer in answers] == [2, 2, 2]
+    assert all(answer.reason for answer in answers)
+    (record,) = [json.loads(line) for line in (tmp_path / "0000000.jsonl").read_text().splitlines()]
+    assert record["question_id"] == "q0"
+    assert record["answers"][0]["text"] == "The answer is B."
+
+
+def test_an_over_long_prompt_is_an_error_before_anything_is_sampled(policy, tmp_path):
+    engine = CountingEngine(policy, 64)
+    long = replace(QUESTIONS[4], stem="Which organ? " * 200)
+    with pytest.raises(InputError, match=r"toy\.jsonl.*q4"):
+        list(sampler(policy, engine).sample([*QUESTIONS[:4], long], tmp_path, "toy.jsonl"))
+    assert engine.num_prompts == 0

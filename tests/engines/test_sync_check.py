@@ -1,0 +1,48 @@
+import math
+
+import pytest
+from support.helpers import completion
+
+from medssr.engines.hf_engine import HFEngine
+from medssr.engines.sync_check import mean_logp_gap, probe_prompts
+from medssr.engines.types import Completion, Sampling
+from medssr.models.batching import pad_rollouts
+from medssr.models.logprobs import completion_logps
+
+
+@pytest.mark.parametrize("num_tokens", [1, 24, 136, 500])
+def test_prompts_have_the_length_asked_for_and_differ(any_policy, num_tokens):
+    prompts = probe_prompts(any_policy.tokenizer, 4, num_tokens)
+    assert [len(prompt) for prompt in prompts] == [num_tokens] * 4
+    assert prompts == probe_prompts(any_policy.tokenizer, 4, num_tokens)
+    assert num_tokens == 1 or len({tuple(prompt) for prompt in prompts}) == 4
+
+
+def test_what_the_model_itself_samples_has_no_gap(any_policy):
+    prompts = probe_prompts(any_policy.tokenizer, 3, 20)
+    groups = HFEngine(any_policy, 8).generate(prompts, [[1], [2], [3]], Sampling(0.7, 8))
+    completions = [group[0] for group in groups]
+    pad_id = any_policy.tokenizer.pad_token_id
+    assert mean_logp_gap(any_policy.model, pad_id, prompts, completions, 0.7) < 1e-5
+    assert mean_logp_gap(any_policy.model, pad_id, prompts, completions, 1.0) > 0.01
+
+
+def test_the_gap_is_the_mean_over_tokens_in_nats(policy):
+    """Three tokens that are 0.3, 0.6 and 0.9 off, in completions of two lengths."""
+    prompts, token_rows = [[5, 6, 7], [8]], [[9, 10], [11]]
+    batch = pad_rollouts(prompts, token_rows, 0, policy.model.device)
+    logps = completion_logps(policy.model, batch, 1.0)
+    first, second, third = logps[0, 0].item() + 0.3, logps[0, 1].item() - 0.6, logps[1, 0].item() + 0.9
+    completions = [Completion([9, 10], [first, second], "", True), Completion([11], [third], "", True)]
+    assert mean_logp_gap(policy.model, 0, prompts, completions, 1.0) == pytest.approx(0.6, abs=1e-5)
+
+
+def test_a_log_prob_that_is_no_number_is_no_agreement(policy):
+    item = Completion([9, 10], [-1.0, math.nan], "", True)
+    assert math.isnan(mean_logp_gap(policy.model, 0, [[5]], [item], 1.0))
+
+
+def test_the_model_stays_in_its_mode(policy):
+    policy.model.train()
+    mean_logp_gap(policy.model, 0, [[5]], [completion()], 1.0)
+    assert policy.model.training

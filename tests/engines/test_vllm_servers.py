@@ -1,0 +1,374 @@
+"""The engine with two real vLLM servers on this machine: agreement, faults, one that hangs and one that is killed."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.helpers import typed
+
+from medssr.commands.pseudo_label import pseudo_label
+from medssr.config import LoRAConfig
+from medssr.engines.types import Completion, Sampling
+from medssr.engines.vllm_server_engine import VLLMServerEngine
+from medssr.errors import InputError
+from medssr.models.batching import pad_rollouts
+from medssr.models.logprobs import completion_logps
+from medssr.models.lora import add_adapters
+from medssr.models.policy import Policy, load_policy
+from medssr.questions import read_questions, write_questions
+from medssr.utils.seeding import derive_seed
+
+NEEDS_VLLM = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm"),
+]
+START_S = 600
+SEEDS = [[derive_seed(prompt, sample) for sample in range(4)] for prompt in range(12)]
+SAMPLING = Sampling(temperature=0.7, max_new_tokens=24)
+
+
+@dataclass
+class Server:
+    """A server's process and address."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def start_server(folder: str, log: Path) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--port", str(port)]
+    options = "--host 127.0.0.1 --logprobs-mode processed_logprobs --no-enable-chunked-prefill --enforce-eager"
+    environment = {
+        "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "TORCH_COMPILE_DISABLE": "1",
+    }
+    process = subprocess.Popen(
+        [
+            *command,
+            *options.split(),
+            "--dtype",
+            "float32",
+            "--served-model-name",
+            "tiny",
+            "--distributed-executor-backend",
+            "uni",
+        ],
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=os.environ | environment | {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"},
+    )
+    return Server(process, f"http://127.0.0.1:{port}")
+
+
+def wait_until_it_answers(server: Server, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{server.address}/v1/models", timeout=5).close()
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail(log.read_text(encoding="utf-8")[-3000:])
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    folder = tmp_path_factory.mktemp("servers")
+    model = typed("pipeline").model.path
+    started = {folder / f"{number}.log": start_server(model, folder / f"{number}.log") for number in range(2)}
+    for log, server in started.items():
+        wait_until_it_answers(server, log)
+    yield list(started.values())
+    for server in started.values():
+        if server.process.poll() is None:
+            server.signal(signal.SIGKILL)
+            server.process.wait()
+
+
+@pytest.fixture
+def tiny() -> Policy:
+    return load_policy(typed("pipeline").model)
+
+
+@pytest.fixture
+def make(tiny, tmp_path_factory) -> Iterator[Callable[..., VLLMServerEngine]]:
+    """Makes engines for the tiny policy, which give the servers its weights."""
+    with ExitStack() as opened:
+
+        def make_engine(addresses: list[str], **settings: Any) -> VLLMServerEngine:
+            defaults = {"model": None, "max_concurrency": 4, "timeout_s": 60, "max_logp_gap": 0.5}
+            defaults["weights_dir"] = str(tmp_path_factory.mktemp("weights"))
+            return opened.enter_context(closing(VLLMServerEngine(tiny, addresses, **(defaults | settings))))
+
+        yield make_engine
+
+
+@pytest.fixture
+def prompts(tiny) -> list[list[int]]:
+    questions = list(read_questions(typed("pipeline").seeds.path))[:12]
+    return tiny.encode(questions, SAMPLING.max_new_tokens, "seeds")
+
+
+def token_ids(groups: list[list[Completion]]) -> list[list[list[int]]]:
+    return [[item.token_ids for item in group] for group in groups]
+
+
+def flat(prompts: list[list[int]], groups: list[list[Completion]]) -> tuple[list[list[int]], list[Completion]]:
+    pairs = [(prompt, item) for prompt, group in zip(prompts, groups, strict=True) for item in group]
+    return [prompt for prompt, _ in pairs], [item for _, item in pairs]
+
+
+def batch_of(policy: Policy, prompts: list[list[int]], groups: list[list[Completion]]) -> Any:
+    rows, completions = flat(prompts, groups)
+    return pad_rollouts(
+        rows, [item.token_ids for item in completions], policy.tokenizer.pad_token_id, torch.device("cpu")
+    )
+
+
+def largest_gap(policy: Policy, prompts: list[list[int]], groups: list[list[Completion]]) -> float:
+    with torch.no_grad():
+        logps = completion_logps(policy.model, batch_of(policy, prompts, groups), SAMPLING.temperature)
+    return max(
+        (row[: len(item.logps)] - torch.tensor(item.logps)).abs().max().item()
+        for row, item in zip(logps, flat(prompts, groups)[1], strict=True)
+    )
+
+
+def train(policy: Policy, prompts: list[list[int]], groups: list[list[Completion]]) -> None:
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-2)
+    batch = batch_of(policy, prompts, groups)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (completion_logps(policy.model, batch, 1.0) * batch.completion_mask).mean().backward()
+        optimizer.step()
+
+
+def test_without_addresses_the_message_shows_one(make):
+    with pytest.raises(InputError, match=r"rollout.addresses: is empty.*http://"):
+        make([])
+
+
+def test_a_server_that_is_not_there_is_named_with_what_to_do(make):
+    with pytest.raises(InputError, match=r"no server is left \(http://127.0.0.1:\d+: it cannot be reached.*vllm serve"):
+        make([f"http://127.0.0.1:{free_port()}"]).generate([[5]], [[1]], SAMPLING)
+
+
+def test_another_kind_of_server_is_refused(make):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=r"is no vLLM server: it answers /version with 404"):
+            make([f"http://127.0.0.1:{other.server_port}"]).generate([[5]], [[1]], SAMPLING)
+        other.shutdown()
+
+
+class StandIn(http.server.BaseHTTPRequestHandler):
+    """Answers as a vLLM would that cannot run here: an older one, one without routes for weights, one that hangs."""
+
+    version = "0.32.0"
+    paths = ("/version", "/v1/models")
+    hanging = ""
+    may_end = threading.Event()
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if path == self.hanging:
+            self.may_end.wait()
+        body = json.dumps(
+            {"version": self.version, "success": True, "data": [{"id": "tiny", "max_model_len": 512}]}
+        ).encode()
+        self.send_response(200 if path in self.paths else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stand_in() -> Iterator[Callable[..., str]]:
+    """Starts stand-ins with what sets them apart, and returns their addresses."""
+    with ExitStack() as opened:
+
+        def start(**attributes: Any) -> str:
+            may_end = threading.Event()
+            handler = type("OneStandIn", (StandIn,), attributes | {"may_end": may_end})
+            server = opened.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            opened.callback(server.shutdown)
+            opened.callback(may_end.set)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+def test_an_older_server_is_refused(make, stand_in):
+    with pytest.raises(InputError, match=r"runs vLLM 0.31.2; 0.32 or newer is needed: pip install 'vllm>=0.32' there"):
+        make([stand_in(version="0.31.2")]).generate([[5]], [[1]], SAMPLING)
+
+
+def test_a_server_that_takes_no_weights_is_named_with_what_to_do(make, stand_in):
+    with pytest.raises(InputError, match=r"takes no new weights .*it has no /pause.*VLLM_SERVER_DEV_MODE=1"):
+        make([stand_in()]).generate([[5]], [[1]], SAMPLING)
+
+
+@pytest.mark.parametrize(
+    ("hanging", "part"),
+    [("/pause", "pausing"), ("/collective_rpc", "reading the new weights"), ("/resume", "resuming")],
+)
+def test_what_hangs_in_a_change_of_weights_is_named(make, stand_in, hanging, part):
+    routes = (*StandIn.paths, "/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")
+    address = stand_in(paths=routes, hanging=hanging)
+    with pytest.raises(InputError, match=rf"no server is left \({address}: {part}.* was not done within 0.2 s"):
+        make([address], timeout_s=0.2).generate([[5]], [[1]], SAMPLING)
+
+
+def test_an_address_without_its_scheme_is_refused(make):
+    with pytest.raises(InputError, match=r"rollout.addresses: localhost:8000; an address begins with http://"):
+        make(["localhost:8000"])
+
+
+def test_training_needs_a_place_for_weights(make, tiny):
+    tiny.model.train()
+    with pytest.raises(InputError, match=r"rollout.weights_dir: is needed for training"):
+        make(["http://127.0.0.1:1"], weights_dir=None).generate([[5]], [[1]], SAMPLING)
+
+
+class TestServers:
+    pytestmark = NEEDS_VLLM
+
+    def test_a_model_of_another_name_is_refused(self, make, servers, prompts):
+        with pytest.raises(InputError, match=r"rollout.model: http://127.0.0.1:\d+ serves tiny, not large"):
+            make([servers[0].address], model="large").generate(prompts, SEEDS, SAMPLING)
+
+    def test_servers_agree_with_the_trainer_before_and_after_updates(self, make, tiny, servers, prompts):
+        engine = make([server.address for server in servers])
+        groups = engine.generate(prompts, SEEDS, SAMPLING)
+        assert largest_gap(tiny, prompts, groups) < 1e-4
+        for _ in range(2):
+            train(tiny, prompts, groups)
+            assert largest_gap(tiny, prompts, groups) > 0.5
+            engine.sync_weights(tiny.model)
+            groups = engine.generate(prompts, SEEDS, SAMPLING)
+            assert largest_gap(tiny, prompts, groups) < 1e-4
+
+    def test_adapters_reach_the_servers_merged(self, make, tiny, servers, prompts):
+        add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+        engine = make([servers[0].address])
+        before = engine.generate(prompts, SEEDS, SAMPLING)
+        with torch.no_grad():
+            for name, weight in tiny.model.named_parameters():
+                if "lora_B" in name:  # zero at the start
+                    weight.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+        engine.sync_weights(tiny.model)
+        after = engine.generate(prompts, SEEDS, SAMPLING)
+        assert token_ids(after) != token_ids(before)
+        assert largest_gap(tiny, prompts, after) < 1e-4
+
+    def test_a_server_with_other_weights_is_refused(self, make, tiny, servers, prompts):
+        make([servers[0].address]).generate(prompts[:1], SEEDS[:1], SAMPLING)
+        with torch.no_grad():
+            for parameter in tiny.model.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+        engine = make([servers[0].address], weights_dir=None)
+        with pytest.raises(InputError, match=r"differ from the policy's by .* other weights: serve the folder"):
+            engine.generate(prompts, SEEDS, SAMPLING)
+
+    def test_neither_order_nor_number_of_servers_changes_a_completion(self, make, servers, prompts):
+        expected = token_ids(make([servers[0].address]).generate(prompts, SEEDS, SAMPLING))
+        both = make([server.address for server in servers])
+        assert token_ids(both.generate(prompts, SEEDS, SAMPLING)) == expected
+        order = list(reversed(range(12)))
+        shuffled = both.generate([prompts[i] for i in order], [SEEDS[i] for i in order], SAMPLING)
+        assert token_ids(shuffled) == [expected[i] for i in order]
+
+    def test_a_server_that_hangs_is_left_out_until_it_answers(self, make, servers, prompts, caplog):
+        engine = make([server.address for server in servers], timeout_s=20)
+        expected = token_ids(engine.generate(prompts, SEEDS, SAMPLING))
+        servers[1].signal(signal.SIGSTOP)
+        try:
+            with caplog.at_level(logging.WARNING):
+                assert token_ids(engine.generate(prompts, SEEDS, SAMPLING)) == expected
+            assert f"lost the server {servers[1].address}: /v1/completions was not done within 20 s" in caplog.text
+        finally:
+            servers[1].signal(signal.SIGCONT)
+        caplog.clear()
+        assert token_ids(engine.generate(prompts, SEEDS, SAMPLING)) == expected
+        assert "lost" not in caplog.text
+
+    def test_one_of_two_is_killed_and_every_question_is_answered_once(self, servers, tmp_path):
+        """The last test: the server stays dead."""
+        write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seeds.path))[:96])
+        settings = [
+            f"data.path={tmp_path}/questions.jsonl",
+            "rollout=vllm_server",
+            f"rollout.weights_dir={tmp_path}/weights",
+            "rollout.max_concurrency=4",
+            "labeling.questions_per_chunk=24",
+            "labeling.min_agreement=0",
+            "extras.progress_bar=false",
+        ]
+        one, two = servers
+        undisturbed = pseudo_label(
+            typed("pseudo_label", *settings, f"rollout.addresses=[{one.address}]", f"paths.root_dir={tmp_path}/one")
+        )
+        command = [sys.executable, "-m", "medssr.commands.pseudo_label", *settings]
+        process = subprocess.Popen(
+            [*command, f"rollout.addresses=[{one.address},{two.address}]", "hydra.verbose=[medssr.engines]"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"MEDSSR_ROOT": str(tmp_path / "two"), "OMP_NUM_THREADS": "1"},
+        )
+        log = ""
+        for line in process.stderr:
+            log += line
+            if "chunk 1 of 4" in line:
+                two.signal(signal.SIGKILL)
+        assert process.wait() == 0, log
+        assert f"lost the server {two.address}" in log
+        (votes,) = (tmp_path / "two").glob("artifacts/pseudo_label/*/votes.jsonl")
+        lines = votes.read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["question_id"] for line in lines] == [
+            question.id for question in read_questions(tmp_path / "questions.jsonl")
+        ]
+        assert votes.read_bytes() == undisturbed.path("votes.jsonl").read_bytes()

@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medssr.config import ScaleRewards
+from medssr.grpo.advantages import group_advantages, has_signal
+
+REWARDS = st.integers(2, 6).flatmap(
+    lambda size: st.lists(st.lists(st.floats(-5, 5, width=32), min_size=size, max_size=size), min_size=1, max_size=4)
+)
+
+
+def slow_advantages(rewards: list[list[float]], scale: ScaleRewards, epsilon: float) -> list[list[float]]:
+    """The formulas with loops and plain numbers."""
+
+    def deviation(values: list[float]) -> float:
+        mean = sum(values) / len(values)
+        return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+    flat = [reward for group in rewards for reward in group]
+    result = []
+    for group in rewards:
+        mean = sum(group) / len(group)
+        divisor = {
+            ScaleRewards.group: lambda group=group: deviation(group) + epsilon,
+            ScaleRewards.batch: lambda: deviation(flat) + epsilon,
+            ScaleRewards.none: lambda: 1.0,
+        }[scale]()
+        result.append([(reward - mean) / divisor for reward in group])
+    return result
+
+
+def test_one_right_of_four_by_hand():
+    # mean 1/4, squared deviations 9/16 + 3/16 = 3/4, unbiased variance 1/4, deviation 1/2
+    found = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.0)
+    assert found.tolist() == [[1.5, -0.5, -0.5, -0.5]]
+
+
+def test_a_group_is_scaled_by_its_own_deviation():
+    found = group_advantages(torch.tensor([[1.0, 0.0], [10.0, 0.0]]), epsilon=0.0)
+    half = 1 / math.sqrt(2)  # deviation of (1, 0) is 1/sqrt 2, of (10, 0) ten times that
+    assert found.tolist() == [pytest.approx([half, -half]), pytest.approx([half, -half])]
+
+
+def test_the_batch_has_one_deviation():
+    # the four rewards have mean 1 and squared deviations 1 + 1 + 1 + 1, so the unbiased deviation is sqrt(4/3)
+    found = group_advantages(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), ScaleRewards.batch, epsilon=0.0)
+    share = math.sqrt(3 / 4)
+    assert found.tolist() == [pytest.approx([share, -share]), pytest.approx([-share, share])]
+
+
+def test_without_scaling_rewards_are_only_centred():
+    found = group_advantages(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), ScaleRewards.none)
+    assert found.tolist() == [[2.0, -1.0, -1.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+def test_equal_rewards_have_no_advantage(scale):
+    assert group_advantages(torch.full((2, 3), 0.7), scale).abs().max() < 1e-5
+
+
+def test_epsilon_is_added_to_the_deviation():
+    found = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.5)
+    assert found.tolist() == [[0.75, -0.25, -0.25, -0.25]]
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@given(rewards=REWARDS)
+def test_agrees_with_loops(scale, rewards):
+    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    expected = slow_advantages(rewards, scale, epsilon=1e-4)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@given(rewards=REWARDS)
+def test_advantages_of_a_group_sum_to_zero(scale, rewards):
+    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    assert found.sum(dim=1).abs().max() < 1e-6
+
+
+def test_a_group_has_signal_when_its_rewards_differ():
+    rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.3, 0.3000001]])
+    assert has_signal(rewards).tolist() == [True, False, False, True]
+
+
+@given(st.floats(-10, 10, width=32), st.integers(2, 33))
+def test_equal_rewards_are_no_signal_however_they_round(reward, size):
+    assert has_signal(torch.full((1, size), reward)).tolist() == [False]
+
+
+def slow_advantages_without_unscored(rewards, scale, epsilon):
+    """Groups of the known rewards alone, by the loops above; 0 where fewer than two are known or all are equal."""
+    known = [[reward for reward in group if math.isfinite(reward)] for group in rewards]
+    flat = [reward for group in known for reward in group]
+    batch_mean = sum(flat) / max(len(flat), 1)
+    result = []
+    for group, values in zip(rewards, known, strict=True):
+        if len(values) < 2 or min(values) == max(values):
+            result.append([0.0] * len(group))
+            continue
+        if scale is ScaleRewards.batch:
+            spread = math.sqrt(sum((value - batch_mean) ** 2 for value in flat) / (len(flat) - 1)) + epsilon
+            mean = sum(values) / len(values)
+            advantages = iter([(value - mean) / spread for value in values])
+        else:
+            advantages = iter(slow_advantages([values], scale, epsilon)[0])
+        result.append([next(advantages) if math.isfinite(reward) else 0.0 for reward in group])
+    return result
+
+
+UNKNOWN = st.sampled_from([math.nan, math.inf, -math.inf])
+SOME_UNKNOWN = st.integers(1, 5).flatmap(
+    lambda size: st.lists(
+        st.lists(
+            st.one_of(st.floats(-5, 5, width=16), st.sampled_from([0.0, 1.0]), UNKNOWN), min_size=size, max_size=size
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@given(rewards=SOME_UNKNOWN)
+def test_unscored_completions_leave_the_statistics(scale, rewards):
+    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    expected = torch.tensor(slow_advantages_without_unscored(rewards, scale, 1e-4), dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+def test_unscored_is_not_zero(scale):
+    """Counted as 0 beside rewards of -1 and -3, a completion nobody could judge would be the best of its group."""
+    found = group_advantages(torch.tensor([[-1.0, -3.0, math.nan]]), scale)
+    alone = group_advantages(torch.tensor([[-1.0, -3.0]]), scale)
+    assert found[0, 2] == 0
+    torch.testing.assert_close(found[:, :2], alone)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+@pytest.mark.parametrize(
+    "group",
+    [[5.0], [5.0, math.nan], [math.nan, math.nan], [0.7] * 7, [0.1, 0.1, math.nan], [math.inf, 1.0]],
+    ids=str,
+)
+def test_a_group_without_two_different_rewards_has_advantages_of_exactly_zero(scale, group):
+    """A group of one must not keep its raw reward, nor equal rewards their rounding, nor either become NaN."""
+    rewards = torch.tensor([group])
+    assert group_advantages(rewards, scale, epsilon=0.0).tolist() == [[0.0] * len(group)]
+    assert has_signal(rewards).tolist() == [False]
+
+
+def test_scalings_have_names():
+    rewards = torch.tensor([[1.0, 0.0, 0.5]])
+    for scale in ScaleRewards:
+        assert torch.equal(group_advantages(rewards, scale.name), group_advantages(rewards, scale))
+
+
+def test_without_unscored_rewards_the_result_has_the_bits_of_the_plain_formula():
+    rewards = torch.rand(64, 8, generator=torch.Generator().manual_seed(0))
+    plain = (rewards - rewards.mean(dim=1, keepdim=True)) / (rewards.std(dim=1, keepdim=True) + 1e-6)
+    assert torch.equal(group_advantages(rewards), plain)

@@ -1,0 +1,90 @@
+"""The gradient of a step does not depend on how its rows are split, ordered, padded and spread over processes."""
+
+import random
+
+import pytest
+import torch
+from support.step_gradient import (
+    COMPLETIONS,
+    EVERY_ROW,
+    LENGTHS,
+    PROMPTS,
+    data_parallel_worker,
+    other_weights,
+    step_gradient,
+)
+
+from medssr.config import LossType
+from medssr.models.attention import adopt_attention
+from medssr.models.batching import split_by_tokens
+from medssr.models.packing import split_by_packed_tokens
+
+COMPLETION_LENGTHS = [len(completion) for completion in COMPLETIONS]
+SHUFFLED = random.Random(0).sample(EVERY_ROW, 16)
+
+
+def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    assert expected.norm() > 1e-3
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+@pytest.fixture
+def reference(any_policy):
+    return other_weights(any_policy.model)
+
+
+@pytest.mark.parametrize("loss_type", list(LossType))
+def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, loss_type):
+    def gradient(micro_batches, **padding):
+        return step_gradient(any_policy.model, reference, micro_batches, loss_type, **padding)
+
+    whole = gradient([EVERY_ROW])
+    found = {
+        "16 x 1": gradient([[row] for row in EVERY_ROW]),
+        "1 x 16 in another order": gradient([SHUFFLED]),
+        "16 x 1 in another order": gradient([[row] for row in SHUFFLED]),
+        "uneven": gradient([SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]]),
+        "by tokens": gradient(split_by_tokens(LENGTHS, 40)),
+        "wider on the left": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_prompt=17),
+        "wider on the right": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_completion=19),
+        "logits in chunks": gradient([EVERY_ROW], head_chunk_tokens=7),
+    }
+    assert adopt_attention(any_policy.model)
+    found |= {
+        "packed": gradient([EVERY_ROW], is_packed=True),
+        "packed, 16 x 1": gradient([[row] for row in EVERY_ROW], is_packed=True),
+        "packed, uneven": gradient([SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]], is_packed=True),
+        "packed, by tokens": gradient(split_by_packed_tokens(PROMPTS, COMPLETION_LENGTHS, 40), is_packed=True),
+        "packed, logits in chunks": gradient([SHUFFLED], is_packed=True, head_chunk_tokens=7),
+    }
+    differences = {way: relative_difference(gradient_, whole) for way, gradient_ in found.items()}
+    assert {way: difference for way, difference in differences.items() if difference > 1e-6} == {}
+
+
+def test_loss_types_differ(policy):
+    """Otherwise the test above could pass for a loss type that nothing reads."""
+    reference = other_weights(policy.model)
+    gradients = {kind: step_gradient(policy.model, reference, [EVERY_ROW], kind) for kind in LossType}
+    kinds = [kind for kind in LossType if kind is not LossType.bnpo]  # on one process bnpo is dapo
+    for place, first in enumerate(kinds):
+        for second in kinds[place + 1 :]:
+            assert relative_difference(gradients[first], gradients[second]) > 1e-3, (first, second)
+    assert torch.equal(gradients[LossType.bnpo], gradients[LossType.dapo])
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_gradient_of_one(random_policies, policy, tmp_path):
+    rows_of_rank = [SHUFFLED[:11], SHUFFLED[11:]]  # uneven, so that the mean of local means is another gradient
+    torch.multiprocessing.spawn(data_parallel_worker, (rows_of_rank, str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    reference = other_weights(policy.model)
+    for kind in LossType:
+        if kind is LossType.bnpo:  # by definition the mean of the processes' own means
+            local = [step_gradient(policy.model, reference, [rows], kind) for rows in rows_of_rank]
+            expected = (local[0] + local[1]) / 2
+        else:
+            expected = step_gradient(policy.model, reference, [EVERY_ROW], kind)
+        for rank in ranks:
+            assert relative_difference(rank[kind.name], expected) < 1e-6, kind
+    dapo = step_gradient(policy.model, reference, [EVERY_ROW], LossType.dapo)
+    assert relative_difference(ranks[0]["bnpo"], dapo) > 1e-2

@@ -1,0 +1,152 @@
+"""Training that is watched: what is logged, when it stops, which model stays, and that interruption changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+from support.helpers import random_policy, toy_question, typed
+
+from medssr.commands.train import train
+from medssr.errors import InputError
+from medssr.questions import write_questions
+
+RISE_AND_FALL = [0.4, 0.6, 0.9, 0.8, 0.7, 0.9, 0.4]
+REWARDS = {"even": {"_target_": "support.user_rewards.EvenTokens", "weight": 1.0}}
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Trains up to six steps on four questions, watched on ten others."""
+    random_policy("qwen3").save(tmp_path / "model")
+    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(14)])
+    write_questions(tmp_path / "probe.jsonl", [toy_question(number) for number in range(4, 14)])
+
+    def run(name, *overrides, shares=RISE_AND_FALL):
+        config = typed(
+            "train",
+            f"paths.root_dir={tmp_path / name}",
+            f"model.path={tmp_path}/model",
+            f"data.path={tmp_path}/questions.jsonl",
+            "probe=file",
+            f"probe.path={tmp_path}/probe.jsonl",
+            "probe.every_num_steps=1",
+            "extras.progress_bar=false",
+            "extras.num_threads=1",
+            "trainer=cpu",
+            "logger=csv",
+            "grpo.num_steps=6",
+            "grpo.num_prompts_per_step=2",
+            "grpo.num_generations=4",
+            "grpo.max_new_tokens=8",
+            "grpo.beta=0.0",
+            "optim.optimizer.lr=0.01",
+            "callbacks.checkpoint.every_num_steps=1",
+            *overrides,
+        )
+        (tmp_path / name).mkdir(exist_ok=True)
+        rollout = {"_target_": "planned_engine.PlannedEngine", "shares": shares, "count_dir": str(tmp_path / name)}
+        return train(replace(config, rollout=rollout, reward=REWARDS))
+
+    return run
+
+
+def stopped(step):
+    return f"+callbacks.stop={{_target_: planned_engine.StopBefore, step: {step}}}"
+
+
+def column(artifact, name):
+    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
+        return [float(row[name]) if row[name] else None for row in csv.DictReader(stream)]
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def equal(one, other):
+    return all(value.equal(other[name]) for name, value in one.items())
+
+
+def test_accuracy_stands_beside_the_reward_of_its_step(stage):
+    made = stage("run", "probe.every_num_steps=2")
+    assert column(made, "val/probe/accuracy") == [0.4, None, 0.9, None, 0.7, None]
+    assert column(made, "val/probe/best_accuracy") == [0.4, None, 0.9, None, 0.9, None]
+    assert column(made, "val/probe/num_questions")[0] == 10
+    assert None not in column(made, "train/reward")
+    counts = made.manifest["counts"]
+    assert counts["num_questions"] == 4  # of 14 questions ten are in the probe
+    assert counts["probe"] == {"start": 0.4, "best": 0.9, "best_step": 2, "num_since_best": 2, "last": 0.4}
+    assert not made.path("best").exists()
+
+
+def test_the_best_model_stays_and_patience_ends_the_training(stage):
+    best = stage("best", "probe.patience=2", "probe.keep=best")
+    # Best after 2 steps; those after 3 and 4 are worse, and the step that has begun by then is the last.
+    assert len(column(best, "train/reward")) == 5
+    assert best.manifest["counts"]["probe"] == {
+        "start": 0.4,
+        "best": 0.9,
+        "best_step": 2,
+        "num_since_best": 3,  # after 3, 4 and, in the end, 5 steps
+        "last": 0.9,
+    }
+    two = stage("two", "grpo.num_steps=2")
+    assert equal(weights(best.path("model")), weights(two.path("model")))
+    assert (best.path("model") / "tokenizer.json").is_file()
+    later = stage("later", "probe.patience=2", "probe.min_steps=5")
+    assert len(column(later, "train/reward")) == 6
+    assert not equal(weights(later.path("model")), weights(two.path("model")))
+
+
+def test_training_that_only_harms_ends_with_the_model_that_it_began_with(stage, tmp_path):
+    made = stage("run", "probe.keep=best", "grpo.num_steps=2", shares=[0.9, 0.8, 0.7])
+    assert made.manifest["counts"]["probe"]["best_step"] == 0
+    assert equal(weights(made.path("model")), weights(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("num_done", [1, 3, 4])
+def test_a_resumed_run_stops_at_the_same_step_with_the_same_model(stage, num_done):
+    overrides = ("probe.patience=2", "probe.keep=best")
+    whole = stage("whole", *overrides)
+    with pytest.raises(ConnectionAbortedError):
+        stage("resumed", *overrides, stopped(num_done))
+    made = stage("resumed", *overrides)
+    assert made.manifest["counts"] == whole.manifest["counts"]
+    for name in ("val/probe/accuracy", "val/probe/best_accuracy", "train/reward"):
+        assert column(made, name) == column(whole, name)
+    assert equal(weights(made.path("model")), weights(whole.path("model")))
+
+
+def test_a_run_that_had_stopped_trains_no_further(stage, tmp_path):
+    """Killed after its last step, before the model was there."""
+    made = stage("run", "probe.patience=2", "probe.keep=best")
+    logged = column(made, "train/reward")
+    (made.directory / "manifest.json").unlink()
+    shutil.rmtree(made.path("model"))
+    again = stage("run", "probe.patience=2", "probe.keep=best")
+    assert again.directory == made.directory
+    assert column(again, "train/reward") == logged
+    assert again.manifest["counts"] == made.manifest["counts"]
+
+
+def test_a_best_model_that_is_gone_is_told_and_searched_anew(stage, tmp_path, caplog):
+    with pytest.raises(ConnectionAbortedError):
+        stage("run", "probe.keep=best", stopped(4))
+    (folder,) = (tmp_path / "run").glob("artifacts/train/*/best")
+    shutil.rmtree(folder)
+    with caplog.at_level(logging.WARNING, logger="medssr"):
+        made = stage("run", "probe.keep=best")
+    assert "after 2 steps, is gone" in caplog.text
+    assert made.manifest["counts"]["probe"]["best_step"] == 5
+    assert made.manifest["counts"]["probe"]["start"] == 0.4
+
+
+def test_a_probe_that_holds_all_training_questions_is_refused(stage, tmp_path):
+    write_questions(tmp_path / "probe.jsonl", [toy_question(number) for number in range(14)])
+    with pytest.raises(InputError, match="none is left"):
+        stage("run")

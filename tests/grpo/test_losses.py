@@ -1,0 +1,407 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medssr.config import LossType
+from medssr.grpo.losses import policy_loss
+
+CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}
+
+
+def logp(*ratios: float) -> torch.Tensor:
+    """Log-probs `[1, T]` whose ratios to old log-probs of 0 are the given ones."""
+    return torch.tensor([[math.log(ratio) for ratio in ratios]], dtype=torch.float64)
+
+
+def slow_token(kind, logp, log_ratio, advantage, clip):
+    """Loss of one token and its derivative by the log-ratio (cispo: by the log-prob), with plain numbers."""
+    ratio = math.exp(log_ratio)
+    bounded = min(max(ratio, 1 - clip["epsilon"]), 1 + clip["epsilon_high"])
+    if kind == "cispo":
+        return -bounded * advantage * logp, -bounded * advantage
+    if kind == "sapo":
+        steepness = clip["sapo_temperature_positive" if advantage > 0 else "sapo_temperature_negative"]
+        gate = 1 / (1 + math.exp(-steepness * (ratio - 1)))
+        return -gate * 4 / steepness * advantage, -4 * gate * (1 - gate) * ratio * advantage
+    gain, slope = ratio * advantage, ratio * advantage
+    if bounded * advantage < gain:
+        gain, slope = bounded * advantage, 0.0
+    if advantage < 0 and clip["dual_clip"] is not None and gain < clip["dual_clip"] * advantage:
+        gain, slope = clip["dual_clip"] * advantage, 0.0
+    return -gain, -slope
+
+
+def slow_kl(estimator, logp, ref):
+    difference = ref - logp
+    return {
+        "k1": (-difference, 1.0),
+        "k2": (difference**2 / 2, -difference),
+        "k3": (math.exp(difference) - difference - 1, 1 - math.exp(difference)),
+    }[estimator]
+
+
+def slow_loss(kind, logps, old, advantages, mask, ref, *, weights, beta, estimator, max_new_tokens, **clip):
+    """The whole loss and its gradient by the log-probs, with loops and plain numbers."""
+    lengths = [sum(row) for row in mask]
+    num_rows = sum(length > 0 for length in lengths)
+    total, gradient = 0.0, [[0.0] * len(row) for row in mask]
+    for row, length in enumerate(lengths):
+        places = [place for place, is_token in enumerate(mask[row]) if is_token]
+        mean = sum(logps[row][place] - old[row][place] for place in places) / max(length, 1)
+        share = {
+            "grpo": lambda length=length: 1 / length / num_rows,
+            "gspo": lambda length=length: 1 / length / num_rows,
+            "sapo": lambda length=length: 1 / length / num_rows,
+            "dr_grpo": lambda: 1 / (num_rows * max_new_tokens),
+        }.get(kind, lambda: 1 / sum(lengths))
+        for place in places:
+            log_ratio = mean if kind == "gspo" else logps[row][place] - old[row][place]
+            loss, slope = slow_token(kind, logps[row][place], log_ratio, advantages[row], clip)
+            kl, kl_slope = slow_kl(estimator, logps[row][place], ref[row][place])
+            total += share() * (weights[row][place] * loss + beta * kl)
+            gradient[row][place] += share() * beta * kl_slope
+            # The mean log-ratio of a sequence moves with each of its tokens.
+            for moved in places if kind == "gspo" else [place]:
+                gradient[row][moved] += share() * weights[row][place] * slope / (length if kind == "gspo" else 1)
+    return total, gradient
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient"),
+    [
+        # The gradient is by the log-prob: -ratio * advantage, or nothing where the clip binds.
+        (1.0, 2.0, -2.0, -2.0),
+        (1.0, -2.0, 2.0, 2.0),
+        (1.1, 1.0, -1.1, -1.1),
+        (1.5, 1.0, -1.28, 0.0),  # good and already much likelier: no further
+        (0.5, 1.0, -0.5, -0.5),  # good but less likely: back
+        (0.5, -1.0, 0.8, 0.0),  # bad and already much less likely: no further
+        (1.5, -1.0, 1.5, 1.5),  # bad but likelier: back
+        (0.9, -1.0, 0.9, 0.9),
+        (1.5, 0.0, 0.0, 0.0),
+    ],
+)
+def test_one_token_by_hand(ratio, advantage, loss, gradient):
+    logps = logp(ratio).requires_grad_()
+    found, _ = policy_loss(
+        logps,
+        torch.zeros_like(logps),
+        torch.tensor([advantage], dtype=torch.float64),
+        torch.ones(1, 1),
+        **CLIP,
+        normalizer=1,
+    )
+    found.backward()
+    assert found.item() == pytest.approx(loss)
+    assert logps.grad.item() == pytest.approx(gradient)
+
+
+def test_every_token_of_the_step_weighs_the_same():
+    # a row of three tokens with advantage 1, a row of one token with advantage -1: (-3 + 1) / 4
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    logps = torch.full((2, 3), -1.0)
+    loss, _ = policy_loss(logps, logps, torch.tensor([1.0, -1.0]), mask, **CLIP, normalizer=4)
+    assert loss.item() == pytest.approx(-0.5)
+
+
+def test_the_normalizer_is_the_step_s_and_not_the_batch_s():
+    logps = torch.full((1, 2), -1.0)
+    loss, _ = policy_loss(logps, logps, torch.tensor([1.0]), torch.ones(1, 2), **CLIP, normalizer=8)
+    assert loss.item() == pytest.approx(-2 / 8)
+
+
+def test_the_kl_term_by_hand():
+    logps, reference = torch.tensor([[math.log(0.25)]]), torch.tensor([[math.log(0.5)]])
+    loss, metrics = policy_loss(
+        logps,
+        logps,
+        torch.tensor([0.0]),
+        torch.ones(1, 1),
+        **CLIP,
+        normalizer=1,
+        ref_per_token_logps=reference,
+        beta=0.1,
+    )
+    assert loss.item() == pytest.approx(0.1 * (1 - math.log(2)))
+    assert metrics["kl"].item() == pytest.approx(1 - math.log(2))
+
+
+ANY_CASE = st.tuples(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 7))
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@given(ANY_CASE, st.sampled_from(["k1", "k2", "k3"]), st.sampled_from([None, 2.0]), st.booleans())
+def test_every_loss_and_its_gradient_agree_with_loops(kind, case, estimator, dual_clip, has_weights):
+    seed, *shape = case
+    generator = torch.Generator().manual_seed(seed)
+    logps, old, ref = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+    advantages = torch.randn(shape[0], generator=generator, dtype=torch.float64)
+    mask = (torch.rand(shape, generator=generator) < 0.7).double()
+    weights = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 if has_weights else torch.ones(shape)
+    settings = {"beta": 0.04, "max_new_tokens": 9, "dual_clip": dual_clip, **CLIP}
+    settings |= {"sapo_temperature_positive": 1.5, "sapo_temperature_negative": 2.5}
+    logps.requires_grad_()
+    loss, _ = policy_loss(
+        logps,
+        old,
+        advantages,
+        mask,
+        loss_type=kind,
+        ref_per_token_logps=ref,
+        kl_estimator=estimator,
+        importance_weights=weights if has_weights else None,
+        **settings,
+    )
+    loss.backward()
+    expected, gradient = slow_loss(
+        kind,
+        *(value.tolist() for value in (logps, old, advantages, mask, ref)),
+        weights=weights.tolist(),
+        estimator=estimator,
+        **settings,
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
+    torch.testing.assert_close(logps.grad, torch.tensor(gradient, dtype=torch.float64), rtol=1e-9, atol=1e-11)
+
+
+def test_the_same_losses_of_tokens_summed_up_in_four_ways():
+    # On policy a token's loss is -A: three tokens of -1, one of +2.
+    mask = torch.tensor([[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    logps = torch.full((2, 4), -1.0)
+    found = {
+        kind: policy_loss(logps, logps, torch.tensor([1.0, -2.0]), mask, loss_type=kind, max_new_tokens=8)[0].item()
+        for kind in ("dapo", "bnpo", "grpo", "gspo", "dr_grpo")
+    }
+    by_hand = {"dapo": -1 / 4, "bnpo": -1 / 4, "grpo": (-1 + 2) / 2, "gspo": (-1 + 2) / 2, "dr_grpo": -1 / 16}
+    assert found == pytest.approx(by_hand)
+
+
+def test_dr_grpo_divides_by_the_width_of_the_batch_where_nothing_else_is_known():
+    logps = torch.full((1, 4), -1.0)
+    loss, _ = policy_loss(logps, logps, torch.ones(1), torch.tensor([[1.0, 1.0, 0.0, 0.0]]), loss_type="dr_grpo")
+    assert loss.item() == pytest.approx(-2 / 4)
+
+
+def test_gspo_by_hand():
+    # ratios 2 and 1/2 have the sequence ratio 1; ratios 4 and 1 have 2, which is clipped to 1.28 where A > 0
+    logps = torch.cat([logp(2.0, 0.5), logp(4.0, 1.0)]).requires_grad_()
+    advantages = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    loss, metrics = policy_loss(logps, torch.zeros(2, 2), advantages, torch.ones(2, 2), loss_type="gspo")
+    loss.backward()
+    assert loss.item() == pytest.approx(-(1 + 1.28) / 2)
+    # half of a sequence's weight for each of its two tokens, of 1/2 for the sequence; all tokens of the other are cut
+    assert logps.grad.tolist() == [pytest.approx([-0.25, -0.25]), [0.0, 0.0]]
+    assert metrics["clip_high_share"].item() == pytest.approx(2 / 4)
+
+
+def test_the_gradient_of_gspo_is_that_of_its_token_form():
+    """sg[s] pi / sg[pi] of each token, as verl writes it, has the gradient of the mean log-ratio, clipped or not."""
+    generator = torch.Generator().manual_seed(2)
+    logps, old = (torch.randn(6, 5, generator=generator, dtype=torch.float64) * 0.4 for _ in range(2))
+    advantages = torch.randn(6, generator=generator, dtype=torch.float64)
+    logps.requires_grad_()
+    policy_loss(logps, old, advantages, torch.ones(6, 5), loss_type="gspo")[0].backward()
+    straight = logps.detach().clone().requires_grad_()
+    sequence_ratio = (straight - old).mean(dim=1, keepdim=True).exp().detach()
+    ratio, gains = sequence_ratio * (straight - straight.detach()).exp(), advantages.unsqueeze(1)
+    (-torch.minimum(ratio * gains, ratio.clamp(0.8, 1.28) * gains)).mean().backward()
+    torch.testing.assert_close(logps.grad, straight.grad)
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(0.5, 0.8), (1.1, 1.1), (3.0, 1.28)])
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+def test_cispo_bounds_the_weight_and_silences_no_token(ratio, weight, advantage):
+    logps = logp(ratio).requires_grad_()
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    loss, metrics = policy_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), loss_type="cispo", **CLIP)
+    loss.backward()
+    assert loss.item() == pytest.approx(-weight * advantage * math.log(ratio))
+    assert logps.grad.item() == pytest.approx(-weight * advantage)
+    assert metrics["clip_low_share"].item() == float(ratio < 0.8)
+    assert metrics["clip_high_share"].item() == float(ratio > 1.28)
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "gate"), [(1.0, 1.0, 2.0), (1 + math.log(3), 1.0, 3.0)])
+def test_sapo_by_hand(ratio, advantage, gate):
+    # sigmoid(0) = 1/2 and sigmoid(ln 3) = 3/4, times 4 with a temperature of 1
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    loss, metrics = policy_loss(logp(ratio), torch.zeros(1, 1), advantages, torch.ones(1, 1), loss_type="sapo")
+    assert loss.item() == pytest.approx(-gate * advantage)
+    assert metrics == {}
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType if kind not in (LossType.cispo,)])
+@pytest.mark.parametrize("advantage", [1.5, -1.5])
+def test_on_policy_every_loss_has_the_gradient_of_reinforce(kind, advantage):
+    logps = torch.full((1, 3), -1.0, dtype=torch.float64, requires_grad=True)
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    policy_loss(logps, logps.detach(), advantages, torch.ones(1, 3), loss_type=kind)[0].backward()
+    assert logps.grad.tolist() == [pytest.approx([-advantage / 3] * 3)]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient"),
+    [(2.5, -1.0, 2.5, 2.5), (4.0, -1.0, 3.0, 0.0), (4.0, 1.0, -1.28, 0.0), (0.5, -1.0, 0.8, 0.0)],
+)
+def test_dual_clip_bounds_what_a_bad_token_costs(ratio, advantage, loss, gradient):
+    logps = logp(ratio).requires_grad_()
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    found, metrics = policy_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), dual_clip=3.0, **CLIP)
+    found.backward()
+    assert (found.item(), logps.grad.item()) == (pytest.approx(loss), pytest.approx(gradient))
+    assert metrics["dual_clip_share"].item() == float(ratio > 3 and advantage < 0)
+
+
+def test_importance_weights_leave_the_kl_term_alone():
+    logps, reference = torch.tensor([[-1.0]]), torch.tensor([[-1.5]])
+    loss, _ = policy_loss(
+        logps,
+        logps,
+        torch.tensor([1.0]),
+        torch.ones(1, 1),
+        importance_weights=torch.tensor([[0.5]]),
+        ref_per_token_logps=reference,
+        beta=1.0,
+        kl_estimator="k1",
+    )
+    assert loss.item() == pytest.approx(-0.5 + 0.5)
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+def test_tokens_may_have_advantages_of_their_own(kind):
+    logps = torch.tensor([[-1.0, -1.0], [-2.0, -1.0]])
+    rows, mask = torch.tensor([1.0, -2.0]), torch.ones(2, 2)
+    by_row, _ = policy_loss(logps, logps + 0.1, rows, mask, loss_type=kind)
+    by_token, _ = policy_loss(logps, logps + 0.1, rows.unsqueeze(1).expand(2, 2), mask, loss_type=kind)
+    assert by_row.item() == by_token.item()
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+def test_a_fully_masked_row_counts_as_none(kind):
+    mask = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    logps, advantages = torch.full((2, 3), -1.0), torch.tensor([1.0, 5.0])
+    both, _ = policy_loss(logps, logps, advantages, mask, loss_type=kind)
+    alone, _ = policy_loss(logps[:1], logps[:1], advantages[:1], mask[:1], loss_type=kind)
+    assert both.item() == alone.item() != 0
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("log_ratio", [100.0, -100.0])
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+def test_an_extreme_ratio_leaves_loss_and_gradient_finite(kind, log_ratio, advantage):
+    logps = torch.full((1, 2), -1.0, requires_grad=True)
+    loss, _ = policy_loss(
+        logps,
+        logps.detach() - log_ratio,
+        torch.tensor([advantage]),
+        torch.ones(1, 2),
+        loss_type=kind,
+        ref_per_token_logps=logps.detach() + log_ratio,
+        beta=0.1,
+    )
+    loss.backward()
+    assert loss.isfinite()
+    assert logps.grad.isfinite().all()
+
+
+def test_an_unknown_loss_is_refused():
+    logps = torch.zeros(1, 1)
+    with pytest.raises(ValueError, match="ppo"):
+        policy_loss(logps, logps, torch.ones(1), torch.ones(1, 1), loss_type="ppo")
+
+
+def test_without_a_normalizer_the_metrics_are_means_over_the_tokens():
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    logps = torch.full((2, 3), -1.0)
+    for kind in LossType:
+        _, metrics = policy_loss(
+            logps, logps, torch.ones(2), mask, loss_type=kind, ref_per_token_logps=logps - 0.5, kl_estimator="k1"
+        )
+        assert metrics["kl"].item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+def test_losses_and_metrics_of_parts_add_up_to_those_of_the_whole(kind):
+    generator = torch.Generator().manual_seed(1)
+    tensors = [torch.randn(6, 4, generator=generator, dtype=torch.float64) for _ in range(3)]
+    advantages = torch.randn(6, generator=generator, dtype=torch.float64)
+    mask = (torch.rand(6, 4, generator=generator) < 0.7).double()
+
+    def run(rows):
+        logps, old, ref = (tensor[rows] for tensor in tensors)
+        loss, metrics = policy_loss(
+            logps,
+            old,
+            advantages[rows],
+            mask[rows],
+            loss_type=kind,
+            dual_clip=1.5,
+            **CLIP,
+            normalizer=9,
+            ref_per_token_logps=ref,
+            beta=0.1,
+        )
+        return metrics | {"loss": loss}
+
+    whole, parts = run([0, 1, 2, 3, 4, 5]), [run([4]), run([5, 0, 2]), run([3, 1])]
+    for name, value in whole.items():
+        assert sum(part[name] for part in parts).item() == pytest.approx(value.item(), rel=1e-12)
+
+
+def test_clipped_tokens_are_counted_where_their_gradient_vanishes():
+    #           clipped high, not (bad: pulled back), clipped low, not (good: pulled back)
+    logps = torch.cat([logp(1.5, 1.0), logp(1.5, 0.5), logp(0.5, 1.0)])
+    advantages = torch.tensor([1.0, -1.0, 1.0])
+    _, metrics = policy_loss(logps, torch.zeros(3, 2), advantages, torch.ones(3, 2), **CLIP, normalizer=6)
+    assert metrics["clip_high_share"].item() == pytest.approx(1 / 6)
+    assert metrics["clip_low_share"].item() == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
+def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, kind):
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    advantages = torch.tensor([1.0, -2.0])
+
+    def run(padding):
+        logps, old, ref = (torch.full((2, 3), value) for value in (-1.0, -1.1, -1.2))
+        for tensor in (old, ref):
+            tensor[mask == 0] = padding
+        logps.requires_grad_()
+        loss, metrics = policy_loss(
+            logps,
+            old,
+            advantages,
+            mask,
+            loss_type=kind,
+            **CLIP,
+            importance_weights=torch.where(mask.bool(), 0.9, padding),
+            normalizer=3,
+            ref_per_token_logps=ref,
+            beta=0.1,
+        )
+        loss.backward()
+        return [loss.detach(), logps.grad, *(metrics[name] for name in sorted(metrics))]
+
+    for found, expected in zip(run(garbage), run(0.0), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_fully_masked_batch_has_no_loss():
+    logps = torch.full((2, 3), -1.0, requires_grad=True)
+    loss, _ = policy_loss(logps, logps.detach(), torch.ones(2), torch.zeros(2, 3), **CLIP, normalizer=1)
+    loss.backward()
+    assert loss.item() == 0
+    assert logps.grad.abs().max() == 0
+
+
+def test_the_old_and_the_reference_policy_need_no_gradient():
+    logps, old, ref = (torch.full((1, 2), -1.0, requires_grad=is_trained) for is_trained in (True, False, False))
+    loss, metrics = policy_loss(
+        logps, old, torch.ones(1), torch.ones(1, 2), **CLIP, normalizer=2, ref_per_token_logps=ref, beta=0.1
+    )
+    assert loss.requires_grad
+    assert not any(value.requires_grad for value in metrics.values())

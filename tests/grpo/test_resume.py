@@ -1,0 +1,140 @@
+"""An interrupted run of GRPO ends as an uninterrupted one does; which checkpoints there are."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import shutil
+
+import lightning as L
+import pytest
+from support.grpo_runs import are_equal, fit, metrics, weights
+from support.helpers import copy_policy, grpo_config
+
+from medssr.config.roots import AUTO
+from medssr.errors import InputError
+from medssr.training.checkpoints import starting_point
+
+
+class Interrupt(L.Callback):
+    """Ends the run before or after a step, and keeps what a killed process would have left by then."""
+
+    def __init__(self, moment, step, directory, left_by_kill):
+        self._moment, self._step = moment, step
+        self._directory, self._left_by_kill = directory, left_by_kill
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self._interrupt("before", batch_idx)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self._interrupt("after", batch_idx)
+
+    def _interrupt(self, moment, step):
+        if (moment, step) == (self._moment, self._step):
+            shutil.copytree(self._directory, self._left_by_kill)
+            raise ConnectionAbortedError
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["error", "kill"])
+@pytest.mark.parametrize(
+    ("moment", "step", "has_checkpoint"),
+    [("before", 1, False), ("after", 1, False), ("before", 2, True), ("after", 2, True), ("before", 3, True)],
+)
+def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
+    random_policies, tmp_path, moment, step, has_checkpoint, is_killed
+):
+    """Checkpoints are made after steps 1 and 3, when all else that ends a step has had its turn."""
+    config = grpo_config(num_steps=4)
+    whole = copy_policy(random_policies["qwen3"])
+    fit(whole, tmp_path / "whole", config)
+
+    stopped, killed = tmp_path / "stopped", tmp_path / "killed"
+    stopped.mkdir()
+    with pytest.raises(ConnectionAbortedError):
+        fit(
+            copy_policy(random_policies["qwen3"]), stopped, config, callbacks=[Interrupt(moment, step, stopped, killed)]
+        )
+    left = killed if is_killed else stopped
+    assert (starting_point(AUTO, left) is not None) == has_checkpoint
+    resumed = copy_policy(random_policies["qwen3"])
+    fit(resumed, left, config)
+
+    assert are_equal(weights(whole), weights(resumed))
+    assert metrics(left) == metrics(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_changes_nothing(random_policies, tmp_path):
+    first = copy_policy(random_policies["qwen3"])
+    fit(first, tmp_path)
+    logged = metrics(tmp_path)
+    again = copy_policy(random_policies["qwen3"])
+    fit(again, tmp_path)
+    assert are_equal(weights(first), weights(again))
+    assert metrics(tmp_path) == logged
+
+
+def test_the_newest_two_checkpoints_stay(policy, tmp_path):
+    fit(policy, tmp_path, grpo_config(num_steps=5), every_num_steps=1)
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "step_0000004.ckpt",
+        "step_0000005.ckpt",
+    ]
+
+
+def test_the_last_step_is_saved_even_out_of_turn(policy, tmp_path):
+    fit(policy, tmp_path, grpo_config(num_steps=3), every_num_steps=2)
+    assert starting_point(AUTO, tmp_path).name == "step_0000003.ckpt"
+
+
+def test_a_folder_without_checkpoints_has_no_last_one(tmp_path):
+    assert starting_point(AUTO, tmp_path) is None
+
+
+class FullDisk(L.Callback):
+    """Lets no file grow beyond some bytes at the end of some steps, as the kernel does it."""
+
+    def __init__(self, num_bytes, *steps):
+        self._num_bytes, self._steps = num_bytes, steps
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx in self._steps:
+            self._allow(self._num_bytes)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self._allow(resource.RLIM_INFINITY)
+
+    def on_exception(self, trainer, pl_module, exception):
+        self._allow(resource.RLIM_INFINITY)
+
+    def _allow(self, num_bytes):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("num_bytes", [5000, 10], ids=["checkpoint", "metrics"])
+def test_training_goes_on_while_the_disk_is_full(random_policies, tmp_path, caplog, num_bytes):
+    config = grpo_config(num_steps=5)
+    whole, policy = copy_policy(random_policies["qwen3"]), copy_policy(random_policies["qwen3"])
+    fit(whole, tmp_path / "whole", config, every_num_steps=1)
+    with caplog.at_level(logging.WARNING):
+        fit(policy, tmp_path / "full", config, every_num_steps=1, callbacks=[FullDisk(num_bytes, 1, 2, 3)])
+    assert are_equal(weights(whole), weights(policy))
+    assert metrics(tmp_path / "full") == metrics(tmp_path / "whole")
+    kept = sorted(file.name for file in (tmp_path / "full" / "checkpoints").iterdir())
+    assert kept == ["step_0000001.ckpt", "step_0000005.ckpt"]
+    said = [record.getMessage() for record in caplog.records if "Training goes on" in record.getMessage()]
+    assert len(said) == 1  # once for the whole time
+    assert "step_0000002.ckpt" in said[0]
+    assert "File too large" in said[0]
+
+
+def test_a_disk_that_is_full_at_the_end_stops_with_the_checkpoint_before_it(random_policies, tmp_path):
+    config = grpo_config(num_steps=4)
+    whole = copy_policy(random_policies["qwen3"])
+    fit(whole, tmp_path / "whole", config)
+    with pytest.raises(InputError, match="Make room and start the same command again"):
+        fit(copy_policy(random_policies["qwen3"]), tmp_path / "full", config, callbacks=[FullDisk(5000, 3)])
+    assert starting_point(AUTO, tmp_path / "full").name == "step_0000002.ckpt"
+    resumed = copy_policy(random_policies["qwen3"])
+    fit(resumed, tmp_path / "full", config)
+    assert are_equal(weights(whole), weights(resumed))
+    assert metrics(tmp_path / "full") == metrics(tmp_path / "whole")

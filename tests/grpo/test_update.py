@@ -1,0 +1,172 @@
+"""The update of a GRPO step: which tokens it counts, how it is split, and each variant of it."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from support.grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit, metrics, weights
+from support.helpers import copy_policy, grpo_config
+from torch.optim import SGD, AdamW
+
+from medssr.config import LossType, ScaleRewards
+
+
+def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
+    def one_step(name, questions):
+        """The change of the weights times the number of tokens that the step is divided by."""
+        policy = copy_policy(random_policies["qwen3"])
+        before = weights(policy)
+        config = grpo_config(num_steps=1, num_prompts_per_step=len(questions), beta=0.0, max_grad_norm=1e9)
+        fit(policy, tmp_path / name, config, SignalFor("q1"), questions=questions, optimizer=partial(SGD, lr=1.0))
+        num_tokens = float(metrics(tmp_path / name)[0]["train/completion_tokens"]) * 4 * len(questions)
+        after = weights(policy)
+        return torch.cat([(after[weight] - before[weight]).flatten() for weight in before]) * num_tokens
+
+    alone, beside_another = one_step("alone", [QUESTIONS[1]]), one_step("both", [QUESTIONS[1], QUESTIONS[2]])
+    assert alone.norm() > 0
+    torch.testing.assert_close(beside_another, alone, rtol=1e-3, atol=1e-3 * alone.abs().max().item())
+
+
+def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_policies, tmp_path):
+    """A group without signal is left out of the forward pass, and so of the mean, rather than counted as 0."""
+
+    def first_row(name, questions):
+        config = grpo_config(num_steps=1, num_prompts_per_step=len(questions))
+        fit(copy_policy(random_policies["qwen3"]), tmp_path / name, config, SignalFor("q1"), questions=questions)
+        return metrics(tmp_path / name)[0]
+
+    alone, beside_another = first_row("alone", [QUESTIONS[1]]), first_row("both", [QUESTIONS[1], QUESTIONS[2]])
+    assert float(beside_another["train/entropy"]) == pytest.approx(float(alone["train/entropy"]), rel=1e-4)
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [1, 150])
+def test_micro_batches_do_not_change_the_step(random_policies, tmp_path, micro_batch_tokens):
+    def one_step(name, tokens):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(num_steps=1, num_prompts_per_step=5, micro_batch_tokens=tokens)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return weights(policy), metrics(tmp_path / name)
+
+    (whole, whole_metrics), (split, split_metrics) = one_step("whole", 10**6), one_step("split", micro_batch_tokens)
+    for name, value in whole.items():
+        torch.testing.assert_close(split[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in whole_metrics[0].items():
+        assert float(split_metrics[0][name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
+
+
+def test_the_chunked_head_changes_no_step(random_policies, tmp_path):
+    def one_step(name, chunk):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(num_steps=1, num_prompts_per_step=5, head_chunk_tokens=chunk)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return weights(policy), metrics(tmp_path / name)[0]
+
+    (plain, plain_row), (chunked, chunked_row) = one_step("plain", None), one_step("chunked", 7)
+    for name, value in plain.items():
+        torch.testing.assert_close(chunked[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in plain_row.items():
+        assert float(chunked_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", list(ScaleRewards))
+def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
+    before = weights(policy)
+    fit(policy, tmp_path, grpo_config(num_steps=1, scale_rewards=scale))
+    assert not are_equal(before, weights(policy))
+
+
+@pytest.mark.parametrize("loss_type", list(LossType))
+@pytest.mark.parametrize("num_prompts_per_update", [None, 1])
+def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, loss_type, num_prompts_per_update):
+    before = weights(policy)
+    config = grpo_config(
+        num_steps=1, loss_type=loss_type, num_iterations=3, num_prompts_per_update=num_prompts_per_update
+    )
+    fit(policy, tmp_path, config, optimizer=partial(SGD, lr=0.1))
+    assert not are_equal(before, weights(policy))
+    row = metrics(tmp_path)[0]
+    assert all(math.isfinite(float(value)) for value in row.values())
+
+
+def test_several_updates_compare_with_the_policy_that_sampled(random_policies, tmp_path):
+    """The rows of a step are used again, and the ratio of later updates is not 1: some tokens are clipped."""
+
+    def first_row(name, **settings):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(num_steps=1, epsilon=0.01, epsilon_high=0.01, beta=0.0, dual_clip=None, **settings)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        return metrics(tmp_path / name)[0]
+
+    for name, settings in {"again": {"num_iterations": 2}, "in parts": {"num_prompts_per_update": 1}}.items():
+        row = first_row(name, **settings)
+        assert float(row["train/clip_low_share"]) + float(row["train/clip_high_share"]) > 0, name
+        # The policy that sampled is that of the engine, whose log-probs are the trainer's before any update.
+        assert float(row["train/engine_gap_max"]) < 1e-4, name
+    once = first_row("once")
+    assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0
+
+
+def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
+    def num_optimizer_steps(name, **settings):
+        module = fit(copy_policy(random_policies["qwen3"]), tmp_path / name, grpo_config(num_steps=2, **settings))
+        return module.trainer.global_step
+
+    assert num_optimizer_steps("one") == 2
+    assert num_optimizer_steps("four", num_iterations=2, num_prompts_per_update=1) == 8
+
+
+def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tmp_path):
+    """An engine that says exp(-0.5) of every probability: the weights are exp(0.5), at a cap of 1.5 they are 1.5."""
+
+    def change(name, shift, **settings):
+        policy = copy_policy(random_policies["qwen3"])
+        before = weights(policy)
+        engine = type("Shifted", (NoisyEngine,), {"shift": shift})
+        config = grpo_config(num_steps=1, beta=0.0, max_grad_norm=1e9, **settings)
+        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1e-2), engine=engine)
+        after = weights(policy)
+        return torch.cat([(after[name] - before[name]).flatten() for name in before]), metrics(tmp_path / name)[0]
+
+    plain, off = change("off", -0.5)
+    weighted, on = change("on", -0.5, importance_cap=2.0)
+    capped, at_cap = change("capped", -0.5, importance_cap=1.5)
+    assert ((weighted - plain * math.exp(0.5)).norm() / weighted.norm()).item() < 1e-3
+    assert ((capped - plain * 1.5).norm() / capped.norm()).item() < 1e-3
+    for row in (off, on, at_cap):  # the gap is logged whether or not it is corrected
+        assert float(row["train/engine_gap_mean"]) == pytest.approx(0.5, abs=1e-4)
+        assert float(row["train/engine_kl"]) == pytest.approx(math.exp(0.5) - 0.5 - 1, abs=1e-4)
+    assert [float(row["train/importance_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
+
+
+def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_policies, tmp_path):
+    """At the learning rate of real models: computed in bfloat16, kept in float32."""
+    policy = copy_policy(random_policies["qwen3"])
+    fit(policy, tmp_path, grpo_config(), optimizer=partial(AdamW, lr=1e-6), precision="bf16-mixed")
+    assert all(math.isfinite(float(row["train/loss"])) for row in metrics(tmp_path))
+    before, after = weights(random_policies["qwen3"]), weights(policy)
+
+    def changed_share(dtype):
+        changes = [before[name].to(dtype).ne(after[name].to(dtype)).flatten() for name in before]
+        return torch.cat(changes).float().mean().item()
+
+    assert changed_share(torch.float32) > 0.9
+    assert changed_share(torch.bfloat16) < 0.1
+
+
+def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows(random_policies, tmp_path):
+    def one_step(name, attention):
+        policy = copy_policy(random_policies["qwen3"])
+        policy.model.set_attn_implementation(attention)
+        config = grpo_config(num_steps=1, num_prompts_per_step=5)
+        module = fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        assert module.model.config._attn_implementation == {"eager": "eager", "sdpa": "medssr_sdpa"}[attention]
+        return weights(policy), metrics(tmp_path / name)[0]
+
+    (packed, packed_row), (padded, padded_row) = one_step("packed", "sdpa"), one_step("padded", "eager")
+    for name, value in packed.items():
+        torch.testing.assert_close(padded[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in packed_row.items():
+        assert float(padded_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)

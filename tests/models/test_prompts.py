@@ -1,0 +1,91 @@
+import pytest
+from support.helpers import toy_question
+
+from medssr.errors import InputError
+from medssr.models.prompts import encode_prompts, read_prompt_template, render_prompt
+
+TEMPLATE = "Answer.\n{question}\nThink first."
+TEXT = "Answer.\nWhich organ is number 0?\nA. liver\nB. heart\nThink first."
+
+
+@pytest.fixture
+def base_tokenizer(policy, monkeypatch):
+    """A tokenizer without a chat template, as base models have it."""
+    monkeypatch.setattr(policy.tokenizer, "chat_template", None)
+    return policy.tokenizer
+
+
+def test_a_chat_model_gets_a_turn_and_begins_its_own(random_policies):
+    assert (
+        render_prompt(toy_question(), TEMPLATE, random_policies["qwen3"].tokenizer)
+        == f"<|im_start|>user\n{TEXT}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert (
+        render_prompt(toy_question(), TEMPLATE, random_policies["llama"].tokenizer)
+        == f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{TEXT}<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+
+
+def test_a_base_model_continues_the_text(base_tokenizer):
+    assert render_prompt(toy_question(), TEMPLATE, base_tokenizer) == TEXT + "\n"
+
+
+def test_the_chat_template_alone_writes_control_tokens(any_policy):
+    (ids,) = encode_prompts([toy_question()], TEMPLATE, any_policy.tokenizer, 500, "toy.jsonl")
+    assert any_policy.tokenizer.decode(ids) == render_prompt(toy_question(), TEMPLATE, any_policy.tokenizer)
+    starts = {"<|begin_of_text|>", "<|im_start|>"}
+    tokens = any_policy.tokenizer.convert_ids_to_tokens(ids)
+    assert tokens[0] in starts
+    assert tokens[1] not in starts
+
+
+def test_a_base_model_s_prompt_has_the_tokens_of_its_text(base_tokenizer):
+    (ids,) = encode_prompts([toy_question()], TEMPLATE, base_tokenizer, 500, "toy.jsonl")
+    assert base_tokenizer.decode(ids) == TEXT + "\n"
+
+
+def test_prompts_keep_the_order_of_the_questions(policy):
+    together = encode_prompts([toy_question(1), toy_question(2)], TEMPLATE, policy.tokenizer, 500, "toy.jsonl")
+    alone = [encode_prompts([toy_question(n)], TEMPLATE, policy.tokenizer, 500, "toy.jsonl")[0] for n in (1, 2)]
+    assert together == alone
+
+
+def test_braces_in_a_question_are_text(policy):
+    question = toy_question(provenance={})
+    odd = type(question)("odd", "Which {organ} or {question}?", question.options, "A", "toy")
+    assert "Which {organ} or {question}?" in render_prompt(odd, TEMPLATE, policy.tokenizer)
+
+
+def test_a_prompt_that_is_too_long_names_the_question_and_its_file(policy):
+    questions = [toy_question(1), toy_question(2)]
+    (first, _) = encode_prompts(questions, TEMPLATE, policy.tokenizer, 500, "toy.jsonl")
+    assert encode_prompts(questions, TEMPLATE, policy.tokenizer, len(first), "toy.jsonl")  # the bound itself fits
+    long = type(questions[1])("q2", "Which organ? " * 20, questions[1].options, "A", "toy")
+    with pytest.raises(InputError) as caught:
+        encode_prompts([questions[0], long], TEMPLATE, policy.tokenizer, len(first), "toy.jsonl")
+    for part in ("toy.jsonl", '"q2"', f"at most {len(first)}", "max_new_tokens"):
+        assert part in str(caught.value)
+
+
+def test_the_completion_needs_room_in_the_context(policy):
+    assert policy.model.config.max_position_embeddings == 512
+    (prompt,) = policy.encode([toy_question()], 100, "toy.jsonl")
+    assert policy.encode([toy_question()], 512 - len(prompt), "toy.jsonl") == [prompt]
+    with pytest.raises(InputError, match="q0"):
+        policy.encode([toy_question()], 513 - len(prompt), "toy.jsonl")
+
+
+def test_templates_are_read_from_files(tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_text("Sjögren:\n{question}\n\n", encoding="utf-8")
+    assert read_prompt_template(path) == "Sjögren:\n{question}"
+
+
+def test_faults_of_a_template_name_file_and_field(tmp_path):
+    path = tmp_path / "prompt.txt"
+    with pytest.raises(InputError, match=r'prompt\.txt, field "model\.prompt_path": there is no such'):
+        read_prompt_template(path)
+    path.write_text("Answer this: question")
+    with pytest.raises(InputError, match=r'prompt\.txt, field "model\.prompt_path": lacks .*\{question\}'):
+        read_prompt_template(path)

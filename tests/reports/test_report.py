@@ -1,0 +1,317 @@
+import csv
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from medssr.errors import InputError
+from medssr.evaluation.comparison import compare, corrected
+from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
+from medssr.questions import Question
+from medssr.reports.plots import running_mean, shorten
+from medssr.reports.report import console_table, varying_settings, write_report
+from medssr.reports.runs import read_run
+from medssr.reports.summary import accuracy_table, markdown_table, paired_table, seed_table, summary_rows
+
+OPTIONS = {"A": "liver", "B": "heart"}
+QUESTIONS = [
+    Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)
+]
+EXTRA = {RARE_ASKED: {"q0", "q1"}}
+
+
+def predictions(num_right):
+    """The first `num_right` questions are answered right twice, the next one once, the rest never."""
+    right = [2] * num_right + [1] + [0] * len(QUESTIONS)
+    return [
+        Prediction(question.id, [question.answer] * count + [None] * (2 - count), [""] * 2)
+        for question, count in zip(QUESTIONS, right, strict=False)
+    ]
+
+
+def results(name="first", **changes):
+    base, trained = predictions(3), predictions(6)
+    record = {
+        "run": name,
+        "overrides": ["model=tiny_llama", "seed=1"],
+        "config": {"model": "tiny_llama", "seed": 1, "rare_share": 0.5},
+        "models": [
+            {"name": "base", "benchmarks": {"builtin": dataclasses.asdict(score(QUESTIONS, base, EXTRA))}},
+            {"name": "stage1_selfsup", "benchmarks": {"builtin": dataclasses.asdict(score(QUESTIONS, trained, EXTRA))}},
+        ],
+        "paired": [
+            {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": slice_name}
+            | dataclasses.asdict(difference)
+            for slice_name, difference in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})[
+                "builtin"
+            ].items()
+        ],
+        "labels": {
+            "num_questions": 100,
+            "num_kept": 60,
+            "outcomes": {"kept": 60, "tied": 10, "below_band": 15, "above_band": 10, "no_valid_vote": 5},
+            "bands": [
+                {"low": 0.5, "high": 0.75, "n": 40, "accuracy": 0.6},
+                {"low": 0.75, "high": 1.0, "n": 20, "accuracy": None},
+            ],
+        },
+        "training": [{"stage": "stage1_selfsup", "metrics_file": "metrics.csv"}],
+        "artifacts": {"synthesize": "artifacts/synthesize/abc"},
+    }
+    return record | changes
+
+
+def write_run(folder, record, metrics="step,train/reward,train/label_accuracy\n0,0.25,\n0,,0.5\n1,0.5,\n2,0.75,\n"):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "metrics.csv").write_text(metrics, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return read_run(write_run(tmp_path / "run", results()))
+
+
+def runs_with(tmp_path, *configs):
+    return [
+        read_run(write_run(tmp_path / str(number), results(f"run {number}", config=config)))
+        for number, config in enumerate(configs)
+    ]
+
+
+def test_a_run_is_read_whole(run):
+    assert run.name == "first"
+    assert [model.name for model in run.record.models] == ["base", "stage1_selfsup"]
+    assert run.record.models[0].benchmarks["builtin"] == score(QUESTIONS, predictions(3), EXTRA)
+    assert run.record.paired[0].origin == "base"
+    assert run.curves["stage1_selfsup"]["train/reward"].steps == [0, 1, 2]
+    assert run.curves["stage1_selfsup"]["train/reward"].values == [0.25, 0.5, 0.75]
+
+
+def test_a_run_without_labels_and_training_is_a_run(tmp_path):
+    record = {key: value for key, value in results().items() if key in ("run", "overrides", "config", "models")}
+    run = read_run(write_run(tmp_path / "run", record))
+    page = write_report([run], tmp_path / "report").read_text(encoding="utf-8")
+    assert "Pseudo-labels" not in page
+    assert "Reward in training" not in page
+    assert "Paired differences" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": 3}, 'field "run": found 3, expected a text'),
+        ({"models": []}, 'field "models": is empty'),
+        ({"models": [{"benchmarks": {}}]}, r'field "models\[0\].name": is missing'),
+        ({"models": [{"name": "base", "benchmarks": {}}] * 2}, "expected unique names"),
+        ({"models": {"base": {}}}, 'field "models": found .* expected a list'),
+        ({"paired": [{"from": "base", "to": "x", "benchmark": "b", "slice": "rare", "difference": "?"}]}, "a number"),
+        (
+            {"labels": {"num_questions": 9, "num_kept": 1, "outcomes": {"kept": 1, "tied": 7}, "bands": []}},
+            'field "labels.outcomes": the counts add up to 8, not to num_questions = 9',
+        ),
+        (
+            {"labels": {"num_questions": 8, "num_kept": 2, "outcomes": {"kept": 1, "tied": 7}, "bands": []}},
+            'field "labels.outcomes.kept": found 1, expected num_kept = 2',
+        ),
+        ({"training": [{"stage": "s", "metrics_file": "gone.csv"}]}, "gone.csv: there is no such file"),
+    ],
+)
+def test_a_record_of_another_form_names_its_field(tmp_path, change, message):
+    folder = write_run(tmp_path / "run", results(**change))
+    with pytest.raises(InputError, match=message):
+        read_run(folder)
+
+
+def test_a_score_that_is_no_number_is_named_by_its_path(tmp_path):
+    record = results()
+    record["models"][1]["benchmarks"]["builtin"]["slices"]["rare"]["accuracy"]["low"] = float("nan")
+    with pytest.raises(InputError, match=re.escape("models[1].benchmarks.builtin.slices.rare.accuracy.low")):
+        read_run(write_run(tmp_path / "run", record))
+
+
+@pytest.mark.parametrize("content", [None, "", '{"run": ', "[]"])
+def test_a_folder_without_results_is_an_input_error(tmp_path, content):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"results\.json"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("step,loss\n0,1\n", r'field "train/reward": is no column; the columns are step, loss'),
+        ("step,train/reward\n0,0.5\n1,high\n", r"line 3, field \"train/reward\": found 'high'"),
+        ("step,train/reward\n,0.5\n", r"line 2, field \"step\": found ''"),
+    ],
+)
+def test_broken_metrics_are_named(tmp_path, metrics, message):
+    with pytest.raises(InputError, match=message):
+        read_run(write_run(tmp_path / "run", results(), metrics))
+
+
+def test_summary_rows_hold_every_score_with_its_denominator(run):
+    rows = summary_rows(run)
+    assert [(row.model, row.slice) for row in rows[:4]] == [
+        ("base", "all"),
+        ("base", "rare"),
+        ("base", "common"),
+        ("base", RARE_ASKED),
+    ]
+    assert len(rows) == 8
+    assert rows[0].accuracy == pytest.approx(0.35)
+    assert (rows[0].num_questions, rows[0].num_samples_total, rows[0].num_invalid) == (10, 20, 13)
+
+
+def test_the_report_writes_every_number_once_more_as_csv_and_markdown(run, tmp_path):
+    page = write_report([run], tmp_path / "report")
+    with (page.parent / "summary.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["accuracy"]) for row in rows] == [row.accuracy for row in summary_rows(run)]
+    markdown = (page.parent / "summary.md").read_text(encoding="utf-8")
+    assert "| base | 0.875 [0.50, 1.00] n=4 |" in markdown
+    assert "| base → stage1_selfsup | +0.125 [+0.000, +0.500] n=4 p=1.000 |" in markdown
+
+
+def test_pictures_exist_are_shown_and_are_not_blank(run, tmp_path):
+    page = write_report([run], tmp_path / "report")
+    shown = set(re.findall(r'<img src="([^"]+)"', page.read_text(encoding="utf-8")))
+    assert shown == {path.name for path in page.parent.glob("*.png")}
+    assert shown == {
+        "accuracy_0_builtin_rare.png",
+        "accuracy_0_builtin_common.png",
+        "reward_0_stage1_selfsup.png",
+        "labels_0.png",
+        "calibration_0_builtin.png",
+    }
+    for name in shown:
+        pixels = imread(page.parent / name)
+        assert np.mean(pixels[..., :3].min(axis=-1) < 0.9) > 0.003, name
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_names_n(run, tmp_path):
+    page = write_report([run], tmp_path / "report").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|<script|@import", page)
+    assert 'name="viewport"' in page
+    for text in ("n=4", "13 of 20 (65.0%)", "kept: 60 (60.0%)", "model=tiny_llama seed=1", "rare_share: 0.5"):
+        assert text in page
+
+
+def test_the_same_runs_give_the_same_bytes(run, tmp_path):
+    first, second = write_report([run], tmp_path / "a").parent, write_report([run], tmp_path / "b").parent
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+def test_text_of_a_run_is_escaped(tmp_path):
+    evil = '<script>alert("x")</script>|$\\frac$'
+    record = results(evil, overrides=[f"note={evil}"], config={"note": evil, evil: 1}, artifacts={evil: evil})
+    record["models"][1]["name"] = evil
+    record["models"][1]["benchmarks"] = {f"../{evil}": record["models"][1]["benchmarks"]["builtin"]}
+    record["training"] = [{"stage": f"../{evil}", "metrics_file": "metrics.csv"}]
+    folders = [write_run(tmp_path / "one", record), write_run(tmp_path / "two", results())]
+    page = write_report([read_run(folder) for folder in folders], tmp_path / "report" / "here")
+    for name in ("index.html", "summary.md"):
+        text = (page.parent / name).read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert "&lt;script" in text
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["here"]
+
+
+def test_a_benchmark_that_is_not_divided_is_shown_as_a_whole(tmp_path):
+    questions = [dataclasses.replace(question, is_rare=None) for question in QUESTIONS]
+    scores = {"medqa": dataclasses.asdict(score(questions, predictions(3)))}
+    record = results(models=[{"name": "base", "benchmarks": scores}], paired=[], labels=None, training=[])
+    run = read_run(write_run(tmp_path / "run", record))
+    assert accuracy_table([run]).slices == ["all"]
+    page = write_report([run], tmp_path / "report")
+    assert {path.name for path in page.parent.glob("acc*.png")} == {"accuracy_0_medqa_all.png"}
+
+
+def test_runs_of_one_name_stay_apart(tmp_path):
+    runs = [read_run(write_run(tmp_path / name, results("same"))) for name in ("a", "b")]
+    table = accuracy_table(runs)
+    assert table.group_heading == "run"
+    assert [row.is_first for row in table.rows] == [True, False, True, False]
+    assert write_report(runs, tmp_path / "report").exists()
+
+
+def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
+    runs = runs_with(tmp_path, {"alpha": 0.5, "seed": 1}, {"alpha": 0.5, "seed": 2}, {"alpha": 1.0, "seed": 1})
+    better = dataclasses.replace(runs[1].record.models[0], benchmarks={"builtin": score(QUESTIONS, predictions(7))})
+    models = [better, runs[1].record.models[1]]
+    runs[1] = dataclasses.replace(runs[1], record=dataclasses.replace(runs[1].record, models=models))
+    table = seed_table(runs)
+    assert table.slices == ["rare", "common", RARE_ASKED]
+    first = table.rows[0]
+    assert first.labels == ["base"]
+    # rare: 0.875 and 1, common: 0 and 3.5 / 6
+    assert str(first.cells[0]) == "0.938 sd 0.088 2 seeds"
+    assert str(first.cells[1]) == "0.292 sd 0.412 2 seeds"
+    assert first.cells[2] is None  # one seed alone has that slice
+    assert "Mean over seeds" in write_report(runs, tmp_path / "report").read_text(encoding="utf-8")
+
+
+def test_one_seed_twice_is_no_second_seed(tmp_path):
+    assert seed_table(runs_with(tmp_path, {"seed": 1}, {"seed": 1})).rows == []
+    assert seed_table([]).rows == []
+
+
+def test_settings_that_differ_are_found(tmp_path):
+    runs = runs_with(tmp_path, {"seed": 1, "alpha": 0.5, "beta": 0}, {"seed": 1, "alpha": 1.0, "stages": ["a"]})
+    assert varying_settings(runs) == ["alpha", "beta", "stages"]
+
+
+def test_paired_differences_keep_the_order_of_the_stages(run):
+    (row,) = paired_table([run]).rows
+    assert row.labels == ["base → stage1_selfsup"]
+    assert [cell.n for cell in row.cells] == ["n=4", "n=6", "n=2"]
+
+
+def test_markdown_escapes_what_would_break_a_table(tmp_path):
+    runs = [read_run(write_run(tmp_path / name, results(f"a|b\n{name}"))) for name in ("x", "y")]
+    lines = markdown_table(accuracy_table(runs)).splitlines()
+    assert len(lines) == 6
+    assert lines[2].startswith("| a\\|b x | base | ")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_console_table_keeps_each_part_of_a_cell_whole(run, width):
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(console_table([run]))
+    text = captured.get()
+    for part in ("rare", "common", "base", "stage1_selfsup", "0.875", "[0.50, 1.00]", "n=4", "n=6"):
+        assert part in text
+    if width == 160:
+        assert "0.875 [0.50, 1.00] n=4" in text
+
+
+def test_a_console_table_of_several_runs_names_each_run_once(tmp_path):
+    runs = runs_with(tmp_path, {"seed": 1}, {"seed": 2})
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(console_table(runs))
+    assert captured.get().count("run 0") == captured.get().count("run 1") == 1
+
+
+def test_a_report_needs_a_run(tmp_path):
+    with pytest.raises(ValueError, match="at least one run"):
+        write_report([], tmp_path)
+
+
+def test_the_running_mean_looks_back():
+    assert running_mean([1, 2, 3, 4], 3).tolist() == [1, 1.5, 2, 3]
+    assert running_mean([1, 2, 3], 1).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("length", "expected"), [(7, "abcdefg"), (6, "abc…fg"), (5, "ab…fg")])
+def test_long_names_lose_their_middle(length, expected):
+    assert shorten("abcdefg", length) == expected

@@ -1,0 +1,88 @@
+"""Exports of tiny policies, made by the command itself, for the tests of exporting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from support.helpers import typed
+from tokenizers.processors import TemplateProcessing
+
+from medssr.commands.export import export
+from medssr.models.policy import Policy, load_policy
+from medssr.questions import Question, write_questions
+
+PROMPT = "Réponds.\n{question}\nThink first."
+QUESTIONS = [
+    Question("q1", "Which organ makes insulin?", {"A": "liver", "B": "pancreas"}, "B", "toy"),
+    Question("q2", "  Spaces, 漢字, “quotes” and <|im_end|>?", {"A": "é", "B": "β-blocker", "C": "n/a"}, "C", "toy"),
+    Question(
+        "q3",
+        "Which {gene}?\nA. is not an option here",
+        {"A": "GLA", "B": "HBB", "C": "none", "D": "both", "E": "{question}"},
+        "A",
+        "other",
+        entity="Fabry disease",
+        is_rare=True,
+        provenance={"truth": "secret"},
+    ),
+    Question("q4", "Which drug?", {"A": "aspirin", "B": "warfarin"}, "A", "toy", is_rare=False),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export and what it was made from."""
+
+    directory: Path
+    model: Path
+    policy: Policy
+
+    @property
+    def prompts(self) -> list[list[int]]:
+        return self.policy.encode(QUESTIONS, 16, "toy.jsonl")
+
+
+def without_chat_template(tokenizer: Any) -> None:
+    tokenizer.chat_template = None
+
+
+def with_start_token(tokenizer: Any) -> None:
+    """Makes it a base model's that puts a start token before a text, as Llama's does."""
+    tokenizer.chat_template = None
+    tokenizer.bos_token = "<|begin_of_text|>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", tokenizer.bos_token_id)]
+    )
+
+
+POLICIES: dict[str, tuple[str, Callable[[Any], None]]] = {
+    "qwen3": ("qwen3", lambda tokenizer: None),
+    "llama": ("llama", lambda tokenizer: None),
+    "qwen3 base": ("qwen3", without_chat_template),
+    "llama base": ("llama", with_start_token),
+}
+
+
+def make_export(name: str, policies: dict[str, Policy], folder: Path, *overrides: str) -> Exported:
+    folder.mkdir(exist_ok=True)
+    family, change = POLICIES[name]
+    policy = replace(policies[family], tokenizer=deepcopy(policies[family].tokenizer))
+    change(policy.tokenizer)
+    model = folder / "model"
+    policy.save(model)
+    write_questions(folder / "questions.jsonl", QUESTIONS)
+    (folder / "prompt.txt").write_text(PROMPT, encoding="utf-8")
+    config = typed(
+        "export",
+        "experiment=tiny_export",
+        f"model.path={model}",
+        f"model.prompt_path={folder / 'prompt.txt'}",
+        f"data.path={folder / 'questions.jsonl'}",
+        f"paths.root_dir={folder}",
+        *overrides,
+    )
+    return Exported(export(config).directory, model, load_policy(config.model))

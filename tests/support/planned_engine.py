@@ -1,0 +1,78 @@
+"""An engine for tests of what watches training: it answers greedy requests as it is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+
+from medssr.engines.hf_engine import HFEngine
+
+
+class PlannedEngine(HFEngine):
+    """Samples like any other; but of what is asked without drawing, a planned share is answered A and the rest B.
+
+    Args:
+        policy: Model and tokenizer.
+        shares: The share of A after each update.
+        count_dir: Where the number of updates is kept, so that a new process goes on with it.
+    """
+
+    def __init__(self, policy, shares, count_dir):
+        super().__init__(policy, max_batch_size=64)
+        self._shares = shares
+        self._file = Path(count_dir) / "num_updates.txt"
+
+    def _num_updates(self):
+        return int(self._file.read_text()) if self._file.is_file() else 0
+
+    def sync_weights(self, model):
+        super().sync_weights(model)
+        self._file.write_text(str(self._num_updates() + 1))
+
+    def generate(self, prompts, seeds, sampling):
+        completions = super().generate(prompts, seeds, sampling)
+        if sampling.top_k != 1:
+            return completions
+        num_a = round(len(prompts) * self._shares[self._num_updates()])
+        return [
+            [replace(item, text=f"The answer is {'A' if place < num_a else 'B'}.") for item in row]
+            for place, row in enumerate(completions)
+        ]
+
+
+class SignalForSome(HFEngine):
+    """Samples like any other, but what it writes to odd questions is the same answer every time.
+
+    Args:
+        policy: Model and tokenizer.
+    """
+
+    def __init__(self, policy):
+        super().__init__(policy, max_batch_size=64)
+        self._tokenizer = policy.tokenizer
+
+    def generate(self, prompts, seeds, sampling):
+        groups = super().generate(prompts, seeds, sampling)
+        texts = [self._tokenizer.decode(prompt) for prompt in prompts]
+        numbers = [int(re.search(r"organ is number (\d+)", text)[1]) for text in texts]
+        return [
+            [
+                replace(item, text="AB"[place % 2 * (1 - number % 2)], is_truncated=False)
+                for place, item in enumerate(row)
+            ]
+            for number, row in zip(numbers, groups, strict=True)
+        ]
+
+
+class StopBefore(L.Callback):
+    """Ends a run before a step, as a kill does: without a chance to say anything."""
+
+    def __init__(self, directory, step):
+        self._step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == self._step:
+            raise ConnectionAbortedError

@@ -1,0 +1,98 @@
+"""The gradient of one optimiser step on sixteen completions, computed in one of many ways."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from support.helpers import random_policy
+
+from medssr.config import LossType
+from medssr.grpo.losses import normalizer_across_processes, policy_loss, step_normalizer
+from medssr.models.batching import pad_rollouts
+from medssr.models.logprobs import completion_logps, packed_logps
+from medssr.models.packing import pack_rollouts
+
+# Some of them shared by two completions.
+PROMPTS = [[5 + row % 12 + column for column in range(1 + 3 * (row % 12) % 7)] for row in range(16)]
+COMPLETIONS = [[40 + 5 * row + column for column in range(1 + 5 * row % 9)] for row in range(16)]
+ADVANTAGES = [1.2, -0.7, 0.3, -1.5, 0.9, -0.2, 0.6, -0.4] * 2
+OLD_SHIFT = [0.0, 0.3, -0.4, 0.1, -0.3, 0.25, 0.02, -1.3] * 2  # so that some tokens are clipped, from both sides
+MAX_NEW_TOKENS = 12
+LENGTHS = [len(prompt) + len(completion) for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
+EVERY_ROW = list(range(16))
+
+
+def other_weights(model: Any) -> Any:
+    """A reference policy that differs from the model."""
+    reference = deepcopy(model)
+    with torch.no_grad():
+        for number, parameter in enumerate(reference.parameters()):
+            parameter.mul_(1 + 0.02 * (-1) ** number)
+    return reference
+
+
+def step_gradient(
+    model: Any,
+    reference: Any,
+    micro_batches: Sequence[Sequence[int]],
+    loss_type: LossType,
+    *,
+    wide_prompt: int = 0,
+    wide_completion: int = 0,
+    head_chunk_tokens: int | None = None,
+    is_packed: bool = False,
+) -> torch.Tensor:
+    """The gradient of one step on the rows of the micro-batches, each at least as wide as told, or packed."""
+    model.zero_grad()
+    own = step_normalizer([len(COMPLETIONS[row]) for rows in micro_batches for row in rows], loss_type, MAX_NEW_TOKENS)
+    normalizer = normalizer_across_processes(own, loss_type)
+    for rows in micro_batches:
+        prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]
+        shifts, advantages = [OLD_SHIFT[row] for row in rows], [ADVANTAGES[row] for row in rows]
+        if wide_prompt or wide_completion:  # one more row, wider than all others, that no loss counts
+            prompts, completions = [*prompts, [1] * max(1, wide_prompt)], [*completions, [1] * max(1, wide_completion)]
+            shifts, advantages = [*shifts, 0.0], [*advantages, 1.0]
+        batch = pad_rollouts(prompts, completions, pad_id=0)
+        batch.completion_mask[len(rows) :] = 0
+        if is_packed:
+            packed = pack_rollouts(prompts, completions)
+            logps, _ = packed_logps(model, packed, 0.9, head_chunk_tokens, has_entropies=False)
+        else:
+            logps = completion_logps(model, batch, 0.9, head_chunk_tokens)
+        with torch.no_grad():
+            ref_logps = completion_logps(reference, batch, 0.9)
+        loss, _ = policy_loss(
+            logps,
+            logps.detach() + torch.tensor(shifts).unsqueeze(1) + 0.15 * (-1.0) ** torch.arange(logps.shape[1]),
+            torch.tensor(advantages),
+            batch.completion_mask,
+            loss_type=loss_type,
+            epsilon=0.2,
+            epsilon_high=0.28,
+            dual_clip=3.0,
+            normalizer=normalizer,
+            ref_per_token_logps=ref_logps,
+            beta=0.1,
+        )
+        loss.backward()
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def data_parallel_worker(rank: int, rows_of_rank: list[list[int]], folder: str) -> None:
+    """One of several processes: writes the gradient that data-parallel training gives its own rows."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(rows_of_rank)
+    )
+    policy = random_policy("qwen3")
+    reference = other_weights(policy.model)
+    model = torch.nn.parallel.DistributedDataParallel(policy.model)
+    gradients = {kind.name: step_gradient(model, reference, [rows_of_rank[rank]], kind) for kind in LossType}
+    torch.save(gradients, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()

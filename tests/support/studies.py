@@ -1,0 +1,100 @@
+"""Studies on disk, as sweeps of medssr-pipeline leave them, without a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import yaml
+
+from medssr.evaluation.results_io import (
+    EvaluatedModel,
+    EvaluationResults,
+    predictions_file,
+    questions_file,
+    write_evaluation,
+)
+from medssr.evaluation.scoring import Prediction, score
+from medssr.questions import Question, write_questions
+
+OPTIONS = {"A": "liver", "B": "heart"}
+
+
+def asked(num_questions: int = 40) -> list[Question]:
+    """Questions, the first half of them about rare diseases."""
+    return [
+        Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=2 * i < num_questions)
+        for i in range(num_questions)
+    ]
+
+
+def write_evaluation_of(folder: Path, name: str, share: float, seed: int, num_questions: int = 40) -> Any:
+    """An evaluation with two samples a question, of which `share` are right; returns its scores."""
+    questions, generator = asked(num_questions), np.random.default_rng(seed)
+    other = {"A": "B", "B": "A"}
+    folder.mkdir(parents=True)
+    predictions = []
+    for question in questions:
+        assert question.answer is not None
+        letters = [question.answer if right else other[question.answer] for right in generator.random(2) < share]
+        predictions.append(Prediction(question.id, list(letters), ["x", "x"]))
+    lines = [
+        {
+            "question_id": found.question_id,
+            "answers": [{"text": f"It is {letter}.", "letter": letter, "reason": "x"} for letter in found.letters],
+        }
+        for found in predictions
+    ]
+    scores = {"toy": score(questions, predictions)}
+    write_questions(questions_file(folder, "toy"), questions)
+    predictions_file(folder, "toy").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    write_evaluation(folder, EvaluationResults(EvaluatedModel(name), {"num_samples": 2}, scores))
+    write_manifest(folder, "evaluate", seconds=360)
+    return scores
+
+
+def write_manifest(folder: Path, step: str, seconds: float, gpus: tuple[str, ...] = ()) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {"step": step, "seconds": seconds, "counts": {}, "inputs": {}, "hardware": {"gpus": list(gpus)}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def write_job(folder: Path, task: str, overrides: list[str], config: dict[str, Any]) -> None:
+    """What Hydra writes of a job."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"task_name": task} | config), encoding="utf-8")
+    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
+
+
+def write_pipeline_run(
+    root: Path, study: str | None, alpha: float, seed: int, *overrides: str, share: float | None = None
+) -> Path:
+    """A run of the pipeline with one stage, at `logs/pipeline/sweeps/default/<overrides>`; returns its folder."""
+    named = [f"synthesis.rare_share={alpha}", f"seed={seed}", *overrides]
+    place = ",".join(named)
+    folder = root / "logs" / "pipeline" / "sweeps" / "default" / place
+    write_job(folder, "pipeline", named, {"study": study, "seed": seed, "synthesis": {"rare_share": alpha}})
+    artifacts = root / "artifacts"
+    trained, evaluated = artifacts / "train" / place, artifacts / "evaluate" / place
+    share = 0.4 + 0.4 * alpha if share is None else share
+    scores = write_evaluation_of(evaluated, "tiny", share, crc32(place.encode()) % 1000)
+    write_manifest(trained, "train", seconds=720)
+    rewards = [f"{step},{share * step / 10},100,72" for step in range(11)]
+    text = "step,train/reward,train/num_tokens,time/step\n" + "\n".join(rewards) + "\n"
+    (trained / "metrics.csv").write_text(text, encoding="utf-8")
+    record = {
+        "schema_version": 2,
+        "run": place,
+        "study": study,
+        "overrides": [*named, *([f"study={study}"] if study else [])],
+        "config": {"model": "tiny", "seed": seed, "rare_share": alpha},
+        "models": [{"name": "stage1", "benchmarks": {name: asdict(found) for name, found in scores.items()}}],
+        "training": [{"stage": "stage1", "metrics_file": str(trained / "metrics.csv")}],
+        "artifacts": {"evaluate stage1": str(evaluated)},
+    }
+    (folder / "results.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder

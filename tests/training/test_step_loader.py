@@ -1,0 +1,77 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medssr.training.step_loader import StepLoader
+
+ITEMS = list("abcdefg")
+
+
+def loader(num_steps=10, num_items_per_step=3, items=ITEMS, seed=1, name="stage"):
+    return StepLoader(items, seed, name, num_steps, num_items_per_step)
+
+
+def drawn(**settings):
+    return [item for batch in loader(**settings) for item in batch.items]
+
+
+def test_steps_are_numbered_and_of_the_same_size():
+    batches = list(loader())
+    assert [batch.step for batch in batches] == list(range(10))
+    assert all(len(batch.items) == 3 for batch in batches)
+    assert len(loader()) == 10
+
+
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 20), st.integers(0, 2**40))
+def test_every_epoch_is_a_permutation(num_items, per_step, num_steps, seed):
+    items = list(range(num_items))
+    found = drawn(items=items, num_steps=num_steps, num_items_per_step=per_step, seed=seed)
+    for start in range(0, len(found) - num_items + 1, num_items):
+        assert sorted(found[start : start + num_items]) == items
+    rest = found[len(found) - len(found) % num_items :]
+    assert max(Counter(rest).values(), default=0) <= 1
+
+
+def test_epochs_flow_into_each_other_in_different_orders():
+    found = drawn(num_steps=21)  # nine epochs, whose ends are no ends of steps
+    epochs = [tuple(found[start : start + 7]) for start in range(0, 63, 7)]
+    assert len(set(epochs)) == 9
+
+
+def test_the_order_does_not_depend_on_the_size_of_a_step():
+    assert drawn(num_steps=7, num_items_per_step=3) == drawn(num_steps=3, num_items_per_step=7)
+
+
+def test_fewer_items_than_a_step_needs_are_repeated():
+    (batch,) = loader(num_steps=1, num_items_per_step=5, items=["a", "b"])
+    assert sorted(batch.items[:2]) == sorted(batch.items[2:4]) == ["a", "b"]
+
+
+def test_seed_and_name_decide_the_order():
+    assert drawn() == drawn()
+    assert len({tuple(drawn(**change)) for change in ({}, {"seed": 2}, {"name": "other"})}) == 3
+
+
+@pytest.mark.parametrize("num_done", [0, 1, 4, 9, 10])
+def test_a_resumed_loader_goes_on_with_the_step_that_comes_next(num_done):
+    interrupted, resumed = loader(), loader()
+    steps = iter(interrupted)
+    done = [next(steps) for _ in range(num_done)]
+    resumed.load_state_dict(interrupted.state_dict())
+    assert [*done, *resumed] == list(loader())
+
+
+def test_each_step_has_spares_of_its_own_whatever_came_before():
+    settings = {"items": ITEMS, "seed": 1, "name": "stage", "num_steps": 6, "num_items_per_step": 2}
+    batches = list(StepLoader(**settings, num_refills=3))
+    assert [batch.items for batch in batches] == [batch.items for batch in StepLoader(**settings)]
+    assert all([len(spares) for spares in batch.spares] == [2, 2, 2] for batch in batches)
+    everything = [item for batch in batches for spares in batch.spares for item in spares]
+    for start in range(0, 35, 7):  # epochs of an order of their own
+        assert sorted(everything[start : start + 7]) == ITEMS
+    assert everything[:7] != drawn(num_steps=1, num_items_per_step=7)
+    resumed = StepLoader(**settings, num_refills=3)
+    resumed.load_state_dict({"next_step": 4})
+    assert [batch.spares for batch in resumed] == [batch.spares for batch in batches[4:]]

@@ -50,7 +50,7 @@ lint: setup
 
 # The pages of docs/ as a site in site/; a warning is an error.
 docs: setup
-	$(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report site

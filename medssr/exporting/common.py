@@ -31,6 +31,28 @@ def require_counterparts(framework: str, grpo: GRPOConfig, key: str, has_counter
             )
 
 
+def counterpart_of_loss(
+    counterparts: Mapping[str, tuple[str, str]], framework: str, grpo: GRPOConfig, key: str
+) -> tuple[str, str]:
+    """Returns what a framework calls a loss.
+
+    Args:
+        counterparts: Its names by the class of the loss.
+        framework: Its name.
+        grpo: The settings.
+        key: Their place in the configuration.
+
+    Raises:
+        InputError: When it has no counterpart.
+    """
+    target = grpo.loss["_target_"]
+    if target not in counterparts:
+        raise InputError(
+            f"{key}.loss: {framework} has no counterpart of {target}; change it, or leave {framework} out of targets."
+        )
+    return counterparts[target]
+
+
 def require_enough_questions(num_questions: int, grpo: GRPOConfig, key: str) -> None:
     """Raises InputError when a step asks for more questions than there are; other frameworks repeat none within it."""
     if num_questions < grpo.num_prompts_per_step:

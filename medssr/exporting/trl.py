@@ -6,10 +6,34 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, LossType, Truncated
-from medssr.exporting.common import adamw, require_counterparts, require_enough_questions, write_parquet
+from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, Truncated
+from medssr.exporting.common import (
+    adamw,
+    counterpart_of_loss,
+    require_counterparts,
+    require_enough_questions,
+    write_parquet,
+)
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
+
+# By the class of the loss: TRL's loss_type and importance_sampling_level.
+_LOSSES = {
+    "medssr.grpo.losses.DAPO": ("dapo", "token"),
+    "medssr.grpo.losses.GRPO": ("grpo", "token"),
+    "medssr.grpo.losses.BNPO": ("bnpo", "token"),
+    "medssr.grpo.losses.DrGRPO": ("dr_grpo", "token"),
+    "medssr.grpo.losses.GSPO": ("grpo", "sequence"),
+    "medssr.grpo.losses.CISPO": ("cispo", "token"),
+    "medssr.grpo.losses.SAPO": ("sapo", "token"),
+}
+_LOSS_PARAMETERS = {
+    "epsilon": "epsilon",
+    "epsilon_high": "epsilon_high",
+    "dual_clip": "delta",
+    "temperature_positive": "sapo_temperature_pos",
+    "temperature_negative": "sapo_temperature_neg",
+}
 
 
 def write_trl_questions(folder: Path, questions: Sequence[Question], prompts: ExportedPrompts) -> None:
@@ -68,7 +92,7 @@ def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, s
             "kl_placement": grpo.beta == 0 or grpo.kl_placement is KLPlacement.loss,
         },
     )
-    prompts_per_update = grpo.num_prompts_per_update or grpo.num_prompts_per_step
+    prompts_per_update = grpo.minibatch_prompts or grpo.num_prompts_per_step
     updates_per_rollout = grpo.num_iterations * grpo.num_prompts_per_step // prompts_per_update
     return {
         # For trl_train.py: from the first follows how many micro-batches a process accumulates.
@@ -84,13 +108,13 @@ def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, s
         "top_k": 0,
         "max_completion_length": grpo.max_new_tokens,
         "mask_truncated_completions": False,
-        **_loss(grpo),
+        **_loss(grpo, f"{key}.grpo"),
         "beta": grpo.beta,
         "use_bias_correction_kl": False,
         "scale_rewards": grpo.scale_rewards.value,
-        "vllm_importance_sampling_correction": grpo.importance_cap is not None,
+        "vllm_importance_sampling_correction": grpo.tis_cap is not None,
         "vllm_importance_sampling_mode": "token_truncate",
-        "vllm_importance_sampling_clip_max": 2.0 if grpo.importance_cap is None else grpo.importance_cap,
+        "vllm_importance_sampling_clip_max": 2.0 if grpo.tis_cap is None else grpo.tis_cap,
         "optim": "adamw_torch",
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,
@@ -109,16 +133,12 @@ def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, s
     }
 
 
-def _loss(grpo: GRPOConfig) -> dict[str, Any]:
-    is_gspo = grpo.loss_type is LossType.gspo
-    # TRL bounds cispo's weight by epsilon_high itself, and only above.
-    bound = 1 + grpo.epsilon_high if grpo.loss_type is LossType.cispo else grpo.epsilon_high
-    return {
-        "loss_type": "grpo" if is_gspo else grpo.loss_type.value,
-        "importance_sampling_level": "sequence" if is_gspo else "token",
-        "epsilon": grpo.epsilon,
-        "epsilon_high": bound,
-        "delta": grpo.dual_clip,
-        "sapo_temperature_pos": grpo.sapo_temperature_positive,
-        "sapo_temperature_neg": grpo.sapo_temperature_negative,
-    }
+def _loss(grpo: GRPOConfig, key: str) -> dict[str, Any]:
+    """Returns the loss by TRL's names."""
+    loss_type, level = counterpart_of_loss(_LOSSES, "TRL", grpo, key)
+    loss = dict(grpo.loss)
+    if "CISPO" in loss["_target_"]:
+        # TRL bounds cispo's weight by epsilon_high itself, and only above.
+        loss["epsilon_high"] += 1
+    parameters = {theirs: loss[ours] for ours, theirs in _LOSS_PARAMETERS.items() if ours in loss}
+    return {"loss_type": loss_type, "importance_sampling_level": level, **parameters}

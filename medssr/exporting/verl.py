@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
-from medssr.exporting.common import adamw, require_counterparts, require_enough_questions, write_parquet
+from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated
+from medssr.exporting.common import (
+    adamw,
+    counterpart_of_loss,
+    require_counterparts,
+    require_enough_questions,
+    write_parquet,
+)
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
 
 # verl has a dual clip in every clipped loss; above this the ratio, held within e^20, never comes.
 _NO_DUAL_CLIP = 1e9
-# By loss_type: verl's loss_mode and loss_agg_mode. bnpo, a mean over each process's own tokens, has no counterpart.
+# By the class of the loss: verl's loss_mode and loss_agg_mode. BNPO, a mean over each process's own tokens, has none.
 _LOSSES = {
-    LossType.dapo: ("vanilla", "token-mean"),
-    LossType.grpo: ("vanilla", "seq-mean-token-mean"),
-    LossType.dr_grpo: ("vanilla", "seq-mean-token-sum-norm"),
-    LossType.gspo: ("gspo", "seq-mean-token-mean"),
-    LossType.cispo: ("cispo", "token-mean"),
-    LossType.sapo: ("sapo", "seq-mean-token-mean"),
+    "medssr.grpo.losses.DAPO": ("vanilla", "token-mean"),
+    "medssr.grpo.losses.GRPO": ("vanilla", "seq-mean-token-mean"),
+    "medssr.grpo.losses.DrGRPO": ("vanilla", "seq-mean-token-sum-norm"),
+    "medssr.grpo.losses.GSPO": ("gspo", "seq-mean-token-mean"),
+    "medssr.grpo.losses.CISPO": ("cispo", "token-mean"),
+    "medssr.grpo.losses.SAPO": ("sapo", "seq-mean-token-mean"),
 }
 _ESTIMATORS = {KLEstimator.k1: "k1", KLEstimator.k2: "k2", KLEstimator.k3: "low_var_kl"}
 
@@ -91,7 +97,6 @@ def verl_settings(
         grpo,
         f"{key}.grpo",
         {
-            "loss_type": grpo.loss_type in _LOSSES,
             "scale_rewards": grpo.scale_rewards is not ScaleRewards.batch,
             "truncated": grpo.truncated is Truncated.keep,
             "overlong_buffer": grpo.overlong_buffer == 0,
@@ -115,7 +120,7 @@ def verl_settings(
                 "tokenizer_path": "${medssr.export_dir}/../tokenizer",
                 "enable_gradient_checkpointing": True,
             },
-            "actor": _actor(grpo, prompts.max_tokens)
+            "actor": _actor(grpo, f"{key}.grpo", prompts.max_tokens)
             | {
                 "optim": {
                     "lr": optimizer.learning_rate,
@@ -159,30 +164,39 @@ def verl_settings(
     }
 
 
-def _actor(grpo: GRPOConfig, max_prompt_tokens: int) -> dict[str, Any]:
-    loss_mode, loss_agg_mode = _LOSSES[grpo.loss_type]
+def _actor(grpo: GRPOConfig, key: str, max_prompt_tokens: int) -> dict[str, Any]:
+    loss_mode, loss_agg_mode = counterpart_of_loss(_LOSSES, "verl", grpo, key)
     is_in_loss = grpo.beta > 0 and grpo.kl_placement is KLPlacement.loss
     return {
-        "ppo_mini_batch_size": grpo.num_prompts_per_update or grpo.num_prompts_per_step,
+        "ppo_mini_batch_size": grpo.minibatch_prompts or grpo.num_prompts_per_step,
         "ppo_epochs": grpo.num_iterations,
         "use_dynamic_bsz": True,
         # A row that is longer than the budget has a pass of its own here; verl refuses it.
         "ppo_max_token_len_per_gpu": max(grpo.micro_batch_tokens, max_prompt_tokens + grpo.max_new_tokens),
         "policy_loss": {"loss_mode": loss_mode},
         "loss_agg_mode": loss_agg_mode,
-        "loss_scale_factor": grpo.max_new_tokens if grpo.loss_type is LossType.dr_grpo else None,
-        "clip_ratio": grpo.epsilon,
-        "clip_ratio_low": grpo.epsilon,
-        "clip_ratio_high": grpo.epsilon_high,
-        "clip_ratio_c": _NO_DUAL_CLIP if grpo.dual_clip is None else grpo.dual_clip,
-        "tau_pos": grpo.sapo_temperature_positive,
-        "tau_neg": grpo.sapo_temperature_negative,
+        "loss_scale_factor": grpo.max_new_tokens if loss_agg_mode.endswith("norm") else None,
+        **_loss_parameters(grpo.loss),
         "use_kl_loss": is_in_loss,
         "kl_loss_coef": grpo.beta,
         "kl_loss_type": _ESTIMATORS[grpo.kl_estimator],
         "entropy_coeff": 0,
         "grad_clip": grpo.max_grad_norm,
     }
+
+
+def _loss_parameters(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of a loss by verl's names."""
+    if "temperature_positive" in loss:
+        return {"tau_pos": loss["temperature_positive"], "tau_neg": loss["temperature_negative"]}
+    bounds = {
+        "clip_ratio": loss["epsilon"],
+        "clip_ratio_low": loss["epsilon"],
+        "clip_ratio_high": loss["epsilon_high"],
+    }
+    if "dual_clip" not in loss:
+        return bounds
+    return bounds | {"clip_ratio_c": _NO_DUAL_CLIP if loss["dual_clip"] is None else loss["dual_clip"]}
 
 
 def _algorithm(grpo: GRPOConfig) -> dict[str, Any]:
@@ -193,7 +207,7 @@ def _algorithm(grpo: GRPOConfig) -> dict[str, Any]:
         "kl_penalty": _ESTIMATORS[grpo.kl_estimator],
         "kl_ctrl": {"type": "fixed", "kl_coef": grpo.beta},
         "rollout_correction": {
-            "rollout_is": None if grpo.importance_cap is None else "token",
-            "rollout_is_threshold": 2.0 if grpo.importance_cap is None else grpo.importance_cap,
+            "rollout_is": None if grpo.tis_cap is None else "token",
+            "rollout_is_threshold": 2.0 if grpo.tis_cap is None else grpo.tis_cap,
         },
     }

@@ -79,7 +79,7 @@ VALUES = {
     "text for a fraction": mistake("train grpo.beta=small", "grpo.beta: small", "a number"),
     "text for a truth value": mistake("train force=maybe", "force: maybe", "true or false"),
     "null where a value is needed": mistake("train grpo.num_steps=null", "grpo.num_steps: null", "a value is needed"),
-    "unknown name": mistake("train grpo.loss_type=dapoo", "grpo.loss_type: dapoo", "dr_grpo|Did you mean dapo"),
+    "unknown name": mistake("train grpo/loss=dapoo", "grpo/loss=dapoo", "dr_grpo|Did you mean dapo"),
     "unknown number format": mistake("train model.dtype=bf16", "model.dtype: bf16", "bfloat16"),
     "text for a list": mistake("compare runs=logs/pipeline", "runs: found a text", "runs=[a,b]"),
     "list for a number": mistake("train grpo.num_steps=[1,2]", "grpo.num_steps", "whole number"),
@@ -91,7 +91,7 @@ VALUES = {
     "unknown precision": mistake("train trainer.precision=bf17 " + GOOD, "trainer.precision: bf17", "bf16-mixed"),
     "weights in 16 bits": mistake("train trainer.precision=16-true " + GOOD, "trainer.precision", "16-mixed"),
     "updates that do not divide": mistake(
-        "train grpo.num_prompts_per_update=5 " + GOOD, "num_prompts_per_update: 5", "num_prompts_per_step (32)"
+        "train grpo.minibatch_prompts=5 " + GOOD, "minibatch_prompts: 5", "num_prompts_per_step (32)"
     ),
     "stages of one name": mistake(
         "pipeline stages=[{name:a,questions:human,grpo:{}},{name:a,questions:mixed,grpo:{}}]",

@@ -8,7 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-CONF_DIR = Path(__file__).parents[2] / "conf"
+
+def _conf_dir() -> Path:
+    """Returns the folder of the YAML files: `medssr/conf` where installed, `conf` beside `medssr` in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+CONF_DIR = _conf_dir()
 
 
 def group_of(override: str) -> str:

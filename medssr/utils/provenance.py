@@ -66,10 +66,11 @@ def overrides() -> list[str]:
 
 
 def _git(*arguments: str) -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None  # installed; a repository further up, such as one around .venv, is another project's
     try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        answer = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # installed without a repository
+        return None
     return answer.stdout.strip()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medssr.questions import Question, read_questions
-from medssr.text.specialty import specialty
+from medssr.questions.specialty import specialty
 from medssr.utils.seeding import derive_seed
 
 # From fine to coarse. The finest is taken whose strata have two questions each on average.

@@ -108,16 +108,12 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
 
 def _examine(examiner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
     """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
-    from medssr.evaluation.option_permutations import option_orders, released_letters, reordered
+    from medssr.evaluation.option_permutations import option_orders, permuted_questions, released_letters
     from medssr.evaluation.records import Examined, text_sha256
 
     num_orders = examiner.protocol.num_orders
     orders = [option_orders(question, num_orders, examiner.seed) for question in questions]
-    shown = [
-        reordered(question, order, number)
-        for question, row in zip(questions, orders, strict=True)
-        for number, order in enumerate(row)
-    ]
+    shown = [item for pair in zip(questions, orders, strict=True) for item in permuted_questions(*pair)]
     found = examiner.answers(shown, directory, benchmark.subset.source)
     answers = [
         [released_letters(answer, question, order) for order in row for answer in next(found)]

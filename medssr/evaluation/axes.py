@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from medssr.questions import Question
-from medssr.text.specialty import specialty
+from medssr.questions.specialty import specialty
 from medssr.text.words import split_words
 
 LENGTHS = ("short", "medium", "long")
@@ -17,7 +17,7 @@ def axes_of(questions: Sequence[Question]) -> dict[str, dict[str, set[str]]]:
 
     - `is_reasoning`: "reasoning" and "knowledge", by the field of that name in the released files.
     - `length`: thirds of the benchmark by the words of the stem (see `length_bounds`).
-    - `specialty`: a guess by key words (`medssr.text.specialty.specialty`).
+    - `specialty`: a guess by key words (`medssr.questions.specialty.specialty`).
     """
     axes: dict[str, dict[str, set[str]]] = {"is_reasoning": {}, "length": {}, "specialty": {}}
 

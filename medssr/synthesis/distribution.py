@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.questions import Question
-from medssr.text.specialty import specialty
+from medssr.questions.specialty import specialty
 from medssr.utils.files import write_json_atomically, write_lines_atomically
 
 _NUM_TOP_ENTITIES = 10

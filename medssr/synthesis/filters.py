@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from medssr.questions.option_order import option_about_options
 from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
 from medssr.synthesis.mentions import copied_words, mentions
 from medssr.text import faults as text_faults
@@ -93,8 +94,8 @@ def missing_figure(draft: Draft, _request: SynthesisRequest, _limits: FilterLimi
 
 
 def all_or_none_of_the_above(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns an option that is made of other options, or None."""
-    return _first_fault(text_faults.combination_of_options, draft.options.values())
+    """Returns an option that speaks about other options, or None."""
+    return option_about_options(draft.options)
 
 
 def entity_absent(draft: Draft, request: SynthesisRequest, _limits: FilterLimits) -> str | None:

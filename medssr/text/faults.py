@@ -49,15 +49,6 @@ _FIGURE_HINTS = (
     "fig", "image", "photo", "pictur", "graph", "chart", "diagram", "table", "tracing", "illustrat", "shown", "depict",
     "exhibit", "look", "arrow",
 )  # fmt: skip
-_COMBINATION = re.compile(
-    r"^\W*(?:"
-    r"(?:all|none|neither|both|any) of (?:the )?(?:above|these|them|other options?|options?|choices|answers)"
-    r"|(?:all|none) (?:the )?above"
-    r"|(?:both )?[a-h](?: ?, ?[a-h])* ?(?:,? ?\band\b|,? ?\bor\b|&) ?[a-h]"
-    r")\W*$",
-    re.IGNORECASE,
-)
-
 
 # Each by itself: a pattern of one kind is searched for several times as fast as one of all kinds.
 _GARBAGE = tuple(
@@ -100,11 +91,6 @@ def leaked_answer(text: str) -> str | None:
 def missing_figure(text: str) -> str | None:
     """Returns words that point to a figure or table."""
     return _first(_FIGURE, text) if _has_any(_FIGURE_HINTS, text) else None
-
-
-def combination_of_options(option: str) -> str | None:
-    """Returns an option that is made of other options: "all of the above", "both A and B"."""
-    return _first(_COMBINATION, option.strip())
 
 
 def garbage(text: str) -> str | None:

@@ -22,8 +22,9 @@ from medssr.knowledge.corpora import JsonlCorpus, Passage
 from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
 from medssr.knowledge.retrieval.passages import field_text
 from medssr.knowledge.retrieval.types import Ranking, best_places
-from medssr.knowledge.retrieval.words import singular, terms, tokenize
+from medssr.knowledge.retrieval.words import terms, tokenize
 from medssr.statistics import paired_bootstrap_difference
+from medssr.text.words import singular
 
 Analysis = Callable[[str], list[str]]
 # Texts, analysis, k1, b of one BM25.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from medssr.config import Defect
 from medssr.questions import Question
 from medssr.text.faults import missing_figure, option_key
-from medssr.text.words import split_words
+from medssr.text.words import words_key
 
 _LETTER_ALONE = re.compile(r"\W*[A-Za-z]\W*")
 
@@ -44,7 +44,7 @@ def _duplicates(questions: Sequence[Question]) -> list[str]:
 
 def _conflicts(questions: Sequence[Question]) -> list[str]:
     golds: dict[str, set[str]] = {}
-    stems = [" ".join(split_words(question.stem)) for question in questions]
+    stems = [words_key(question.stem) for question in questions]
     for stem, question in zip(stems, questions, strict=True):
         assert question.answer is not None
         golds.setdefault(stem, set()).add(option_key(question.options[question.answer]))

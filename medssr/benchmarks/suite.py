@@ -17,6 +17,7 @@ from medssr.benchmarks.reader import benchmark_files, load_benchmark
 from medssr.config import BenchmarkConfig, Defect, MemberConfig, RarityConfig
 from medssr.errors import InputError
 from medssr.questions import Question
+from medssr.text.words import words_key
 from medssr.utils.instantiate import instantiate
 
 log = logging.getLogger(__name__)
@@ -138,8 +139,10 @@ def _files(config: BenchmarkConfig) -> Iterator[_Found]:
 
 def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_Found]:
     """Yields the members that are there: from `path`, or else from the hub; the others go to `missing`."""
-    files = {} if config.path is None else {_alike(name): file for name, file in benchmark_files(config.path).items()}
-    wanted = {_alike(name) for key, member in config.members.items() for name in (key, *member.files)}
+    files = (
+        {} if config.path is None else {words_key(name): file for name, file in benchmark_files(config.path).items()}
+    )
+    wanted = {words_key(name) for key, member in config.members.items() for name in (key, *member.files)}
     others = [file.name for name, file in files.items() if name not in wanted]
     if others:
         log.info("not asked, because benchmark.members does not name them: %s", ", ".join(others))
@@ -163,15 +166,11 @@ def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_Foun
 
 
 def _file_of(name: str, member: MemberConfig, files: Mapping[str, Path]) -> Path | None:
-    found = {files[alike] for alike in map(_alike, (name, *member.files)) if alike in files}
+    found = {files[key] for key in map(words_key, (name, *member.files)) if key in files}
     if len(found) > 1:
         names = ", ".join(sorted(file.name for file in found))
         raise InputError(f"benchmark.path: {names} are all the benchmark {name}; keep one.")
     return next(iter(found), None)
-
-
-def _alike(name: str) -> str:
-    return name.casefold().replace("-", "_")
 
 
 def _benchmark(found: _Found, exclude: Sequence[Defect], matcher: RareDiseaseMatcher | None) -> Benchmark:

@@ -12,7 +12,7 @@ from medssr.config import ProtocolConfig
 from medssr.errors import InputError
 from medssr.models.prompts import render_chat
 from medssr.questions import Question, render_question
-from medssr.text.words import split_words
+from medssr.text.words import words_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def choose_shots(protocol: ProtocolConfig, asked: Sequence[Question]) -> tuple[Q
     if protocol.num_shots == 0:
         return ()
     assert protocol.shots_path is not None
-    stems = {_key(question) for question in asked}
-    unasked = [question for question in load_benchmark(protocol.shots_path) if _key(question) not in stems]
+    stems = {words_key(question.stem) for question in asked}
+    unasked = [question for question in load_benchmark(protocol.shots_path) if words_key(question.stem) not in stems]
     if len(unasked) < protocol.num_shots:
         raise InputError.at(
             Path(protocol.shots_path),
@@ -64,7 +64,3 @@ def choose_shots(protocol: ProtocolConfig, asked: Sequence[Question]) -> tuple[Q
             field="protocol.shots_path",
         )
     return tuple(unasked[: protocol.num_shots])
-
-
-def _key(question: Question) -> str:
-    return " ".join(split_words(question.stem))

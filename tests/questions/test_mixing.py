@@ -2,8 +2,7 @@ import pytest
 from support.helpers import toy_question
 
 from medssr.errors import InputError
-from medssr.questions import read_questions, write_questions
-from medssr.questions.mixing import mix_questions
+from medssr.questions import mix_questions, read_questions, write_questions
 
 
 @pytest.fixture

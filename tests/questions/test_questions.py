@@ -263,6 +263,13 @@ def test_the_key_is_of_the_content_alone(question):
     assert other.content_key == question.content_key
 
 
+def test_the_key_stays_the_same_in_every_release():
+    question = Question(
+        "q", "Is this patient\u2019s Beh\u00e7et disease?", {"A": "Yes!", "B": "not-yet_known"}, None, "toy"
+    )
+    assert question.content_key == "4c9a3905fdb860630d94c273ed26bb8844035b298c9e7fffc8329f8d71b0b7f1"
+
+
 @pytest.mark.parametrize(
     ("stem", "options"),
     [

@@ -12,11 +12,11 @@ from support.evaluations import letters, write_run
 
 from medssr.benchmarks.suite import FoundDefect, Subset
 from medssr.errors import InputError
+from medssr.evaluation.benchmark_results import BenchmarkRecord
 from medssr.evaluation.comparison import Comparison
 from medssr.evaluation.estimates import BenchmarkMean, Estimate, Rate
 from medssr.evaluation.option_permutations import OrderScore
 from medssr.evaluation.prefills import PrefillScore
-from medssr.evaluation.records import BenchmarkRecord
 from medssr.evaluation.results_io import SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import BenchmarkScore, SecondPass, SliceScore
 from medssr.reports.runs import AgreementBand, LabelSummary, PairedDifference, RunRecord, TrainingStage, read_evaluation

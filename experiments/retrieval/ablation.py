@@ -16,8 +16,14 @@ import bm25s
 import numpy as np
 from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_EN_PLUS
 
-from medssr.evaluation.judgements import RetrievalQuestion, read_judgements, read_retrieval_questions
-from medssr.evaluation.ranking import QuestionScore, mean_scores, score_question
+from medssr.evaluation.retrieval import (
+    QuestionScore,
+    RetrievalQuestion,
+    mean_scores,
+    read_judgements,
+    read_retrieval_questions,
+    score_question,
+)
 from medssr.knowledge.corpora import JsonlCorpus, Passage
 from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
 from medssr.knowledge.retrieval.passages import field_text

@@ -59,10 +59,8 @@ def report_audit(config: AuditConfig, sample: Artifact) -> Artifact:
 
 
 def _write_sample(config: AuditConfig, directory: Path) -> dict[str, Any]:
-    from medssr.auditing.page import write_page
-    from medssr.auditing.passages import look_up_passages
-    from medssr.auditing.sampling import draw_sample, mark_stratum
-    from medssr.auditing.sheet import write_sheet
+    from medssr.auditing.sheet import look_up_passages, write_page, write_sheet
+    from medssr.auditing.stratified_sample import draw_sample, mark_stratum
     from medssr.questions import read_questions, write_questions
     from medssr.utils.instantiate import instantiate
 
@@ -101,7 +99,7 @@ def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
 
 
 def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> dict[str, Any]:
-    from medssr.auditing.tables import markdown_report
+    from medssr.auditing.report import markdown_report
     from medssr.utils.files import open_atomically, write_json_atomically
 
     report = _report(inputs, sample)
@@ -114,8 +112,8 @@ def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> di
 def _report(inputs: ReportConfig, sample: Artifact) -> AuditReport:
     from medssr.auditing.judging import read_judgements
     from medssr.auditing.report import build_report
-    from medssr.auditing.sampling import read_sample
     from medssr.auditing.sheet import read_sheet
+    from medssr.auditing.stratified_sample import read_sample
 
     items = list(read_sample(sample.path("sample.jsonl")))
     questions = {item.question.id: item.question for item in items}

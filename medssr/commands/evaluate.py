@@ -18,7 +18,7 @@ from medssr.reports.step_runs import log_step
 
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
-    from medssr.evaluation.records import Examined
+    from medssr.evaluation.benchmark_results import Examined
     from medssr.evaluation.runner import BenchmarkRunner
     from medssr.questions import Question
 
@@ -44,8 +44,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     suite = load_suite(config.benchmark, config.rarity)
     asked = _asked(suite, config.protocol.prefill)
 
-    from medssr.evaluation.prompting import Prompter, choose_shots
-    from medssr.evaluation.records import benchmark_record, means_record, protocol_record
+    from medssr.evaluation.benchmark_results import benchmark_record, means_record, protocol_record
     from medssr.evaluation.results_io import (
         EvaluatedModel,
         EvaluationResults,
@@ -53,7 +52,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         questions_file,
         write_evaluation,
     )
-    from medssr.evaluation.runner import BenchmarkRunner
+    from medssr.evaluation.runner import BenchmarkRunner, Prompter, choose_shots
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
     from medssr.models.prompts import read_prompt_template
@@ -108,8 +107,8 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
 
 def _examine(examiner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
     """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
+    from medssr.evaluation.benchmark_results import Examined, text_sha256
     from medssr.evaluation.option_permutations import option_orders, permuted_questions, released_letters
-    from medssr.evaluation.records import Examined, text_sha256
 
     num_orders = examiner.protocol.num_orders
     orders = [option_orders(question, num_orders, examiner.seed) for question in questions]

@@ -40,8 +40,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
-    from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
-    from medssr.labeling.votes import majority_vote
+    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
     from medssr.utils.files import write_lines_atomically

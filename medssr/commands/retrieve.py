@@ -15,8 +15,7 @@ from medssr.config import RetrieveConfig
 from medssr.errors import InputError
 
 if TYPE_CHECKING:
-    from medssr.evaluation.judgements import RetrievalQuestion
-    from medssr.evaluation.ranking import Grades, QuestionScore
+    from medssr.evaluation.retrieval import Grades, QuestionScore, RetrievalQuestion
     from medssr.knowledge.retrieval import Hit, Retriever, StoredPassages
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,7 @@ def retrieve(config: RetrieveConfig) -> Artifact:
 
 
 def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
-    from medssr.evaluation.judgements import read_retrieval_questions
-    from medssr.evaluation.ranking import mean_scores, score_question
+    from medssr.evaluation.retrieval import mean_scores, read_retrieval_questions, score_question
     from medssr.knowledge.retrieval import store_passages
     from medssr.utils.files import write_json_atomically, write_lines_atomically
     from medssr.utils.instantiate import instantiate
@@ -89,8 +87,7 @@ def _read_grades(path: str, questions: list[RetrievalQuestion], passages: Stored
     Raises:
         InputError: When a judgement names a document that the corpus lacks, or no question has a relevant document.
     """
-    from medssr.evaluation.judgements import read_judgements
-    from medssr.evaluation.ranking import is_relevant
+    from medssr.evaluation.retrieval import is_relevant, read_judgements
 
     asked = {question.id for question in questions}
     known = {passage.document_id or passage.id for passage in passages}

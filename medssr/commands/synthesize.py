@@ -17,7 +17,7 @@ from medssr.reports.step_runs import log_step
 
 if TYPE_CHECKING:
     from medssr.questions import Question
-    from medssr.synthesis.request_maker import RequestMaker
+    from medssr.synthesis.plan import RequestMaker
     from medssr.synthesis.screening import Judge
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,8 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     from medssr.knowledge.entities import EntitySampler, entity_coverage
     from medssr.knowledge.retrieval import store_passages
     from medssr.questions import read_questions
-    from medssr.synthesis.controls import QuestionPlan
+    from medssr.synthesis.plan import QuestionPlan, RequestMaker
     from medssr.synthesis.prompts import load_template
-    from medssr.synthesis.request_maker import RequestMaker
     from medssr.utils.files import write_json_atomically
     from medssr.utils.instantiate import instantiate
 

@@ -39,8 +39,8 @@ class EvaluationResults:
     Attributes:
         model: The model.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
-        benchmarks: The scores by benchmark. medssr-evaluate writes a `medssr.evaluation.records.BenchmarkRecord` of
-            each; what it has beside the scores is not read back.
+        benchmarks: The scores by benchmark. medssr-evaluate writes a `BenchmarkRecord` of each
+            (`medssr.evaluation.benchmark_results`); what it has beside the scores is not read back.
         seed: Of the samples and the intervals.
         rarity: What makes a question one about a rare disease; None where only the benchmarks say it.
         means: The means over benchmarks by name.

@@ -6,17 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from medssr.knowledge.retrieval import Hit
-from medssr.synthesis.controls import Draw
-
-
-@dataclass(frozen=True, slots=True)
-class SynthesisRequest:
-    """One question to be written: its draws, the passages found for its entity, the whole prompt."""
-
-    draw: Draw
-    hits: tuple[Hit, ...]
-    prompt: str
+from medssr.synthesis.plan import SynthesisRequest
 
 
 @dataclass(frozen=True, slots=True)

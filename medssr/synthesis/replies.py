@@ -10,7 +10,8 @@ from typing import Any
 from medssr.llm.chat_protocol import Message
 from medssr.llm.ledger import Reply
 from medssr.questions import LETTERS, FieldError, Question
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 from medssr.utils.seeding import derive_seed
 
 

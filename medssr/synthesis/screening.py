@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from medssr.questions import Question
 from medssr.synthesis.contamination import ContaminationIndex
-from medssr.synthesis.deduplication import NearDuplicates
+from medssr.synthesis.duplicates import NearDuplicates
 from medssr.synthesis.filters import FilterLimits, check_draft
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 from medssr.synthesis.prompts import text_hash
 
 

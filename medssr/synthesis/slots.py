@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medssr.questions import Question
-from medssr.synthesis.generators import Draft, Generator, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Generator, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
-from medssr.synthesis.controls import QuestionPlan
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import QuestionPlan, SynthesisRequest
 from medssr.synthesis.slots import SynthesisTally, fill_slots
 
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(5)]

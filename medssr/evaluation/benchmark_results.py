@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 from medssr.benchmarks.suite import Benchmark, FoundDefect, Subset
 from medssr.config import EvaluateConfig, ProtocolConfig
 from medssr.engines.sampled_answers import SampledAnswer
-from medssr.evaluation.axes import axes_of, length_bounds
 from medssr.evaluation.estimates import BenchmarkMean, benchmark_mean
 from medssr.evaluation.option_permutations import OrderScore, order_score
 from medssr.evaluation.prefills import PrefillScore, prefill_score
-from medssr.evaluation.prompting import Prompter
+from medssr.evaluation.runner import Prompter
 from medssr.evaluation.scoring import BenchmarkScore, Prediction, SliceScore, sample_accuracy, score
 from medssr.questions import Question
+from medssr.questions.specialty import specialty
+from medssr.text.words import split_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class BenchmarkRecord(BenchmarkScore):
     """The scores of a benchmark, and what decided them.
 
     Attributes:
-        axes: The scores by axis and by value on it (see `medssr.evaluation.axes.axes_of`).
+        axes: The scores by axis and by value on it (see `medssr.evaluation.benchmark_results.axes_of`).
         length_bounds: The most words of a short stem and of a medium one.
         subset: Which questions the benchmark has.
         defects: Its questions with each defect, excluded ones among them.
@@ -155,3 +157,41 @@ def _accuracies(questions: Sequence[Question], predictions: Sequence[Prediction]
 def text_sha256(text: str) -> str:
     """Returns the SHA-256 of a text, lone surrogates and all."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+LENGTHS = ("short", "medium", "long")
+
+
+def axes_of(questions: Sequence[Question]) -> dict[str, dict[str, set[str]]]:
+    """Returns the ids of the questions by axis and by value on it; an axis on which nothing is known is left out.
+
+    - `is_reasoning`: "reasoning" and "knowledge", by the field of that name in the released files.
+    - `length`: thirds of the benchmark by the words of the stem (see `length_bounds`).
+    - `specialty`: a guess by key words (`medssr.questions.specialty.specialty`).
+    """
+    axes: dict[str, dict[str, set[str]]] = {"is_reasoning": {}, "length": {}, "specialty": {}}
+
+    def add(axis: str, value: str, question: Question) -> None:
+        axes[axis].setdefault(value, set()).add(question.id)
+
+    low, high = length_bounds(questions)
+    for question in questions:
+        flag = question.provenance.get("is_reasoning")
+        if isinstance(flag, bool):
+            add("is_reasoning", "reasoning" if flag else "knowledge", question)
+        num_words = len(split_words(question.stem))
+        add("length", LENGTHS[(num_words > low) + (num_words > high)], question)
+        add("specialty", specialty(question), question)
+    return {axis: values for axis, values in axes.items() if values}
+
+
+def length_bounds(questions: Sequence[Question]) -> tuple[int, int]:
+    """Returns the most words of the stem of a short question, and of one of medium length: thirds of the benchmark.
+
+    Example:
+        >>> stems = ["one", "one two", "one two three"]
+        >>> length_bounds([Question(stem, stem, {"A": "x", "B": "y"}, "A", "toy") for stem in stems])
+        (1, 2)
+    """
+    lengths = sorted(len(split_words(question.stem)) for question in questions)
+    return lengths[math.ceil(len(lengths) / 3) - 1], lengths[math.ceil(2 * len(lengths) / 3) - 1]

@@ -1,4 +1,4 @@
-"""What each synthetic question is to be about: the draws that steer synthesis."""
+"""From a seed to requests: what each synthetic question is to be about, and the prompt that asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from itertools import accumulate
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
+from medssr.knowledge.retrieval import Hit, Retriever
 from medssr.questions import Question
+from medssr.synthesis.prompts import build_synthesis_prompt
 from medssr.utils.seeding import derive_seed
 
 _BLOCK_SIZE = 100
@@ -119,3 +121,38 @@ def _block_rhos(seed: int, block: int) -> tuple[float, ...]:
 def _injected_counts(seed: int, block: int, rare_share: float) -> tuple[int, ...]:
     """Returns, for each place of a block and for its end, the number injected before it in the block."""
     return tuple(accumulate((rho < rare_share for rho in _block_rhos(seed, block)), initial=0))
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One question to be written: its draws, the passages found for its entity, the whole prompt."""
+
+    draw: Draw
+    hits: tuple[Hit, ...]
+    prompt: str
+
+
+class RequestMaker:
+    """Makes the request for an attempt at a slot.
+
+    Args:
+        plan: The draws.
+        retriever: Finds the passages about a disease; indexed.
+        template: Text of the prompt template.
+        top_k: Passages for a disease.
+        num_options: Options of a question.
+    """
+
+    def __init__(self, plan: QuestionPlan, retriever: Retriever, template: str, top_k: int, num_options: int) -> None:
+        self._plan = plan
+        self._retriever = retriever
+        self._template = template
+        self._top_k = top_k
+        self._num_options = num_options
+
+    def __call__(self, slot: int, attempt: int) -> SynthesisRequest:
+        """Returns the request: the same for the same slot and attempt, both from 0."""
+        drawn = self._plan.draw(slot, attempt)
+        hits = () if drawn.entity is None else tuple(self._retriever.search(drawn.entity.name, self._top_k))
+        prompt = build_synthesis_prompt(self._template, drawn.seed_questions, drawn.entity, hits, self._num_options)
+        return SynthesisRequest(drawn, hits, prompt)

@@ -1,22 +1,61 @@
-"""A generator on this machine: a Hugging Face model behind a rollout engine."""
+"""Generators that are language models: behind an OpenAI-compatible address, or loaded on this machine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medssr.errors import InputError
+from medssr.llm.chat_client import ChatModel
 from medssr.llm.chat_protocol import ChatCall
 from medssr.llm.ledger import Ledger, Reply
-from medssr.synthesis.generators import Outcome, Rejection, SynthesisRequest
-from medssr.synthesis.replies import Conversation
+from medssr.synthesis.generators import Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
+from medssr.synthesis.replies import Conversation, question_schema
 
 if TYPE_CHECKING:
     from medssr.config import ModelConfig
     from medssr.engines.types import Completion, RolloutEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAIGenerator(ChatModel):
+    """Sends each prompt to a chat-completions server and reads the question from its answer.
+
+    An answer that is no question is shown to the model once with what is wrong about it.
+
+    Attributes:
+        num_options: Options of a question.
+    """
+
+    name: ClassVar[str] = "openai"
+    ledger_name: ClassVar[str] = "openai.jsonl"
+
+    num_options: int
+
+    def generate(self, requests: Iterable[SynthesisRequest]) -> Iterator[tuple[SynthesisRequest, Outcome]]:
+        """Yields each request with its question or a rejection.
+
+        The reasons are those of the ledger (refusal, empty_response, truncated, malformed_response, timeout,
+        connection, api_error, invalid_request) and unparsable.
+
+        Raises:
+            InputError: As `ChatClient.ask`. What was answered before is in the ledger.
+        """
+        return self._client.ask_all(self._outcome, requests)
+
+    def _outcome(self, request: SynthesisRequest) -> Outcome:
+        conversation = Conversation(request, self.model)
+        schema = question_schema(self.num_options)
+        outcome = None
+        while outcome is None:
+            seed = request.draw.rng_seed
+            outcome = conversation.take(self._client.ask(conversation.purpose, conversation.messages, seed, schema))
+        return outcome
 
 
 class LocalGenerator:

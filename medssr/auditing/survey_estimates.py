@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medssr.auditing.sampling import SampledQuestion
+from medssr.auditing.stratified_sample import SampledQuestion
 from medssr.statistics import clustered_bootstrap_interval, wilson_interval
 
 FloatArray = NDArray[np.float64]

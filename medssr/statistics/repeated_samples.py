@@ -1,4 +1,4 @@
-"""How far the agreement of a model's answers tells whether their majority is right."""
+"""What several samples of each question tell: pass@k, and how far their agreement predicts a right majority."""
 
 from __future__ import annotations
 
@@ -8,6 +8,38 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medssr.statistics.intervals import FloatArray, wilson_interval
+
+
+def pass_at_k(num_correct: ArrayLike, num_samples: int, k: int) -> FloatArray:
+    """Returns, for each question, the unbiased estimate that at least one of k samples is right.
+
+    With c of n samples right it is 1 - C(n - c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374, equation 1), here
+    as the product of (n - c - j) / (n - j) for j = 0 ... k - 1, which cannot overflow.
+
+    Args:
+        num_correct: `[Q]`, how many of the samples of each question are right.
+        num_samples: Samples for each question.
+        k: Samples that are drawn without replacement.
+
+    Raises:
+        ValueError: When k lies outside 1 ... num_samples or a count outside 0 ... num_samples.
+
+    Example:
+        Two of four right, k = 2: 1 - C(2, 2) / C(4, 2) = 1 - 1/6.
+
+        >>> pass_at_k([2, 0, 3], num_samples=4, k=2).round(4).tolist()
+        [0.8333, 0.0, 1.0]
+    """
+    correct = np.asarray(num_correct, dtype=np.int64)  # [Q]
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"expected 1 <= k <= num_samples, found k = {k} and num_samples = {num_samples}")
+    if correct.size and (correct.min() < 0 or correct.max() > num_samples):
+        raise ValueError(f"expected counts from 0 to {num_samples}, found {correct.min()} to {correct.max()}")
+    drawn = np.arange(k)  # [k]
+    all_wrong = np.clip(num_samples - correct[..., None] - drawn, 0, None) / (num_samples - drawn)  # [Q, k]
+    result: FloatArray = 1.0 - all_wrong.prod(axis=-1)
+    return result
+
 
 _SAME = 1e-9  # an agreement of 3/10 belongs to the bin that ends at 0.3, whatever its last bit
 

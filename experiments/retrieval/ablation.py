@@ -20,7 +20,7 @@ from medssr.evaluation.retrieval import (
     QuestionScore,
     RetrievalQuestion,
     mean_scores,
-    read_judgements,
+    read_relevance_judgements,
     read_retrieval_questions,
     score_question,
 )
@@ -162,7 +162,7 @@ def main() -> None:
     corpus = JsonlCorpus(paths.corpus, "doc_id", "title", "text", None, None, "synonyms")
     questions = read_retrieval_questions(paths.questions, ["summary"])
     grades: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in read_judgements(paths.qrels):
+    for judgement in read_relevance_judgements(paths.qrels):
         grades[judgement.question_id][judgement.document_id] = judgement.grade
     judged = [question for question in questions if question.id in grades]
     lab = Lab(list(corpus.passages()), judged)

@@ -12,7 +12,7 @@ from typing import Any
 from medssr.auditing.agreement import Agreement, agreement
 from medssr.auditing.rubric import RATINGS, Verdict
 from medssr.auditing.stratified_sample import SampledQuestion
-from medssr.auditing.survey_estimates import Estimate, Figure, estimate_mean, estimate_rate
+from medssr.auditing.survey_estimates import IntervalEstimate, SurveyEstimate, estimate_mean, estimate_rate
 from medssr.reports.summary import escape_markdown
 from medssr.utils.seeding import derive_seed
 
@@ -42,9 +42,9 @@ class RaterReport:
     rater: str
     num_rated: int
     num_unrated: int
-    rates: dict[str, Estimate]
-    means: dict[str, Estimate]
-    right: dict[str, Estimate]
+    rates: dict[str, SurveyEstimate]
+    means: dict[str, SurveyEstimate]
+    right: dict[str, SurveyEstimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,11 @@ def _rater_report(
     }
     rated = {id: given for id, given in together.items() if given}
 
-    def rate(name: str, is_flagged: bool) -> Estimate:
+    def rate(name: str, is_flagged: bool) -> SurveyEstimate:
         shares = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
         return estimate_rate(sample, {id: share >= 0.5 for id, share in shares.items()})
 
-    def mean(name: str) -> Estimate:
+    def mean(name: str) -> SurveyEstimate:
         scores = {id: fmean(getattr(one, name) for one in given) for id, given in rated.items()}
         return estimate_mean(sample, scores, derive_seed(seed, "audit", name))
 
@@ -259,13 +259,13 @@ def markdown_report(report: AuditReport) -> str:
     return "\n".join(lines)
 
 
-def _cells(estimate: Estimate) -> list[str]:
+def _cells(estimate: SurveyEstimate) -> list[str]:
     counted = f"n={estimate.n}" if estimate.count is None else f"{estimate.count} of {estimate.n}"
     is_rate = estimate.count is not None
     return [counted, _figure(estimate.sample, is_rate), _figure(estimate.population, is_rate)]
 
 
-def _figure(figure: Figure, is_rate: bool) -> str:
+def _figure(figure: IntervalEstimate, is_rate: bool) -> str:
     if is_rate:
         return f"{100 * figure.value:.2f}% [{100 * figure.low:.2f}, {100 * figure.high:.2f}]"
     return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"

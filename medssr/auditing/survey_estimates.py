@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class IntervalEstimate:
     """A rate or a mean with the ends of its 95% interval."""
 
     value: float
@@ -26,7 +26,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class SurveyEstimate:
     """A rate or mean, twice: as it was counted, and as it is estimated for the whole question file.
 
     Attributes:
@@ -41,13 +41,13 @@ class Estimate:
 
     n: int
     count: int | None
-    sample: Figure
-    population: Figure
+    sample: IntervalEstimate
+    population: IntervalEstimate
     effective_n: float
     covered_share: float
 
 
-def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> Estimate:
+def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> SurveyEstimate:
     """Returns the rate of a flag.
 
     The interval of the sample is Wilson's; that of the population is Wilson's with the weighted rate and Kish's
@@ -74,15 +74,15 @@ def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> 
     plain = wilson_interval(count, len(values))
     rate = min(1.0, float(weights @ values / weights.sum()))
     weighted = wilson_interval(rate * common["effective_n"], common["effective_n"])
-    return Estimate(
+    return SurveyEstimate(
         count=count,
-        sample=Figure(count / len(values), plain.low, plain.high),
-        population=Figure(rate, weighted.low, weighted.high),
+        sample=IntervalEstimate(count / len(values), plain.low, plain.high),
+        population=IntervalEstimate(rate, weighted.low, weighted.high),
         **common,
     )
 
 
-def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], seed: int) -> Estimate:
+def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], seed: int) -> SurveyEstimate:
     """Returns the mean of a score, with bootstrap intervals over questions.
 
     Args:
@@ -94,10 +94,10 @@ def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], s
     values = np.array([scores[item.question.id] for item in rated])  # [n]
     plain = clustered_bootstrap_interval(values, seed=seed)
     weighted = clustered_bootstrap_interval(values, weights=weights, seed=seed)
-    return Estimate(
+    return SurveyEstimate(
         count=None,
-        sample=Figure(float(values.mean()), plain.low, plain.high),
-        population=Figure(float(weights @ values / weights.sum()), weighted.low, weighted.high),
+        sample=IntervalEstimate(float(values.mean()), plain.low, plain.high),
+        population=IntervalEstimate(float(weights @ values / weights.sum()), weighted.low, weighted.high),
         **common,
     )
 

@@ -50,7 +50,7 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDefect:
+class DefectCount:
     """How many questions have a defect, and which ones."""
 
     count: int
@@ -73,9 +73,9 @@ class Benchmark:
     defects: dict[Defect, list[str]]
     excluded: list[str]
 
-    def found_defects(self) -> dict[str, FoundDefect]:
+    def defect_counts(self) -> dict[str, DefectCount]:
         """Returns the defects that some question has, by name."""
-        return {defect.value: FoundDefect(len(ids), ids) for defect, ids in self.defects.items() if ids}
+        return {defect.value: DefectCount(len(ids), ids) for defect, ids in self.defects.items() if ids}
 
 
 @dataclass(frozen=True, slots=True)

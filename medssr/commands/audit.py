@@ -92,9 +92,9 @@ def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
         closing(instantiate(config.judge, "judge")) as judge,
         open_atomically(directory / "judgements.jsonl") as lines,
     ):
-        for judgement in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
-            outcomes[judgement.outcome] += 1
-            lines.write(json.dumps(judgement.record(), ensure_ascii=False) + "\n")
+        for reply in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
+            outcomes[reply.outcome] += 1
+            lines.write(json.dumps(reply.record(), ensure_ascii=False) + "\n")
         return {"judgements": dict(outcomes), "usage": judge.usage()}
 
 
@@ -110,7 +110,7 @@ def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> di
 
 
 def _report(inputs: ReportConfig, sample: Artifact) -> AuditReport:
-    from medssr.auditing.judging import read_judgements
+    from medssr.auditing.judging import read_judge_replies
     from medssr.auditing.report import build_report
     from medssr.auditing.sheet import read_sheet
     from medssr.auditing.stratified_sample import read_sample
@@ -118,9 +118,9 @@ def _report(inputs: ReportConfig, sample: Artifact) -> AuditReport:
     items = list(read_sample(sample.path("sample.jsonl")))
     questions = {item.question.id: item.question for item in items}
     file = sample.path("judgements.jsonl")
-    judgements = read_judgements(file) if file.is_file() else []
-    judged = {item.question_id: item.verdict for item in judgements if item.verdict is not None}
-    unjudged = Counter(item.outcome for item in judgements if item.verdict is None)
+    replies = read_judge_replies(file) if file.is_file() else []
+    judged = {item.question_id: item.verdict for item in replies if item.verdict is not None}
+    unjudged = Counter(item.outcome for item in replies if item.verdict is None)
     experts = {sheet.rater: read_sheet(Path(sheet.path), questions) for sheet in inputs.sheets}
     stratified_by = sample.manifest["counts"]["stratified_by"]
     return build_report(items, stratified_by, {"judge": judged, **experts}, unjudged, inputs.seed)

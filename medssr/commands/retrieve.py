@@ -87,13 +87,13 @@ def _read_grades(path: str, questions: list[RetrievalQuestion], passages: Stored
     Raises:
         InputError: When a judgement names a document that the corpus lacks, or no question has a relevant document.
     """
-    from medssr.evaluation.retrieval import is_relevant, read_judgements
+    from medssr.evaluation.retrieval import is_relevant, read_relevance_judgements
 
     asked = {question.id for question in questions}
     known = {passage.document_id or passage.id for passage in passages}
     grades: defaultdict[str, dict[str, int]] = defaultdict(dict)
     num_not_asked = 0
-    for judgement in read_judgements(path):
+    for judgement in read_relevance_judgements(path):
         if judgement.document_id not in known:
             problem = f'the corpus has no document "{judgement.document_id}"; give the corpus that was judged, whole.'
             raise InputError.at(path, problem, line=judgement.line, field="doc_id")

@@ -1,4 +1,4 @@
-"""Whether an answer depends on the order in which options are shown: pure functions."""
+"""Asks questions with their options in several orders, and scores how much the order matters: pure functions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from medssr.utils.seeding import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class OrderScore:
-    """How much the order of the options matters.
+    """The effect of the order of the options.
 
     Attributes:
-        num_orders: In how many orders each question was asked, the first as released.
+        num_orders: The number of orders in which each question was asked; the first is the released one.
         num_fixed: Questions whose options or stem refer to options by letter or position ("all of the above"), which
             are asked in the released order each time.
         accuracy_by_order: The accuracy in each order, over all questions.
@@ -81,10 +81,10 @@ def released_letters(answer: SampledAnswer, question: Question, order: str) -> S
 def order_score(
     questions: Sequence[Question], answers: Sequence[Sequence[SampledAnswer]], num_orders: int
 ) -> OrderScore:
-    """Returns how much the order matters.
+    """Returns the effect of the order of the options.
 
     Args:
-        questions: What was asked.
+        questions: The questions as released.
         answers: For each question its samples in released letters: all of the first order, then all of the next ...
         num_orders: The number of orders.
     """

@@ -56,7 +56,7 @@ def score_question(ranked: Sequence[str], grades: Grades) -> QuestionScore:
             "ndcg@10": ndcg(ranked, grades, 10) if num_relevant else None,
             "recall@32": recall(ranked, grades, 32) if num_relevant else None,
             "mrr@10": reciprocal_rank(ranked, grades, 10) if num_relevant else None,
-            "judged@10": judged_share(ranked, grades, 10),
+            "judged@10": judged_rate(ranked, grades, 10),
         },
     )
 
@@ -91,12 +91,12 @@ def ndcg(ranked: Sequence[str], grades: Grades, k: int) -> float:
         0.5897
     """
     ideal = _discounted_gain(sorted(grades.values(), reverse=True)[:k])
-    found = _discounted_gain([grades.get(document, MIN_GRADE) for document in ranked[:k]])
-    return found / ideal if ideal else 0.0
+    gain = _discounted_gain([grades.get(document, MIN_GRADE) for document in ranked[:k]])
+    return gain / ideal if ideal else 0.0
 
 
 def recall(ranked: Sequence[str], grades: Grades, k: int) -> float:
-    """Returns the share of the relevant documents that are among the first k.
+    """Returns the fraction of the relevant documents that are among the first k.
 
     Example:
         >>> recall(["a", "x"], {"a": 3, "b": 4}, k=2)
@@ -117,13 +117,13 @@ def reciprocal_rank(ranked: Sequence[str], grades: Grades, k: int) -> float:
     return next((1 / rank for rank in ranks), 0.0)
 
 
-def judged_share(ranked: Sequence[str], grades: Grades, k: int) -> float:
-    """Returns the share of the first k documents that have a judgement: how much of the other metrics is known.
+def judged_rate(ranked: Sequence[str], grades: Grades, k: int) -> float:
+    """Returns the fraction of the first k documents that have a judgement, on which the other metrics depend.
 
-    Where fewer than k were found it is the share of these; 0 where nothing was.
+    With fewer than k documents it is the fraction of these; 0 without any.
 
     Example:
-        >>> judged_share(["a", "x", "b", "y"], {"a": 1, "b": 4}, k=4)
+        >>> judged_rate(["a", "x", "b", "y"], {"a": 1, "b": 4}, k=4)
         0.5
     """
     first = ranked[:k]
@@ -136,15 +136,15 @@ def _discounted_gain(grades: Sequence[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalQuestion:
-    """What is asked of a retriever."""
+    """A query for a retriever."""
 
     id: str
     query: str
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """How well a document answers a question, and the line that says so."""
+class RelevanceJudgement:
+    """The grade of a document for a question, and its line in the file."""
 
     question_id: str
     document_id: str
@@ -175,8 +175,8 @@ def read_retrieval_questions(path: Path | str, query_fields: Sequence[str]) -> l
     return list(questions.values())
 
 
-def read_judgements(path: Path | str) -> Iterator[Judgement]:
-    """Yields the judgements of a JSONL file of question_id, doc_id and grade.
+def read_relevance_judgements(path: Path | str) -> Iterator[RelevanceJudgement]:
+    """Yields the relevance judgements of a JSONL file of question_id, doc_id and grade.
 
     Raises:
         InputError: When the file is absent, empty or broken, a field is missing or has another type, a grade lies
@@ -194,7 +194,7 @@ def read_judgements(path: Path | str) -> Iterator[Judgement]:
         if not isinstance(grade, int) or isinstance(grade, bool) or not MIN_GRADE <= grade <= MAX_GRADE:
             problem = f"expected a whole number from {MIN_GRADE} to {MAX_GRADE}, found {grade!r}."
             raise InputError.at(path, problem, line=line, field="grade")
-        yield Judgement(*key, grade, line)
+        yield RelevanceJudgement(*key, grade, line)
     if not line_of:
         raise InputError.at(path, "holds no judgement; give a JSONL file with one judgement a line.")
 

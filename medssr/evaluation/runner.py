@@ -1,4 +1,4 @@
-"""Puts the questions of a benchmark to a policy, as a protocol says: the prompts, and the answers to them."""
+"""Asks a policy the questions of a benchmark by a protocol: makes the prompts and samples or compares answers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from medssr.utils.seeding import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
-    """Makes the text that a model continues.
+    """Makes prompts.
 
     Attributes:
         template: The text of a prompt template, with `{question}`.
         shots: Solved questions in front of each prompt, as turns of a conversation where the tokenizer has a chat
             template, else one below the other.
-        tokenizer: Its chat template, or that it has none, decides the form; nothing else does.
+        tokenizer: Its chat template, or that it has none, decides the form.
     """
 
     template: str
@@ -51,8 +51,8 @@ class Prompter:
         return {"role": role, "content": self.template.replace("{question}", render_question(question))}
 
 
-def choose_shots(protocol: ProtocolConfig, asked: Sequence[Question]) -> tuple[Question, ...]:
-    """Returns the first solved questions of a protocol's file whose stems are not among those that are asked.
+def choose_shots(protocol: ProtocolConfig, questions: Sequence[Question]) -> tuple[Question, ...]:
+    """Returns the first solved questions of a protocol's file, without those whose stems are asked.
 
     Raises:
         InputError: When the file cannot be read or has too few of them.
@@ -60,7 +60,7 @@ def choose_shots(protocol: ProtocolConfig, asked: Sequence[Question]) -> tuple[Q
     if protocol.num_shots == 0:
         return ()
     assert protocol.shots_path is not None
-    stems = {words_key(question.stem) for question in asked}
+    stems = {words_key(question.stem) for question in questions}
     unasked = [question for question in load_benchmark(protocol.shots_path) if words_key(question.stem) not in stems]
     if len(unasked) < protocol.num_shots:
         raise InputError.at(
@@ -76,10 +76,10 @@ PURPOSE = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRunner:
-    """Asks questions.
+    """Asks the questions of a benchmark.
 
     Attributes:
-        policy: What is examined.
+        policy: The policy that is asked.
         engine: Generates; not used where letters are compared.
         protocol: How to ask.
         prompter: Makes the prompts.
@@ -97,11 +97,11 @@ class BenchmarkRunner:
     def answers(
         self, questions: Sequence[Question], directory: Path, source: Path | str
     ) -> Iterator[list[SampledAnswer]]:
-        """Yields the answers to each question in order; what is in `directory` is read, not asked for again.
+        """Yields the answers to each question in order; answers that are in `directory` are read instead of sampled.
 
         Args:
-            questions: What to ask.
-            directory: Where the answers are kept, chunk by chunk.
+            questions: The questions.
+            directory: The folder that keeps the answers, one file a chunk.
             source: The questions' file, for messages.
 
         Raises:
@@ -123,7 +123,7 @@ class BenchmarkRunner:
         )
 
     def context(self, question: Question) -> str:
-        """Returns what the model is given: the prompt, and how the answer begins if the protocol says it."""
+        """Returns the text that the model continues: the prompt, and the start of the answer if any."""
         return self.prompter.text(question) + self._start(question)
 
     def _start(self, question: Question) -> str:

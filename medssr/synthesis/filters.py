@@ -16,7 +16,7 @@ from medssr.text.words import FUNCTION_WORDS, singular, split_words
 
 @dataclass(frozen=True, slots=True)
 class FilterLimits:
-    """The numbers that the checks hold a question to.
+    """The limits of the checks.
 
     Attributes:
         num_options: Options that a question has.
@@ -37,14 +37,14 @@ Check = Callable[[Draft, SynthesisRequest, FilterLimits], str | None]
 
 
 def empty_text(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns what is empty, or None."""
+    """Returns which text is empty, or None."""
     if not draft.stem.strip():
         return "the stem is empty"
     return next((f"option {letter} is empty" for letter, text in draft.options.items() if not text.strip()), None)
 
 
 def garbage(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns what is no text, or None."""
+    """Returns why a text is garbled, or None."""
     return _first_fault(text_faults.garbage, _texts(draft))
 
 
@@ -133,7 +133,7 @@ def _texts(draft: Draft) -> list[str]:
 
 
 def _first_fault(fault: Callable[[str], str | None], texts: Iterable[str]) -> str | None:
-    return next((found for text in texts if (found := fault(text)) is not None), None)
+    return next((words for text in texts if (words := fault(text)) is not None), None)
 
 
 # In the order of the checks: the first that fails names the rejection.
@@ -182,8 +182,8 @@ def mentions(text: str, name: str) -> bool:
         False
     """
     words = [_form(word) for word in split_words(name)]
-    telling = [word for word in words if word not in _GENERIC] or words
-    return bool(telling) and _forms(text).issuperset(telling)
+    specific = [word for word in words if word not in _GENERIC] or words
+    return bool(specific) and _forms(text).issuperset(specific)
 
 
 @lru_cache(maxsize=64)
@@ -195,20 +195,20 @@ def _form(word: str) -> str:
     return _ROMAN.get(word) or singular(word)
 
 
-def copied_words(text: str, source: str, least: int) -> str | None:
-    """Returns the first `least` words in a row that both texts have, but for case and punctuation, or None.
+def copied_words(text: str, source: str, num_words: int) -> str | None:
+    """Returns the first `num_words` words in a row that both texts have, but for case and punctuation, or None.
 
     Example:
         >>> copied_words("A man has weakness of the proximal muscles.", "Weakness of the proximal muscles is usual.", 4)
         'weakness of the proximal'
     """
     words, padded = split_words(text), _padded(source)
-    # Any run of `least` words holds one of these shorter runs whole: without them there is no need to look further.
-    size = (least + 1) // 2
-    anchors = (" ".join(words[start : start + size]) for start in range(0, len(words) - size + 1, least - size + 1))
+    # Any run of `num_words` words holds one of these shorter runs whole, so that without any of them there is no copy.
+    size = (num_words + 1) // 2
+    anchors = (" ".join(words[start : start + size]) for start in range(0, len(words) - size + 1, num_words - size + 1))
     if not any(f" {anchor} " in padded for anchor in anchors):
         return None
-    runs = (" ".join(words[start : start + least]) for start in range(len(words) - least + 1))
+    runs = (" ".join(words[start : start + num_words]) for start in range(len(words) - num_words + 1))
     return next((run for run in runs if f" {run} " in padded), None)
 
 

@@ -39,7 +39,7 @@ class DistractorPool:
     def has_distractors(self, fact: Fact, count: int) -> bool:
         """Returns whether at least `count` values of the fact's relation are wrong for it."""
         values = self._values.get(fact.relation, [])
-        # What is right is rarely more than a few values, so that mostly the length decides.
+        # Few values are right for a fact, so that the length mostly decides.
         return len(values) - len(fact.also_true) - 1 >= count or len(self.distractors(fact)) >= count
 
     def distractors(self, fact: Fact) -> list[str]:
@@ -112,7 +112,7 @@ class GroundedGenerator:
         stems = relations()[fact.relation].stems
         question = write_fact_question(entity, fact, self._pool, stems, self._num_options, rng)
         if question is None:
-            raise AssertionError(f"the fact {fact} was usable a moment ago")
+            raise AssertionError(f"the fact {fact} has too few distractors, but `_usable_facts` returned it")
         details = {"relation": fact.relation, "fact_source": fact.source}
         return Draft(question.stem, question.options, entity.name, entity.is_rare, question.truth, details)
 

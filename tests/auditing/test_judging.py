@@ -10,7 +10,7 @@ import pytest
 from support.chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
 
 import medssr
-from medssr.auditing.judging import Judgement, OpenAIJudge, judge_request, read_judgements
+from medssr.auditing.judging import JudgeReply, OpenAIJudge, judge_request, read_judge_replies
 from medssr.auditing.rubric import CRITERIA, Verdict
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
@@ -51,7 +51,7 @@ def server():
 def judge(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
-    def run(count: int = 1, **changes) -> list[Judgement]:
+    def run(count: int = 1, **changes) -> list[JudgeReply]:
         fields = {
             "base_url": server.url,
             "model": "tiny",
@@ -74,7 +74,7 @@ def judge(server, tmp_path, monkeypatch):
 def test_a_judgement_is_a_verdict_with_its_origin(server, judge):
     (judgement,) = judge()
     assert judgement.verdict == Verdict(True, True, "B", True, 4, 2, "Sound.")
-    assert (judgement.question_id, judgement.outcome, judgement.detail) == ("q0", "judged", "")
+    assert (judgement.question_id, reply.outcome, judgement.detail) == ("q0", "judged", "")
     assert {name: judgement.details[name] for name in ("model", "num_calls", "prompt_tokens")} == {
         "model": "tiny",
         "num_calls": 1,
@@ -113,7 +113,7 @@ def test_a_broken_verdict_is_repaired_once_and_else_has_none(server, judge, chan
     assert problem in server.calls[1]["messages"][-1]["content"]
     server.answer = lambda prompt, _: reply(**changes)
     (judgement,) = judge(model="other")
-    assert (judgement.verdict, judgement.outcome) == (None, "unparsable")
+    assert (judgement.verdict, reply.outcome) == (None, "unparsable")
     assert problem in judgement.detail
 
 
@@ -146,7 +146,7 @@ def test_judgements_can_be_written_and_read(server, judge, tmp_path):
     found = judge(2)
     path = tmp_path / "judgements.jsonl"
     write_lines_atomically(path, (json.dumps(item.record()) for item in found))
-    assert read_judgements(path) == found
+    assert read_judge_replies(path) == found
 
 
 def test_the_prompt_shows_question_passages_and_rubric_and_not_what_is_meant_to_be_right():

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from medssr.errors import InputError
 from medssr.evaluation.retrieval import (
-    Judgement,
+    RelevanceJudgement,
     RetrievalQuestion,
-    judged_share,
+    judged_rate,
     mean_scores,
     ndcg,
-    read_judgements,
+    read_relevance_judgements,
     read_retrieval_questions,
     recall,
     reciprocal_rank,
@@ -77,11 +77,11 @@ def test_the_reciprocal_rank_is_that_of_the_first_relevant_document():
     assert reciprocal_rank(["x", "a", "b", "c"], grades, 2) == 0.0
 
 
-def test_the_judged_share_is_of_the_documents_that_were_found():
+def test_the_judged_rate_is_of_the_documents_that_were_found():
     grades = {"a": 1, "b": 4}
-    assert judged_share(["a", "x", "y", "b"], grades, 3) == pytest.approx(1 / 3)
-    assert judged_share(["a"], grades, 10) == 1.0
-    assert judged_share([], grades, 10) == 0.0
+    assert judged_rate(["a", "x", "y", "b"], grades, 3) == pytest.approx(1 / 3)
+    assert judged_rate(["a"], grades, 10) == 1.0
+    assert judged_rate([], grades, 10) == 0.0
 
 
 def test_a_question_without_a_relevant_document_only_says_what_was_judged():
@@ -133,7 +133,10 @@ def test_the_query_is_made_of_the_named_fields(tmp_path, fields, query):
 
 def test_judgements_have_their_line(tmp_path):
     path = write(tmp_path / "j.jsonl", JUDGEMENT, JUDGEMENT | {"question_id": "2"})
-    assert list(read_judgements(path)) == [Judgement("1", "d1", 3, 1), Judgement("2", "d1", 3, 2)]
+    assert list(read_relevance_judgements(path)) == [
+        RelevanceJudgement("1", "d1", 3, 1),
+        RelevanceJudgement("2", "d1", 3, 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,13 +180,13 @@ def test_faults_of_questions_name_file_line_and_field(tmp_path, lines, parts):
 def test_faults_of_judgements_name_file_line_and_field(tmp_path, lines, parts):
     path = write(tmp_path / "j.jsonl", *lines)
     with pytest.raises(InputError) as caught:
-        list(read_judgements(path))
+        list(read_relevance_judgements(path))
     for part in [str(path), *parts]:
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "read", [lambda path: read_retrieval_questions(path, ["x"]), lambda p: list(read_judgements(p))]
+    "read", [lambda path: read_retrieval_questions(path, ["x"]), lambda p: list(read_relevance_judgements(p))]
 )
 def test_an_absent_file_is_named(tmp_path, read):
     with pytest.raises(InputError, match="no such file"):

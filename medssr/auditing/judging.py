@@ -1,4 +1,4 @@
-"""The judge: a model behind any OpenAI-compatible address that fills in the rubric."""
+"""Asks a judge model behind an OpenAI-compatible address to fill in the rubric."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class JudgeRequest:
 
 @dataclass(frozen=True, slots=True)
 class JudgeReply:
-    """What came of asking the judge about a question.
+    """The reply of the judge about one question.
 
     Attributes:
         question_id: The question.
@@ -58,7 +58,7 @@ def judge_request(template: str, question: Question, passages: Sequence[Passage]
         template: A Jinja template with the variables `question` (stem and lettered options), `passages` (each with
             `title` and `text`), `criteria` (of the rubric) and `letters`.
         question: The question.
-        passages: What it was made from.
+        passages: The passages from which it was made.
         seed: The run's seed.
 
     Raises:
@@ -101,7 +101,7 @@ class OpenAIJudge(ChatModel):
     ledger_name: ClassVar[str] = "judge.jsonl"
 
     def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[JudgeReply]:
-        """Yields what came of each request, in their order.
+        """Yields the reply to each request, in their order.
 
         Raises:
             InputError: As `ChatClient.ask`. What was answered before is in the ledger.

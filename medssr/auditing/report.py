@@ -1,4 +1,4 @@
-"""The report of an audit: what each rater says about the questions, how the raters agree, and its Markdown page."""
+"""The report of an audit: the ratings of each rater, the agreement of raters, and both as a Markdown page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ORDINAL = ("plausibility", "difficulty")
 
 @dataclass(frozen=True, slots=True)
 class RaterReport:
-    """What one rater says.
+    """The ratings of one rater.
 
     Attributes:
         rater: "judge", the name of an expert, or "experts" for all of them together: an expert majority or half of them
@@ -131,8 +131,8 @@ def _rater_report(
     rated = {id: given for id, given in together.items() if given}
 
     def rate(name: str, is_flagged: bool) -> SurveyEstimate:
-        shares = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
-        return estimate_rate(sample, {id: share >= 0.5 for id, share in shares.items()})
+        fractions = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
+        return estimate_rate(sample, {id: fraction >= 0.5 for id, fraction in fractions.items()})
 
     def mean(name: str) -> SurveyEstimate:
         scores = {id: fmean(getattr(one, name) for one in given) for id, given in rated.items()}
@@ -141,9 +141,9 @@ def _rater_report(
     right = {}
     for reference in ("truth", "label"):
         flags = {
-            item.question.id: fmean(one.best_answer == known for one in rated[item.question.id]) > 0.5
+            item.question.id: fmean(one.best_answer == answer for one in rated[item.question.id]) > 0.5
             for item in sample
-            if (known := _known_answer(item, reference)) is not None and item.question.id in rated
+            if (answer := _reference_answer(item, reference)) is not None and item.question.id in rated
         }
         if flags:
             right[reference] = estimate_rate(sample, flags)
@@ -162,7 +162,7 @@ def _rater_report(
     )
 
 
-def _known_answer(item: SampledQuestion, reference: str) -> str | None:
+def _reference_answer(item: SampledQuestion, reference: str) -> str | None:
     return item.question.provenance.get("truth") if reference == "truth" else item.question.answer
 
 
@@ -222,9 +222,9 @@ def rating_rows(report: AuditReport) -> Rows:
 def agreement_rows(report: AuditReport) -> Rows:
     """Returns a row for each criterion of each pair of raters."""
     return [
-        [f"{pair.first}, {pair.second}", name.replace("is_", "").replace("_", " "), *_agreement_cells(found)]
+        [f"{pair.first}, {pair.second}", name.replace("is_", "").replace("_", " "), *_agreement_cells(result)]
         for pair in report.pairs
-        for name, found in pair.agreement.items()
+        for name, result in pair.agreement.items()
     ]
 
 
@@ -237,9 +237,9 @@ def markdown_report(report: AuditReport) -> str:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
         lines += [f"Without a verdict of the judge: {sum(report.unjudged.values())} ({reasons}).", ""]
     for rater in report.raters:
-        share = rater.rates["is_error"].covered_share
-        if share < 1:
-            lines += [f"The strata that {rater.rater} has rated hold {share:.1%} of the questions.", ""]
+        covered = rater.rates["is_error"].covered_share
+        if covered < 1:
+            lines += [f"The strata that {rater.rater} has rated hold {covered:.1%} of the questions.", ""]
     lines += ["## Ratings", "", *_markdown(_RATING_HEADINGS, rating_rows(report))]
     if report.pairs:
         lines += ["## Agreement", "", *_markdown(_AGREEMENT_HEADINGS, agreement_rows(report))]
@@ -271,13 +271,13 @@ def _figure(figure: IntervalEstimate, is_rate: bool) -> str:
     return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
-def _agreement_cells(found: Agreement) -> list[str]:
-    same = f"{found.same:.3f} [{found.same_low:.3f}, {found.same_high:.3f}] n={found.n}"
-    if found.kappa is None:
+def _agreement_cells(result: Agreement) -> list[str]:
+    same = f"{result.same:.3f} [{result.same_low:.3f}, {result.same_high:.3f}] n={result.n}"
+    if result.kappa is None:
         return [same, "undefined"]
-    kappa = f"{found.kappa:.3f} [{found.kappa_low:.3f}, {found.kappa_high:.3f}]"
-    if found.undefined_share > 0:
-        kappa += f", undefined in {found.undefined_share:.0%} of resamples"
+    kappa = f"{result.kappa:.3f} [{result.kappa_low:.3f}, {result.kappa_high:.3f}]"
+    if result.undefined_share > 0:
+        kappa += f", undefined in {result.undefined_share:.0%} of resamples"
     return [same, kappa]
 
 

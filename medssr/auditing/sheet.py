@@ -80,7 +80,7 @@ def read_sheet(path: Path, questions: Mapping[str, Question]) -> dict[str, Verdi
 
 
 def text_key(question: Question) -> str:
-    """Returns what changes with the question's text. It starts with a letter, so that no spreadsheet sees a number."""
+    """Returns a hash of the question's text that starts with a letter, so that no spreadsheet takes it for a number."""
     return "t" + text_hash(render_question(question))[:16]
 
 
@@ -137,10 +137,10 @@ def _check_columns(columns: Sequence[str], path: Path) -> None:
     for name in needed:
         if name not in columns:
             raise InputError.at(path, f"this column is missing; {remedy}", line=1, field=name)
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         if name not in (*needed, *SHOWN_COLUMNS):
             raise InputError.at(path, f"this column is unknown; {remedy}", line=1, field=name)
-        if name in columns[:place]:
+        if name in columns[:index]:
             raise InputError.at(path, "this column is there twice.", line=1, field=name)
 
 
@@ -221,18 +221,18 @@ def look_up_passages(questions: Sequence[Question], corpus: Iterable[Passage]) -
         corpus: Read once at most, and only as far as needed.
 
     Raises:
-        InputError: When a passage is not in the corpus: whoever judges by the passages has to see them.
+        InputError: When a passage is not in the corpus, because raters judge by the passages.
     """
     ids_of = {question.id: list(question.provenance.get("passages") or []) for question in questions}
     wanted = {passage for ids in ids_of.values() for passage in ids}
-    found: dict[str, Passage] = {}
+    passage_of_id: dict[str, Passage] = {}
     passages = iter(corpus)
-    while len(found) < len(wanted) and (passage := next(passages, None)) is not None:
+    while len(passage_of_id) < len(wanted) and (passage := next(passages, None)) is not None:
         if passage.id in wanted:
-            found[passage.id] = passage
+            passage_of_id[passage.id] = passage
     for question, ids in ids_of.items():
         for passage_id in ids:
-            if passage_id not in found:
+            if passage_id not in passage_of_id:
                 problem = f'corpus: passage "{passage_id}" of question "{question}" is not in it'
                 raise InputError(f"{problem}; give the corpus of the synthesis, or ~corpus to audit without passages.")
-    return {question: [found[passage_id] for passage_id in ids] for question, ids in ids_of.items()}
+    return {question: [passage_of_id[passage_id] for passage_id in ids] for question, ids in ids_of.items()}

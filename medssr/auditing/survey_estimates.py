@@ -1,4 +1,4 @@
-"""From the ratings of a sample to rates and means, of the rated questions and of the whole question file."""
+"""Estimates rates and means from the ratings of a sample, for the rated questions and for the whole question file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class IntervalEstimate:
 
 @dataclass(frozen=True, slots=True)
 class SurveyEstimate:
-    """A rate or mean, twice: as it was counted, and as it is estimated for the whole question file.
+    """A rate or mean of the rated questions, and its estimate for the whole question file.
 
     Attributes:
         n: Rated questions.
-        count: Those for which the thing holds; None for a mean.
+        count: Rated questions with the flag; None for a mean.
         sample: Over the rated questions, each counting the same.
         population: Over the strata, each counting by its size.
-        effective_n: Kish's effective sample size of the second.
-        covered_share: Share of the question file that lies in strata with a rated question; the second says nothing of
-            the rest.
+        effective_n: Kish's effective sample size of `population`.
+        covered_share: Fraction of the question file in strata with a rated question; `population` does not cover the
+            rest.
     """
 
     n: int
@@ -51,8 +51,8 @@ def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> 
     """Returns the rate of a flag.
 
     The interval of the sample is Wilson's; that of the population is Wilson's with the weighted rate and Kish's
-    effective n, (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling", section 11.7), which stands even where a stratum has
-    one question or no error. It leaves out what stratification gains, so it is rather too wide.
+    effective n, (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling", section 11.7), which is defined even where a stratum
+    has one question or no error. It ignores the gain of stratification, so that it is rather too wide.
 
     Args:
         sample: All sampled questions.

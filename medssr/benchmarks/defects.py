@@ -1,4 +1,4 @@
-"""Known defects of benchmarks, found by rule in the questions themselves: pure functions."""
+"""Detects defects of benchmark questions by rules over their texts: pure functions."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def find_defects(questions: Sequence[Question]) -> dict[Defect, list[str]]:
         >>> {defect.value: ids for defect, ids in find_defects([question]).items() if ids}
         {'duplicate_options': ['1'], 'missing_figure': ['1']}
     """
-    found = {defect: [question.id for question in questions if has(question)] for defect, has in _OF_ONE.items()}
-    return {Defect.duplicate: _duplicates(questions), **found, Defect.conflicting_gold: _conflicts(questions)}
+    of_one = {defect: [question.id for question in questions if has(question)] for defect, has in _OF_ONE.items()}
+    return {Defect.duplicate: _duplicates(questions), **of_one, Defect.conflicting_gold: _conflicts(questions)}
 
 
 def _duplicates(questions: Sequence[Question]) -> list[str]:

@@ -1,4 +1,4 @@
-"""medssr-audit: how many of the questions are wrong, by a judge model and by human experts."""
+"""medssr-audit: estimate how many questions are wrong, by a judge model and by human experts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Rows = list[tuple["Question", list["Passage"]]]
 
 @dataclass
 class SheetFile:
-    """A filled sheet and whose it is."""
+    """A filled sheet and its rater."""
 
     rater: str
     path: str
@@ -34,7 +34,7 @@ class SheetFile:
 
 @dataclass
 class ReportConfig:
-    """What a report is made from: the artefact of sample and judgements, and the filled sheets."""
+    """The inputs of a report: the artefact of sample and judge replies, and the filled sheets."""
 
     audit: str
     seed: int
@@ -43,7 +43,7 @@ class ReportConfig:
 
 def audit(config: AuditConfig) -> Artifact:
     """Returns the artefact of a sample to rate: `sample.jsonl`, `sheet.csv`, `sheet.html`, `judgements.jsonl`."""
-    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample is the same whatever is said of it
+    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample does not depend on its verdicts
     return Step("audit", drawn, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _write_sample(config, directory)
     )

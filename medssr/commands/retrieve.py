@@ -90,19 +90,19 @@ def _read_grades(path: str, questions: list[RetrievalQuestion], passages: Stored
     from medssr.evaluation.retrieval import is_relevant, read_relevance_judgements
 
     asked = {question.id for question in questions}
-    known = {passage.document_id or passage.id for passage in passages}
+    document_ids = {passage.document_id or passage.id for passage in passages}
     grades: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    num_not_asked = 0
+    num_unused = 0
     for judgement in read_relevance_judgements(path):
-        if judgement.document_id not in known:
+        if judgement.document_id not in document_ids:
             problem = f'the corpus has no document "{judgement.document_id}"; give the corpus that was judged, whole.'
             raise InputError.at(path, problem, line=judgement.line, field="doc_id")
         if judgement.question_id in asked:
             grades[judgement.question_id][judgement.document_id] = judgement.grade
         else:
-            num_not_asked += 1
-    if num_not_asked:
-        log.warning("%s: %d judgements are about questions that are not asked", path, num_not_asked)
+            num_unused += 1
+    if num_unused:
+        log.warning("%s: %d judgements are about questions that are not asked", path, num_unused)
     unjudged = sorted(asked - grades.keys())
     if unjudged:
         log.warning("%s: %d of %d questions have no judgement: %s", path, len(unjudged), len(asked), unjudged)
@@ -134,8 +134,8 @@ def _hit_lines(hits: dict[str, list[Hit]], grades: dict[str, Grades]) -> list[st
                 "grade": grades.get(question_id, {}).get(document_id(hit)),
             }
         )
-        for question_id, found in hits.items()
-        for rank, hit in enumerate(found, start=1)
+        for question_id, ranked in hits.items()
+        for rank, hit in enumerate(ranked, start=1)
     ]
 
 

@@ -78,10 +78,8 @@ def recover(
     contexts = [prompts[index] + answers[index][sample].text + cue for index, sample in unread]
     result = [list(row) for row in answers]
     if unread:
-        for (index, sample), logps in zip(
-            unread, letter_logps(policy, contexts, [questions[index] for index, _ in unread]), strict=True
-        ):
-            result[index][sample] = replace(
-                answers[index][sample], recovered=likeliest_letter(logps), letter_logps=logps
-            )
+        logps_of_unread = letter_logps(policy, contexts, [questions[index] for index, _ in unread])
+        for (index, sample), logps in zip(unread, logps_of_unread, strict=True):
+            letter = likeliest_letter(logps)
+            result[index][sample] = replace(answers[index][sample], recovered=letter, letter_logps=logps)
     return result

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from medssr.evaluation.estimates import Estimate, Rate, mean_estimate, rate, rounded
-from medssr.labeling.votes import Vote, majority_vote
+from medssr.labeling.votes import majority_vote
 from medssr.questions import Question
 from medssr.statistics import Calibration, calibration, pass_at_k
 
@@ -262,10 +262,8 @@ def _pass_estimates(
 
 
 def _calibration(pairs: Sequence[tuple[Question, Prediction]]) -> Calibration:
-    voted: list[tuple[Question, Vote]] = [
-        (question, majority_vote(prediction.letters)) for question, prediction in pairs
-    ]
-    decided = [(question, vote) for question, vote in voted if vote.label is not None]
+    votes = [(question, majority_vote(prediction.letters)) for question, prediction in pairs]
+    decided = [(question, vote) for question, vote in votes if vote.label is not None]
     result = calibration(
         [vote.agreement or 0.0 for _, vote in decided], [vote.label == question.answer for question, vote in decided]
     )

@@ -1,4 +1,4 @@
-"""The majority vote over a model's own answers, and the pseudo-label that becomes of it."""
+"""The majority vote over a model's answers to a question, and the pseudo-label that it yields."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def majority_vote(letters: Sequence[str | None]) -> Vote:
     """Returns the outcome of a vote; the order of the answers does not matter.
 
     The label is the plurality winner of self-consistency (Wang et al. 2023, arXiv 2203.11171, section 2) with two
-    rules of its own: an invalid answer abstains rather than being a candidate, and a tie gives no label rather than
-    the letter that happened to come first.
+    further rules: an invalid answer abstains instead of being a candidate, and a tie gives no label instead of the
+    letter that came first.
 
     Args:
         letters: One extracted letter for each sampled answer, None for an invalid answer.
@@ -69,7 +69,7 @@ NUM_BANDS = 10
 
 
 class LabelOutcome(StrEnum):
-    """What becomes of a question after the vote."""
+    """The outcome of a question after the vote."""
 
     kept = "kept"
     tied = "tied"
@@ -99,7 +99,7 @@ def label_outcome(vote: Vote, min_agreement: float, max_agreement: float) -> Lab
 
 @dataclass(frozen=True, slots=True)
 class BandCount:
-    """Labels of one band of agreement (low < agreement <= high) and the share that is true, where truth is known."""
+    """Labels of one band of agreement (low < agreement <= high), and the fraction that is true where truth is known."""
 
     low: float
     high: float
@@ -108,7 +108,7 @@ class BandCount:
 
 
 def label_accuracy_by_band(labels: Iterable[tuple[float, bool]]) -> list[BandCount]:
-    """Returns for each tenth of agreement how many labels it holds and which share of them is true.
+    """Returns for each tenth of agreement the number of labels and the fraction of them that is true.
 
     Args:
         labels: Agreement of each vote with a winner, and whether the winner is the hidden truth.
@@ -119,10 +119,10 @@ def label_accuracy_by_band(labels: Iterable[tuple[float, bool]]) -> list[BandCou
     """
     is_true_by_band: list[list[bool]] = [[] for _ in range(NUM_BANDS)]
     for agreement, is_true in labels:
-        # Ceil in tenths: a share k/n that equals a bound belongs below it; the rounding undoes 0.6 * 10 = 6.000000001.
+        # Ceil in tenths: a k/n that equals a bound belongs below it; the rounding undoes 0.6 * 10 = 6.000000001.
         band = max(0, -int(-round(agreement * NUM_BANDS, 9) // 1) - 1)
         is_true_by_band[band].append(is_true)
     return [
-        BandCount(band / NUM_BANDS, (band + 1) / NUM_BANDS, len(found), sum(found) / len(found) if found else None)
-        for band, found in enumerate(is_true_by_band)
+        BandCount(band / NUM_BANDS, (band + 1) / NUM_BANDS, len(flags), sum(flags) / len(flags) if flags else None)
+        for band, flags in enumerate(is_true_by_band)
     ]

@@ -1,4 +1,4 @@
-"""What several samples of each question tell: pass@k, and how far their agreement predicts a right majority."""
+"""Estimators from several samples of each question: pass@k, and the calibration of their agreement."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ReliabilityBin:
         high: Upper end of the bin, part of it.
         n: Questions in the bin.
         agreement: Their mean agreement.
-        accuracy: The share of them whose answer is right.
+        accuracy: The fraction of them whose answer is right.
         accuracy_low: Lower end of its 95% Wilson interval.
         accuracy_high: Upper end.
     """
@@ -83,13 +83,13 @@ class Calibration:
 
 
 def calibration(agreement: ArrayLike, is_right: ArrayLike, num_bins: int = 10) -> Calibration:
-    """Returns how often answers are right by how much the samples agree on them.
+    """Returns the accuracy of answers by the agreement of the samples on them.
 
-    The bins have equal width; the expected calibration error weights |accuracy - mean agreement| of each by its share
-    of the questions (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning").
+    The bins have equal width; the expected calibration error weights |accuracy - mean agreement| of each by its
+    fraction of the questions (Naeini et al. 2015, "Obtaining well calibrated probabilities using Bayesian binning").
 
     Args:
-        agreement: `[Q]`, for each question the share of its votes that are for its answer.
+        agreement: `[Q]`, for each question the fraction of its votes that are for its answer.
         is_right: `[Q]`, whether that answer is right.
         num_bins: Bins between 0 and 1.
 
@@ -100,29 +100,34 @@ def calibration(agreement: ArrayLike, is_right: ArrayLike, num_bins: int = 10) -
         Two questions agree fully and one of them is right, two agree by half and one of them is right:
         (2 * |1/2 - 1| + 2 * |1/2 - 1/2|) / 4.
 
-        >>> found = calibration([1.0, 1.0, 0.5, 0.5], [True, False, True, False], num_bins=2)
-        >>> found.expected_error, [(each.low, each.high, each.n, each.accuracy) for each in found.bins]
+        >>> result = calibration([1.0, 1.0, 0.5, 0.5], [True, False, True, False], num_bins=2)
+        >>> result.expected_error, [(each.low, each.high, each.n, each.accuracy) for each in result.bins]
         (0.25, [(0.0, 0.5, 2, 0.5), (0.5, 1.0, 2, 0.5)])
     """
-    shares: FloatArray = np.asarray(agreement, dtype=np.float64)  # [Q]
+    agreements: FloatArray = np.asarray(agreement, dtype=np.float64)  # [Q]
     right: FloatArray = np.asarray(is_right, dtype=np.float64)  # [Q]
-    if shares.shape != right.shape or shares.ndim != 1 or num_bins < 1:
-        raise ValueError(f"expected one answer an agreement and a bin, found {shares.size}, {right.size}, {num_bins}")
-    if not ((shares >= 0) & (shares <= 1)).all():
+    if agreements.shape != right.shape or agreements.ndim != 1 or num_bins < 1:
+        raise ValueError(
+            f"expected one answer an agreement and a bin, found {agreements.size}, {right.size}, {num_bins}"
+        )
+    if not ((agreements >= 0) & (agreements <= 1)).all():
         raise ValueError("expected agreements from 0 to 1")
-    place = np.clip(np.ceil(shares * num_bins - _SAME).astype(np.int64) - 1, 0, num_bins - 1)  # [Q]
-    bins = [_bin(shares[place == number], right[place == number], number, num_bins) for number in np.unique(place)]
-    error = sum(each.n * abs(each.accuracy - each.agreement) for each in bins) / max(1, shares.size)
-    return Calibration(bins, float(error), shares.size)
+    bin_index = np.clip(np.ceil(agreements * num_bins - _SAME).astype(np.int64) - 1, 0, num_bins - 1)  # [Q]
+    bins = [
+        _bin(agreements[bin_index == number], right[bin_index == number], number, num_bins)
+        for number in np.unique(bin_index)
+    ]
+    error = sum(each.n * abs(each.accuracy - each.agreement) for each in bins) / max(1, agreements.size)
+    return Calibration(bins, float(error), agreements.size)
 
 
-def _bin(shares: FloatArray, right: FloatArray, number: int, num_bins: int) -> ReliabilityBin:
+def _bin(agreements: FloatArray, right: FloatArray, number: int, num_bins: int) -> ReliabilityBin:
     ends = wilson_interval(right.sum(), right.size)
     return ReliabilityBin(
         low=float(number / num_bins),
         high=float((number + 1) / num_bins),
         n=right.size,
-        agreement=float(shares.mean()),
+        agreement=float(agreements.mean()),
         accuracy=float(right.mean()),
         accuracy_low=float(ends.low),
         accuracy_high=float(ends.high),

@@ -1,4 +1,4 @@
-"""Words of a text as comparisons see them: which words two texts share, and how much a shared word says."""
+"""Folds texts and splits them into words for comparisons: case, diacritics, apostrophes, plurals, numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FUNCTION_WORDS = frozenset(
     what when where which who whom whose why will with within without would you your
     """.split()  # noqa: SIM905
 )
-# What examinations and abstracts say whatever they are about.
+# Words that examinations and abstracts use whatever their subject.
 EXAM_WORDS = frozenset(
     """
     0 admitted appropriate associated best blood boy brought c cause caused causes characteristic clinic clinical comes

@@ -72,10 +72,10 @@ def judge(server, tmp_path, monkeypatch):
 
 
 def test_a_judgement_is_a_verdict_with_its_origin(server, judge):
-    (judgement,) = judge()
-    assert judgement.verdict == Verdict(True, True, "B", True, 4, 2, "Sound.")
-    assert (judgement.question_id, reply.outcome, judgement.detail) == ("q0", "judged", "")
-    assert {name: judgement.details[name] for name in ("model", "num_calls", "prompt_tokens")} == {
+    (answer,) = judge()
+    assert answer.verdict == Verdict(True, True, "B", True, 4, 2, "Sound.")
+    assert (answer.question_id, answer.outcome, answer.detail) == ("q0", "judged", "")
+    assert {name: answer.details[name] for name in ("model", "num_calls", "prompt_tokens")} == {
         "model": "tiny",
         "num_calls": 1,
         "prompt_tokens": 11,
@@ -107,14 +107,14 @@ def test_judgements_come_in_the_order_of_the_questions_and_a_second_run_asks_not
 )
 def test_a_broken_verdict_is_repaired_once_and_else_has_none(server, judge, changes, problem):
     server.answer = lambda prompt, _: reply() if "cannot be read" in prompt else reply(**changes)
-    (judgement,) = judge()
-    assert judgement.verdict is not None
-    assert judgement.details["num_calls"] == 2
+    (answer,) = judge()
+    assert answer.verdict is not None
+    assert answer.details["num_calls"] == 2
     assert problem in server.calls[1]["messages"][-1]["content"]
     server.answer = lambda prompt, _: reply(**changes)
-    (judgement,) = judge(model="other")
-    assert (judgement.verdict, reply.outcome) == (None, "unparsable")
-    assert problem in judgement.detail
+    (answer,) = judge(model="other")
+    assert (answer.verdict, answer.outcome) == (None, "unparsable")
+    assert problem in answer.detail
 
 
 def test_a_reply_without_comment_or_letter_is_enough():

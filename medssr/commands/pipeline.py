@@ -75,7 +75,7 @@ def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
 
 def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path:
     """Returns the question file of a stage."""
-    from medssr.questions.mixing import mix_questions
+    from medssr.questions import mix_questions
 
     human = Path(config.seeds.path)
     if stage.questions is StageQuestions.human:

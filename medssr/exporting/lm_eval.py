@@ -13,8 +13,8 @@ import yaml
 from medssr.benchmarks.suite import Benchmark, Suite
 from medssr.config import BenchmarkConfig, ModelConfig, ProtocolConfig
 from medssr.errors import InputError
-from medssr.evaluation.prompting import Prompter, choose_shots
-from medssr.evaluation.records import protocol_record, text_sha256
+from medssr.evaluation.benchmark_results import protocol_record, text_sha256
+from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.models.policy import load_tokenizer, pretrained
 from medssr.models.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
 from medssr.questions import Question

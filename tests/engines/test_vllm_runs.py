@@ -21,8 +21,7 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.pipeline import pipeline
 from medssr.commands.train import train
 from medssr.questions import read_questions, write_questions
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.generators import SynthesisRequest
+from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.utils.instantiate import instantiate
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""From the ratings of a sample to rates and means, of the rated questions and of the whole question file."""
+"""Estimates rates and means from the ratings of a sample, for the rated questions and for the whole question file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medssr.auditing.sampling import SampledQuestion
+from medssr.auditing.stratified_sample import SampledQuestion
 from medssr.statistics import clustered_bootstrap_interval, wilson_interval
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class IntervalEstimate:
     """A rate or a mean with the ends of its 95% interval."""
 
     value: float
@@ -26,33 +26,33 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A rate or mean, twice: as it was counted, and as it is estimated for the whole question file.
+class SurveyEstimate:
+    """A rate or mean of the rated questions, and its estimate for the whole question file.
 
     Attributes:
         n: Rated questions.
-        count: Those for which the thing holds; None for a mean.
+        count: Rated questions with the flag; None for a mean.
         sample: Over the rated questions, each counting the same.
         population: Over the strata, each counting by its size.
-        effective_n: Kish's effective sample size of the second.
-        covered_share: Share of the question file that lies in strata with a rated question; the second says nothing of
-            the rest.
+        effective_n: Kish's effective sample size of `population`.
+        covered_share: Fraction of the question file in strata with a rated question; `population` does not cover the
+            rest.
     """
 
     n: int
     count: int | None
-    sample: Figure
-    population: Figure
+    sample: IntervalEstimate
+    population: IntervalEstimate
     effective_n: float
     covered_share: float
 
 
-def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> Estimate:
+def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> SurveyEstimate:
     """Returns the rate of a flag.
 
     The interval of the sample is Wilson's; that of the population is Wilson's with the weighted rate and Kish's
-    effective n, (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling", section 11.7), which stands even where a stratum has
-    one question or no error. It leaves out what stratification gains, so it is rather too wide.
+    effective n, (sum w)^2 / sum w^2 (Kish 1965, "Survey Sampling", section 11.7), which is defined even where a stratum
+    has one question or no error. It ignores the gain of stratification, so that it is rather too wide.
 
     Args:
         sample: All sampled questions.
@@ -74,15 +74,15 @@ def estimate_rate(sample: Sequence[SampledQuestion], flags: dict[str, bool]) -> 
     plain = wilson_interval(count, len(values))
     rate = min(1.0, float(weights @ values / weights.sum()))
     weighted = wilson_interval(rate * common["effective_n"], common["effective_n"])
-    return Estimate(
+    return SurveyEstimate(
         count=count,
-        sample=Figure(count / len(values), plain.low, plain.high),
-        population=Figure(rate, weighted.low, weighted.high),
+        sample=IntervalEstimate(count / len(values), plain.low, plain.high),
+        population=IntervalEstimate(rate, weighted.low, weighted.high),
         **common,
     )
 
 
-def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], seed: int) -> Estimate:
+def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], seed: int) -> SurveyEstimate:
     """Returns the mean of a score, with bootstrap intervals over questions.
 
     Args:
@@ -94,10 +94,10 @@ def estimate_mean(sample: Sequence[SampledQuestion], scores: dict[str, float], s
     values = np.array([scores[item.question.id] for item in rated])  # [n]
     plain = clustered_bootstrap_interval(values, seed=seed)
     weighted = clustered_bootstrap_interval(values, weights=weights, seed=seed)
-    return Estimate(
+    return SurveyEstimate(
         count=None,
-        sample=Figure(float(values.mean()), plain.low, plain.high),
-        population=Figure(float(weights @ values / weights.sum()), weighted.low, weighted.high),
+        sample=IntervalEstimate(float(values.mean()), plain.low, plain.high),
+        population=IntervalEstimate(float(weights @ values / weights.sum()), weighted.low, weighted.high),
         **common,
     )
 

@@ -21,16 +21,16 @@ _NUM_KEY_CHARS = 3
 def specialty(question: Question) -> str:
     """Returns the specialty whose key words occur most in stem and entity, "unknown" where none or two lead.
 
-    A rough guess to see a lopsided set by, not a label: `resources/specialties.yaml` has the words.
+    A rough guess that shows whether a set is lopsided, not a label; `resources/specialties.yaml` has the words.
     """
     text = fold(f"{question.stem} {question.entity or ''}")
-    found = set()
+    matches = set()
     for word in _WORD.finditer(text):
         candidates = _beginnings().get(text[word.start() : word.start() + _NUM_KEY_CHARS], ())
         longest = next((pair for pair in candidates if text.startswith(pair[0], word.start())), None)
         if longest is not None:
-            found.add(longest)
-    counts = Counter(name for _, name in found).most_common(2)
+            matches.add(longest)
+    counts = Counter(name for _, name in matches).most_common(2)
     if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
         return UNKNOWN
     return counts[0][0]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from medssr.auditing.estimates import estimate_mean, estimate_rate
-from medssr.auditing.sampling import SampledQuestion
+from medssr.auditing.stratified_sample import SampledQuestion
+from medssr.auditing.survey_estimates import estimate_mean, estimate_rate
 from medssr.questions import Question
 
 

@@ -10,9 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from medssr.auditing.page import write_page
 from medssr.auditing.rubric import Verdict
-from medssr.auditing.sheet import read_sheet
+from medssr.auditing.sheet import read_sheet, write_page
 from medssr.knowledge.corpora import Passage
 from medssr.questions import Question
 

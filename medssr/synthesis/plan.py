@@ -1,4 +1,4 @@
-"""What each synthetic question is to be about: the draws that steer synthesis."""
+"""From a seed to requests: what each synthetic question is to be about, and the prompt that asks for it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from itertools import accumulate
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
+from medssr.knowledge.retrieval import Hit, Retriever
 from medssr.questions import Question
+from medssr.synthesis.prompts import build_synthesis_prompt
 from medssr.utils.seeding import derive_seed
 
 _BLOCK_SIZE = 100
-# Further than there are slots, so that no two attempts share one of the sampler's draws.
+# More than there are slots, so that no two attempts share one of the sampler's draws.
 _DRAWS_PER_ATTEMPT = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The draws for one attempt at one synthetic question.
+    """The random draws for one attempt at one synthetic question.
 
     Attributes:
         slot: The question's number, from 0.
@@ -32,7 +34,7 @@ class Draw:
         entity_turn: Rises by one each time the entity is drawn, from a start that depends on seed, entity and attempt;
             0 without an entity. Whoever picks one of an entity's facts by it covers them evenly.
         seed_questions: Two different seed questions.
-        rng_seed: Seed of the generator's own draws for this attempt.
+        rng_seed: Seed of the generator for this attempt.
     """
 
     slot: int
@@ -48,16 +50,16 @@ class Draw:
 class QuestionPlan:
     """The draws for all questions of a run: pure functions of seed, slot and attempt.
 
-    The slots' rho are stratified: each block of 100 slots has one in each percentile, in an order that the seed draws.
-    Each rho by itself is uniform on (0, 1), and the share of injected slots is off by less than one slot in each block.
-    As a slot keeps its rho through all attempts, rejections do not shift the share.
+    The values of rho are stratified: each block of 100 slots has one in each percentile, in an order drawn by the seed.
+    Each rho by itself is uniform on (0, 1), and the fraction of injected slots is off by less than one slot a block. A
+    slot keeps its rho through all attempts, so that rejections do not shift the fraction.
 
-    For one seed, rho does not depend on `rare_share`: a greater share injects knowledge into the same slots and more.
+    For one seed, rho does not depend on `rare_share`: a greater one injects knowledge into the same slots and more.
     The k-th injected slot gets the sampler's k-th entity, so that every entity is used before any is reused.
 
     Args:
         seed: Run seed.
-        rare_share: Share of slots with injection, from 0 to 1.
+        rare_share: Fraction of slots with injection, from 0 to 1.
         sampler: The rare diseases.
         seeds: At least two seed questions.
 
@@ -67,7 +69,7 @@ class QuestionPlan:
 
     def __init__(self, seed: int, rare_share: float, sampler: EntitySampler, seeds: Sequence[Question]) -> None:
         if not 0 <= rare_share <= 1:
-            raise InputError(f"The share of rare-disease questions is {rare_share}; give a number from 0 to 1.")
+            raise InputError(f"synthesis.rare_share is {rare_share}; give a number from 0 to 1.")
         if len(seeds) < 2:
             raise InputError(f"There are {len(seeds)} seed questions; a prompt shows two different ones.")
         self._seed = seed
@@ -78,12 +80,12 @@ class QuestionPlan:
 
     def draw(self, slot: int, attempt: int) -> Draw:
         """Returns the draws for an attempt at a slot, both from 0."""
-        block, place = divmod(slot, _BLOCK_SIZE)
-        rho = _block_rhos(self._seed, block)[place]
+        block, index = divmod(slot, _BLOCK_SIZE)
+        rho = _block_rhos(self._seed, block)[index]
         is_injected = rho < self._rare_share
         entity, turn = None, 0
         if is_injected:
-            number = self._num_injected_before(block, place) + attempt * _DRAWS_PER_ATTEMPT
+            number = self._num_injected_before(block, index) + attempt * _DRAWS_PER_ATTEMPT
             entity, visit = self._sampler.sample(self._seed, number)
             turn = visit + derive_seed(self._seed, "turn", entity.name) % 2**16
         rng = random.Random(derive_seed(self._seed, "seed questions", slot, attempt))
@@ -99,12 +101,12 @@ class QuestionPlan:
             rng_seed=derive_seed(self._seed, "generator", slot, attempt),
         )
 
-    def _num_injected_before(self, block: int, place: int) -> int:
-        """Returns how many slots before a place of a block are injected."""
+    def _num_injected_before(self, block: int, index: int) -> int:
+        """Returns how many slots before an index of a block are injected."""
         before = self._num_injected_before_block
         while len(before) <= block:
             before.append(before[-1] + _injected_counts(self._seed, len(before) - 1, self._rare_share)[-1])
-        return before[block] + _injected_counts(self._seed, block, self._rare_share)[place]
+        return before[block] + _injected_counts(self._seed, block, self._rare_share)[index]
 
 
 @lru_cache(maxsize=64)
@@ -117,5 +119,40 @@ def _block_rhos(seed: int, block: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def _injected_counts(seed: int, block: int, rare_share: float) -> tuple[int, ...]:
-    """Returns, for each place of a block and for its end, the number injected before it in the block."""
+    """Returns, for each index of a block and for its end, the number injected before it in the block."""
     return tuple(accumulate((rho < rare_share for rho in _block_rhos(seed, block)), initial=0))
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One question to be written: its draws, the retrieved passages about its entity, the whole prompt."""
+
+    draw: Draw
+    hits: tuple[Hit, ...]
+    prompt: str
+
+
+class RequestMaker:
+    """Makes the request for an attempt at a slot.
+
+    Args:
+        plan: The draws.
+        retriever: Finds the passages about a disease; indexed.
+        template: Text of the prompt template.
+        top_k: Passages for a disease.
+        num_options: Options of a question.
+    """
+
+    def __init__(self, plan: QuestionPlan, retriever: Retriever, template: str, top_k: int, num_options: int) -> None:
+        self._plan = plan
+        self._retriever = retriever
+        self._template = template
+        self._top_k = top_k
+        self._num_options = num_options
+
+    def __call__(self, slot: int, attempt: int) -> SynthesisRequest:
+        """Returns the request: the same for the same slot and attempt, both from 0."""
+        drawn = self._plan.draw(slot, attempt)
+        hits = () if drawn.entity is None else tuple(self._retriever.search(drawn.entity.name, self._top_k))
+        prompt = build_synthesis_prompt(self._template, drawn.seed_questions, drawn.entity, hits, self._num_options)
+        return SynthesisRequest(drawn, hits, prompt)

@@ -1,4 +1,4 @@
-"""Answers by the likelihood of letters: in place of a completion, or behind one from which no option could be read."""
+"""Answers by the likelihood of option letters: instead of a completion, or after one from which no letter was read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIKELIHOOD = "likelihood"
 
 
 def letter_logps(policy: Policy, contexts: Sequence[str], questions: Sequence[Question]) -> list[dict[str, float]]:
-    """Returns the log-likelihood of each option's letter, with the blank before it, behind each context.
+    """Returns the log-likelihood of each option's letter, with a blank before it, after each context.
 
     Only the letters of the question's own options are compared, by the sum over their tokens; letters that a tokenizer
     makes one token of have no length to correct for. A context that is too long for the model loses its beginning.
@@ -27,7 +27,7 @@ def letter_logps(policy: Policy, contexts: Sequence[str], questions: Sequence[Qu
     longest = policy.model.config.max_position_embeddings
     prompts = [prompt[-(longest - max(map(len, ends))) :] for prompt, ends in zip(prompts, continuations, strict=True)]
     logps = continuation_logps(policy, prompts, continuations)
-    return [dict(zip(row, found, strict=True)) for row, found in zip(letters, logps, strict=True)]
+    return [dict(zip(row, values, strict=True)) for row, values in zip(letters, logps, strict=True)]
 
 
 def likeliest_letter(logps: Mapping[str, float]) -> str:
@@ -43,7 +43,7 @@ def likeliest_letter(logps: Mapping[str, float]) -> str:
 def likelihood_answers(
     policy: Policy, contexts: Sequence[str], questions: Sequence[Question]
 ) -> list[list[SampledAnswer]]:
-    """Returns one answer per question: the likeliest letter behind its context; nothing is generated."""
+    """Returns one answer per question: the likeliest letter after its context; nothing is generated."""
     return [
         [SampledAnswer("", 0, False, likeliest_letter(logps), LIKELIHOOD, letter_logps=logps)]
         for logps in letter_logps(policy, contexts, questions)
@@ -57,7 +57,7 @@ def recover(
     answers: Sequence[Sequence[SampledAnswer]],
     cue: str,
 ) -> list[list[SampledAnswer]]:
-    """Returns the answers, those without a letter with the one that is likeliest behind their text and a cue.
+    """Returns the answers; those without a letter get the one that is likeliest after their text and a cue.
 
     What was read from the text stays as it is: `recovered` is a field of its own, so that scores with and without the
     second pass come from the same answers.
@@ -65,18 +65,21 @@ def recover(
     Args:
         policy: Compares the letters.
         prompts: The prompt of each question, as text.
-        questions: What was asked.
-        answers: For each question what was answered.
-        cue: What leads over from an answer's text to a letter.
+        questions: The questions.
+        answers: For each question its answers.
+        cue: The text between an answer and its letter.
     """
     unread = [
-        (index, place) for index, row in enumerate(answers) for place, answer in enumerate(row) if answer.letter is None
+        (index, sample)
+        for index, row in enumerate(answers)
+        for sample, answer in enumerate(row)
+        if answer.letter is None
     ]
-    contexts = [prompts[index] + answers[index][place].text + cue for index, place in unread]
+    contexts = [prompts[index] + answers[index][sample].text + cue for index, sample in unread]
     result = [list(row) for row in answers]
     if unread:
-        for (index, place), logps in zip(
-            unread, letter_logps(policy, contexts, [questions[index] for index, _ in unread]), strict=True
-        ):
-            result[index][place] = replace(answers[index][place], recovered=likeliest_letter(logps), letter_logps=logps)
+        logps_of_unread = letter_logps(policy, contexts, [questions[index] for index, _ in unread])
+        for (index, sample), logps in zip(unread, logps_of_unread, strict=True):
+            letter = likeliest_letter(logps)
+            result[index][sample] = replace(answers[index][sample], recovered=letter, letter_logps=logps)
     return result

@@ -1,4 +1,4 @@
-"""A stratified sample of a question file, with what each of its questions stands for."""
+"""Draws a stratified sample of a question file; each question has the size of its stratum as its weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medssr.questions import Question, read_questions
-from medssr.text.specialty import specialty
+from medssr.questions.specialty import specialty
 from medssr.utils.seeding import derive_seed
 
 # From fine to coarse. The finest is taken whose strata have two questions each on average.
@@ -38,7 +38,7 @@ class SampledQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What strata are made of.
+    """The traits of a question by which strata are formed.
 
     Attributes:
         id: Of the question.
@@ -56,10 +56,10 @@ class Traits:
 def draw_sample(
     questions: Callable[[], Iterable[Question]], num_questions: int, seed: int
 ) -> tuple[tuple[str, ...], list[SampledQuestion]]:
-    """Returns what the strata are made of, and the sample in an order that tells nothing of them.
+    """Returns the traits that form the strata, and the sample in an order that does not depend on them.
 
-    Each stratum has its share of the sample, and at least one question. Which ones depends on seed and ids alone, not
-    on the order of the file. All questions are taken where there are no more than asked for.
+    Each stratum has its proportional part of the sample, and at least one question. The choice depends on seed and ids
+    alone, not on the order of the file. All questions are taken where there are no more than asked for.
 
     Args:
         questions: Yields all questions; called twice, so that they need not fit into memory.
@@ -89,7 +89,7 @@ def draw_sample(
 def stratify(traits: Sequence[Traits], num_questions: int) -> tuple[tuple[str, ...], list[str]]:
     """Returns the finest stratification that a sample of this size can fill, and the stratum of each question.
 
-    What is the same for all questions is left out.
+    Traits that are the same for all questions are left out.
     """
     columns = {
         "rarity": [item.rarity for item in traits],
@@ -117,9 +117,9 @@ def length_classes(lengths: Sequence[int]) -> list[str]:
 
 
 def allocate(sizes: Mapping[str, int], num_questions: int) -> dict[str, int]:
-    """Returns how many questions each stratum gives: as near to its share as whole numbers are, and at least one.
+    """Returns how many questions each stratum gives: its proportional part in whole numbers, and at least one.
 
-    After the first of each stratum, every question goes to the stratum that lacks most of its share.
+    After the first of each stratum, each question goes to the stratum that lacks most of its part.
 
     Args:
         sizes: Questions of each stratum, at least one.

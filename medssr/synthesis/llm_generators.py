@@ -1,26 +1,65 @@
-"""A generator on this machine: a Hugging Face model behind a rollout engine."""
+"""Generators that are language models: behind an OpenAI-compatible address, or loaded on this machine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from medssr.errors import InputError
+from medssr.llm.chat_client import ChatModel
 from medssr.llm.chat_protocol import ChatCall
 from medssr.llm.ledger import Ledger, Reply
-from medssr.synthesis.generators import Outcome, Rejection, SynthesisRequest
-from medssr.synthesis.replies import Conversation
+from medssr.synthesis.generators import Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
+from medssr.synthesis.replies import Conversation, question_schema
 
 if TYPE_CHECKING:
     from medssr.config import ModelConfig
     from medssr.engines.types import Completion, RolloutEngine
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenAIGenerator(ChatModel):
+    """Sends each prompt to a chat-completions server and reads the question from its answer.
+
+    An answer that is no question is shown to the model once with what is wrong about it.
+
+    Attributes:
+        num_options: Options of a question.
+    """
+
+    name: ClassVar[str] = "openai"
+    ledger_name: ClassVar[str] = "openai.jsonl"
+
+    num_options: int
+
+    def generate(self, requests: Iterable[SynthesisRequest]) -> Iterator[tuple[SynthesisRequest, Outcome]]:
+        """Yields each request with its question or a rejection.
+
+        The reasons are those of the ledger (refusal, empty_response, truncated, malformed_response, timeout,
+        connection, api_error, invalid_request) and unparsable.
+
+        Raises:
+            InputError: As `ChatClient.ask`. What was answered before is in the ledger.
+        """
+        return self._client.ask_all(self._outcome, requests)
+
+    def _outcome(self, request: SynthesisRequest) -> Outcome:
+        conversation = Conversation(request, self.model)
+        schema = question_schema(self.num_options)
+        outcome = None
+        while outcome is None:
+            seed = request.draw.rng_seed
+            outcome = conversation.take(self._client.ask(conversation.purpose, conversation.messages, seed, schema))
+        return outcome
+
+
 class LocalGenerator:
-    """Continues each prompt with a model of one's own and reads the question from what it writes.
+    """Continues each prompt with a model on this machine and reads the question from the completion.
 
     What the model writes is a function of its weights, the prompt and the request's seed. It goes to a ledger, so that
     a killed run does not generate it again.
@@ -69,7 +108,7 @@ class LocalGenerator:
         self._sampling = Sampling(temperature, max_new_tokens, top_p, has_logps=False)
         self._batch_size = batch_size
         self._model = Path(config.path).name if Path(config.path).is_dir() else config.path
-        # What the answers depend on, beside prompt and seed.
+        # The settings that the answers depend on, beside prompt and seed.
         self._settings = {
             "model": _identity(config, self._policy.model),
             "dtype": config.dtype.value,
@@ -100,17 +139,17 @@ class LocalGenerator:
         self._ledger.close()
 
     def _outcomes(self, batch: Sequence[SynthesisRequest]) -> list[Outcome]:
-        """Returns what comes of each request; those to be repaired are asked again together."""
-        conversations = {place: Conversation(request, self._model) for place, request in enumerate(batch)}
+        """Returns the outcome of each request; replies that need a repair are asked for again in one batch."""
+        conversations = {index: Conversation(request, self._model) for index, request in enumerate(batch)}
         outcomes: dict[int, Outcome] = {}
         while conversations:
             answers = self._answers(list(conversations.values()))
-            for (place, conversation), answer in zip(list(conversations.items()), answers, strict=True):
+            for (index, conversation), answer in zip(list(conversations.items()), answers, strict=True):
                 outcome = answer if isinstance(answer, Rejection) else conversation.take(answer)
                 if outcome is not None:
-                    outcomes[place] = outcome
-                    del conversations[place]
-        return [outcomes[place] for place in range(len(batch))]
+                    outcomes[index] = outcome
+                    del conversations[index]
+        return [outcomes[index] for index in range(len(batch))]
 
     def _answers(self, conversations: Sequence[Conversation]) -> list[Reply | Rejection]:
         """Returns the model's next turn in each conversation, from the ledger where it is there."""
@@ -121,20 +160,21 @@ class LocalGenerator:
         calls = [self._call(conversation) for conversation in conversations]
         answers: list[Reply | Rejection | None] = [self._ledger.find(call.key) for call in calls]
         room = self._policy.model.config.max_position_embeddings - self._sampling.max_new_tokens
-        for place, prompt in enumerate(prompts):
+        for index, prompt in enumerate(prompts):
             if len(prompt) > room:
-                answers[place] = Rejection("prompt_too_long", f"{len(prompt)} tokens, {room} leave room for the answer")
-        unknown = [place for place, answer in enumerate(answers) if answer is None]
-        for place in unknown:
-            self._ledger.note_sent(calls[place].key, 0)
+                answers[index] = Rejection("prompt_too_long", f"{len(prompt)} tokens, {room} leave room for the answer")
+        unanswered = [index for index, answer in enumerate(answers) if answer is None]
+        for index in unanswered:
+            self._ledger.note_sent(calls[index].key, 0)
         start = time.monotonic()
-        seeds = [[calls[place].seed] for place in unknown]
-        groups = self._engine.generate([prompts[place] for place in unknown], seeds, self._sampling) if unknown else []
-        for place, (completion,) in zip(unknown, groups, strict=True):
+        seeds = [[calls[index].seed] for index in unanswered]
+        new_prompts = [prompts[index] for index in unanswered]
+        groups = self._engine.generate(new_prompts, seeds, self._sampling) if unanswered else []
+        for index, (completion,) in zip(unanswered, groups, strict=True):
             latency_s = round(time.monotonic() - start, 3)
-            reply = self._reply(calls[place], completion, len(prompts[place]), latency_s)
+            reply = self._reply(calls[index], completion, len(prompts[index]), latency_s)
             self._ledger.append(reply)
-            answers[place] = reply
+            answers[index] = reply
         return [self._counted(answer) for answer in answers if answer is not None]
 
     def _call(self, conversation: Conversation) -> ChatCall:
@@ -180,7 +220,7 @@ def _typed(model: Mapping[str, Any]) -> ModelConfig:
 
 
 def _identity(config: ModelConfig, model: Any) -> str:
-    """Returns what tells the weights from others: their hash, or the commit that a hub resolved the name to."""
+    """Returns the identity of the weights: the hash of a folder, or the commit of a name on the hub."""
     from medssr.utils.files import hash_path
 
     folder = Path(config.path)

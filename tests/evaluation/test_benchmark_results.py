@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from support.helpers import toy_question
 
-from medssr.evaluation.axes import axes_of, length_bounds
+from medssr.evaluation.benchmark_results import axes_of, length_bounds
 
 
 def question(number, num_words=3, **provenance):

@@ -1,8 +1,8 @@
-"""Near-duplicates: questions that repeat an earlier one in all but trivial words, whatever the order of the options.
+"""Finds near-duplicates: questions that repeat an earlier one in all but trivial words, in any order of the options.
 
-MinHash (datasketch) proposes candidates and a weighted Jaccard similarity of their words decides: no question is
-dropped for a collision. What is kept of a question are hashes of its words, in a temporary file, so that memory does
-not grow with the number of questions.
+MinHash (datasketch) proposes candidates and a weighted Jaccard similarity of their words decides, so that no question
+is dropped for a collision. Hashes of the words are kept in a temporary file: memory does not grow with the number of
+questions.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, singular, split_
 # Two questions of similarity 0.8 share all hashes of at least one band in 99.5% of cases, of similarity 0.5 in 48%.
 _NUM_BANDS = 10
 _HASHES_PER_BAND = 4
-# Small words that turn a question round.
+# Small words that change the meaning of a question.
 _TURNING_WORDS = frozenset({"no", "not", "without", "except", "true", "false", "before", "after", "more", "most"})
-# What a word counts in a comparison, by its hash; whole numbers, so that equal words have similarity 1 exactly.
+# The weight of a word in a comparison, by its hash; integers, so that equal words have similarity 1 exactly.
 _FULL_WEIGHT = 10
 _WEIGHTS = {
     crc32(singular(word).encode()): weight
@@ -113,7 +113,7 @@ class NearDuplicates:
         """Returns the first question added that this one nearly repeats, or None."""
         words, bands = self._analyse(question)
         marks = ", ".join("?" * len(bands))
-        # The index leads past questions on other entities: from a template there are many of them.
+        # The index skips questions on other entities, of which templates make many.
         is_comparable = "" if words.entity == _NO_ENTITY else f"AND entity IN ({_NO_ENTITY}, {words.entity})"
         rows = self._database.execute(
             "SELECT id, stem, options, entity FROM questions WHERE number IN "
@@ -140,7 +140,7 @@ class NearDuplicates:
         self._database.execute(f"INSERT OR IGNORE INTO bands VALUES {marks}", [value for row in rows for value in row])
 
     def _analyse(self, question: Question) -> tuple[QuestionWords, list[int]]:
-        """Returns the question's words and bands; at once where it is the question of the call before."""
+        """Returns the question's words and bands, cached for the question of the last call."""
         if self._last is None or self._last[0] is not question:
             words = question_words(question)
             self._last = question, words, self._bands(words)
@@ -152,7 +152,7 @@ class NearDuplicates:
         self._sketch.clear()
         self._sketch.update_batch(sorted(everything - _WEIGHTS.keys()) or sorted(everything))
         bands = self._sketch.hashvalues.reshape(_NUM_BANDS, _HASHES_PER_BAND).tolist()
-        return [hash((words.stem, words.options)), *(hash((place, *band)) for place, band in enumerate(bands))]
+        return [hash((words.stem, words.options)), *(hash((index, *band)) for index, band in enumerate(bands))]
 
 
 def _hashes(texts: Iterable[str]) -> frozenset[int]:

@@ -5,7 +5,7 @@ import pytest
 from support.helpers import toy_question, typed
 
 from medssr.errors import InputError
-from medssr.evaluation.prompting import Prompter, choose_shots
+from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.questions import write_questions
 
 SHOT = toy_question(7, answer="B")

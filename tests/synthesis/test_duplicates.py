@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medssr.questions import Question
-from medssr.synthesis.deduplication import NearDuplicates, question_words, similarity
+from medssr.synthesis.duplicates import NearDuplicates, question_words, similarity
 
 GENES = ("GLA", "GAA", "GBA1", "HEXA")
 PATTERNS = ("autosomal recessive", "autosomal dominant", "X-linked", "mitochondrial")

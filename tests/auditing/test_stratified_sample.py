@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.auditing.sampling import allocate, draw_sample, length_classes, mark_stratum, read_sample
+from medssr.auditing.stratified_sample import allocate, draw_sample, length_classes, mark_stratum, read_sample
 from medssr.questions import Question, write_questions
 
 OPTIONS = {"A": "liver", "B": "heart"}

@@ -5,7 +5,7 @@ import torch
 from support.helpers import toy_question
 
 from medssr.engines.sampled_answers import SampledAnswer
-from medssr.evaluation.recovery import LIKELIHOOD, letter_logps, likeliest_letter, likelihood_answers, recover
+from medssr.evaluation.letter_likelihood import LIKELIHOOD, letter_logps, likeliest_letter, likelihood_answers, recover
 
 TEN = {letter: f"drug {letter}" for letter in "ABCDEFGHIJ"}
 QUESTIONS = [toy_question(0), replace(toy_question(1), options=TEN)]
@@ -65,6 +65,6 @@ def test_only_answers_without_a_letter_get_a_second_pass(policy):
 
 
 def test_nothing_to_recover_asks_nothing(monkeypatch, policy):
-    monkeypatch.setattr("medssr.evaluation.recovery.letter_logps", None)
+    monkeypatch.setattr("medssr.evaluation.letter_likelihood.letter_logps", None)
     answers = [[answered("A")]]
     assert recover(policy, ["Which?\n"], QUESTIONS[:1], answers, " ") == answers

@@ -10,7 +10,7 @@ from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
-from medssr.synthesis.controls import QuestionPlan
+from medssr.synthesis.plan import QuestionPlan
 
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(20)]
 SAMPLER = EntitySampler([Entity(name, True) for name in "abcdefghij"])

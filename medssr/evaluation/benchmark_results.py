@@ -1,35 +1,37 @@
-"""What an evaluation writes down: a benchmark's scores with all that decided them, its predictions, the protocol."""
+"""The results of a benchmark for `results.json`: its scores by slice and axis, its predictions, the protocol."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medssr.benchmarks.suite import Benchmark, FoundDefect, Subset
+from medssr.benchmarks.suite import Benchmark, DefectCount, Subset
 from medssr.config import EvaluateConfig, ProtocolConfig
 from medssr.engines.sampled_answers import SampledAnswer
-from medssr.evaluation.axes import axes_of, length_bounds
 from medssr.evaluation.estimates import BenchmarkMean, benchmark_mean
 from medssr.evaluation.option_permutations import OrderScore, order_score
 from medssr.evaluation.prefills import PrefillScore, prefill_score
-from medssr.evaluation.prompting import Prompter
+from medssr.evaluation.runner import Prompter
 from medssr.evaluation.scoring import BenchmarkScore, Prediction, SliceScore, sample_accuracy, score
 from medssr.questions import Question
+from medssr.questions.specialty import specialty
+from medssr.text.words import split_words
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class BenchmarkAnswers:
     """A benchmark with the answers to it.
 
     Attributes:
         benchmark: The benchmark.
         questions: Those of its questions that were asked.
-        answers: For each of them its answers, in the letters of the question as released.
-        prompt_hashes: For each of them the SHA-256 of what the model was given, in the first order of its options.
+        answers: For each question its answers, in the letters of the question as released.
+        prompt_hashes: For each question the SHA-256 of its prompt, with the options in the first order.
         has_second_pass: Whether answers without a letter were put to a second pass.
     """
 
@@ -40,7 +42,7 @@ class Examined:
     has_second_pass: bool
 
     def predictions(self) -> list[Prediction]:
-        """Returns what was read from the answers."""
+        """Returns the letters that were read from the answers."""
         return [
             Prediction(
                 question.id,
@@ -52,7 +54,7 @@ class Examined:
         ]
 
     def lines(self) -> Iterator[str]:
-        """Yields a line of JSON for each question: what was asked, by its hash, and every answer.
+        """Yields a line of JSON for each question: the hash of its prompt, and all answers.
 
         Answers have the field `recovered` where there was a second pass: by it `read_predictions` knows of one.
         """
@@ -72,60 +74,60 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRecord(BenchmarkScore):
-    """The scores of a benchmark, and what decided them.
+    """The scores of a benchmark with its subset, defects and the effects of the protocol.
 
     Attributes:
-        axes: The scores by axis and by value on it (see `medssr.evaluation.axes.axes_of`).
+        axes: The scores by axis and by value on it (see `medssr.evaluation.benchmark_results.axes_of`).
         length_bounds: The most words of a short stem and of a medium one.
         subset: Which questions the benchmark has.
         defects: Its questions with each defect, excluded ones among them.
         num_excluded: Its questions that were left out for a defect.
-        orders: How much the order of the options matters; None with one order.
-        prefill: How often answers stay with the trace that they begin with; None without one.
+        orders: The effect of the order of the options; None with one order.
+        prefill: How often answers follow the trace that they begin with; None without one.
     """
 
     axes: dict[str, dict[str, SliceScore]] = field(kw_only=True)
     length_bounds: tuple[int, int] = field(kw_only=True)
     subset: Subset = field(kw_only=True)
-    defects: dict[str, FoundDefect] = field(kw_only=True)
+    defects: dict[str, DefectCount] = field(kw_only=True)
     num_excluded: int = field(kw_only=True)
     orders: OrderScore | None = field(kw_only=True)
     prefill: PrefillScore | None = field(kw_only=True)
 
 
-def benchmark_record(examined: Examined, config: EvaluateConfig) -> BenchmarkRecord:
-    """Returns the scores of a benchmark, and what decided them, for `results.json`."""
-    protocol, benchmark, questions = config.protocol, examined.benchmark, examined.questions
+def benchmark_record(answers: BenchmarkAnswers, config: EvaluateConfig) -> BenchmarkRecord:
+    """Returns the record of a benchmark for `results.json`."""
+    protocol, benchmark, questions = config.protocol, answers.benchmark, answers.questions
     axes = axes_of(questions)
     named = {f"{axis}: {value}": ids for axis, values in axes.items() for value, ids in values.items()}
-    scored = score(questions, examined.predictions(), named, seed=config.seed)
+    scored = score(questions, answers.predictions(), named, seed=config.seed)
     num_left_out = len(benchmark.questions) - len(questions)
     return BenchmarkRecord(
         num_questions=scored.num_questions,
         num_samples=scored.num_samples,
-        slices={name: found for name, found in scored.slices.items() if name not in named},
+        slices={name: part for name, part in scored.slices.items() if name not in named},
         calibration=scored.calibration,
         axes={axis: {value: scored.slices[f"{axis}: {value}"] for value in values} for axis, values in axes.items()},
         length_bounds=length_bounds(questions),
         subset=benchmark.subset,
-        defects=benchmark.found_defects(),
+        defects=benchmark.defect_counts(),
         num_excluded=len(benchmark.excluded),
-        orders=order_score(questions, examined.answers, protocol.num_orders) if protocol.num_orders > 1 else None,
+        orders=order_score(questions, answers.answers, protocol.num_orders) if protocol.num_orders > 1 else None,
         prefill=(
             None
             if protocol.prefill is None
-            else prefill_score(questions, examined.answers, protocol.prefill, num_left_out)
+            else prefill_score(questions, answers.answers, protocol.prefill, num_left_out)
         ),
     )
 
 
-def means_record(examined: Mapping[str, Examined], config: EvaluateConfig) -> dict[str, BenchmarkMean]:
+def means_record(answers: Mapping[str, BenchmarkAnswers], config: EvaluateConfig) -> dict[str, BenchmarkMean]:
     """Returns the means over benchmarks for `results.json`; one with a member missing says which."""
-    first = {name: _accuracies(found.questions, found.predictions()) for name, found in examined.items()}
+    first = {name: _accuracies(given.questions, given.predictions()) for name, given in answers.items()}
     means = {name: benchmark_mean(members, first, config.seed) for name, members in config.benchmark.means.items()}
     if not config.protocol.second_pass:
         return means
-    final = {name: _accuracies(found.questions, _final(found.predictions())) for name, found in examined.items()}
+    final = {name: _accuracies(given.questions, _final(given.predictions())) for name, given in answers.items()}
     return {
         name: replace(mean, second_pass_accuracy=benchmark_mean(mean.members, final, config.seed).accuracy)
         for name, mean in means.items()
@@ -145,7 +147,7 @@ def protocol_record(protocol: ProtocolConfig, prompter: Prompter) -> dict[str, A
 
 
 def _final(predictions: Sequence[Prediction]) -> list[Prediction]:
-    return [Prediction(found.question_id, found.final_letters, found.reasons) for found in predictions]
+    return [Prediction(item.question_id, item.final_letters, item.reasons) for item in predictions]
 
 
 def _accuracies(questions: Sequence[Question], predictions: Sequence[Prediction]) -> list[float]:
@@ -155,3 +157,41 @@ def _accuracies(questions: Sequence[Question], predictions: Sequence[Prediction]
 def text_sha256(text: str) -> str:
     """Returns the SHA-256 of a text, lone surrogates and all."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+LENGTHS = ("short", "medium", "long")
+
+
+def axes_of(questions: Sequence[Question]) -> dict[str, dict[str, set[str]]]:
+    """Returns the ids of the questions by axis and by value on it; axes without a value are left out.
+
+    - `is_reasoning`: "reasoning" and "knowledge", by the field of that name in the released files.
+    - `length`: thirds of the benchmark by the words of the stem (see `length_bounds`).
+    - `specialty`: a guess by key words (`medssr.questions.specialty.specialty`).
+    """
+    axes: dict[str, dict[str, set[str]]] = {"is_reasoning": {}, "length": {}, "specialty": {}}
+
+    def add(axis: str, value: str, question: Question) -> None:
+        axes[axis].setdefault(value, set()).add(question.id)
+
+    low, high = length_bounds(questions)
+    for question in questions:
+        flag = question.provenance.get("is_reasoning")
+        if isinstance(flag, bool):
+            add("is_reasoning", "reasoning" if flag else "knowledge", question)
+        num_words = len(split_words(question.stem))
+        add("length", LENGTHS[(num_words > low) + (num_words > high)], question)
+        add("specialty", specialty(question), question)
+    return {axis: values for axis, values in axes.items() if values}
+
+
+def length_bounds(questions: Sequence[Question]) -> tuple[int, int]:
+    """Returns the most words of the stem of a short question, and of one of medium length: thirds of the benchmark.
+
+    Example:
+        >>> stems = ["one", "one two", "one two three"]
+        >>> length_bounds([Question(stem, stem, {"A": "x", "B": "y"}, "A", "toy") for stem in stems])
+        (1, 2)
+    """
+    lengths = sorted(len(split_words(question.stem)) for question in questions)
+    return lengths[math.ceil(len(lengths) / 3) - 1], lengths[math.ceil(2 * len(lengths) / 3) - 1]

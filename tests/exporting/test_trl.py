@@ -5,13 +5,15 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from support.exports import PROMPT, QUESTIONS
+from support.exports import PROMPT, QUESTIONS, defaults
 from support.helpers import typed
 
 from medssr.answers import extract_choice
@@ -19,24 +21,30 @@ from medssr.commands.evaluate import evaluate
 from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
+from medssr.exporting.common import SettingsReader
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch
 
 
+class ForeignLoss(Enum):
+    mine = "mine"
+
+
 def settings_with(**grpo) -> ExportSettings:
-    settings = typed("export").settings["recommended"]
+    settings = deepcopy(defaults())
     return replace(settings, grpo=replace(settings.grpo, **grpo))
 
 
 def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
-    return trl_settings(settings, "settings.recommended", prompts, "stage1_selfsup", 42)
+    reader = SettingsReader("TRL", "settings.recommended", settings, defaults())
+    return trl_settings(reader, prompts, "stage1_selfsup", 42)
 
 
 def test_recommended_settings_by_trl_s_names():
-    found = translate(typed("export").settings["recommended"])
+    found = translate(defaults())
     expected = {
         "completions_per_update": 1024,
         "generation_batch_size": 1024,
@@ -90,7 +98,10 @@ def test_settings_of_the_update(changes, expected):
     [
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
+        ({"max_refills": 2}, ["grpo.max_refills", "2"]),
+        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
+        ({"loss_type": ForeignLoss.mine}, ["grpo.loss_type", "mine"]),
         ({"kl_estimator": KLEstimator.k2}, ["grpo.kl_estimator", "k2"]),
         ({"kl_placement": KLPlacement.reward}, ["grpo.kl_placement", "reward"]),
         ({"num_prompts_per_step": 1025}, ["grpo.num_prompts_per_step", "1025", "1024"]),

@@ -6,19 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from support.exports import QUESTIONS, make_export
+from support.exports import QUESTIONS, defaults, make_export
 from support.helpers import typed
 
 from medssr.answers import extract_choice
 from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
+from medssr.exporting.common import SettingsReader
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.verl import verl_settings
 from medssr.models.policy import load_policy
@@ -26,18 +29,23 @@ from medssr.questions import Question
 from medssr.rewards.label_match import LabelMatch
 
 
+class ForeignLoss(Enum):
+    mine = "mine"
+
+
 def settings_with(**grpo) -> ExportSettings:
-    settings = typed("export").settings["recommended"]
+    settings = deepcopy(defaults())
     return replace(settings, grpo=replace(settings.grpo, **grpo))
 
 
 def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
-    return verl_settings(settings, "settings.recommended", prompts, "stage1_selfsup", 42)
+    reader = SettingsReader("verl", "settings.recommended", settings, defaults())
+    return verl_settings(reader, prompts, "stage1_selfsup", 42)
 
 
 def test_recommended_settings_by_verl_s_names():
-    found = translate(typed("export").settings["recommended"])
+    found = translate(defaults())
     actor = found["actor_rollout_ref"]["actor"]
     assert found["data"]["train_batch_size"] == 128
     assert found["data"]["max_prompt_length"] == 700
@@ -103,7 +111,10 @@ def test_kl_in_the_reward_is_verl_s_as_well():
         ({"scale_rewards": ScaleRewards.batch}, ["grpo.scale_rewards", "batch"]),
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
+        ({"max_refills": 2}, ["grpo.max_refills", "2"]),
+        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
+        ({"loss_type": ForeignLoss.mine}, ["grpo.loss_type", "mine"]),
         ({"num_prompts_per_step": 1001}, ["grpo.num_prompts_per_step", "1001", "1000"]),
     ],
 )
@@ -117,7 +128,9 @@ def test_what_verl_cannot_do_is_refused(changes, parts):
 def test_another_optimiser_is_refused():
     settings = settings_with()
     settings.optim.optimizer["_target_"] = "torch.optim.SGD"
-    with pytest.raises(InputError, match=r"settings\.recommended\.optim: torch\.optim\.SGD"):
+    with pytest.raises(
+        InputError, match=r"settings\.recommended\.optim\.optimizer\._target_: verl .* torch\.optim\.SGD"
+    ):
         translate(settings)
 
 

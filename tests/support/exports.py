@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from support.helpers import typed
 from tokenizers.processors import TemplateProcessing
 
 from medssr.commands.export import export
+from medssr.config import ExportSettings
+from medssr.exporting.common import default_settings
 from medssr.models.policy import Policy, load_policy
 from medssr.questions import Question, write_questions
 
@@ -44,6 +47,12 @@ class Exported:
     @property
     def prompts(self) -> list[list[int]]:
         return self.policy.encode(QUESTIONS, 16, "toy.jsonl")
+
+
+@cache
+def defaults() -> ExportSettings:
+    """The settings that the exporters compare with, composed once; a test that changes settings takes a copy."""
+    return default_settings()
 
 
 def without_chat_template(tokenizer: Any) -> None:

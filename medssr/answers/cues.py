@@ -8,8 +8,18 @@ from itertools import islice
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.lexicon import any_of
-from medssr.answers.mentions import JOINED_TEXT, SENTENCE_END, SPACE, is_asked, is_joined, mention_at
-from medssr.answers.options import Page, is_letter_at
+from medssr.answers.named_options import (
+    JOINED_TEXT,
+    SENTENCE_END,
+    SPACE,
+    is_asked,
+    is_joined,
+    mention_at,
+    read_denied_slot,
+    read_field,
+    read_slot,
+)
+from medssr.answers.page import Page, is_letter_at
 from medssr.answers.preceding import (
     decides_nothing,
     is_about_the_least,
@@ -18,7 +28,6 @@ from medssr.answers.preceding import (
     line_before,
     subject_before,
 )
-from medssr.answers.slots import read_denied_slot, read_field, read_slot
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
 _WINDOW = 512

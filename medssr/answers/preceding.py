@@ -19,7 +19,7 @@ from medssr.answers.lexicon import (
     VERDICT_LINKS,
     VERDICT_WORDS,
 )
-from medssr.answers.options import Page
+from medssr.answers.page import Page
 
 _REACH = 60  # characters in front of a cue that can matter
 _LONGEST_SUBJECT = 300

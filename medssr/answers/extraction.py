@@ -3,14 +3,19 @@
 from collections.abc import Iterator, Mapping
 
 from medssr.answers.choice import Choice, Decision, Reason
-from medssr.answers.cleaning import first_turn, plain_characters, questions, without_markup, without_thinking
-from medssr.answers.conclusion import closing_sentence
 from medssr.answers.cues import cue_decisions
-from medssr.answers.json_field import json_answer
-from medssr.answers.layout import closing_line, opening_line
-from medssr.answers.options import Page, option_table, page_of
-from medssr.answers.slots import read_field
-from medssr.answers.verdict_list import verdict_list
+from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
+from medssr.answers.named_options import read_field
+from medssr.answers.page import (
+    Page,
+    first_turn,
+    option_table,
+    page_of,
+    plain_characters,
+    questions,
+    without_markup,
+    without_thinking,
+)
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:

@@ -181,8 +181,8 @@ def sole_pattern(text: str, keys: frozenset[str]) -> str | None:
 
 def mentioned_patterns(text: str) -> frozenset[str]:
     """Returns every pattern of inheritance that the text names."""
-    found = {match[0] for match in _MENTIONED_PATTERN.finditer(text)}
-    return frozenset(_PATTERNS.get(name, "mitochondrial") for name in found)
+    patterns = {match[0] for match in _MENTIONED_PATTERN.finditer(text)}
+    return frozenset(_PATTERNS.get(name, "mitochondrial") for name in patterns)
 
 
 def protein_of(text: str, gene: str) -> str | None:

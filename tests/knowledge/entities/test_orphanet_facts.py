@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medssr.knowledge.entities.relatives import Relatives, family_of
+from medssr.knowledge.entities.orphanet_facts import Relatives, family_of
 
 
 def relatives(*labels, synonyms=None):

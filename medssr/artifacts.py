@@ -1,4 +1,4 @@
-"""What a step leaves behind: a folder named by a fingerprint, whole once its manifest is there."""
+"""Artefacts: the folder that a step writes, named by a fingerprint and complete once its manifest is there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Step:
     Attributes:
         name: "synthesize", "train" ...
         config: The step's whole configuration, a dataclass. A field called `path` or `..._path` that names an
-            existing file or folder counts by the content there, not by its place.
+            existing file or folder counts by its content, not by its name.
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
         is_joint: Whether several processes make it together; the others wait until one has made it.
@@ -87,7 +87,9 @@ class Step:
         directory.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory.parent / f".{directory.name}.lock")
         if self.force and are_started_together():
-            raise InputError(f"force: of several processes none knows when the others are done with {directory}.")
+            raise InputError(
+                f"force: several processes started together cannot remake {directory}; delete the folder instead."
+            )
         if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
             directory.mkdir(exist_ok=True)
             build(directory)

@@ -257,5 +257,5 @@ _LONGEST_CUE = max(map(len, _READERS))
 def _cues_from_the_end(low: str) -> Iterator[_Span]:
     for start in range((len(low) - 1) // _WINDOW * _WINDOW, -1, -_WINDOW):
         window_end = start + _WINDOW
-        found = [match.span() for match in _CUE.finditer(low, start, window_end + _LONGEST_CUE)]
-        yield from (span for span in reversed(found) if span[0] < window_end)
+        spans = [match.span() for match in _CUE.finditer(low, start, window_end + _LONGEST_CUE)]
+        yield from (span for span in reversed(spans) if span[0] < window_end)

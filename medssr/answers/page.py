@@ -121,8 +121,8 @@ class Page:
     @cached_property
     def heads(self) -> list[int]:
         """Where the letters stand that head a line or a sentence on one option: "A. ...", "- Option B: ..."."""
-        found = _LETTERED_START.finditer("\n" + self.raw)
-        return [match.start(1) - 1 for match in found if match[1] in self.options.letters]
+        starts = _LETTERED_START.finditer("\n" + self.raw)
+        return [match.start(1) - 1 for match in starts if match[1] in self.options.letters]
 
     @cached_property
     def walk_end(self) -> int:

@@ -94,7 +94,7 @@ class Allowance:
     """Lets no call begin that the budget may not cover.
 
     A call is taken to cost as much as the model's dearest one before it. So the budget is exceeded only by a call that
-    is dearer than all before it, such as the first, of which nothing is known; and by what other processes have under
+    is dearer than all before it, such as the first one; and by what other processes have under
     way.
 
     Used by many threads at a time.
@@ -112,7 +112,7 @@ class Allowance:
 
     @contextmanager
     def one_call(self) -> Iterator[None]:
-        """Waits until the budget surely covers another call, and holds its share until the call has ended.
+        """Waits until the budget surely covers another call, and reserves its cost until the call has ended.
 
         Raises:
             BudgetError: When it does not, and no call is under way that could turn out cheaper.

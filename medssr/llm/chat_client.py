@@ -305,11 +305,11 @@ def pause_before_retry(key: str, num_retries: int, asked_s: float | None) -> flo
 
     A part of it depends on the call, so that calls that failed together do not return together.
     """
-    share = derive_seed("pause", key, num_retries) / 2**63
+    fraction = derive_seed("pause", key, num_retries) / 2**63
     if asked_s is not None:
-        return asked_s * (1 + 0.1 * share)
+        return asked_s * (1 + 0.1 * fraction)
     doubled = min(_FIRST_PAUSE_S * 2.0**num_retries, _LONGEST_PAUSE_S)
-    return doubled * (0.5 + 0.5 * share)
+    return doubled * (0.5 + 0.5 * fraction)
 
 
 def _finished(item: Item, future: Future[Result]) -> tuple[Item, Result]:

@@ -118,8 +118,8 @@ def _stage_rows(name: str, grpo: GRPOConfig) -> Rows:
     """Returns the arithmetic of a stage's batches."""
     prompts, group = grpo.num_prompts_per_step, grpo.num_generations
     completions = prompts * group
-    updates = grpo.num_iterations * prompts // (grpo.num_prompts_per_update or prompts)
-    tokens = (grpo.num_prompts_per_update or prompts) * group * grpo.max_new_tokens
+    updates = grpo.num_iterations * prompts // (grpo.minibatch_prompts or prompts)
+    tokens = (grpo.minibatch_prompts or prompts) * group * grpo.max_new_tokens
     passes = math.ceil(tokens / grpo.micro_batch_tokens)
     return [
         (

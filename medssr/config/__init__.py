@@ -38,7 +38,7 @@ from medssr.config.groups import (
     StageQuestions,
     SynthesisConfig,
 )
-from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated, apply_overrides
+from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated, apply_overrides
 from medssr.config.roots import (
     SCHEMAS,
     AuditConfig,
@@ -79,7 +79,6 @@ __all__ = [
     "KeptModel",
     "LabelingConfig",
     "LoRAConfig",
-    "LossType",
     "MemberConfig",
     "ModelConfig",
     "OptimConfig",

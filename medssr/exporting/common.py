@@ -64,6 +64,15 @@ class SettingsReader:
             raise self._refusal(name, "change it")
         return counterparts[value]
 
+    def renamed(self, node: str, names: Mapping[str, str]) -> dict[str, Any]:
+        """Returns the arguments of a node by the framework's names.
+
+        Args:
+            node: The key of a node with a `_target_`, which need not have all of the arguments.
+            names: The framework's name for each of this project's arguments that it has, too.
+        """
+        return {theirs: self.value(f"{node}.{ours}") for ours, theirs in names.items() if f"{node}.{ours}" in self}
+
     def ignore(self, *names: str) -> None:
         """Marks fields whose values make no difference to what the framework computes."""
         self._keys_read.update(names)

@@ -6,20 +6,26 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.config import LossType
 from medssr.exporting.common import SettingsReader, read_adamw, require_enough_questions, write_parquet
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
 
-# By loss_type: TRL's loss_type and the level of its ratio.
+# By the class of the loss: TRL's loss_type and importance_sampling_level.
 _LOSSES = {
-    LossType.dapo: ("dapo", "token"),
-    LossType.grpo: ("grpo", "token"),
-    LossType.bnpo: ("bnpo", "token"),
-    LossType.dr_grpo: ("dr_grpo", "token"),
-    LossType.gspo: ("grpo", "sequence"),
-    LossType.cispo: ("cispo", "token"),
-    LossType.sapo: ("sapo", "token"),
+    "medssr.grpo.losses.DAPO": ("dapo", "token"),
+    "medssr.grpo.losses.GRPO": ("grpo", "token"),
+    "medssr.grpo.losses.BNPO": ("bnpo", "token"),
+    "medssr.grpo.losses.DrGRPO": ("dr_grpo", "token"),
+    "medssr.grpo.losses.GSPO": ("grpo", "sequence"),
+    "medssr.grpo.losses.CISPO": ("cispo", "token"),
+    "medssr.grpo.losses.SAPO": ("sapo", "token"),
+}
+_LOSS_PARAMETERS = {
+    "epsilon": "epsilon",
+    "epsilon_high": "epsilon_high",
+    "dual_clip": "delta",
+    "temperature_positive": "sapo_temperature_pos",
+    "temperature_negative": "sapo_temperature_neg",
 }
 
 
@@ -65,7 +71,7 @@ def trl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, s
     """
     require_enough_questions(len(prompts.conversations), reader)
     num_prompts, num_generations = reader.value("grpo.num_prompts_per_step"), reader.value("grpo.num_generations")
-    prompts_per_update = reader.value("grpo.num_prompts_per_update") or num_prompts
+    prompts_per_update = reader.value("grpo.minibatch_prompts") or num_prompts
     updates_per_rollout = reader.value("grpo.num_iterations") * num_prompts // prompts_per_update
     values = {
         # For trl_train.py: from the first follows how many micro-batches a process accumulates.
@@ -102,19 +108,12 @@ def trl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, s
 
 
 def _loss(reader: SettingsReader) -> dict[str, Any]:
-    loss = reader.value("grpo.loss_type")
-    loss_type, level = reader.counterpart("grpo.loss_type", _LOSSES)
-    epsilon_high = reader.value("grpo.epsilon_high")
-    return {
-        "loss_type": loss_type,
-        "importance_sampling_level": level,
-        "epsilon": reader.value("grpo.epsilon"),
-        # TRL bounds cispo's weight by epsilon_high itself, and only above.
-        "epsilon_high": 1 + epsilon_high if loss is LossType.cispo else epsilon_high,
-        "delta": reader.value("grpo.dual_clip"),
-        "sapo_temperature_pos": reader.value("grpo.sapo_temperature_positive"),
-        "sapo_temperature_neg": reader.value("grpo.sapo_temperature_negative"),
-    }
+    loss_type, level = reader.counterpart("grpo.loss._target_", _LOSSES)
+    parameters = reader.renamed("grpo.loss", _LOSS_PARAMETERS)
+    if loss_type == "cispo":
+        # TRL bounds the weight by epsilon_high itself, and only above.
+        parameters["epsilon_high"] += 1
+    return {"loss_type": loss_type, "importance_sampling_level": level, **parameters}
 
 
 def _kl(reader: SettingsReader) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def _kl(reader: SettingsReader) -> dict[str, Any]:
 
 
 def _importance_sampling(reader: SettingsReader) -> dict[str, Any]:
-    cap = reader.value("grpo.importance_cap")
+    cap = reader.value("grpo.tis_cap")
     return {
         "vllm_importance_sampling_correction": cap is not None,
         "vllm_importance_sampling_mode": "token_truncate",

@@ -7,21 +7,29 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.config import KLEstimator, KLPlacement, LossType, ScaleRewards
+from medssr.config import KLEstimator, KLPlacement, ScaleRewards
 from medssr.exporting.common import SettingsReader, read_adamw, require_enough_questions, write_parquet
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
 
 # verl has a dual clip in every clipped loss; above this the ratio, held within e^20, never comes.
 _NO_DUAL_CLIP = 1e9
-# By loss_type: verl's loss_mode and loss_agg_mode. bnpo, a mean over each process's own tokens, has no counterpart.
+# By the class of the loss: verl's loss_mode and loss_agg_mode. BNPO, a mean over the tokens of each process, has no
+# counterpart.
 _LOSSES = {
-    LossType.dapo: ("vanilla", "token-mean"),
-    LossType.grpo: ("vanilla", "seq-mean-token-mean"),
-    LossType.dr_grpo: ("vanilla", "seq-mean-token-sum-norm"),
-    LossType.gspo: ("gspo", "seq-mean-token-mean"),
-    LossType.cispo: ("cispo", "token-mean"),
-    LossType.sapo: ("sapo", "seq-mean-token-mean"),
+    "medssr.grpo.losses.DAPO": ("vanilla", "token-mean"),
+    "medssr.grpo.losses.GRPO": ("vanilla", "seq-mean-token-mean"),
+    "medssr.grpo.losses.DrGRPO": ("vanilla", "seq-mean-token-sum-norm"),
+    "medssr.grpo.losses.GSPO": ("gspo", "seq-mean-token-mean"),
+    "medssr.grpo.losses.CISPO": ("cispo", "token-mean"),
+    "medssr.grpo.losses.SAPO": ("sapo", "seq-mean-token-mean"),
+}
+_LOSS_PARAMETERS = {
+    "epsilon": "clip_ratio_low",
+    "epsilon_high": "clip_ratio_high",
+    "dual_clip": "clip_ratio_c",
+    "temperature_positive": "tau_pos",
+    "temperature_negative": "tau_neg",
 }
 _ESTIMATORS = {KLEstimator.k1: "k1", KLEstimator.k2: "k2", KLEstimator.k3: "low_var_kl"}
 _IS_SCALED = {ScaleRewards.group: True, ScaleRewards.none: False}
@@ -127,29 +135,35 @@ def verl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, 
 
 
 def _actor(reader: SettingsReader, max_prompt_tokens: int) -> dict[str, Any]:
-    loss_mode, loss_agg_mode = reader.counterpart("grpo.loss_type", _LOSSES)
     max_new_tokens, beta = reader.value("grpo.max_new_tokens"), reader.value("grpo.beta")
-    dual_clip = reader.value("grpo.dual_clip")
     return {
-        "ppo_mini_batch_size": reader.value("grpo.num_prompts_per_update") or reader.value("grpo.num_prompts_per_step"),
+        "ppo_mini_batch_size": reader.value("grpo.minibatch_prompts") or reader.value("grpo.num_prompts_per_step"),
         "ppo_epochs": reader.value("grpo.num_iterations"),
         "use_dynamic_bsz": True,
         # A row that is longer than the budget has a pass of its own here; verl refuses it.
         "ppo_max_token_len_per_gpu": max(reader.value("grpo.micro_batch_tokens"), max_prompt_tokens + max_new_tokens),
-        "policy_loss": {"loss_mode": loss_mode},
-        "loss_agg_mode": loss_agg_mode,
-        "loss_scale_factor": max_new_tokens if loss_agg_mode == "seq-mean-token-sum-norm" else None,
-        "clip_ratio": reader.value("grpo.epsilon"),
-        "clip_ratio_low": reader.value("grpo.epsilon"),
-        "clip_ratio_high": reader.value("grpo.epsilon_high"),
-        "clip_ratio_c": _NO_DUAL_CLIP if dual_clip is None else dual_clip,
-        "tau_pos": reader.value("grpo.sapo_temperature_positive"),
-        "tau_neg": reader.value("grpo.sapo_temperature_negative"),
+        **_loss(reader),
         "use_kl_loss": beta > 0 and reader.value("grpo.kl_placement") is KLPlacement.loss,
         "kl_loss_coef": beta,
         "kl_loss_type": reader.counterpart("grpo.kl_estimator", _ESTIMATORS),
         "entropy_coeff": 0,
         "grad_clip": reader.value("grpo.max_grad_norm"),
+    }
+
+
+def _loss(reader: SettingsReader) -> dict[str, Any]:
+    loss_mode, loss_agg_mode = reader.counterpart("grpo.loss._target_", _LOSSES)
+    parameters = reader.renamed("grpo.loss", _LOSS_PARAMETERS)
+    if "clip_ratio_low" in parameters:
+        parameters["clip_ratio"] = parameters["clip_ratio_low"]
+    if "clip_ratio_c" in parameters and parameters["clip_ratio_c"] is None:
+        parameters["clip_ratio_c"] = _NO_DUAL_CLIP
+    is_divided_by_length = loss_agg_mode == "seq-mean-token-sum-norm"
+    return {
+        "policy_loss": {"loss_mode": loss_mode},
+        "loss_agg_mode": loss_agg_mode,
+        "loss_scale_factor": reader.value("grpo.max_new_tokens") if is_divided_by_length else None,
+        **parameters,
     }
 
 
@@ -166,7 +180,7 @@ def _optimizer(reader: SettingsReader) -> dict[str, Any]:
 
 
 def _algorithm(reader: SettingsReader) -> dict[str, Any]:
-    beta, cap = reader.value("grpo.beta"), reader.value("grpo.importance_cap")
+    beta, cap = reader.value("grpo.beta"), reader.value("grpo.tis_cap")
     return {
         "adv_estimator": "grpo",
         "norm_adv_by_std_in_grpo": reader.counterpart("grpo.scale_rewards", _IS_SCALED),

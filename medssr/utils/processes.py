@@ -46,6 +46,20 @@ def means(values: Mapping[str, float]) -> dict[str, float]:
     return {name: sum(local.get(name, 0.0) for local in by_rank) / len(by_rank) for name in names}
 
 
+def mean_over_processes(value: float) -> float:
+    """Returns the mean of a number over all processes, summed in float64."""
+    values = gathered(value)
+    return sum(values) / len(values)
+
+
+def pad_to_longest(items: list[T], filler: T) -> list[T]:
+    """Returns the items, with fillers behind them until every process has as many as the one with the most.
+
+    For loops of collective calls, which every process has to make equally often.
+    """
+    return items + [filler] * (max(gathered(len(items))) - len(items))
+
+
 def wait_for_all() -> None:
     """Returns once every process has called it."""
     gathered(None)

@@ -91,7 +91,7 @@ VALUES = {
     "unknown precision": mistake("train trainer.precision=bf17 " + GOOD, "trainer.precision: bf17", "bf16-mixed"),
     "weights in 16 bits": mistake("train trainer.precision=16-true " + GOOD, "trainer.precision", "16-mixed"),
     "updates that do not divide": mistake(
-        "train grpo.num_prompts_per_update=5 " + GOOD, "num_prompts_per_update: 5", "num_prompts_per_step (32)"
+        "train grpo.minibatch_prompts=5 " + GOOD, "minibatch_prompts: 5", "num_prompts_per_step (32)"
     ),
     "stages of one name": mistake(
         "pipeline stages=[{name:a,questions:human,grpo:{}},{name:a,questions:mixed,grpo:{}}]",

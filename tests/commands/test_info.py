@@ -35,7 +35,7 @@ def test_the_arithmetic_of_a_stage_is_spelt_out(data, tmp_path):
         f"paths.root_dir={tmp_path}",
         "grpo.num_steps=10",
         "grpo.num_prompts_per_step=8",
-        "grpo.num_prompts_per_update=4",
+        "grpo.minibatch_prompts=4",
         "grpo.num_generations=4",
         "grpo.num_iterations=2",
         "grpo.max_new_tokens=100",

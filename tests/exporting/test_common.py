@@ -52,6 +52,14 @@ def test_an_argument_that_the_default_does_not_give_is_refused(framework: str, t
         translate(SettingsReader(framework, "settings.mine", settings, defaults()), PROMPTS, "stage", 1)
 
 
+@pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
+def test_a_parameter_new_in_a_loss_is_refused_once_it_differs(framework: str, translate: Callable[..., object]):
+    settings, extended_defaults = deepcopy(defaults()), deepcopy(defaults())
+    settings.grpo.loss["gamma"], extended_defaults.grpo.loss["gamma"] = 0.9, 1.0
+    with pytest.raises(InputError, match=r"settings\.mine\.grpo\.loss\.gamma: .* of 0\.9; set it to 1\.0"):
+        translate(SettingsReader(framework, "settings.mine", settings, extended_defaults), PROMPTS, "stage", 1)
+
+
 def test_betas_are_translated_where_they_are_given():
     settings = deepcopy(defaults())
     settings.optim.optimizer["betas"] = [0.9, 0.98]
@@ -62,10 +70,10 @@ def test_betas_are_translated_where_they_are_given():
 def test_what_a_user_has_set_in_local_is_no_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     shutil.copytree(CONF_DIR, tmp_path / "conf")
     (tmp_path / "conf" / "local").mkdir(exist_ok=True)
-    local = "# @package _global_\nsettings:\n  recommended:\n    grpo:\n      max_refills: 2\n"
+    local = "# @package _global_\nsettings:\n  recommended:\n    grpo:\n      dynamic_sampling_rounds: 2\n"
     (tmp_path / "conf" / "local" / "default.yaml").write_text(local)
     monkeypatch.setattr("medssr.exporting.common.CONF_DIR", tmp_path / "conf")
     monkeypatch.setattr("medssr.cli.entry.CONF_DIR", tmp_path / "conf")
     config, _ = composed("export", ["data.path=unused", "model.path=unused"])
-    assert config.settings["recommended"].grpo.max_refills == 2
-    assert default_settings().grpo.max_refills == 0
+    assert config.settings["recommended"].grpo.dynamic_sampling_rounds == 2
+    assert default_settings().grpo.dynamic_sampling_rounds == 0

@@ -5,20 +5,17 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from copy import deepcopy
-from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from support.exports import PROMPT, QUESTIONS, defaults
+from support.exports import PROMPT, QUESTIONS, defaults, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
 from medssr.commands.evaluate import evaluate
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
@@ -26,15 +23,6 @@ from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch
-
-
-class ForeignLoss(Enum):
-    mine = "mine"
-
-
-def settings_with(**grpo) -> ExportSettings:
-    settings = deepcopy(defaults())
-    return replace(settings, grpo=replace(settings.grpo, **grpo))
 
 
 def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
@@ -78,13 +66,13 @@ def test_parity_has_four_updates_a_rollout():
     ("changes", "expected"),
     [
         (
-            {"loss_type": LossType.gspo, "epsilon_high": 4e-4},
+            {"loss": "gspo"},
             {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_high": 4e-4},
         ),
-        ({"loss_type": LossType.cispo, "epsilon_high": 4.0}, {"loss_type": "cispo", "epsilon_high": 5.0}),
-        ({"loss_type": LossType.sapo}, {"loss_type": "sapo", "sapo_temperature_neg": 1.05}),
+        ({"loss": "cispo", "loss_values": {"epsilon_high": 4.0}}, {"loss_type": "cispo", "epsilon_high": 5.0}),
+        ({"loss": "sapo"}, {"loss_type": "sapo", "sapo_temperature_neg": 1.05}),
         ({"num_iterations": 2}, {"num_iterations": 2, "max_steps": 600, "warmup_steps": 20}),
-        ({"dual_clip": None}, {"delta": None}),
+        ({"loss_values": {"dual_clip": None}}, {"delta": None}),
         ({"kl_estimator": KLEstimator.k1, "beta": 0.0}, {"beta": 0.0}),
     ],
 )
@@ -99,9 +87,12 @@ def test_settings_of_the_update(changes, expected):
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
         ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
-        ({"max_refills": 2}, ["grpo.max_refills", "2"]),
+        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
         ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
-        ({"loss_type": ForeignLoss.mine}, ["grpo.loss_type", "mine"]),
+        (
+            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
+            ["grpo.loss._target_", "ForeignLoss"],
+        ),
         ({"kl_estimator": KLEstimator.k2}, ["grpo.kl_estimator", "k2"]),
         ({"kl_placement": KLPlacement.reward}, ["grpo.kl_placement", "reward"]),
         ({"num_prompts_per_step": 1025}, ["grpo.num_prompts_per_step", "1025", "1024"]),

@@ -6,19 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from support.exports import QUESTIONS, defaults, make_export
+from support.exports import QUESTIONS, defaults, make_export, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement, ScaleRewards, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
@@ -27,15 +25,6 @@ from medssr.exporting.verl import verl_settings
 from medssr.models.policy import load_policy
 from medssr.questions import Question
 from medssr.rewards.label_match import LabelMatch
-
-
-class ForeignLoss(Enum):
-    mine = "mine"
-
-
-def settings_with(**grpo) -> ExportSettings:
-    settings = deepcopy(defaults())
-    return replace(settings, grpo=replace(settings.grpo, **grpo))
 
 
 def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
@@ -74,15 +63,15 @@ def test_parity_is_verl_0_3():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"loss_type": LossType.grpo}, {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss": "grpo"}, {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-mean"}),
         (
-            {"loss_type": LossType.dr_grpo},
+            {"loss": "dr_grpo"},
             {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": 2048},
         ),
-        ({"loss_type": LossType.gspo}, {"loss_mode": "gspo", "loss_agg_mode": "seq-mean-token-mean"}),
-        ({"loss_type": LossType.cispo}, {"loss_mode": "cispo", "loss_agg_mode": "token-mean"}),
-        ({"loss_type": LossType.sapo}, {"loss_mode": "sapo", "loss_agg_mode": "seq-mean-token-mean"}),
-        ({"dual_clip": None}, {"clip_ratio_c": 1e9}),
+        ({"loss": "gspo"}, {"loss_mode": "gspo", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss": "cispo"}, {"loss_mode": "cispo", "loss_agg_mode": "token-mean"}),
+        ({"loss": "sapo"}, {"loss_mode": "sapo", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss_values": {"dual_clip": None}}, {"clip_ratio_c": 1e9}),
         ({"micro_batch_tokens": 100}, {"ppo_max_token_len_per_gpu": 2748}),
         ({"beta": 0.0}, {"use_kl_loss": False}),
         ({"kl_placement": KLPlacement.reward, "kl_estimator": KLEstimator.k1}, {"use_kl_loss": False}),
@@ -107,14 +96,17 @@ def test_kl_in_the_reward_is_verl_s_as_well():
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"loss_type": LossType.bnpo}, ["grpo.loss_type", "bnpo"]),
+        ({"loss": "bnpo"}, ["grpo.loss._target_", "BNPO"]),
         ({"scale_rewards": ScaleRewards.batch}, ["grpo.scale_rewards", "batch"]),
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
         ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
-        ({"max_refills": 2}, ["grpo.max_refills", "2"]),
+        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
         ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
-        ({"loss_type": ForeignLoss.mine}, ["grpo.loss_type", "mine"]),
+        (
+            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
+            ["grpo.loss._target_", "ForeignLoss"],
+        ),
         ({"num_prompts_per_step": 1001}, ["grpo.num_prompts_per_step", "1001", "1000"]),
     ],
 )

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from support.helpers import completion
 
 from medssr.answers import extract_choice
-from medssr.grpo.metrics import MIN_REASONING_CHARACTERS, guard_metrics, letter_shares, opening, total_variation
-from medssr.grpo.records import Rollout, RolloutGroup
+from medssr.grpo.metrics import MIN_REASONING_CHARACTERS, hacking_metrics, letter_shares, opening, total_variation
+from medssr.grpo.rollouts import Rollout, RolloutGroup
 from medssr.questions import Question
 
 OPTIONS = {"A": "warfarin", "B": "heparin", "C": "aspirin"}
@@ -17,12 +17,12 @@ LETTERS = st.sampled_from("ABC")
 
 def group(*texts: str, answer: str = "A", options: dict[str, str] = OPTIONS) -> RolloutGroup:
     question = Question("q", "Which drug?", options, answer, "toy")
-    rollouts = [Rollout(completion(text=text), extract_choice(text, options), 0.0) for text in texts]
+    rollouts = [Rollout(completion(text=text), extract_choice(text, options), 0.0, 0.0) for text in texts]
     return RolloutGroup(question, [1], rollouts)
 
 
 def test_all_by_hand():
-    metrics = guard_metrics(
+    metrics = hacking_metrics(
         [
             group("The answer is A.", "The answer is B.", REASONING + "The answer is A.", "Hm.", answer="A"),
             group("The answer is C.", "The answer is C.", "The answer is A or B.", "", answer="B"),
@@ -44,7 +44,7 @@ def test_all_by_hand():
 
 
 def test_a_step_without_any_answer_has_no_shares():
-    metrics = guard_metrics([group("Hm.", "Hm.")])
+    metrics = hacking_metrics([group("Hm.", "Hm.")])
     assert metrics.keys() == {
         "train/label_share/A",
         "train/label_share/B",
@@ -55,7 +55,7 @@ def test_a_step_without_any_answer_has_no_shares():
 
 def test_questions_with_more_options_add_their_letters():
     four = {letter: f"drug {letter.lower()}{letter.lower()}" for letter in "ABCD"}
-    metrics = guard_metrics([group("The answer is A."), group("The answer is D.", answer="D", options=four)])
+    metrics = hacking_metrics([group("The answer is A."), group("The answer is D.", answer="D", options=four)])
     assert metrics["train/answer_share/D"] == metrics["train/label_share/D"] == 0.5
     assert metrics["train/letter_distance"] == 0
 
@@ -81,7 +81,7 @@ def test_questions_with_more_options_add_their_letters():
 def test_an_answer_without_reasoning(text, has_none):
     found = group(text)
     assert found.rollouts[0].choice.letter == "B"
-    assert guard_metrics([found])["train/no_reasoning_share"] == has_none
+    assert hacking_metrics([found])["train/no_reasoning_share"] == has_none
 
 
 @given(st.text())

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.grpo.kl import engine_gap, truncated_importance_weights
+from medssr.grpo.kl import logprob_mismatch, truncated_importance_weights
 
 LOGPS = st.lists(st.tuples(st.floats(-15, 0), st.floats(-15, 0)), min_size=1, max_size=8)
 
@@ -36,29 +36,29 @@ def test_a_token_s_weight_does_not_depend_on_the_rest_of_its_sequence():
 def test_a_token_whose_log_prob_the_engine_does_not_know_has_weight_1_and_is_counted(unknown):
     old, engine = torch.tensor([-1.0, -1.0]), torch.tensor([unknown, -1.5])
     assert truncated_importance_weights(old, engine, 2.0).tolist() == pytest.approx([1.0, math.exp(0.5)])
-    gap = engine_gap(old, engine, 2.0)
-    assert (gap["engine_gap_mean"], gap["engine_logp_missing_share"]) == (0.5, 0.5)
+    gap = logprob_mismatch(old, engine, 2.0)
+    assert (gap["logprob_mismatch_mean"], gap["engine_logp_missing_share"]) == (0.5, 0.5)
 
 
 def test_the_gap_by_hand():
     # differences 0.5, -1 and 2: the third is beyond a cap of 2 = exp(0.69)
-    gap = engine_gap(torch.tensor([-1.0, -3.0, -1.0]), torch.tensor([-1.5, -2.0, -3.0]), cap=2.0)
+    gap = logprob_mismatch(torch.tensor([-1.0, -3.0, -1.0]), torch.tensor([-1.5, -2.0, -3.0]), cap=2.0)
     k3 = [math.exp(d) - d - 1 for d in (0.5, -1.0, 2.0)]
     assert gap == {
-        "engine_gap_mean": pytest.approx(3.5 / 3),
-        "engine_gap_max": pytest.approx(2.0),
+        "logprob_mismatch_mean": pytest.approx(3.5 / 3),
+        "logprob_mismatch_max": pytest.approx(2.0),
         "engine_kl": pytest.approx(sum(k3) / 3),
-        "importance_capped_share": pytest.approx(1 / 3),
+        "tis_capped_share": pytest.approx(1 / 3),
         "engine_logp_missing_share": 0.0,
     }
 
 
 def test_without_a_cap_nothing_is_capped():
-    assert engine_gap(torch.tensor([0.0]), torch.tensor([-9.0]), cap=None)["importance_capped_share"] == 0
+    assert logprob_mismatch(torch.tensor([0.0]), torch.tensor([-9.0]), cap=None)["tis_capped_share"] == 0
 
 
 def test_a_gap_of_no_known_token_is_zero_and_says_so():
-    gap = engine_gap(torch.tensor([-1.0]), torch.tensor([math.nan]), 2.0)
+    gap = logprob_mismatch(torch.tensor([-1.0]), torch.tensor([math.nan]), 2.0)
     assert gap["engine_logp_missing_share"] == 1
     assert not any(math.isnan(value) for value in gap.values())
 
@@ -68,6 +68,6 @@ def test_agrees_with_loops(pairs):
     old, engine = (torch.tensor(column, dtype=torch.float64) for column in zip(*pairs, strict=True))
     found = truncated_importance_weights(old, engine, 2.0)
     assert found.tolist() == pytest.approx([min(math.exp(a - b), 2.0) for a, b in pairs])
-    assert engine_gap(old, engine, 2.0)["engine_gap_mean"] == pytest.approx(
+    assert logprob_mismatch(old, engine, 2.0)["logprob_mismatch_mean"] == pytest.approx(
         sum(abs(a - b) for a, b in pairs) / len(pairs), abs=1e-12
     )

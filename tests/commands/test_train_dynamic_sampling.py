@@ -39,7 +39,7 @@ def stage(tmp_path):
             "callbacks.completions.num_groups=100",
             *overrides,
         )
-        return train(replace(config, rollout={"_target_": "planned_engine.SignalForSome"}))
+        return train(replace(config, rollout={"_target_": "support.planned_engine.SignalForSome"}))
 
     return run
 
@@ -59,29 +59,33 @@ def column(artifact, name):
 
 
 def test_a_step_asks_further_until_all_its_places_have_signal(stage):
-    plain, refilled = asked(stage("plain")), asked(stage("refilled", "grpo.max_refills=8"))
+    plain, refilled = asked(stage("plain")), asked(stage("refilled", "grpo.dynamic_sampling_rounds=8"))
     for before, after in zip(plain, refilled, strict=True):
         assert after[:4] == before
         assert sum(number % 2 == 0 for number in after) == 4
         assert after[-1] % 2 == 0 or len(before) == len(after)  # no more than it takes
-    assert column(stage("refilled", "grpo.max_refills=8"), "train/refill_share") == [
+    assert column(stage("refilled", "grpo.dynamic_sampling_rounds=8"), "train/dynamic_sampling_rate") == [
         len(after) / 4 - 1 for after in refilled
     ]
 
 
 def test_refills_have_a_cap(stage):
-    made = stage("run", "grpo.max_refills=1")
+    made = stage("run", "grpo.dynamic_sampling_rounds=1")
     for first, questions in zip(asked(stage("plain")), asked(made), strict=True):
         num_missing = sum(number % 2 for number in first)
         assert len(questions) <= 4 + num_missing
-    assert set(column(stage("plain"), "train/refill_share")) == {0}
+    assert set(column(stage("plain"), "train/dynamic_sampling_rate")) == {0}
 
 
 def test_a_resumed_run_asks_the_same_and_ends_with_the_same_weights(stage):
-    whole = stage("whole", "grpo.max_refills=2")
+    whole = stage("whole", "grpo.dynamic_sampling_rounds=2")
     with pytest.raises(ConnectionAbortedError):
-        stage("stopped", "grpo.max_refills=2", "+callbacks.stop={_target_: planned_engine.StopBefore, step: 2}")
-    resumed = stage("stopped", "grpo.max_refills=2")
+        stage(
+            "stopped",
+            "grpo.dynamic_sampling_rounds=2",
+            "+callbacks.stop={_target_: support.planned_engine.StopBefore, step: 2}",
+        )
+    resumed = stage("stopped", "grpo.dynamic_sampling_rounds=2")
     assert asked(resumed) == asked(whole)
     one, other = (load_file(made.path("model") / "model.safetensors") for made in (whole, resumed))
     assert all(value.equal(other[name]) for name, value in one.items())

@@ -3,8 +3,8 @@ from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.grpo.metrics import length_metrics, reward_metrics, rollout_metrics
-from medssr.grpo.records import Rollout, RolloutGroup
-from medssr.rewards.types import FaultKind, RewardResult, failed
+from medssr.grpo.rollouts import Rollout, RolloutGroup
+from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 
 def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int = 0, **question) -> RolloutGroup:
@@ -16,6 +16,7 @@ def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int 
             Rollout(
                 completion([7] * num_tokens, is_truncated=place < num_cut),
                 Choice(None if letter == "-" else letter, "answer_phrase"),
+                reward,
                 reward,
             )
             for place, (letter, reward) in enumerate(zip(letters, rewards, strict=True))
@@ -97,7 +98,7 @@ def test_lengths_of_what_there_is_none_of_are_left_out():
 
 
 def judged(*rows: dict[str, RewardResult]) -> RolloutGroup:
-    rollouts = [Rollout(completion(), Choice("A", ""), 0.0, row) for row in rows]
+    rollouts = [Rollout(completion(), Choice("A", ""), 0.0, 0.0, row) for row in rows]
     return RolloutGroup(toy_question(), [1], rollouts)
 
 

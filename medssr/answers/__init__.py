@@ -5,10 +5,10 @@ A completion is read the way a careful reader would, by these rules, in this ord
 1. Reasoning blocks are dropped; one that never ends means no answer (`page`).
 2. The text ends where the model's turn ends, or where it writes another question of its own (`page`).
 3. The answer field of a JSON object beats whatever the object says elsewhere (`layout`).
-4. All places that state a decision are visited from the end of the text backwards: a last line that is just "B" or
+4. All positions that state a decision are visited from the end of the text backwards: a last line that is just "B" or
    "B. Warfarin" (`layout`), then every cue such as "the answer is", "is the correct option", "\boxed{" (`cues`).
-5. At such a place an option is named by letter, by text, or by both, which have to agree; several options, one outside
-   the question, or "unclear" make a decision for no letter (`named_options`, `preceding`).
+5. There an option is named by letter, by text, or by both, which have to agree; several options, one outside the
+   question, or "unclear" make a decision for no letter (`named_options`, `preceding`).
 6. The last explicit decision counts. "The answer is not B" and "that is wrong" take back what came before
    (`extraction`).
 7. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last

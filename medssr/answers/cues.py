@@ -83,7 +83,7 @@ _Span = tuple[int, int]
 
 
 def cue_decisions(page: Page) -> Iterator[Decision]:
-    """The decisions that the cues of a text state, the last first."""
+    """Returns the decisions that the cues of a text state, the last first."""
     for start, end in islice(_cues_from_the_end(page.low), MAX_CUES):
         decision = _READERS[page.low[start:end]](page, (start, end))
         if decision:
@@ -91,7 +91,7 @@ def cue_decisions(page: Page) -> Iterator[Decision]:
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:
-    """Read "The answer is B", "Correct option: B", "Answer B", or the other way round, "B is the answer"."""
+    """Reads "The answer is B", "Correct option: B", "Answer B", or the other way round, "B is the answer"."""
     start, end = cue
     line = line_before(page, start)
     cannot = _CANNOT_BE.match(page.low, end)
@@ -120,7 +120,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
 
 
 def _is_whole_sentence(page: Page, cue: _Span) -> bool:
-    """Whether no more is said than "The choice is B."."""
+    """Returns whether no more is said than "The choice is B."."""
     verb = _IS.match(page.low, cue[1])
     if verb is None or not _THE.fullmatch(line_before(page, cue[0])):
         return False
@@ -129,7 +129,7 @@ def _is_whole_sentence(page: Page, cue: _Span) -> bool:
 
 
 def _right_after_label(page: Page, cue: _Span) -> Decision | None:
-    """Read "Answer C" and "Correct option (C) Heparin", which have no verb."""
+    """Reads "Answer C" and "Correct option (C) Heparin", which have no verb."""
     gap = _NO_LINK.match(page.low, cue[1])
     line = line_before(page, cue[0])
     if gap is None or not page.raw[gap.end()].isupper() or not is_label(line) or decides_nothing(line):
@@ -143,7 +143,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 
 
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
-    """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
+    """Reads "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
     if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
         return None
@@ -160,7 +160,7 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
 
 
 def _around_praise(page: Page, cue: _Span) -> Decision | None:
-    """Read "Correct: B", or what is praised before the cue."""
+    """Reads "Correct: B", or what is praised before the cue."""
     colon = _COLON.match(page.low, cue[1])
     if colon and not line_before(page, cue[0]).strip(" #>*-"):
         return read_slot(page, colon.end(), Reason.ANSWER_PHRASE)
@@ -188,7 +188,7 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 
 
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
-    """Read "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
+    """Reads "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
     start, end = cue
     if page.low.startswith(lexicon.CORRECTING, start) and _DENIAL.match(page.low, end):
         return Decision(None, Reason.RETRACTED)
@@ -240,7 +240,7 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
 
 
 def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that looks at the starts of words only and branches on the first character, as quick as can be."""
+    """Returns a pattern that looks at the starts of words only and branches on the first character, for speed."""
     by_first: dict[str, list[str]] = {}
     for cue in sorted(cues, key=len, reverse=True):
         by_first.setdefault(cue[0], []).append(re.escape(cue[1:]))

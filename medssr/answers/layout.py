@@ -33,7 +33,7 @@ _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
 
 def closing_line(page: Page) -> Decision | None:
-    """A last line that is nothing but an option."""
+    """Reads a last line that is nothing but an option."""
     end = len(page.low.rstrip())
     start = page.low.rfind("\n", 0, end) + 1
     mention = _mention_of_line(page, start)
@@ -58,7 +58,7 @@ def closing_line(page: Page) -> Decision | None:
 
 
 def opening_line(page: Page) -> Decision | None:
-    """A text that begins with its answer: "B. Warfarin is the drug of choice ...", "Yes, because ..."."""
+    """Reads a text that begins with its answer: "B. Warfarin is the drug of choice ...", "Yes, because ..."."""
     lead = _LINE_LEAD.match(page.low)
     start = lead.end() if lead else 0
     mention = mention_at(page, start)
@@ -81,12 +81,12 @@ def opening_line(page: Page) -> Decision | None:
 
 
 def _has_small_text(page: Page, letter: str) -> bool:
-    """Whether it is the letter of an answer by itself: "No, they were not associated" does not reject "no"."""
+    """Returns whether it is the letter of an answer by itself: "No, they were not associated" does not reject "no"."""
     return any(text in SMALL_TEXTS for text, letters in page.options.letters_of.items() if letter in letters)
 
 
 def _begins_a_walk(page: Page, mention: Mention) -> bool:
-    """Whether every option is discussed in turn, also where the text breaks off while it discusses the first one."""
+    """Returns whether every option is discussed in turn, also where the text breaks off within the first one."""
     if mention.letter != page.options.letters[0]:
         return False
     breaks_off = page.low.rstrip()[-1] not in ".,!?)]\"'"
@@ -99,13 +99,13 @@ def _mention_of_line(page: Page, start: int) -> Mention | None:
 
 
 def _lists_all_options(page: Page, end: int) -> bool:
-    """Whether every option, one a line, has been listed before a place."""
+    """Returns whether every option, one a line, has been listed before a position."""
     listed = [page.raw[head] for head in page.heads if head < end]
     return len(listed) > 1 and "".join(listed[-len(page.options.letters) :]) == page.options.letters
 
 
 def _ends_with_another_option(page: Page, end: int, letter: str) -> bool:
-    """Whether the line that ends here is another option, or ends with one: then the next line is part of a list."""
+    """Returns whether the line that ends here is, or ends with, another option: the next line is in a list then."""
     start = page.low.rfind("\n", 0, end) + 1
     other = _mention_of_line(page, start)
     if other and other.letter not in (None, letter) and LINE_END.match(page.low, other.end):
@@ -129,7 +129,7 @@ _OTHER_LETTER = re.compile(r"(?<![A-Za-z0-9])([A-Z])(?![A-Za-z0-9])(?! [a-z])") 
 
 
 def closing_sentence(page: Page) -> Decision | None:
-    """Read "She should get warfarin (B).", "The drug in question is B. Warfarin.", "We are left with option B."."""
+    """Reads "She should get warfarin (B).", "The drug in question is B. Warfarin.", "We are left with option B."."""
     named = _option_before(page, len(page.low.rstrip(" \n.!")))
     if named is None or named[1] <= page.walk_end:
         return None
@@ -145,7 +145,7 @@ def closing_sentence(page: Page) -> Decision | None:
 
 
 def _option_before(page: Page, end: int) -> tuple[str, int] | None:
-    """The letter of an option that is named before `end` by letter and text or as "option B", and where it starts."""
+    """Returns the letter of the option named before `end` by letter and text or as "option B", and where it starts."""
     spelled = _SPELLED_LETTER.search(page.low, max(0, end - _LONGEST_LETTER_OF_TEXT), end)
     if spelled:
         letter = spelled[1].upper()
@@ -181,7 +181,7 @@ _VERDICT_REACH = 40
 
 
 def verdict_list(page: Page) -> Decision | None:
-    """Read "A. Aspirin: false", "B. Warfarin: true" ..., one line an option, where one alone is right."""
+    """Reads "A. Aspirin: false", "B. Warfarin: true" ..., one line an option, where one alone is right."""
     verdicts: dict[str, bool] = {}
     for line in _VERDICT_LINE.finditer(page.low):
         letter, verdict = line["letter"].upper(), _verdict(line["rest"])
@@ -219,7 +219,7 @@ _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[n\"/\\])")
 
 
 def json_answer(page: Page) -> tuple[Page, Page] | None:
-    """The value of the last answer key, and the text behind its object."""
+    """Returns the value of the last answer key, and the text behind its object."""
     key = None
     for key in _JSON_KEY.finditer(page.low):  # noqa: B007  the last one counts
         pass

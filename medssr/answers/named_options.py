@@ -1,4 +1,4 @@
-"""Reading the option that is named at a place of a page, and the decision in the words that follow a cue."""
+"""Reads the option that is named at a position of a page, and the decision in the words that follow a cue."""
 
 import re
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ _LETTER_OF_TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An option named at one place, or the reason why what stands there names none."""
+    """An option named at some position, or the reason why the text there names none."""
 
     letter: str | None
     end: int
@@ -54,7 +54,7 @@ class Mention:
 
 
 def mention_at(page: Page, position: int) -> Mention | None:
-    """The option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
+    """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
     by_text = text_at(page, position)
     is_letter = is_letter_at(page.low, position)
     names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
@@ -94,7 +94,7 @@ def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention 
 
 
 def is_joined(page: Page, mention: Mention) -> bool:
-    """Whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
+    """Returns whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
     if _OF_OTHERS.match(page.low, mention.end):
         return False
     letter = _JOINED_LETTER.match(page.low, mention.end)
@@ -112,12 +112,12 @@ def is_joined(page: Page, mention: Mention) -> bool:
 
 
 def is_asked(page: Page, mention: Mention) -> bool:
-    """Whether a question mark follows: "B?"."""
+    """Returns whether a question mark follows: "B?"."""
     return page.low[mention.end : mention.end + 3].lstrip(" .)\"'").startswith("?")
 
 
 def heads_a_list(page: Page, mention: Mention) -> bool:
-    """Whether the next line is a lone option too: a list of options decides nothing."""
+    """Returns whether the next line is a lone option too: a list of options decides nothing."""
     line_end = LINE_END.match(page.low, mention.end)
     following = OPENING.match(page.low, line_end.end()) if line_end else None
     other = mention_at(page, following.end()) if following else None
@@ -140,7 +140,7 @@ _BUT_RATHER = re.compile(
 
 
 def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = True) -> Decision | None:
-    """The decision in the words after a cue; None where they state none, or ask instead ("is it B?")."""
+    """Returns the decision in the words after a cue; None where they state none, or ask instead ("is it B?")."""
     mention, position = _mention_after_fillers(page, start)
     if mention is None:
         if _UNDECIDED.match(page.low, position):
@@ -157,7 +157,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
 
 
 def read_denied_slot(page: Page, start: int) -> Decision:
-    """Read "The answer is not A" as taking A back; "not A but B" as B; "not clear" as no answer."""
+    """Reads "The answer is not A" as taking A back; "not A but B" as B; "not clear" as no answer."""
     mention, _ = _mention_after_fillers(page, start)
     if mention is None or mention.letter is None:
         return Decision(None, Reason.NO_ANSWER)
@@ -169,7 +169,7 @@ def read_denied_slot(page: Page, start: int) -> Decision:
 
 
 def read_field(page: Page, start: int, reason: Reason) -> Decision | None:
-    """The decision in a box, a tag or a JSON value: unlike prose, whatever fills it is meant as the answer."""
+    """Returns the decision in a box, a tag or a JSON value: unlike prose, whatever fills it is meant as the answer."""
     if _EMPTY_FIELD.match(page.low, start):
         return None
     return read_slot(page, start, reason) or Decision(None, Reason.NOT_AN_OPTION)
@@ -190,7 +190,7 @@ def _mention_after_fillers(page: Page, position: int) -> tuple[Mention | None, i
 
 
 def _letter_of_description(page: Page, position: int) -> str | None:
-    """The one letter of a description: "the answer is a vitamin K antagonist (B)"."""
+    """Returns the one letter of a description: "the answer is a vitamin K antagonist (B)"."""
     end = _DESCRIPTION_END.search(page.low, position, min(len(page.low), position + _LONGEST_DESCRIPTION))
     letters = {
         page.raw[match.start(match.lastindex or 0)]

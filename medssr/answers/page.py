@@ -51,17 +51,17 @@ _PLAIN_TABLE = str.maketrans(
 
 
 def plain_characters(text: str) -> str:
-    """The text with one form of quotes, dashes, spaces and styled letters, and without invisible characters."""
+    """Returns the text with one form of quotes, dashes, spaces and styled letters, and without invisible characters."""
     return text.translate(_PLAIN_TABLE)
 
 
 def without_markup(text: str) -> str:
-    """The text without Markdown, LaTeX and HTML decoration."""
+    """Returns the text without Markdown, LaTeX and HTML decoration."""
     return _DECORATION.sub("", text)
 
 
 def without_thinking(text: str) -> str | None:
-    """The text outside reasoning blocks; None where a block is never closed."""
+    """Returns the text outside reasoning blocks; None where a block is never closed."""
     if not any(opening in text for opening in _MARK_OPENINGS):
         return text
     kept: list[str] = []
@@ -79,13 +79,13 @@ def without_thinking(text: str) -> str | None:
 
 
 def first_turn(text: str) -> str:
-    """The text up to the end of the model's turn, without special tokens."""
+    """Returns the text up to the end of the model's turn, without special tokens."""
     end = next((mark.start() for mark in _TURN_END.finditer(text) if text[: mark.start()].strip()), len(text))
     return _SPECIAL_TOKEN.sub("\n", text[:end])
 
 
 def questions(text: str) -> list[str]:
-    """The text, cut where a model goes on to write further questions of its own."""
+    """Returns the text, cut where a model goes on to write further questions of its own."""
     cuts = [match.start() for match in islice(_NEXT_QUESTION.finditer(text.lower()), _MAX_QUESTIONS)]
     return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
@@ -133,12 +133,12 @@ class Page:
 
 
 def page_of(text: str, options: OptionTable) -> Page:
-    """The page of a cleaned text."""
+    """Returns the page of a cleaned text."""
     return Page(text, text.lower(), options)
 
 
 def option_table(options: Mapping[str, str]) -> OptionTable:
-    """The table of a question's options, made once for all of its completions."""
+    """Returns the table of a question's options, made once for all of its completions."""
     return _table(tuple(options.items()))
 
 
@@ -154,18 +154,18 @@ def _table(items: tuple[tuple[str, str], ...]) -> OptionTable:
 
 
 def option_text(text: str) -> str:
-    """An option's text in the form in which it is looked for."""
+    """Returns an option's text in the form in which it is looked for."""
     return " ".join(without_markup(plain_characters(text)).lower().split()).strip("\"'()[]{} .;,")
 
 
 def is_letter_at(low: str, position: int) -> bool:
-    """Whether a single letter of the alphabet stands here, not the start of a word."""
+    """Returns whether a single letter of the alphabet stands here, not the start of a word."""
     char, following = low[position : position + 1], low[position + 1 : position + 2]
     return char.isascii() and char.isalpha() and not (following.isascii() and following.isalnum())
 
 
 def text_at(page: Page, position: int) -> tuple[str, int] | None:
-    """The letters of the longest option text that starts here, and where it ends."""
+    """Returns the letters of the longest option text that starts here, and where it ends."""
     for text in page.options.texts:
         if page.low.startswith(text, position):
             end = position + len(text)
@@ -179,7 +179,7 @@ def text_at(page: Page, position: int) -> tuple[str, int] | None:
 
 
 def _wrapped_end(low: str, position: int, text: str) -> int | None:
-    """Where the text ends if it stands here with other white space between its words."""
+    """Returns where the text ends if it stands here with other white space between its words."""
     for word in text.split(" "):
         while position < len(low) and low[position].isspace():
             position += 1

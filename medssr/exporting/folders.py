@@ -1,4 +1,4 @@
-"""The files of an export."""
+"""Writes the files of an export."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_for_trl(folder: Path, questions: Sequence[Question], prompts: Exported
 
 
 def write_common(directory: Path, prompts: ExportedPrompts, config: ExportConfig) -> None:
-    """Writes the tokenizer, the text of the prompt, and what to do with it all."""
+    """Writes the tokenizer, the text of the prompt, and the README."""
     prompts.tokenizer.save_pretrained(directory / "tokenizer")
     with open_atomically(directory / "prompt.txt") as stream:
         stream.write(read_prompt_template(config.model.prompt_path) + "\n")

@@ -1,4 +1,4 @@
-"""Questions and settings in the form of TRL 1.16."""
+"""Translates questions and settings into the form of TRL 1.16."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _loss(reader: SettingsReader) -> dict[str, Any]:
 
 
 def _kl(reader: SettingsReader) -> dict[str, Any]:
-    """TRL's KL is k3 in the loss, which is the default here; without a KL its form makes no difference."""
+    """Returns the KL: TRL has k3 in the loss alone, the default here; without a KL its form makes no difference."""
     beta = reader.value("grpo.beta")
     if beta == 0:
         reader.ignore("grpo.kl_estimator", "grpo.kl_placement")

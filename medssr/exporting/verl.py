@@ -1,4 +1,4 @@
-"""Questions and settings in the form of verl 0.9."""
+"""Translates questions and settings into the form of verl 0.9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts read from the text of Genetics Home Reference (GHR), as MedQuAD has it.
+"""Reads facts from the text of Genetics Home Reference (GHR), as MedQuAD has it.
 
 GHR's pages are written by one plan: the first sentence on genetic changes names the gene, the first on inheritance the
 pattern. A fact is read only where that sentence says it of this disease without reserve ("Mutations in the GLA gene

@@ -1,4 +1,4 @@
-"""What a result was made with: packages, the state of the repository, the machine, the command line."""
+"""Records what a result was made with: packages, the state of the repository, the machine, the command line."""
 
 from __future__ import annotations
 

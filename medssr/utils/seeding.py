@@ -1,4 +1,4 @@
-"""Seeds that depend on what is sampled and not on when, and the states of the generators that libraries draw from."""
+"""Derives seeds from what is sampled, not from when; saves and restores the states of random generators."""
 
 from __future__ import annotations
 

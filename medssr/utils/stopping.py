@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: it ends at once, or at the end of what must not be cut in two.
+"""Signals that ask a process to end: it ends at once, or at the end of a critical section.
 
 SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit) are treated alike. A handler that
 somebody else has set, such as a launcher that puts jobs back into the queue, stays in charge of its signal.

@@ -1,4 +1,4 @@
-"""From documents to passages: the part that all readers share, and several corpora as one."""
+"""Turns documents into passages, as all readers do, and reads several corpora as one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked about a disease of Orphanet, where its entry and those of its relatives leave one right answer."""
+"""Derives the facts to ask about a disease of Orphanet, where its entry and its relatives leave one right answer."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ _MIN_LETTERS_FOR_TWO = 8
 
 
 class Speller:
-    """The words of all texts of the passages.
+    """Corrects words of a query that no passage has, by the words of all texts of the passages.
 
     Attributes:
         corrections: What was put for which word so far.

@@ -29,7 +29,7 @@ _BATCHES_AT_ONCE = 64
 
 
 class DenseRetriever(Retriever):
-    """Passages by the inner product of their vector with the query's.
+    """Ranks passages by the inner product of their vector with the query's.
 
     Attributes:
         query_encoder_path: A folder with a Hugging Face encoder, or its name on a hub.

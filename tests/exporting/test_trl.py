@@ -32,7 +32,7 @@ def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
 
 
 def test_recommended_settings_by_trl_s_names():
-    found = translate(defaults())
+    translated = translate(defaults())
     expected = {
         "completions_per_update": 1024,
         "generation_batch_size": 1024,
@@ -51,15 +51,15 @@ def test_recommended_settings_by_trl_s_names():
         "vllm_importance_sampling_mode": "token_truncate",
         "vllm_importance_sampling_clip_max": 2.0,
     }
-    assert {name: found[name] for name in expected} == expected
+    assert {name: translated[name] for name in expected} == expected
 
 
 def test_parity_has_four_updates_a_rollout():
-    found = translate(typed("export").settings["parity"])
-    assert (found["generation_batch_size"], found["completions_per_update"]) == (1024 * 5, 256 * 5)
-    assert (found["max_steps"], found["warmup_steps"]) == (300 * 4, 0)
-    assert found["epsilon_high"] == 0.2
-    assert not found["vllm_importance_sampling_correction"]
+    translated = translate(typed("export").settings["parity"])
+    assert (translated["generation_batch_size"], translated["completions_per_update"]) == (1024 * 5, 256 * 5)
+    assert (translated["max_steps"], translated["warmup_steps"]) == (300 * 4, 0)
+    assert translated["epsilon_high"] == 0.2
+    assert not translated["vllm_importance_sampling_correction"]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_parity_has_four_updates_a_rollout():
     ],
 )
 def test_settings_of_the_update(changes, expected):
-    found = translate(settings_with(**changes))
-    assert {name: found[name] for name in expected} == expected
+    translated = translate(settings_with(**changes))
+    assert {name: translated[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_reward_function_gives_the_reward_of_label_match(chat_export, is_fin
     texts = ["The answer is A.", "The answer is B.", "Perhaps C? The answer is: C", "", "The answer is E."]
     cases = [(text, question) for text in texts for question in QUESTIONS]
     token_ids = [7, 8, 5 if is_finished else 6]
-    found = reward(
+    rewards = reward(
         prompts=[],
         completions=[[{"role": "assistant", "content": text}] for text, _ in cases],
         completion_ids=[token_ids] * len(cases),
@@ -141,8 +141,8 @@ def test_the_reward_function_gives_the_reward_of_label_match(chat_export, is_fin
         )
         for text, question in cases
     ]
-    assert found == expected
-    assert set(found) == ({0.0, 1.0} if is_finished else {0.0})
+    assert rewards == expected
+    assert set(rewards) == ({0.0, 1.0} if is_finished else {0.0})
 
 
 # From here on with TRL itself.
@@ -210,5 +210,5 @@ def test_trl_s_trainer_gives_the_policy_s_tokens(exported):
         environment_factories=None,
         _is_vlm=False,
     )
-    found, _, _ = trl.GRPOTrainer._tokenize_prompts(trainer, list(rows["prompt"]))
-    assert found == exported.prompts
+    prompts, _, _ = trl.GRPOTrainer._tokenize_prompts(trainer, list(rows["prompt"]))
+    assert prompts == exported.prompts

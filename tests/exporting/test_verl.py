@@ -34,30 +34,30 @@ def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
 
 
 def test_recommended_settings_by_verl_s_names():
-    found = translate(defaults())
-    actor = found["actor_rollout_ref"]["actor"]
-    assert found["data"]["train_batch_size"] == 128
-    assert found["data"]["max_prompt_length"] == 700
-    assert found["data"]["max_response_length"] == 2048
-    assert found["actor_rollout_ref"]["rollout"]["n"] == 8
+    translated = translate(defaults())
+    actor = translated["actor_rollout_ref"]["actor"]
+    assert translated["data"]["train_batch_size"] == 128
+    assert translated["data"]["max_prompt_length"] == 700
+    assert translated["data"]["max_response_length"] == 2048
+    assert translated["actor_rollout_ref"]["rollout"]["n"] == 8
     assert actor["ppo_mini_batch_size"] == 128
     assert (actor["clip_ratio_low"], actor["clip_ratio_high"], actor["clip_ratio_c"]) == (0.2, 0.28, 3.0)
     assert (actor["use_kl_loss"], actor["kl_loss_coef"], actor["kl_loss_type"]) == (True, 0.001, "low_var_kl")
     assert (actor["optim"]["lr"], actor["optim"]["weight_decay"], actor["optim"]["lr_warmup_steps"]) == (1e-6, 0.01, 10)
-    assert found["algorithm"]["rollout_correction"] == {"rollout_is": "token", "rollout_is_threshold": 2.0}
+    assert translated["algorithm"]["rollout_correction"] == {"rollout_is": "token", "rollout_is_threshold": 2.0}
     # 7 steps of 128 in a pass over 1,000 questions
-    assert (found["trainer"]["total_training_steps"], found["trainer"]["total_epochs"]) == (300, 43)
+    assert (translated["trainer"]["total_training_steps"], translated["trainer"]["total_epochs"]) == (300, 43)
 
 
 def test_parity_is_verl_0_3():
-    found = translate(typed("export").settings["parity"], num_questions=2048)
-    actor = found["actor_rollout_ref"]["actor"]
-    assert (found["data"]["train_batch_size"], actor["ppo_mini_batch_size"]) == (1024, 256)
-    assert found["actor_rollout_ref"]["rollout"]["n"] == 5
+    translated = translate(typed("export").settings["parity"], num_questions=2048)
+    actor = translated["actor_rollout_ref"]["actor"]
+    assert (translated["data"]["train_batch_size"], actor["ppo_mini_batch_size"]) == (1024, 256)
+    assert translated["actor_rollout_ref"]["rollout"]["n"] == 5
     assert (actor["clip_ratio_low"], actor["clip_ratio_high"], actor["clip_ratio_c"]) == (0.2, 0.2, 3.0)
     assert actor["optim"]["lr_warmup_steps"] == 0
-    assert found["algorithm"]["rollout_correction"]["rollout_is"] is None
-    assert found["trainer"]["total_epochs"] == 150
+    assert translated["algorithm"]["rollout_correction"]["rollout_is"] is None
+    assert translated["trainer"]["total_epochs"] == 150
 
 
 @pytest.mark.parametrize(
@@ -218,9 +218,9 @@ def test_verl_s_dataset_gives_the_policy_s_tokens(verl_config):
     model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
     dataset = create_rl_dataset(config.data.train_files, config.data, model.tokenizer, model.processor)
     builder = create_continuous_token_builder(model.tokenizer, hf_model_type=model.hf_config.model_type)
-    found = [builder.build_initial_tokens(list(row["raw_prompt"])) for row in dataset]
-    assert found == exported.prompts
-    assert max(map(len, found)) == config.data.max_prompt_length
+    prompts = [builder.build_initial_tokens(list(row["raw_prompt"])) for row in dataset]
+    assert prompts == exported.prompts
+    assert max(map(len, prompts)) == config.data.max_prompt_length
     assert [row["index"] for row in dataset] == [0, 1, 2, 3]
 
 
@@ -260,9 +260,9 @@ def test_verl_s_reward_manager_gives_the_reward_of_label_match(chat_export, is_f
     async def judge() -> list[tuple[float, float]]:
         manager = load_reward_manager(config, tokenizer)
         pairs = []
-        for place, text in enumerate(completions_to_judge()):
+        for index, text in enumerate(completions_to_judge()):
             for question, prompt_ids, row in zip(QUESTIONS, chat_export.prompts, rows, strict=True):
-                token_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], 40 + place % 5]
+                token_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], 40 + index % 5]
                 if is_finished:
                     token_ids[-1] = tokenizer.eos_token_id
                 prompt, response = torch.tensor([prompt_ids]), torch.tensor([token_ids])
@@ -280,7 +280,7 @@ def test_verl_s_reward_manager_gives_the_reward_of_label_match(chat_export, is_f
         return pairs
 
     pairs = asyncio.run(judge())
-    assert [found for found, _ in pairs] == [expected for _, expected in pairs]
+    assert [reward for reward, _ in pairs] == [expected for _, expected in pairs]
     assert {expected for _, expected in pairs} == ({0.0, 1.0} if is_finished else {0.0})
 
 

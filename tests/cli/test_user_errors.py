@@ -79,7 +79,7 @@ VALUES = {
     "text for a fraction": mistake("train grpo.beta=small", "grpo.beta: small", "a number"),
     "text for a truth value": mistake("train force=maybe", "force: maybe", "true or false"),
     "null where a value is needed": mistake("train grpo.num_steps=null", "grpo.num_steps: null", "a value is needed"),
-    "unknown name": mistake("train grpo.loss_type=dapoo", "grpo.loss_type: dapoo", "dr_grpo|Did you mean dapo"),
+    "unknown name": mistake("train grpo/loss=dapoo", "grpo/loss=dapoo", "dr_grpo|Did you mean dapo"),
     "unknown number format": mistake("train model.dtype=bf16", "model.dtype: bf16", "bfloat16"),
     "text for a list": mistake("compare runs=logs/pipeline", "runs: found a text", "runs=[a,b]"),
     "list for a number": mistake("train grpo.num_steps=[1,2]", "grpo.num_steps", "whole number"),

@@ -75,7 +75,7 @@ def test_adapters_take_the_place_of_the_weights():
     ("overrides", "message"),
     [
         (["model=local", "model.path=somebody/something"], "architecture is not known"),
-        (["trainer=deepspeed"], "not computed for the strategy DeepSpeedStrategy"),
+        (["+trainer.strategy=fsdp"], "not computed for the strategy fsdp"),
         (["trainer=fsdp2"], "name trainer.devices=N"),
     ],
 )

@@ -104,7 +104,7 @@ def assert_same_step(two: Path, one: Path) -> None:
     ("launcher", "overrides"),
     [
         ("Lightning", []),
-        ("torchrun", ["grpo.scale_rewards=batch", "grpo.loss_type=grpo"]),
+        ("torchrun", ["grpo.scale_rewards=batch", "grpo/loss=grpo"]),
         ("Lightning", ["lora=default", "model.gradient_checkpointing=true"]),
     ],
     ids=["default", "batch", "lora"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import lightning as L
@@ -105,8 +106,9 @@ def test_the_questions_of_the_faulty_micro_batches_are_named_where_the_loss_says
         def on_fit_start(self, trainer, pl_module):
             loss = pl_module.objective.loss
 
-            def spoiled(rows, advantages, normalizer):
-                return loss(rows, advantages * torch.nan if rows[0].question_id == "q3" else advantages, normalizer)
+            def spoiled(micro_batch):
+                factor = torch.nan if micro_batch.samples[0].question_id == "q3" else 1.0
+                return loss(replace(micro_batch, advantages=micro_batch.advantages * factor))
 
             pl_module.objective.loss = spoiled
 

@@ -1,4 +1,4 @@
-"""What a result was made with: packages, the state of the repository, the machine, the command line."""
+"""Records what a result was made with: packages, the state of the repository, the machine, the command line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def packages() -> dict[str, str]:
 
 def all_packages() -> dict[str, str]:
     """Returns the versions of Python and of all packages that matter, those that are installed."""
-    found = {"python": platform.python_version()} | packages()
+    versions = {"python": platform.python_version()} | packages()
     for name in _FURTHER_PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_commit() -> str | None:

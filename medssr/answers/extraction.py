@@ -1,20 +1,25 @@
-"""From a completion to the one decision that counts."""
+"""Extracts from a completion the one decision that counts."""
 
 from collections.abc import Iterator, Mapping
 
 from medssr.answers.choice import Choice, Decision, Reason
-from medssr.answers.cleaning import first_turn, plain_characters, questions, without_markup, without_thinking
-from medssr.answers.conclusion import closing_sentence
 from medssr.answers.cues import cue_decisions
-from medssr.answers.json_field import json_answer
-from medssr.answers.layout import closing_line, opening_line
-from medssr.answers.options import Page, option_table, page_of
-from medssr.answers.slots import read_field
-from medssr.answers.verdict_list import verdict_list
+from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
+from medssr.answers.named_options import read_field
+from medssr.answers.page import (
+    Page,
+    first_turn,
+    option_table,
+    page_of,
+    plain_characters,
+    questions,
+    without_markup,
+    without_thinking,
+)
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
-    """Extract the option that a completion decides for, or say why there is none.
+    """Extracts the option that a completion decides for, or says why there is none.
 
     Never raises, never guesses, never returns a letter that is not a key of `options`, and takes time linear in the
     length of the completion.
@@ -48,7 +53,7 @@ def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
 
 
 def _decisions(page: Page) -> Iterator[Decision]:
-    """The decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
+    """Returns the decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
     json = json_answer(page)
     field = read_field(json[0], 0, Reason.JSON) if json else None
     if json is None or field is None:
@@ -74,7 +79,7 @@ def _decisions_in_prose(page: Page) -> Iterator[Decision]:
 
 
 def _resolved(last_first: Iterator[Decision]) -> Decision | None:
-    """The last explicit decision, or else the last weak one, unless it is taken back further on."""
+    """Returns the last explicit decision, or else the last weak one, unless it is taken back further on."""
     weak: Decision | None = None
     taken_back: set[str | None] = set()
     for decision in last_first:
@@ -94,7 +99,7 @@ def _resolved(last_first: Iterator[Decision]) -> Decision | None:
 
 
 def _unless_it_depends(last: Decision, earlier: Iterator[Decision]) -> Decision:
-    """Read "if it is a stroke, the answer is B; if it is not, the answer is C" as no answer."""
+    """Reads "if it is a stroke, the answer is B; if it is not, the answer is C" as no answer."""
     before = next(earlier, None) if last.is_conditional else None
     if before is None or not before.is_conditional or before.letter == last.letter:
         return last
@@ -102,7 +107,7 @@ def _unless_it_depends(last: Decision, earlier: Iterator[Decision]) -> Decision:
 
 
 def _weaker(weak: Decision | None, decision: Decision) -> Decision:
-    """Keep the last weak decision, unless several options are called correct (as in "all are correct except")."""
+    """Keeps the last weak decision, unless several options are called correct (as in "all are correct except")."""
     if weak is None:
         return decision
     if weak.reason is decision.reason is Reason.VERDICT and weak.letter != decision.letter:

@@ -1,4 +1,4 @@
-"""What every retriever takes and gives."""
+"""The base class of all retrievers, and the rankings and hits that they return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssr.knowledge.corpora import Passage
-from medssr.knowledge.retrieval.passages import StoredPassages
+from medssr.knowledge.retrieval.stored_passages import StoredPassages
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,21 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The best passages for a query, best first, by their places in the corpus.
+    """The best passages for a query, best first, by their indices in the corpus.
 
     Attributes:
-        places: `[n]`, int64.
+        indices: `[n]`, int64.
         scores: `[n]`, float64, never rising.
     """
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     scores: NDArray[np.float64]
 
 
 class Retriever(ABC):
     """Finds passages by a query.
 
-    A retriever says in `rank` which passages are best, by their places, so that fusing a thousand of them reads none
+    A retriever says in `rank` which passages are best, by their indices, so that fusing a thousand of them reads none
     from disk; `search` reads those that are asked for.
     """
 
@@ -73,8 +73,8 @@ class Retriever(ABC):
         """Returns the best passages, best first, at most `top_k`; fewer where fewer match."""
         ranking = self.rank(query, top_k)
         return [
-            Hit(self.passages[int(place)], float(score))
-            for place, score in zip(ranking.places, ranking.scores, strict=True)
+            Hit(self.passages[int(index)], float(score))
+            for index, score in zip(ranking.indices, ranking.scores, strict=True)
         ]
 
     def report(self) -> dict[str, Any]:
@@ -82,23 +82,23 @@ class Retriever(ABC):
         return {}
 
 
-def best_places(scores: NDArray[np.floating[Any]], depth: int, candidates: NDArray[np.int64] | None = None) -> Ranking:
-    """Returns the places with the highest scores, best first, at most `depth`; equal scores keep their order.
+def best_ranking(scores: NDArray[np.floating[Any]], depth: int, candidates: NDArray[np.int64] | None = None) -> Ranking:
+    """Returns the indices with the highest scores, best first, at most `depth`; equal scores keep their order.
 
     Args:
-        scores: `[n]`, one for each place.
-        depth: The most places that are returned.
-        candidates: The places to choose from, ascending; None for all.
+        scores: `[n]`, one for each index.
+        depth: The most indices that are returned.
+        candidates: The indices to choose from, ascending; None for all.
 
     Example:
-        >>> best_places(np.array([1.0, 3.0, 2.0, 3.0]), depth=3).places.tolist()
+        >>> best_ranking(np.array([1.0, 3.0, 2.0, 3.0]), depth=3).indices.tolist()
         [1, 3, 2]
     """
-    places = np.arange(len(scores)) if candidates is None else candidates
+    indices = np.arange(len(scores)) if candidates is None else candidates
     if depth < 1:
-        places = places[:0]
-    elif len(places) > depth:
-        threshold = np.partition(scores[places], -depth)[-depth]
-        places = places[scores[places] >= threshold]
-    places = places[np.argsort(-scores[places], kind="stable")][:depth].astype(np.int64)
-    return Ranking(places, scores[places].astype(np.float64))
+        indices = indices[:0]
+    elif len(indices) > depth:
+        threshold = np.partition(scores[indices], -depth)[-depth]
+        indices = indices[scores[indices] >= threshold]
+    indices = indices[np.argsort(-scores[indices], kind="stable")][:depth].astype(np.int64)
+    return Ranking(indices, scores[indices].astype(np.float64))

@@ -27,14 +27,14 @@ PASSAGES = st.builds(
 def test_passages_come_back_as_they_were(tmp_path_factory, passages):
     stored = store_passages(ListCorpus(*passages), tmp_path_factory.mktemp("indexes"))
     assert list(stored) == passages
-    assert [stored[place] for place in range(len(stored))] == passages
+    assert [stored[index] for index in range(len(stored))] == passages
 
 
 def test_places_outside_the_corpus_are_errors(tmp_path):
     stored = store_passages(texts_corpus("one"), tmp_path)
-    for place in (-1, 1):
+    for index in (-1, 1):
         with pytest.raises(IndexError, match="of 1 passages"):
-            stored[place]
+            stored[index]
 
 
 def test_a_corpus_is_stored_once_and_a_changed_one_beside_it(tmp_path):

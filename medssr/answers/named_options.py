@@ -1,11 +1,13 @@
-"""Reading the option that is named at a given place, by its letter, by its text, or by both."""
+"""Reads the option that is named at a position of a page, and the decision in the words that follow a cue."""
 
 import re
 from dataclasses import dataclass
 
-from medssr.answers.choice import Reason
-from medssr.answers.lexicon import AFTER_LETTER, JOINING, SMALL_TEXTS, VERBS_OF_A_SUBJECT, any_of
-from medssr.answers.options import Page, is_letter_at, text_at
+from medssr.answers.choice import Decision, Reason
+from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
+from medssr.answers.page import Page, is_letter_at, text_at
+
+# --- An option, by its letter, by its text, or by both -----------------------------------------------------------
 
 SPACE = r"[^\S\n]"  # white space within a line
 
@@ -44,7 +46,7 @@ _LETTER_OF_TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An option named at one place, or the reason why what stands there names none."""
+    """An option named at some position, or the reason why the text there names none."""
 
     letter: str | None
     end: int
@@ -52,7 +54,7 @@ class Mention:
 
 
 def mention_at(page: Page, position: int) -> Mention | None:
-    """The option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
+    """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
     by_text = text_at(page, position)
     is_letter = is_letter_at(page.low, position)
     names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
@@ -92,7 +94,7 @@ def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention 
 
 
 def is_joined(page: Page, mention: Mention) -> bool:
-    """Whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
+    """Returns whether another option is named in the same breath: "B or C", "B/C", "B. Warfarin and C. Heparin"."""
     if _OF_OTHERS.match(page.low, mention.end):
         return False
     letter = _JOINED_LETTER.match(page.low, mention.end)
@@ -110,13 +112,88 @@ def is_joined(page: Page, mention: Mention) -> bool:
 
 
 def is_asked(page: Page, mention: Mention) -> bool:
-    """Whether a question mark follows: "B?"."""
+    """Returns whether a question mark follows: "B?"."""
     return page.low[mention.end : mention.end + 3].lstrip(" .)\"'").startswith("?")
 
 
 def heads_a_list(page: Page, mention: Mention) -> bool:
-    """Whether the next line is a lone option too: a list of options decides nothing."""
+    """Returns whether the next line is a lone option too: a list of options decides nothing."""
     line_end = LINE_END.match(page.low, mention.end)
     following = OPENING.match(page.low, line_end.end()) if line_end else None
     other = mention_at(page, following.end()) if following else None
     return bool(other and other.letter not in (None, mention.letter) and LINE_END.match(page.low, other.end))
+
+
+# --- The words after a cue: "The answer is [option B, Warfarin]" ---------------------------------------------------
+
+_FILLER = re.compile(any_of(FILLERS) + r"|an? ")
+_MAX_FILLERS = 6
+_UNDECIDED = re.compile(any_of(UNDECIDED))
+_EMPTY_FIELD = re.compile(r"[\s\"']*(?:[}<\]]|\Z)")
+_LETTER_IN_DESCRIPTION = re.compile(r"[ \[]\(([a-z])\)|(?:option|choice) ([a-z])(?=[.)\n]|\Z)")
+_DESCRIPTION_END = re.compile(r"[.?!]\s|\n|\Z")
+_LONGEST_DESCRIPTION = 240
+_BUT_RATHER = re.compile(
+    rf"[,;.)\-\s]{{1,4}}(?:but|rather|instead|it|it's|this|而是|sino|sondern|mais)?"
+    rf"(?:{SPACE}(?:is|rather|it is))?{SPACE}?"
+)
+
+
+def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = True) -> Decision | None:
+    """Returns the decision in the words after a cue; None where they state none, or ask instead ("is it B?")."""
+    mention, position = _mention_after_fillers(page, start)
+    if mention is None:
+        if _UNDECIDED.match(page.low, position):
+            return Decision(None, Reason.NO_ANSWER, is_explicit)
+        letter = _letter_of_description(page, position)
+        return Decision(letter, reason, is_explicit) if letter else None
+    if is_asked(page, mention):
+        return None
+    if mention.problem:
+        return Decision(None, mention.problem, is_explicit)
+    if is_joined(page, mention) or heads_a_list(page, mention):
+        return Decision(None, Reason.SEVERAL_LETTERS, is_explicit)
+    return Decision(mention.letter, reason, is_explicit)
+
+
+def read_denied_slot(page: Page, start: int) -> Decision:
+    """Reads "The answer is not A" as taking A back; "not A but B" as B; "not clear" as no answer."""
+    mention, _ = _mention_after_fillers(page, start)
+    if mention is None or mention.letter is None:
+        return Decision(None, Reason.NO_ANSWER)
+    rather = _BUT_RATHER.match(page.low, mention.end)
+    instead = mention_at(page, rather.end()) if rather else None
+    if instead and instead.letter:
+        return Decision(instead.letter, Reason.ANSWER_PHRASE)
+    return Decision(mention.letter, Reason.RETRACTED)
+
+
+def read_field(page: Page, start: int, reason: Reason) -> Decision | None:
+    """Returns the decision in a box, a tag or a JSON value: unlike prose, whatever fills it is meant as the answer."""
+    if _EMPTY_FIELD.match(page.low, start):
+        return None
+    return read_slot(page, start, reason) or Decision(None, Reason.NOT_AN_OPTION)
+
+
+def _mention_after_fillers(page: Page, position: int) -> tuple[Mention | None, int]:
+    for _ in range(_MAX_FILLERS):
+        opening = OPENING.match(page.low, position)
+        position = opening.end() if opening else position
+        mention = mention_at(page, position)
+        if mention:
+            return mention, position
+        filler = _FILLER.match(page.low, position)
+        if not filler or page.raw.startswith("A ", position):
+            break
+        position = filler.end()
+    return None, position
+
+
+def _letter_of_description(page: Page, position: int) -> str | None:
+    """Returns the one letter of a description: "the answer is a vitamin K antagonist (B)"."""
+    end = _DESCRIPTION_END.search(page.low, position, min(len(page.low), position + _LONGEST_DESCRIPTION))
+    letters = {
+        page.raw[match.start(match.lastindex or 0)]
+        for match in _LETTER_IN_DESCRIPTION.finditer(page.low, position, end.start() if end else position)
+    } & set(page.options.letters)
+    return letters.pop() if len(letters) == 1 else None

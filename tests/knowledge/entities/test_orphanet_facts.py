@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medssr.knowledge.entities.relatives import Relatives, family_of
+from medssr.knowledge.entities.orphanet_facts import Relatives, family_of
 
 
 def relatives(*labels, synonyms=None):
@@ -10,8 +10,8 @@ def relatives(*labels, synonyms=None):
         {"label": label, "synonyms": (synonyms or {}).get(label, []), "genes": [{"symbol": f"G{number}"}]}
         for number, label in enumerate(labels)
     ]
-    found = Relatives(records)
-    return [set(found.genes(number)) for number in range(len(labels))]
+    relatives = Relatives(records)
+    return [set(relatives.genes(number)) for number in range(len(labels))]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_names_and_genes_of_relatives():
         {"label": "Fabry disease", "synonyms": [], "genes": [{"symbol": "X"}]},
         {"label": "Pompe disease", "synonyms": [], "genes": []},
     ]
-    found = Relatives(records)
-    assert found.names(1) == {"Usher syndrome type 1", "A", "Usher syndrome type 2", "B"}
-    assert found.names_with_gene("X") == {"Usher syndrome type 1", "Usher syndrome type 2", "Fabry disease"}
-    assert found.names_with_gene("Y") == frozenset()
+    relatives = Relatives(records)
+    assert relatives.names(1) == {"Usher syndrome type 1", "A", "Usher syndrome type 2", "B"}
+    assert relatives.names_with_gene("X") == {"Usher syndrome type 1", "Usher syndrome type 2", "Fabry disease"}
+    assert relatives.names_with_gene("Y") == frozenset()

@@ -1,4 +1,4 @@
-"""The order in which diseases are drawn."""
+"""Draws diseases from an entity list, each once before any is drawn again."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class EntitySampler:
 
     def sample(self, seed: int, number: int) -> tuple[Entity, int]:
         """Returns draw number `number` (from 0) and how many times its entity was drawn before, from nothing else."""
-        epoch, place = divmod(number, len(self._entities))
-        return self._entities[self._order(seed, epoch)[place]], epoch
+        epoch, index = divmod(number, len(self._entities))
+        return self._entities[self._order(seed, epoch)[index]], epoch
 
 
 def _random_order(seed: int, epoch: int, weights: Sequence[float]) -> list[int]:
-    """Returns the places 0 ... n-1 in the order of a weighted draw without replacement.
+    """Returns the indices 0 ... n-1 in the order of a weighted draw without replacement.
 
-    By the exponential keys of Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the place
+    By the exponential keys of Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the index
     with the smallest -ln(u) / weight comes first.
     """
     rng = random.Random(derive_seed(seed, "entities", epoch))

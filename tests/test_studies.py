@@ -76,5 +76,5 @@ def test_arms_are_what_they_are_called():
     assert other.labeler.path.endswith("tiny_llama")
     assert other.model.path.endswith("tiny_qwen3")
     assert typed("pipeline", "arm=labels_truth").labeling.uses_truth
-    assert typed("pipeline", "arm=knowledge_name").synthesis.top_k == 0
+    assert typed("pipeline", "arm=knowledge_name").synthesis.num_passages == 0
     assert typed("pipeline", "arm=knowledge_none").synthesis.rare_share == 0

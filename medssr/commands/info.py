@@ -239,7 +239,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
 def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
     """Returns the questions of a stage; None where they are still to be made."""
     if stage.questions is StageQuestions.human:
-        return Path(config.seeds.path)
+        return Path(config.seed_questions.path)
     return (
         labels / "questions.jsonl" if labels is not None and stage.questions is StageQuestions.pseudo_labelled else None
     )

@@ -12,7 +12,7 @@ from medssr.cli.entry import run_command
 from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
-from medssr.commands.sft import warm_start
+from medssr.commands.sft import sft
 from medssr.commands.synthesize import synthesize
 from medssr.commands.train import train
 from medssr.config import (
@@ -53,7 +53,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     for stage in config.stages:
         questions = _stage_questions(config, stage, prepared)
         training = stage_config(config, stage, model, questions)
-        trained = train(training) if isinstance(training, TrainConfig) else warm_start(training)
+        trained = train(training) if isinstance(training, TrainConfig) else sft(training)
         model = replace(model, path=str(trained.path("model")), revision=None)
         scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
@@ -77,7 +77,7 @@ def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mappi
     """Returns the question file of a stage."""
     from medssr.questions.mixing import mix_questions
 
-    human = Path(config.seeds.path)
+    human = Path(config.seed_questions.path)
     if stage.questions is StageQuestions.human:
         return human
     pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")

@@ -88,7 +88,7 @@ class LoRAConfig:
 
 
 @dataclass
-class SeedsConfig:
+class SeedQuestionsConfig:
     """Human-annotated questions: the seeds of synthesis and the training set of supervised stages."""
 
     path: str
@@ -100,7 +100,7 @@ class SynthesisConfig:
 
     num_questions: int
     rare_share: float
-    top_k: int
+    num_passages: int
     num_options: int
     min_stem_words: int
     max_stem_words: int
@@ -118,7 +118,7 @@ class SynthesisConfig:
             f"{self.rare_share} is no share; alpha lies between 0 and 1.",
         )
         require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
-        require(self.top_k >= 0, "synthesis.top_k", f"{self.top_k}; at least 0.")
+        require(self.num_passages >= 0, "synthesis.num_passages", f"{self.num_passages}; at least 0.")
         require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
         draws = self.max_draws_per_question
         require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")

@@ -21,7 +21,7 @@ from medssr.config.groups import (
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
-    SeedsConfig,
+    SeedQuestionsConfig,
     SFTConfig,
     StageConfig,
     StageMethod,
@@ -54,7 +54,7 @@ class SynthesizeConfig:
     entities: Node
     retriever: Node
     generator: Node
-    seeds: SeedsConfig
+    seed_questions: SeedQuestionsConfig
     synthesis: SynthesisConfig
     paths: PathsConfig
     extras: ExtrasConfig
@@ -217,7 +217,7 @@ class PipelineConfig:
     entities: Node
     retriever: Node
     generator: Node
-    seeds: SeedsConfig
+    seed_questions: SeedQuestionsConfig
     synthesis: SynthesisConfig
     labeling: LabelingConfig
     stages: list[StageConfig]
@@ -312,8 +312,8 @@ class RetrieveConfig:
 
 
 @dataclass
-class WarmStartConfig:
-    """Root of medssr-warm-start."""
+class SFTTrainConfig:
+    """Root of medssr-sft."""
 
     task_name: str
     study: str | None
@@ -365,5 +365,5 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "dashboard": DashboardConfig,
     "retrieve": RetrieveConfig,
-    "warm_start": WarmStartConfig,
+    "sft": SFTTrainConfig,
 }

@@ -10,12 +10,12 @@ from medssr.config import (
     ModelConfig,
     PipelineConfig,
     PseudoLabelConfig,
+    SFTTrainConfig,
     StageConfig,
     StageMethod,
     StageQuestions,
     SynthesizeConfig,
     TrainConfig,
-    WarmStartConfig,
     apply_overrides,
     subconfig,
 )
@@ -46,13 +46,13 @@ def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelC
 
 def stage_config(
     config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
-) -> TrainConfig | WarmStartConfig:
+) -> TrainConfig | SFTTrainConfig:
     """Returns how a stage trains a model on the questions of a file, by GRPO or by imitation of their labels."""
     if stage.method is StageMethod.sft:
         return subconfig(
             config,
-            WarmStartConfig,
-            task_name="warm_start",
+            SFTTrainConfig,
+            task_name="sft",
             model=model,
             demonstrations={
                 "_target_": "medssr.training.demonstrations.LabelDemonstrations",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MADE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "synthesize": ("questions", ("questions.jsonl",), ()),
     "pseudo_label": ("labels", ("questions.jsonl",), ()),
-    "warm_start": ("model", (), ("model",)),
+    "sft": ("model", (), ("model",)),
     "train": ("model", ("metrics.csv",), ("model",)),
     "evaluate": ("results", (RESULTS_FILE,), ()),
 }

@@ -41,7 +41,7 @@ GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "sch
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
+ONLY_ROOT = {"optim=from_scratch": "sft", "callbacks=grpo": "train", "probe=seed_questions": "pipeline"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.
@@ -239,7 +239,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.rare_share=-0.1"),
         ("synthesize", "synthesis.num_questions=0"),
         ("synthesize", "synthesis.num_options=1"),
-        ("synthesize", "synthesis.top_k=-1"),
+        ("synthesize", "synthesis.num_passages=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
         ("export", "targets=[]"),
@@ -363,7 +363,7 @@ def test_a_step_of_the_pipeline_has_its_configuration():
 
 def test_shipped_resources_exist():
     config = typed("pipeline")
-    for path in (config.seeds.path, config.benchmark.path, config.model.prompt_path):
+    for path in (config.seed_questions.path, config.benchmark.path, config.model.prompt_path):
         assert Path(path).is_file()
 
 

@@ -61,7 +61,7 @@ NAMES = {
 }
 OPTIONS = {
     "unknown option": mistake("train grpo=larg", "grpo=larg", "default, large, parity|Did you mean large"),
-    "unknown experiment": mistake("warm_start experiment=tiny_qwen", "experiment=tiny_qwen", "tiny_qwen3"),
+    "unknown experiment": mistake("sft experiment=tiny_qwen", "experiment=tiny_qwen", "tiny_qwen3"),
     "unknown model": mistake("train model=qwen3_8b", "model=qwen3_8b", "Did you mean qwen3_8b_base"),
     "unknown logger": mistake("train logger=wandb", "logger=wandb", "csv, default"),
     "unknown reward": mistake("train reward=label_mach", "reward=label_mach", "Did you mean label_match"),
@@ -165,7 +165,7 @@ FILES = {
     "run that is none": mistake(
         "evaluate run={files}",
         "holds no finished training",
-        "run folder of medssr-train, medssr-warm-start or medssr-pipeline",
+        "run folder of medssr-train, medssr-sft or medssr-pipeline",
     ),
     "no prompt": mistake(
         "train model.prompt_path=nowhere.txt " + GOOD, "nowhere.txt", "prompt template|model.prompt_path"
@@ -277,7 +277,7 @@ def test_the_message_names_the_fault_and_the_fix(row, files, tmp_path, monkeypat
     handlers = logging.root.handlers[:]
     try:
         with pytest.raises(SystemExit) as ended:
-            importlib.import_module(f"medssr.{command}").main()
+            importlib.import_module(f"medssr.commands.{command}").main()
     finally:
         logging.root.handlers[:] = handlers
     printed = "".join(capsys.readouterr())

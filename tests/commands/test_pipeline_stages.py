@@ -48,7 +48,7 @@ def settings(tmp_path):
     return [
         *SMALL,
         f"paths.root_dir={tmp_path}",
-        f"seeds.path={tmp_path}/toy.jsonl",
+        f"seed_questions.path={tmp_path}/toy.jsonl",
         f"benchmark.path={tmp_path}/toy.jsonl",
     ]
 
@@ -68,7 +68,7 @@ def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
     assert [stage.method for stage in run.record.training] == ["sft", "grpo"]
     assert list(run.curves) == ["sup"]  # imitation has no rewards
     imitated, rewarded = (Path(stage.metrics_file).parent for stage in run.record.training)
-    assert (imitated.parent.name, rewarded.parent.name) == ("warm_start", "train")
+    assert (imitated.parent.name, rewarded.parent.name) == ("sft", "train")
     assert [row["step"] for row in metrics(imitated)] == ["0", "1", "2"]
     # GRPO goes on from the fine-tuned model.
     inputs = json.loads((rewarded / "manifest.json").read_text())["inputs"]
@@ -114,7 +114,7 @@ def test_a_stage_is_of_grpo_where_nothing_else_is_said():
     ("overrides", "message"),
     [
         (["stages=[{name: a, questions: human, method: sft, grpo: {beta: 0.1}}]"], "stages, a.grpo: .* in sft"),
-        (["schedule=sft", "probe=seeds"], "stages, sft.method: .* probe=null"),
+        (["schedule=sft", "probe=seed_questions"], "stages, sft.method: .* probe=null"),
     ],
 )
 def test_what_does_not_go_with_fine_tuning_is_refused(overrides, message):

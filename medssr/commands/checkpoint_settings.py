@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # In the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
-_STEPS = ("train", "sft")
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
 
@@ -112,18 +111,23 @@ def _artifact_of(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
     made = pointed_to(folder)
-    if made is not None and made.parent.name in _STEPS:
+    if made is not None and _is_training(made):
         return made
     if (folder / _RESULTS_FILE).is_file():
         return _last_stage(folder)
-    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name in _STEPS and (folder / "checkpoints").is_dir()):
+    if _is_training(folder):
         return folder
     raise InputError.at(
         folder,
         "holds no finished training; expected a run folder of medssr-train, medssr-sft or medssr-pipeline, "
-        "or a folder of artifacts/train or artifacts/sft.",
+        "or the artefact of a training.",
         field="run",
     )
+
+
+def _is_training(artifact: Path) -> bool:
+    """Returns whether an artefact is that of a training, finished or not, whatever its method."""
+    return (artifact / SETTINGS_FILE).is_file() or (artifact / "checkpoints").is_dir()
 
 
 def _last_stage(folder: Path) -> Path:

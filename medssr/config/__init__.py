@@ -33,9 +33,6 @@ from medssr.config.groups import (
     ScratchConfig,
     SeedQuestionsConfig,
     SFTConfig,
-    StageConfig,
-    StageMethod,
-    StageQuestions,
     SynthesisConfig,
 )
 from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated, apply_overrides
@@ -55,6 +52,7 @@ from medssr.config.roots import (
     SynthesizeConfig,
     TrainConfig,
 )
+from medssr.config.stages import StageConfig, StageMethod, StageQuestions, method_name, stage_method, with_settings
 
 __all__ = [
     "SCHEMAS",
@@ -107,6 +105,9 @@ __all__ = [
     "TrainConfig",
     "Truncated",
     "apply_overrides",
+    "method_name",
     "register",
+    "stage_method",
     "subconfig",
+    "with_settings",
 ]

@@ -21,21 +21,6 @@ class Dtype(Enum):
     float16 = "float16"
 
 
-class StageQuestions(Enum):
-    """Which questions a training stage asks."""
-
-    pseudo_labelled = "pseudo_labelled"
-    human = "human"
-    mixed = "mixed"
-
-
-class StageMethod(Enum):
-    """How a training stage learns: by rewards, or by imitating the sentence that names the label."""
-
-    grpo = "grpo"
-    sft = "sft"
-
-
 @dataclass
 class PathsConfig:
     """Where things are kept."""
@@ -226,16 +211,6 @@ class OptimConfig:
 
     optimizer: Node
     scheduler: Node
-
-
-@dataclass
-class StageConfig:
-    """One training stage of the pipeline."""
-
-    name: str
-    questions: StageQuestions
-    grpo: Node
-    method: StageMethod = StageMethod.grpo  # an item of a list has no place in `conf/` for its default
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
 from medssr.config.groups import (
@@ -23,11 +24,10 @@ from medssr.config.groups import (
     ScratchConfig,
     SeedQuestionsConfig,
     SFTConfig,
-    StageConfig,
-    StageMethod,
     SynthesisConfig,
 )
-from medssr.config.grpo import GRPOConfig, apply_overrides
+from medssr.config.grpo import GRPOConfig
+from medssr.config.stages import StageConfig, stage_method
 from medssr.errors import InputError, require
 from medssr.utils.nearest import did_you_mean
 
@@ -239,21 +239,13 @@ class PipelineConfig:
     rarity: RarityConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that stages can be told apart."""
+        """Checks that stages can be told apart, and that their methods take their settings."""
         names = [stage.name for stage in self.stages]
         if len({*names, "base"}) <= len(names):
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
-            self._check_stage(stage)
+            stage_method(stage).configure(self, stage, self.model, Path())
         _check_trainer(self.trainer)
-
-    def _check_stage(self, stage: StageConfig) -> None:
-        if stage.method is StageMethod.grpo:
-            apply_overrides(self.grpo, stage.grpo)
-            return
-        key = f"stages, {stage.name}"
-        require(not stage.grpo, f"{key}.grpo", "has settings, but method: sft has none of GRPO's; its own are in sft.")
-        require(self.probe is None, f"{key}.method", "sft; no probe watches it: probe=null, or method: grpo.")
 
 
 @dataclass

@@ -40,6 +40,8 @@ ROOTS = sorted(SCHEMAS)
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule", "arm"}
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
+# Options that the stages of a pipeline name, in a list.
+NAMED_BY_STAGES = {"method"}
 # Options for one of the commands that have their group.
 ONLY_ROOT = {"optim=from_scratch": "sft", "callbacks=grpo": "train", "probe=seed_questions": "pipeline"}
 # What the code adds to the arguments in the configuration.
@@ -49,7 +51,7 @@ SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "la
 
 
 def option_files() -> list[Path]:
-    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES | NAMED_BY_STAGES)
 
 
 def option_id(file: Path) -> str:
@@ -305,8 +307,8 @@ def test_both_ends_of_alpha_are_allowed(share):
 @pytest.mark.parametrize(
     "stages",
     [
-        "[{name: a, questions: human, grpo: {}}, {name: a, questions: human, grpo: {}}]",
-        "[{name: base, questions: human, grpo: {}}]",
+        "[{name: a, questions: human}, {name: a, questions: human}]",
+        "[{name: base, questions: human}]",
     ],
 )
 def test_stages_have_names_of_their_own(stages):
@@ -315,7 +317,7 @@ def test_stages_have_names_of_their_own(stages):
 
 
 def test_stages_are_a_matter_of_configuration():
-    stages = "[{name: only, questions: mixed, grpo: {num_steps: 5, scale_rewards: none}}]"
+    stages = "[{name: only, questions: mixed, settings: {num_steps: 5, scale_rewards: none}}]"
     (stage,) = typed("pipeline", f"stages={stages}").stages
     assert (stage.name, stage.questions) == ("only", StageQuestions.mixed)
 
@@ -347,7 +349,7 @@ def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
 
 def test_a_wrong_stage_override_is_found_before_anything_runs():
     with pytest.raises((InputError, OmegaConfBaseException), match="num_step"):
-        typed("pipeline", "stages=[{name: a, questions: human, grpo: {num_step: 3}}]")
+        typed("pipeline", "stages=[{name: a, questions: human, settings: {num_step: 3}}]")
 
 
 def test_a_step_of_the_pipeline_has_its_configuration():

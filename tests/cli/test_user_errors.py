@@ -54,7 +54,7 @@ NAMES = {
     "setting of a group that is not chosen": mistake("train lora.rank=8", "lora.rank|null", "lora=default"),
     "name in other letters": mistake("train Seed=3", "Seed", "seed"),
     "setting of a stage": mistake(
-        "pipeline stages=[{name:a,questions:human,grpo:{num_step:3}}]",
+        "pipeline stages=[{name:a,questions:human,settings:{num_step:3}}]",
         "stages|grpo.num_step:",
         "grpo.num_steps",
     ),
@@ -94,18 +94,21 @@ VALUES = {
         "train grpo.num_prompts_per_update=5 " + GOOD, "num_prompts_per_update: 5", "num_prompts_per_step (32)"
     ),
     "stages of one name": mistake(
-        "pipeline stages=[{name:a,questions:human,grpo:{}},{name:a,questions:mixed,grpo:{}}]",
+        "pipeline stages=[{name:a,questions:human},{name:a,questions:mixed}]",
         "stages: ",
         "not distinct",
     ),
     "unknown kind of questions": mistake(
-        "pipeline stages=[{name:a,questions:humans,grpo:{}}]", "stages.questions: humans", "Did you mean human"
+        "pipeline stages=[{name:a,questions:humans}]", "stages.questions: humans", "Did you mean human"
     ),
     "unknown method of a stage": mistake(
-        "pipeline stages=[{name:a,questions:human,method:stf,grpo:{}}]", "stages.method: stf", "sft"
+        "pipeline stages=[{name:a,questions:human,method:stf}]", "stages, a.method: stf", "Did you mean sft"
     ),
-    "settings of GRPO for fine-tuning": mistake(
-        "pipeline stages=[{name:a,questions:human,method:sft,grpo:{beta:1}}]", "stages, a.grpo", "sft"
+    "setting that fine-tuning has not": mistake(
+        "pipeline stages=[{name:a,questions:human,method:sft,settings:{num_step:1}}]",
+        "stages, a, sft.num_step",
+        "sft.num_stepsstages, a, sft.num_step",
+        "sft.num_steps",
     ),
     "samples that are all the same": mistake(
         "evaluate protocol.num_samples=4 protocol.temperature=0", "protocol.num_samples: 4", "at temperature 0"

@@ -66,7 +66,7 @@ def test_the_same_command_skips_what_is_finished_and_runs_what_is_new(tmp_path):
 def test_a_job_whose_files_or_settings_have_changed_runs_again(tmp_path):
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text(questions("B"))
-    command = ("seeds=file", f"seed_questions.path={seeds}", "synthesis.num_questions=2")
+    command = ("seed_questions=file", f"seed_questions.path={seeds}", "synthesis.num_questions=2")
     assert "synthesize: started" in sweep(tmp_path, *command)
     assert "synthesize: " not in sweep(tmp_path, *command)
     assert "synthesize: " not in sweep(tmp_path, *command, "paths.index_dir=elsewhere")

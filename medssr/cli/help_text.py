@@ -21,7 +21,7 @@ Further:
   --cfg job       the whole configuration that would be used; nothing runs
 {info}  -m seed=1,2,3   one run for each value: a sweep
   medssr-doctor in front of the line says whether this machine can run it
-  docs/config_reference.yaml has every setting of every option"""
+  python -m medssr.cli.reference FILE writes every setting of every option with its comment"""
 
 
 @dataclass(frozen=True, slots=True)

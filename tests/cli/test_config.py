@@ -267,7 +267,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.overlong_penalty=-1"),
         ("train", "grpo.reward_timeout_s=0"),
         ("train", "grpo.head_chunk_tokens=0"),
-        ("train", "grpo.sapo_temperature_negative=0"),
+        ("train", "grpo.loss.epsilon=0"),
         ("pseudo_label", "labeling.num_votes=1"),
         ("pseudo_label", "labeling.temperature=0"),
         ("pseudo_label", "labeling.min_agreement=1.5"),

@@ -107,7 +107,6 @@ VALUES = {
     "setting that fine-tuning has not": mistake(
         "pipeline stages=[{name:a,questions:human,method:sft,settings:{num_step:1}}]",
         "stages, a, sft.num_step",
-        "sft.num_stepsstages, a, sft.num_step",
         "sft.num_steps",
     ),
     "samples that are all the same": mistake(

@@ -36,7 +36,7 @@ ONE_LARGE_STEP = [
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
 SPREAD = [sys.executable, "-m", "medssr.commands.train", "trainer=fsdp2", *TWO[1:]]
 # An engine that needs no forward pass of the model.
-LETTERS = ["rollout._target_=helpers.LetterEngine", "~rollout.max_batch_size"]
+LETTERS = ["rollout._target_=support.helpers.LetterEngine", "~rollout.max_batch_size"]
 LAUNCHERS = {
     "Lightning": [sys.executable, "-m", "medssr.commands.train", *TWO],
     "torchrun": [

@@ -34,6 +34,8 @@ class Weightless:
 class EvenTokens:
     """The share of even tokens: there is always something to learn."""
 
+    decides_signal = True
+
     def __init__(self, weight):
         self.weight = weight
 

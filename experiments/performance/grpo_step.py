@@ -33,7 +33,7 @@ from medssr.grpo.module import GRPOModule
 from medssr.models.policy import Policy
 from medssr.questions import Question, read_questions
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.types import Reward
+from medssr.rewards.scoring import Reward
 
 # One question for every built-in fact; the policy knows those about common diseases and is unsure about the others.
 QUESTIONS = Path(__file__).parents[2] / "medssr/resources/questions/evaluation.jsonl"
@@ -75,7 +75,7 @@ class Breakdown:
         """Has the parts of the module timed."""
         engine, objective = module.rollouts.engine, module.objective
         self._time(engine, "generate", "rollout")
-        self._time(objective, "remember_logps", "reference")
+        self._time(objective, "compute_ref_and_old_logps", "reference")
         self._time(objective, "loss", "forward")
         self._time(module, "manual_backward", "backward")
         self._time(module, "training_step", "step")

@@ -32,14 +32,14 @@ from medssr.models.device import prepare_process
 from medssr.models.policy import Policy, load_policy
 from medssr.models.prompts import render_prompt
 from medssr.questions import Question
-from medssr.rewards.types import Reward
+from medssr.rewards.scoring import Reward
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.training.step_loader import PromptDataModule, StepLoader
 from medssr.utils.instantiate import instantiate
 
 # Where TRL would differ: it has no dual clip and keeps the order of options. It also multiplies the KL by the ratio
 # unless told otherwise (below).
-SAME_ALGORITHM = ("grpo.dual_clip=null", "grpo.importance_cap=null", "grpo.shuffle_options=false")
+SAME_ALGORITHM = ("grpo.loss.dual_clip=null", "grpo.tis_cap=null", "grpo.shuffle_options=false")
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ def train_with_medssr(
         config.stage,
         grpo.num_steps,
         grpo.num_prompts_per_step,
-        grpo.max_refills,
+        grpo.dynamic_sampling_rounds,
         grpo.shuffle_options,
     )
     trainer.fit(module, data)
@@ -217,10 +217,10 @@ def train_with_trl(
             num_generations=grpo.num_generations,
             max_completion_length=grpo.max_new_tokens,
             temperature=grpo.temperature,
-            loss_type=grpo.loss_type.value,
+            loss_type=grpo.loss["_target_"].rpartition(".")[2].lower(),
             num_iterations=grpo.num_iterations,
-            epsilon=grpo.epsilon,
-            epsilon_high=grpo.epsilon_high,
+            epsilon=grpo.loss["epsilon"],
+            epsilon_high=grpo.loss["epsilon_high"],
             beta=grpo.beta,
             use_bias_correction_kl=False,
             scale_rewards=grpo.scale_rewards.value,

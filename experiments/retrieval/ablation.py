@@ -25,9 +25,9 @@ from medssr.evaluation.retrieval import (
     score_question,
 )
 from medssr.knowledge.corpora import JsonlCorpus, Passage
-from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
-from medssr.knowledge.retrieval.passages import field_text
-from medssr.knowledge.retrieval.types import Ranking, best_places
+from medssr.knowledge.retrieval.combined import reciprocal_rank_fusion
+from medssr.knowledge.retrieval.retriever import Ranking, best_ranking
+from medssr.knowledge.retrieval.stored_passages import field_text
 from medssr.knowledge.retrieval.words import terms, tokenize
 from medssr.statistics import paired_bootstrap_difference
 from medssr.text.words import singular
@@ -104,7 +104,7 @@ class Lab:
             words = ANALYSES[analysis](question.query)
             ids = model.get_tokens_ids(list(dict.fromkeys(words)) if counts_once else words)
             scores = model.get_scores_from_ids(ids) if ids else np.zeros(len(self.passages))
-            found.append(best_places(scores, DEPTH, np.flatnonzero(scores > 0)))
+            found.append(best_ranking(scores, DEPTH, np.flatnonzero(scores > 0)))
         return found
 
     def run(self, variant: tuple[list[Part], float, bool]) -> list[list[str]]:
@@ -115,7 +115,7 @@ class Lab:
             fused = by_part[0]
         else:
             fused = [reciprocal_rank_fusion(rankings, k, DEPTH) for rankings in zip(*by_part, strict=True)]
-        return [[self.passages[place].id for place in ranking.places] for ranking in fused]
+        return [[self.passages[index].id for index in ranking.indices] for ranking in fused]
 
     def _tokens(self, fields: tuple[str, ...], analysis: str) -> tuple[list[list[int]], dict[str, int]]:
         words: dict[str, int] = {}

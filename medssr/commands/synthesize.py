@@ -83,14 +83,16 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     corpus = instantiate(config.corpus, "corpus")
     entities = instantiate(config.entities, "entities").entities()
     plan = QuestionPlan(
-        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seeds.path))
+        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seed_questions.path))
     )
     retriever = instantiate(config.retriever, "retriever")
     passages = store_passages(corpus, Path(config.paths.index_dir))
     retriever.index(passages)
     coverage = entity_coverage(entities, passages)
     write_json_atomically(directory / "entity_coverage.json", asdict(coverage))
-    maker = RequestMaker(plan, retriever, load_template(controls.prompt_path), controls.top_k, controls.num_options)
+    maker = RequestMaker(
+        plan, retriever, load_template(controls.prompt_path), controls.num_passages, controls.num_options
+    )
     knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}
     return maker, knowledge | {"corpus": asdict(corpus.counts)}
 
@@ -113,7 +115,7 @@ def _draft_screen(config: SynthesizeConfig, generator_name: str) -> DraftScreen:
     )
     files = {} if controls.benchmark_path is None else benchmark_files(controls.benchmark_path)
     benchmarks = (question for file in files.values() for question in load_benchmark(file))
-    repeats = RepeatScreen(benchmarks, seeds=read_questions(config.seeds.path))
+    repeats = RepeatScreen(benchmarks, seeds=read_questions(config.seed_questions.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
     return DraftScreen(limits, repeats, origin)
 

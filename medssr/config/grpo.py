@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
 from medssr.config.messages import wrong_value
 from medssr.errors import InputError, require
+from medssr.utils.instantiate import instantiate
 
 
 class ScaleRewards(Enum):
@@ -17,18 +18,6 @@ class ScaleRewards(Enum):
     group = "group"
     batch = "batch"
     none = "none"
-
-
-class LossType(Enum):
-    """The policy loss; docs/algorithms.md has the formula and the paper of each."""
-
-    dapo = "dapo"
-    grpo = "grpo"
-    bnpo = "bnpo"
-    dr_grpo = "dr_grpo"
-    gspo = "gspo"
-    cispo = "cispo"
-    sapo = "sapo"
 
 
 class KLEstimator(Enum):
@@ -61,7 +50,7 @@ class GRPOConfig:
     num_prompts_per_step: int
     num_generations: int
     shuffle_options: bool
-    max_refills: int
+    dynamic_sampling_rounds: int
     temperature: float
     top_p: float
     top_k: int
@@ -74,14 +63,9 @@ class GRPOConfig:
     micro_batch_tokens: int
     head_chunk_tokens: int | None
     num_iterations: int
-    num_prompts_per_update: int | None
-    loss_type: LossType
-    epsilon: float
-    epsilon_high: float
-    dual_clip: float | None
-    sapo_temperature_positive: float
-    sapo_temperature_negative: float
-    importance_cap: float | None
+    minibatch_prompts: int | None
+    loss: dict[str, Any]
+    tis_cap: float | None
     beta: float
     kl_estimator: KLEstimator
     kl_placement: KLPlacement
@@ -103,7 +87,11 @@ class GRPOConfig:
         )
         require(self.num_prompts_per_step >= 1, "grpo.num_prompts_per_step", f"{self.num_prompts_per_step}.")
         require(self.num_steps >= 1, "grpo.num_steps", f"{self.num_steps}; at least 1.")
-        require(self.max_refills >= 0, "grpo.max_refills", f"{self.max_refills}; at least 0.")
+        require(
+            self.dynamic_sampling_rounds >= 0,
+            "grpo.dynamic_sampling_rounds",
+            f"{self.dynamic_sampling_rounds}; at least 0.",
+        )
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
         for field, all_tokens in (("top_p", 1), ("top_k", 0), ("min_p", 0)):
             require(
@@ -122,10 +110,10 @@ class GRPOConfig:
 
     def _check_update(self) -> None:
         require(self.num_iterations >= 1, "grpo.num_iterations", f"{self.num_iterations}; at least 1.")
-        size = self.num_prompts_per_update
+        size = self.minibatch_prompts
         require(
             size is None or (size >= 1 and self.num_prompts_per_step % size == 0),
-            "grpo.num_prompts_per_update",
+            "grpo.minibatch_prompts",
             f"{size} does not divide grpo.num_prompts_per_step ({self.num_prompts_per_step}).",
         )
         limit = self.max_skipped_steps
@@ -135,20 +123,8 @@ class GRPOConfig:
 
     def _check_loss(self) -> None:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
-        require(0 < self.epsilon < 1, "grpo.epsilon", f"{self.epsilon}; between 0 and 1.")
-        require(self.epsilon_high > 0, "grpo.epsilon_high", f"{self.epsilon_high}; above 0.")
-        is_clipped = self.loss_type not in (LossType.cispo, LossType.sapo)
-        if is_clipped and self.dual_clip is not None:
-            highest = 1 + self.epsilon_high
-            require(
-                self.dual_clip > highest,
-                "grpo.dual_clip",
-                f"{self.dual_clip}; above 1 + grpo.epsilon_high ({highest:g}), or null.",
-            )
-        cap = self.importance_cap
-        require(cap is None or cap >= 1, "grpo.importance_cap", f"{cap}; at least 1, or null.")
-        for field in ("sapo_temperature_positive", "sapo_temperature_negative"):
-            require(getattr(self, field) > 0, f"grpo.{field}", f"{getattr(self, field)}; above 0.")
+        require(self.tis_cap is None or self.tis_cap >= 1, "grpo.tis_cap", f"{self.tis_cap}; at least 1, or null.")
+        instantiate(self.loss, "grpo.loss")  # its class checks its parameters; none of ours imports torch
 
 
 def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOConfig:
@@ -160,6 +136,8 @@ def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOCon
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if "loss" in overrides and "_target_" in overrides["loss"]:
+        config = replace(config, loss=dict(overrides["loss"]))  # another class has other parameters
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
     except OmegaConfBaseException as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 
-from medssr.grpo.records import StepRollouts
+from medssr.grpo.rollouts import StepRollouts
 from medssr.utils.files import write_lines_atomically
 
 
@@ -64,8 +64,8 @@ def completion_rows(judged: StepRollouts, num_groups: int, decode: Callable[[lis
             "letter": rollout.choice.letter,
             "reason": str(rollout.choice.reason),
             "label": group.question.answer,
-            "rewards": {name: _known(found.value) for name, found in rollout.judgements.items()},
-            "faults": {name: found.fault.kind.value for name, found in rollout.judgements.items() if found.fault},
+            "rewards": {name: _known(found.value) for name, found in rollout.results.items()},
+            "faults": {name: found.fault.kind.value for name, found in rollout.results.items() if found.fault},
             "reward": _known(reward),
             "advantage": advantage,
             "is_truncated": rollout.completion.is_truncated,

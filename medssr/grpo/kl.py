@@ -1,6 +1,7 @@
-"""Estimators of the KL divergence from the reference policy, from the sampled token alone.
+"""Distances between policies at the sampled tokens: the KL to the reference, and the engine's log-prob mismatch.
 
-All take d = log ref - log policy of the token (Schulman 2020, "Approximating KL divergence").
+The KL estimators take d = log ref - log policy of the token (Schulman 2020, "Approximating KL divergence"). The
+mismatch between the rollout engine's log-probs and the trainer's is corrected by truncated importance sampling.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import torch
 from torch import Tensor
 
 from medssr.config import KLEstimator
-
-# exp(20) is 5e8. A token that was sampled and yet is that unlikely must not turn a step into infinity.
-MAX_LOG_RATIO = 20.0
+from medssr.grpo.losses import MAX_LOG_RATIO
 
 
 def kl_estimate(
@@ -106,7 +105,7 @@ def truncated_importance_weights(old_per_token_logps: Tensor, engine_logps: Tens
     return _log_ratio(old_per_token_logps.detach(), engine_logps).exp().clamp(max=cap)
 
 
-def engine_gap(old_logps: Tensor, engine_logps: Tensor, cap: float | None) -> dict[str, float]:
+def logprob_mismatch(old_logps: Tensor, engine_logps: Tensor, cap: float | None) -> dict[str, float]:
     """Returns how far the engine's log-probs are from the trainer's, over the tokens of a step.
 
     Args:
@@ -115,23 +114,23 @@ def engine_gap(old_logps: Tensor, engine_logps: Tensor, cap: float | None) -> di
         cap: Of the importance weights; None where there are none.
 
     Returns:
-        `engine_gap_mean` and `engine_gap_max` (absolute difference in nats), `engine_kl` (k3 estimate of
-        KL(engine || trainer) per token), `importance_capped_share` and `engine_logp_missing_share` (of tokens).
+        `logprob_mismatch_mean` and `logprob_mismatch_max` (absolute difference in nats), `engine_kl` (k3 estimate of
+        KL(engine || trainer) per token), `tis_capped_share` and `engine_logp_missing_share` (of tokens).
 
     Example:
-        >>> gap = engine_gap(torch.tensor([-1.0, -1.0]), torch.tensor([-1.5, -3.0]), cap=2.0)
-        >>> gap["engine_gap_mean"], gap["engine_gap_max"], gap["importance_capped_share"]
+        >>> mismatch = logprob_mismatch(torch.tensor([-1.0, -1.0]), torch.tensor([-1.5, -3.0]), cap=2.0)
+        >>> mismatch["logprob_mismatch_mean"], mismatch["logprob_mismatch_max"], mismatch["tis_capped_share"]
         (1.25, 2.0, 0.5)
     """
     difference = (old_logps - engine_logps)[engine_logps.isfinite()]
-    num_known = len(difference)
+    num_finite = len(difference)
     is_capped = _log_ratio(old_logps, engine_logps).exp() > (float("inf") if cap is None else cap)
     return {
-        "engine_gap_mean": difference.abs().mean().item() if num_known else 0.0,
-        "engine_gap_max": difference.abs().max().item() if num_known else 0.0,
-        "engine_kl": k3_kl(torch.zeros_like(difference), difference).mean().item() if num_known else 0.0,
-        "importance_capped_share": is_capped.float().mean().item(),
-        "engine_logp_missing_share": 1 - num_known / len(engine_logps),
+        "logprob_mismatch_mean": difference.abs().mean().item() if num_finite else 0.0,
+        "logprob_mismatch_max": difference.abs().max().item() if num_finite else 0.0,
+        "engine_kl": k3_kl(torch.zeros_like(difference), difference).mean().item() if num_finite else 0.0,
+        "tis_capped_share": is_capped.float().mean().item(),
+        "engine_logp_missing_share": 1 - num_finite / len(engine_logps),
     }
 
 

@@ -8,48 +8,85 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, pstdev
 
+import torch
 from torch import Tensor
 
 from medssr.answers import extract_choice
-from medssr.grpo.advantages import has_signal, is_scored
-from medssr.grpo.records import RolloutGroup
+from medssr.grpo.advantages import is_scored
+from medssr.grpo.kl import logprob_mismatch
+from medssr.grpo.minibatches import Minibatch
+from medssr.grpo.objective import LossStatistics
+from medssr.grpo.rollouts import RolloutGroup
 from medssr.labeling.votes import majority_vote
+from medssr.utils.processes import gathered, means
 
 
-def step_metrics(groups: Sequence[RolloutGroup], rewards: Tensor, advantages: Tensor) -> dict[str, float]:
+def step_metrics(
+    groups: Sequence[RolloutGroup], rewards: Tensor, has_signal: Tensor, advantages: Tensor
+) -> dict[str, float]:
     """Returns all that the rollouts of a step show.
 
     Args:
         groups: P groups of G rollouts.
-        rewards: `[P, G]`, as advantages are made of them; NaN where a completion was not scored or left out.
+        rewards: `[P, G]`, as advantages are made of them; NaN where a completion is unscored.
+        has_signal: `[P]`, whether the rewards for the label differ.
         advantages: `[P, G]`.
     """
     return {
         **rollout_metrics(groups),
         **reward_metrics(groups),
         **length_metrics(groups),
-        **guard_metrics(groups),
-        **signal_metrics(rewards),
+        **hacking_metrics(groups),
+        "train/frac_nonzero_std": has_signal.float().mean().item(),
+        "train/unscored_share": (~is_scored(rewards)).float().mean().item(),
         "train/advantage_min": advantages.min().item(),
         "train/advantage_max": advantages.max().item(),
     }
 
 
-def signal_metrics(rewards: Tensor) -> dict[str, float]:
-    """Returns how much of a step has a gradient.
+def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatistics]) -> dict[str, float]:
+    """Returns the metrics of an optimiser step over all processes.
+
+    They are means over the tokens that the step saw; the loss keeps the weight that it trains with.
 
     Args:
-        rewards: `[num_groups, G]`, as advantages are made of them; NaN where a completion was not scored or left out.
+        minibatch: What this process trained on.
+        statistics: Of its micro-batches.
     """
+    totals: Counter[str] = Counter()
+    for part in statistics:
+        totals.update(part.metrics)
+    totals["num_tokens"] = sum(len(sample.completion_ids) for sample in minibatch.samples)
+    metrics = means(totals)
+    num_tokens = metrics.pop("num_tokens")
     return {
-        "train/signal_share": has_signal(rewards).float().mean().item(),
-        "train/unscored_share": (~is_scored(rewards)).float().mean().item(),
+        name: value if name == "loss" else value * minibatch.normalizer / num_tokens for name, value in metrics.items()
     }
+
+
+def mismatch_metrics(statistics: Sequence[LossStatistics], tis_cap: float | None) -> dict[str, float]:
+    """Returns how far the engine's log-probs are from the trainer's, over the tokens of all processes.
+
+    Args:
+        statistics: Of this process's micro-batches that saw the completions first; {} where no process has a token.
+        tis_cap: Of the importance weights; None where there are none.
+    """
+    samples = [sample for part in statistics for sample in part.samples]
+    logps = [logps for part in statistics for logps in part.sampling_logps]
+    pairs = [
+        (trainer, sample.engine_logps) for sample, trainer in zip(samples, logps, strict=True) if not sample.is_dummy
+    ]
+    local = tuple(torch.cat(column) for column in zip(*pairs, strict=True)) if pairs else None
+    columns = [part for part in gathered(local) if part is not None]
+    if not columns:
+        return {}
+    old_logps, engine_logps = (torch.cat(column) for column in zip(*columns, strict=True))
+    return logprob_mismatch(old_logps, engine_logps, tis_cap)
 
 
 def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns mean and deviation of each reward over the completions that it could judge, and how often it failed."""
-    rows = [rollout.judgements for group in groups for rollout in group.rollouts]
+    rows = [rollout.results for group in groups for rollout in group.rollouts]
     names = list(rows[0]) if rows else []
     metrics: dict[str, float] = {}
     faults: Counter[str] = Counter()
@@ -125,7 +162,7 @@ MIN_REASONING_CHARACTERS = 50
 _EMPTY_THINKING = re.compile(r"\s*<think>\s*</think>\s*")
 
 
-def guard_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+def hacking_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns what the answers of a step look like, whether or not they are right."""
     choices = [rollout.choice for group in groups for rollout in group.rollouts]
     letters = sorted({letter for group in groups for letter in group.question.options})

@@ -1,11 +1,10 @@
-"""GRPO as a LightningModule: `training_step` is the algorithm."""
+"""GRPO as a LightningModule: `training_step` and `update` are the algorithm."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -13,21 +12,22 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from medssr.config import GRPOConfig, KLPlacement, Truncated
+from medssr.config import GRPOConfig, KLPlacement
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
-from medssr.grpo.advantages import group_advantages, groups_to_train, has_signal, overlong_penalty
-from medssr.grpo.kl import engine_gap, sequence_kls
-from medssr.grpo.metrics import step_metrics
-from medssr.grpo.minibatches import Minibatch, Sample, known, make_minibatches, training_rows
-from medssr.grpo.objective import Objective
-from medssr.grpo.records import RolloutGroup, StepRollouts
-from medssr.grpo.rollouts import RolloutCollector
+from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored
+from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
+from medssr.grpo.kl import sequence_kls
+from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
+from medssr.grpo.minibatches import Minibatch, make_minibatches
+from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
+from medssr.grpo.rollouts import RolloutCollector, ScoredGroups, StepRollouts, make_samples, require_logps
+from medssr.grpo.step_rewards import label_rewards, step_rewards
 from medssr.models.sharding import is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
-from medssr.utils.processes import gathered, means
+from medssr.utils.processes import gathered
 
 Metrics = dict[str, float]
 
@@ -36,7 +36,7 @@ class GRPOModule(L.LightningModule):
     """Group-relative policy optimisation of one stage.
 
     Args:
-        rollouts: Samples completions of the step's questions and judges them.
+        rollouts: Samples completions of the step's questions and asks the rewards.
         objective: The loss of completions, with the policy and the reference that it compares.
         config: The algorithm's settings.
         optimizer: Makes the optimiser from the parameters.
@@ -66,129 +66,103 @@ class GRPOModule(L.LightningModule):
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Rolls out, rewards, compares within groups, and updates the policy."""
         start = time.monotonic()
-        own = batch.share(self.global_rank, self.trainer.world_size)
-        groups, rows, rewards = self.roll_out(own)  # rewards [P, G], NaN where a completion has none
+        local_batch = batch.shard(self.global_rank, self.trainer.world_size)
+        scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
         rollout_seconds = time.monotonic() - start
 
-        every_reward = gathered(rewards)  # of each process: what scales rewards may be the deviation of the whole step
-        every_advantage = group_advantages(torch.cat(every_reward), self.config.scale_rewards)
-        advantages = every_advantage.split([len(one) for one in every_reward])[self.global_rank]
-        trained = groups_to_train(has_signal(rewards).tolist(), len(own.items))
-        metrics = self.update(
-            batch.step,
-            make_minibatches(
-                [rows[place] for place in trained],
-                rewards[trained],
-                advantages[trained],
-                self.config,
-                self.trainer.world_size,
-            ),
+        advantages = self.advantages(scored)
+        trained = indices_to_train(scored.has_signal.tolist(), len(local_batch.items))
+        minibatches = make_minibatches(
+            scored.select(trained),
+            advantages[trained],
+            self.objective.policy_loss,
+            self.config,
+            self.trainer.world_size,
         )
+        metrics = self.update(batch.step, minibatches)
 
-        groups, rewards = [group for share in gathered(groups) for group in share], torch.cat(every_reward)
-        metrics |= step_metrics(groups, rewards, every_advantage)
-        metrics["train/refill_share"] = len(groups) / len(batch.items) - 1
-        self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), every_advantage.tolist())
-        metrics["time/rollout"] = rollout_seconds
-        metrics["time/step"] = time.monotonic() - start
+        metrics |= self.describe(batch, scored, advantages)
+        metrics |= {"time/rollout": rollout_seconds, "time/step": time.monotonic() - start}
         # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
-        self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(groups))
+        self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(batch.items))
 
-    def roll_out(self, batch: StepBatch[Question]) -> tuple[list[RolloutGroup], list[list[Sample]], Tensor]:
-        """Returns the step's groups, their rows `[P][G]` and their rewards `[P, G]`, with those of its refills."""
-        groups = self.rollouts.collect(batch)
-        rows = training_rows(groups)
-        rewards = self.score(groups, rows)
-        for spares in batch.spares:
-            num_missing = len(batch.items) - int(has_signal(rewards).sum())
-            asked = {group.question.id for group in groups}  # again it would get the same completions
-            further = list({question.id: question for question in spares if question.id not in asked}.values())
-            if num_missing == 0 or not further:
-                break
-            new = self.rollouts.collect(StepBatch(batch.step, further[:num_missing]))
-            new_rows = training_rows(new)
-            rewards = torch.cat([rewards, self.score(new, new_rows)])
-            groups += new
-            rows += new_rows
-        return groups, rows, rewards
+    def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
+        """Returns the completions of some questions with what they earned."""
+        groups = self.rollouts.collect(step, questions)
+        samples = make_samples(groups)
+        kls = None
+        if self.config.beta > 0 and self.config.kl_placement is KLPlacement.reward:
+            rows = [sample for group in samples for sample in group]
+            self.objective.compute_ref_and_old_logps(rows, has_old=True)
+            old_logps = require_logps(row.old_logps for row in rows)
+            ref_logps = require_logps(row.ref_logps for row in rows)
+            kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1)
+        rewards = step_rewards(groups, self.config, kls)
+        of_label = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
+        return ScoredGroups(groups, samples, rewards, is_nonzero_std(of_label))
 
-    def score(self, groups: list[RolloutGroup], rows: list[list[Sample]]) -> Tensor:
-        """Returns the rewards that advantages are made of, `[P, G]`; NaN for a completion that could not be scored."""
-        config = self.config
-        completions = [[rollout.completion for rollout in group.rollouts] for group in groups]
-        rewards = torch.tensor([[rollout.reward for rollout in group.rollouts] for group in groups])
-        if config.truncated is Truncated.mask:
-            cut = torch.tensor([[completion.is_truncated for completion in row] for row in completions])
-            rewards = rewards.masked_fill(cut, torch.nan)
-        if config.overlong_buffer > 0:
-            lengths = torch.tensor([[len(completion.token_ids) for completion in row] for row in completions])
-            penalty = overlong_penalty(lengths, config.max_new_tokens, config.overlong_buffer)
-            rewards = rewards - config.overlong_penalty * penalty
-        if config.beta > 0 and config.kl_placement is KLPlacement.reward:
-            every_row = [row for group in rows for row in group]
-            self.objective.remember_logps(every_row, has_old=True)
-            old_logps, ref_logps = known(row.old_logps for row in every_row), known(row.ref_logps for row in every_row)
-            kls = sequence_kls(old_logps, ref_logps, config.kl_estimator).cpu()
-            rewards = rewards - config.beta * kls.view_as(rewards)
-        return rewards
+    def advantages(self, scored: ScoredGroups) -> Tensor:
+        """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
+        # Rewards of all processes: `scale_rewards=batch` normalises by the deviation of the whole step.
+        rewards = gathered(scored.rewards)
+        advantages = group_advantages(torch.cat(rewards), self.config.scale_rewards)
+        local = advantages.split([len(part) for part in rewards])[self.global_rank]
+        return torch.where(scored.has_signal.unsqueeze(1), local, 0.0)
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
-        """Takes the optimiser steps of one rollout and returns the means of their metrics."""
-        rows = [row for minibatch in minibatches for row in minibatch.rows]
-        if self.config.kl_placement is KLPlacement.loss:
-            # The first of several minibatches moves the weights that sampled the second.
-            self.objective.remember_logps(rows, has_old=len(minibatches) > 1)
-        tried = [
-            self._optimizer_step(step, minibatch)
-            for _ in range(self.config.num_iterations)
-            for minibatch in minibatches
-            if any(gathered(bool(minibatch.rows)))
-        ]
-        taken = [metrics for metrics in tried if metrics is not None]
+        """Takes the optimiser steps of one rollout, and returns the means of their metrics."""
+        if self.config.kl_placement is KLPlacement.loss:  # `roll_out` has set them where the KL is in the reward
+            samples = [sample for minibatch in minibatches for sample in minibatch.samples]
+            # The first of several optimiser steps moves the weights that sampled.
+            has_old = self.config.num_iterations * len(minibatches) > 1
+            self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
+
+        optimizer_steps: list[Metrics | None] = []
+        first_pass: list[LossStatistics] = []
+        for iteration in range(self.config.num_iterations):
+            for minibatch in minibatches:
+                statistics = [self.accumulate(part) for part in self.objective.micro_batches(minibatch)]
+                if statistics:
+                    optimizer_steps.append(self.take_step(step, minibatch, statistics))
+                if iteration == 0:
+                    first_pass += statistics
+
+        taken = [metrics for metrics in optimizer_steps if metrics is not None]
         metrics = {name: fmean(one[name] for one in taken) for name in taken[0]} if taken else {}
-        metrics["skipped_steps"] = len(tried) - len(taken)
-        logps = [
-            (torch.cat(known(row.old_logps for row in own)).cpu(), torch.cat([row.engine_logps for row in own]))
-            for own in gathered(rows)
-            if own
-        ]
-        if logps:
-            old_logps, engine_logps = (torch.cat(column) for column in zip(*logps, strict=True))
-            metrics |= engine_gap(old_logps, engine_logps, self.config.importance_cap)
+        metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
+        metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
         self.rollouts.engine.sync_weights(self.model)
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _optimizer_step(self, step: int, minibatch: Minibatch) -> Metrics | None:
-        """Gathers the gradient over micro-batches and takes the step; returns None where it was skipped."""
-        totals: defaultdict[str, float] = defaultdict(float)
-        suspects: list[Sample] = []
-        micro_batches = self.objective.micro_batches(minibatch.rows)
-        for number, places in enumerate(micro_batches, start=1):
-            rows = [minibatch.rows[place] for place in places]
-            advantages = torch.tensor([minibatch.advantages[place] for place in places], device=self.device)
-            loss, shares = self.objective.loss(rows, advantages, minibatch.normalizer)
-            add_gradient(self, loss, is_last=number == len(micro_batches))
-            for name, share in shares.items():
-                totals[name] += share.item()
-            if not math.isfinite(loss.item()):
-                suspects += rows
-        norm = take_optimizer_step(self, self.config.max_grad_norm, totals["loss"])
+    def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
+        """Adds the gradient of a micro-batch's loss to that of the optimiser step."""
+        loss, statistics = self.objective.loss(micro_batch)
+        add_gradient(self, loss, is_last=micro_batch.is_last)
+        return statistics
+
+    def take_step(self, step: int, minibatch: Minibatch, statistics: list[LossStatistics]) -> Metrics | None:
+        """Takes an optimiser step with the gathered gradient, and returns its metrics; None where it was skipped."""
+        loss = sum(part.metrics["loss"] for part in statistics)
+        norm = take_optimizer_step(self, self.config.max_grad_norm, loss)
         if norm is None:
-            self.skipped_steps.skipped(step, [row.question_id for row in suspects or minibatch.rows])
+            suspects = [sample for part in statistics if not part.is_finite for sample in part.samples]
+            self.skipped_steps.skipped(step, [sample.question_id for sample in suspects or minibatch.samples])
             return None
         self.skipped_steps.took()
-        # The metrics are means over the tokens that were looked at; the loss keeps the weight that it trains with.
-        totals["seen"] = sum(len(row.completion_ids) for row in minibatch.rows)
-        found = means(totals)
-        num_seen = found.pop("seen")
-        metrics = {
-            name: value if name == "loss" else value * minibatch.normalizer / num_seen for name, value in found.items()
-        }
-        metrics["grad_norm"] = norm
-        return metrics
+        return optimizer_step_metrics(minibatch, statistics) | {"grad_norm": norm}
+
+    def describe(self, batch: StepBatch[Question], scored: ScoredGroups, advantages: Tensor) -> Metrics:
+        """Returns what the rollouts of all processes show, and keeps them for callbacks."""
+        groups = [group for local in gathered(scored.groups) for group in local]
+        rewards, has_signal, advantages = (
+            torch.cat(gathered(local)) for local in (scored.rewards, scored.has_signal, advantages)
+        )
+        self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
+        rate = len(groups) / len(batch.items) - 1
+        return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Returns the weights that are trained: those that adapters leave as they were loaded need no checkpoint."""
@@ -217,7 +191,7 @@ class GRPOModule(L.LightningModule):
         Raises:
             InputError: When they cannot.
         """
-        for key in ("num_prompts_per_step", "num_prompts_per_update"):
+        for key in ("num_prompts_per_step", "minibatch_prompts"):
             number = getattr(self.config, key)
             if number is not None and number % self.trainer.world_size:
                 raise InputError(
@@ -237,8 +211,8 @@ class GRPOModule(L.LightningModule):
             raise InputError("rollout: hf generates with the trained model, which is spread over processes; take vllm.")
         if not self.strict_loading:
             raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
-        if self.config.kl_placement is KLPlacement.reward and self.config.max_refills > 0:
-            raise InputError("grpo.max_refills: 0 where a spread model computes the KL in the reward.")
+        if self.config.kl_placement is KLPlacement.reward and self.config.dynamic_sampling_rounds > 0:
+            raise InputError("grpo.dynamic_sampling_rounds: 0 where a spread model computes the KL in the reward.")
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
         for model in (self.model, self.objective.reference):
             if model is not None:

@@ -1,7 +1,10 @@
-"""What the policy is trained on: the loss of completions, and the log-probs that it compares."""
+"""The objective of an update: the loss of completions, and the log-probs that it compares."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,113 +12,158 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from medssr.config import GRPOConfig, KLPlacement
-from medssr.grpo.kl import truncated_importance_weights
-from medssr.grpo.losses import policy_loss
-from medssr.grpo.minibatches import Sample, known
+from medssr.grpo.kl import kl_estimate, truncated_importance_weights
+from medssr.grpo.losses import LossInputs, PolicyLoss, masked_sum, summed_loss
+from medssr.grpo.minibatches import Minibatch
+from medssr.grpo.rollouts import Sample, require_logps
 from medssr.models.attention import adopt_attention
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.models.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
 from medssr.models.lora import without_adapters
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 from medssr.models.sharding import computed, is_sharded
-from medssr.utils.processes import gathered
+from medssr.utils.processes import pad_to_longest
 
-# One token after another, for a pass that only keeps other processes company.
-_IDLE = Sample("", [0], [0], torch.zeros(1))
+_DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is_dummy=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """The samples that go through the model together.
+
+    Attributes:
+        samples: B of them.
+        advantages: `[B]`.
+        normalizer: What the sum of the step's losses is divided by.
+        is_last: Whether it is the last of its optimiser step, at which processes average their gradients.
+    """
+
+    samples: list[Sample]
+    advantages: Tensor
+    normalizer: float
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LossStatistics:
+    """What the loss of a micro-batch shows, without its gradient.
+
+    Attributes:
+        samples: Of the micro-batch.
+        metrics: Token sums divided by the step's normaliser, by name; they add up over the micro-batches of a step.
+        sampling_logps: `[T_i]` of each sample, on the CPU: the trainer's log-probs with the weights that sampled.
+    """
+
+    samples: list[Sample]
+    metrics: dict[str, float]
+    sampling_logps: list[Tensor]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the loss is a number."""
+        return math.isfinite(self.metrics["loss"])
 
 
 class Objective:
-    """The loss of completions under a policy and the frozen model that holds it.
+    """The loss of completions under a policy, and the frozen reference policy that holds it.
 
     Args:
         model: The policy's model.
         reference: What the KL is measured to; None where beta is 0. May be the policy's own model where that has
             adapters: then it is the model without them.
+        policy_loss: The loss of a token.
         pad_token_id: Fills up the rows of a micro-batch.
         config: The algorithm's settings.
     """
 
-    def __init__(self, model: Any, reference: Any | None, pad_token_id: int, config: GRPOConfig) -> None:
+    def __init__(
+        self, model: Any, reference: Any | None, policy_loss: PolicyLoss, pad_token_id: int, config: GRPOConfig
+    ) -> None:
         self.model = model
         self.reference = reference
+        self.policy_loss = policy_loss
         self._pad_token_id = pad_token_id
         self._config = config
         # A reference has the family and the settings of its policy, so it takes the same batches.
         self._is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
-    def micro_batches(self, rows: list[Sample]) -> list[list[int]]:
-        """Returns the places of the rows that go through the model together.
+    def micro_batches(self, minibatch: Minibatch) -> Iterator[MicroBatch]:
+        """Yields the minibatch in parts of at most `micro_batch_tokens`.
 
-        Of several processes, each gets as many micro-batches as the one with the most, the last of them empty: they
-        average gradients, so each has to take part in every pass.
+        Every process yields as often as the one with the most samples, dummies at the end: processes average
+        gradients, so each takes part in every pass. Nothing is yielded where no process has a sample.
         """
-        own = self._split(rows)
-        return own + [[] for _ in range(max(gathered(len(own))) - len(own))]
+        advantages = torch.tensor(minibatch.advantages, device=self.model.device)
+        parts = pad_to_longest(self._split(minibatch.samples), filler=[])
+        for number, indices in enumerate(parts, start=1):
+            samples = [minibatch.samples[index] for index in indices] or [_DUMMY]
+            values = advantages[indices] if indices else advantages.new_zeros(1)
+            yield MicroBatch(samples, values, minibatch.normalizer, is_last=number == len(parts))
 
-    def _split(self, rows: list[Sample]) -> list[list[int]]:
-        if self._is_packed:
-            prompts, lengths = [row.prompt_ids for row in rows], [len(row.completion_ids) for row in rows]
-            return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
-        return split_by_tokens([row.num_tokens for row in rows], self._config.micro_batch_tokens)
+    def loss(self, micro_batch: MicroBatch) -> tuple[Tensor, LossStatistics]:
+        """Returns the part of a micro-batch in the loss of the step, a scalar with its gradient, and what it shows.
 
-    def loss(self, rows: list[Sample], advantages: Tensor, normalizer: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the micro-batch's share of the step's loss, and of its metrics.
-
-        Args:
-            rows: B completions; none for a pass that leaves gradients as they are. Where one has no old log-probs yet,
-                these here become them.
-            advantages: `[B]`.
-            normalizer: What the sum of the step's losses is divided by.
+        Where samples have no old log-probs, the trained weights are those that sampled, and every ratio is 1.
         """
-        config = self._config
-        if not rows:
-            logps, _ = self._logps_and_entropies(self._batch([_IDLE]))
-            return 0.0 * logps.sum(), {}
-        batch = self._batch(rows)
+        samples, normalizer = micro_batch.samples, micro_batch.normalizer
+        batch = self._batch(samples)
+        mask = torch.zeros_like(batch.completion_mask) if samples[0].is_dummy else batch.completion_mask
         logps, entropies = self._logps_and_entropies(batch)
-        for row, row_logps in zip(rows, logps.detach(), strict=True):
-            if row.old_logps is None:  # the first pass: the policy that sampled is the policy that is trained
-                row.old_logps = row_logps[: len(row.completion_ids)]
-        old_logps = pad_sequence(known(row.old_logps for row in rows), batch_first=True)
-        importance_weights = ref_logps = None
-        if config.importance_cap is not None:
-            engine_logps = pad_sequence([row.engine_logps for row in rows], batch_first=True).to(self.model.device)
-            importance_weights = truncated_importance_weights(old_logps, engine_logps, config.importance_cap)
-        if config.beta > 0:
-            ref_logps = pad_sequence(known(row.ref_logps for row in rows), batch_first=True)
-        loss, metrics = policy_loss(
-            logps,
-            old_logps,
-            advantages,
-            batch.completion_mask,
-            loss_type=config.loss_type,
-            epsilon=config.epsilon,
-            epsilon_high=config.epsilon_high,
-            dual_clip=config.dual_clip,
-            sapo_temperature_positive=config.sapo_temperature_positive,
-            sapo_temperature_negative=config.sapo_temperature_negative,
-            importance_weights=importance_weights,
-            ref_per_token_logps=ref_logps,
-            beta=config.beta if config.kl_placement is KLPlacement.loss else 0.0,
-            kl_estimator=config.kl_estimator,
-            normalizer=normalizer,
-        )
-        metrics["loss"] = loss.detach()
-        metrics["entropy"] = (entropies * batch.completion_mask).sum() / normalizer
-        return loss, metrics
+        has_old = samples[0].old_logps is not None
+        old_logps = _padded(sample.old_logps for sample in samples) if has_old else logps.detach()
+
+        weights = kl = None
+        if self._config.tis_cap is not None:
+            engine_logps = _padded(sample.engine_logps for sample in samples).to(mask.device)
+            weights = truncated_importance_weights(old_logps, engine_logps, self._config.tis_cap)
+        if self._config.beta > 0:
+            kl = self._kl(samples, logps, mask)
+        inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask)
+        kl_term = None if kl is None else self._kl_weight * kl
+        loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, kl_term)
+
+        sums |= {"loss": loss, "entropy": masked_sum(entropies, mask) / normalizer}
+        if kl is not None:
+            sums["kl"] = masked_sum(kl, mask) / normalizer
+        metrics = {name: value.item() for name, value in sums.items()}
+        sampling_logps = [
+            row[: len(sample.completion_ids)].cpu() for sample, row in zip(samples, old_logps, strict=True)
+        ]
+        return loss, LossStatistics(samples, metrics, sampling_logps)
 
     @torch.no_grad()
-    def remember_logps(self, rows: list[Sample], *, has_old: bool) -> None:
-        """Fills in the reference's log-probs where there is a reference, and if told so those of the policy."""
-        for places in self.micro_batches(rows) if is_sharded(self.model) else self._split(rows):
-            micro_batch = [rows[place] for place in places]
-            batch = self._batch(micro_batch or [_IDLE])
+    def compute_ref_and_old_logps(self, samples: list[Sample], *, has_old: bool) -> None:
+        """Sets the log-probs of the reference policy where there is one, and if asked those of the sampling policy."""
+        indices = self._split(samples)
+        # The layers of a sharded model are put together by all processes at once.
+        for part in pad_to_longest(indices, filler=[]) if is_sharded(self.model) else indices:
+            micro_batch = [samples[index] for index in part]
+            batch = self._batch(micro_batch or [_DUMMY])
             if self._config.beta > 0:
-                for row, logps in zip(micro_batch, self._reference_logps(batch), strict=bool(micro_batch)):
-                    row.ref_logps = logps[: len(row.completion_ids)]
+                for sample, logps in zip(micro_batch, self._reference_logps(batch), strict=bool(micro_batch)):
+                    sample.ref_logps = logps[: len(sample.completion_ids)]
             if has_old:
-                for row, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
-                    row.old_logps = logps[: len(row.completion_ids)]
+                for sample, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
+                    sample.old_logps = logps[: len(sample.completion_ids)]
+
+    @property
+    def _kl_weight(self) -> float:
+        return self._config.beta if self._config.kl_placement is KLPlacement.loss else 0.0
+
+    def _kl(self, samples: list[Sample], logps: Tensor, mask: Tensor) -> Tensor:
+        """Returns the KL estimate of each token, `[B, T]`; padding is replaced so that it has no gradient."""
+        is_token = mask.bool()
+        ref_logps = _padded(sample.ref_logps for sample in samples)
+        return kl_estimate(
+            torch.where(is_token, logps, 0.0), torch.where(is_token, ref_logps, 0.0), self._config.kl_estimator
+        )
+
+    def _split(self, samples: list[Sample]) -> list[list[int]]:
+        """Returns the indices of the samples of each micro-batch."""
+        if self._is_packed:
+            prompts, lengths = [row.prompt_ids for row in samples], [len(row.completion_ids) for row in samples]
+            return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
+        return split_by_tokens([sample.num_tokens for sample in samples], self._config.micro_batch_tokens)
 
     def _logps_and_entropies(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor]:
         settings = self._config.temperature, self._config.head_chunk_tokens
@@ -135,8 +183,12 @@ class Objective:
             return computed(model, lambda model: packed_logps(model, batch, *settings, has_entropies=False)[0])
         return computed(model, lambda model: completion_logps(model, batch, *settings))
 
-    def _batch(self, rows: list[Sample]) -> RolloutBatch | PackedRollouts:
-        prompts, completions = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
+    def _batch(self, samples: list[Sample]) -> RolloutBatch | PackedRollouts:
+        prompts, completions = [row.prompt_ids for row in samples], [row.completion_ids for row in samples]
         if self._is_packed:
             return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
+
+
+def _padded(logps: Iterable[Tensor | None]) -> Tensor:
+    return pad_sequence(require_logps(logps), batch_first=True)

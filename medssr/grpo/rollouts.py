@@ -1,26 +1,135 @@
-"""From the questions of a training step to judged completions."""
+"""From the questions of a training step to completions with their answers and rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from medssr.answers import extract_choice
+import torch
+from torch import Tensor
+
+from medssr.answers import Choice, extract_choice
 from medssr.config import GRPOConfig
 from medssr.engines.types import Completion, RolloutEngine, Sampling
-from medssr.grpo.records import Rollout, RolloutGroup
+from medssr.grpo.step_rewards import deciding_rewards, weighted_sum
 from medssr.models.policy import Policy
 from medssr.questions import Question
-from medssr.rewards.scoring import FaultWatch, judge, total_reward
-from medssr.rewards.types import Reward, ScoredInput
-from medssr.training.step_loader import StepBatch
+from medssr.rewards.scoring import FaultWatch, Reward, RewardResult, ScoredInput, score_inputs
 from medssr.utils.seeding import derive_seed
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A completion with the answer read from it.
+
+    Attributes:
+        completion: What was sampled.
+        choice: The answer.
+        reward: The weighted sum of its rewards; NaN where one of them is unknown.
+        label_reward: The same of the rewards that decide whether its group has signal.
+        results: What each reward returned for it, by name.
+    """
+
+    completion: Completion
+    choice: Choice
+    reward: float
+    label_reward: float
+    results: Mapping[str, RewardResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one prompt."""
+
+    question: Question
+    prompt_ids: list[int]
+    rollouts: list[Rollout]
+
+
+@dataclass(slots=True)
+class Sample:
+    """One completion with its prompt, and the log-probs that the update compares.
+
+    Attributes:
+        question_id: What it answers.
+        prompt_ids: The prompt.
+        completion_ids: The sampled tokens, T of them.
+        engine_logps: `[T]`, by the rollout engine, on the CPU.
+        old_logps: `[T]`, by the trainer with the weights that sampled; None where the trained weights are still those.
+        ref_logps: `[T]`, by the reference policy; None where there is no reference.
+        is_dummy: Whether no loss counts it: it keeps collective calls in step on a process without samples.
+    """
+
+    question_id: str
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    engine_logps: Tensor
+    old_logps: Tensor | None = None
+    ref_logps: Tensor | None = None
+    is_dummy: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        """Prompt and completion."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroups:
+    """The rollouts of a step with what they earned.
+
+    Attributes:
+        groups: P groups of G rollouts.
+        samples: `[P][G]`, the same completions as the update sees them.
+        rewards: `[P, G]`, what advantages are made of; NaN where a completion is unscored.
+        has_signal: `[P]`, whether the rewards for the label differ.
+    """
+
+    groups: list[RolloutGroup]
+    samples: list[list[Sample]]
+    rewards: Tensor
+    has_signal: Tensor
+
+    def __add__(self, other: ScoredGroups) -> ScoredGroups:
+        """Returns the groups of both."""
+        return ScoredGroups(
+            self.groups + other.groups,
+            self.samples + other.samples,
+            torch.cat([self.rewards, other.rewards]),
+            torch.cat([self.has_signal, other.has_signal]),
+        )
+
+    def select(self, indices: list[int]) -> ScoredGroups:
+        """Returns the groups with the given indices."""
+        return ScoredGroups(
+            [self.groups[index] for index in indices],
+            [self.samples[index] for index in indices],
+            self.rewards[indices],
+            self.has_signal[indices],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StepRollouts:
+    """A training step as callbacks see it: the rollouts of all processes.
+
+    Attributes:
+        step: Its number.
+        groups: All rollouts.
+        rewards: `[num_groups][G]`, as advantages are made of them; NaN where a completion is unscored.
+        advantages: `[num_groups][G]`.
+    """
+
+    step: int
+    groups: list[RolloutGroup]
+    rewards: list[list[float]]
+    advantages: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutCollector:
-    """Samples completions of questions and has the rewards judge them.
+    """Samples completions of questions and asks the rewards about them.
 
     Attributes:
         policy: Encodes the prompts.
@@ -30,7 +139,7 @@ class RolloutCollector:
         seed: Run seed.
         stage: Name of the stage; with the run seed, the step and the question it makes the seed of a completion.
         source: The question file, for messages.
-        watch: Looks out for rewards that fail.
+        watch: Reports rewards that fail, and ends a run in which one always does.
     """
 
     policy: Policy
@@ -42,35 +151,62 @@ class RolloutCollector:
     source: str
     watch: FaultWatch = field(default_factory=FaultWatch)
 
-    def collect(self, batch: StepBatch[Question]) -> list[RolloutGroup]:
-        """Returns a group of judged completions for each question of the step."""
+    def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
+        """Returns a group of rollouts for each question."""
         config = self.config
-        prompts = self.policy.encode(batch.items, config.max_new_tokens, self.source)
+        prompts = self.policy.encode(list(questions), config.max_new_tokens, self.source)
         seeds = [
-            [
-                derive_seed(self.seed, self.stage, batch.step, question.id, sample)
-                for sample in range(config.num_generations)
-            ]
-            for question in batch.items
+            [derive_seed(self.seed, self.stage, step, question.id, sample) for sample in range(config.num_generations)]
+            for question in questions
         ]
         completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
-        rollouts = self._judge(batch, completions)
+        rollouts = self._score(step, questions, completions)
         return [
             RolloutGroup(question, prompt, row)
-            for question, prompt, row in zip(batch.items, prompts, rollouts, strict=True)
+            for question, prompt, row in zip(questions, prompts, rollouts, strict=True)
         ]
 
-    def _judge(self, batch: StepBatch[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
-        """Returns the completions of each question with their answers and rewards."""
-        cases = [
+    def _score(
+        self, step: int, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]
+    ) -> list[list[Rollout]]:
+        """Returns the completions of each question with their answers and what the rewards returned for them."""
+        inputs = [
             ScoredInput(question, completion, extract_choice(completion.text, question.options))
-            for question, row in zip(batch.items, completions, strict=True)
+            for question, row in zip(questions, completions, strict=True)
             for completion in row
         ]
-        judgements = judge(self.rewards, cases)
-        self.watch.look(batch.step, cases, judgements)
+        results = score_inputs(self.rewards, inputs)
+        self.watch.update(step, inputs, results)
+        deciding = deciding_rewards(self.rewards)
         rollouts = (
-            Rollout(case.completion, case.choice, total_reward(self.rewards, found), found)
-            for case, found in zip(cases, judgements, strict=True)
+            Rollout(
+                item.completion, item.choice, weighted_sum(self.rewards, result), weighted_sum(deciding, result), result
+            )
+            for item, result in zip(inputs, results, strict=True)
         )
         return [list(islice(rollouts, len(row))) for row in completions]
+
+
+def require_logps(values: Iterable[Tensor | None]) -> list[Tensor]:
+    """Returns the log-probs of samples, all of which must be set by now."""
+    logps = []
+    for value in values:
+        assert value is not None, "the log-probs of this sample are not set yet"
+        logps.append(value)
+    return logps
+
+
+def make_samples(groups: Sequence[RolloutGroup]) -> list[list[Sample]]:
+    """Returns a sample for each completion of each group."""
+    return [
+        [
+            Sample(
+                group.question.id,
+                group.prompt_ids,
+                rollout.completion.token_ids,
+                torch.tensor(rollout.completion.logps),
+            )
+            for rollout in group.rollouts
+        ]
+        for group in groups
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from copy import deepcopy
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any
 import torch
 
 from medssr.config import TrainConfig
-from medssr.engines.types import RolloutEngine
 from medssr.grpo.heldout import Probe
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
-from medssr.models.policy import Policy, load_trainable_policy
+from medssr.models.policy import load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
-from medssr.rewards.types import Reward
 from medssr.training.fit import fit
 from medssr.training.step_loader import PromptDataModule
 from medssr.utils.instantiate import instantiate
@@ -29,14 +26,14 @@ from medssr.utils.processes import is_main_process
 
 
 def run_stage(
-    config: TrainConfig, questions: list[Question], watched: list[Question], checkpoint: Path | None, directory: Path
+    config: TrainConfig, questions: list[Question], heldout: list[Question], checkpoint: Path | None, directory: Path
 ) -> dict[str, Any]:
     """Returns the counts of a stage for its manifest; writes `model/`.
 
     Args:
         config: The stage.
         questions: What to train on, each with an answer.
-        watched: What the probe asks.
+        heldout: The held-out questions that training is watched on.
         checkpoint: Where to go on from; None for a fresh start.
         directory: The artefact's folder.
 
@@ -47,22 +44,44 @@ def run_stage(
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed)
     # An over-long prompt fails here and not at step 900.
-    policy.encode(questions, config.grpo.max_new_tokens + _tokens_of_order(questions, config), config.data.path)
+    policy.encode(questions, config.grpo.max_new_tokens + _num_growing_tokens(questions, config), config.data.path)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
     ):
-        module = _make_module(config, policy, engine, rewards)
-        probe = Probe(module.rollouts, watched, config.probe, directory) if config.probe is not None else None
+        rollouts = RolloutCollector(
+            policy,
+            engine=engine,
+            rewards=rewards,
+            config=config.grpo,
+            seed=config.seed,
+            stage=config.stage,
+            source=config.data.path,
+        )
+        objective = Objective(
+            policy.model,
+            _reference(policy.model, config),
+            instantiate(config.grpo.loss, "grpo.loss"),
+            policy.tokenizer.pad_token_id,
+            config.grpo,
+        )
+        module = GRPOModule(
+            rollouts,
+            objective,
+            config.grpo,
+            optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
+            scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+        )
         data = PromptDataModule(
             questions,
-            config.seed,
-            config.stage,
-            config.grpo.num_steps,
-            config.grpo.num_prompts_per_step,
-            config.grpo.max_refills,
-            config.grpo.shuffle_options,
+            seed=config.seed,
+            stage=config.stage,
+            num_steps=config.grpo.num_steps,
+            num_prompts_per_step=config.grpo.num_prompts_per_step,
+            num_rounds=config.grpo.dynamic_sampling_rounds,
+            has_shuffled_options=config.grpo.shuffle_options,
         )
+        probe = None if config.probe is None else Probe(rollouts, heldout, config.probe, directory)
         fit(config, module, data, directory, checkpoint, config.grpo.num_steps, [probe] if probe else [])
         counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
         best_model = None
@@ -76,27 +95,6 @@ def run_stage(
     return counts
 
 
-def _make_module(
-    config: TrainConfig, policy: Policy, engine: RolloutEngine, rewards: Mapping[str, Reward]
-) -> GRPOModule:
-    rollouts = RolloutCollector(
-        policy,
-        engine=engine,
-        rewards=rewards,
-        config=config.grpo,
-        seed=config.seed,
-        stage=config.stage,
-        source=config.data.path,
-    )
-    return GRPOModule(
-        rollouts,
-        Objective(policy.model, _reference(policy.model, config), policy.tokenizer.pad_token_id, config.grpo),
-        config.grpo,
-        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
-        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
-    )
-
-
 def _reference(model: Any, config: TrainConfig) -> Any | None:
     """Returns what the KL is measured to: a frozen copy, or the model itself where it has adapters to do without."""
     if config.grpo.beta == 0:
@@ -106,6 +104,6 @@ def _reference(model: Any, config: TrainConfig) -> Any | None:
     return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
 
 
-def _tokens_of_order(questions: list[Question], config: TrainConfig) -> int:
+def _num_growing_tokens(questions: list[Question], config: TrainConfig) -> int:
     """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
     return max(len(question.options) for question in questions) if config.grpo.shuffle_options else 0

@@ -1,4 +1,4 @@
-"""Names of diseases, made alike so that sources can be joined by them."""
+"""Normalises names of diseases, so that sources can be joined by them."""
 
 from __future__ import annotations
 

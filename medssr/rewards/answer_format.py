@@ -11,7 +11,7 @@ class AnswerFormat:
     """1 when exactly one answer could be extracted from a finished completion, else 0.
 
     Args:
-        weight: Share in the sum of rewards; keep it well below the label's.
+        weight: Weight in the sum of rewards; keep it well below the label's.
     """
 
     def __init__(self, weight: float) -> None:

@@ -17,7 +17,7 @@ class CosineLength:
     least, so that a blind guess is the worst of all. A completion that was cut gets -1.
 
     Args:
-        weight: Share in the sum of rewards; keep it well below the label's.
+        weight: Weight in the sum of rewards; keep it well below the label's.
         max_tokens: The length at which both are 0; completions beyond count as this long.
     """
 

@@ -18,7 +18,7 @@ from medssr.answers import Choice
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.questions import Question
-from medssr.rewards.types import FaultKind, Reward, RewardResult, ScoredInput, failed, judgement_of
+from medssr.rewards.scoring import FaultKind, Reward, RewardResult, ScoredInput, failed, result_of
 from medssr.utils.instantiate import instantiate
 
 if TYPE_CHECKING:
@@ -54,32 +54,32 @@ class IsolatedReward:
         self._trace = Path(self._folder.name) / "trace.txt"
         self._process: Any = None
         self._connection: Connection | None = None
-        self.weight = self._start()
+        self.weight, self.decides_signal = self._start()
 
-    def judge(self, cases: Sequence[ScoredInput]) -> list[RewardResult]:
-        """Returns what the reward says of each case of a step."""
-        judgements: list[RewardResult] = []
+    def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
+        """Returns what the reward returns for each input of a step."""
+        results: list[RewardResult] = []
         num_ended = 0
-        for case in cases:
+        for scored_input in inputs:
             if num_ended == _MAX_ENDED_PER_STEP:
                 skipped = f"not asked: {num_ended} processes had to be ended in this step already."
-                judgements.append(failed(FaultKind.skipped, skipped))
+                results.append(failed(FaultKind.skipped, skipped))
                 continue
-            judgements.append(self._ask(case))
+            results.append(self._ask(scored_input))
             num_ended += self._process is None
-        return judgements
+        return results
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
-        """Returns what the reward says of one completion; NaN where it fails."""
-        return self.judge([ScoredInput(question, completion, choice)])[0].value
+        """Returns what the reward returns for one completion; NaN where it fails."""
+        return self.score_batch([ScoredInput(question, completion, choice)])[0].value
 
     def close(self) -> None:
         """Ends the process."""
         self._end()
         self._folder.cleanup()
 
-    def _start(self) -> float:
-        """Starts a process and returns the weight of the reward in it."""
+    def _start(self) -> tuple[float, bool]:
+        """Starts a process, and returns the weight of the reward in it and whether it decides signal."""
         # Not forked: a fork of a process with the threads and the GPU of a training run may hang by itself.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -94,13 +94,14 @@ class IsolatedReward:
         atexit.register(self._end)
         self._process.start()
         theirs.close()
-        weight = self._receive(_MAX_START_S)
-        if not isinstance(weight, float):
+        answer = self._receive(_MAX_START_S)
+        if not isinstance(answer, tuple):
             self._end()
-            raise InputError(f"reward.{self._name}: {weight or 'its process ended while it was started.'}")
-        return weight
+            raise InputError(f"reward.{self._name}: {answer or 'its process ended while it was started.'}")
+        weight, decides_signal = answer
+        return weight, decides_signal
 
-    def _ask(self, case: ScoredInput) -> RewardResult:
+    def _ask(self, scored_input: ScoredInput) -> RewardResult:
         if self._process is None:
             try:
                 self._start()
@@ -109,11 +110,9 @@ class IsolatedReward:
                 return failed(FaultKind.died, str(error))
         assert self._connection is not None
         with suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.send(case)
-        judgement = self._receive(self._timeout_s + _GRACE_S)
-        if isinstance(judgement, RewardResult):
-            return judgement
-        return self._lost()
+            self._connection.send(scored_input)
+        result = self._receive(self._timeout_s + _GRACE_S)
+        return result if isinstance(result, RewardResult) else self._lost()
 
     def _receive(self, timeout_s: float) -> Any:
         """Returns what the process sends, None when it takes too long or ends."""
@@ -124,7 +123,7 @@ class IsolatedReward:
         return None
 
     def _lost(self) -> RewardResult:
-        """Ends a process that does not answer, and returns the judgement that it failed."""
+        """Ends a process that does not answer, and returns a result that says so."""
         self._process.join(_GRACE_S)
         has_hung = self._process.exitcode is None
         exit_code = self._process.exitcode
@@ -148,7 +147,7 @@ class IsolatedReward:
 
 
 def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s: float, trace_path: str) -> None:
-    """Makes the reward and answers cases until the other side is gone: what the process does."""
+    """Makes the reward and scores inputs until the other side is gone: what the process does."""
     # Who interrupts the run means the run, which still needs the rewards of its step before it can end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -157,20 +156,20 @@ def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s
         return
     with Path(trace_path).open("w", encoding="utf-8") as trace, suppress(EOFError, BrokenPipeError, ConnectionError):
         while True:
-            case = connection.recv()
+            scored_input = connection.recv()
             # A thread in C, which needs no GIL: it writes where the reward hangs and ends the process, also when the
             # run itself is gone by then.
             faulthandler.dump_traceback_later(timeout_s, exit=True, file=trace)
             try:
-                judgement = judgement_of(reward(*case))
+                result = result_of(reward(*scored_input))
             except BaseException as error:  # sys.exit() and KeyboardInterrupt too
-                judgement = _raised(error)
+                result = _raised(error)
             faulthandler.cancel_dump_traceback_later()
-            connection.send(judgement)
+            connection.send(result)
 
 
 def _make(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
-    """Returns the reward and sends its weight; returns None and sends what is wrong where there is neither."""
+    """Returns the reward and sends its weight and whether it decides signal; None where it cannot be made."""
     try:
         reward = instantiate(node, f"reward.{name}")
         weight = float(reward.weight)
@@ -179,7 +178,7 @@ def _make(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return None
-    connection.send(weight)
+    connection.send((weight, bool(getattr(reward, "decides_signal", False))))
     return reward
 
 

@@ -11,8 +11,10 @@ class LabelMatch:
     """1 when the extracted answer is the question's label, be it a pseudo-label or a human's, else 0.
 
     Args:
-        weight: Share in the sum of rewards.
+        weight: Weight in the sum of rewards.
     """
+
+    decides_signal = True
 
     def __init__(self, weight: float) -> None:
         self.weight = weight

@@ -139,20 +139,22 @@ class RequestMaker:
         plan: The draws.
         retriever: Finds the passages about a disease; indexed.
         template: Text of the prompt template.
-        top_k: Passages for a disease.
+        num_passages: Passages for a disease.
         num_options: Options of a question.
     """
 
-    def __init__(self, plan: QuestionPlan, retriever: Retriever, template: str, top_k: int, num_options: int) -> None:
+    def __init__(
+        self, plan: QuestionPlan, retriever: Retriever, template: str, num_passages: int, num_options: int
+    ) -> None:
         self._plan = plan
         self._retriever = retriever
         self._template = template
-        self._top_k = top_k
+        self._num_passages = num_passages
         self._num_options = num_options
 
     def __call__(self, slot: int, attempt: int) -> SynthesisRequest:
         """Returns the request: the same for the same slot and attempt, both from 0."""
         drawn = self._plan.draw(slot, attempt)
-        hits = () if drawn.entity is None else tuple(self._retriever.search(drawn.entity.name, self._top_k))
+        hits = () if drawn.entity is None else tuple(self._retriever.search(drawn.entity.name, self._num_passages))
         prompt = build_synthesis_prompt(self._template, drawn.seed_questions, drawn.entity, hits, self._num_options)
         return SynthesisRequest(drawn, hits, prompt)

@@ -1,4 +1,4 @@
-"""The optimiser step of modules that split a step into micro-batches themselves."""
+"""The optimiser step of modules that split a step into micro-batches, its learning-rate schedules and skipped steps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import DeepSpeedStrategy, ParallelStrategy
+from lightning.pytorch.strategies import ParallelStrategy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from medssr.errors import InputError
 from medssr.models.sharding import whole
 from medssr.utils import stopping
+
+log = logging.getLogger(__name__)
+
+_NUM_NAMED = 50
 
 
 def add_gradient(module: L.LightningModule, loss: torch.Tensor, *, is_last: bool) -> None:
@@ -28,8 +32,6 @@ def add_gradient(module: L.LightningModule, loss: torch.Tensor, *, is_last: bool
         is_last: Whether it is the step's last, at which processes average their gradients.
     """
     strategy = module.trainer.strategy
-    if isinstance(strategy, DeepSpeedStrategy):
-        strategy.deepspeed_engine.set_gradient_accumulation_boundary(is_last)
     waits = isinstance(strategy, ParallelStrategy) and not is_last
     with cast(ParallelStrategy, strategy).block_backward_sync() if waits else nullcontext():
         module.manual_backward(loss)
@@ -47,8 +49,6 @@ def take_optimizer_step(module: L.LightningModule, max_grad_norm: float, loss: f
         loss: Of the step, as far as this process knows it.
     """
     stopping.hold()
-    if isinstance(module.trainer.strategy, DeepSpeedStrategy):
-        return _take_deepspeed_step(module)
     norm = float(whole(torch.nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)))
     optimizer = cast(Any, module.optimizers())  # these modules have one optimiser
     is_sound = module.trainer.strategy.reduce_boolean_decision(math.isfinite(loss) and math.isfinite(norm), all=True)
@@ -56,13 +56,6 @@ def take_optimizer_step(module: L.LightningModule, max_grad_norm: float, loss: f
         optimizer.step()
     optimizer.zero_grad()
     return norm if is_sound else None
-
-
-def _take_deepspeed_step(module: L.LightningModule) -> float | None:
-    """The same by DeepSpeed's engine, which clips, steps and clears by its own configuration."""
-    engine = cast(DeepSpeedStrategy, module.trainer.strategy).deepspeed_engine
-    cast(Any, module.optimizers()).step()
-    return float(engine.get_global_grad_norm()) if engine.was_step_applied() else None
 
 
 def advance_schedule(module: L.LightningModule) -> float:
@@ -74,13 +67,10 @@ def advance_schedule(module: L.LightningModule) -> float:
     return rate
 
 
-log = logging.getLogger(__name__)
-
-_NUM_NAMED = 50
-
-
 class SkippedSteps:
-    """The run of skipped optimiser steps up to now; `state_dict()` belongs into checkpoints.
+    """Counts optimiser steps skipped for a loss or gradient that is not finite; stops training after N in a row.
+
+    `state_dict()` belongs into checkpoints.
 
     Args:
         limit: As many in a row end the training.
@@ -142,10 +132,10 @@ def warmup_then_constant(optimizer: Optimizer, num_warmup_steps: int) -> LambdaL
 def warmup_then_cosine(optimizer: Optimizer, num_warmup_steps: int, num_steps: int) -> LambdaLR:
     """Returns a schedule that rises linearly, then falls to zero along half a cosine at `num_steps`."""
 
-    def share(step: int) -> float:
+    def factor(step: int) -> float:
         if step < num_warmup_steps:
             return (step + 1) / num_warmup_steps
         done = (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    return LambdaLR(optimizer, share)
+    return LambdaLR(optimizer, factor)

@@ -25,22 +25,22 @@ class StepBatch(Generic[T]):
     Attributes:
         step: Its number.
         items: What it is about.
-        spares: What may take their place: a list for each refill.
+        further_items: Further items for dynamic sampling, as many for each round as the step has.
     """
 
     step: int
     items: list[T]
-    spares: list[list[T]] = field(default_factory=list)
+    further_items: list[list[T]] = field(default_factory=list)
 
-    def share(self, rank: int, num_processes: int) -> StepBatch[T]:
+    def shard(self, rank: int, num_processes: int) -> StepBatch[T]:
         """Returns the part of one of several processes: every so many items, so that minibatches are shared alike.
 
         Example:
-            >>> StepBatch(7, ["a", "b", "c", "d"]).share(1, 2).items
+            >>> StepBatch(7, ["a", "b", "c", "d"]).shard(1, 2).items
             ['b', 'd']
         """
-        spares = [one[rank::num_processes] for one in self.spares]
-        return StepBatch(self.step, self.items[rank::num_processes], spares)
+        further_items = [items[rank::num_processes] for items in self.further_items]
+        return StepBatch(self.step, self.items[rank::num_processes], further_items)
 
 
 class StepLoader(Generic[T]):
@@ -54,7 +54,7 @@ class StepLoader(Generic[T]):
         name: What the order is for, such as the stage.
         num_steps: Training steps.
         num_items_per_step: Items a step.
-        num_refills: How many lists of as many items each step has to spare. They come from an order of their own, each
+        num_rounds: How many lists of as many items each step has to spare. They come from an order of their own, each
             step from its own place in it, whether or not those before it used theirs.
         vary: Returns what becomes of an item in an epoch, a pure function of both; None where it stays as it is.
     """
@@ -66,7 +66,7 @@ class StepLoader(Generic[T]):
         name: str,
         num_steps: int,
         num_items_per_step: int,
-        num_refills: int = 0,
+        num_rounds: int = 0,
         vary: Callable[[T, int], T] | None = None,
     ) -> None:
         self._items = items
@@ -74,7 +74,7 @@ class StepLoader(Generic[T]):
         self._name = name
         self._num_steps = num_steps
         self._num_items_per_step = num_items_per_step
-        self._num_refills = num_refills
+        self._num_rounds = num_rounds
         self._vary = vary
         self._next_step = 0
 
@@ -86,9 +86,11 @@ class StepLoader(Generic[T]):
         while self._next_step < self._num_steps:
             step = self._next_step
             self._next_step += 1
-            refills = range(step * self._num_refills, (step + 1) * self._num_refills)
+            rounds = range(step * self._num_rounds, (step + 1) * self._num_rounds)
             yield StepBatch(
-                step, self._items_of(self._name, step), [self._items_of(f"{self._name}/refill", one) for one in refills]
+                step,
+                self._items_of(self._name, step),
+                [self._items_of(f"{self._name}/refill", part) for part in rounds],
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -127,7 +129,7 @@ class PromptDataModule(L.LightningDataModule):
         stage: Name of the stage.
         num_steps: Training steps.
         num_prompts_per_step: Questions a step.
-        num_refills: How often as many questions again may be asked for in a step.
+        num_rounds: How often as many questions again may be asked for in a step.
         has_shuffled_options: Whether the options of a question have another order in each epoch.
     """
 
@@ -138,7 +140,7 @@ class PromptDataModule(L.LightningDataModule):
         stage: str,
         num_steps: int,
         num_prompts_per_step: int,
-        num_refills: int = 0,
+        num_rounds: int = 0,
         has_shuffled_options: bool = False,
     ) -> None:
         super().__init__()
@@ -147,7 +149,7 @@ class PromptDataModule(L.LightningDataModule):
             return shuffle_options(question, derive_seed(seed, stage, "options", epoch, question.id))
 
         vary = shuffled if has_shuffled_options else None
-        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_refills, vary)
+        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_rounds, vary)
 
     def train_dataloader(self) -> StepLoader[Question]:
         """Returns the loader of the stage."""

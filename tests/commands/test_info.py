@@ -35,7 +35,7 @@ def test_the_arithmetic_of_a_stage_is_spelt_out(data, tmp_path):
         f"paths.root_dir={tmp_path}",
         "grpo.num_steps=10",
         "grpo.num_prompts_per_step=8",
-        "grpo.num_prompts_per_update=4",
+        "grpo.minibatch_prompts=4",
         "grpo.num_generations=4",
         "grpo.num_iterations=2",
         "grpo.max_new_tokens=100",
@@ -75,7 +75,7 @@ def test_adapters_take_the_place_of_the_weights():
     ("overrides", "message"),
     [
         (["model=local", "model.path=somebody/something"], "architecture is not known"),
-        (["trainer=deepspeed"], "not computed for the strategy DeepSpeedStrategy"),
+        (["+trainer.strategy=fsdp"], "not computed for the strategy fsdp"),
         (["trainer=fsdp2"], "name trainer.devices=N"),
     ],
 )
@@ -140,7 +140,7 @@ def test_large_inputs_are_not_read(tmp_path):
 PROGRAM = """
 import sys
 sys.argv = ["medssr-{name}", "--info", "data.path=nowhere.jsonl"][: 3 if "{name}" == "train" else 2]
-from medssr.{name} import main
+from medssr.commands.{name} import main
 main()
 print(sorted({{"torch", "transformers", "lightning", "numpy"}} & sys.modules.keys()))
 """

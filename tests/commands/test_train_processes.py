@@ -104,7 +104,7 @@ def assert_same_step(two: Path, one: Path) -> None:
     ("launcher", "overrides"),
     [
         ("Lightning", []),
-        ("torchrun", ["grpo.scale_rewards=batch", "grpo.loss_type=grpo"]),
+        ("torchrun", ["grpo.scale_rewards=batch", "grpo/loss=grpo"]),
         ("Lightning", ["lora=default", "model.gradient_checkpointing=true"]),
     ],
     ids=["default", "batch", "lora"],
@@ -126,7 +126,7 @@ def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path
     """One question that the policy is unsure of, one that it always gets right: one of the processes has no rows."""
     questions = [RARE[0], COMMON[0]]
     one = one_process(tmp_path / "one", questions)
-    assert metrics(one)[0]["train/signal_share"] == 0.5
+    assert metrics(one)[0]["train/frac_nonzero_std"] == 0.5
     assert_same_step(two_processes(tmp_path / "two", questions), one)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medssr.config import ScaleRewards
-from medssr.grpo.advantages import group_advantages, has_signal
+from medssr.grpo.advantages import group_advantages, is_nonzero_std
 
 REWARDS = st.integers(2, 6).flatmap(
     lambda size: st.lists(st.lists(st.floats(-5, 5, width=32), min_size=size, max_size=size), min_size=1, max_size=4)
@@ -82,14 +82,14 @@ def test_advantages_of_a_group_sum_to_zero(scale, rewards):
     assert found.sum(dim=1).abs().max() < 1e-6
 
 
-def test_a_group_has_signal_when_its_rewards_differ():
+def test_a_group_has_nonzero_std_when_its_rewards_differ():
     rewards = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.3, 0.3000001]])
-    assert has_signal(rewards).tolist() == [True, False, False, True]
+    assert is_nonzero_std(rewards).tolist() == [True, False, False, True]
 
 
 @given(st.floats(-10, 10, width=32), st.integers(2, 33))
 def test_equal_rewards_are_no_signal_however_they_round(reward, size):
-    assert has_signal(torch.full((1, size), reward)).tolist() == [False]
+    assert is_nonzero_std(torch.full((1, size), reward)).tolist() == [False]
 
 
 def slow_advantages_without_unscored(rewards, scale, epsilon):
@@ -151,7 +151,7 @@ def test_a_group_without_two_different_rewards_has_advantages_of_exactly_zero(sc
     """A group of one must not keep its raw reward, nor equal rewards their rounding, nor either become NaN."""
     rewards = torch.tensor([group])
     assert group_advantages(rewards, scale, epsilon=0.0).tolist() == [[0.0] * len(group)]
-    assert has_signal(rewards).tolist() == [False]
+    assert is_nonzero_std(rewards).tolist() == [False]
 
 
 def test_scalings_have_names():

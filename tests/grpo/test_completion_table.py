@@ -12,22 +12,23 @@ from support.helpers import completion, random_policy, toy_question, typed
 from medssr.answers import Choice
 from medssr.commands.train import train
 from medssr.grpo.completion_table import CompletionTable, completion_rows
-from medssr.grpo.records import Rollout, RolloutGroup, StepRollouts
+from medssr.grpo.rollouts import Rollout, RolloutGroup, StepRollouts
 from medssr.questions import write_questions
-from medssr.rewards.types import FaultKind, RewardResult, failed
+from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 NAN = math.nan
 
 
-def group(number, *judgements):
+def group(number, *results):
     rollouts = [
         Rollout(
             completion([5, 6], text="<script>B</script>\n\u2028", is_truncated=place == 1),
             Choice("B" if place == 0 else None, "tag" if place == 0 else "no_answer"),
             0.5,
-            {"label": judgement},
+            0.5,
+            {"label": result},
         )
-        for place, judgement in enumerate(judgements)
+        for place, result in enumerate(results)
     ]
     return RolloutGroup(toy_question(number), [1, 2, 3], rollouts)
 
@@ -109,7 +110,7 @@ def test_a_table_every_other_step(stage):
 
 def test_a_resumed_run_ends_with_the_same_tables(stage):
     whole = tables(stage("whole", "logger=csv").directory)
-    stop = "+callbacks.stop={_target_: planned_engine.StopBefore, step: 3}"
+    stop = "+callbacks.stop={_target_: support.planned_engine.StopBefore, step: 3}"
     with pytest.raises(ConnectionAbortedError):
         stage("stopped", "logger=csv", stop)
     made = stage("stopped", "logger=csv")

@@ -49,14 +49,18 @@ def stage(tmp_path):
             *overrides,
         )
         (tmp_path / name).mkdir(exist_ok=True)
-        rollout = {"_target_": "planned_engine.PlannedEngine", "shares": shares, "count_dir": str(tmp_path / name)}
+        rollout = {
+            "_target_": "support.planned_engine.PlannedEngine",
+            "shares": shares,
+            "count_dir": str(tmp_path / name),
+        }
         return train(replace(config, rollout=rollout, reward=REWARDS))
 
     return run
 
 
 def stopped(step):
-    return f"+callbacks.stop={{_target_: planned_engine.StopBefore, step: {step}}}"
+    return f"+callbacks.stop={{_target_: support.planned_engine.StopBefore, step: {step}}}"
 
 
 def column(artifact, name):

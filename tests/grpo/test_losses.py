@@ -4,11 +4,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import LOSSES, policy_loss
+from support.losses import step_loss
 
-from medssr.config import LossType
-from medssr.grpo.losses import policy_loss
+from medssr.errors import InputError
+from medssr.grpo.losses import LossInputs, LossOutputs, PolicyLoss, summed_loss
 
 CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}
+PARAMETERS = {kind: vars(policy_loss(kind)) for kind in LOSSES}
 
 
 def logp(*ratios: float) -> torch.Tensor:
@@ -19,13 +22,13 @@ def logp(*ratios: float) -> torch.Tensor:
 def slow_token(kind, logp, log_ratio, advantage, clip):
     """Loss of one token and its derivative by the log-ratio (cispo: by the log-prob), with plain numbers."""
     ratio = math.exp(log_ratio)
+    if kind == "sapo":
+        steepness = clip["temperature_positive" if advantage > 0 else "temperature_negative"]
+        gate = 1 / (1 + math.exp(-steepness * (ratio - 1)))
+        return -gate * 4 / steepness * advantage, -4 * gate * (1 - gate) * ratio * advantage
     bounded = min(max(ratio, 1 - clip["epsilon"]), 1 + clip["epsilon_high"])
     if kind == "cispo":
         return -bounded * advantage * logp, -bounded * advantage
-    if kind == "sapo":
-        steepness = clip["sapo_temperature_positive" if advantage > 0 else "sapo_temperature_negative"]
-        gate = 1 / (1 + math.exp(-steepness * (ratio - 1)))
-        return -gate * 4 / steepness * advantage, -4 * gate * (1 - gate) * ratio * advantage
     gain, slope = ratio * advantage, ratio * advantage
     if bounded * advantage < gain:
         gain, slope = bounded * advantage, 0.0
@@ -86,7 +89,7 @@ def slow_loss(kind, logps, old, advantages, mask, ref, *, weights, beta, estimat
 )
 def test_one_token_by_hand(ratio, advantage, loss, gradient):
     logps = logp(ratio).requires_grad_()
-    found, _ = policy_loss(
+    found, _ = step_loss(
         logps,
         torch.zeros_like(logps),
         torch.tensor([advantage], dtype=torch.float64),
@@ -103,36 +106,35 @@ def test_every_token_of_the_step_weighs_the_same():
     # a row of three tokens with advantage 1, a row of one token with advantage -1: (-3 + 1) / 4
     mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     logps = torch.full((2, 3), -1.0)
-    loss, _ = policy_loss(logps, logps, torch.tensor([1.0, -1.0]), mask, **CLIP, normalizer=4)
+    loss, _ = step_loss(logps, logps, torch.tensor([1.0, -1.0]), mask, **CLIP, normalizer=4)
     assert loss.item() == pytest.approx(-0.5)
 
 
 def test_the_normalizer_is_the_step_s_and_not_the_batch_s():
     logps = torch.full((1, 2), -1.0)
-    loss, _ = policy_loss(logps, logps, torch.tensor([1.0]), torch.ones(1, 2), **CLIP, normalizer=8)
+    loss, _ = step_loss(logps, logps, torch.tensor([1.0]), torch.ones(1, 2), **CLIP, normalizer=8)
     assert loss.item() == pytest.approx(-2 / 8)
 
 
 def test_the_kl_term_by_hand():
     logps, reference = torch.tensor([[math.log(0.25)]]), torch.tensor([[math.log(0.5)]])
-    loss, metrics = policy_loss(
+    loss, _ = step_loss(
         logps,
         logps,
         torch.tensor([0.0]),
         torch.ones(1, 1),
         **CLIP,
         normalizer=1,
-        ref_per_token_logps=reference,
+        ref_logps=reference,
         beta=0.1,
     )
     assert loss.item() == pytest.approx(0.1 * (1 - math.log(2)))
-    assert metrics["kl"].item() == pytest.approx(1 - math.log(2))
 
 
 ANY_CASE = st.tuples(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 7))
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("kind", LOSSES)
 @given(ANY_CASE, st.sampled_from(["k1", "k2", "k3"]), st.sampled_from([None, 2.0]), st.booleans())
 def test_every_loss_and_its_gradient_agree_with_loops(kind, case, estimator, dual_clip, has_weights):
     seed, *shape = case
@@ -141,19 +143,21 @@ def test_every_loss_and_its_gradient_agree_with_loops(kind, case, estimator, dua
     advantages = torch.randn(shape[0], generator=generator, dtype=torch.float64)
     mask = (torch.rand(shape, generator=generator) < 0.7).double()
     weights = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 if has_weights else torch.ones(shape)
-    settings = {"beta": 0.04, "max_new_tokens": 9, "dual_clip": dual_clip, **CLIP}
-    settings |= {"sapo_temperature_positive": 1.5, "sapo_temperature_negative": 2.5}
+    settings = {"beta": 0.04, "max_new_tokens": 9}
+    values = {"dual_clip": dual_clip, "temperature_positive": 1.5, "temperature_negative": 2.5, **CLIP}
+    values = {name: value for name, value in values.items() if name in PARAMETERS[kind]}
     logps.requires_grad_()
-    loss, _ = policy_loss(
+    loss, _ = step_loss(
         logps,
         old,
         advantages,
         mask,
-        loss_type=kind,
-        ref_per_token_logps=ref,
+        loss=kind,
+        ref_logps=ref,
         kl_estimator=estimator,
         importance_weights=weights if has_weights else None,
         **settings,
+        **values,
     )
     loss.backward()
     expected, gradient = slow_loss(
@@ -162,6 +166,7 @@ def test_every_loss_and_its_gradient_agree_with_loops(kind, case, estimator, dua
         weights=weights.tolist(),
         estimator=estimator,
         **settings,
+        **values,
     )
     assert loss.item() == pytest.approx(expected, rel=1e-10, abs=1e-12)
     torch.testing.assert_close(logps.grad, torch.tensor(gradient, dtype=torch.float64), rtol=1e-9, atol=1e-11)
@@ -172,7 +177,7 @@ def test_the_same_losses_of_tokens_summed_up_in_four_ways():
     mask = torch.tensor([[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     logps = torch.full((2, 4), -1.0)
     found = {
-        kind: policy_loss(logps, logps, torch.tensor([1.0, -2.0]), mask, loss_type=kind, max_new_tokens=8)[0].item()
+        kind: step_loss(logps, logps, torch.tensor([1.0, -2.0]), mask, loss=kind, max_new_tokens=8)[0].item()
         for kind in ("dapo", "bnpo", "grpo", "gspo", "dr_grpo")
     }
     by_hand = {"dapo": -1 / 4, "bnpo": -1 / 4, "grpo": (-1 + 2) / 2, "gspo": (-1 + 2) / 2, "dr_grpo": -1 / 16}
@@ -181,7 +186,7 @@ def test_the_same_losses_of_tokens_summed_up_in_four_ways():
 
 def test_dr_grpo_divides_by_the_width_of_the_batch_where_nothing_else_is_known():
     logps = torch.full((1, 4), -1.0)
-    loss, _ = policy_loss(logps, logps, torch.ones(1), torch.tensor([[1.0, 1.0, 0.0, 0.0]]), loss_type="dr_grpo")
+    loss, _ = step_loss(logps, logps, torch.ones(1), torch.tensor([[1.0, 1.0, 0.0, 0.0]]), loss="dr_grpo")
     assert loss.item() == pytest.approx(-2 / 4)
 
 
@@ -189,12 +194,12 @@ def test_gspo_by_hand():
     # ratios 2 and 1/2 have the sequence ratio 1; ratios 4 and 1 have 2, which is clipped to 1.28 where A > 0
     logps = torch.cat([logp(2.0, 0.5), logp(4.0, 1.0)]).requires_grad_()
     advantages = torch.tensor([1.0, 1.0], dtype=torch.float64)
-    loss, metrics = policy_loss(logps, torch.zeros(2, 2), advantages, torch.ones(2, 2), loss_type="gspo")
+    loss, metrics = step_loss(logps, torch.zeros(2, 2), advantages, torch.ones(2, 2), "gspo", **CLIP)
     loss.backward()
     assert loss.item() == pytest.approx(-(1 + 1.28) / 2)
     # half of a sequence's weight for each of its two tokens, of 1/2 for the sequence; all tokens of the other are cut
     assert logps.grad.tolist() == [pytest.approx([-0.25, -0.25]), [0.0, 0.0]]
-    assert metrics["clip_high_share"].item() == pytest.approx(2 / 4)
+    assert metrics["clip_high_share"].item() == pytest.approx(2 / 2)  # two tokens, divided by two sequences
 
 
 def test_the_gradient_of_gspo_is_that_of_its_token_form():
@@ -203,7 +208,7 @@ def test_the_gradient_of_gspo_is_that_of_its_token_form():
     logps, old = (torch.randn(6, 5, generator=generator, dtype=torch.float64) * 0.4 for _ in range(2))
     advantages = torch.randn(6, generator=generator, dtype=torch.float64)
     logps.requires_grad_()
-    policy_loss(logps, old, advantages, torch.ones(6, 5), loss_type="gspo")[0].backward()
+    step_loss(logps, old, advantages, torch.ones(6, 5), "gspo", **CLIP)[0].backward()
     straight = logps.detach().clone().requires_grad_()
     sequence_ratio = (straight - old).mean(dim=1, keepdim=True).exp().detach()
     ratio, gains = sequence_ratio * (straight - straight.detach()).exp(), advantages.unsqueeze(1)
@@ -216,7 +221,7 @@ def test_the_gradient_of_gspo_is_that_of_its_token_form():
 def test_cispo_bounds_the_weight_and_silences_no_token(ratio, weight, advantage):
     logps = logp(ratio).requires_grad_()
     advantages = torch.tensor([advantage], dtype=torch.float64)
-    loss, metrics = policy_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), loss_type="cispo", **CLIP)
+    loss, metrics = step_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), "cispo", **CLIP)
     loss.backward()
     assert loss.item() == pytest.approx(-weight * advantage * math.log(ratio))
     assert logps.grad.item() == pytest.approx(-weight * advantage)
@@ -228,17 +233,17 @@ def test_cispo_bounds_the_weight_and_silences_no_token(ratio, weight, advantage)
 def test_sapo_by_hand(ratio, advantage, gate):
     # sigmoid(0) = 1/2 and sigmoid(ln 3) = 3/4, times 4 with a temperature of 1
     advantages = torch.tensor([advantage], dtype=torch.float64)
-    loss, metrics = policy_loss(logp(ratio), torch.zeros(1, 1), advantages, torch.ones(1, 1), loss_type="sapo")
+    loss, metrics = step_loss(logp(ratio), torch.zeros(1, 1), advantages, torch.ones(1, 1), loss="sapo")
     assert loss.item() == pytest.approx(-gate * advantage)
     assert metrics == {}
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType if kind not in (LossType.cispo,)])
+@pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind != "cispo"])
 @pytest.mark.parametrize("advantage", [1.5, -1.5])
 def test_on_policy_every_loss_has_the_gradient_of_reinforce(kind, advantage):
     logps = torch.full((1, 3), -1.0, dtype=torch.float64, requires_grad=True)
     advantages = torch.tensor([advantage], dtype=torch.float64)
-    policy_loss(logps, logps.detach(), advantages, torch.ones(1, 3), loss_type=kind)[0].backward()
+    step_loss(logps, logps.detach(), advantages, torch.ones(1, 3), loss=kind)[0].backward()
     assert logps.grad.tolist() == [pytest.approx([-advantage / 3] * 3)]
 
 
@@ -249,7 +254,7 @@ def test_on_policy_every_loss_has_the_gradient_of_reinforce(kind, advantage):
 def test_dual_clip_bounds_what_a_bad_token_costs(ratio, advantage, loss, gradient):
     logps = logp(ratio).requires_grad_()
     advantages = torch.tensor([advantage], dtype=torch.float64)
-    found, metrics = policy_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), dual_clip=3.0, **CLIP)
+    found, metrics = step_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), dual_clip=3.0, **CLIP)
     found.backward()
     assert (found.item(), logps.grad.item()) == (pytest.approx(loss), pytest.approx(gradient))
     assert metrics["dual_clip_share"].item() == float(ratio > 3 and advantage < 0)
@@ -257,49 +262,49 @@ def test_dual_clip_bounds_what_a_bad_token_costs(ratio, advantage, loss, gradien
 
 def test_importance_weights_leave_the_kl_term_alone():
     logps, reference = torch.tensor([[-1.0]]), torch.tensor([[-1.5]])
-    loss, _ = policy_loss(
+    loss, _ = step_loss(
         logps,
         logps,
         torch.tensor([1.0]),
         torch.ones(1, 1),
         importance_weights=torch.tensor([[0.5]]),
-        ref_per_token_logps=reference,
+        ref_logps=reference,
         beta=1.0,
         kl_estimator="k1",
     )
     assert loss.item() == pytest.approx(-0.5 + 0.5)
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("kind", LOSSES)
 def test_tokens_may_have_advantages_of_their_own(kind):
     logps = torch.tensor([[-1.0, -1.0], [-2.0, -1.0]])
     rows, mask = torch.tensor([1.0, -2.0]), torch.ones(2, 2)
-    by_row, _ = policy_loss(logps, logps + 0.1, rows, mask, loss_type=kind)
-    by_token, _ = policy_loss(logps, logps + 0.1, rows.unsqueeze(1).expand(2, 2), mask, loss_type=kind)
+    by_row, _ = step_loss(logps, logps + 0.1, rows, mask, loss=kind)
+    by_token, _ = step_loss(logps, logps + 0.1, rows.unsqueeze(1).expand(2, 2), mask, loss=kind)
     assert by_row.item() == by_token.item()
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("kind", LOSSES)
 def test_a_fully_masked_row_counts_as_none(kind):
     mask = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     logps, advantages = torch.full((2, 3), -1.0), torch.tensor([1.0, 5.0])
-    both, _ = policy_loss(logps, logps, advantages, mask, loss_type=kind)
-    alone, _ = policy_loss(logps[:1], logps[:1], advantages[:1], mask[:1], loss_type=kind)
+    both, _ = step_loss(logps, logps, advantages, mask, loss=kind)
+    alone, _ = step_loss(logps[:1], logps[:1], advantages[:1], mask[:1], loss=kind)
     assert both.item() == alone.item() != 0
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("log_ratio", [100.0, -100.0])
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
 def test_an_extreme_ratio_leaves_loss_and_gradient_finite(kind, log_ratio, advantage):
     logps = torch.full((1, 2), -1.0, requires_grad=True)
-    loss, _ = policy_loss(
+    loss, _ = step_loss(
         logps,
         logps.detach() - log_ratio,
         torch.tensor([advantage]),
         torch.ones(1, 2),
-        loss_type=kind,
-        ref_per_token_logps=logps.detach() + log_ratio,
+        loss=kind,
+        ref_logps=logps.detach() + log_ratio,
         beta=0.1,
     )
     loss.backward()
@@ -307,23 +312,39 @@ def test_an_extreme_ratio_leaves_loss_and_gradient_finite(kind, log_ratio, advan
     assert logps.grad.isfinite().all()
 
 
-def test_an_unknown_loss_is_refused():
-    logps = torch.zeros(1, 1)
-    with pytest.raises(ValueError, match="ppo"):
-        policy_loss(logps, logps, torch.ones(1), torch.ones(1, 1), loss_type="ppo")
+class Reinforce(PolicyLoss):
+    """A loss of somebody else's, with a parameter of its own."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def token_loss(self, logps, ratio, advantages):
+        return LossOutputs(-self.scale * advantages * logps)
 
 
-def test_without_a_normalizer_the_metrics_are_means_over_the_tokens():
-    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    logps = torch.full((2, 3), -1.0)
-    for kind in LossType:
-        _, metrics = policy_loss(
-            logps, logps, torch.ones(2), mask, loss_type=kind, ref_per_token_logps=logps - 0.5, kl_estimator="k1"
-        )
-        assert metrics["kl"].item() == pytest.approx(0.5)
+def test_a_loss_is_a_class_with_parameters_of_its_own():
+    logps = torch.tensor([[-1.0, -2.0]])
+    inputs = LossInputs(logps, logps, torch.tensor([2.0]), torch.ones(1, 2))
+    loss, metrics = summed_loss(Reinforce(0.5), inputs, normalizer=2)
+    assert (loss.item(), metrics) == (1.5, {})
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("dapo", {"epsilon": 0.0}, r"grpo\.loss\.epsilon: 0\.0; between 0 and 1"),
+        ("cispo", {"epsilon": 1.5}, r"grpo\.loss\.epsilon: 1\.5; between 0 and 1"),
+        ("gspo", {"epsilon_high": -1.0}, r"grpo\.loss\.epsilon_high: -1\.0; above 0"),
+        ("grpo", {"dual_clip": 1.2}, r"grpo\.loss\.dual_clip: 1\.2; above 1 \+ grpo\.loss\.epsilon_high \(1\.28\)"),
+        ("sapo", {"temperature_negative": 0.0}, r"grpo\.loss\.temperature_negative: 0\.0; above 0"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused(kind, values, message):
+    with pytest.raises(InputError, match=message):
+        policy_loss(kind, **values)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_losses_and_metrics_of_parts_add_up_to_those_of_the_whole(kind):
     generator = torch.Generator().manual_seed(1)
     tensors = [torch.randn(6, 4, generator=generator, dtype=torch.float64) for _ in range(3)]
@@ -332,16 +353,14 @@ def test_losses_and_metrics_of_parts_add_up_to_those_of_the_whole(kind):
 
     def run(rows):
         logps, old, ref = (tensor[rows] for tensor in tensors)
-        loss, metrics = policy_loss(
+        loss, metrics = step_loss(
             logps,
             old,
             advantages[rows],
             mask[rows],
-            loss_type=kind,
-            dual_clip=1.5,
-            **CLIP,
+            loss=kind,
             normalizer=9,
-            ref_per_token_logps=ref,
+            ref_logps=ref,
             beta=0.1,
         )
         return metrics | {"loss": loss}
@@ -355,12 +374,12 @@ def test_clipped_tokens_are_counted_where_their_gradient_vanishes():
     #           clipped high, not (bad: pulled back), clipped low, not (good: pulled back)
     logps = torch.cat([logp(1.5, 1.0), logp(1.5, 0.5), logp(0.5, 1.0)])
     advantages = torch.tensor([1.0, -1.0, 1.0])
-    _, metrics = policy_loss(logps, torch.zeros(3, 2), advantages, torch.ones(3, 2), **CLIP, normalizer=6)
+    _, metrics = step_loss(logps, torch.zeros(3, 2), advantages, torch.ones(3, 2), **CLIP, normalizer=6)
     assert metrics["clip_high_share"].item() == pytest.approx(1 / 6)
     assert metrics["clip_low_share"].item() == pytest.approx(1 / 6)
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in LossType])
+@pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
 def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, kind):
     mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
@@ -371,16 +390,15 @@ def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, ki
         for tensor in (old, ref):
             tensor[mask == 0] = padding
         logps.requires_grad_()
-        loss, metrics = policy_loss(
+        loss, metrics = step_loss(
             logps,
             old,
             advantages,
             mask,
-            loss_type=kind,
-            **CLIP,
+            loss=kind,
             importance_weights=torch.where(mask.bool(), 0.9, padding),
             normalizer=3,
-            ref_per_token_logps=ref,
+            ref_logps=ref,
             beta=0.1,
         )
         loss.backward()
@@ -392,7 +410,7 @@ def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, ki
 
 def test_a_fully_masked_batch_has_no_loss():
     logps = torch.full((2, 3), -1.0, requires_grad=True)
-    loss, _ = policy_loss(logps, logps.detach(), torch.ones(2), torch.zeros(2, 3), **CLIP, normalizer=1)
+    loss, _ = step_loss(logps, logps.detach(), torch.ones(2), torch.zeros(2, 3), **CLIP, normalizer=1)
     loss.backward()
     assert loss.item() == 0
     assert logps.grad.abs().max() == 0
@@ -400,8 +418,8 @@ def test_a_fully_masked_batch_has_no_loss():
 
 def test_the_old_and_the_reference_policy_need_no_gradient():
     logps, old, ref = (torch.full((1, 2), -1.0, requires_grad=is_trained) for is_trained in (True, False, False))
-    loss, metrics = policy_loss(
-        logps, old, torch.ones(1), torch.ones(1, 2), **CLIP, normalizer=2, ref_per_token_logps=ref, beta=0.1
+    loss, metrics = step_loss(
+        logps, old, torch.ones(1), torch.ones(1, 2), **CLIP, normalizer=2, ref_logps=ref, beta=0.1
     )
     assert loss.requires_grad
     assert not any(value.requires_grad for value in metrics.values())

@@ -2,23 +2,22 @@ import math
 
 import pytest
 import torch
-from support.helpers import completion, grpo_config, toy_question
+from support.helpers import completion, grpo_config, policy_loss, toy_question
 
 from medssr.answers import Choice
-from medssr.config import LossType
-from medssr.grpo.advantages import group_advantages
-from medssr.grpo.minibatches import known, make_minibatches, training_rows
-from medssr.grpo.records import Rollout, RolloutGroup
+from medssr.grpo.advantages import group_advantages, is_nonzero_std
+from medssr.grpo.minibatches import make_minibatches
+from medssr.grpo.rollouts import Rollout, RolloutGroup, ScoredGroups, make_samples, require_logps
 
 
-def make(lengths, rewards, **settings):
+def make(lengths, rewards, loss="dapo", **settings):
     """The minibatches of groups whose completions have the given lengths, each token naming group and place."""
     groups = [
         RolloutGroup(
             toy_question(number),
             [1, 2],
             [
-                Rollout(completion([10 * number + place] * length), Choice("A", "answer_phrase"), 0.0)
+                Rollout(completion([10 * number + place] * length), Choice("A", "answer_phrase"), 0.0, 0.0)
                 for place, length in enumerate(row)
             ],
         )
@@ -26,22 +25,23 @@ def make(lengths, rewards, **settings):
     ]
     rewards = torch.tensor(rewards)
     settings = {"num_prompts_per_step": len(lengths), "max_new_tokens": 100} | settings
-    return make_minibatches(training_rows(groups), rewards, group_advantages(rewards), grpo_config(**settings))
+    scored = ScoredGroups(groups, make_samples(groups), rewards, is_nonzero_std(rewards))
+    return make_minibatches(scored, group_advantages(rewards), policy_loss(loss), grpo_config(**settings))
 
 
 def names(minibatch):
-    return [row.completion_ids[0] for row in minibatch.rows]
+    return [row.completion_ids[0] for row in minibatch.samples]
 
 
-def test_a_group_without_signal_leaves_the_rows_and_stays_in_the_normalizer():
+def test_a_group_without_signal_leaves_the_samples_and_stays_in_the_normalizer():
     (minibatch,) = make([[1, 2], [4, 8], [16, 32]], [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     assert names(minibatch) == [0, 1, 20, 21]
     assert minibatch.normalizer == 63
 
 
-@pytest.mark.parametrize(("kind", "normalizer"), [(LossType.dapo, 63 - 2), (LossType.grpo, 5), (LossType.dr_grpo, 500)])
+@pytest.mark.parametrize(("kind", "normalizer"), [("dapo", 63 - 2), ("grpo", 5), ("dr_grpo", 500)])
 def test_a_completion_without_reward_leaves_both(kind, normalizer):
-    (minibatch,) = make([[1, 2, 4], [8, 16, 32]], [[1.0, math.nan, 0.0], [1.0, 1.0, 1.0]], loss_type=kind)
+    (minibatch,) = make([[1, 2, 4], [8, 16, 32]], [[1.0, math.nan, 0.0], [1.0, 1.0, 1.0]], loss=kind)
     assert names(minibatch) == [0, 2]
     assert minibatch.advantages == pytest.approx([math.sqrt(0.5), -math.sqrt(0.5)], rel=1e-5)
     assert minibatch.normalizer == normalizer
@@ -54,13 +54,11 @@ def test_a_group_with_one_reward_has_no_signal():
 
 
 def test_minibatches_are_groups_in_their_order_each_with_its_own_normalizer():
-    minibatches = make(
-        [[1, 2], [4, 8], [16, 32], [64, 128]], [[1.0, 0.0]] * 2 + [[1.0, 1.0]] * 2, num_prompts_per_update=2
-    )
+    minibatches = make([[1, 2], [4, 8], [16, 32], [64, 128]], [[1.0, 0.0]] * 2 + [[1.0, 1.0]] * 2, minibatch_prompts=2)
     assert [names(minibatch) for minibatch in minibatches] == [[0, 1, 10, 11], []]
     assert [minibatch.normalizer for minibatch in minibatches] == [15, 240]
 
 
-def test_what_is_not_known_is_an_error():
+def test_log_probs_that_are_not_set_are_an_error():
     with pytest.raises(AssertionError):
-        known([torch.zeros(1), None])
+        require_logps([torch.zeros(1), None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import lightning as L
@@ -76,7 +77,7 @@ def test_of_several_minibatches_only_the_faulty_is_skipped(random_policies, tmp_
 
     def one_step(name, *passes):
         policy = copy_policy(random_policies["qwen3"])
-        config = grpo_config(num_steps=1, num_prompts_per_update=1, beta=0.0)
+        config = grpo_config(num_steps=1, minibatch_prompts=1, beta=0.0)
         fault = InfiniteGradient(*passes)
         module = fit(policy, tmp_path / name, config, callbacks=[fault], optimizer=partial(SGD, lr=0.1))
         return weights(policy), metrics(tmp_path / name)[0], module.trainer.global_step
@@ -105,8 +106,9 @@ def test_the_questions_of_the_faulty_micro_batches_are_named_where_the_loss_says
         def on_fit_start(self, trainer, pl_module):
             loss = pl_module.objective.loss
 
-            def spoiled(rows, advantages, normalizer):
-                return loss(rows, advantages * torch.nan if rows[0].question_id == "q3" else advantages, normalizer)
+            def spoiled(micro_batch):
+                factor = torch.nan if micro_batch.samples[0].question_id == "q3" else 1.0
+                return loss(replace(micro_batch, advantages=micro_batch.advantages * factor))
 
             pl_module.objective.loss = spoiled
 
@@ -141,11 +143,11 @@ def test_a_resumed_training_knows_the_run(random_policies, tmp_path):
 
 
 @pytest.mark.parametrize("shift", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("importance_cap", [None, 2.0])
-def test_log_probs_of_the_engine_that_are_not_finite_poison_nothing(policy, tmp_path, shift, importance_cap):
+@pytest.mark.parametrize("tis_cap", [None, 2.0])
+def test_log_probs_of_the_engine_that_are_not_finite_poison_nothing(policy, tmp_path, shift, tis_cap):
     before = weights(policy)
     engine = type("Faulty", (NoisyEngine,), {"shift": shift})
-    fit(policy, tmp_path, grpo_config(num_steps=1, importance_cap=importance_cap), engine=engine)
+    fit(policy, tmp_path, grpo_config(num_steps=1, tis_cap=tis_cap), engine=engine)
     assert all(torch.isfinite(value).all() for value in weights(policy).values())
     assert not are_equal(before, weights(policy))
     row = metrics(tmp_path)[0]

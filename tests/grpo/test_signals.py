@@ -20,7 +20,7 @@ from medssr.training.checkpoints import LAST, starting_point
 from medssr.utils import stopping
 
 SIGNAL_STEP = 2
-CONFIG = grpo_config(num_steps=4, num_prompts_per_update=1)  # two optimiser steps a training step
+CONFIG = grpo_config(num_steps=4, minibatch_prompts=1)  # two optimiser steps a training step
 
 
 class DrawsFromEveryGenerator(EvenTokens):

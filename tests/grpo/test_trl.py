@@ -4,22 +4,27 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
-from medssr.grpo.losses import policy_loss
+from support.losses import step_loss
 
 trl = pytest.importorskip("trl", reason="TRL is an extra, for comparison only")
 
 # What TRL calls a loss, its settings, and ours.
 CASES = {
-    "dapo": ({"loss_type": "dapo"}, {"loss_type": "dapo"}),
-    "dapo, dual clip": ({"loss_type": "dapo", "delta": 1.6}, {"loss_type": "dapo", "dual_clip": 1.6}),
-    "grpo": ({"loss_type": "grpo"}, {"loss_type": "grpo"}),
-    "bnpo": ({"loss_type": "bnpo"}, {"loss_type": "bnpo"}),
-    "dr_grpo": ({"loss_type": "dr_grpo"}, {"loss_type": "dr_grpo", "max_new_tokens": 11}),
-    "gspo": ({"loss_type": "grpo", "importance_sampling_level": "sequence"}, {"loss_type": "gspo"}),
-    "sapo": ({"loss_type": "sapo"}, {"loss_type": "sapo"}),
+    "dapo": ({"loss_type": "dapo"}, {"loss": "dapo", "dual_clip": None}),
+    "dapo, dual clip": ({"loss_type": "dapo", "delta": 1.6}, {"loss": "dapo", "dual_clip": 1.6}),
+    "grpo": ({"loss_type": "grpo"}, {"loss": "grpo", "dual_clip": None}),
+    "bnpo": ({"loss_type": "bnpo"}, {"loss": "bnpo", "dual_clip": None}),
+    "dr_grpo": ({"loss_type": "dr_grpo"}, {"loss": "dr_grpo", "dual_clip": None, "max_new_tokens": 11}),
+    "gspo": (
+        {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+        {"loss": "gspo", "epsilon": 0.2, "epsilon_high": 0.28, "dual_clip": None},
+    ),
+    "sapo": ({"loss_type": "sapo"}, {"loss": "sapo"}),
     # TRL's epsilon_high is the bound itself, and it has no lower one.
-    "cispo": ({"loss_type": "cispo", "epsilon_high": 1.5}, {"loss_type": "cispo", "epsilon": 1.0, "epsilon_high": 0.5}),
+    "cispo": (
+        {"loss_type": "cispo", "epsilon_high": 1.5},
+        {"loss": "cispo", "epsilon": 1.0 - 1e-12, "epsilon_high": 0.5},
+    ),
 }
 
 
@@ -99,8 +104,8 @@ def test_loss_and_gradient_are_those_of_trl(case, beta):
 
     expected = run(lambda logps: trl_loss(logps, old, advantages, mask, ref, beta, weights, **theirs))
     found = run(
-        lambda logps: policy_loss(
-            logps, old, advantages, mask, ref_per_token_logps=ref, beta=beta, importance_weights=weights, **ours
+        lambda logps: step_loss(
+            logps, old, advantages, mask, ref_logps=ref, beta=beta, importance_weights=weights, **ours
         )[0]
     )
     for name, a, b in zip(("loss", "gradient"), found, expected, strict=True):

@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 import torch
 from support.grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit, metrics, weights
-from support.helpers import copy_policy, grpo_config
+from support.helpers import LOSSES, copy_policy, grpo_config
 from torch.optim import SGD, AdamW
 
-from medssr.config import LossType, ScaleRewards
+from medssr.config import ScaleRewards
 
 
 def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
@@ -78,13 +78,11 @@ def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
     assert not are_equal(before, weights(policy))
 
 
-@pytest.mark.parametrize("loss_type", list(LossType))
-@pytest.mark.parametrize("num_prompts_per_update", [None, 1])
-def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, loss_type, num_prompts_per_update):
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("minibatch_prompts", [None, 1])
+def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, loss, minibatch_prompts):
     before = weights(policy)
-    config = grpo_config(
-        num_steps=1, loss_type=loss_type, num_iterations=3, num_prompts_per_update=num_prompts_per_update
-    )
+    config = grpo_config(num_steps=1, loss=loss, num_iterations=3, minibatch_prompts=minibatch_prompts)
     fit(policy, tmp_path, config, optimizer=partial(SGD, lr=0.1))
     assert not are_equal(before, weights(policy))
     row = metrics(tmp_path)[0]
@@ -96,15 +94,15 @@ def test_several_updates_compare_with_the_policy_that_sampled(random_policies, t
 
     def first_row(name, **settings):
         policy = copy_policy(random_policies["qwen3"])
-        config = grpo_config(num_steps=1, epsilon=0.01, epsilon_high=0.01, beta=0.0, dual_clip=None, **settings)
+        config = grpo_config(loss_values={"epsilon": 0.01, "epsilon_high": 0.01}, num_steps=1, beta=0.0, **settings)
         fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
         return metrics(tmp_path / name)[0]
 
-    for name, settings in {"again": {"num_iterations": 2}, "in parts": {"num_prompts_per_update": 1}}.items():
+    for name, settings in {"again": {"num_iterations": 2}, "in parts": {"minibatch_prompts": 1}}.items():
         row = first_row(name, **settings)
         assert float(row["train/clip_low_share"]) + float(row["train/clip_high_share"]) > 0, name
         # The policy that sampled is that of the engine, whose log-probs are the trainer's before any update.
-        assert float(row["train/engine_gap_max"]) < 1e-4, name
+        assert float(row["train/logprob_mismatch_max"]) < 1e-4, name
     once = first_row("once")
     assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0
 
@@ -115,7 +113,7 @@ def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
         return module.trainer.global_step
 
     assert num_optimizer_steps("one") == 2
-    assert num_optimizer_steps("four", num_iterations=2, num_prompts_per_update=1) == 8
+    assert num_optimizer_steps("four", num_iterations=2, minibatch_prompts=1) == 8
 
 
 def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tmp_path):
@@ -131,14 +129,14 @@ def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tm
         return torch.cat([(after[name] - before[name]).flatten() for name in before]), metrics(tmp_path / name)[0]
 
     plain, off = change("off", -0.5)
-    weighted, on = change("on", -0.5, importance_cap=2.0)
-    capped, at_cap = change("capped", -0.5, importance_cap=1.5)
+    weighted, on = change("on", -0.5, tis_cap=2.0)
+    capped, at_cap = change("capped", -0.5, tis_cap=1.5)
     assert ((weighted - plain * math.exp(0.5)).norm() / weighted.norm()).item() < 1e-3
     assert ((capped - plain * 1.5).norm() / capped.norm()).item() < 1e-3
     for row in (off, on, at_cap):  # the gap is logged whether or not it is corrected
-        assert float(row["train/engine_gap_mean"]) == pytest.approx(0.5, abs=1e-4)
+        assert float(row["train/logprob_mismatch_mean"]) == pytest.approx(0.5, abs=1e-4)
         assert float(row["train/engine_kl"]) == pytest.approx(math.exp(0.5) - 0.5 - 1, abs=1e-4)
-    assert [float(row["train/importance_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
+    assert [float(row["train/tis_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
 
 
 def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_policies, tmp_path):

@@ -10,7 +10,7 @@ import peft
 import pytest
 import torch
 from support.grpo_runs import EvenTokens, fit, make_module, metrics
-from support.helpers import copy_policy, grpo_config, typed
+from support.helpers import copy_policy, grpo_config, policy_loss, typed
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM
 
@@ -18,8 +18,8 @@ import medssr
 from medssr.commands.train import train
 from medssr.config import KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
-from medssr.grpo.minibatches import Sample
-from medssr.grpo.objective import Objective
+from medssr.grpo.objective import MicroBatch, Objective
+from medssr.grpo.rollouts import Sample
 from medssr.models.lora import add_adapters, merged_weights, without_adapters
 from medssr.questions import read_questions, write_questions
 
@@ -156,8 +156,8 @@ def test_gradients_flow_into_every_adapter(policy, head_chunk_tokens):
     module = lora_module(policy, grpo_config(beta=0.1, head_chunk_tokens=head_chunk_tokens))
     shake(policy.model)
     rows = [row(number) for number in range(3)]
-    module.objective.remember_logps(rows, has_old=True)
-    loss, _ = module.objective.loss(rows, torch.tensor([1.0, -1.0, 0.5]), 9.0)
+    module.objective.compute_ref_and_old_logps(rows, has_old=True)
+    loss, _ = module.objective.loss(MicroBatch(rows, torch.tensor([1.0, -1.0, 0.5]), 9.0, is_last=True))
     loss.backward()
     for name, weight in policy.model.named_parameters():
         assert (weight.grad is not None and weight.grad.abs().max() > 0) == ("lora_" in name), name
@@ -174,9 +174,9 @@ def test_the_kl_to_the_model_without_adapters_is_that_to_a_copy(policy, base, pl
     module = lora_module(policy, config)
     shake(policy.model)
     found, expected = [row(number) for number in range(3)], [row(number) for number in range(3)]
-    module.objective.remember_logps(found, has_old=True)
-    copied = Objective(policy.model, deepcopy(base), policy.tokenizer.pad_token_id, config)
-    copied.remember_logps(expected, has_old=True)
+    module.objective.compute_ref_and_old_logps(found, has_old=True)
+    copied = Objective(policy.model, deepcopy(base), policy_loss("dapo"), policy.tokenizer.pad_token_id, config)
+    copied.compute_ref_and_old_logps(expected, has_old=True)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.ref_logps, other.ref_logps, rtol=0, atol=0)
         torch.testing.assert_close(one.old_logps, other.old_logps, rtol=0, atol=0)

@@ -2,12 +2,12 @@ import shutil
 
 import pytest
 import torch
-from support.helpers import LetterEngine, grpo_config, toy_question
+from support.helpers import LetterEngine, grpo_config, policy_loss, toy_question
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.grpo.minibatches import Sample
-from medssr.grpo.objective import Objective
+from medssr.grpo.objective import MicroBatch, Objective
 from medssr.models.device import use_gpu
 from medssr.models.policy import load_policy, load_trainable_policy
 
@@ -137,9 +137,9 @@ def gradients_of(policy):
     policy.model.train()
     calls = []
     hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
-    objective = Objective(policy.model, None, 0, grpo_config(beta=0.0))
+    objective = Objective(policy.model, None, policy_loss("dapo"), 0, grpo_config(beta=0.0))
     rows = [Sample("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
-    objective.loss(rows, torch.tensor([1.0, -0.5]), 4.0)[0].backward()
+    objective.loss(MicroBatch(rows, torch.tensor([1.0, -0.5]), 4.0, is_last=True))[0].backward()
     hook.remove()
     return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
 

@@ -17,7 +17,7 @@ from medssr.answers import Choice
 from medssr.errors import InputError
 from medssr.rewards.isolation import IsolatedReward, open_rewards
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.types import FaultKind, ScoredInput
+from medssr.rewards.scoring import FaultKind, ScoredInput
 
 HOSTILE = {"_target_": "support.user_rewards.Hostile", "weight": 0.5}
 TIMEOUT_S = 1.0
@@ -43,15 +43,15 @@ def leaves_no_process():
     assert len(multiprocessing.active_children()) == before
 
 
-def kinds(judgements):
-    return [judgement.fault and judgement.fault.kind for judgement in judgements]
+def kinds(results):
+    return [judgement.fault and judgement.fault.kind for judgement in results]
 
 
 def test_its_weight_and_its_numbers_come_back(hostile):
     assert hostile.weight == 0.5
-    judgements = hostile.judge(cases("fine", "true", "none", "ünïcode \N{PILE OF POO}"))
-    assert [judgement.value for judgement in judgements] == [1.0, 1.0, pytest.approx(math.nan, nan_ok=True), 1.0]
-    assert kinds(judgements) == [None] * 4
+    results = hostile.score_batch(cases("fine", "true", "none", "ünïcode \N{PILE OF POO}"))
+    assert [judgement.value for judgement in results] == [1.0, 1.0, pytest.approx(math.nan, nan_ok=True), 1.0]
+    assert kinds(results) == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_its_weight_and_its_numbers_come_back(hostile):
     ],
 )
 def test_every_deed_is_one_fault_between_two_rewards(hostile, deed, kind, detail):
-    before, bad, after = hostile.judge(cases("fine", deed, "fine"))
+    before, bad, after = hostile.score_batch(cases("fine", deed, "fine"))
     assert before.value == after.value == 1.0
     assert math.isnan(bad.value)
     assert bad.fault.kind is kind
@@ -81,9 +81,9 @@ def test_every_deed_is_one_fault_between_two_rewards(hostile, deed, kind, detail
 
 
 def test_a_step_waits_for_a_few_time_limits_only(hostile):
-    judgements = hostile.judge(cases(*["is killed"] * 5, "fine"))
-    assert kinds(judgements) == [FaultKind.died] * 3 + [FaultKind.skipped] * 3
-    assert hostile.judge(cases("fine"))[0].value == 1.0  # the next step asks again
+    results = hostile.score_batch(cases(*["is killed"] * 5, "fine"))
+    assert kinds(results) == [FaultKind.died] * 3 + [FaultKind.skipped] * 3
+    assert hostile.score_batch(cases("fine"))[0].value == 1.0  # the next step asks again
 
 
 @pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
@@ -118,7 +118,7 @@ def test_no_process_outlives_a_run_that_is_killed(deed, tmp_path):
 import os
 from medssr.answers import Choice
 from medssr.rewards.isolation import IsolatedReward
-from medssr.rewards.types import ScoredInput
+from medssr.rewards.scoring import ScoredInput
 from medssr.questions import Question
 from medssr.engines.types import Completion
 if __name__ == "__main__":
@@ -150,4 +150,12 @@ def is_running(process_id):
 def test_interrupting_the_whole_process_group_leaves_the_reward_to_its_run(hostile):
     os.kill(hostile._process.pid, signal.SIGTERM)
     os.kill(hostile._process.pid, signal.SIGINT)
-    assert hostile.judge(cases("fine"))[0].value == 1.0
+    assert hostile.score_batch(cases("fine"))[0].value == 1.0
+
+
+def test_a_foreign_reward_says_whether_it_decides_signal():
+    deciding = IsolatedReward("mine", {"_target_": "support.user_rewards.Deciding", "weight": 1.0}, timeout_s=5.0)
+    other = IsolatedReward("mine", HOSTILE, timeout_s=5.0)
+    assert (deciding.decides_signal, other.decides_signal) == (True, False)
+    deciding.close()
+    other.close()

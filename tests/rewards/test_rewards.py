@@ -4,11 +4,11 @@ import pytest
 from support.helpers import completion, toy_question
 
 from medssr.answers import Choice, extract_choice
+from medssr.grpo.step_rewards import weighted_sum
 from medssr.rewards.answer_format import AnswerFormat
 from medssr.rewards.cosine_length import CosineLength
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.scoring import judge, total_reward
-from medssr.rewards.types import ScoredInput
+from medssr.rewards.scoring import ScoredInput, score_inputs
 
 RIGHT, WRONG, INVALID = (Choice(letter, "answer_phrase") for letter in ("A", "B", None))
 
@@ -43,13 +43,13 @@ def test_a_question_without_label_has_no_label_reward():
 @pytest.mark.parametrize(("choice", "expected"), [(RIGHT, 2 * 1 + 0.1 * 1), (WRONG, 2 * 0 + 0.1 * 1), (INVALID, 0.0)])
 def test_the_total_is_the_weighted_sum(choice, expected):
     rewards = {"label": LabelMatch(weight=2.0), "format": AnswerFormat(weight=0.1)}
-    (judgements,) = judge(rewards, [ScoredInput(toy_question(answer="A"), completion(), choice)])
-    assert total_reward(rewards, judgements) == pytest.approx(expected)
+    (results,) = score_inputs(rewards, [ScoredInput(toy_question(answer="A"), completion(), choice)])
+    assert weighted_sum(rewards, results) == pytest.approx(expected)
 
 
 def test_no_rewards_sum_to_nothing():
-    assert judge({}, [ScoredInput(toy_question(), completion(), RIGHT)]) == [{}]
-    assert total_reward({}, {}) == 0
+    assert score_inputs({}, [ScoredInput(toy_question(), completion(), RIGHT)]) == [{}]
+    assert weighted_sum({}, {}) == 0
 
 
 @pytest.mark.parametrize(("text", "expected"), [("The answer is A.", 1.0), ("The answer is B.", 0.0), ("Hm.", 0.0)])

@@ -22,6 +22,7 @@ from medssr.training.checkpoints import starting_point
 from medssr.training.optimizer_step import warmup_then_constant
 from medssr.training.step_checkpoint import StepCheckpoint
 from medssr.training.step_loader import PromptDataModule
+from medssr.utils.instantiate import instantiate
 from medssr.utils.stopping import catch_signals
 
 QUESTIONS = [toy_question(number) for number in range(5)]
@@ -89,7 +90,9 @@ def make_module(policy, config, reward, optimizer, engine=HFEngine):
             stage="toy",
             source="toy.jsonl",
         ),
-        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config),
+        Objective(
+            policy.model, reference, instantiate(config.loss, "grpo.loss"), policy.tokenizer.pad_token_id, config
+        ),
         config,
         optimizer,
         partial(warmup_then_constant, num_warmup_steps=2),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -12,13 +12,15 @@ import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from medssr.config import GRPOConfig, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated, register
+from medssr.config import GRPOConfig, register
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.types import Completion
+from medssr.grpo.losses import PolicyLoss
 from medssr.knowledge.corpora import Passage
 from medssr.models.from_scratch import new_model, train_tokenizer
 from medssr.models.policy import Policy
 from medssr.questions import Question
+from medssr.utils.instantiate import instantiate
 
 ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 32,
@@ -76,42 +78,42 @@ def completion(token_ids: list[int] | None = None, text: str = "", is_truncated:
     return Completion(ids, [-1.0] * len(ids), text, is_truncated)
 
 
-def grpo_config(**values: Any) -> GRPOConfig:
-    """The settings of a very short stage, but for `values`."""
-    defaults: dict[str, Any] = {
-        "num_steps": 3,
-        "num_prompts_per_step": 2,
-        "num_generations": 4,
-        "shuffle_options": False,
-        "max_refills": 0,
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "top_k": 0,
-        "min_p": 0.0,
-        "max_new_tokens": 6,
-        "truncated": Truncated.keep,
-        "overlong_buffer": 0,
-        "overlong_penalty": 1.0,
-        "reward_timeout_s": 10.0,
-        "micro_batch_tokens": 400,
-        "head_chunk_tokens": None,
-        "num_iterations": 1,
-        "num_prompts_per_update": None,
-        "loss_type": LossType.dapo,
-        "epsilon": 0.2,
-        "epsilon_high": 0.28,
-        "dual_clip": 3.0,
-        "sapo_temperature_positive": 1.0,
-        "sapo_temperature_negative": 1.05,
-        "importance_cap": None,
-        "beta": 0.001,
-        "kl_estimator": KLEstimator.k3,
-        "kl_placement": KLPlacement.loss,
-        "scale_rewards": ScaleRewards.group,
-        "max_grad_norm": 1.0,
-        "max_skipped_steps": 5,
-    }
-    return GRPOConfig(**(defaults | values))
+# What makes a stage of GRPO short enough for a test; everything else is as in conf/grpo/default.yaml.
+SHORT_STAGE: dict[str, Any] = {
+    "num_steps": 3,
+    "num_prompts_per_step": 2,
+    "num_generations": 4,
+    "shuffle_options": False,
+    "max_new_tokens": 6,
+    "micro_batch_tokens": 400,
+    "head_chunk_tokens": None,
+    "beta": 0.001,
+}
+
+
+LOSSES = sorted(file.stem for file in (CONF_DIR / "grpo" / "loss").glob("*.yaml"))
+
+
+def grpo_config(loss: str = "dapo", loss_values: Mapping[str, Any] | None = None, **values: Any) -> GRPOConfig:
+    """The settings of a very short stage, but for `values`, with the loss of a name, but for `loss_values`."""
+    return replace(_grpo_defaults(), loss=loss_node(loss, **(loss_values or {})), **(SHORT_STAGE | values))
+
+
+def loss_node(name: str, **values: Any) -> dict[str, Any]:
+    """The configuration of a loss, but for `values`."""
+    return {**typed("train", f"grpo/loss={name}").grpo.loss, **values}
+
+
+def policy_loss(name: str, **values: Any) -> PolicyLoss:
+    """The loss of a name with the parameters of its YAML file, but for `values`."""
+    loss: PolicyLoss = instantiate(loss_node(name, **values), "grpo.loss")
+    return loss
+
+
+@cache
+def _grpo_defaults() -> GRPOConfig:
+    config: GRPOConfig = typed("train").grpo
+    return config
 
 
 @cache

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support.helpers import random_policy
+from support.helpers import LOSSES, policy_loss, random_policy
+from support.losses import step_loss
 
-from medssr.config import LossType
-from medssr.grpo.losses import normalizer_across_processes, policy_loss, step_normalizer
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps, packed_logps
 from medssr.models.packing import pack_rollouts
+from medssr.utils.processes import mean_over_processes
 
 # Some of them shared by two completions.
 PROMPTS = [[5 + row % 12 + column for column in range(1 + 3 * (row % 12) % 7)] for row in range(16)]
@@ -40,7 +40,7 @@ def step_gradient(
     model: Any,
     reference: Any,
     micro_batches: Sequence[Sequence[int]],
-    loss_type: LossType,
+    kind: str,
     *,
     wide_prompt: int = 0,
     wide_completion: int = 0,
@@ -49,8 +49,12 @@ def step_gradient(
 ) -> torch.Tensor:
     """The gradient of one step on the rows of the micro-batches, each at least as wide as told, or packed."""
     model.zero_grad()
-    own = step_normalizer([len(COMPLETIONS[row]) for rows in micro_batches for row in rows], loss_type, MAX_NEW_TOKENS)
-    normalizer = normalizer_across_processes(own, loss_type)
+    loss_class = policy_loss(kind)
+    lengths = [len(COMPLETIONS[row]) for rows in micro_batches for row in rows]
+    normalizer = loss_class.normalizer(lengths, MAX_NEW_TOKENS)
+    if loss_class.is_global_mean:
+        normalizer = mean_over_processes(normalizer)
+    bounds = {"epsilon": 0.2, "epsilon_high": 0.28} if kind != "sapo" else {}
     for rows in micro_batches:
         prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]
         shifts, advantages = [OLD_SHIFT[row] for row in rows], [ADVANTAGES[row] for row in rows]
@@ -66,18 +70,16 @@ def step_gradient(
             logps = completion_logps(model, batch, 0.9, head_chunk_tokens)
         with torch.no_grad():
             ref_logps = completion_logps(reference, batch, 0.9)
-        loss, _ = policy_loss(
+        loss, _ = step_loss(
             logps,
             logps.detach() + torch.tensor(shifts).unsqueeze(1) + 0.15 * (-1.0) ** torch.arange(logps.shape[1]),
             torch.tensor(advantages),
             batch.completion_mask,
-            loss_type=loss_type,
-            epsilon=0.2,
-            epsilon_high=0.28,
-            dual_clip=3.0,
+            kind,
             normalizer=normalizer,
-            ref_per_token_logps=ref_logps,
+            ref_logps=ref_logps,
             beta=0.1,
+            **bounds,
         )
         loss.backward()
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
@@ -93,6 +95,6 @@ def data_parallel_worker(rank: int, rows_of_rank: list[list[int]], folder: str) 
     policy = random_policy("qwen3")
     reference = other_weights(policy.model)
     model = torch.nn.parallel.DistributedDataParallel(policy.model)
-    gradients = {kind.name: step_gradient(model, reference, [rows_of_rank[rank]], kind) for kind in LossType}
+    gradients = {kind: step_gradient(model, reference, [rows_of_rank[rank]], kind) for kind in LOSSES}
     torch.save(gradients, Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -102,3 +102,15 @@ DEEDS = {
     "none": lambda: None,
     "true": lambda: True,
 }
+
+
+class Deciding:
+    """A reward for the label of somebody else's."""
+
+    decides_signal = True
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, question, completion, choice):
+        return float(choice.letter == question.answer)

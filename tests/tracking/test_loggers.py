@@ -71,7 +71,7 @@ def test_an_offline_run_holds_the_whole_configuration_and_its_place_in_the_metho
     (update,) = [record["update"] for record in records(directory, "config")]
     assert update["grpo"]["beta"] == 0.25
     assert update["data"]["path"] == "questions.jsonl"
-    assert update["grpo"]["loss_type"] == "dapo"
+    assert update["grpo"]["loss"]["_target_"] == "medssr.grpo.losses.DAPO"
     assert {"overrides", "git", "packages", "hardware"} <= update.keys()
     assert update["packages"]["wandb"] == wandb.__version__
     assert update["hardware"]["cpu_cores"] == os.cpu_count()

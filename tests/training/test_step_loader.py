@@ -63,15 +63,15 @@ def test_a_resumed_loader_goes_on_with_the_step_that_comes_next(num_done):
     assert [*done, *resumed] == list(loader())
 
 
-def test_each_step_has_spares_of_its_own_whatever_came_before():
+def test_each_step_has_further_items_of_its_own_whatever_came_before():
     settings = {"items": ITEMS, "seed": 1, "name": "stage", "num_steps": 6, "num_items_per_step": 2}
-    batches = list(StepLoader(**settings, num_refills=3))
+    batches = list(StepLoader(**settings, num_rounds=3))
     assert [batch.items for batch in batches] == [batch.items for batch in StepLoader(**settings)]
-    assert all([len(spares) for spares in batch.spares] == [2, 2, 2] for batch in batches)
-    everything = [item for batch in batches for spares in batch.spares for item in spares]
+    assert all([len(items) for items in batch.further_items] == [2, 2, 2] for batch in batches)
+    everything = [item for batch in batches for items in batch.further_items for item in items]
     for start in range(0, 35, 7):  # epochs of an order of their own
         assert sorted(everything[start : start + 7]) == ITEMS
     assert everything[:7] != drawn(num_steps=1, num_items_per_step=7)
-    resumed = StepLoader(**settings, num_refills=3)
+    resumed = StepLoader(**settings, num_rounds=3)
     resumed.load_state_dict({"next_step": 4})
-    assert [batch.spares for batch in resumed] == [batch.spares for batch in batches[4:]]
+    assert [batch.further_items for batch in resumed] == [batch.further_items for batch in batches[4:]]

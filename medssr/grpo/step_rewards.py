@@ -1,0 +1,97 @@
+"""What a completion earns: from what the rewards returned to the `[P, G]` rewards that advantages are made of.
+
+A completion earns the weighted sum of its rewards, less what its length and its distance from the reference policy
+cost. It is unscored (NaN, which is not 0) where one of the rewards could not tell, or where it was cut and cut
+completions are left out: an unscored completion counts in no mean and has no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from medssr.config import GRPOConfig, Truncated
+from medssr.rewards.scoring import Reward, RewardResult
+
+if TYPE_CHECKING:
+    from medssr.grpo.rollouts import RolloutGroup
+
+
+def weighted_sum(rewards: Mapping[str, Reward], results: Mapping[str, RewardResult]) -> float:
+    """Returns the weighted sum of the given rewards of one completion; NaN where one of them is unknown.
+
+    Args:
+        rewards: By name, with their weights.
+        results: What each returned for the completion, by name.
+    """
+    return sum(reward.weight * results[name].value for name, reward in rewards.items())
+
+
+def deciding_rewards(rewards: Mapping[str, Reward]) -> dict[str, Reward]:
+    """Returns the rewards that decide whether a group has signal: those for the label, all where there is none.
+
+    A reward says so by an attribute `decides_signal`. A group whose completions are all wrong has no signal, whatever
+    their form or length adds: those terms would be scaled up to full advantages. DAPO (arXiv 2503.14476) filters groups
+    by accuracy alone as well.
+    """
+    deciding = {name: reward for name, reward in rewards.items() if getattr(reward, "decides_signal", False)}
+    return deciding or dict(rewards)
+
+
+def step_rewards(groups: Sequence[RolloutGroup], config: GRPOConfig, sequence_kls: Tensor | None) -> Tensor:
+    """Returns what each completion earns, `[P, G]`; NaN where it is unscored.
+
+    Args:
+        groups: P groups of G rollouts.
+        config: What happens to cut and over-long completions, and the weight of the KL.
+        sequence_kls: `[P, G]`, the KL estimate of each completion to take off its reward; None where the KL is not in
+            the reward.
+    """
+    rewards = torch.tensor([[rollout.reward for rollout in group.rollouts] for group in groups])
+    if config.truncated is Truncated.mask:
+        rewards = rewards.masked_fill(_is_truncated(groups), torch.nan)
+    if config.overlong_buffer > 0:
+        lengths = torch.tensor([[len(rollout.completion.token_ids) for rollout in group.rollouts] for group in groups])
+        penalty = overlong_penalty(lengths, config.max_new_tokens, config.overlong_buffer)
+        rewards = rewards - config.overlong_penalty * penalty
+    if sequence_kls is not None:
+        rewards = rewards - config.beta * sequence_kls
+    return rewards
+
+
+def label_rewards(groups: Sequence[RolloutGroup], config: GRPOConfig) -> Tensor:
+    """Returns the rewards that decide whether a group has signal, `[P, G]`; NaN where a completion is unscored.
+
+    Args:
+        groups: P groups of G rollouts.
+        config: What happens to cut completions.
+    """
+    rewards = torch.tensor([[rollout.label_reward for rollout in group.rollouts] for group in groups])
+    return rewards.masked_fill(_is_truncated(groups), torch.nan) if config.truncated is Truncated.mask else rewards
+
+
+def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int) -> Tensor:
+    """Returns what a completion's length takes off its reward, 0 to 1, of the shape of `lengths`.
+
+    It is 0 up to max_new_tokens - buffer tokens and grows linearly from there to 1 at max_new_tokens (soft over-long
+    punishment of DAPO, arXiv 2503.14476, with the sign turned).
+
+    Args:
+        lengths: Completion tokens.
+        max_new_tokens: Where completions are cut.
+        buffer: Tokens over which the penalty grows; 0 for no penalty.
+
+    Example:
+        >>> overlong_penalty(torch.tensor([10, 80, 90, 100]), max_new_tokens=100, buffer=20).tolist()
+        [0.0, 0.0, 0.5, 1.0]
+    """
+    if buffer == 0:
+        return torch.zeros_like(lengths, dtype=torch.float32)
+    return ((lengths - (max_new_tokens - buffer)) / buffer).clamp(0, 1)
+
+
+def _is_truncated(groups: Sequence[RolloutGroup]) -> Tensor:
+    return torch.tensor([[rollout.completion.is_truncated for rollout in group.rollouts] for group in groups])

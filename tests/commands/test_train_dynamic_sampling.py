@@ -1,0 +1,91 @@
+"""Steps that ask further questions where nothing can be learnt from theirs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+from support.helpers import random_policy, toy_question, typed
+
+from medssr.commands.train import train
+from medssr.questions import write_questions
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Trains on twelve questions, of which those with an odd number have no signal."""
+    random_policy("qwen3").save(tmp_path / "model")
+    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(12)])
+
+    def run(name, *overrides):
+        config = typed(
+            "train",
+            f"paths.root_dir={tmp_path / name}",
+            f"model.path={tmp_path}/model",
+            f"data.path={tmp_path}/questions.jsonl",
+            "extras.progress_bar=false",
+            "extras.num_threads=1",
+            "trainer=cpu",
+            "logger=csv",
+            "grpo.num_steps=4",
+            "grpo.num_prompts_per_step=4",
+            "grpo.num_generations=4",
+            "grpo.max_new_tokens=6",
+            "callbacks.checkpoint.every_num_steps=1",
+            "callbacks.completions.every_num_steps=1",
+            "callbacks.completions.num_groups=100",
+            *overrides,
+        )
+        return train(replace(config, rollout={"_target_": "support.planned_engine.SignalForSome"}))
+
+    return run
+
+
+def asked(artifact):
+    """The questions of each step, in order."""
+    steps = []
+    for path in sorted(artifact.path("completions").iterdir()):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        steps.append(list(dict.fromkeys(int(row["question_id"][1:]) for row in rows)))
+    return steps
+
+
+def column(artifact, name):
+    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
+        return [float(row[name]) for row in csv.DictReader(stream)]
+
+
+def test_a_step_asks_further_until_all_its_places_have_signal(stage):
+    plain, refilled = asked(stage("plain")), asked(stage("refilled", "grpo.dynamic_sampling_rounds=8"))
+    for before, after in zip(plain, refilled, strict=True):
+        assert after[:4] == before
+        assert sum(number % 2 == 0 for number in after) == 4
+        assert after[-1] % 2 == 0 or len(before) == len(after)  # no more than it takes
+    assert column(stage("refilled", "grpo.dynamic_sampling_rounds=8"), "train/dynamic_sampling_rate") == [
+        len(after) / 4 - 1 for after in refilled
+    ]
+
+
+def test_refills_have_a_cap(stage):
+    made = stage("run", "grpo.dynamic_sampling_rounds=1")
+    for first, questions in zip(asked(stage("plain")), asked(made), strict=True):
+        num_missing = sum(number % 2 for number in first)
+        assert len(questions) <= 4 + num_missing
+    assert set(column(stage("plain"), "train/dynamic_sampling_rate")) == {0}
+
+
+def test_a_resumed_run_asks_the_same_and_ends_with_the_same_weights(stage):
+    whole = stage("whole", "grpo.dynamic_sampling_rounds=2")
+    with pytest.raises(ConnectionAbortedError):
+        stage(
+            "stopped",
+            "grpo.dynamic_sampling_rounds=2",
+            "+callbacks.stop={_target_: support.planned_engine.StopBefore, step: 2}",
+        )
+    resumed = stage("stopped", "grpo.dynamic_sampling_rounds=2")
+    assert asked(resumed) == asked(whole)
+    one, other = (load_file(made.path("model") / "model.safetensors") for made in (whole, resumed))
+    assert all(value.equal(other[name]) for name, value in one.items())

@@ -89,6 +89,7 @@ def chat_place(tmp_path: Path) -> Place:
     return make_place("qwen3", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
 def test_a_context_and_a_choice_are_what_the_model_is_given(place, shots):
     folder = place.tasks(*shots)
@@ -183,6 +184,7 @@ def harness(place: Place, folder: Path, task: str, monkeypatch: pytest.MonkeyPat
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
 def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypatch):
     folder = place.tasks(*shots)

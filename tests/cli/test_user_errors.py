@@ -267,6 +267,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ALL.values(), ids=ALL.keys())
 def test_the_message_names_the_fault_and_the_fix(row, files, tmp_path, monkeypatch, capsys):
     command, *arguments = (word.replace("{files}", str(files)) for word in row.line)

@@ -20,6 +20,8 @@ from medssr.questions import write_questions
 from medssr.reports.runs import read_run
 from medssr.utils.files import hash_path
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "trainer=cpu",
     "logger=csv",

@@ -15,6 +15,8 @@ from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.training.checkpoints import checkpoint_folder
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     "trainer=cpu",
     "logger=csv",

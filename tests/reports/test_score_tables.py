@@ -28,6 +28,7 @@ def table(directory, history, name):
     return [dict(zip(content["columns"], values, strict=True)) for values in content["data"]]
 
 
+@pytest.mark.slow
 def test_an_offline_run_holds_the_tables_of_the_report(report):
     (directory,) = (report / "tables").iterdir()
     history = records(directory, "history")

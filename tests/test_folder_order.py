@@ -13,7 +13,7 @@ STOREYS = {
     "command lines, sweeps, reports of runs": ["cli", "sweeps", "reports"],
     "the steps": ["synthesis", "training", "tracking", "rewards", "evaluation"],
     "models and their answers": ["engines", "models"],
-    "the domain": ["benchmarks", "labeling", "knowledge", "llm", "questions", "answers", "statistics", "text"],
+    "the domain": ["benchmarks", "labeling", "knowledge", "llm", "questions", "text", "answers", "statistics"],
     "what everything stands on": ["config", "artifacts", "utils", "resources", "errors"],
 }
 TOP_TO_BOTTOM = list(chain.from_iterable(STOREYS.values()))

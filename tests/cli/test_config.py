@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from support.helpers import compose, missing_keys, typed
 
+from medssr.cli.entry import composed
 from medssr.config import (
     SCHEMAS,
     EvaluateConfig,
@@ -396,6 +397,7 @@ import hydra
 from omegaconf import OmegaConf
 import medssr.commands.train
 from medssr.config import register
+from medssr.cli.entry import composed
 from medssr.config.catalog import CONF_DIR
 register()
 with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -417,3 +419,11 @@ def test_the_reference_has_every_setting_with_its_comment(tmp_path):
         assert sorted(options) == sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
     assert reference["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations
     assert "# Completions per question (G), at least 2." in text
+
+
+@pytest.mark.parametrize("override", ["grpo/loss=gspo", "grpo.loss=gspo"])
+def test_a_loss_is_chosen_by_its_name_and_brings_its_own_parameters(override):
+    config, choices = composed("train", ["data.path=given.jsonl", override, "grpo.loss.dual_clip=null"])
+    expected = {"_target_": "medssr.grpo.losses.GSPO", "epsilon": 3e-4, "epsilon_high": 4e-4, "dual_clip": None}
+    assert config.grpo.loss == expected
+    assert choices["grpo/loss"] == "gspo"

@@ -69,7 +69,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     prompter = Prompter(template, shots, policy.tokenizer)
     examined: dict[str, Examined] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
-        use_gpu(policy, has_room=not engine.fills_gpu)
+        use_gpu(policy, is_gpu_free=not engine.fills_gpu)
         examiner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
             examined[name] = _examine(examiner, suite.benchmarks[name], questions, directory / "answers" / name)

@@ -138,7 +138,7 @@ def gradients_of(policy):
     calls = []
     hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
     objective = Objective(policy.model, None, policy_loss("dapo"), 0, grpo_config(beta=0.0))
-    rows = [Sample("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
+    rows = [Sample("q", [5, 6, 7], [8, 9 + index], torch.zeros(2)) for index in range(2)]
     objective.loss(MicroBatch(rows, torch.tensor([1.0, -0.5]), 4.0, is_last=True))[0].backward()
     hook.remove()
     return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
@@ -168,5 +168,5 @@ def test_the_policy_goes_to_a_gpu_that_the_engine_leaves_room_on(saved, load, fi
     policy = load(saved)
     engine = LetterEngine(policy)
     engine.fills_gpu = fills_gpu
-    use_gpu(policy, has_room=not engine.fills_gpu)
+    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
     assert policy.model.device.type == kind

@@ -53,7 +53,7 @@ def test_the_loss_falls(policy, tmp_path):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_the_policy_says_what_it_was_shown(policy, tmp_path):
+def test_the_policy_reproduces_its_demonstrations(policy, tmp_path):
     fit(policy, tmp_path, num_steps=60)
     for prompt, completion in ROWS:
         ids = torch.tensor([prompt + completion])
@@ -64,9 +64,9 @@ def test_the_policy_says_what_it_was_shown(policy, tmp_path):
 def test_the_loss_is_the_mean_over_completion_tokens(policy, tmp_path):
     with torch.no_grad():
         logps = [
-            torch.log_softmax(policy.model(torch.tensor([prompt + completion])).logits[0], dim=-1)[place, token].item()
+            torch.log_softmax(policy.model(torch.tensor([prompt + completion])).logits[0], dim=-1)[index, token].item()
             for prompt, completion in ROWS
-            for place, token in enumerate(completion, start=len(prompt) - 1)
+            for index, token in enumerate(completion, start=len(prompt) - 1)
         ]
     (loss,) = fit(policy, tmp_path)
     assert loss == pytest.approx(-sum(logps) / len(logps), rel=1e-5)

@@ -37,8 +37,8 @@ def run(random_policies, tmp_path):
 
     def train_with(*overrides, model="qwen3"):
         paths = {"paths.root_dir": "", "data.path": "questions.jsonl", "model.path": model}
-        places = [f"{key}={tmp_path / name}" for key, name in paths.items()]
-        return train(typed("train", *SETTINGS, "grpo.num_steps=2", *places, *overrides))
+        path_overrides = [f"{key}={tmp_path / name}" for key, name in paths.items()]
+        return train(typed("train", *SETTINGS, "grpo.num_steps=2", *path_overrides, *overrides))
 
     return train_with
 

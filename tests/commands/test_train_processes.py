@@ -95,8 +95,8 @@ def assert_same_step(two: Path, one: Path) -> None:
     expected = change(one)
     assert expected.norm() > 1
     assert (change(two) - expected).norm() / expected.norm() < 1e-6
-    for found, wanted in zip(metrics(two), metrics(one), strict=True):
-        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    for row, expected_row in zip(metrics(two), metrics(one), strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -85,8 +85,8 @@ def test_every_estimator_agrees_with_its_formula(policy, reference):
 def test_k1_of_a_sequence_is_the_log_ratio_of_the_whole():
     policy = [torch.tensor([-1.0, -2.0]), torch.tensor([-1.0])]
     reference = [torch.tensor([-1.5, -1.0]), torch.tensor([-4.0])]
-    found = sequence_kls(policy, reference, "k1")
-    assert found.tolist() == [-0.5, 3.0]
+    kls = sequence_kls(policy, reference, "k1")
+    assert kls.tolist() == [-0.5, 3.0]
 
 
 def test_an_extreme_difference_stays_finite():

@@ -52,7 +52,7 @@ def test_masked_truncated_completions_leave_their_group(policy):
 
 
 def test_every_end_token_ends_a_completion(policy):
-    """With one of several end tokens known, almost all completions would count as cut."""
+    """If only one of several end tokens were recognised, almost all completions would count as truncated."""
     policy.model.generation_config.eos_token_id = list(range(320))
     module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
     rollouts = module.rollouts.collect(0, QUESTIONS[:1])[0].rollouts

@@ -208,11 +208,15 @@ class GRPOModule(L.LightningModule):
         if self.device_mesh is None or is_sharded(self.model):
             return
         if isinstance(self.rollouts.engine, HFEngine):
-            raise InputError("rollout: hf generates with the trained model, which is spread over processes; take vllm.")
+            raise InputError(
+                "rollout: hf generates with the trained model, which is sharded over processes; take vllm."
+            )
         if not self.strict_loading:
             raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
         if self.config.kl_placement is KLPlacement.reward and self.config.dynamic_sampling_rounds > 0:
-            raise InputError("grpo.dynamic_sampling_rounds: 0 where a spread model computes the KL in the reward.")
+            raise InputError(
+                "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
+            )
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
         for model in (self.model, self.objective.reference):
             if model is not None:

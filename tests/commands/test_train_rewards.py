@@ -69,7 +69,7 @@ def test_what_a_reward_fails_for_leaves_the_group_and_the_rest_is_learnt_from(tr
     assert float(first["train/reward_faults/mine/raised"]) == float(second["train/reward_faults/mine/raised"]) == 4
     assert float(first["train/unscored_share"]) == pytest.approx(1 / 4)
     assert float(first["train/reward_fault_share"]) == pytest.approx(4 / 32)
-    assert float(first["train/frac_nonzero_std"]) == 0  # the three that are left are equal
+    assert float(first["train/frac_nonzero_std"]) == 0  # the three scored completions are equal
     weights, start = (load_file(path / "model.safetensors") for path in (made.path("model"), tmp_path / "model"))
     assert all(value.equal(start[name]) for name, value in weights.items())
     warnings = [record for record in caplog.records if "reward.mine" in record.getMessage()]

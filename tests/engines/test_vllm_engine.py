@@ -58,7 +58,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[Policy, VLLMEngine]
 
 @pytest.fixture
 def trainable(served: tuple[Policy, VLLMEngine]) -> Iterator[tuple[Policy, VLLMEngine]]:
-    """The same, with the weights put back afterwards."""
+    """The served policy and engine, with the weights restored afterwards."""
     policy, engine = served
     weights = deepcopy(policy.model.state_dict())
     yield policy, engine

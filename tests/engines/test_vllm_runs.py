@@ -119,7 +119,7 @@ def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):
 
 
 def steps_of(artifact: Artifact) -> list[dict[str, str]]:
-    """Returns the metrics of each step but its times."""
+    """Returns the metrics of each step without times."""
     with artifact.path("metrics.csv").open(encoding="utf-8") as file:
         return [{name: row[name] for name in row if "time" not in name} for row in csv.DictReader(file)]
 

@@ -134,7 +134,7 @@ def test_unscored_completions_leave_the_statistics(scale, rewards):
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 def test_unscored_is_not_zero(scale):
-    """Counted as 0 beside rewards of -1 and -3, a completion nobody could judge would be the best of its group."""
+    """If it counted as 0 beside rewards of -1 and -3, an unscored completion would be the best of its group."""
     advantages = group_advantages(torch.tensor([[-1.0, -3.0, math.nan]]), scale)
     alone = group_advantages(torch.tensor([[-1.0, -3.0]]), scale)
     assert advantages[0, 2] == 0
@@ -148,7 +148,7 @@ def test_unscored_is_not_zero(scale):
     ids=str,
 )
 def test_a_group_without_two_different_rewards_has_advantages_of_exactly_zero(scale, group):
-    """A group of one must not keep its raw reward, nor equal rewards their rounding, nor either become NaN."""
+    """The raw reward of a group of one, rounding errors of equal rewards, and NaN must not become advantages."""
     rewards = torch.tensor([group])
     assert group_advantages(rewards, scale, epsilon=0.0).tolist() == [[0.0] * len(group)]
     assert is_nonzero_std(rewards).tolist() == [False]

@@ -1,4 +1,4 @@
-"""Tables of completions: what is in them, and that a resumed run holds no step twice."""
+"""Tables of completions: their content, and that a resumed run writes no step twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient of a step does not depend on how its rows are split, ordered, padded and spread over processes."""
+"""The gradient of a step does not depend on how its rows are split, ordered, padded and sharded over processes."""
 
 import random
 

@@ -38,7 +38,7 @@ def test_the_gradient_pulls_the_policy_towards_the_reference():
 
 
 def expected_gradient(estimator):
-    """By the logits, the mean over the policy's own samples of an estimator in the loss."""
+    """The gradient by the logits of an estimator in the loss, averaged over samples of the policy."""
     logits = torch.tensor([0.3, -0.5, 0.9], dtype=torch.float64, requires_grad=True)
     reference = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
     logps = logits.log_softmax(dim=0)

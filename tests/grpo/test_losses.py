@@ -66,7 +66,7 @@ def slow_loss(kind, logps, old, advantages, mask, ref, *, weights, beta, estimat
             kl, kl_slope = slow_kl(estimator, logps[row][column], ref[row][column])
             total += row_weight() * (weights[row][column] * loss + beta * kl)
             gradient[row][column] += row_weight() * beta * kl_slope
-            # The mean log-ratio of a sequence moves with each of its tokens.
+            # The mean log-ratio of a sequence depends on all of its tokens.
             for moved in columns if kind == "gspo" else [column]:
                 gradient[row][moved] += row_weight() * weights[row][column] * slope / (length if kind == "gspo" else 1)
     return total, gradient
@@ -75,14 +75,14 @@ def slow_loss(kind, logps, old, advantages, mask, ref, *, weights, beta, estimat
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "gradient"),
     [
-        # The gradient is by the log-prob: -ratio * advantage, or nothing where the clip binds.
+        # The gradient is by the log-prob: -ratio * advantage, or 0 where the ratio is clipped.
         (1.0, 2.0, -2.0, -2.0),
         (1.0, -2.0, 2.0, 2.0),
         (1.1, 1.0, -1.1, -1.1),
-        (1.5, 1.0, -1.28, 0.0),  # good and already much likelier: no further
-        (0.5, 1.0, -0.5, -0.5),  # good but less likely: back
-        (0.5, -1.0, 0.8, 0.0),  # bad and already much less likely: no further
-        (1.5, -1.0, 1.5, 1.5),  # bad but likelier: back
+        (1.5, 1.0, -1.28, 0.0),  # good and already much likelier: no gradient
+        (0.5, 1.0, -0.5, -0.5),  # good but less likely: gradient back up
+        (0.5, -1.0, 0.8, 0.0),  # bad and already much less likely: no gradient
+        (1.5, -1.0, 1.5, 1.5),  # bad but likelier: gradient back down
         (0.9, -1.0, 0.9, 0.9),
         (1.5, 0.0, 0.0, 0.0),
     ],

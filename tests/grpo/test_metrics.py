@@ -8,7 +8,7 @@ from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 
 def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int = 0, **question) -> RolloutGroup:
-    """A group with one rollout a letter; "-" is an answer without a letter."""
+    """A group with one rollout per letter; "-" is an answer without a letter."""
     return RolloutGroup(
         toy_question(**question),
         [1, 2],

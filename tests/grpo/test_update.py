@@ -101,7 +101,7 @@ def test_several_updates_compare_with_the_policy_that_sampled(random_policies, t
     for name, settings in {"again": {"num_iterations": 2}, "in parts": {"minibatch_prompts": 1}}.items():
         row = first_row(name, **settings)
         assert float(row["train/clip_low_share"]) + float(row["train/clip_high_share"]) > 0, name
-        # The policy that sampled is that of the engine, whose log-probs are the trainer's before any update.
+        # The sampling policy is the engine's, whose log-probs equal the trainer's before any update.
         assert float(row["train/logprob_mismatch_max"]) < 1e-4, name
     once = first_row("once")
     assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0

@@ -89,7 +89,7 @@ def test_batches_that_are_not_packed_stay_as_they_were(family):
 
 
 def test_a_token_after_others_attends_as_before(any_policy):
-    """The queries that share a key are folded, and keys are not repeated; here row 1 begins with padding."""
+    """Queries that share a key head are folded, and keys are not repeated; here row 1 begins with padding."""
     adopted = deepcopy(any_policy.model)
     assert adopt_attention(adopted)
     ids, mask = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 10]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])

@@ -61,7 +61,7 @@ def test_completion_logits_are_those_of_each_row_alone(any_policy):
         logits = completion_logits(any_policy.model, batch, temperature=1.0)
         for row, (prompt, completion) in enumerate(zip(PROMPTS, COMPLETIONS, strict=True)):
             alone = any_policy.model(torch.tensor([prompt + completion])).logits[0]
-            # The token at a place is predicted one place before it.
+            # The logits of a token are at the position before it.
             expected = alone[len(prompt) - 1 : -1]
             torch.testing.assert_close(logits[row, : len(completion)], expected, rtol=1e-4, atol=1e-4)
 
@@ -116,7 +116,7 @@ def test_no_token_makes_no_log_prob():
 
 
 def test_the_logits_never_exist_whole():
-    """Counts the largest tensor that operations make, forwards and backwards."""
+    """Records the size of the largest tensor that any operation creates, forward or backward."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):

@@ -1,4 +1,4 @@
-"""Adapters: what they train, what they leave alone, and what is saved of them."""
+"""Adapters: which weights are trained, which stay frozen, and what is saved."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_checkpoints_hold_no_frozen_weights(policy, tmp_path):
 
 
 def test_the_command_saves_a_merged_model_and_the_adapters(tmp_path):
-    """And the next stage starts from the merged model, with adapters of its own."""
+    """The next stage starts from the merged model, with new adapters."""
     rare = [question for question in read_questions(BENCHMARK) if question.is_rare][:4]
     write_questions(tmp_path / "questions.jsonl", rare)
 

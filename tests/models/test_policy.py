@@ -133,7 +133,7 @@ def test_an_absent_prompt_template_is_found_before_the_weights_are_read(saved, l
 
 
 def gradients_of(policy):
-    """Of a loss of two completions, in training, by name; and how often a layer ran."""
+    """Gradients of a loss of two completions in training mode, by name, and how often a layer ran."""
     policy.model.train()
     calls = []
     hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))

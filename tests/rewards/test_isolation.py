@@ -83,7 +83,7 @@ def test_every_faulty_action_is_one_fault_between_two_rewards(hostile, action, k
 def test_a_step_waits_for_a_few_time_limits_only(hostile):
     results = hostile.score_batch(cases(*["is killed"] * 5, "fine"))
     assert kinds(results) == [FaultKind.died] * 3 + [FaultKind.skipped] * 3
-    assert hostile.score_batch(cases("fine"))[0].value == 1.0  # the next step asks again
+    assert hostile.score_batch(cases("fine"))[0].value == 1.0  # the next step uses the reward again
 
 
 @pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
@@ -113,7 +113,7 @@ def test_what_was_made_is_closed_where_the_next_cannot_be(leaves_no_process):
 
 @pytest.mark.parametrize("action", ["fine", "loops", "sleeps"])
 def test_no_process_outlives_a_run_that_is_killed(action, tmp_path):
-    """Nobody is left to end it: the pipe breaks, or its own limit of time ends it."""
+    """The process ends by itself: because the pipe breaks, or by its own time-out."""
     program = f"""
 import os
 from medssr.answers import Choice
@@ -134,7 +134,7 @@ if __name__ == "__main__":
     file.write_text(program)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, env=environment, check=False)
-    # The output is read to its end, which comes when the last process that inherited it is gone.
+    # The output ends when the last process that inherited it has ended.
     assert done.returncode == -signal.SIGKILL
     assert not is_running(int(done.stdout))
 

@@ -1,4 +1,4 @@
-"""Short real runs of GRPO on toy questions: rewards that a random policy can earn, a Trainer, and what it leaves."""
+"""Short real runs of GRPO on toy questions: rewards that a random policy can increase, a Trainer, and its files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Constant:
 
 
 class SignalFor:
-    """Even tokens for one question, nothing for the others."""
+    """EvenTokens for one question, 0 for the others."""
 
     weight = 1.0
 
@@ -57,7 +57,7 @@ class SignalFor:
 
 
 class SilentOn(EvenTokens):
-    """Even tokens, but no reward for completions that begin with one of some tokens."""
+    """EvenTokens, but None for completions that begin with one of the given tokens."""
 
     def __init__(self, first_tokens):
         self._first_tokens = first_tokens

@@ -23,7 +23,7 @@ def fit(
     num_steps=1,
     micro_batch_tokens=1000,
 ):
-    """Trains on the rows, all in every step, and returns the logged losses."""
+    """Trains on all rows in every step, and returns the logged losses."""
     module = SFTModule(
         policy,
         partial(SGD, lr=1.0) if num_steps == 1 else partial(AdamW, lr=1e-2),

@@ -119,7 +119,7 @@ class PolicyLoss(ABC):
         )
 
     def normalizer(self, lengths: Sequence[int], max_new_tokens: int) -> float:
-        """Returns what the weighted sum of token losses is divided by.
+        """Returns the normaliser: the divisor of the weighted sum of token losses.
 
         Args:
             lengths: Completion tokens of each scored sequence of the optimiser step, sequences with advantage 0

@@ -115,7 +115,7 @@ class GRPOModule(L.LightningModule):
         """Takes the optimiser steps of a training step, and returns the means of their metrics."""
         if self.config.kl_placement is KLPlacement.loss:  # else `roll_out` has computed them
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
-            # After the first of several optimiser steps, the weights are not those that sampled any more.
+            # The first of several optimiser steps changes the weights that sampled.
             has_old = self.config.num_iterations * len(minibatches) > 1
             self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
 

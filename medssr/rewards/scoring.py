@@ -57,7 +57,7 @@ class BatchReward(Protocol):
     weight: float
 
     def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
-        """Returns a result for each input; raises nothing."""
+        """Returns a result for each input; must not raise."""
         ...
 
 

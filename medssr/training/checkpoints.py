@@ -102,7 +102,7 @@ def _newest_valid(folder: Path) -> Path | None:
 
 
 def _fault(path: Path) -> str | None:
-    """Returns what is wrong with a checkpoint, as the end of a sentence, or None.
+    """Returns a description of the damage of a checkpoint, as the end of a sentence, or None if it is valid.
 
     A file is a zip archive with a checksum of each tensor. A folder, which sharded strategies write, is not verified:
     it got its name after all of it was on disk.

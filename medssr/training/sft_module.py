@@ -87,5 +87,5 @@ class SFTModule(L.LightningModule):
         self._skipped_steps.load_state_dict(checkpoint["skipped_steps"])
 
     def transfer_batch_to_device(self, batch: StepBatch[Sample], device: torch.device, dataloader_idx: int) -> Any:
-        """Returns the batch as it is: samples become tensors in micro-batches."""
+        """Returns the batch unchanged: samples become tensors in micro-batches."""
         return batch

@@ -68,7 +68,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     prompter = Prompter(template, shots, policy.tokenizer)
     answers: dict[str, BenchmarkAnswers] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
-        use_gpu(policy, has_room=not engine.fills_gpu)
+        use_gpu(policy, is_gpu_free=not engine.fills_gpu)
         runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
             answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / name)

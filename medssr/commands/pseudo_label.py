@@ -50,7 +50,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     labeling = config.labeling
     policy = load_policy(config.model)
     engine = instantiate(config.rollout, "rollout", policy=policy)
-    use_gpu(policy, has_room=not engine.fills_gpu)
+    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
     sampler = AnswerSampler(
         policy,
         engine,

@@ -1,40 +1,46 @@
-# make setup | demo | test | test-vllm | test-export | lint | clean. A GPU machine gets CUDA builds from the same pins.
+# make setup | demo | test | test-fast | test-vllm | test-export | lint | docs | clean. A GPU machine gets CUDA builds of the same versions.
 PYTHON ?= python3
 VENV := .venv
+INSTALL := $(VENV)/bin/pip install --quiet --constraint constraints.txt
+# One thread a worker: two processes on two cores, none waiting for the other's threads.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: setup demo test setup-vllm test-vllm test-export lint clean
+.PHONY: setup demo test test-fast setup-vllm test-vllm test-export lint docs clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medssr needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev,docs]'
 	touch $@
 
 demo: setup
 	$(VENV)/bin/medssr-pipeline
 
-# One thread a worker: two processes on two cores, none waiting for the other's threads.
 test: setup
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+	$(PYTEST) -n 2 --dist worksteal
+
+# Under a minute on 2 cores: without the tests that are marked slow.
+test-fast: setup
+	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu"
 
 # The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
 test-export: setup $(VENV)-export/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=$(VENV)-export $(VENV)/bin/python -m pytest tests/exporting tests/grpo/test_trl.py
+	PYTHONPATH=$(VENV)-export $(PYTEST) tests/exporting tests/grpo/test_trl.py
 
 $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
-	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-export --requirement $<
+	$(INSTALL) --no-deps --upgrade --target $(VENV)-export --requirement $<
 	touch $@
 
 # The tests with vLLM itself, built for a CPU, in a folder of its own: 1.2 GB.
 test-vllm: setup-vllm
-	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(VENV)-vllm $(VENV)/bin/python -m pytest -m vllm -n 2 --dist loadfile tests/engines
+	PYTHONPATH=$(CURDIR)/$(VENV)-vllm $(PYTEST) -m vllm -n 2 --dist loadfile tests/engines
 
 setup-vllm: $(VENV)-vllm/.ready
 
 $(VENV)-vllm/.ready: tests/engines/requirements.txt $(VENV)/.ready
-	$(VENV)/bin/pip install --quiet --no-deps --upgrade --target $(VENV)-vllm --requirement $<
+	$(INSTALL) --no-deps --upgrade --target $(VENV)-vllm --requirement $<
 	touch $@
 
 lint: setup
@@ -42,5 +48,9 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# The pages of docs/ as a site in site/; a warning is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report
+	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report site

@@ -1,4 +1,4 @@
-"""What a step leaves behind: a folder named by a fingerprint, whole once its manifest is there."""
+"""Artefacts: the folder that a step writes, named by a fingerprint and complete once its manifest is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # In the folder of a run.
 _POINTER_FILE = "artifact.json"
-# The same at any depth: at what pace, where and for how much money it may be made.
+# Left out of fingerprints at any depth: pace, addresses and cost do not change a result.
 _PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
 
 
@@ -46,12 +46,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step to run: what it is called, what decides its result, and where results are kept.
+    """A step to run: its name, the configuration that decides its result, and the folder of all results.
 
     Attributes:
         name: "synthesize", "train" ...
         config: The step's whole configuration, a dataclass. A field called `path` or `..._path` that names an
-            existing file or folder counts by the content there, not by its place.
+            existing file or folder counts by its content, not by its name.
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
         is_joint: Whether several processes make it together; the others wait until one has made it.
@@ -87,7 +87,9 @@ class Step:
         directory.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory.parent / f".{directory.name}.lock")
         if self.force and are_started_together():
-            raise InputError(f"force: of several processes none knows when the others are done with {directory}.")
+            raise InputError(
+                f"force: several processes started together cannot remake {directory}; delete the folder instead."
+            )
         if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
             directory.mkdir(exist_ok=True)
             build(directory)
@@ -100,7 +102,7 @@ class Step:
             if (directory / "manifest.json").is_file():
                 log.info("%s: already made, %s", self.name, directory)
                 return read_artifact(directory)
-            log.info("%s: %s in %s", self.name, "goes on" if directory.exists() else "started", directory)
+            log.info("%s: %s in %s", self.name, "resumed" if directory.exists() else "started", directory)
             directory.mkdir(exist_ok=True)
             start = time.monotonic()
             try:
@@ -152,7 +154,7 @@ def fingerprint_parts(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the configuration that decides a step's result, and what identifies each input by its key.
 
-    Places (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
+    Folders (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
     `..._path` that names something on disk is moved to the inputs; any other value there (the name of a model on a hub)
     stays in the configuration.
 
@@ -190,7 +192,7 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
             return [walk(value) for value in node]
         return node.value if isinstance(node, Enum) else node
 
-    # Going on from its own checkpoint changes no result; what a run gives is in the other fields.
+    # Resuming from its own checkpoint changes no result; what `run` provides is in the other fields.
     left_out = {*CHANGES_NO_RESULT, "run", *(["ckpt_path"] if config.get("ckpt_path") in ("auto", "last") else [])}
     values = walk({name: value for name, value in config.items() if name not in left_out})
     assert isinstance(values, dict)

@@ -1,4 +1,4 @@
-"""The one exception for a user's fault, whose message is shown without a traceback, and what other errors say."""
+"""The exception for a user's fault, whose message is shown without a traceback; helpers for messages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class InputError(ValueError):
 
     @classmethod
     def at(cls, path: Path | str, message: str, *, line: int | None = None, field: str | None = None) -> InputError:
-        """Returns an error whose message starts with its place.
+        """Returns an error whose message starts with its location.
 
         Example:
             >>> str(InputError.at("q.jsonl", "is empty; give the question text.", line=3, field="stem"))
             'q.jsonl, line 3, field "stem": is empty; give the question text.'
         """
-        place = str(path)
+        location = str(path)
         if line is not None:
-            place += f", line {line}"
+            location += f", line {line}"
         if field is not None:
-            place += f', field "{field}"'
-        return cls(f"{place}: {message}")
+            location += f', field "{field}"'
+        return cls(f"{location}: {message}")
 
 
 def first_line(error: BaseException) -> str:

@@ -68,19 +68,19 @@ def test_a_finished_step_is_not_run_again(config, tmp_path):
 
 def test_an_interrupted_step_goes_on_with_what_is_left(config, tmp_path):
     step = Step("toy", config, tmp_path / "artifacts")
-    found = []
+    contents = []
 
     def build(directory: Path) -> dict[str, int]:
-        found.append(sorted(path.name for path in directory.iterdir()))
-        (directory / f"part-{len(found)}").write_text("part")
-        if len(found) == 1:
+        contents.append(sorted(path.name for path in directory.iterdir()))
+        (directory / f"part-{len(contents)}").write_text("part")
+        if len(contents) == 1:
             raise KeyboardInterrupt
         return {}
 
     with pytest.raises(KeyboardInterrupt):
         step.run(build)
     artifact = step.run(build)
-    assert found == [[], ["part-1"]]
+    assert contents == [[], ["part-1"]]
     assert artifact.path("part-1").is_file()
     assert artifact.path("part-2").is_file()
 
@@ -119,9 +119,9 @@ def test_force_makes_it_anew_from_an_empty_folder(config, tmp_path):
 def test_what_decides_the_result_decides_the_fingerprint(config, tmp_path):
     other_size = replace(config, size=4)
     other_generator = replace(config, generator={"model": "a"})
-    found = {fingerprint(settings, tmp_path) for settings in (config, other_size, other_generator)}
-    found.add(fingerprint(config, tmp_path, name="another_step"))
-    assert len(found) == 4
+    fingerprints = {fingerprint(settings, tmp_path) for settings in (config, other_size, other_generator)}
+    fingerprints.add(fingerprint(config, tmp_path, name="another_step"))
+    assert len(fingerprints) == 4
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_an_input_counts_by_its_content(config, tmp_path):
 
 def test_a_folder_counts_by_the_names_and_contents_of_its_files(config, tmp_path):
     def folder(name: str, **files: str) -> str:
-        place = tmp_path / name
-        (place / "below").mkdir(parents=True)
+        folder = tmp_path / name
+        (folder / "below").mkdir(parents=True)
         for file, text in files.items():
-            (place / "below" / file).write_text(text)
-        return fingerprint(replace(config, data=DataConfig(str(place))), tmp_path)
+            (folder / "below" / file).write_text(text)
+        return fingerprint(replace(config, data=DataConfig(str(folder))), tmp_path)
 
     base = folder("base", a="1", b="2")
     assert folder("same", a="1", b="2") == base

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from support.evaluations import letters, write_run
 
-from medssr.benchmarks.suite import FoundDefect, Subset
+from medssr.benchmarks.suite import DefectCount, Subset
 from medssr.errors import InputError
+from medssr.evaluation.benchmark_results import BenchmarkRecord
 from medssr.evaluation.comparison import Comparison
 from medssr.evaluation.estimates import BenchmarkMean, Estimate, Rate
 from medssr.evaluation.option_permutations import OrderScore
 from medssr.evaluation.prefills import PrefillScore
-from medssr.evaluation.records import BenchmarkRecord
 from medssr.evaluation.results_io import SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import BenchmarkScore, SecondPass, SliceScore
 from medssr.reports.runs import AgreementBand, LabelSummary, PairedDifference, RunRecord, TrainingStage, read_evaluation
@@ -24,7 +24,7 @@ from medssr.statistics import Calibration, ReliabilityBin
 
 DOC = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
 RECORDS = [
-    EvaluationResults, BenchmarkMean, BenchmarkRecord, BenchmarkScore, Subset, FoundDefect, OrderScore, PrefillScore,
+    EvaluationResults, BenchmarkMean, BenchmarkRecord, BenchmarkScore, Subset, DefectCount, OrderScore, PrefillScore,
     SliceScore, SecondPass, Estimate, Rate, Calibration, ReliabilityBin, RunRecord,
     PairedDifference, LabelSummary, AgreementBand, TrainingStage, Comparison,
 ]  # fmt: skip

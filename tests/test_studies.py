@@ -7,13 +7,13 @@ from pathlib import Path
 import hydra
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.helpers import typed
 
 from medssr.config import StageQuestions, register
 from medssr.config.catalog import CONF_DIR
 from medssr.sweeps.jobs import job_fingerprint
+from medssr.sweeps.running import combinations
 from medssr.utils.naming import job_name
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -27,10 +27,9 @@ def jobs(study: str) -> list[list[str]]:
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = hydra.compose("pipeline", [f"experiment={study}"], return_hydra_config=True)
     assert config.study == study
-    params = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
-    overrides = OverridesParser.create().parse_overrides([f"experiment={study}", *params])
-    (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return combinations
+    sweeper = config.hydra.sweeper
+    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    return combinations(OverridesParser.create(), params, sweeper.variants, [f"experiment={study}"])
 
 
 def test_the_studies_are_there():
@@ -70,11 +69,26 @@ def test_the_paper_s_scale_composes():
     assert (config.synthesis.num_questions, config.grpo.num_prompts_per_step) == (43000, 128)
 
 
-def test_arms_are_what_they_are_called():
-    own, other = typed("pipeline", "arm=labels_own"), typed("pipeline", "arm=labels_other_model")
+def test_a_study_s_variants_are_what_they_are_called():
+    by_labels = {job_name(job): typed("pipeline", *job) for job in jobs("pseudo_labels")}
+    own, other, no_filter, low, high, _ = by_labels.values()
     assert own.labeler is None
     assert other.labeler.path.endswith("tiny_llama")
     assert other.model.path.endswith("tiny_qwen3")
-    assert typed("pipeline", "arm=labels_truth").labeling.uses_truth
-    assert typed("pipeline", "arm=knowledge_name").synthesis.top_k == 0
-    assert typed("pipeline", "arm=knowledge_none").synthesis.rare_share == 0
+    bands = [(config.labeling.min_agreement, config.labeling.max_agreement) for config in (no_filter, low, high)]
+    assert bands == [(0.0, 1.0), (0.4, 0.7), (0.7, 1.0)]
+    assert [config.labeling.uses_truth for config in by_labels.values()] == [False] * 5 + [True]
+    none, name, bm25, _ = (typed("pipeline", *job) for job in jobs("knowledge"))
+    assert (none.synthesis.rare_share, name.synthesis.num_passages, bm25.synthesis.num_passages) == (0, 0, 1)
+
+
+def test_the_command_line_replaces_what_a_variant_sets():
+    register()
+    parser, variants = OverridesParser.create(), {"a": ["grpo.beta=0.1"], "b": ["grpo.beta=0.2", "seed=3"]}
+    made = combinations(parser, ["grpo.num_steps=1,2"], variants, ["seed=7"])
+    assert made == [
+        ["grpo.num_steps=1", "grpo.beta=0.1", "seed=7"],
+        ["grpo.num_steps=2", "grpo.beta=0.1", "seed=7"],
+        ["grpo.num_steps=1", "grpo.beta=0.2", "seed=7"],
+        ["grpo.num_steps=2", "grpo.beta=0.2", "seed=7"],
+    ]

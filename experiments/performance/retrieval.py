@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from medssr.config import register
 from medssr.config.catalog import CONF_DIR
-from medssr.evaluation.judgements import read_retrieval_questions
+from medssr.evaluation.retrieval import read_retrieval_questions
 from medssr.knowledge.corpora import JsonlCorpus
 from medssr.knowledge.retrieval import Retriever, store_passages
 from medssr.utils.instantiate import instantiate

@@ -19,10 +19,10 @@ from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import Question
 from medssr.synthesis.contamination import ContaminationIndex
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.deduplication import NearDuplicates
+from medssr.synthesis.duplicates import NearDuplicates
 from medssr.synthesis.filters import FilterLimits, check_draft
-from medssr.synthesis.generators import Draft, SynthesisRequest
+from medssr.synthesis.generators import Draft
+from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS
 
 # Words of a stem, short and long in turn: a one-sentence question, a case, a long case.

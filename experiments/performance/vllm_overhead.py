@@ -43,8 +43,10 @@ def main() -> None:
     policy = load_policy(config.model)
     labeling = config.labeling
     sampling = Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False)
-    questions = [*read_questions(config.seeds.path), *read_questions(config.benchmark.path)][: arguments.num_questions]
-    prompts = policy.encode(questions, sampling.max_new_tokens, config.seeds.path)
+    questions = [*read_questions(config.seed_questions.path), *read_questions(config.benchmark.path)][
+        : arguments.num_questions
+    ]
+    prompts = policy.encode(questions, sampling.max_new_tokens, config.seed_questions.path)
     engine = instantiate(config.rollout, "rollout", policy=policy)
     engine.generate(prompts[:1], [[0]], sampling)  # starts it
     llm = engine._process.llm
@@ -68,7 +70,7 @@ def main() -> None:
 
     def through_medssr() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            rows = sampler.sample(questions, Path(folder), config.seeds.path)
+            rows = sampler.sample(questions, Path(folder), config.seed_questions.path)
             return sum(answer.num_tokens for row in rows for answer in row)
 
     ways = {"LLM.generate": bare, "medssr-pseudo-label": through_medssr}

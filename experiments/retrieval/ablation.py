@@ -16,14 +16,21 @@ import bm25s
 import numpy as np
 from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_EN_PLUS
 
-from medssr.evaluation.judgements import RetrievalQuestion, read_judgements, read_retrieval_questions
-from medssr.evaluation.ranking import QuestionScore, mean_scores, score_question
+from medssr.evaluation.retrieval import (
+    QuestionScore,
+    RetrievalQuestion,
+    mean_scores,
+    read_relevance_judgements,
+    read_retrieval_questions,
+    score_question,
+)
 from medssr.knowledge.corpora import JsonlCorpus, Passage
-from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
-from medssr.knowledge.retrieval.passages import field_text
-from medssr.knowledge.retrieval.types import Ranking, best_places
-from medssr.knowledge.retrieval.words import singular, terms, tokenize
+from medssr.knowledge.retrieval.combined import reciprocal_rank_fusion
+from medssr.knowledge.retrieval.retriever import Ranking, best_ranking
+from medssr.knowledge.retrieval.stored_passages import field_text
+from medssr.knowledge.retrieval.words import terms, tokenize
 from medssr.statistics import paired_bootstrap_difference
+from medssr.text.words import singular
 
 Analysis = Callable[[str], list[str]]
 # Texts, analysis, k1, b of one BM25.
@@ -97,7 +104,7 @@ class Lab:
             words = ANALYSES[analysis](question.query)
             ids = model.get_tokens_ids(list(dict.fromkeys(words)) if counts_once else words)
             scores = model.get_scores_from_ids(ids) if ids else np.zeros(len(self.passages))
-            found.append(best_places(scores, DEPTH, np.flatnonzero(scores > 0)))
+            found.append(best_ranking(scores, DEPTH, np.flatnonzero(scores > 0)))
         return found
 
     def run(self, variant: tuple[list[Part], float, bool]) -> list[list[str]]:
@@ -108,7 +115,7 @@ class Lab:
             fused = by_part[0]
         else:
             fused = [reciprocal_rank_fusion(rankings, k, DEPTH) for rankings in zip(*by_part, strict=True)]
-        return [[self.passages[place].id for place in ranking.places] for ranking in fused]
+        return [[self.passages[index].id for index in ranking.indices] for ranking in fused]
 
     def _tokens(self, fields: tuple[str, ...], analysis: str) -> tuple[list[list[int]], dict[str, int]]:
         words: dict[str, int] = {}
@@ -155,7 +162,7 @@ def main() -> None:
     corpus = JsonlCorpus(paths.corpus, "doc_id", "title", "text", None, None, "synonyms")
     questions = read_retrieval_questions(paths.questions, ["summary"])
     grades: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for judgement in read_judgements(paths.qrels):
+    for judgement in read_relevance_judgements(paths.qrels):
         grades[judgement.question_id][judgement.document_id] = judgement.grade
     judged = [question for question in questions if question.id in grades]
     lab = Lab(list(corpus.passages()), judged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,20 +17,34 @@ from omegaconf import DictConfig
 
 
 class ResumableSweeper(BasicSweeper):
-    """All combinations of the values, as Hydra's own sweeper, for jobs that go on where they were interrupted."""
+    """All combinations of the values, as Hydra's own sweeper, for jobs that go on where they were interrupted.
+
+    Args:
+        max_batch_size: Jobs that are handed to the launcher at a time; None for all.
+        params: Overrides of every job, by key; several values are swept over.
+        variants: Sets of overrides by name; every combination runs once with each of them. None for no variants.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: Mapping[str, str] | None,
+        variants: Mapping[str, Sequence[str]] | None,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self._variants = variants
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is not finished; the process ends with code 3 where a job is not done after that."""
-        from medssr.sweeps.running import plan_jobs, run_jobs
+        from medssr.sweeps.running import combinations, plan_jobs, run_jobs
         from medssr.sweeps.summary import summarised
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (combinations,) = self.split_arguments(overrides, max_batch_size=None)
-        jobs = plan_jobs(self.config, self.hydra_context, combinations)
+        batch = combinations(parser, self._parse_config(), self._variants, arguments)
+        jobs = plan_jobs(self.config, self.hydra_context, batch)
         size = self.max_batch_size or len(jobs)
         with summarised(Path(self.config.hydra.sweep.dir), jobs):
             for first in range(0, len(jobs), size):

@@ -1,4 +1,4 @@
-"""What an extraction gives back: a letter or none, and why."""
+"""The result of an extraction: a letter or none, and the reason."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,10 +38,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision stated at one place of a text; one is chosen among all of them.
+    """A decision that a text states at some position; one is chosen among all of them.
 
     Attributes:
-        letter: The option decided for, or None where the place names none, or several.
+        letter: The option decided for, or None where the text names none there, or several.
         reason: Its form. A `RETRACTED` decision takes back its letter, or without a letter whatever came before it.
         is_explicit: "The answer is B", which beats whatever is not explicit, such as "option B is correct".
         is_conditional: "If it is a stroke, the answer is B": another one under another condition makes it none.

@@ -8,8 +8,18 @@ from itertools import islice
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.lexicon import any_of
-from medssr.answers.mentions import JOINED_TEXT, SENTENCE_END, SPACE, is_asked, is_joined, mention_at
-from medssr.answers.options import Page, is_letter_at
+from medssr.answers.named_options import (
+    JOINED_TEXT,
+    SENTENCE_END,
+    SPACE,
+    is_asked,
+    is_joined,
+    mention_at,
+    read_denied_slot,
+    read_field,
+    read_slot,
+)
+from medssr.answers.page import Page, is_letter_at
 from medssr.answers.preceding import (
     decides_nothing,
     is_about_the_least,
@@ -18,7 +28,6 @@ from medssr.answers.preceding import (
     line_before,
     subject_before,
 )
-from medssr.answers.slots import read_denied_slot, read_field, read_slot
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
 _WINDOW = 512
@@ -74,7 +83,7 @@ _Span = tuple[int, int]
 
 
 def cue_decisions(page: Page) -> Iterator[Decision]:
-    """The decisions that the cues of a text state, the last first."""
+    """Returns the decisions that the cues of a text state, the last first."""
     for start, end in islice(_cues_from_the_end(page.low), MAX_CUES):
         decision = _READERS[page.low[start:end]](page, (start, end))
         if decision:
@@ -82,7 +91,7 @@ def cue_decisions(page: Page) -> Iterator[Decision]:
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:
-    """Read "The answer is B", "Correct option: B", "Answer B", or the other way round, "B is the answer"."""
+    """Reads "The answer is B", "Correct option: B", "Answer B", or the other way round, "B is the answer"."""
     start, end = cue
     line = line_before(page, start)
     cannot = _CANNOT_BE.match(page.low, end)
@@ -111,7 +120,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
 
 
 def _is_whole_sentence(page: Page, cue: _Span) -> bool:
-    """Whether no more is said than "The choice is B."."""
+    """Returns whether no more is said than "The choice is B."."""
     verb = _IS.match(page.low, cue[1])
     if verb is None or not _THE.fullmatch(line_before(page, cue[0])):
         return False
@@ -120,7 +129,7 @@ def _is_whole_sentence(page: Page, cue: _Span) -> bool:
 
 
 def _right_after_label(page: Page, cue: _Span) -> Decision | None:
-    """Read "Answer C" and "Correct option (C) Heparin", which have no verb."""
+    """Reads "Answer C" and "Correct option (C) Heparin", which have no verb."""
     gap = _NO_LINK.match(page.low, cue[1])
     line = line_before(page, cue[0])
     if gap is None or not page.raw[gap.end()].isupper() or not is_label(line) or decides_nothing(line):
@@ -134,7 +143,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 
 
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
-    """Read "B is the correct answer", explicit; "option B is correct", a verdict."""
+    """Reads "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
     if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
         return None
@@ -151,7 +160,7 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
 
 
 def _around_praise(page: Page, cue: _Span) -> Decision | None:
-    """Read "Correct: B", or what is praised before the cue."""
+    """Reads "Correct: B", or what is praised before the cue."""
     colon = _COLON.match(page.low, cue[1])
     if colon and not line_before(page, cue[0]).strip(" #>*-"):
         return read_slot(page, colon.end(), Reason.ANSWER_PHRASE)
@@ -179,7 +188,7 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 
 
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
-    """Read "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
+    """Reads "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
     start, end = cue
     if page.low.startswith(lexicon.CORRECTING, start) and _DENIAL.match(page.low, end):
         return Decision(None, Reason.RETRACTED)
@@ -231,7 +240,7 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
 
 
 def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that looks at the starts of words only and branches on the first character, as quick as can be."""
+    """Returns a pattern that looks at the starts of words only and branches on the first character, for speed."""
     by_first: dict[str, list[str]] = {}
     for cue in sorted(cues, key=len, reverse=True):
         by_first.setdefault(cue[0], []).append(re.escape(cue[1:]))
@@ -248,5 +257,5 @@ _LONGEST_CUE = max(map(len, _READERS))
 def _cues_from_the_end(low: str) -> Iterator[_Span]:
     for start in range((len(low) - 1) // _WINDOW * _WINDOW, -1, -_WINDOW):
         window_end = start + _WINDOW
-        found = [match.span() for match in _CUE.finditer(low, start, window_end + _LONGEST_CUE)]
-        yield from (span for span in reversed(found) if span[0] < window_end)
+        spans = [match.span() for match in _CUE.finditer(low, start, window_end + _LONGEST_CUE)]
+        yield from (span for span in reversed(spans) if span[0] < window_end)

@@ -128,7 +128,7 @@ EXCLUDING = frozenset((  # what a sentence that concludes with an option does no
 
 
 def any_of(words: Iterable[str]) -> str:
-    """A pattern for any of the words, as whole words where they are spelled in Latin letters."""
+    """Returns a pattern for any of the words, as whole words where they are spelled in Latin letters."""
     longest_first = sorted(words, key=len, reverse=True)
     whole = [re.escape(word) for word in longest_first if word.isascii() and word[0].isalnum() and word[-1].isalnum()]
     others = [_guarded(word) for word in longest_first if re.escape(word) not in whole]

@@ -1,4 +1,4 @@
-"""Reading the words in front of a cue: whose decision it is, and the subject of "[B] is the correct answer"."""
+"""Reads the words in front of a cue: whose decision it is, and the subject of "[B] is the correct answer"."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -19,14 +19,14 @@ from medssr.answers.lexicon import (
     VERDICT_LINKS,
     VERDICT_WORDS,
 )
-from medssr.answers.options import Page
+from medssr.answers.page import Page
 
 _REACH = 60  # characters in front of a cue that can matter
 _LONGEST_SUBJECT = 300
 
 
 def _endings(words: Iterable[str]) -> tuple[str, ...]:
-    """How a text that begins with a space ends where it ends with one of the words."""
+    """Returns how a text that begins with a space ends where it ends with one of the words."""
     return tuple(mark + word for word in words for mark in (' ("' if word[0].isascii() else ("",)))
 
 
@@ -52,17 +52,17 @@ class Subject:
 
 
 def line_before(page: Page, position: int) -> str:
-    """The words in front of a place, in lower case and no further than the start of its line."""
+    """Returns the words in front of a position, in lower case and no further than the start of its line."""
     return page.low[max(0, position - _REACH) : position].rpartition("\n")[2]
 
 
 def is_label(line: str) -> bool:
-    """Whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
+    """Returns whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
     return not line.strip(" #>*-") or _ends_with(line, _QUALITY_ENDINGS)
 
 
 def decides_nothing(line: str) -> bool:
-    """Whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
+    """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
         if _ends_with(line, _NO_DECISION_ENDINGS) or _is_unsure(line):
             return True
@@ -73,7 +73,7 @@ def decides_nothing(line: str) -> bool:
 
 
 def is_about_the_least(line: str) -> bool:
-    """Whether the line ends like "the least appropriate ..."."""
+    """Returns whether the line ends like "the least appropriate ..."."""
     words = line.split()
     while words and words[-1] in LEADING_WORDS:
         words.pop()
@@ -87,7 +87,7 @@ def _is_unsure(line: str) -> bool:
 
 
 def is_chosen_by_others(line: str) -> bool:
-    """Whether the line ends like "some experts would", "you might", "I would not"."""
+    """Returns whether the line ends like "some experts would", "you might", "I would not"."""
     words = re.split(r"[.!?]", line)[-1].split()
     if any(word in NOT_CHOSEN or word.endswith("n't") for word in words[-2:]):
         return True
@@ -95,7 +95,7 @@ def is_chosen_by_others(line: str) -> bool:
 
 
 def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | None:
-    """The option in "B is the most" before "likely answer"; `needs_link` asks for the "is" or what stands for it."""
+    """Returns the option in "B is the most" before "likely answer"; `needs_link` demands the "is" or a word like it."""
     line = line_before(page, position)
     rest = _without_last_words(line, VERDICT_WORDS)
     affirmed = rest.removesuffix(" not").removesuffix("n't")

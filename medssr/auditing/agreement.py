@@ -1,4 +1,4 @@
-"""Agreement of two raters: the table of their answers, raw agreement and Cohen's kappa with intervals."""
+"""The agreement of two raters: the table of their answers, raw agreement and Cohen's kappa with intervals."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Agreement:
 
     Attributes:
         n: Questions.
-        same: Share of them with the same answer.
+        same: Fraction of them with the same answer.
         same_low: Lower end of its Wilson interval.
         same_high: Upper end.
-        kappa: Cohen's kappa; None where it is undefined, since both gave one and the same answer throughout.
+        kappa: Cohen's kappa; None where it is undefined because both gave the same answer to all questions.
         kappa_low: Lower end of its bootstrap interval; None where kappa is undefined.
         kappa_high: Upper end.
-        undefined_share: Share of the bootstrap's resamples in which kappa is undefined; they are left out of its
-            interval, so a large share means that there are too few disagreements to tell.
+        undefined_share: Fraction of the bootstrap's resamples in which kappa is undefined; they are left out of its
+            interval, so that a large fraction means too few disagreements for one.
         categories: The answers, in the order of the table.
         table: Counts, the first rater's answer by row and the second's by column.
     """
@@ -91,10 +91,10 @@ def confusion_table(
     first: Sequence[Hashable], second: Sequence[Hashable], categories: Sequence[Hashable]
 ) -> NDArray[np.int64]:
     """Returns `[C, C]` counts, the first rater's answer by row, the second's by column."""
-    place = {category: number for number, category in enumerate(categories)}
+    index_of = {category: index for index, category in enumerate(categories)}
     table = np.zeros((len(categories), len(categories)), dtype=np.int64)
     for one, other in zip(first, second, strict=True):
-        table[place[one], place[other]] += 1
+        table[index_of[one], index_of[other]] += 1
     return table
 
 
@@ -105,15 +105,15 @@ def disagreement_costs(num_categories: int, is_ordinal: bool) -> FloatArray:
         >>> disagreement_costs(3, is_ordinal=True).tolist()
         [[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]
     """
-    places = np.arange(num_categories)
-    distances: FloatArray = np.abs(places[:, None] - places).astype(np.float64)  # [C, C]
+    indices = np.arange(num_categories)
+    distances: FloatArray = np.abs(indices[:, None] - indices).astype(np.float64)  # [C, C]
     return distances**2 if is_ordinal else np.minimum(distances, 1.0)
 
 
 def cohen_kappa(tables: NDArray[np.int64], costs: FloatArray) -> FloatArray:
     """Returns Cohen's kappa of each table: 1 for perfect agreement, 0 for that of chance, NaN where it is undefined.
 
-    With o the shares of a table, e the products of its margins and v the costs, kappa = 1 - sum(v o) / sum(v e)
+    With o the fractions of a table, e the products of its margins and v the costs, kappa = 1 - sum(v o) / sum(v e)
     (Cohen 1968, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit").
     With costs of 1 this is (p_o - p_e) / (1 - p_e) (Cohen 1960). It is undefined where chance alone agrees always.
 
@@ -127,9 +127,9 @@ def cohen_kappa(tables: NDArray[np.int64], costs: FloatArray) -> FloatArray:
         >>> round(float(cohen_kappa(np.array([[20, 5], [10, 15]]), disagreement_costs(2, is_ordinal=False))), 6)
         0.4
     """
-    shares = tables / tables.sum(axis=(-2, -1), keepdims=True)
-    expected = shares.sum(axis=-1, keepdims=True) * shares.sum(axis=-2, keepdims=True)  # [..., C, C]
-    seen, by_chance = (shares * costs).sum(axis=(-2, -1)), (expected * costs).sum(axis=(-2, -1))
+    fractions = tables / tables.sum(axis=(-2, -1), keepdims=True)
+    expected = fractions.sum(axis=-1, keepdims=True) * fractions.sum(axis=-2, keepdims=True)  # [..., C, C]
+    observed, by_chance = (fractions * costs).sum(axis=(-2, -1)), (expected * costs).sum(axis=(-2, -1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        kappas: FloatArray = np.where(by_chance > 0, 1 - seen / by_chance, np.nan)
+        kappas: FloatArray = np.where(by_chance > 0, 1 - observed / by_chance, np.nan)
     return kappas

@@ -1,4 +1,4 @@
-"""The judge: a model behind any OpenAI-compatible address that fills in the rubric."""
+"""Asks a judge model behind an OpenAI-compatible address to fill in the rubric."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class JudgeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What came of asking the judge about a question.
+class JudgeReply:
+    """The reply of the judge about one question.
 
     Attributes:
         question_id: The question.
@@ -47,7 +47,7 @@ class Judgement:
     details: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """Returns it as JSON, as `read_judgements` reads it."""
+        """Returns it as JSON, as `read_judge_replies` reads it."""
         return asdict(self)
 
 
@@ -58,7 +58,7 @@ def judge_request(template: str, question: Question, passages: Sequence[Passage]
         template: A Jinja template with the variables `question` (stem and lettered options), `passages` (each with
             `title` and `text`), `criteria` (of the rubric) and `letters`.
         question: The question.
-        passages: What it was made from.
+        passages: The passages from which it was made.
         seed: The run's seed.
 
     Raises:
@@ -86,10 +86,10 @@ def parse_verdict(reply: str, letters: Sequence[str]) -> Verdict:
         raise ReplyError(f'Field "{error.field}": {error.problem}') from error
 
 
-def read_judgements(path: Path) -> list[Judgement]:
-    """Returns the judgements that a run has written."""
+def read_judge_replies(path: Path) -> list[JudgeReply]:
+    """Returns the replies that a run has written."""
     return [
-        Judgement(**record | {"verdict": record["verdict"] and Verdict(**record["verdict"])})
+        JudgeReply(**record | {"verdict": record["verdict"] and Verdict(**record["verdict"])})
         for _, record in read_jsonl(path)
     ]
 
@@ -100,16 +100,16 @@ class OpenAIJudge(ChatModel):
 
     ledger_name: ClassVar[str] = "judge.jsonl"
 
-    def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[Judgement]:
-        """Yields what came of each request, in their order.
+    def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[JudgeReply]:
+        """Yields the reply to each request, in their order.
 
         Raises:
             InputError: As `ChatClient.ask`. What was answered before is in the ledger.
         """
-        for _, judgement in self._client.ask_all(self._judgement, requests):
-            yield judgement
+        for _, reply in self._client.ask_all(self._ask, requests):
+            yield reply
 
-    def _judgement(self, request: JudgeRequest) -> Judgement:
+    def _ask(self, request: JudgeRequest) -> JudgeReply:
         question, letters = request.question, list(request.question.options)
         messages = [{"role": "user", "content": request.prompt}]
         replies: list[Reply] = []
@@ -134,4 +134,4 @@ class OpenAIJudge(ChatModel):
             "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
             "completion_tokens": sum(reply.completion_tokens for reply in replies),
         }
-        return Judgement(question.id, verdict, outcome, problem, details)
+        return JudgeReply(question.id, verdict, outcome, problem, details)

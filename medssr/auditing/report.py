@@ -1,4 +1,4 @@
-"""The report of an audit: what each rater says about the questions, and how the raters agree."""
+"""The report of an audit: the ratings of each rater, the agreement of raters, and both as a Markdown page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from medssr.auditing.agreement import Agreement, agreement
-from medssr.auditing.estimates import Estimate, estimate_mean, estimate_rate
 from medssr.auditing.rubric import RATINGS, Verdict
-from medssr.auditing.sampling import SampledQuestion
+from medssr.auditing.stratified_sample import SampledQuestion
+from medssr.auditing.survey_estimates import IntervalEstimate, SurveyEstimate, estimate_mean, estimate_rate
+from medssr.reports.summary import escape_markdown
 from medssr.utils.seeding import derive_seed
 
 EXPERTS = "experts"
@@ -25,7 +26,7 @@ _ORDINAL = ("plausibility", "difficulty")
 
 @dataclass(frozen=True, slots=True)
 class RaterReport:
-    """What one rater says.
+    """The ratings of one rater.
 
     Attributes:
         rater: "judge", the name of an expert, or "experts" for all of them together: an expert majority or half of them
@@ -41,9 +42,9 @@ class RaterReport:
     rater: str
     num_rated: int
     num_unrated: int
-    rates: dict[str, Estimate]
-    means: dict[str, Estimate]
-    right: dict[str, Estimate]
+    rates: dict[str, SurveyEstimate]
+    means: dict[str, SurveyEstimate]
+    right: dict[str, SurveyEstimate]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +130,20 @@ def _rater_report(
     }
     rated = {id: given for id, given in together.items() if given}
 
-    def rate(name: str, is_flagged: bool) -> Estimate:
-        shares = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
-        return estimate_rate(sample, {id: share >= 0.5 for id, share in shares.items()})
+    def rate(name: str, is_flagged: bool) -> SurveyEstimate:
+        fractions = {id: fmean(getattr(one, name) == is_flagged for one in given) for id, given in rated.items()}
+        return estimate_rate(sample, {id: fraction >= 0.5 for id, fraction in fractions.items()})
 
-    def mean(name: str) -> Estimate:
+    def mean(name: str) -> SurveyEstimate:
         scores = {id: fmean(getattr(one, name) for one in given) for id, given in rated.items()}
         return estimate_mean(sample, scores, derive_seed(seed, "audit", name))
 
     right = {}
     for reference in ("truth", "label"):
         flags = {
-            item.question.id: fmean(one.best_answer == known for one in rated[item.question.id]) > 0.5
+            item.question.id: fmean(one.best_answer == answer for one in rated[item.question.id]) > 0.5
             for item in sample
-            if (known := _known_answer(item, reference)) is not None and item.question.id in rated
+            if (answer := _reference_answer(item, reference)) is not None and item.question.id in rated
         }
         if flags:
             right[reference] = estimate_rate(sample, flags)
@@ -161,7 +162,7 @@ def _rater_report(
     )
 
 
-def _known_answer(item: SampledQuestion, reference: str) -> str | None:
+def _reference_answer(item: SampledQuestion, reference: str) -> str | None:
     return item.question.provenance.get("truth") if reference == "truth" else item.question.answer
 
 
@@ -196,3 +197,90 @@ def _flagged(sample: Sequence[SampledQuestion], raters: Mapping[str, Verdicts]) 
             by = {rater: verdict.comment for rater, verdict in given.items() if verdict.is_error}
             flagged.append({"id": id, "stratum": item.stratum, "called_wrong_by": by, "num_raters": len(given)})
     return flagged
+
+
+Rows = list[list[str]]
+
+_RATING_HEADINGS = ["rater", "what", "counted", "of the rated, 95% interval", "of the whole file, 95% interval"]
+_AGREEMENT_HEADINGS = ["raters", "criterion", "same answer, 95% interval", "Cohen's kappa, 95% interval"]
+_RIGHT_NAMES = {"truth": "answers as the hidden truth", "label": "answers as the label"}
+
+
+def rating_rows(report: AuditReport) -> Rows:
+    """Returns a row for each rate and mean of each rater."""
+    rows = []
+    for rater in report.raters:
+        for name, estimate in rater.rates.items():
+            rows.append([rater.rater, name.replace("is_", "").replace("_", " "), *_cells(estimate)])
+        for name, estimate in rater.means.items():
+            rows.append([rater.rater, f"{name}, 1 to 5", *_cells(estimate)])
+        for name, estimate in rater.right.items():
+            rows.append([rater.rater, _RIGHT_NAMES[name], *_cells(estimate)])
+    return rows
+
+
+def agreement_rows(report: AuditReport) -> Rows:
+    """Returns a row for each criterion of each pair of raters."""
+    return [
+        [f"{pair.first}, {pair.second}", name.replace("is_", "").replace("_", " "), *_agreement_cells(result)]
+        for pair in report.pairs
+        for name, result in pair.agreement.items()
+    ]
+
+
+def markdown_report(report: AuditReport) -> str:
+    """Returns the whole report as Markdown."""
+    by = ", ".join(report.stratified_by) or "nothing"
+    lines = [f"# Audit of {report.num_sampled} of {report.num_questions} questions", ""]
+    lines += [f"The sample is stratified by {by}; {len(report.strata)} strata.", ""]
+    if report.unjudged:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
+        lines += [f"Without a verdict of the judge: {sum(report.unjudged.values())} ({reasons}).", ""]
+    for rater in report.raters:
+        covered = rater.rates["is_error"].covered_share
+        if covered < 1:
+            lines += [f"The strata that {rater.rater} has rated hold {covered:.1%} of the questions.", ""]
+    lines += ["## Ratings", "", *_markdown(_RATING_HEADINGS, rating_rows(report))]
+    if report.pairs:
+        lines += ["## Agreement", "", *_markdown(_AGREEMENT_HEADINGS, agreement_rows(report))]
+    for pair in report.pairs:
+        (both, only_first), (only_second, neither) = pair.agreement["is_error"].table
+        heading = [f"error by {pair.first} \\ by {pair.second}", "yes", "no"]
+        table = [["yes", str(both), str(only_first)], ["no", str(only_second), str(neither)]]
+        lines += _markdown(heading, table)
+    if report.flagged:
+        rows = [
+            [item["id"], f"{len(item['called_wrong_by'])} of {item['num_raters']}", rater, comment]
+            for item in report.flagged
+            for rater, comment in item["called_wrong_by"].items()
+        ]
+        lines += ["## Questions that somebody calls wrong", ""]
+        lines += _markdown(["question", "raters who say so", "rater", "comment"], rows)
+    return "\n".join(lines)
+
+
+def _cells(estimate: SurveyEstimate) -> list[str]:
+    counted = f"n={estimate.n}" if estimate.count is None else f"{estimate.count} of {estimate.n}"
+    is_rate = estimate.count is not None
+    return [counted, _figure(estimate.sample, is_rate), _figure(estimate.population, is_rate)]
+
+
+def _figure(figure: IntervalEstimate, is_rate: bool) -> str:
+    if is_rate:
+        return f"{100 * figure.value:.2f}% [{100 * figure.low:.2f}, {100 * figure.high:.2f}]"
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+
+
+def _agreement_cells(result: Agreement) -> list[str]:
+    same = f"{result.same:.3f} [{result.same_low:.3f}, {result.same_high:.3f}] n={result.n}"
+    if result.kappa is None:
+        return [same, "undefined"]
+    kappa = f"{result.kappa:.3f} [{result.kappa_low:.3f}, {result.kappa_high:.3f}]"
+    if result.undefined_share > 0:
+        kappa += f", undefined in {result.undefined_share:.0%} of resamples"
+    return [same, kappa]
+
+
+def _markdown(headings: Sequence[str], rows: Rows) -> list[str]:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [*("| " + " | ".join(escape_markdown(cell) for cell in line) + " |" for line in lines), ""]

@@ -1,4 +1,4 @@
-"""The rubric: what judge model and human experts are asked about a question, in the same words, and their verdicts."""
+"""The rubric by which judge model and human experts rate a question, in the same words, and their verdicts."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ CRITERIA = (
     ),
     Criterion("comment", "Comment", "What is wrong, where something is; else anything worth knowing.", Kind.text),
 )
-# What a verdict cannot lack.
+# The criteria that every verdict must have.
 REQUIRED = tuple(item.name for item in CRITERIA if item.kind in (Kind.yes_no, Kind.rating))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one rater says about one question.
+    """The verdict of one rater on one question.
 
     Attributes:
         is_answerable: Whether it can be answered as it stands.

@@ -1,15 +1,18 @@
-"""The sheet that human experts fill in, as CSV for a spreadsheet, and its way back."""
+"""The sheet that human experts fill in: written as CSV and as an HTML page, and read back."""
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from medssr.auditing.rubric import CRITERIA, REQUIRED, Kind, Verdict, verdict_from_record
+from medssr.auditing.rubric import CRITERIA, RATINGS, REQUIRED, Kind, Verdict, verdict_from_record
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
 from medssr.questions import FieldError, Question, render_question
@@ -77,7 +80,7 @@ def read_sheet(path: Path, questions: Mapping[str, Question]) -> dict[str, Verdi
 
 
 def text_key(question: Question) -> str:
-    """Returns what changes with the question's text. It starts with a letter, so that no spreadsheet sees a number."""
+    """Returns a hash of the question's text that starts with a letter, so that no spreadsheet takes it for a number."""
     return "t" + text_hash(render_question(question))[:16]
 
 
@@ -134,10 +137,10 @@ def _check_columns(columns: Sequence[str], path: Path) -> None:
     for name in needed:
         if name not in columns:
             raise InputError.at(path, f"this column is missing; {remedy}", line=1, field=name)
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         if name not in (*needed, *SHOWN_COLUMNS):
             raise InputError.at(path, f"this column is unknown; {remedy}", line=1, field=name)
-        if name in columns[:place]:
+        if name in columns[:index]:
             raise InputError.at(path, "this column is there twice.", line=1, field=name)
 
 
@@ -178,3 +181,58 @@ def _decoded(answers: Mapping[str, str]) -> dict[str, Any]:
         else:
             record[item.name] = answer
     return record
+
+
+# An empty list stands for the letters of the question's options.
+_CHOICES = {Kind.yes_no.value: ["yes", "no"], Kind.rating.value: list(RATINGS), Kind.letter.value: []}
+
+
+def write_page(path: Path, rows: Sequence[tuple[Question, Sequence[Passage]]]) -> None:
+    """Writes the page. Neither answers nor provenance nor anybody's verdict is in it.
+
+    All text of models is escaped, and the page's own policy lets no other script run than the one it ships with.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    files = resources.files("medssr.auditing")
+    script = files.joinpath("sheet.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    keyed = [(question, passages, text_key(question)) for question, passages in rows]
+    page = environment.from_string(files.joinpath("sheet.html").read_text(encoding="utf-8")).render(
+        rows=keyed,
+        criteria=CRITERIA,
+        choices=_CHOICES,
+        sheet_key=text_hash("\n".join(f"{question.id} {key}" for question, _, key in keyed))[:16],
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    with open_atomically(path) as stream:
+        stream.write(page)
+
+
+def look_up_passages(questions: Sequence[Question], corpus: Iterable[Passage]) -> dict[str, list[Passage]]:
+    """Returns the passages of each question by its id, in the order of its provenance.
+
+    Args:
+        questions: Each may hold a list of passage ids as `provenance.passages`.
+        corpus: Read once at most, and only as far as needed.
+
+    Raises:
+        InputError: When a passage is not in the corpus, because raters judge by the passages.
+    """
+    ids_of = {question.id: list(question.provenance.get("passages") or []) for question in questions}
+    wanted = {passage for ids in ids_of.values() for passage in ids}
+    passage_of_id: dict[str, Passage] = {}
+    passages = iter(corpus)
+    while len(passage_of_id) < len(wanted) and (passage := next(passages, None)) is not None:
+        if passage.id in wanted:
+            passage_of_id[passage.id] = passage
+    for question, ids in ids_of.items():
+        for passage_id in ids:
+            if passage_id not in passage_of_id:
+                problem = f'corpus: passage "{passage_id}" of question "{question}" is not in it'
+                raise InputError(f"{problem}; give the corpus of the synthesis, or ~corpus to audit without passages.")
+    return {question: [passage_of_id[passage_id] for passage_id in ids] for question, ids in ids_of.items()}

@@ -1,4 +1,4 @@
-"""Questions in the fields that others gave them: which field holds what, and how options and answers are written."""
+"""The schemas of released datasets: which field holds what, and how options and answers are written."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MEDXPERTQA = ItemForm("id", "question", "options", "label")
 
 
 def question_from_item(item: Mapping[str, Any], form: ItemForm, source: str, number: int) -> Question:
-    r"""Returns the question of an item; fields without a meaning here become its provenance.
+    r"""Returns the question of an item; other fields become its provenance.
 
     An item with `contexts` (or `context`: one text or a list), such as the abstract of a PubMedQA question, is asked
     with them in front of the question.
@@ -73,8 +73,8 @@ def question_from_item(item: Mapping[str, Any], form: ItemForm, source: str, num
         raise FieldError(form.question, f"found {text!r:.60}, expected a text.")
     stem, options = _stem_and_options(text, item, form)
     contexts = _contexts(item)
-    known = {*form.required, form.source, *_CONTEXT_FIELDS}
-    provenance = {name: value for name, value in item.items() if name not in known}
+    read_fields = {*form.required, form.source, *_CONTEXT_FIELDS}
+    provenance = {name: value for name, value in item.items() if name not in read_fields}
     if contexts:
         provenance["has_context"] = True
     try:
@@ -105,13 +105,13 @@ def _stem_and_options(text: str, item: Mapping[str, Any], form: ItemForm) -> tup
 
 
 def _options(value: Any, field: str) -> dict[str, str]:
-    """Returns the options by letter; an object's empty places (null) are what a table has for options that are not."""
+    """Returns the options by letter; null values, which tables have for missing options, are left out."""
     if isinstance(value, list):
         entries = [(entry.get("letter"), entry.get("content")) for entry in value if isinstance(entry, Mapping)]
         value = dict(entries if len(entries) == len(value) else zip(LETTERS, value, strict=False))
     if not isinstance(value, Mapping):
         raise FieldError(field, f"found {value!r:.60}, expected an object of letter to text or a list.")
-    # In the order of their letters: an object has none of its own.
+    # In the order of their letters, because the keys of an object have no order.
     return {letter: value[letter] for letter in sorted(value, key=str) if value[letter] is not None}
 
 

@@ -1,4 +1,4 @@
-"""Known defects of benchmarks, found by rule in the questions themselves: pure functions."""
+"""Detects defects of benchmark questions by rules over their texts: pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from medssr.config import Defect
 from medssr.questions import Question
 from medssr.text.faults import missing_figure, option_key
-from medssr.text.words import split_words
+from medssr.text.words import words_key
 
 _LETTER_ALONE = re.compile(r"\W*[A-Za-z]\W*")
 
@@ -27,8 +27,8 @@ def find_defects(questions: Sequence[Question]) -> dict[Defect, list[str]]:
         >>> {defect.value: ids for defect, ids in find_defects([question]).items() if ids}
         {'duplicate_options': ['1'], 'missing_figure': ['1']}
     """
-    found = {defect: [question.id for question in questions if has(question)] for defect, has in _OF_ONE.items()}
-    return {Defect.duplicate: _duplicates(questions), **found, Defect.conflicting_gold: _conflicts(questions)}
+    of_one = {defect: [question.id for question in questions if has(question)] for defect, has in _OF_ONE.items()}
+    return {Defect.duplicate: _duplicates(questions), **of_one, Defect.conflicting_gold: _conflicts(questions)}
 
 
 def _duplicates(questions: Sequence[Question]) -> list[str]:
@@ -44,7 +44,7 @@ def _duplicates(questions: Sequence[Question]) -> list[str]:
 
 def _conflicts(questions: Sequence[Question]) -> list[str]:
     golds: dict[str, set[str]] = {}
-    stems = [" ".join(split_words(question.stem)) for question in questions]
+    stems = [words_key(question.stem) for question in questions]
     for stem, question in zip(stems, questions, strict=True):
         assert question.answer is not None
         golds.setdefault(stem, set()).add(option_key(question.options[question.answer]))

@@ -1,4 +1,4 @@
-"""Benchmarks that live on the hub as Hugging Face datasets."""
+"""Loads benchmarks that are Hugging Face datasets, from the hub or a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 10.0
 
 
 class HubUnavailableError(InputError):
-    """The hub cannot be reached, does not have the dataset, or does not show it to this user."""
+    """The hub cannot be reached, lacks the dataset, or refuses it to this user."""
 
 
 def load_hub_benchmark(config: HubConfig) -> tuple[list[Question], str | None]:
@@ -24,7 +24,7 @@ def load_hub_benchmark(config: HubConfig) -> tuple[list[Question], str | None]:
     The dataset is kept in the cache of `datasets`: with HF_HUB_OFFLINE=1 a copy from before is taken.
 
     Raises:
-        HubUnavailableError: When the hub cannot be reached or does not give the dataset away.
+        HubUnavailableError: When the hub cannot be reached or refuses the dataset.
         InputError: When the dataset cannot be read, or a row is no question with a gold answer; with row and field.
     """
     commit = None if Path(config.path).exists() else _commit(config)
@@ -42,7 +42,7 @@ def load_hub_benchmark(config: HubConfig) -> tuple[list[Question], str | None]:
 
 
 def _commit(config: HubConfig) -> str | None:
-    """Returns the commit that a revision stands for; the revision itself where the hub must not be asked."""
+    """Returns the commit of a revision, or the revision itself in offline mode."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by name at run time
 

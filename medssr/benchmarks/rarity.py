@@ -1,4 +1,4 @@
-"""Which questions are about a rare disease, by the names of diseases in their texts."""
+"""Flags questions about rare diseases by the names of diseases in their texts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from medssr.knowledge.names import normalize_name
 from medssr.questions import Question
 from medssr.text.words import singular
 
-# A name in words has three small letters in a row somewhere; "ADPKD", "Hb SS" and "CADASIL" have not.
+# Names have three small letters in a row somewhere; acronyms such as "ADPKD", "Hb SS" and "CADASIL" have not.
 _WORDY = re.compile(r"[^\W\d_A-Z]{3}")
 
 
 class RareDiseaseMatcher:
-    """Looks for the names of rare diseases, as whole words, in chosen parts of a question.
+    """Finds the names of rare diseases, as whole words, in chosen fields of a question.
 
     Spelling, case, hyphens, possessives, Roman numerals and plurals make no difference (see `normalize_name`). Acronyms
-    and short names are left out: they mean other things too.
+    and short names are left out because they are ambiguous.
 
     Args:
         entities: Diseases; those that are rare count, by their names and synonyms.
@@ -51,7 +51,7 @@ class RareDiseaseMatcher:
         return len(self._name_of)
 
     def disease(self, question: Question) -> str | None:
-        """Returns the rare disease that a question names, the first one by field and place, or None.
+        """Returns the rare disease that a question names, the first one by field and position, or None.
 
         Example:
             >>> matcher = RareDiseaseMatcher([Entity("Fabry disease", is_rare=True)], [RarityField.stem], 6)
@@ -60,9 +60,9 @@ class RareDiseaseMatcher:
             'Fabry disease'
         """
         for field in self._fields:
-            found = self._first_name(_text(question, field))
-            if found is not None:
-                return found
+            name = self._first_name(_text(question, field))
+            if name is not None:
+                return name
         return None
 
     def flagged(self, question: Question) -> Question:

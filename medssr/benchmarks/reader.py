@@ -1,6 +1,6 @@
-"""Benchmarks: multiple-choice questions with a gold answer, read from any of three file formats.
+"""Reads benchmarks, multiple-choice questions with a gold answer, from any of three file formats.
 
-What a file holds decides how it is read, not how it is named:
+The content of a file decides how it is read, not its name:
 
 - It starts with `[`: one JSON list of items. The released form of the MedSSR benchmarks has `id`, `question` (the stem
   and, below it, the options as lines "A. text"), `gold` (a letter) and `name`. MedXpertQA's own form has `id`,
@@ -59,18 +59,18 @@ def benchmark_files(path: str) -> dict[str, Path]:
     Raises:
         InputError: When there is none, or two of a folder are the same benchmark by their names.
     """
-    place = Path(path)
-    files = sorted([*place.glob("*.json"), *place.glob("*.jsonl")]) if place.is_dir() else [place]
+    source = Path(path)
+    files = sorted([*source.glob("*.json"), *source.glob("*.jsonl")]) if source.is_dir() else [source]
     if not files or not all(file.is_file() for file in files):
-        raise InputError.at(place, "there is no benchmark file (.json or .jsonl) here.", field="benchmark.path")
-    found: dict[str, Path] = {}
+        raise InputError.at(source, "there is no benchmark file (.json or .jsonl) here.", field="benchmark.path")
+    file_of_name: dict[str, Path] = {}
     for file in files:
         name = benchmark_name(file)
-        if name in found:
-            problem = f"{found[name].name} and {file.name} are both the benchmark {name}; keep one."
-            raise InputError.at(place, problem, field="benchmark.path")
-        found[name] = file
-    return found
+        if name in file_of_name:
+            problem = f"{file_of_name[name].name} and {file.name} are both the benchmark {name}; keep one."
+            raise InputError.at(source, problem, field="benchmark.path")
+        file_of_name[name] = file
+    return file_of_name
 
 
 def benchmark_name(file: Path) -> str:
@@ -171,8 +171,8 @@ def _form_of(item: Mapping[str, Any]) -> ItemForm | None:
     """Returns the form whose fields an item has or comes closest to; None for a question record."""
     if "stem" in item:
         return None
-    num_found = {form: sum(name in item for name in form.required) / len(form.required) for form in _FORMS}
-    best = max(_FORMS, key=lambda form: num_found[form])
+    num_fields = {form: sum(name in item for name in form.required) / len(form.required) for form in _FORMS}
+    best = max(_FORMS, key=lambda form: num_fields[form])
     return best if best.question in item or best.answer in item else None
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation asks: benchmarks by name, each with its source, its subset and its defects."""
+"""Loads the benchmarks of an evaluation by name, each with its source, its subset and its defects."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from medssr.benchmarks.reader import benchmark_files, load_benchmark
 from medssr.config import BenchmarkConfig, Defect, MemberConfig, RarityConfig
 from medssr.errors import InputError
 from medssr.questions import Question
+from medssr.text.words import words_key
 from medssr.utils.instantiate import instantiate
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,12 @@ class Subset:
     """Which questions a score is of.
 
     Attributes:
-        name: Their number, and what is known about it.
+        name: Their number, and how it compares to the release.
         num_questions: How many are scored.
         sha256: A hash of the ids, stems, options and answers of those that are scored.
         source: The file's name, or the dataset's name on the hub.
         revision: The dataset's commit on the hub.
-        num_rare: Questions that are about a rare disease; None where nobody has decided.
+        num_rare: Questions about a rare disease; None where some question has no flag.
     """
 
     name: str
@@ -49,8 +50,8 @@ class Subset:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundDefect:
-    """How many questions have a defect, and which ones."""
+class DefectCount:
+    """The number of questions with a defect, and their ids."""
 
     count: int
     ids: list[str]
@@ -72,14 +73,14 @@ class Benchmark:
     defects: dict[Defect, list[str]]
     excluded: list[str]
 
-    def found_defects(self) -> dict[str, FoundDefect]:
-        """Returns the defects that some question has, by name."""
-        return {defect.value: FoundDefect(len(ids), ids) for defect, ids in self.defects.items() if ids}
+    def defect_counts(self) -> dict[str, DefectCount]:
+        """Returns the defects that at least one question has, by name."""
+        return {defect.value: DefectCount(len(ids), ids) for defect, ids in self.defects.items() if ids}
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Benchmarks by name, why others that belong to them are missing, and what makes a question rare."""
+    """Benchmarks by name, the reasons why others are missing, and the definition of rare questions."""
 
     benchmarks: dict[str, Benchmark]
     missing: dict[str, str]
@@ -98,11 +99,12 @@ def load_suite(config: BenchmarkConfig, rarity: RarityConfig | None) -> Suite:
     matcher = None if rarity is None else _matcher(rarity)
     benchmarks: dict[str, Benchmark] = {}
     missing: dict[str, str] = {}
-    for found in _members(config, missing) if config.members else _files(config):
-        name = found.name + (WITH_CONTEXT if any("has_context" in item.provenance for item in found.questions) else "")
-        if name != found.name and found.name in config.members:
-            missing[found.name] = f"its questions have contexts, which is the benchmark {name}"
-        benchmarks[name] = _benchmark(found, config.exclude, matcher)
+    for loaded in _members(config, missing) if config.members else _files(config):
+        has_context = any("has_context" in item.provenance for item in loaded.questions)
+        name = loaded.name + (WITH_CONTEXT if has_context else "")
+        if has_context and loaded.name in config.members:
+            missing[loaded.name] = f"its questions have contexts, which is the benchmark {name}"
+        benchmarks[name] = _benchmark(loaded, config.exclude, matcher)
     for name, reason in missing.items():
         log.warning("benchmark %s is missing: %s", name, reason)
     if not benchmarks:
@@ -119,90 +121,88 @@ def load_suite(config: BenchmarkConfig, rarity: RarityConfig | None) -> Suite:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A benchmark as it was read."""
+class _LoadedBenchmark:
+    """A benchmark before exclusions."""
 
     name: str
     questions: list[Question]
-    place: str
+    location: str
     source: str
     revision: str | None = None
     expected: int | None = None
 
 
-def _files(config: BenchmarkConfig) -> Iterator[_Found]:
+def _files(config: BenchmarkConfig) -> Iterator[_LoadedBenchmark]:
     assert config.path is not None
     for name, file in benchmark_files(config.path).items():
-        yield _Found(name, load_benchmark(file), str(file), file.name)
+        yield _LoadedBenchmark(name, load_benchmark(file), str(file), file.name)
 
 
-def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_Found]:
+def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_LoadedBenchmark]:
     """Yields the members that are there: from `path`, or else from the hub; the others go to `missing`."""
-    files = {} if config.path is None else {_alike(name): file for name, file in benchmark_files(config.path).items()}
-    wanted = {_alike(name) for key, member in config.members.items() for name in (key, *member.files)}
+    files = (
+        {} if config.path is None else {words_key(name): file for name, file in benchmark_files(config.path).items()}
+    )
+    wanted = {words_key(name) for key, member in config.members.items() for name in (key, *member.files)}
     others = [file.name for name, file in files.items() if name not in wanted]
     if others:
         log.info("not asked, because benchmark.members does not name them: %s", ", ".join(others))
     for name, member in config.members.items():
         file = _file_of(name, member, files)
         if file is not None:
-            found = _Found(name, load_benchmark(file), str(file), file.name, expected=member.num_questions)
+            loaded = _LoadedBenchmark(name, load_benchmark(file), str(file), file.name, expected=member.num_questions)
         elif member.hub is not None:
             try:
                 questions, commit = load_hub_benchmark(member.hub)
             except HubUnavailableError as error:
                 missing[name] = str(error)
                 continue
-            found = _Found(name, questions, member.hub.path, member.hub.path, commit, member.num_questions)
+            loaded = _LoadedBenchmark(name, questions, member.hub.path, member.hub.path, commit, member.num_questions)
         else:
             missing[name] = f"no file of {config.path} has its name ({', '.join(member.files)}: .json or .jsonl)"
             continue
         if member.is_rare is not None:
-            found = replace(found, questions=[replace(item, is_rare=member.is_rare) for item in found.questions])
-        yield found
+            loaded = replace(loaded, questions=[replace(item, is_rare=member.is_rare) for item in loaded.questions])
+        yield loaded
 
 
 def _file_of(name: str, member: MemberConfig, files: Mapping[str, Path]) -> Path | None:
-    found = {files[alike] for alike in map(_alike, (name, *member.files)) if alike in files}
-    if len(found) > 1:
-        names = ", ".join(sorted(file.name for file in found))
+    matches = {files[key] for key in map(words_key, (name, *member.files)) if key in files}
+    if len(matches) > 1:
+        names = ", ".join(sorted(file.name for file in matches))
         raise InputError(f"benchmark.path: {names} are all the benchmark {name}; keep one.")
-    return next(iter(found), None)
+    return next(iter(matches), None)
 
 
-def _alike(name: str) -> str:
-    return name.casefold().replace("-", "_")
-
-
-def _benchmark(found: _Found, exclude: Sequence[Defect], matcher: RareDiseaseMatcher | None) -> Benchmark:
-    questions = found.questions if matcher is None else [matcher.flagged(item) for item in found.questions]
+def _benchmark(loaded: _LoadedBenchmark, exclude: Sequence[Defect], matcher: RareDiseaseMatcher | None) -> Benchmark:
+    questions = loaded.questions if matcher is None else [matcher.flagged(item) for item in loaded.questions]
     defects = find_defects(questions)
     excluded_ids = {question_id for defect in exclude for question_id in defects[defect]}
     kept = [question for question in questions if question.id not in excluded_ids]
     if not kept:
         names = ", ".join(defect.value for defect in exclude)
         raise InputError.at(
-            found.place, f"every question has a defect ({names}); exclude less.", field="benchmark.exclude"
+            loaded.location, f"every question has a defect ({names}); exclude less.", field="benchmark.exclude"
         )
     flags = [question.is_rare for question in kept]
     subset = Subset(
-        name=_subset_name(found, len(excluded_ids)),
+        name=_subset_name(loaded, len(excluded_ids)),
         num_questions=len(kept),
         sha256=_content_hash(kept),
-        source=found.source,
-        revision=found.revision,
+        source=loaded.source,
+        revision=loaded.revision,
         num_rare=None if None in flags else sum(flag is True for flag in flags),
     )
     return Benchmark(kept, subset, defects, [item.id for item in questions if item.id in excluded_ids])
 
 
-def _subset_name(found: _Found, num_excluded: int) -> str:
-    total = len(found.questions)
-    name = medxpertqa_subset([question.id for question in found.questions])
+def _subset_name(loaded: _LoadedBenchmark, num_excluded: int) -> str:
+    total = len(loaded.questions)
+    name = medxpertqa_subset([question.id for question in loaded.questions])
     if name is None:
         name = f"{total:,}"
-        if found.expected is not None:
-            name += " (as released)" if total == found.expected else f" (not the {found.expected:,} of the release)"
+        if loaded.expected is not None:
+            name += " (as released)" if total == loaded.expected else f" (not the {loaded.expected:,} of the release)"
     return name if num_excluded == 0 else f"{name}, {num_excluded:,} of them excluded"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from medssr.cli.error_messages import complaint, disk_complaint
 from medssr.cli.help_text import help_text
 from medssr.config import register
-from medssr.config.catalog import CONF_DIR
+from medssr.config.catalog import CONF_DIR, as_choice
 from medssr.config.composition import typed
 from medssr.errors import USER_FAULT, InputError
 from medssr.utils.nearest import did_you_mean
@@ -48,6 +48,7 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         return
     import hydra
 
+    sys.argv[1:] = map(as_choice, sys.argv[1:])
     asks_for_plan, arguments = without_info(sys.argv[1:])
     overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
     register(name)
@@ -95,7 +96,7 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*overrides, *searched], return_hydra_config=True)
+            config = hydra.compose(name, [*map(as_choice, overrides), *searched], return_hydra_config=True)
     except Exception as error:
         message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, overrides)
         if message is None:

@@ -21,7 +21,7 @@ Further:
   --cfg job       the whole configuration that would be used; nothing runs
 {info}  -m seed=1,2,3   one run for each value: a sweep
   medssr-doctor in front of the line says whether this machine can run it
-  docs/config_reference.yaml has every setting of every option"""
+  python -m medssr.cli.reference FILE writes every setting of every option with its comment"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,10 @@ def help_text(name: str, has_plan: bool) -> str:
     for group, option in groups.items():
         if option is not None and group not in _IN_REFERENCE_ONLY:
             folder, _, package = group.partition("@")
-            settings += [replace(found, key=f"{package or group}.{found.key}") for found in _with_bases(folder, option)]
+            settings += [
+                replace(found, key=f"{package or group}.{found.key}".replace("/", "."))
+                for found in _with_bases(folder, option)
+            ]
     own = {setting.key for setting in settings[:num_own]}  # they come last when the configuration is composed
     settings = [setting for place, setting in enumerate(settings) if place < num_own or setting.key not in own]
     info = "  --info          what would run: sizes, memory, what is made already; nothing runs\n" if has_plan else ""

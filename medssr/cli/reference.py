@@ -1,14 +1,16 @@
-"""The reference of all settings, `docs/config_reference.yaml`: `python -m medssr.cli.reference` writes it anew."""
+"""The reference of all settings as one YAML file: `python -m medssr.cli.reference FILE` writes it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-REFERENCE_FILE = ROOT / "docs" / "config_reference.yaml"
+from medssr.config.catalog import CONF_DIR
+from medssr.errors import USER_FAULT
+
 _HEAD = """\
 # Every setting with its default and its comment: first the commands, then each group with its options.
-# Generated from conf/ by `python -m medssr.cli.reference`; change conf/ and run that again.
+# Written from conf/ by `python -m medssr.cli.reference FILE`.
 """
 
 
@@ -18,6 +20,12 @@ def config_reference(conf_dir: Path) -> str:
     for group in sorted(path for path in conf_dir.iterdir() if path.is_dir() and path.name != "local"):
         lines += [f"{group.name}:", *_indented(_options(group))]
     return "\n".join(lines) + "\n"
+
+
+def write_reference(file: Path) -> None:
+    """Writes the reference of `conf/` to a file, whose folder is made where it is not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(config_reference(CONF_DIR), encoding="utf-8")
 
 
 def _options(folder: Path) -> list[str]:
@@ -32,9 +40,11 @@ def _indented(lines: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Writes the file."""
-    REFERENCE_FILE.write_text(config_reference(ROOT / "conf"), encoding="utf-8")
-    print(REFERENCE_FILE)
+    """Writes the file that the command line names."""
+    if len(sys.argv) != 2:
+        sys.stderr.write("give the file to write: python -m medssr.cli.reference FILE\n")
+        sys.exit(USER_FAULT)
+    write_reference(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""medssr-audit: how many of the questions are wrong, by a judge model and by human experts."""
+"""medssr-audit: estimate how many questions are wrong, by a judge model and by human experts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Rows = list[tuple["Question", list["Passage"]]]
 
 @dataclass
 class SheetFile:
-    """A filled sheet and whose it is."""
+    """A filled sheet and its rater."""
 
     rater: str
     path: str
@@ -34,7 +34,7 @@ class SheetFile:
 
 @dataclass
 class ReportConfig:
-    """What a report is made from: the artefact of sample and judgements, and the filled sheets."""
+    """The inputs of a report: the artefact of sample and judge replies, and the filled sheets."""
 
     audit: str
     seed: int
@@ -43,7 +43,7 @@ class ReportConfig:
 
 def audit(config: AuditConfig) -> Artifact:
     """Returns the artefact of a sample to rate: `sample.jsonl`, `sheet.csv`, `sheet.html`, `judgements.jsonl`."""
-    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample is the same whatever is said of it
+    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample does not depend on its verdicts
     return Step("audit", drawn, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _write_sample(config, directory)
     )
@@ -59,10 +59,8 @@ def report_audit(config: AuditConfig, sample: Artifact) -> Artifact:
 
 
 def _write_sample(config: AuditConfig, directory: Path) -> dict[str, Any]:
-    from medssr.auditing.page import write_page
-    from medssr.auditing.passages import look_up_passages
-    from medssr.auditing.sampling import draw_sample, mark_stratum
-    from medssr.auditing.sheet import write_sheet
+    from medssr.auditing.sheet import look_up_passages, write_page, write_sheet
+    from medssr.auditing.stratified_sample import draw_sample, mark_stratum
     from medssr.questions import read_questions, write_questions
     from medssr.utils.instantiate import instantiate
 
@@ -94,14 +92,14 @@ def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
         closing(instantiate(config.judge, "judge")) as judge,
         open_atomically(directory / "judgements.jsonl") as lines,
     ):
-        for judgement in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
-            outcomes[judgement.outcome] += 1
-            lines.write(json.dumps(judgement.record(), ensure_ascii=False) + "\n")
+        for reply in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
+            outcomes[reply.outcome] += 1
+            lines.write(json.dumps(reply.record(), ensure_ascii=False) + "\n")
         return {"judgements": dict(outcomes), "usage": judge.usage()}
 
 
 def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> dict[str, Any]:
-    from medssr.auditing.tables import markdown_report
+    from medssr.auditing.report import markdown_report
     from medssr.utils.files import open_atomically, write_json_atomically
 
     report = _report(inputs, sample)
@@ -112,17 +110,17 @@ def _write_report(inputs: ReportConfig, sample: Artifact, directory: Path) -> di
 
 
 def _report(inputs: ReportConfig, sample: Artifact) -> AuditReport:
-    from medssr.auditing.judging import read_judgements
+    from medssr.auditing.judging import read_judge_replies
     from medssr.auditing.report import build_report
-    from medssr.auditing.sampling import read_sample
     from medssr.auditing.sheet import read_sheet
+    from medssr.auditing.stratified_sample import read_sample
 
     items = list(read_sample(sample.path("sample.jsonl")))
     questions = {item.question.id: item.question for item in items}
     file = sample.path("judgements.jsonl")
-    judgements = read_judgements(file) if file.is_file() else []
-    judged = {item.question_id: item.verdict for item in judgements if item.verdict is not None}
-    unjudged = Counter(item.outcome for item in judgements if item.verdict is None)
+    replies = read_judge_replies(file) if file.is_file() else []
+    judged = {item.question_id: item.verdict for item in replies if item.verdict is not None}
+    unjudged = Counter(item.outcome for item in replies if item.verdict is None)
     experts = {sheet.rater: read_sheet(Path(sheet.path), questions) for sheet in inputs.sheets}
     stratified_by = sample.manifest["counts"]["stratified_by"]
     return build_report(items, stratified_by, {"judge": judged, **experts}, unjudged, inputs.seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import pointed_to
-from medssr.config import Dtype, ModelConfig, TrainConfig, WarmStartConfig
+from medssr.config import Dtype, ModelConfig, SFTTrainConfig, TrainConfig
 from medssr.config.catalog import group_of
 from medssr.config.groups import Node
 from medssr.errors import InputError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # In the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
-_STEPS = ("train", "warm_start")
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
 
@@ -33,7 +32,7 @@ class Trained:
     rollout: Node | None
 
 
-def write_settings(config: TrainConfig | WarmStartConfig, directory: Path) -> None:
+def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
     """Writes what `read_trained` reads into the artefact's folder."""
     model = asdict(config.model) | {"dtype": config.model.dtype.value}
     rollout = config.rollout if isinstance(config, TrainConfig) else None
@@ -44,7 +43,7 @@ def read_trained(folder: Path) -> Trained:
     """Returns the model that a training made, with the settings of that training.
 
     Args:
-        folder: An artefact of medssr-train or medssr-warm-start, or a run folder of these or of medssr-pipeline, which
+        folder: An artefact of medssr-train or medssr-sft, or a run folder of these or of medssr-pipeline, which
             stands for the model of its last stage.
 
     Raises:
@@ -112,18 +111,23 @@ def _artifact_of(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
     made = pointed_to(folder)
-    if made is not None and made.parent.name in _STEPS:
+    if made is not None and _is_training(made):
         return made
     if (folder / _RESULTS_FILE).is_file():
         return _last_stage(folder)
-    if (folder / SETTINGS_FILE).is_file() or (folder.parent.name in _STEPS and (folder / "checkpoints").is_dir()):
+    if _is_training(folder):
         return folder
     raise InputError.at(
         folder,
-        "holds no finished training; expected a run folder of medssr-train, medssr-warm-start or medssr-pipeline, "
-        "or a folder of artifacts/train or artifacts/warm_start.",
+        "holds no finished training; expected a run folder of medssr-train, medssr-sft or medssr-pipeline, "
+        "or the artefact of a training.",
         field="run",
     )
+
+
+def _is_training(artifact: Path) -> bool:
+    """Returns whether an artefact is that of a training, finished or not, whatever its method."""
+    return (artifact / SETTINGS_FILE).is_file() or (artifact / "checkpoints").is_dir()
 
 
 def _last_stage(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from medssr.reports.step_runs import log_step
 
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
-    from medssr.evaluation.records import Examined
+    from medssr.evaluation.benchmark_results import BenchmarkAnswers
     from medssr.evaluation.runner import BenchmarkRunner
     from medssr.questions import Question
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluateConfig) -> Artifact:
-    """Returns the artefact of scores: `results.json`, and for each benchmark what was asked and every answer.
+    """Returns the artefact of scores: `results.json`, and for each benchmark its questions and all answers.
 
-    These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, line by line the same questions.
+    These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, with the same questions line by line.
     """
     made = Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _score_benchmarks(config, directory)
@@ -44,8 +44,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     suite = load_suite(config.benchmark, config.rarity)
     asked = _asked(suite, config.protocol.prefill)
 
-    from medssr.evaluation.prompting import Prompter, choose_shots
-    from medssr.evaluation.records import benchmark_record, means_record, protocol_record
+    from medssr.evaluation.benchmark_results import benchmark_record, means_record, protocol_record
     from medssr.evaluation.results_io import (
         EvaluatedModel,
         EvaluationResults,
@@ -53,7 +52,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         questions_file,
         write_evaluation,
     )
-    from medssr.evaluation.runner import BenchmarkRunner
+    from medssr.evaluation.runner import BenchmarkRunner, Prompter, choose_shots
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
     from medssr.models.prompts import read_prompt_template
@@ -67,21 +66,21 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     prepare_process(config.extras, config.seed)
     policy = load_policy(config.model)
     prompter = Prompter(template, shots, policy.tokenizer)
-    examined: dict[str, Examined] = {}
+    answers: dict[str, BenchmarkAnswers] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
         use_gpu(policy, has_room=not engine.fills_gpu)
-        examiner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
+        runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
-            examined[name] = _examine(examiner, suite.benchmarks[name], questions, directory / "answers" / name)
+            answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / name)
             write_questions(questions_file(directory, name), questions)
-            write_lines_atomically(predictions_file(directory, name), examined[name].lines())
+            write_lines_atomically(predictions_file(directory, name), answers[name].lines())
     results = EvaluationResults(
         model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
         protocol=protocol_record(protocol, prompter),
-        benchmarks={name: benchmark_record(found, config) for name, found in examined.items()},
+        benchmarks={name: benchmark_record(given, config) for name, given in answers.items()},
         seed=config.seed,
         rarity=suite.rarity,
-        means=means_record(examined, config),
+        means=means_record(answers, config),
         missing=suite.missing,
     )
     write_evaluation(directory, results)
@@ -106,25 +105,21 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
     return asked
 
 
-def _examine(examiner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> Examined:
+def _ask(runner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> BenchmarkAnswers:
     """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
-    from medssr.evaluation.option_permutations import option_orders, released_letters, reordered
-    from medssr.evaluation.records import Examined, text_sha256
+    from medssr.evaluation.benchmark_results import BenchmarkAnswers, text_sha256
+    from medssr.evaluation.option_permutations import option_orders, permuted_questions, released_letters
 
-    num_orders = examiner.protocol.num_orders
-    orders = [option_orders(question, num_orders, examiner.seed) for question in questions]
-    shown = [
-        reordered(question, order, number)
-        for question, row in zip(questions, orders, strict=True)
-        for number, order in enumerate(row)
-    ]
-    found = examiner.answers(shown, directory, benchmark.subset.source)
+    num_orders = runner.protocol.num_orders
+    orders = [option_orders(question, num_orders, runner.seed) for question in questions]
+    shown = [item for pair in zip(questions, orders, strict=True) for item in permuted_questions(*pair)]
+    answers_in_order = runner.answers(shown, directory, benchmark.subset.source)
     answers = [
-        [released_letters(answer, question, order) for order in row for answer in next(found)]
+        [released_letters(answer, question, order) for order in row for answer in next(answers_in_order)]
         for question, row in zip(questions, orders, strict=True)
     ]
-    hashes = [text_sha256(examiner.context(question)) for question in questions]
-    return Examined(benchmark, questions, answers, hashes, examiner.protocol.second_pass)
+    hashes = [text_sha256(runner.context(question)) for question in questions]
+    return BenchmarkAnswers(benchmark, questions, answers, hashes, runner.protocol.second_pass)
 
 
 def main() -> None:
@@ -143,11 +138,11 @@ def _main(config: EvaluateConfig) -> float:
     results = json.loads(artifact.path("results.json").read_text(encoding="utf-8"))
     print_scores(results["benchmarks"])
     for name, mean in results["means"].items():
-        found = mean["accuracy"]
-        if found is None:
+        accuracy = mean["accuracy"]
+        if accuracy is None:
             log.warning("no mean %s: %s missing", name, ", ".join(mean["missing"]))
         else:
-            log.info("mean %s: %.3f [%.3f, %.3f]", name, found["value"], found["low"], found["high"])
+            log.info("mean %s: %.3f [%.3f, %.3f]", name, accuracy["value"], accuracy["low"], accuracy["high"])
     log.info("made %s", artifact.path("results.json"))
     return read_run(artifact.directory).objective
 

@@ -17,10 +17,9 @@ from medssr.config import (
     ModelConfig,
     PipelineConfig,
     StageConfig,
-    StageMethod,
     StageQuestions,
     TrainConfig,
-    apply_overrides,
+    stage_method,
 )
 from medssr.config.catalog import CONF_DIR
 from medssr.config.groups import Node
@@ -28,7 +27,6 @@ from medssr.config.steps import (
     asks_pseudo_labelled,
     evaluate_config,
     pseudo_label_config,
-    stage_config,
     synthesize_config,
 )
 from medssr.errors import InputError
@@ -53,7 +51,7 @@ def train_plan(config: TrainConfig, choices: Mapping[str, str]) -> Rows:
     return [
         *_model_rows(config.model, config.lora),
         ("questions", _questions_text(config.data.path)),
-        *_stage_rows(config.stage, config.grpo),
+        *grpo_rows(config.stage, config.grpo),
         *_memory_rows(config),
         *_stated_costs(choices),
         ("artefact", _artifact_text(step)),
@@ -66,10 +64,8 @@ def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
     rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
     for stage in config.stages:
         name = f"{stage.name} ({stage.questions.value})"
-        if stage.method is StageMethod.sft:
-            rows.append((name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels"))
-        else:
-            rows += _stage_rows(name, apply_overrides(config.grpo, stage.grpo))
+        method = stage_method(stage)
+        rows += method.describe(name, method.configure(config, stage, config.model, Path()))
     models = len(config.stages) + 1
     rows.append(
         ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
@@ -114,8 +110,8 @@ def _questions_text(path: str) -> str:
         return str(error)
 
 
-def _stage_rows(name: str, grpo: GRPOConfig) -> Rows:
-    """Returns the arithmetic of a stage's batches."""
+def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
+    """Returns the arithmetic of the batches of a stage of GRPO; the first row is called `name`."""
     prompts, group = grpo.num_prompts_per_step, grpo.num_generations
     completions = prompts * group
     updates = grpo.num_iterations * prompts // (grpo.minibatch_prompts or prompts)
@@ -227,7 +223,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
         questions = _stage_file(config, stage, labels)
         if questions is None:
             break
-        training = stage_config(config, stage, model, questions)
+        training = stage_method(stage).configure(config, stage, model, questions)
         trained = made(stage.name, Step(training.task_name, training, root))
         if trained is None:
             break
@@ -239,7 +235,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
 def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
     """Returns the questions of a stage; None where they are still to be made."""
     if stage.questions is StageQuestions.human:
-        return Path(config.seeds.path)
+        return Path(config.seed_questions.path)
     return (
         labels / "questions.jsonl" if labels is not None and stage.questions is StageQuestions.pseudo_labelled else None
     )

@@ -12,20 +12,12 @@ from medssr.cli.entry import run_command
 from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
-from medssr.commands.sft import warm_start
 from medssr.commands.synthesize import synthesize
-from medssr.commands.train import train
-from medssr.config import (
-    PipelineConfig,
-    StageConfig,
-    StageQuestions,
-    TrainConfig,
-)
+from medssr.config import PipelineConfig, StageConfig, StageQuestions, stage_method
 from medssr.config.steps import (
     asks_pseudo_labelled,
     evaluate_config,
     pseudo_label_config,
-    stage_config,
     synthesize_config,
 )
 
@@ -52,8 +44,8 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     stages: list[StageFiles] = []
     for stage in config.stages:
         questions = _stage_questions(config, stage, prepared)
-        training = stage_config(config, stage, model, questions)
-        trained = train(training) if isinstance(training, TrainConfig) else warm_start(training)
+        method = stage_method(stage)
+        trained = method.run(method.configure(config, stage, model, questions))
         model = replace(model, path=str(trained.path("model")), revision=None)
         scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
@@ -75,9 +67,9 @@ def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
 
 def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path:
     """Returns the question file of a stage."""
-    from medssr.questions.mixing import mix_questions
+    from medssr.questions import mix_questions
 
-    human = Path(config.seeds.path)
+    human = Path(config.seed_questions.path)
     if stage.questions is StageQuestions.human:
         return human
     pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")

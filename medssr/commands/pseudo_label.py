@@ -40,8 +40,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
-    from medssr.labeling.pseudo_labels import LabelOutcome, label_accuracy_by_band, label_outcome
-    from medssr.labeling.votes import majority_vote
+    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
     from medssr.utils.files import write_lines_atomically
@@ -86,22 +85,22 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     write_questions(directory / "questions.jsonl", kept)
     write_lines_atomically(directory / "votes.jsonl", vote_lines)
     log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
-    known = [question for question in kept if "truth" in question.provenance]
+    with_truth = [question for question in kept if "truth" in question.provenance]
     return {
         "num_questions": len(questions),
         "num_kept": len(kept),
         "outcomes": dict(outcomes),
         "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
-        "kept_with_truth": len(known),
-        "kept_right": sum(question.answer == question.provenance["truth"] for question in known),
+        "kept_with_truth": len(with_truth),
+        "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),
     }
 
 
 def _truth(question: Question) -> str:
-    """Returns the letter that is right.
+    """Returns the right letter.
 
     Raises:
-        InputError: When it is not known.
+        InputError: When the question has no hidden truth.
     """
     if "truth" not in question.provenance:
         raise InputError(f"labeling.uses_truth: question {question.id!r} has no known truth; only built-in ones have.")

@@ -15,8 +15,7 @@ from medssr.config import RetrieveConfig
 from medssr.errors import InputError
 
 if TYPE_CHECKING:
-    from medssr.evaluation.judgements import RetrievalQuestion
-    from medssr.evaluation.ranking import Grades, QuestionScore
+    from medssr.evaluation.retrieval import Grades, QuestionScore, RetrievalQuestion
     from medssr.knowledge.retrieval import Hit, Retriever, StoredPassages
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,7 @@ def retrieve(config: RetrieveConfig) -> Artifact:
 
 
 def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
-    from medssr.evaluation.judgements import read_retrieval_questions
-    from medssr.evaluation.ranking import mean_scores, score_question
+    from medssr.evaluation.retrieval import mean_scores, read_retrieval_questions, score_question
     from medssr.knowledge.retrieval import store_passages
     from medssr.utils.files import write_json_atomically, write_lines_atomically
     from medssr.utils.instantiate import instantiate
@@ -89,23 +87,22 @@ def _read_grades(path: str, questions: list[RetrievalQuestion], passages: Stored
     Raises:
         InputError: When a judgement names a document that the corpus lacks, or no question has a relevant document.
     """
-    from medssr.evaluation.judgements import read_judgements
-    from medssr.evaluation.ranking import is_relevant
+    from medssr.evaluation.retrieval import is_relevant, read_relevance_judgements
 
     asked = {question.id for question in questions}
-    known = {passage.document_id or passage.id for passage in passages}
+    document_ids = {passage.document_id or passage.id for passage in passages}
     grades: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    num_not_asked = 0
-    for judgement in read_judgements(path):
-        if judgement.document_id not in known:
+    num_unused = 0
+    for judgement in read_relevance_judgements(path):
+        if judgement.document_id not in document_ids:
             problem = f'the corpus has no document "{judgement.document_id}"; give the corpus that was judged, whole.'
             raise InputError.at(path, problem, line=judgement.line, field="doc_id")
         if judgement.question_id in asked:
             grades[judgement.question_id][judgement.document_id] = judgement.grade
         else:
-            num_not_asked += 1
-    if num_not_asked:
-        log.warning("%s: %d judgements are about questions that are not asked", path, num_not_asked)
+            num_unused += 1
+    if num_unused:
+        log.warning("%s: %d judgements are about questions that are not asked", path, num_unused)
     unjudged = sorted(asked - grades.keys())
     if unjudged:
         log.warning("%s: %d of %d questions have no judgement: %s", path, len(unjudged), len(asked), unjudged)
@@ -137,8 +134,8 @@ def _hit_lines(hits: dict[str, list[Hit]], grades: dict[str, Grades]) -> list[st
                 "grade": grades.get(question_id, {}).get(document_id(hit)),
             }
         )
-        for question_id, found in hits.items()
-        for rank, hit in enumerate(found, start=1)
+        for question_id, ranked in hits.items()
+        for rank, hit in enumerate(ranked, start=1)
     ]
 
 

@@ -1,4 +1,4 @@
-"""medssr-warm-start: supervised fine-tuning on demonstrations; also makes the tiny policies from scratch."""
+"""medssr-sft: supervised fine-tuning on demonstrations; also makes the tiny policies from scratch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Artifact, Step, point_to
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import write_settings
-from medssr.config import WarmStartConfig
+from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.models.device import check_device, prepare_process
 from medssr.reports.step_runs import log_step
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # So many demonstrations hold every wording many times.
 _NUM_TOKENIZER_ROWS = 5000
+# Enters the seed of the order of demonstrations: with another word the tiny policies could not be made again.
+_SEED_NAME = "warm_start"
 
 
-def warm_start(config: WarmStartConfig) -> Artifact:
+def sft(config: SFTTrainConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    made = Step("warm_start", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
+    made = Step("sft", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _fine_tune(config, directory)
     )
     log_step(config, made)
     return made
 
 
-def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
+def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     from medssr.utils.instantiate import instantiate
 
     # Before torch is loaded: a fault in the files shows at once.
@@ -61,7 +63,7 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
         config.sft.max_grad_norm,
         config.sft.max_skipped_steps,
     )
-    loader = StepLoader(rows, config.seed, "warm_start", config.sft.num_steps, config.sft.num_rows_per_step)
+    loader = StepLoader(rows, config.seed, _SEED_NAME, config.sft.num_steps, config.sft.num_rows_per_step)
     fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
     policy.save(directory / "model")
     if is_main_process():
@@ -73,7 +75,7 @@ def _fine_tune(config: WarmStartConfig, directory: Path) -> dict[str, Any]:
     }
 
 
-def _new_policy(config: WarmStartConfig, drawn: list[Demonstration]) -> Policy:
+def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
     """Returns a policy with random weights and a tokenizer trained on the built-in world, or on what is drawn."""
     from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
     from medssr.models.from_scratch import new_model, train_tokenizer
@@ -108,13 +110,13 @@ def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) ->
 
 def main() -> None:
     """Console entry point."""
-    run_command("warm_start", _main)
+    run_command("sft", _main)
 
 
-def _main(config: WarmStartConfig) -> None:
+def _main(config: SFTTrainConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    artifact = warm_start(config)
+    artifact = sft(config)
     if is_main_process():
         point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
     log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)

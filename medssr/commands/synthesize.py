@@ -17,8 +17,8 @@ from medssr.reports.step_runs import log_step
 
 if TYPE_CHECKING:
     from medssr.questions import Question
-    from medssr.synthesis.request_maker import RequestMaker
-    from medssr.synthesis.screening import Judge
+    from medssr.synthesis.plan import RequestMaker
+    from medssr.synthesis.screening import DraftScreen
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
     ):
 
         def accepted() -> Iterator[Question]:
-            judge = _judge(config, generator.name)
+            screen = _draft_screen(config, generator.name)
             for attempt in fill_slots(
-                controls.num_questions, controls.max_draws_per_question, generator, request, judge
+                controls.num_questions, controls.max_draws_per_question, generator, request, screen
             ):
                 tally.count(attempt)
                 if isinstance(attempt.verdict, Question):
@@ -70,13 +70,12 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 
 
 def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
-    """Returns what makes requests, and for the manifest what the corpus holds and how much of it is on the entities."""
+    """Returns the maker of requests, and the counts of corpus and entities for the manifest."""
     from medssr.knowledge.entities import EntitySampler, entity_coverage
     from medssr.knowledge.retrieval import store_passages
     from medssr.questions import read_questions
-    from medssr.synthesis.controls import QuestionPlan
+    from medssr.synthesis.plan import QuestionPlan, RequestMaker
     from medssr.synthesis.prompts import load_template
-    from medssr.synthesis.request_maker import RequestMaker
     from medssr.utils.files import write_json_atomically
     from medssr.utils.instantiate import instantiate
 
@@ -84,25 +83,27 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     corpus = instantiate(config.corpus, "corpus")
     entities = instantiate(config.entities, "entities").entities()
     plan = QuestionPlan(
-        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seeds.path))
+        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seed_questions.path))
     )
     retriever = instantiate(config.retriever, "retriever")
     passages = store_passages(corpus, Path(config.paths.index_dir))
     retriever.index(passages)
     coverage = entity_coverage(entities, passages)
     write_json_atomically(directory / "entity_coverage.json", asdict(coverage))
-    maker = RequestMaker(plan, retriever, load_template(controls.prompt_path), controls.top_k, controls.num_options)
+    maker = RequestMaker(
+        plan, retriever, load_template(controls.prompt_path), controls.num_passages, controls.num_options
+    )
     knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}
     return maker, knowledge | {"corpus": asdict(corpus.counts)}
 
 
-def _judge(config: SynthesizeConfig, generator_name: str) -> Judge:
-    """Returns what accepts or rejects drafts."""
+def _draft_screen(config: SynthesizeConfig, generator_name: str) -> DraftScreen:
+    """Returns the screen that accepts or rejects drafts."""
     from medssr.benchmarks.reader import benchmark_files, load_benchmark
     from medssr.questions import read_questions
     from medssr.synthesis.filters import FilterLimits
     from medssr.synthesis.prompts import load_template, text_hash
-    from medssr.synthesis.screening import Judge, Screen
+    from medssr.synthesis.screening import DraftScreen, RepeatScreen
 
     controls = config.synthesis
     limits = FilterLimits(
@@ -114,9 +115,9 @@ def _judge(config: SynthesizeConfig, generator_name: str) -> Judge:
     )
     files = {} if controls.benchmark_path is None else benchmark_files(controls.benchmark_path)
     benchmarks = (question for file in files.values() for question in load_benchmark(file))
-    screen = Screen(benchmarks, seeds=read_questions(config.seeds.path))
+    repeats = RepeatScreen(benchmarks, seeds=read_questions(config.seed_questions.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
-    return Judge(limits, screen, origin)
+    return DraftScreen(limits, repeats, origin)
 
 
 def main() -> None:
@@ -129,7 +130,7 @@ def _main(config: SynthesizeConfig) -> None:
     counts = artifact.manifest["counts"]
     questions = artifact.path("questions.jsonl")
     log.info(
-        "%d questions, %d of them about rare diseases (share with injected knowledge: asked %.4f, achieved %.4f)",
+        "%d questions, %d of them about rare diseases (fraction with injected knowledge: asked %.4f, achieved %.4f)",
         *(counts[name] for name in ("num_questions", "num_rare", "asked_rare_share", "achieved_rare_share")),
     )
     log.info("%d drafts rejected %s", counts["num_rejected"], counts["rejected"])

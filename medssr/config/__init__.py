@@ -31,11 +31,8 @@ from medssr.config.groups import (
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
-    SeedsConfig,
+    SeedQuestionsConfig,
     SFTConfig,
-    StageConfig,
-    StageMethod,
-    StageQuestions,
     SynthesisConfig,
 )
 from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated, apply_overrides
@@ -51,10 +48,11 @@ from medssr.config.roots import (
     PipelineConfig,
     PseudoLabelConfig,
     RetrieveConfig,
+    SFTTrainConfig,
     SynthesizeConfig,
     TrainConfig,
-    WarmStartConfig,
 )
+from medssr.config.stages import StageConfig, StageMethod, StageQuestions, method_name, stage_method, with_settings
 
 __all__ = [
     "SCHEMAS",
@@ -94,9 +92,10 @@ __all__ = [
     "RetrievalQuestionsConfig",
     "RetrieveConfig",
     "SFTConfig",
+    "SFTTrainConfig",
     "ScaleRewards",
     "ScratchConfig",
-    "SeedsConfig",
+    "SeedQuestionsConfig",
     "StageConfig",
     "StageMethod",
     "StageQuestions",
@@ -104,8 +103,10 @@ __all__ = [
     "SynthesizeConfig",
     "TrainConfig",
     "Truncated",
-    "WarmStartConfig",
     "apply_overrides",
+    "method_name",
     "register",
+    "stage_method",
     "subconfig",
+    "with_settings",
 ]

@@ -8,7 +8,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-CONF_DIR = Path(__file__).parents[2] / "conf"
+
+def _conf_dir() -> Path:
+    """Returns the folder of the YAML files: `medssr/conf` where installed, `conf` beside `medssr` in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+CONF_DIR = _conf_dir()
 
 
 def group_of(override: str) -> str:
@@ -23,16 +31,44 @@ def group_of(override: str) -> str:
 
 @cache
 def groups_of(command: str) -> dict[str, str | None]:
-    """Returns the groups of a command with the option that each has by default."""
+    """Returns the groups of a command with the option that each has by default, groups inside groups too."""
+    groups = _chosen_in(f"{command}.yaml")
+    nested = {
+        f"{group}/{inner}": inner_option
+        for group, option in groups.items()
+        if option is not None and (CONF_DIR / group / f"{option}.yaml").is_file() and group != "hydra"
+        for inner, inner_option in _chosen_in(f"{group}/{option}.yaml").items()
+        if (CONF_DIR / group / inner).is_dir()
+    }
+    return groups | nested
+
+
+def _chosen_in(file: str) -> dict[str, str | None]:
+    """Returns the groups that the defaults list of a file names, with their options."""
     import yaml
 
-    entries = yaml.safe_load((CONF_DIR / f"{command}.yaml").read_text(encoding="utf-8"))["defaults"]
+    entries = yaml.safe_load((CONF_DIR / file).read_text(encoding="utf-8")).get("defaults", [])
     return {
         key.split()[-1].removeprefix("/"): option
         for entry in entries
         if isinstance(entry, dict)
         for key, option in entry.items()
     }
+
+
+def as_choice(override: str) -> str:
+    """Returns the choice of an option for a dotted key that names a group inside a group; other overrides as they are.
+
+    Hydra writes such a group with a slash and its settings with dots, which is easily confused.
+
+    Example:
+        >>> as_choice("grpo.loss=gspo"), as_choice("grpo.loss.epsilon=0.1")
+        ('grpo/loss=gspo', 'grpo.loss.epsilon=0.1')
+    """
+    key, _, value = override.partition("=")
+    group = key.replace(".", "/")
+    is_choice = "." in key and set(value.split(",")) <= set(options_of(group))
+    return f"{group}={value}" if is_choice else override
 
 
 def commands_with(group: str) -> list[str]:

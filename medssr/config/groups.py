@@ -21,21 +21,6 @@ class Dtype(Enum):
     float16 = "float16"
 
 
-class StageQuestions(Enum):
-    """Which questions a training stage asks."""
-
-    pseudo_labelled = "pseudo_labelled"
-    human = "human"
-    mixed = "mixed"
-
-
-class StageMethod(Enum):
-    """How a training stage learns: by rewards, or by imitating the sentence that names the label."""
-
-    grpo = "grpo"
-    sft = "sft"
-
-
 @dataclass
 class PathsConfig:
     """Where things are kept."""
@@ -88,7 +73,7 @@ class LoRAConfig:
 
 
 @dataclass
-class SeedsConfig:
+class SeedQuestionsConfig:
     """Human-annotated questions: the seeds of synthesis and the training set of supervised stages."""
 
     path: str
@@ -100,7 +85,7 @@ class SynthesisConfig:
 
     num_questions: int
     rare_share: float
-    top_k: int
+    num_passages: int
     num_options: int
     min_stem_words: int
     max_stem_words: int
@@ -118,7 +103,7 @@ class SynthesisConfig:
             f"{self.rare_share} is no share; alpha lies between 0 and 1.",
         )
         require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
-        require(self.top_k >= 0, "synthesis.top_k", f"{self.top_k}; at least 0.")
+        require(self.num_passages >= 0, "synthesis.num_passages", f"{self.num_passages}; at least 0.")
         require(2 <= self.num_options <= 26, "synthesis.num_options", f"{self.num_options}; 2 to 26.")
         draws = self.max_draws_per_question
         require(draws >= 1, "synthesis.max_draws_per_question", f"{draws}; at least 1.")
@@ -226,16 +211,6 @@ class OptimConfig:
 
     optimizer: Node
     scheduler: Node
-
-
-@dataclass
-class StageConfig:
-    """One training stage of the pipeline."""
-
-    name: str
-    questions: StageQuestions
-    grpo: Node
-    method: StageMethod = StageMethod.grpo  # an item of a list has no place in `conf/` for its default
 
 
 @dataclass

@@ -1,10 +1,14 @@
-"""The typed root of each command: the groups that it takes."""
+"""The typed root of each command: the groups that it takes.
+
+Fields have no defaults here but `= None`, for groups that need no option: Hydra leaves their fields as they are.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
 from medssr.config.groups import (
@@ -21,13 +25,12 @@ from medssr.config.groups import (
     QrelsConfig,
     RetrievalQuestionsConfig,
     ScratchConfig,
-    SeedsConfig,
+    SeedQuestionsConfig,
     SFTConfig,
-    StageConfig,
-    StageMethod,
     SynthesisConfig,
 )
-from medssr.config.grpo import GRPOConfig, apply_overrides
+from medssr.config.grpo import GRPOConfig
+from medssr.config.stages import StageConfig, stage_method
 from medssr.errors import InputError, require
 from medssr.utils.nearest import did_you_mean
 
@@ -42,68 +45,70 @@ _PRECISIONS = (
 )
 
 
-@dataclass
-class SynthesizeConfig:
-    """Root of medssr-synthesize."""
+@dataclass(kw_only=True)
+class CommandConfig:
+    """What every command has."""
 
     task_name: str
-    study: str | None
+    paths: PathsConfig
+    extras: ExtrasConfig
+
+
+@dataclass(kw_only=True)
+class StepConfig(CommandConfig):
+    """A command that makes an artefact."""
+
     seed: int
     force: bool
+
+
+@dataclass(kw_only=True)
+class LoggedStepConfig(StepConfig):
+    """A step of the method, which a study can hold and Weights & Biases can log."""
+
+    study: str | None
+    logger: Node | None = None
+
+
+@dataclass(kw_only=True)
+class SynthesizeConfig(LoggedStepConfig):
+    """Root of medssr-synthesize."""
+
     corpus: Node
     entities: Node
     retriever: Node
     generator: Node
-    seeds: SeedsConfig
+    seed_questions: SeedQuestionsConfig
     synthesis: SynthesisConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
-    logger: Node | None = None  # a group without an option leaves its field as it is here
 
 
-@dataclass
-class AuditConfig:
+@dataclass(kw_only=True)
+class AuditConfig(StepConfig):
     """Root of medssr-audit."""
 
-    task_name: str
-    seed: int
-    force: bool
     data: DataConfig
     audit: AuditingConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
-    corpus: Node | None = None  # a group without an option leaves its field as it is here
+    corpus: Node | None = None
     judge: Node | None = None
 
 
-@dataclass
-class PseudoLabelConfig:
+@dataclass(kw_only=True)
+class PseudoLabelConfig(LoggedStepConfig):
     """Root of medssr-pseudo-label."""
 
-    task_name: str
-    study: str | None
-    seed: int
-    force: bool
     model: ModelConfig
     rollout: Node
     data: DataConfig
     labeling: LabelingConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
     run: str | None
-    logger: Node | None = None  # a group without an option leaves its field as it is here
 
 
-@dataclass
-class TrainConfig:
+@dataclass(kw_only=True)
+class TrainConfig(LoggedStepConfig):
     """Root of medssr-train."""
 
-    task_name: str
-    study: str | None
     stage: str
     ckpt_path: str
-    seed: int
-    force: bool
     model: ModelConfig
     rollout: Node
     data: DataConfig
@@ -112,10 +117,7 @@ class TrainConfig:
     optim: OptimConfig
     trainer: Node
     callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-    lora: LoRAConfig | None = None  # a group without an option leaves its field as it is here
+    lora: LoRAConfig | None = None
     probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:
@@ -139,20 +141,15 @@ class ExportSettings:
     optim: OptimConfig
 
 
-@dataclass
-class ExportConfig:
+@dataclass(kw_only=True)
+class ExportConfig(StepConfig):
     """Root of medssr-export."""
 
-    task_name: str
     stage: str
-    seed: int
-    force: bool
     targets: list[ExportTarget]
     model: ModelConfig
     settings: dict[str, ExportSettings]
-    paths: PathsConfig
-    extras: ExtrasConfig
-    data: DataConfig | None = None  # a group without an option leaves its field as it is here
+    data: DataConfig | None = None
     benchmark: BenchmarkConfig | None = None
     protocol: ProtocolConfig | None = None
 
@@ -164,7 +161,7 @@ class ExportConfig:
         require(
             self.data is not None or self.targets == [ExportTarget.lm_eval],
             "data",
-            "null, but there are targets to train with; data=file data.path=FILE.jsonl.",
+            "null, but there are targets to train with; data.path=FILE.jsonl.",
         )
         for name in self.settings:
             if not re.fullmatch(r"\w+", name):
@@ -184,40 +181,29 @@ class ExportConfig:
         require(self.protocol.num_orders == 1, "protocol.num_orders", f"{self.protocol.num_orders}; exported is one.")
 
 
-@dataclass
-class EvaluateConfig:
+@dataclass(kw_only=True)
+class EvaluateConfig(LoggedStepConfig):
     """Root of medssr-evaluate."""
 
-    task_name: str
-    study: str | None
-    seed: int
-    force: bool
     model: ModelConfig
     rollout: Node
     benchmark: BenchmarkConfig
     protocol: ProtocolConfig
-    paths: PathsConfig
-    extras: ExtrasConfig
     run: str | None
-    logger: Node | None = None  # a group without an option leaves its field as it is here
     rarity: RarityConfig | None = None
 
 
-@dataclass
-class PipelineConfig:
+@dataclass(kw_only=True)
+class PipelineConfig(LoggedStepConfig):
     """Root of medssr-pipeline: the fields of the steps, and the list of stages."""
 
-    task_name: str
-    study: str | None
-    seed: int
-    force: bool
     model: ModelConfig
     rollout: Node
     corpus: Node
     entities: Node
     retriever: Node
     generator: Node
-    seeds: SeedsConfig
+    seed_questions: SeedQuestionsConfig
     synthesis: SynthesisConfig
     labeling: LabelingConfig
     stages: list[StageConfig]
@@ -230,80 +216,59 @@ class PipelineConfig:
     protocol: ProtocolConfig
     trainer: Node
     callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-    labeler: ModelConfig | None = None  # a group without an option leaves its field as it is here
+    labeler: ModelConfig | None = None
     lora: LoRAConfig | None = None
     probe: ProbeConfig | None = None
     rarity: RarityConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that stages can be told apart."""
+        """Checks that stages can be told apart, and that their methods take their settings."""
         names = [stage.name for stage in self.stages]
         if len({*names, "base"}) <= len(names):
             raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
         for stage in self.stages:
-            self._check_stage(stage)
+            stage_method(stage).configure(self, stage, self.model, Path())
         _check_trainer(self.trainer)
 
-    def _check_stage(self, stage: StageConfig) -> None:
-        if stage.method is StageMethod.grpo:
-            apply_overrides(self.grpo, stage.grpo)
-            return
-        key = f"stages, {stage.name}"
-        require(not stage.grpo, f"{key}.grpo", "has settings, but method: sft has none of GRPO's; its own are in sft.")
-        require(self.probe is None, f"{key}.method", "sft; no probe watches it: probe=null, or method: grpo.")
 
-
-@dataclass
-class CompareConfig:
+@dataclass(kw_only=True)
+class CompareConfig(CommandConfig):
     """Root of medssr-compare."""
 
-    task_name: str
     runs: list[str]
     study: str | None
     wandb: str | None
     baseline: str | None
     num_examples: int
     output_dir: str
-    paths: PathsConfig
-    extras: ExtrasConfig
-    logger: Node | None = None  # a group without an option leaves its field as it is here
+    logger: Node | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         require(self.num_examples >= 0, "num_examples", f"{self.num_examples}; at least 0.")
 
 
-@dataclass
-class DashboardConfig:
+@dataclass(kw_only=True)
+class DashboardConfig(CommandConfig):
     """Root of medssr-dashboard."""
 
-    task_name: str
     study: str
     entity: str
     project: str
     swept: str
     file: str | None
-    paths: PathsConfig
     extras: ExtrasConfig
 
 
-@dataclass
-class RetrieveConfig:
+@dataclass(kw_only=True)
+class RetrieveConfig(StepConfig):
     """Root of medssr-retrieve."""
 
-    task_name: str
-    seed: int
-    force: bool
     corpus: Node
     retriever: Node
     questions: RetrievalQuestionsConfig
     qrels: QrelsConfig
     num_hits: int
-    paths: PathsConfig
-    extras: ExtrasConfig
 
     def __post_init__(self) -> None:
         """Checks that the metrics have the ranks that they look at."""
@@ -311,24 +276,17 @@ class RetrieveConfig:
             raise InputError(f"num_hits: {self.num_hits}; at least {MIN_HITS}, which recall@{MIN_HITS} looks at.")
 
 
-@dataclass
-class WarmStartConfig:
-    """Root of medssr-warm-start."""
+@dataclass(kw_only=True)
+class SFTTrainConfig(LoggedStepConfig):
+    """Root of medssr-sft."""
 
-    task_name: str
-    study: str | None
-    seed: int
-    force: bool
     model: ModelConfig
     demonstrations: Node
     sft: SFTConfig
     optim: OptimConfig
     trainer: Node
     callbacks: Node | None
-    logger: Node | None
-    paths: PathsConfig
-    extras: ExtrasConfig
-    scratch: ScratchConfig | None = None  # a group without an option leaves its field as it is here
+    scratch: ScratchConfig | None = None
     lora: LoRAConfig | None = None
 
     def __post_init__(self) -> None:
@@ -365,5 +323,5 @@ SCHEMAS: dict[str, type] = {
     "compare": CompareConfig,
     "dashboard": DashboardConfig,
     "retrieve": RetrieveConfig,
-    "warm_start": WarmStartConfig,
+    "sft": SFTTrainConfig,
 }

@@ -10,16 +10,10 @@ from medssr.config import (
     ModelConfig,
     PipelineConfig,
     PseudoLabelConfig,
-    StageConfig,
-    StageMethod,
     StageQuestions,
     SynthesizeConfig,
-    TrainConfig,
-    WarmStartConfig,
-    apply_overrides,
     subconfig,
 )
-from medssr.config.roots import AUTO
 
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
@@ -41,35 +35,6 @@ def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelC
         model=config.labeler or config.model,
         data=DataConfig(str(questions)),
         run=None,
-    )
-
-
-def stage_config(
-    config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
-) -> TrainConfig | WarmStartConfig:
-    """Returns how a stage trains a model on the questions of a file, by GRPO or by imitation of their labels."""
-    if stage.method is StageMethod.sft:
-        return subconfig(
-            config,
-            WarmStartConfig,
-            task_name="warm_start",
-            model=model,
-            demonstrations={
-                "_target_": "medssr.training.demonstrations.LabelDemonstrations",
-                "path": str(questions),
-            },
-            optim=config.sft_optim,
-            scratch=None,
-        )
-    return subconfig(
-        config,
-        TrainConfig,
-        task_name="train",
-        stage=stage.name,
-        ckpt_path=AUTO,
-        model=model,
-        data=DataConfig(str(questions)),
-        grpo=apply_overrides(config.grpo, stage.grpo),
     )
 
 

@@ -57,16 +57,16 @@ def compare(
 
     Example:
         >>> question = Question("1", "?", {"A": "liver", "B": "heart"}, "A", "toy")
-        >>> found = compare([question], [Prediction("1", ["B"], [""])], [Prediction("1", ["A"], [""])])
-        >>> found["all"].difference, found["all"].num_won, found["all"].p_value
+        >>> result = compare([question], [Prediction("1", ["B"], [""])], [Prediction("1", ["A"], [""])])
+        >>> result["all"].difference, result["all"].num_won, result["all"].p_value
         (1.0, 1, 1.0)
     """
     matched_before, matched_after = match_predictions(questions, before), match_predictions(questions, after)
     comparisons = {}
     for name, ids in slice_ids(questions, extra_slices).items():
-        places = [place for place, question in enumerate(questions) if question.id in ids]
+        indices = [index for index, question in enumerate(questions) if question.id in ids]
         comparisons[name] = _compare_slice(
-            [matched_before[place] for place in places], [matched_after[place] for place in places], seed
+            [matched_before[index] for index in indices], [matched_after[index] for index in indices], seed
         )
     return comparisons
 
@@ -79,10 +79,10 @@ def corrected(comparisons: Mapping[str, Mapping[str, Comparison]]) -> dict[str, 
     result: dict[str, dict[str, Comparison]] = {benchmark: {} for benchmark in comparisons}
     for name in dict.fromkeys(name for slices in comparisons.values() for name in slices):
         family = [(benchmark, slices[name]) for benchmark, slices in comparisons.items() if name in slices]
-        adjusted = holm_adjusted([found.p_value for _, found in family])
-        mcnemar = holm_adjusted([found.mcnemar_p_value for _, found in family])
-        for (benchmark, found), p, mcnemar_p in zip(family, adjusted, mcnemar, strict=True):
-            result[benchmark][name] = replace(found, p_adjusted=p, mcnemar_p_adjusted=mcnemar_p)
+        adjusted = holm_adjusted([comparison.p_value for _, comparison in family])
+        mcnemar = holm_adjusted([comparison.mcnemar_p_value for _, comparison in family])
+        for (benchmark, comparison), p, mcnemar_p in zip(family, adjusted, mcnemar, strict=True):
+            result[benchmark][name] = replace(comparison, p_adjusted=p, mcnemar_p_adjusted=mcnemar_p)
     return result
 
 
@@ -91,8 +91,8 @@ def _compare_slice(before: _Matched, after: _Matched, seed: int) -> Comparison:
     difference = paired_bootstrap_difference(
         [sample_accuracy(*pair) for pair in before], [sample_accuracy(*pair) for pair in after], clusters, seed=seed
     )
-    first_of_cluster = {cluster: place for place, cluster in reversed(list(enumerate(clusters)))}.values()
-    outcomes = [(majority_is_right(*before[place]), majority_is_right(*after[place])) for place in first_of_cluster]
+    first_of_cluster = {cluster: index for index, cluster in reversed(list(enumerate(clusters)))}.values()
+    outcomes = [(majority_is_right(*before[index]), majority_is_right(*after[index])) for index in first_of_cluster]
     num_won, num_lost = outcomes.count((False, True)), outcomes.count((True, False))
     return Comparison(
         difference=rounded(difference.difference),
@@ -110,7 +110,7 @@ def _gains(before: _Matched, after: _Matched) -> list[int]:
     """Returns the difference of accuracy of each question in units of 1 / (samples before * samples after)."""
     num_before, num_after = len(before[0][1].letters), len(after[0][1].letters)
     return [
-        found_after.letters.count(question.answer) * num_before
-        - found_before.letters.count(question.answer) * num_after
-        for (question, found_before), (_, found_after) in zip(before, after, strict=True)
+        prediction_after.letters.count(question.answer) * num_before
+        - prediction_before.letters.count(question.answer) * num_after
+        for (question, prediction_before), (_, prediction_after) in zip(before, after, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Numbers that are reported: a mean with its interval, a share with its counts."""
+"""The numbers that are reported: means with their intervals, rates with their counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share: `count` of `n`."""
+    """A rate: `count` of `n`."""
 
     value: float
     count: int
@@ -59,12 +59,12 @@ def mean_estimate(scores: Sequence[float], seed: int, clusters: Sequence[Hashabl
 
 
 def rate(count: int, n: int) -> Rate:
-    """Returns a share with its two counts."""
+    """Returns the rate of `count` in `n`."""
     return Rate(rounded(count / n), count, n)
 
 
 def rounded(value: float) -> float:
-    """Returns the digits of a number that do not differ between machines."""
+    """Returns the number, rounded to digits that do not differ between machines."""
     return round(value, _DECIMALS) + 0.0  # no -0.0
 
 
@@ -73,8 +73,8 @@ class BenchmarkMean:
     """The mean accuracy over benchmarks.
 
     Attributes:
-        members: The benchmarks that it is over.
-        missing: Those of them that were not scored; with one missing there is no mean.
+        members: The benchmarks of the mean.
+        missing: Members that were not scored; with one missing there is no mean.
         accuracy: The mean with its 95% interval; n is the number of questions in all.
         second_pass_accuracy: The same after a second pass; None where none was made.
     """
@@ -90,8 +90,8 @@ def benchmark_mean(
 ) -> BenchmarkMean:
     """Returns the mean over benchmarks of the mean over each one's questions.
 
-    The interval is a percentile bootstrap that draws questions within each benchmark: the benchmarks themselves are
-    fixed, so the interval speaks of other questions of the same kind and not of other benchmarks.
+    The interval is a percentile bootstrap that draws questions within each benchmark. The benchmarks are fixed: the
+    interval covers the choice of questions, not that of benchmarks.
 
     Args:
         members: The benchmarks.
@@ -100,8 +100,8 @@ def benchmark_mean(
         num_resamples: How many means the quantiles are taken from.
 
     Example:
-        >>> found = benchmark_mean(["medqa", "nejm"], {"medqa": [1.0, 0.0], "nejm": [1.0] * 8}, seed=0)
-        >>> found.accuracy.value, found.accuracy.n
+        >>> mean = benchmark_mean(["medqa", "nejm"], {"medqa": [1.0, 0.0], "nejm": [1.0] * 8}, seed=0)
+        >>> mean.accuracy.value, mean.accuracy.n
         (0.75, 10)
         >>> benchmark_mean(["medqa", "nejm"], {"medqa": [1.0, 0.0]}, seed=0).missing
         ['nejm']

@@ -1,4 +1,4 @@
-"""Whether an answer depends on the order in which options are shown: pure functions."""
+"""Asks questions with their options in several orders, and scores how much the order matters: pure functions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from medssr.engines.sampled_answers import SampledAnswer
 from medssr.evaluation.estimates import Rate
 from medssr.labeling.votes import majority_vote
 from medssr.questions import Question
-from medssr.text.faults import combination_of_options
+from medssr.questions.option_order import refers_to_order, reorder_options
 from medssr.utils.seeding import derive_seed
 
 
 @dataclass(frozen=True, slots=True)
 class OrderScore:
-    """How much the order of the options matters.
+    """The effect of the order of the options.
 
     Attributes:
-        num_orders: In how many orders each question was asked, the first as released.
-        num_fixed: Questions with options about options ("all of the above"), which stay as they are in every order.
+        num_orders: The number of orders in which each question was asked; the first is the released one.
+        num_fixed: Questions whose options or stem refer to options by letter or position ("all of the above"), which
+            are asked in the released order each time.
         accuracy_by_order: The accuracy in each order, over all questions.
         consistent: Questions with the same majority answer in every order, of those that are not fixed; a question
             without one in some order is not consistent.
@@ -36,7 +37,8 @@ class OrderScore:
 def option_orders(question: Question, num_orders: int, seed: int) -> list[str]:
     """Returns the letters of the options in the orders in which a question is asked, the released order first.
 
-    Orders differ as long as there are further ones; then they repeat. Options about options keep their places.
+    Orders differ as long as there are further ones; then they repeat. A question whose options or stem refer to options
+    by letter or position keeps the released order.
 
     Example:
         >>> question = Question("1", "Which organ?", {"A": "liver", "B": "heart"}, "A", "toy")
@@ -45,7 +47,7 @@ def option_orders(question: Question, num_orders: int, seed: int) -> list[str]:
     """
     letters = list(question.options)
     orders = ["".join(letters)]
-    if is_fixed(question):
+    if refers_to_order(question):
         return orders * num_orders
     generator = random.Random(derive_seed(seed, "option order", question.id))
     while len(orders) < min(num_orders, math.factorial(len(letters))):
@@ -56,18 +58,12 @@ def option_orders(question: Question, num_orders: int, seed: int) -> list[str]:
     return [orders[number % len(orders)] for number in range(num_orders)]
 
 
-def is_fixed(question: Question) -> bool:
-    """Returns whether an option is about other options, so that their order has a meaning."""
-    return any(combination_of_options(option) is not None for option in question.options.values())
-
-
-def reordered(question: Question, order: str, number: int) -> Question:
-    """Returns the question with its options in another order, under an id of its own unless it is the first order."""
-    options = {shown: question.options[letter] for shown, letter in zip(question.options, order, strict=True)}
-    answer = None if question.answer is None else list(question.options)[order.index(question.answer)]
-    return replace(
-        question, id=question.id if number == 0 else f"{question.id}#{number}", options=options, answer=answer
-    )
+def permuted_questions(question: Question, orders: Sequence[str]) -> list[Question]:
+    """Returns the question in each order; all but the first have an id of their own, from which seeds derive."""
+    return [
+        replace(reorder_options(question, order), id=f"{question.id}#{number}" if number else question.id)
+        for number, order in enumerate(orders)
+    ]
 
 
 def released_letters(answer: SampledAnswer, question: Question, order: str) -> SampledAnswer:
@@ -85,10 +81,10 @@ def released_letters(answer: SampledAnswer, question: Question, order: str) -> S
 def order_score(
     questions: Sequence[Question], answers: Sequence[Sequence[SampledAnswer]], num_orders: int
 ) -> OrderScore:
-    """Returns how much the order matters.
+    """Returns the effect of the order of the options.
 
     Args:
-        questions: What was asked.
+        questions: The questions as released.
         answers: For each question its samples in released letters: all of the first order, then all of the next ...
         num_orders: The number of orders.
     """
@@ -101,7 +97,7 @@ def order_score(
             letters = [item.letter for item in row[number * num_samples : (number + 1) * num_samples]]
             num_right[number] += sum(letter == question.answer for letter in letters)
             labels.append(majority_vote(letters).label)
-        if not is_fixed(question):
+        if not refers_to_order(question):
             num_free += 1
             num_consistent += labels[0] is not None and len(set(labels)) == 1
     total = len(questions) * num_samples

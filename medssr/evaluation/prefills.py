@@ -1,4 +1,4 @@
-"""Answers that begin with a given trace, which argues for a wrong option: who sticks to it?"""
+"""Scores answers that begin with a given trace, which argues for a wrong option: how often they follow it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from medssr.questions import Question
 
 @dataclass(frozen=True, slots=True)
 class PrefillScore:
-    """How often the answer stays with the trace that it begins with.
+    """How often answers follow the trace that they begin with.
 
     Attributes:
         field: The field of the provenance that holds the traces.
         num_left_out: Questions of the benchmark without a trace, which are not asked.
         num_wrong: Questions whose trace names an option that is not the gold one.
-        sticks: Samples that end with the option of their trace, of all samples of questions whose trace names one.
+        follow_rate: Samples that end with the option of their trace, of all samples of questions whose trace names one.
     """
 
     field: str
     num_left_out: int
     num_wrong: int
-    sticks: Rate
+    follow_rate: Rate
 
 
 def has_prefill(question: Question, field: str) -> bool:
@@ -35,7 +35,7 @@ def has_prefill(question: Question, field: str) -> bool:
 
 
 def trace_letter(question: Question, field: str) -> str | None:
-    """Returns the option that a trace names: the only one that stands in it as "B. text", or what it decides for.
+    """Returns the option that a trace names: the only one that it has as "B. text", or else the one that it chooses.
 
     Example:
         >>> trace = "Perhaps B. heart is correct, but I should examine this more carefully."
@@ -50,13 +50,13 @@ def trace_letter(question: Question, field: str) -> str | None:
 def prefill_score(
     questions: Sequence[Question], answers: Sequence[Sequence[SampledAnswer]], field: str, num_left_out: int
 ) -> PrefillScore:
-    """Returns how often answers stay with their trace."""
-    num_wrong, num_samples, num_stuck = 0, 0, 0
+    """Returns how often answers follow their trace."""
+    num_wrong, num_samples, num_following = 0, 0, 0
     for question, row in zip(questions, answers, strict=True):
         letter = trace_letter(question, field)
         if letter is not None:
             num_wrong += letter != question.answer
             num_samples += len(row)
-            num_stuck += sum(answer.letter == letter for answer in row)
-    share = round(num_stuck / num_samples, 6) if num_samples else 0.0
-    return PrefillScore(field, num_left_out, num_wrong, Rate(share, num_stuck, num_samples))
+            num_following += sum(answer.letter == letter for answer in row)
+    follow_rate = round(num_following / num_samples, 6) if num_samples else 0.0
+    return PrefillScore(field, num_left_out, num_wrong, Rate(follow_rate, num_following, num_samples))

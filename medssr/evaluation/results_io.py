@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: `results.json`, and beside it every question and every answer."""
+"""Writes and reads the files of an evaluation: `results.json`, and the questions and answers of each benchmark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """Which model it is.
+    """The model that was evaluated.
 
     Attributes:
         path: A folder or a name on a hub.
@@ -39,8 +39,8 @@ class EvaluationResults:
     Attributes:
         model: The model.
         protocol: How the questions were asked, by setting. Scores compare only where the protocols are equal.
-        benchmarks: The scores by benchmark. medssr-evaluate writes a `medssr.evaluation.records.BenchmarkRecord` of
-            each; what it has beside the scores is not read back.
+        benchmarks: The scores by benchmark. medssr-evaluate writes a `BenchmarkRecord` of each
+            (`medssr.evaluation.benchmark_results`); what it has beside the scores is not read back.
         seed: Of the samples and the intervals.
         rarity: What makes a question one about a rare disease; None where only the benchmarks say it.
         means: The means over benchmarks by name.
@@ -109,8 +109,8 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     return predictions
 
 
-def read_texts(directory: Path, benchmark: str, places: set[int]) -> dict[int, list[str]]:
-    """Returns the texts of the answers to some questions of a benchmark by their place among its predictions.
+def read_texts(directory: Path, benchmark: str, indices: set[int]) -> dict[int, list[str]]:
+    """Returns the texts of the answers to some questions of a benchmark, by their index among its predictions.
 
     Raises:
         InputError: When the file is absent or an answer has no text.
@@ -121,10 +121,10 @@ def read_texts(directory: Path, benchmark: str, places: set[int]) -> dict[int, l
     texts = {}
     with path.open(encoding="utf-8") as stream:
         lines = ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
-        for place, (number, line) in enumerate(lines):
-            if place in places:
+        for index, (number, line) in enumerate(lines):
+            if index in indices:
                 try:
-                    texts[place] = [str(answer["text"]) for answer in json.loads(line)["answers"]]
+                    texts[index] = [str(answer["text"]) for answer in json.loads(line)["answers"]]
                 except (KeyError, TypeError) as error:
                     raise InputError.at(path, f"has no text ({error}).", line=number, field="answers") from error
     return texts

@@ -1,30 +1,85 @@
-"""Puts the questions of a benchmark to a policy, as a protocol says."""
+"""Asks a policy the questions of a benchmark by a protocol: makes the prompts and samples or compares answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig, ProtocolKind
 from medssr.engines.sampled_answers import SampledAnswer, answers_in_chunks, read_completion
 from medssr.engines.types import RolloutEngine, Sampling
-from medssr.evaluation.prompting import Prompter
-from medssr.evaluation.recovery import likelihood_answers, recover
+from medssr.errors import InputError
+from medssr.evaluation.letter_likelihood import likelihood_answers, recover
 from medssr.models.policy import Policy
-from medssr.models.prompts import encode_texts, require_room
-from medssr.questions import Question
+from medssr.models.prompts import encode_texts, render_chat, require_room
+from medssr.questions import Question, render_question
+from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Prompter:
+    """Makes prompts.
+
+    Attributes:
+        template: The text of a prompt template, with `{question}`.
+        shots: Solved questions in front of each prompt, as turns of a conversation where the tokenizer has a chat
+            template, else one below the other.
+        tokenizer: Its chat template, or that it has none, decides the form.
+    """
+
+    template: str
+    shots: tuple[Question, ...]
+    tokenizer: Any
+
+    @property
+    def form(self) -> str:
+        """Returns "chat" for turns of a conversation, "plain" for text alone."""
+        return "plain" if self.tokenizer.chat_template is None else "chat"
+
+    def text(self, question: Question) -> str:
+        """Returns the prompt of a question, up to where its answer begins."""
+        messages = []
+        for shot in self.shots:
+            messages += [self._turn("user", shot), {"role": "assistant", "content": f"The answer is {shot.answer}."}]
+        return render_chat([*messages, self._turn("user", question)], self.tokenizer)
+
+    def _turn(self, role: str, question: Question) -> dict[str, str]:
+        return {"role": role, "content": self.template.replace("{question}", render_question(question))}
+
+
+def choose_shots(protocol: ProtocolConfig, questions: Sequence[Question]) -> tuple[Question, ...]:
+    """Returns the first solved questions of a protocol's file, without those whose stems are asked.
+
+    Raises:
+        InputError: When the file cannot be read or has too few of them.
+    """
+    if protocol.num_shots == 0:
+        return ()
+    assert protocol.shots_path is not None
+    stems = {words_key(question.stem) for question in questions}
+    unasked = [question for question in load_benchmark(protocol.shots_path) if words_key(question.stem) not in stems]
+    if len(unasked) < protocol.num_shots:
+        raise InputError.at(
+            Path(protocol.shots_path),
+            f"has {len(unasked)} questions that are not asked themselves; protocol.num_shots is {protocol.num_shots}.",
+            field="protocol.shots_path",
+        )
+    return tuple(unasked[: protocol.num_shots])
+
 
 PURPOSE = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRunner:
-    """Asks questions.
+    """Asks the questions of a benchmark.
 
     Attributes:
-        policy: What is examined.
+        policy: The policy that is asked.
         engine: Generates; not used where letters are compared.
         protocol: How to ask.
         prompter: Makes the prompts.
@@ -42,11 +97,11 @@ class BenchmarkRunner:
     def answers(
         self, questions: Sequence[Question], directory: Path, source: Path | str
     ) -> Iterator[list[SampledAnswer]]:
-        """Yields the answers to each question in order; what is in `directory` is read, not asked for again.
+        """Yields the answers to each question in order; answers that are in `directory` are read instead of sampled.
 
         Args:
-            questions: What to ask.
-            directory: Where the answers are kept, chunk by chunk.
+            questions: The questions.
+            directory: The folder that keeps the answers, one file a chunk.
             source: The questions' file, for messages.
 
         Raises:
@@ -68,7 +123,7 @@ class BenchmarkRunner:
         )
 
     def context(self, question: Question) -> str:
-        """Returns what the model is given: the prompt, and how the answer begins if the protocol says it."""
+        """Returns the text that the model continues: the prompt, and the start of the answer if any."""
         return self.prompter.text(question) + self._start(question)
 
     def _start(self, question: Question) -> str:

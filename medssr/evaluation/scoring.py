@@ -1,4 +1,4 @@
-"""From extracted answers to the scores of a benchmark: pure functions over records, every number with its n."""
+"""Scores the extracted answers to a benchmark: pure functions over records, every number with its n."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from medssr.evaluation.estimates import Estimate, Rate, mean_estimate, rate, rounded
-from medssr.labeling.votes import Vote, majority_vote
+from medssr.labeling.votes import majority_vote
 from medssr.questions import Question
 from medssr.statistics import Calibration, calibration, pass_at_k
 
@@ -38,13 +38,13 @@ class Prediction:
     def __post_init__(self) -> None:
         """Raises ValueError without a sample or when letters, reasons and recovered letters do not fit together."""
         if not self.letters or len(self.letters) != len(self.reasons):
-            found = f"{len(self.letters)} letters and {len(self.reasons)} reasons"
+            counts = f"{len(self.letters)} letters and {len(self.reasons)} reasons"
             raise ValueError(
-                f"question {self.question_id!r}: expected one letter and one reason a sample, found {found}"
+                f"question {self.question_id!r}: expected one letter and one reason a sample, found {counts}"
             )
         if self.recovered and len(self.recovered) != len(self.letters):
-            found = f"{len(self.letters)} letters and {len(self.recovered)} after the second pass"
-            raise ValueError(f"question {self.question_id!r}: expected as many, found {found}")
+            counts = f"{len(self.letters)} letters and {len(self.recovered)} after the second pass"
+            raise ValueError(f"question {self.question_id!r}: expected as many, found {counts}")
         if any(new and old for new, old in zip(self.recovered, self.letters, strict=False)):
             raise ValueError(f"question {self.question_id!r}: a second pass is for samples without a letter alone")
 
@@ -78,16 +78,16 @@ class SliceScore:
     Attributes:
         num_questions: Questions in the slice.
         num_distinct: Different questions among them: copies are one cluster in every interval.
-        accuracy: mean@n, the mean over questions of the share of their samples that are right; an invalid sample is
+        accuracy: mean@n, the mean over questions of the fraction of their samples that are right; an invalid sample is
             wrong.
-        majority_accuracy: maj@n, the share of questions whose majority vote is right; a tie is wrong.
+        majority_accuracy: maj@n, the fraction of questions whose majority vote is right; a tie is wrong.
         pass_at_k: For k = 1 ... n, the unbiased estimate that one of k samples is right.
         deviation: Standard deviation (denominator n) between the accuracies of the n generations, the first samples
-            of all questions being the first generation: how the paper states its spread. It says nothing about other
-            questions; the intervals do.
+            of all questions being the first generation: the spread that the paper reports. Unlike the intervals it does
+            not cover the choice of questions.
         invalid: Samples without a valid answer, of all samples of the slice.
         recovered: Of all samples, those without a valid answer that the second pass gave a letter.
-        always_a: Questions whose answer is A, of all questions: what a model that always answers A gets.
+        always_a: Questions whose answer is A, of all questions: the accuracy of a model that always answers A.
         second_pass: The scores after the second pass; None where none was made. All scores above are before it.
     """
 
@@ -133,8 +133,7 @@ def score(
 
     Intervals come from a bootstrap that draws whole questions, all copies of a question together. Where every question
     scores 0 or 1 (as with one sample each) and none has a copy, the mean is a plain proportion and Wilson's interval
-    is given instead; also where all scores are equal, because a bootstrap of these has no width: ten of ten right is
-    no proof of 100%.
+    is given instead; also where all scores are equal, because a bootstrap of these has no width.
 
     Args:
         questions: The benchmark, each question with its answer.
@@ -178,21 +177,21 @@ def slice_ids(
     Raises:
         ValueError: When an extra slice takes the name of a built-in one.
     """
-    everything = frozenset(question.id for question in questions)
+    all_ids = frozenset(question.id for question in questions)
     slices = {
-        ALL: everything,
+        ALL: all_ids,
         RARE: frozenset(question.id for question in questions if question.is_rare is True),
         COMMON: frozenset(question.id for question in questions if question.is_rare is False),
     }
     for name, ids in (extra_slices or {}).items():
         if name in slices:
             raise ValueError(f"the slice name {name!r} is taken; choose another")
-        slices[name] = everything & ids
+        slices[name] = all_ids & ids
     return {name: ids for name, ids in slices.items() if ids}
 
 
 def sample_accuracy(question: Question, prediction: Prediction) -> float:
-    """Returns the share of the samples of one question that are right; an invalid sample is wrong.
+    """Returns the fraction of the samples of one question that are right; an invalid sample is wrong.
 
     Example:
         >>> question = Question("1", "?", {"A": "liver", "B": "heart"}, "A", "toy")
@@ -209,8 +208,8 @@ def majority_is_right(question: Question, prediction: Prediction) -> bool:
 
 def _score_slice(pairs: Sequence[tuple[Question, Prediction]], seed: int) -> SliceScore:
     clusters = [question.content_key for question, _ in pairs]
-    num_invalid = sum(letter is None for _, found in pairs for letter in found.letters)
-    num_recovered = sum(letter is not None for _, found in pairs for letter in found.recovered)
+    num_invalid = sum(letter is None for _, prediction in pairs for letter in prediction.letters)
+    num_recovered = sum(letter is not None for _, prediction in pairs for letter in prediction.recovered)
     num_samples = len(pairs) * len(pairs[0][1].letters)
     accuracy, majority_accuracy, deviation = _score_letters(pairs, clusters, seed)
     return SliceScore(
@@ -234,7 +233,7 @@ def _score_letters(
     accuracy = mean_estimate([sample_accuracy(*pair) for pair in pairs], seed, clusters)
     majority_accuracy = mean_estimate([float(majority_is_right(*pair)) for pair in pairs], seed, clusters)
     generations = zip(
-        *([letter == question.answer for letter in found.letters] for question, found in pairs), strict=True
+        *([letter == question.answer for letter in prediction.letters] for question, prediction in pairs), strict=True
     )
     deviation = statistics.pstdev([sum(is_right) / len(pairs) for is_right in generations])
     return accuracy, majority_accuracy, rounded(deviation)
@@ -243,9 +242,12 @@ def _score_letters(
 def _score_second_pass(
     pairs: Sequence[tuple[Question, Prediction]], clusters: Sequence[Hashable], seed: int
 ) -> SecondPass | None:
-    if not any(found.recovered for _, found in pairs):
+    if not any(prediction.recovered for _, prediction in pairs):
         return None
-    final = [(question, Prediction(found.question_id, found.final_letters, found.reasons)) for question, found in pairs]
+    final = [
+        (question, Prediction(question.id, prediction.final_letters, prediction.reasons))
+        for question, prediction in pairs
+    ]
     return SecondPass(*_score_letters(final, clusters, seed))
 
 
@@ -253,16 +255,16 @@ def _pass_estimates(
     pairs: Sequence[tuple[Question, Prediction]], clusters: Sequence[Hashable], seed: int
 ) -> list[Estimate]:
     num_samples = len(pairs[0][1].letters)
-    num_right = [found.letters.count(question.answer) for question, found in pairs]
+    num_right = [prediction.letters.count(question.answer) for question, prediction in pairs]
     return [
         mean_estimate(pass_at_k(num_right, num_samples, k).tolist(), seed, clusters) for k in range(1, num_samples + 1)
     ]
 
 
 def _calibration(pairs: Sequence[tuple[Question, Prediction]]) -> Calibration:
-    voted: list[tuple[Question, Vote]] = [(question, majority_vote(found.letters)) for question, found in pairs]
-    decided = [(question, vote) for question, vote in voted if vote.label is not None]
-    found = calibration(
+    votes = [(question, majority_vote(prediction.letters)) for question, prediction in pairs]
+    decided = [(question, vote) for question, vote in votes if vote.label is not None]
+    result = calibration(
         [vote.agreement or 0.0 for _, vote in decided], [vote.label == question.answer for question, vote in decided]
     )
     bins = [
@@ -273,9 +275,9 @@ def _calibration(pairs: Sequence[tuple[Question, Prediction]]) -> Calibration:
             accuracy_low=rounded(each.accuracy_low),
             accuracy_high=rounded(each.accuracy_high),
         )
-        for each in found.bins
+        for each in result.bins
     ]
-    return Calibration(bins, rounded(found.expected_error), found.n)
+    return Calibration(bins, rounded(result.expected_error), result.n)
 
 
 def match_predictions(

@@ -1,65 +1,170 @@
-"""What a framework cannot do is refused when the export is made, not found out on its cluster."""
+"""Reads training settings for another framework; a setting that the framework's exporter does not read is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from medssr.config import GRPOConfig, OptimConfig
+from medssr.config import ExportSettings
+from medssr.config.catalog import CONF_DIR
 from medssr.errors import InputError
 
+Counterpart = TypeVar("Counterpart")
 
-def require_counterparts(framework: str, grpo: GRPOConfig, key: str, has_counterpart: Mapping[str, bool]) -> None:
-    """Raises InputError for the first setting whose value a framework has no counterpart of.
 
-    Args:
-        framework: Its name.
-        grpo: The settings.
-        key: Their place in the configuration.
-        has_counterpart: By field, whether the framework has one of the value that `grpo` has there.
+@dataclass
+class SettingsReader:
+    """Training settings as an exporter reads them, one field after another, by their keys below `settings.NAME`.
+
+    An exporter reads each field that it translates and calls `refuse_rest` at the end. No list of unsupported fields is
+    kept anywhere: a field that nobody reads has to have its default value, also when it was added to the schema later.
+
+    Attributes:
+        framework: The name of the other framework, for messages.
+        key: The key of the settings in the configuration, for messages.
+        settings: The settings to export.
+        defaults: The settings that the exporters were written for.
     """
-    for name, is_met in has_counterpart.items():
-        if not is_met:
-            value = getattr(grpo, name)
-            shown = value.value if isinstance(value, Enum) else value
-            raise InputError(
-                f"{key}.{name}: {framework} has no counterpart of {shown}; change it, or leave {framework} out of "
-                "targets."
-            )
 
+    framework: str
+    key: str
+    settings: ExportSettings
+    defaults: ExportSettings
+    _values: dict[str, Any] = field(init=False)
+    _keys_read: set[str] = field(init=False, default_factory=set)
 
-def counterpart_of_loss(
-    counterparts: Mapping[str, tuple[str, str]], framework: str, grpo: GRPOConfig, key: str
-) -> tuple[str, str]:
-    """Returns what a framework calls a loss.
+    def __post_init__(self) -> None:
+        """Gives each field of the settings its key."""
+        self._values = _flatten(asdict(self.settings))
 
-    Args:
-        counterparts: Its names by the class of the loss.
-        framework: Its name.
-        grpo: The settings.
-        key: Their place in the configuration.
+    def __contains__(self, name: str) -> bool:
+        """Returns whether the settings have a field; a node with a `_target_` need not give all of its arguments."""
+        return name in self._values
 
-    Raises:
-        InputError: When it has no counterpart.
-    """
-    target = grpo.loss["_target_"]
-    if target not in counterparts:
-        raise InputError(
-            f"{key}.loss: {framework} has no counterpart of {target}; change it, or leave {framework} out of targets."
+    def value(self, name: str) -> Any:
+        """Returns the value of a field that the framework has, too, with the same meaning."""
+        self._keys_read.add(name)
+        return self._values[name]
+
+    def counterpart(self, name: str, counterparts: Mapping[Any, Counterpart]) -> Counterpart:
+        """Returns what the framework has in place of a field's value.
+
+        Args:
+            name: The key of the field.
+            counterparts: The framework's value for each of this project's values that it supports.
+
+        Raises:
+            InputError: When the framework has nothing for the value.
+        """
+        value = self.value(name)
+        if value not in counterparts:
+            raise self._refusal(name, "change it")
+        return counterparts[value]
+
+    def renamed(self, node: str, names: Mapping[str, str]) -> dict[str, Any]:
+        """Returns the arguments of a node by the framework's names.
+
+        Args:
+            node: The key of a node with a `_target_`, which need not have all of the arguments.
+            names: The framework's name for each of this project's arguments that it has, too.
+        """
+        return {theirs: self.value(f"{node}.{ours}") for ours, theirs in names.items() if f"{node}.{ours}" in self}
+
+    def ignore(self, *names: str) -> None:
+        """Marks fields whose values make no difference to what the framework computes."""
+        self._keys_read.update(names)
+
+    def refuse_rest(self) -> None:
+        """Raises InputError for the first field that has not been read and differs from its default."""
+        defaults = _flatten(asdict(self.defaults))
+        for name, value in self._values.items():
+            if name in self._keys_read:
+                continue
+            if name not in defaults:
+                raise self._refusal(name, "leave it out")
+            if value != defaults[name]:
+                raise self._refusal(name, f"set it to {_shown(defaults[name])}")
+
+    def _refusal(self, name: str, remedy: str) -> InputError:
+        return InputError(
+            f"{self.key}.{name}: {self.framework} has no counterpart of {_shown(self._values[name])}; {remedy}, or "
+            f"leave {self.framework} out of targets."
         )
-    return counterparts[target]
 
 
-def require_enough_questions(num_questions: int, grpo: GRPOConfig, key: str) -> None:
+def default_settings() -> ExportSettings:
+    """Returns the settings `recommended` of conf/export.yaml, without anything that a user has set."""
+    from medssr.cli.entry import composed
+
+    without_local = ["~local"] if (CONF_DIR / "local" / "default.yaml").is_file() else []
+    config, _ = composed("export", ["data.path=unused", "model.path=unused", *without_local])
+    settings = config.settings["recommended"]
+    assert isinstance(settings, ExportSettings)
+    return settings
+
+
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values below a node by their keys, joined by dots; lists are values.
+
+    Example:
+        >>> _flatten({"grpo": {"beta": 0.1, "loss": {"epsilon": 0.2}}})
+        {'grpo.beta': 0.1, 'grpo.loss.epsilon': 0.2}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _shown(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def require_enough_questions(num_questions: int, reader: SettingsReader) -> None:
     """Raises InputError when a step asks for more questions than there are; other frameworks repeat none within it."""
-    if num_questions < grpo.num_prompts_per_step:
+    num_prompts = reader.value("grpo.num_prompts_per_step")
+    if num_questions < num_prompts:
         raise InputError(
-            f"{key}.num_prompts_per_step: {grpo.num_prompts_per_step} questions a step, but there are {num_questions}; "
+            f"{reader.key}.grpo.num_prompts_per_step: {num_prompts} questions a step, but there are {num_questions}; "
             "other frameworks repeat no question within a step. Lower it."
         )
+
+
+# The betas that torch takes where the configuration gives none.
+_TORCH_BETAS = (0.9, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """AdamW with a linear warm-up to a constant rate; the warm-up counts rollouts."""
+
+    learning_rate: float
+    weight_decay: float
+    betas: tuple[float, float]
+    num_warmup_steps: int
+
+
+def read_adamw(reader: SettingsReader) -> AdamW:
+    """Returns the numbers of the optimiser and its schedule.
+
+    Raises:
+        InputError: When it is another optimiser or another schedule.
+    """
+    reader.counterpart("optim.optimizer._target_", {"torch.optim.AdamW": "AdamW"})
+    reader.counterpart(
+        "optim.scheduler._target_", {"medssr.training.optimizer_step.warmup_then_constant": "constant_with_warmup"}
+    )
+    has_betas = "optim.optimizer.betas" in reader
+    beta1, beta2 = reader.value("optim.optimizer.betas") if has_betas else _TORCH_BETAS
+    return AdamW(
+        reader.value("optim.optimizer.lr"),
+        reader.value("optim.optimizer.weight_decay"),
+        (beta1, beta2),
+        reader.value("optim.scheduler.num_warmup_steps"),
+    )
 
 
 def write_parquet(path: Path, rows: Iterable[dict[str, Any]], features: Any) -> None:
@@ -77,38 +182,3 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], features: Any) -> 
     datasets.disable_progress_bars()
     datasets.Dataset.from_list(list(rows), features=features).to_parquet(str(temporary))
     temporary.replace(path)
-
-
-# What torch takes where the configuration says nothing.
-_TORCH_BETAS = (0.9, 0.999)
-
-
-@dataclass(frozen=True, slots=True)
-class AdamW:
-    """AdamW with a linear warm-up to a constant rate; the warm-up counts rollouts."""
-
-    learning_rate: float
-    weight_decay: float
-    betas: tuple[float, float]
-    num_warmup_steps: int
-
-
-def adamw(config: OptimConfig, key: str) -> AdamW:
-    """Returns the numbers of an optimiser and its schedule.
-
-    Args:
-        config: Optimiser and schedule.
-        key: Their place in the configuration, for messages.
-
-    Raises:
-        InputError: When it is another optimiser or another schedule.
-    """
-    optimizer, scheduler = config.optimizer, config.scheduler
-    for node, target in (
-        (optimizer, "torch.optim.AdamW"),
-        (scheduler, "medssr.training.optimizer_step.warmup_then_constant"),
-    ):
-        if node["_target_"] != target:
-            raise InputError(f"{key}: {node['_target_']} cannot be exported; expected {target}.")
-    beta1, beta2 = {"betas": _TORCH_BETAS, **optimizer}["betas"]
-    return AdamW(optimizer["lr"], optimizer["weight_decay"], (beta1, beta2), scheduler["num_warmup_steps"])

@@ -1,4 +1,4 @@
-"""Benchmarks as tasks of lm-evaluation-harness 0.4.13, which compares letters as `protocol=loglikelihood` does."""
+"""Writes benchmarks as tasks of lm-evaluation-harness 0.4.13, which compares letters like `protocol=loglikelihood`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import yaml
 from medssr.benchmarks.suite import Benchmark, Suite
 from medssr.config import BenchmarkConfig, ModelConfig, ProtocolConfig
 from medssr.errors import InputError
-from medssr.evaluation.prompting import Prompter, choose_shots
-from medssr.evaluation.records import protocol_record, text_sha256
+from medssr.evaluation.benchmark_results import protocol_record, text_sha256
+from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.models.policy import load_tokenizer, pretrained
 from medssr.models.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
 from medssr.questions import Question
@@ -45,20 +45,20 @@ def write_for_lm_eval(
     Raises:
         InputError: When a benchmark's name can be no task's, a prompt is too long, or the solved examples are missing.
     """
-    for name, found in suite.benchmarks.items():
+    for name, loaded in suite.benchmarks.items():
         if not re.fullmatch(r"[\w.-]+", name):
             raise InputError(
-                f'benchmark.path: "{found.subset.source}" names a task of lm-evaluation-harness, so expected letters, '
+                f'benchmark.path: "{loaded.subset.source}" names a task of lm-evaluation-harness, so expected letters, '
                 "digits, '.', '_' and '-' alone; rename the file."
             )
     prompter, longest = _prompter(suite, protocol, model)
     asked_as = protocol_record(protocol, prompter)
-    for name, found in suite.benchmarks.items():
-        texts = [prompter.text(question) + protocol.cue for question in found.questions]
-        require_room(found.questions, encode_texts(texts, prompter.tokenizer), longest - 1, found.subset.source)
-        contexts = token_contexts(texts, found.questions, prompter.tokenizer)
-        write_lines_atomically(folder / "questions" / f"{name}.jsonl", task_lines(found.questions, texts, contexts))
-        _write_yaml(folder / f"{name}.yaml", _task(name, found, asked_as))
+    for name, loaded in suite.benchmarks.items():
+        texts = [prompter.text(question) + protocol.cue for question in loaded.questions]
+        require_room(loaded.questions, encode_texts(texts, prompter.tokenizer), longest - 1, loaded.subset.source)
+        contexts = token_contexts(texts, loaded.questions, prompter.tokenizer)
+        write_lines_atomically(folder / "questions" / f"{name}.jsonl", task_lines(loaded.questions, texts, contexts))
+        _write_yaml(folder / f"{name}.yaml", _task(name, loaded, asked_as))
     for mean, members in benchmark.means.items():
         if all(member in suite.benchmarks for member in members):
             _write_yaml(folder / f"mean_{mean}.yaml", _group(mean, members))
@@ -121,10 +121,10 @@ def _prompter(suite: Suite, protocol: ProtocolConfig, model: ModelConfig) -> tup
     from transformers import AutoConfig
 
     template = read_prompt_template(protocol.prompt_path)
-    shots = choose_shots(protocol, [item for found in suite.benchmarks.values() for item in found.questions])
+    shots = choose_shots(protocol, [item for loaded in suite.benchmarks.values() for item in loaded.questions])
     tokenizer = load_tokenizer(model)
-    with pretrained(model) as place:
-        longest: int = AutoConfig.from_pretrained(**place).max_position_embeddings
+    with pretrained(model) as arguments:
+        longest: int = AutoConfig.from_pretrained(**arguments).max_position_embeddings
     return Prompter(template, shots, tokenizer), longest
 
 

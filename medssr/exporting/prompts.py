@@ -1,4 +1,4 @@
-"""A policy's prompts as conversations, with a tokenizer that renders them to exactly the policy's token ids."""
+"""Makes a policy's prompts conversations, with a tokenizer that renders them to exactly the policy's token ids."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def export_prompts(
 
     template = read_prompt_template(config.prompt_path)
     tokenizer = load_tokenizer(config)
-    with pretrained(config) as place:
-        model_config = AutoConfig.from_pretrained(**place)
+    with pretrained(config) as arguments:
+        model_config = AutoConfig.from_pretrained(**arguments)
     room = model_config.max_position_embeddings - max_new_tokens
     wanted = encode_prompts(questions, template, tokenizer, room, source)
     conversations = [prompt_messages(question, template) for question in questions]

@@ -1,4 +1,4 @@
-"""Questions and settings in the form of TRL 1.16."""
+"""Translates questions and settings into the form of TRL 1.16."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.config import ExportSettings, GRPOConfig, KLEstimator, KLPlacement, Truncated
-from medssr.exporting.common import (
-    adamw,
-    counterpart_of_loss,
-    require_counterparts,
-    require_enough_questions,
-    write_parquet,
-)
+from medssr.exporting.common import SettingsReader, read_adamw, require_enough_questions, write_parquet
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.questions import Question
 
@@ -64,65 +57,42 @@ def trl_rows(questions: Iterable[Question], conversations: Iterable[list[dict[st
         }
 
 
-def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, stage: str, seed: int) -> dict[str, Any]:
+def trl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, seed: int) -> dict[str, Any]:
     """Returns this project's settings by the names of TRL's GRPOConfig, and what `trl_train.py` asks for beside it.
 
     Args:
-        settings: The algorithm and the optimiser.
-        key: Their place in the configuration, for messages.
-        prompts: Their number is checked, and they know the end tokens.
+        reader: The algorithm and the optimiser.
+        prompts: Their number is checked, and they hold the end tokens.
         stage: Names the run.
         seed: Of TRL's own generators.
 
     Raises:
         InputError: When TRL has no counterpart of a setting.
     """
-    grpo, optimizer = settings.grpo, adamw(settings.optim, f"{key}.optim")
-    require_enough_questions(len(prompts.conversations), grpo, f"{key}.grpo")
-    require_counterparts(
-        "TRL",
-        grpo,
-        f"{key}.grpo",
-        {
-            # It masks truncated completions in the loss alone; they stay in mean and deviation of their group.
-            "truncated": grpo.truncated is Truncated.keep,
-            "overlong_buffer": grpo.overlong_buffer == 0,
-            "shuffle_options": not grpo.shuffle_options,
-            "kl_estimator": grpo.beta == 0 or grpo.kl_estimator is KLEstimator.k3,
-            "kl_placement": grpo.beta == 0 or grpo.kl_placement is KLPlacement.loss,
-        },
-    )
-    prompts_per_update = grpo.minibatch_prompts or grpo.num_prompts_per_step
-    updates_per_rollout = grpo.num_iterations * grpo.num_prompts_per_step // prompts_per_update
-    return {
+    require_enough_questions(len(prompts.conversations), reader)
+    num_prompts, num_generations = reader.value("grpo.num_prompts_per_step"), reader.value("grpo.num_generations")
+    prompts_per_update = reader.value("grpo.minibatch_prompts") or num_prompts
+    updates_per_rollout = reader.value("grpo.num_iterations") * num_prompts // prompts_per_update
+    values = {
         # For trl_train.py: from the first follows how many micro-batches a process accumulates.
-        "completions_per_update": prompts_per_update * grpo.num_generations,
+        "completions_per_update": prompts_per_update * num_generations,
         "eos_token_ids": prompts.eos_token_ids,
         # TRL counts optimiser steps, this project rollouts.
-        "max_steps": grpo.num_steps * updates_per_rollout,
-        "generation_batch_size": grpo.num_prompts_per_step * grpo.num_generations,
-        "num_generations": grpo.num_generations,
-        "num_iterations": grpo.num_iterations,
-        "temperature": grpo.temperature,
+        "max_steps": reader.value("grpo.num_steps") * updates_per_rollout,
+        "generation_batch_size": num_prompts * num_generations,
+        "num_generations": num_generations,
+        "num_iterations": reader.value("grpo.num_iterations"),
+        "temperature": reader.value("grpo.temperature"),
         "top_p": 1.0,
         "top_k": 0,
-        "max_completion_length": grpo.max_new_tokens,
+        "max_completion_length": reader.value("grpo.max_new_tokens"),
+        # Masked completions would stay in mean and deviation of their group, which `grpo.truncated=mask` does not do.
         "mask_truncated_completions": False,
-        **_loss(grpo, f"{key}.grpo"),
-        "beta": grpo.beta,
-        "use_bias_correction_kl": False,
-        "scale_rewards": grpo.scale_rewards.value,
-        "vllm_importance_sampling_correction": grpo.tis_cap is not None,
-        "vllm_importance_sampling_mode": "token_truncate",
-        "vllm_importance_sampling_clip_max": 2.0 if grpo.tis_cap is None else grpo.tis_cap,
-        "optim": "adamw_torch",
-        "learning_rate": optimizer.learning_rate,
-        "weight_decay": optimizer.weight_decay,
-        "adam_beta1": optimizer.betas[0],
-        "adam_beta2": optimizer.betas[1],
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": optimizer.num_warmup_steps * updates_per_rollout,
-        "max_grad_norm": grpo.max_grad_norm,
+        **_loss(reader),
+        **_kl(reader),
+        "scale_rewards": reader.value("grpo.scale_rewards").value,
+        **_importance_sampling(reader),
+        **_optimizer(reader, updates_per_rollout),
         "gradient_checkpointing": True,
         "disable_dropout": True,
         "logging_steps": 1,
@@ -131,14 +101,47 @@ def trl_settings(settings: ExportSettings, key: str, prompts: ExportedPrompts, s
         "report_to": "none",
         "seed": seed,
     }
+    # Both change memory and speed alone; TRL's passes have a number of completions.
+    reader.ignore("grpo.micro_batch_tokens", "grpo.head_chunk_tokens")
+    reader.refuse_rest()
+    return values
 
 
-def _loss(grpo: GRPOConfig, key: str) -> dict[str, Any]:
-    """Returns the loss by TRL's names."""
-    loss_type, level = counterpart_of_loss(_LOSSES, "TRL", grpo, key)
-    loss = dict(grpo.loss)
-    if "CISPO" in loss["_target_"]:
-        # TRL bounds cispo's weight by epsilon_high itself, and only above.
-        loss["epsilon_high"] += 1
-    parameters = {theirs: loss[ours] for ours, theirs in _LOSS_PARAMETERS.items() if ours in loss}
+def _loss(reader: SettingsReader) -> dict[str, Any]:
+    loss_type, level = reader.counterpart("grpo.loss._target_", _LOSSES)
+    parameters = reader.renamed("grpo.loss", _LOSS_PARAMETERS)
+    if loss_type == "cispo":
+        # TRL bounds the weight by epsilon_high itself, and only above.
+        parameters["epsilon_high"] += 1
     return {"loss_type": loss_type, "importance_sampling_level": level, **parameters}
+
+
+def _kl(reader: SettingsReader) -> dict[str, Any]:
+    """Returns the KL: TRL has k3 in the loss alone, the default here; without a KL its form makes no difference."""
+    beta = reader.value("grpo.beta")
+    if beta == 0:
+        reader.ignore("grpo.kl_estimator", "grpo.kl_placement")
+    return {"beta": beta, "use_bias_correction_kl": False}
+
+
+def _importance_sampling(reader: SettingsReader) -> dict[str, Any]:
+    cap = reader.value("grpo.tis_cap")
+    return {
+        "vllm_importance_sampling_correction": cap is not None,
+        "vllm_importance_sampling_mode": "token_truncate",
+        "vllm_importance_sampling_clip_max": 2.0 if cap is None else cap,
+    }
+
+
+def _optimizer(reader: SettingsReader, updates_per_rollout: int) -> dict[str, Any]:
+    optimizer = read_adamw(reader)
+    return {
+        "optim": "adamw_torch",
+        "learning_rate": optimizer.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "adam_beta1": optimizer.betas[0],
+        "adam_beta2": optimizer.betas[1],
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": optimizer.num_warmup_steps * updates_per_rollout,
+        "max_grad_norm": reader.value("grpo.max_grad_norm"),
+    }

@@ -35,14 +35,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A disease: its names, whether it is rare, and what is known about it in structured form.
+    """A disease: its names, whether it is rare, and its facts in structured form.
 
     Attributes:
         name: Its name.
         is_rare: Whether it is rare.
         synonyms: Its other names.
         orphacode: Its number in Orphanet.
-        facts: What is known about it.
+        facts: Statements about it, each with its source.
         weight: How early it is drawn, compared with others.
     """
 
@@ -101,7 +101,7 @@ def read_fact_table(path: Path | str) -> list[Entity]:
         facts = []
         for name, fact in record["facts"].items():
             if name not in relations():
-                problem = f'the relation "{name}" is unknown; known are {", ".join(relations())}.'
+                problem = f'the relation "{name}" is unknown; expected one of {", ".join(relations())}.'
                 raise InputError.at(path, problem, line=line, field="facts")
             facts.append(Fact(name, fact["value"], fact["source"], tuple(fact.get("also_true", ()))))
         entities.append(

@@ -1,4 +1,4 @@
-"""Facts read from the text of Genetics Home Reference (GHR), as MedQuAD has it.
+"""Reads facts from the text of Genetics Home Reference (GHR), as MedQuAD has it.
 
 GHR's pages are written by one plan: the first sentence on genetic changes names the gene, the first on inheritance the
 pattern. A fact is read only where that sentence says it of this disease without reserve ("Mutations in the GLA gene
@@ -181,8 +181,8 @@ def sole_pattern(text: str, keys: frozenset[str]) -> str | None:
 
 def mentioned_patterns(text: str) -> frozenset[str]:
     """Returns every pattern of inheritance that the text names."""
-    found = {match[0] for match in _MENTIONED_PATTERN.finditer(text)}
-    return frozenset(_PATTERNS.get(name, "mitochondrial") for name in found)
+    patterns = {match[0] for match in _MENTIONED_PATTERN.finditer(text)}
+    return frozenset(_PATTERNS.get(name, "mitochondrial") for name in patterns)
 
 
 def protein_of(text: str, gene: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Names of diseases, made alike so that sources can be joined by them."""
+"""Normalises names of diseases, so that sources can be joined by them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-# Letters that Unicode does not take apart into a base letter and a mark.
-_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h"})
-_POSSESSIVE = re.compile(r"['\u2019\u02bc`\u00b4]s\b")
-_APOSTROPHE = re.compile(r"['\u2019\u02bc`\u00b4]")
+from medssr.text.words import drop_clitics, fold
+
 _WORD = re.compile(r"[^\W_]+")
 _ROMAN = re.compile(r"(?=[xvi])(x{0,3})(ix|iv|v?i{0,3})([a-e]?)")
 _VALUE_OF = {"": 0, "i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9}
@@ -35,8 +33,7 @@ def normalize_name(name: str) -> str:
         >>> normalize_name("Fragile X syndrome"), normalize_name("Factor X deficiency")
         ('fragile x syndrome', 'factor 10 deficiency')
     """
-    text = _spelt_out(_folded(name))
-    words = _WORD.findall(_APOSTROPHE.sub("", _POSSESSIVE.sub("", text)))
+    words = _WORD.findall(_spelt_out(fold(drop_clitics(name))))
     return " ".join(_number(word, before) for word, before in zip(words, ["", *words], strict=False))
 
 
@@ -58,14 +55,6 @@ def join_keys(name: str) -> tuple[str, ...]:
 def all_keys(names: Iterable[str]) -> frozenset[str]:
     """Returns the keys of all the names."""
     return frozenset(key for name in names for key in join_keys(name))
-
-
-def _folded(text: str) -> str:
-    """Returns the text in small letters without diacritics."""
-    for _ in range(2):  # Taking a letter apart can leave a capital, and making it small can leave a mark.
-        decomposed = unicodedata.normalize("NFKD", text.casefold())
-        text = "".join(char for char in decomposed if not unicodedata.combining(char)).translate(_LETTERS)
-    return text
 
 
 def _spelt_out(text: str) -> str:

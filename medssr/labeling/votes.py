@@ -1,10 +1,11 @@
-"""The majority vote that turns a model's own answers into a pseudo-label."""
+"""The majority vote over a model's answers to a question, and the pseudo-label that it yields."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ def majority_vote(letters: Sequence[str | None]) -> Vote:
     """Returns the outcome of a vote; the order of the answers does not matter.
 
     The label is the plurality winner of self-consistency (Wang et al. 2023, arXiv 2203.11171, section 2) with two
-    rules of its own: an invalid answer abstains rather than being a candidate, and a tie gives no label rather than
-    the letter that happened to come first.
+    further rules: an invalid answer abstains instead of being a candidate, and a tie gives no label instead of the
+    letter that came first.
 
     Args:
         letters: One extracted letter for each sampled answer, None for an invalid answer.
@@ -62,3 +63,66 @@ def majority_vote(letters: Sequence[str | None]) -> Vote:
         num_invalid=num_invalid,
         is_tied=len(leaders) > 1,
     )
+
+
+NUM_BANDS = 10
+
+
+class LabelOutcome(StrEnum):
+    """The outcome of a question after the vote."""
+
+    kept = "kept"
+    tied = "tied"
+    below_band = "below_band"
+    above_band = "above_band"
+    no_valid_vote = "no_valid_vote"
+
+
+def label_outcome(vote: Vote, min_agreement: float, max_agreement: float) -> LabelOutcome:
+    """Returns whether the winner of a vote becomes the label: agreement within the band, ends included, and no tie.
+
+    Example:
+        >>> from medssr.labeling.votes import majority_vote
+        >>> label_outcome(majority_vote(["A", "A", "B"]), 0.5, 0.9)
+        <LabelOutcome.kept: 'kept'>
+    """
+    if vote.agreement is None:
+        return LabelOutcome.no_valid_vote
+    if vote.is_tied:
+        return LabelOutcome.tied
+    if vote.agreement < min_agreement:
+        return LabelOutcome.below_band
+    if vote.agreement > max_agreement:
+        return LabelOutcome.above_band
+    return LabelOutcome.kept
+
+
+@dataclass(frozen=True, slots=True)
+class BandCount:
+    """Labels of one band of agreement (low < agreement <= high), and the fraction that is true where truth is known."""
+
+    low: float
+    high: float
+    n: int
+    accuracy: float | None
+
+
+def label_accuracy_by_band(labels: Iterable[tuple[float, bool]]) -> list[BandCount]:
+    """Returns for each tenth of agreement the number of labels and the fraction of them that is true.
+
+    Args:
+        labels: Agreement of each vote with a winner, and whether the winner is the hidden truth.
+
+    Example:
+        >>> [band for band in label_accuracy_by_band([(0.55, True), (0.6, False)]) if band.n]
+        [BandCount(low=0.5, high=0.6, n=2, accuracy=0.5)]
+    """
+    is_true_by_band: list[list[bool]] = [[] for _ in range(NUM_BANDS)]
+    for agreement, is_true in labels:
+        # Ceil in tenths: a k/n that equals a bound belongs below it; the rounding undoes 0.6 * 10 = 6.000000001.
+        band = max(0, -int(-round(agreement * NUM_BANDS, 9) // 1) - 1)
+        is_true_by_band[band].append(is_true)
+    return [
+        BandCount(band / NUM_BANDS, (band + 1) / NUM_BANDS, len(flags), sum(flags) / len(flags) if flags else None)
+        for band, flags in enumerate(is_true_by_band)
+    ]

@@ -1,4 +1,4 @@
-"""What calls to a model cost, and a limit that they keep to."""
+"""The cost of calls to a model, and a limit on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medssr.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Dollars per million tokens; None where nobody has said.
+    """Dollars per million tokens; None where they are not given.
 
     Attributes:
         prompt: Of the prompt.
@@ -38,7 +38,7 @@ class Prices:
 class Budget:
     """The most that the answers in a ledger may cost, whichever run paid for them; None sets no limit.
 
-    What a server charges for attempts that failed it does not say, so they are not counted.
+    Failed attempts are not counted: a server does not say what it charges for them.
 
     Attributes:
         dollars: By the prices in the configuration.
@@ -94,7 +94,7 @@ class Allowance:
     """Lets no call begin that the budget may not cover.
 
     A call is taken to cost as much as the model's dearest one before it. So the budget is exceeded only by a call that
-    is dearer than all before it, such as the first, of which nothing is known; and by what other processes have under
+    is dearer than all before it, such as the first one; and by what other processes have under
     way.
 
     Used by many threads at a time.
@@ -112,7 +112,7 @@ class Allowance:
 
     @contextmanager
     def one_call(self) -> Iterator[None]:
-        """Waits until the budget surely covers another call, and holds its share until the call has ended.
+        """Waits until the budget surely covers another call, and reserves its cost until the call has ended.
 
         Raises:
             BudgetError: When it does not, and no call is under way that could turn out cheaper.

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 # Pauses before another attempt, in seconds: they double from the first to the longest, each shortened by up to half.
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
-# A server that asks for a longer pause has run out of a quota; nobody wants to wait for that inside a run.
+# A server that asks for a longer pause has run out of a quota, which a run does not wait for.
 _LONGEST_PAUSE_ASKED_S = 300.0
 # Calls that fail one after the other, each after all its retries, until the server counts as out of order.
 _MOST_FAILURES_IN_A_ROW = 50
@@ -258,7 +258,7 @@ class ChatClient:
         return replace(ending, text=text, error=error)
 
     def _check_health(self, ending: Ending) -> None:
-        """Raises InputError when nothing can be hoped for from another call."""
+        """Raises InputError when no further call can succeed."""
         with self._count_lock:
             self._num_failures_in_a_row = 0 if ending.error is None else self._num_failures_in_a_row + 1
             num_failures = self._num_failures_in_a_row
@@ -305,11 +305,11 @@ def pause_before_retry(key: str, num_retries: int, asked_s: float | None) -> flo
 
     A part of it depends on the call, so that calls that failed together do not return together.
     """
-    share = derive_seed("pause", key, num_retries) / 2**63
+    fraction = derive_seed("pause", key, num_retries) / 2**63
     if asked_s is not None:
-        return asked_s * (1 + 0.1 * share)
+        return asked_s * (1 + 0.1 * fraction)
     doubled = min(_FIRST_PAUSE_S * 2.0**num_retries, _LONGEST_PAUSE_S)
-    return doubled * (0.5 + 0.5 * share)
+    return doubled * (0.5 + 0.5 * fraction)
 
 
 def _finished(item: Item, future: Future[Result]) -> tuple[Item, Result]:
@@ -318,7 +318,7 @@ def _finished(item: Item, future: Future[Result]) -> tuple[Item, Result]:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatModel(ChatSettings):
-    """What asks a model through one client, which opens at the first call.
+    """A model that is asked through one client, which opens at the first call.
 
     Attributes:
         ledger_name: Name of the ledger's file in `ledger_dir`.

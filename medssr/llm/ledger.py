@@ -94,7 +94,7 @@ class Ledger:
     way when its process was killed is a "sent" line without a reply.
 
     Threads and processes may share a file, and each sees what the others have added. Of the replies, memory holds the
-    place in the file alone. A last line that was torn when its writer died is cut off by the next one who writes.
+    offset in the file alone. A last line that was torn when its writer died is cut off by the next one who writes.
 
     Attributes:
         path: The file. It and its folder are made when the first line is added.
@@ -108,28 +108,28 @@ class Ledger:
         self._lock = threading.Lock()
         self._waiting: deque[_Line] = deque()  # what a thread adds without the lock, and whoever has it writes
         self._file: int | None = None
-        self._places: dict[bytes, int] = {}  # byte offset of the reply to each answered key
+        self._offsets: dict[bytes, int] = {}  # byte offset of the reply to each answered key
         self._spent = Cost()
         self._dearest: dict[str, Cost] = {}  # by model
         self._num_lines = 0
-        self._end = 0  # of the last whole line that is known
+        self._end = 0  # of the last whole line that was read
         if self.path.exists():
             self._open()
             self._catch_up()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
     def find(self, key: str) -> Reply | None:
         """Returns the answered reply with this key, or None: failures are worth another try."""
-        known = bytes.fromhex(key)
-        place = self._places.get(known)
-        if place is None and self._is_behind():
+        digest = bytes.fromhex(key)
+        offset = self._offsets.get(digest)
+        if offset is None and self._is_behind():
             with self._lock:
                 self._open()
                 self._catch_up()
-            place = self._places.get(known)
-        return None if place is None else self._read(place)
+            offset = self._offsets.get(digest)
+        return None if offset is None else self._read(offset)
 
     def spent(self, model: str) -> tuple[Cost, Cost | None]:
         """Returns what all answers cost, and the most that one of the model's cost; None when there is none."""
@@ -200,13 +200,13 @@ class Ledger:
             self._take_in(line.reply, len(line.text))
             line.is_written = True
 
-    def _read(self, place: int) -> Reply:
+    def _read(self, offset: int) -> Reply:
         with self.path.open("rb") as stream:
-            stream.seek(place)
+            stream.seek(offset)
             return _reply(json.loads(stream.readline()))
 
     def _is_behind(self) -> bool:
-        """Returns whether the file has more than is known; what a thread is about to write may count as more."""
+        """Returns whether the file has lines that were not read; what a thread is about to write may count as more."""
         return self.path.exists() if self._file is None else os.fstat(self._file).st_size != self._end
 
     def _catch_up(self) -> int:
@@ -232,9 +232,9 @@ class Ledger:
             raise InputError.at(self.path, problem, line=self._num_lines + 1) from error
 
     def _take_in(self, reply: Reply | None, length: int) -> None:
-        """Takes note of the line that starts at the end of those known."""
+        """Takes note of the line that follows those read so far."""
         if reply is not None and reply.is_answered:
-            self._places[bytes.fromhex(reply.key)] = self._end
+            self._offsets[bytes.fromhex(reply.key)] = self._end
             self._spent += reply.cost
             dearest = self._dearest.get(reply.model, Cost())
             self._dearest[reply.model] = dearest.at_least(reply.cost)

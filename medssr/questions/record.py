@@ -1,4 +1,4 @@
-"""The question record: read it, write it, render it for a prompt, parse it from lettered text."""
+"""The question record: reads, writes and mixes question files, renders questions and parses lettered text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.utils.files import read_jsonl, write_lines_atomically
+from medssr.utils.files import hash_file, read_jsonl, write_lines_atomically
 
 LETTERS = string.ascii_uppercase
+_WORD = re.compile(r"\w+")
 _OPTION_LINE = re.compile(r"^\s*([A-Z])[.)]\s?(.*)$")
 
 
@@ -38,7 +39,7 @@ class Question:
         options: Option text by letter, lettered A, B, C ... in order.
         answer: Letter of the gold answer or pseudo-label; None while unlabelled.
         source: Where the question comes from ("grounded", "medqa", ...).
-        entity: The disease that it is about, where known.
+        entity: The disease that it is about; None where it is unknown.
         is_rare: Whether that disease is rare by the entity list's definition; None where nobody has decided.
         provenance: How it was made. May hold the hidden truth of a synthetic question, which nothing in labelling or
             training reads.
@@ -89,7 +90,7 @@ def parse_lettered_text(text: str) -> tuple[str, dict[str, str]]:
     """
     lines = text.rstrip().split("\n")
     starts = [(index, match) for index, line in enumerate(lines) if (match := _OPTION_LINE.match(line))]
-    first = max((place for place, (_, match) in enumerate(starts) if match[1] == "A"), default=None)
+    first = max((index for index, (_, match) in enumerate(starts) if match[1] == "A"), default=None)
     if first is None or len(starts) - first < 2:
         raise ValueError("no lettered options (lines that start with 'A. ', 'B. ', ...) at the end of the text")
     run = starts[first:]
@@ -143,6 +144,25 @@ def write_questions(path: Path | str, questions: Iterable[Question]) -> int:
     return write_lines_atomically(Path(path), (question_to_json(question) for question in questions))
 
 
+def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
+    """Returns a file in `folder` with the questions of all files; its name is a hash of their content.
+
+    Ids get the index of their file as a prefix, so that they stay unique.
+    """
+    name = hashlib.sha256("\n".join(hash_file(path) for path in paths).encode()).hexdigest()[:16]
+    mixed = folder / f"{name}.jsonl"
+    if not mixed.is_file():
+        write_questions(
+            mixed,
+            (
+                replace(question, id=f"{index}-{question.id}")
+                for index, path in enumerate(paths)
+                for question in read_questions(path)
+            ),
+        )
+    return mixed
+
+
 def question_to_json(question: Question) -> str:
     """Returns the question as one line of JSON."""
     # Not by asdict, which copies every value and takes ten times as long.
@@ -156,13 +176,13 @@ def question_from_record(record: Mapping[str, Any], path: Path, line: int) -> Qu
     Raises:
         InputError: When a field is missing, unknown, of the wrong type or inconsistent.
     """
-    known = Question.__dataclass_fields__
+    fields = Question.__dataclass_fields__
     for name in ("id", "stem", "options"):
         if name not in record:
             raise InputError.at(path, "is missing.", line=line, field=name)
     for name in record:
-        if name not in known:
-            raise InputError.at(path, f"is unknown; the fields are {', '.join(known)}.", line=line, field=name)
+        if name not in fields:
+            raise InputError.at(path, f"is unknown; the fields are {', '.join(fields)}.", line=line, field=name)
     try:
         return Question(**({"answer": None, "source": path.stem} | dict(record)))
     except FieldError as error:
@@ -194,11 +214,8 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
         yield "provenance", f"expected an object, found {question.provenance!r}."
 
 
-@lru_cache(maxsize=2**15)  # a comparison asks for those of the same questions many times
+@lru_cache(maxsize=2**15)  # comparisons ask for the same questions many times
 def _content_key(stem: str, *options: str) -> str:
-    texts = [_normalise(stem), *sorted(map(_normalise, options))]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
-def _normalise(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    # Not by `words_key`, which drops diacritics and apostrophes: keys are of exact words, the same in every release.
+    texts = [" ".join(_WORD.findall(text.casefold())) for text in (stem, *options)]
+    return hashlib.sha256("\n".join([texts[0], *sorted(texts[1:])]).encode()).hexdigest()

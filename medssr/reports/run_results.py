@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from medssr.artifacts import Artifact
-from medssr.config import PipelineConfig, StageConfig
+from medssr.config import PipelineConfig, StageConfig, method_name
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, read_asked_questions, read_predictions
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, BenchmarkScore, score
@@ -70,7 +70,7 @@ def write_run_results(
         ],
         "labels": asdict(label_summary_of_counts(prepared["pseudo_label"].manifest["counts"])) if prepared else None,
         "training": [
-            {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": files.stage.method.value}
+            {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": method_name(files.stage)}
             for files in stages
         ],
         "artifacts": {

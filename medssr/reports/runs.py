@@ -10,12 +10,14 @@ from typing import Any
 
 import yaml
 
-from medssr.config import StageMethod
 from medssr.errors import InputError
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
 from medssr.reports.curves import Curve, read_curves
 from medssr.reports.records import FormError, T, record_from_json
+
+# The method whose metrics have rewards to draw.
+_GRPO = "grpo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class TrainingStage:
 
     stage: str
     metrics_file: str
-    method: str = StageMethod.grpo.value
+    method: str = _GRPO
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,7 @@ def read_run(folder: Path | str) -> Run:
         record = _record(RunRecord, content, path)
     _check(record, path)
     curves = {
-        stage.stage: read_curves(folder / stage.metrics_file)
-        for stage in record.training
-        if stage.method == StageMethod.grpo.value
+        stage.stage: read_curves(folder / stage.metrics_file) for stage in record.training if stage.method == _GRPO
     }
     return Run(folder, record, curves)
 

@@ -61,7 +61,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
         return
     from medssr.evaluation.results_io import RESULTS_FILE
     from medssr.reports.costs import run_cost
-    from medssr.reports.runs import TrainingStage, record_json
+    from medssr.reports.runs import record_json
     from medssr.tracking.lineage import made_by
     from medssr.tracking.loggers import open_loggers
 
@@ -70,7 +70,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     first, last = run.record.models[0], run.record.models[-1]
     metrics = {f"metrics-{stage.stage}.csv": stage for stage in run.record.training}
     # The files lie beside each other in W&B, whatever their places here.
-    stages = [TrainingStage(stage.stage, file) for file, stage in metrics.items()]
+    stages = [replace(stage, metrics_file=file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))
     with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
         logger.link([made_by(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])

@@ -1,8 +1,12 @@
 """Intervals, tests and estimators behind every reported number: pure functions of arrays and a seed."""
 
-from medssr.statistics.calibration import Calibration, ReliabilityBin, calibration
-from medssr.statistics.crossed import crossed_bootstrap_interval
-from medssr.statistics.intervals import NUM_RESAMPLES, Interval, clustered_bootstrap_interval, wilson_interval
+from medssr.statistics.intervals import (
+    NUM_RESAMPLES,
+    Interval,
+    clustered_bootstrap_interval,
+    crossed_bootstrap_interval,
+    wilson_interval,
+)
 from medssr.statistics.paired import (
     Difference,
     holm_adjusted,
@@ -10,7 +14,7 @@ from medssr.statistics.paired import (
     paired_bootstrap_difference,
     sign_flip_p_value,
 )
-from medssr.statistics.pass_at_k import pass_at_k
+from medssr.statistics.repeated_samples import Calibration, ReliabilityBin, calibration, pass_at_k
 
 __all__ = [
     "NUM_RESAMPLES",

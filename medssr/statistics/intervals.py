@@ -1,4 +1,4 @@
-"""Intervals of a mean over questions: Wilson's for proportions, the clustered bootstrap for any score."""
+"""Intervals of a mean over questions: Wilson's for proportions, the clustered bootstrap, and one over seeds too."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> Int
 
         (p + z^2 / 2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
 
+    The same as scipy.stats.binomtest(...).proportion_ci(method="wilson"), which takes whole counts only and is some
+    hundred times slower; a test compares the two.
+
     Args:
         successes: How many of n; a fraction where questions have unequal weights.
         n: How many there are, or the effective number of a weighted sample.
-        confidence: The share of intervals that hold the true proportion.
+        confidence: The fraction of intervals that hold the true proportion.
 
     Raises:
         ValueError: When n is not positive, successes lie outside 0 ... n or confidence outside (0, 1).
@@ -77,18 +80,21 @@ def clustered_bootstrap_interval(
     The score of a question is the mean over its samples. Samples of one question depend on each other, so whole
     questions are drawn with replacement, never single samples; with `clusters`, whole clusters of questions (for
     example the copies of one question) are (Davison and Hinkley 1997, section 3.8). The ends are quantiles of the
-    resampled means, moved for the bias and the skewness of their distribution (Efron 1987, "Better bootstrap
+    resampled means, corrected for the bias and the skewness of their distribution (Efron 1987, "Better bootstrap
     confidence intervals", sections 3 and 4; the acceleration is the jackknife's over clusters). Plain quantiles are
     too short towards the middle: at an accuracy of 0.9 they lie wholly above the truth in 4% of benchmarks of 300
     questions, these in 2.5%. The interval has no width when all scores are equal.
 
+    scipy.stats.bootstrap has BCa as well, but neither clusters of unequal size nor weights; without them a test
+    compares the two.
+
     Args:
         per_question_scores: One score for each question.
         clusters: The cluster of each question; None when every question is its own.
-        weights: What each question counts in the mean; None when all count the same.
+        weights: The weight of each question in the mean; None when all are equal.
         seed: The same seed gives the same interval, whatever the order of the questions.
         num_resamples: How many means the quantiles are taken from.
-        confidence: The share of intervals that hold the true mean.
+        confidence: The fraction of intervals that hold the true mean.
 
     Raises:
         ValueError: When there is no score, one is not finite, or `clusters` or `weights` has another length.
@@ -134,9 +140,10 @@ def _acceleration(kinds: FloatArray, counts: IntArray) -> float:
 
 def _bca_interval(means: FloatArray, mean: float, acceleration: float, confidence: float) -> Interval:
     """Returns the quantiles of the resampled means at the levels of BCa (Efron 1987, equation 3.9)."""
-    share_below = (np.count_nonzero(means < mean - _SAME) + np.count_nonzero(means <= mean + _SAME)) / (2 * means.size)
+    num_below, num_up_to = np.count_nonzero(means < mean - _SAME), np.count_nonzero(means <= mean + _SAME)
+    fraction_below = (num_below + num_up_to) / (2 * means.size)
     smallest = 1 / (2 * means.size)
-    bias = _NORMAL.inv_cdf(min(max(share_below, smallest), 1 - smallest))
+    bias = _NORMAL.inv_cdf(min(max(fraction_below, smallest), 1 - smallest))
     tail = (1 - _checked(confidence)) / 2
     levels = []
     for level in (tail, 1 - tail):
@@ -186,3 +193,84 @@ def _checked(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1, found {confidence}")
     return confidence
+
+
+NUM_CROSSED_RESAMPLES = 2_000
+_CHUNK = 500  # resamples at a time: memory is chunk x questions
+
+
+def crossed_bootstrap_interval(
+    scores: ArrayLike,
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    minus: ArrayLike | None = None,
+    seed: int,
+    num_resamples: int = NUM_CROSSED_RESAMPLES,
+    confidence: float = 0.95,
+) -> Interval:
+    """Returns the bootstrap interval of a mean over seeds and questions, or of the difference of two such means.
+
+    Seeds and clusters of questions are drawn with replacement and independently of each other, a score counting the
+    product of how often its seed and its question were drawn: the pigeonhole bootstrap (Owen 2007, "The pigeonhole
+    bootstrap", which shows that its variance is somewhat too large, not too small). Ends are quantiles. With one seed
+    it does not cover the choice of seeds.
+
+    Args:
+        scores: `[S, Q]`, the score of each question with each seed.
+        clusters: The cluster of each question (copies of a question); None when every question is its own.
+        minus: `[T, Q]`, scores of the same questions to subtract. Where T = S the seeds form pairs and are drawn as
+            pairs, else each side draws its seeds independently.
+        seed: The same seed gives the same interval.
+        num_resamples: How many means the quantiles are taken from.
+        confidence: The fraction of intervals that hold the true mean.
+
+    Raises:
+        ValueError: When the arrays do not fit together.
+
+    Example:
+        One question that all seeds answer, one that none does: only the questions are uncertain.
+
+        >>> interval = crossed_bootstrap_interval([[1.0, 0.0] * 50, [1.0, 0.0] * 50], seed=0)
+        >>> round(interval.low, 1), round(interval.high, 1)
+        (0.4, 0.6)
+    """
+    positive = _matrix(scores)
+    negative = None if minus is None else _matrix(minus)
+    num_questions = positive.shape[1]
+    if negative is not None and negative.shape[1] != num_questions:
+        raise ValueError(f"expected {num_questions} questions on both sides, found {negative.shape[1]}")
+    members = cluster_numbers(range(num_questions) if clusters is None else clusters, num_questions)
+    sizes = np.bincount(members).astype(np.float64)  # [C]
+    positive_sums = _cluster_sums(positive, members)  # [S, C]
+    negative_sums = None if negative is None else _cluster_sums(negative, members)  # [T, C]
+    generator = np.random.default_rng(seed)
+    means: list[FloatArray] = []
+    for start in range(0, num_resamples, _CHUNK):
+        size = min(_CHUNK, num_resamples - start)
+        drawn = _draws(generator, sizes.size, size)  # [R, C]
+        seed_draws = _draws(generator, len(positive), size)  # [R, S]
+        gains = seed_draws @ positive_sums / len(positive)  # [R, C]
+        if negative_sums is not None:
+            is_paired = len(negative_sums) == len(positive)
+            others = seed_draws if is_paired else _draws(generator, len(negative_sums), size)
+            gains = gains - others @ negative_sums / len(negative_sums)
+        means.append((drawn * gains).sum(axis=1) / (drawn @ sizes))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _draws(generator: np.random.Generator, num: int, size: int) -> FloatArray:
+    """Returns `[size, num]`, how often each of `num` items is drawn in each of `size` resamples."""
+    return generator.multinomial(num, np.full(num, 1 / num), size=size).astype(np.float64)
+
+
+def _cluster_sums(scores: FloatArray, members: NDArray[np.int64]) -> FloatArray:
+    return np.stack([np.bincount(members, weights=row) for row in scores]).astype(np.float64)
+
+
+def _matrix(values: ArrayLike) -> FloatArray:
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"expected scores by seed and question, found an array of shape {matrix.shape}")
+    return matrix

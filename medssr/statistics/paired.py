@@ -18,7 +18,7 @@ from medssr.statistics.intervals import (
     clustered_bootstrap_interval,
 )
 
-_SMALLEST_P = 1e-15  # what the sum over all signs resolves
+_SMALLEST_P = 1e-15  # the resolution of the sum over all signs
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def paired_bootstrap_difference(
 def mcnemar_p_value(num_lost: int, num_won: int) -> float:
     """Returns the exact two-sided p-value of McNemar's test.
 
-    Questions that both models have right or both have wrong say nothing; were the models equally good, each other
-    question would be won or lost like the toss of a coin. The p-value is the chance of a split at least as uneven
+    Only questions that one of the models has right and the other wrong count. If the models were equally good, each of
+    them would be won or lost like the toss of a coin; the p-value is the chance of a split at least as uneven
     (McNemar 1947; exact form of Fay 2010, "Two-sided exact tests and matching confidence intervals for discrete
     data", The R Journal 2/1).
 
@@ -84,24 +84,28 @@ def mcnemar_p_value(num_lost: int, num_won: int) -> float:
         >>> round(mcnemar_p_value(2, 9), 5)
         0.06543
     """
-    return sign_flip_p_value([-1] * num_lost + [1] * num_won)
+    from scipy.stats import binomtest
+
+    num_different = num_lost + num_won
+    return float(binomtest(num_won, num_different).pvalue) if num_different else 1.0
 
 
 def sign_flip_p_value(gains: Sequence[int] | IntArray, clusters: Sequence[Hashable] | None = None) -> float:
     """Returns the exact two-sided p-value of the sign-flip test of paired gains.
 
-    Were two models equally good, the gain of each question could as well have had the other sign: the p-value is the
-    share of all 2^Q choices of signs whose sum is at least as far from 0 as the one found (Fisher 1935, "The Design
-    of Experiments", section 21). No choice is sampled: gains of one size have a binomial sum, and the sums of the
-    sizes are convolved. With gains of -1, 0 and 1 alone it is McNemar's exact test; with several samples a question
-    it tests the difference of mean@n.
+    If two models were equally good, the gain of each question could as well have the other sign: the p-value is the
+    fraction of all 2^Q choices of signs whose sum is at least as far from 0 as the observed one (Fisher 1935, "The
+    Design of Experiments", section 21). All choices are counted, none is sampled: gains of one size have a binomial
+    sum, and the sums of the sizes are convolved. With gains of -1, 0 and 1 alone it is McNemar's exact test; with
+    several samples a question it tests the difference of mean@n. scipy.stats.permutation_test samples instead.
 
     Args:
         gains: For each question, the right samples of the second model minus those of the first, in whole numbers.
-        clusters: The cluster of each question, whose gains change their sign together; None for none.
+        clusters: The cluster of each question; the gains of a cluster change their sign together. None when every
+            question is its own.
 
     Returns:
-        The p-value, no smaller than 1e-15, which is what the sum resolves.
+        The p-value, at least 1e-15, the resolution of the sum.
 
     Raises:
         ValueError: When `clusters` has another length.
@@ -122,10 +126,10 @@ def sign_flip_p_value(gains: Sequence[int] | IntArray, clusters: Sequence[Hashab
         return 1.0
     unit = math.gcd(*sizes.tolist())
     chances = _flipped_sums(sizes // unit, counts)
-    # A choice that flips f of the mass has the sum total - 2 f; the found one flips the mass of the losses.
+    # A choice that flips f of the mass has the sum total - 2 f; the observed one flips the mass of the losses.
     total = chances.size - 1
-    found = abs(int(values.sum())) // unit
-    fewest = (total - found) // 2
+    observed = abs(int(values.sum())) // unit
+    fewest = (total - observed) // 2
     both_tails = float(chances[: fewest + 1].sum() + chances[total - fewest :].sum())
     return min(1.0, max(both_tails, _SMALLEST_P))
 
@@ -133,8 +137,8 @@ def sign_flip_p_value(gains: Sequence[int] | IntArray, clusters: Sequence[Hashab
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """Returns the p-values adjusted for their number by Holm's step-down method, in the same order.
 
-    Rejecting what has an adjusted p-value of at most 0.05 falsely rejects anything in at most 5% of comparisons,
-    however the tests depend on each other (Holm 1979, "A simple sequentially rejective multiple test procedure").
+    Rejecting the hypotheses with an adjusted p-value of at most 0.05 rejects a true one in at most 5% of comparisons,
+    whatever the dependence of the tests (Holm 1979, "A simple sequentially rejective multiple test procedure").
 
     Example:
         The smallest of four counts four times, the next three times ..., and none less than the one before it.
@@ -144,9 +148,9 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """
     adjusted = [0.0] * len(p_values)
     highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return adjusted
 
 

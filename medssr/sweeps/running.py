@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from medssr.sweeps.jobs import (
 from medssr.utils.stopping import SIGNALS, Stopped
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.plugins.launcher import Launcher
     from hydra.types import HydraContext
     from omegaconf import DictConfig
@@ -70,6 +71,32 @@ class Job:
     def is_finished(self) -> bool:
         """Whether there is nothing to do."""
         return self.fingerprint is not None and not self.is_forced and is_finished(self.folder, self.fingerprint)
+
+
+def combinations(
+    parser: OverridesParser,
+    params: Sequence[str],
+    variants: Mapping[str, Sequence[str]] | None,
+    arguments: Sequence[str],
+) -> list[list[str]]:
+    """Returns the overrides of each job of a sweep: all combinations of the values, once with each variant.
+
+    A later override of a key replaces an earlier one: the command line those of a variant, and these the sweep's.
+
+    Args:
+        parser: Hydra's.
+        params: Overrides of the sweep's configuration; several values are swept over.
+        variants: Sets of overrides by name; None for no variants.
+        arguments: Overrides of the command line.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    jobs: list[list[str]] = []
+    for variant in variants.values() if variants else [[]]:
+        overrides = parser.parse_overrides([*params, *variant, *arguments])
+        (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        jobs += [list(job) for job in batch]
+    return jobs
 
 
 def plan_jobs(config: DictConfig, context: HydraContext, batch: Sequence[Sequence[str]]) -> list[Job]:

@@ -1,10 +1,10 @@
-"""Contamination: whether a question repeats a question of a benchmark, be it reworded, cut or put into a longer one.
+"""Finds the benchmark question that a question repeats, also where it is reworded, cut or part of a longer one.
 
 Stems are compared with stems. Two stems that agree but for case, punctuation and numbers match, however short they are.
 Else the score says how much of the benchmark's stem the question holds: its words in their order within one stretch of
 the question, each counted by how rare it is among the stems, so that an examination's standing phrases ("which of the
 following is the most likely cause of this patient's symptoms") count for little. `experiments/contamination` measures
-what is found and what is wrongly found at each threshold.
+recall and false positives at each threshold.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from medssr.synthesis.postings import Postings, WeightedText
 from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
 
-# A small index says little on how common words are: it counts as if it held these stems besides, half of them with any
-# one function word and a fifth with any one word of examinations.
+# Background counts, because a small index says little on how common words are: as if so many more stems were indexed,
+# half of them with any one function word and a fifth with any one word of examinations.
 _NUM_BACKGROUND_STEMS = 300
 _BACKGROUND_COUNTS = dict.fromkeys(EXAM_WORDS, _NUM_BACKGROUND_STEMS // 5) | dict.fromkeys(
     FUNCTION_WORDS, _NUM_BACKGROUND_STEMS // 2
@@ -33,11 +33,11 @@ _PAIR_PRIOR = 5.0
 # template is a copy; at 1 rare words decide alone, and a copy with its rare words replaced is none.
 _SURPRISE_POWER = 0.5
 _NUM_CACHED_WEIGHTS = 2**16
-# A word is rare when less than one stem in a hundred has it where it is.
+# A word is rare when less than one stem in a hundred has it in this position.
 _RARE = math.log(1 + 100) ** _SURPRISE_POWER
-# What a question of twice the length or more loses for the words that the stem does not have.
+# The discount for a question of at least twice the length of the stem.
 _MAX_LOSS = 0.3
-# A stem that stands within a longer question: shorter ones, and ones without a rare word, stand there by chance.
+# The least size of a stem that may match within a longer question: smaller ones occur there by chance.
 _MIN_EMBEDDED_WORDS = 4
 _MIN_EMBEDDED_RARE_WORDS = 1
 # A question that is a part of a longer stem; 13 words are the usual length of n-grams in decontamination.
@@ -116,24 +116,24 @@ class ContaminationIndex:
         return None if best is None else ContaminationMatch(self._stems[best], best_score)
 
     def _candidates(self, question: WeightedText) -> Iterator[tuple[int, float]]:
-        """Yields the stems that may match, with what their score is at most, the greatest first."""
+        """Yields (number of a stem, upper bound of its score) for each stem that may match, the highest bound first."""
         overlaps = self._postings.overlaps(question)
         if overlaps is None:
             return
-        places, num_shared = overlaps.places, overlaps.num_shared
-        sizes, size = self._sizes[places], len(question.words)
-        shares = np.minimum(num_shared / sizes, overlaps.text_weight / self._totals[places])
-        bounds = _discounted(shares, size - num_shared, sizes)
+        indices, num_shared = overlaps.indices, overlaps.num_shared
+        sizes, size = self._sizes[indices], len(question.words)
+        fractions = np.minimum(num_shared / sizes, overlaps.text_weight / self._totals[indices])
+        bounds = _discounted(fractions, size - num_shared, sizes)
         if size >= _MIN_PART_WORDS:
-            shares = np.minimum(num_shared / size, overlaps.question_weight / question.total)
-            part_bounds = _discounted(shares, sizes - num_shared, size)
+            fractions = np.minimum(num_shared / size, overlaps.question_weight / question.total)
+            part_bounds = _discounted(fractions, sizes - num_shared, size)
             bounds = np.where(sizes > size, np.maximum(bounds, part_bounds), bounds)
         passing = np.flatnonzero(bounds >= self._threshold)
-        for place in passing[np.argsort(-bounds[passing], kind="stable")]:
-            yield int(places[place]), float(bounds[place])
+        for index in passing[np.argsort(-bounds[passing], kind="stable")]:
+            yield int(indices[index]), float(bounds[index])
 
     def _parted(self, words: Sequence[str]) -> list[str]:
-        """Returns the words with those in parts that the stems have in parts."""
+        """Returns the words, split where the stems have them split: "45yearold" as "0", "year", "old"."""
         if self._joined.keys().isdisjoint(words):
             return list(words)
         return [part for word in words for part in self._joined.get(word, (word,))]
@@ -143,22 +143,22 @@ class ContaminationIndex:
         return WeightedText([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
 
     def _weight(self, previous: str, word: str) -> float:
-        """Returns how surprising the word is after the previous one, going by the stems but one: the one at hand.
+        """Returns the surprise of a word after the previous one, by the counts of the stems less the one at hand.
 
-        A word that follows as it does in many stems, as in a template, surprises little. Where the previous word is
-        seldom seen, the share of stems with the word decides (additive smoothing towards that share).
+        A word that follows in many stems, as in a template, surprises little. Where the previous word is rare, the
+        fraction of stems with the word decides (additive smoothing towards that fraction).
         """
         num_stems = len(self._stems) + _NUM_BACKGROUND_STEMS
-        share = max(1, self._counts[word] - 1 + _BACKGROUND_COUNTS.get(word, 0)) / num_stems
+        fraction = max(1, self._counts[word] - 1 + _BACKGROUND_COUNTS.get(word, 0)) / num_stems
         num_previous = self._counts[previous] if previous else len(self._stems)
         num_pairs = self._pair_counts[previous, word]
-        probability = (max(0, num_pairs - 1) + _PAIR_PRIOR * share) / (max(0, num_previous - 1) + _PAIR_PRIOR)
+        probability = (max(0, num_pairs - 1) + _PAIR_PRIOR * fraction) / (max(0, num_previous - 1) + _PAIR_PRIOR)
         surprise: float = math.log(1 + 1 / probability) ** _SURPRISE_POWER
         return surprise
 
 
 def _score(stem: WeightedText, question: WeightedText) -> float:
-    """Returns how much of the stem the question holds or, where it is a part of the stem, how much of it is there."""
+    """Returns the coverage of the stem by the question or, for a question that is part of a stem, the reverse."""
     return max(_whole_score(stem, question), _part_score(stem, question))
 
 
@@ -179,33 +179,33 @@ def _part_score(stem: WeightedText, question: WeightedText) -> float:
 
 
 def _coverage(part: WeightedText, whole: WeightedText) -> tuple[float, int]:
-    """Returns how much of `part` stands in `whole`, discounted by what else is there, and the rare words of it.
+    """Returns the coverage of `part` by `whole`, discounted for further words, and the number of rare words covered.
 
     The words that count are the longest common subsequence of `part` and of the stretch of `whole` that holds most
-    of it. Their share is taken by number and by weight, and the smaller is the coverage: words that everybody uses do
-    not make a copy, nor does the name of a disease.
+    of it. The coverage is the smaller of their fractions by number and by weight: common words alone make no copy, nor
+    does the name of a disease.
     """
     from rapidfuzz.distance import LCSseq
 
     stretch = _best_stretch(part, whole)
     missing = [edit.src_pos for edit in LCSseq.editops(part.words, stretch) if edit.tag == "delete"]
     size = len(part.words)
-    found = np.delete(part.weights, missing)
-    share = min(1 - len(missing) / size, float(found.sum()) / part.total)
-    score = float(_discounted(share, len(whole.words) - len(found), size))
-    return score, int((found >= _RARE).sum())
+    covered = np.delete(part.weights, missing)
+    fraction = min(1 - len(missing) / size, float(covered.sum()) / part.total)
+    score = float(_discounted(fraction, len(whole.words) - len(covered), size))
+    return score, int((covered >= _RARE).sum())
 
 
 def _discounted(
-    share: float | NDArray[np.float64], num_extra: int | NDArray[np.int64], size: int | NDArray[np.int64]
+    fraction: float | NDArray[np.float64], num_extra: int | NDArray[np.int64], size: int | NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Returns the share of `size` words less what as many and more words besides cost."""
-    discounted: NDArray[np.float64] = share / (1 + _MAX_LOSS * np.minimum(1.0, num_extra / size))
+    """Returns a fraction of `size` words less the discount for the further words."""
+    discounted: NDArray[np.float64] = fraction / (1 + _MAX_LOSS * np.minimum(1.0, num_extra / size))
     return discounted
 
 
 def _best_stretch(part: WeightedText, whole: WeightedText) -> list[int]:
-    """Returns the words of `whole` where most of `part` stands together, with room for some words in between."""
+    """Returns the stretch of `whole` that holds most of the weight of `part`, a quarter longer than `part`."""
     length = len(part.words) + max(2, len(part.words) // 4)
     if len(whole.words) <= length:
         return whole.words

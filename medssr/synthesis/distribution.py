@@ -1,4 +1,4 @@
-"""What synthesis achieved against what was asked: counted question by question, so that memory does not grow."""
+"""The distribution of the accepted questions beside the requested one, counted in constant memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from medssr.questions import Question
-from medssr.text.specialty import specialty
+from medssr.questions.specialty import specialty
 from medssr.utils.files import write_json_atomically, write_lines_atomically
 
 _NUM_TOP_ENTITIES = 10
-# Among so few known answers a chi-square test says nothing: five are expected at each position at least.
+# A chi-square test needs an expected count of at least five at each position.
 _MIN_EXPECTED = 5
 
 
@@ -20,7 +20,7 @@ class Distribution:
     """Counts the accepted questions.
 
     Args:
-        rare_share: The share of questions with injected knowledge that was asked for.
+        rare_share: The requested fraction of questions with injected knowledge.
     """
 
     def __init__(self, rare_share: float) -> None:
@@ -54,16 +54,16 @@ class Distribution:
                 self._expected_answers[letter] += 1 / len(question.options)
 
     def record(self) -> dict[str, Any]:
-        """Returns the counts and what follows from them, for JSON."""
+        """Returns the counts and the statistics of them, for JSON."""
         total = self._num_questions
         return {
             "num_questions": total,
             "rare_share": {
                 "asked": self._rare_share,
-                "injected": _share(self._num_injected, total),
-                "is_rare": _share(self._is_rare[True], total),
-                "is_not_rare": _share(self._is_rare[False], total),
-                "is_rare_unknown": _share(self._is_rare[None], total),
+                "injected": _fraction(self._num_injected, total),
+                "is_rare": _fraction(self._is_rare[True], total),
+                "is_not_rare": _fraction(self._is_rare[False], total),
+                "is_rare_unknown": _fraction(self._is_rare[None], total),
             },
             "specialty": dict(self._specialties.most_common()),
             "stem_words": _summary(self._stem_words),
@@ -104,7 +104,7 @@ class Distribution:
 
 
 def markdown_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the lines of a table of what was asked and achieved."""
+    """Yields the lines of a table of the requested and the achieved distribution."""
     total, rare, position = record["num_questions"], record["rare_share"], record["answer_position"]
     yield f"# Distribution of {total} questions"
     yield ""
@@ -124,7 +124,7 @@ def markdown_lines(record: Mapping[str, Any]) -> Iterator[str]:
     used = f"{entities['num_distinct']} in {entities['num_questions']} questions, each at most {uses} times"
     yield f"| entities | | {used} |"
     for name, count in record["specialty"].items():
-        yield f"| {name} | | {_share(count, total):.1%} |"
+        yield f"| {name} | | {_fraction(count, total):.1%} |"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -137,11 +137,11 @@ def _summary(counts: Mapping[int, int]) -> dict[str, float]:
     if not total:
         return {"mean": 0.0, "min": 0, "quartile_1": 0, "median": 0, "quartile_3": 0, "max": 0}
 
-    def quantile(share: float) -> int:
+    def quantile(fraction: float) -> int:
         seen = 0
         for value in values:
             seen += counts[value]
-            if seen >= share * total:
+            if seen >= fraction * total:
                 return value
         return values[-1]
 
@@ -155,5 +155,5 @@ def _summary(counts: Mapping[int, int]) -> dict[str, float]:
     }
 
 
-def _share(part: int, total: int) -> float:
+def _fraction(part: int, total: int) -> float:
     return round(part / total, 4) if total else 0.0

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
-from medssr.synthesis.mentions import copied_words, mentions
+from medssr.questions.option_order import option_about_options
+from medssr.synthesis.generators import Draft, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 from medssr.text import faults as text_faults
+from medssr.text.words import FUNCTION_WORDS, singular, split_words
 
 
 @dataclass(frozen=True, slots=True)
 class FilterLimits:
-    """The numbers that the checks hold a question to.
+    """The limits of the checks.
 
     Attributes:
         num_options: Options that a question has.
@@ -34,14 +37,14 @@ Check = Callable[[Draft, SynthesisRequest, FilterLimits], str | None]
 
 
 def empty_text(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns what is empty, or None."""
+    """Returns which text is empty, or None."""
     if not draft.stem.strip():
         return "the stem is empty"
     return next((f"option {letter} is empty" for letter, text in draft.options.items() if not text.strip()), None)
 
 
 def garbage(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns what is no text, or None."""
+    """Returns why a text is garbled, or None."""
     return _first_fault(text_faults.garbage, _texts(draft))
 
 
@@ -93,8 +96,8 @@ def missing_figure(draft: Draft, _request: SynthesisRequest, _limits: FilterLimi
 
 
 def all_or_none_of_the_above(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns an option that is made of other options, or None."""
-    return _first_fault(text_faults.combination_of_options, draft.options.values())
+    """Returns an option that speaks about other options, or None."""
+    return option_about_options(draft.options)
 
 
 def entity_absent(draft: Draft, request: SynthesisRequest, _limits: FilterLimits) -> str | None:
@@ -130,7 +133,7 @@ def _texts(draft: Draft) -> list[str]:
 
 
 def _first_fault(fault: Callable[[str], str | None], texts: Iterable[str]) -> str | None:
-    return next((found for text in texts if (found := fault(text)) is not None), None)
+    return next((words for text in texts if (words := fault(text)) is not None), None)
 
 
 # In the order of the checks: the first that fails names the rejection.
@@ -159,3 +162,56 @@ def check_draft(draft: Draft, request: SynthesisRequest, limits: FilterLimits) -
         if (detail := check(draft, request, limits)) is not None:
             return Rejection(name, detail)
     return None
+
+
+_ROMAN = {"ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
+# Words of disease names that texts add, leave out or exchange.
+_GENERIC = FUNCTION_WORDS | {"anomaly", "deficiency", "disease", "disorder", "form", "syndrome", "type", "variant"}
+
+
+def mentions(text: str, name: str) -> bool:
+    """Returns whether the text has the words of the name, in any order and in any form of case, hyphens and plural.
+
+    Words such as "disease" or "type" may be missing, and Roman numerals count as numbers. A name of such words alone
+    has to occur as it is.
+
+    Example:
+        >>> mentions("What causes Ehlers Danlos syndrome of the vascular type?", "Vascular Ehlers-Danlos syndrome")
+        True
+        >>> mentions("Which gene is mutated in glycogen storage disease type 2?", "Glycogen storage disease type III")
+        False
+    """
+    words = [_form(word) for word in split_words(name)]
+    specific = [word for word in words if word not in _GENERIC] or words
+    return bool(specific) and _forms(text).issuperset(specific)
+
+
+@lru_cache(maxsize=64)
+def _forms(text: str) -> frozenset[str]:
+    return frozenset(_form(word) for word in split_words(text))
+
+
+def _form(word: str) -> str:
+    return _ROMAN.get(word) or singular(word)
+
+
+def copied_words(text: str, source: str, num_words: int) -> str | None:
+    """Returns the first `num_words` words in a row that both texts have, but for case and punctuation, or None.
+
+    Example:
+        >>> copied_words("A man has weakness of the proximal muscles.", "Weakness of the proximal muscles is usual.", 4)
+        'weakness of the proximal'
+    """
+    words, padded = split_words(text), _padded(source)
+    # Any run of `num_words` words holds one of these shorter runs whole, so that without any of them there is no copy.
+    size = (num_words + 1) // 2
+    anchors = (" ".join(words[start : start + size]) for start in range(0, len(words) - size + 1, num_words - size + 1))
+    if not any(f" {anchor} " in padded for anchor in anchors):
+        return None
+    runs = (" ".join(words[start : start + num_words]) for start in range(len(words) - num_words + 1))
+    return next((run for run in runs if f" {run} " in padded), None)
+
+
+@lru_cache(maxsize=1024)
+def _padded(source: str) -> str:
+    return f" {' '.join(split_words(source))} "

@@ -1,4 +1,4 @@
-"""What synthesis asks of a generator, and what it gets back."""
+"""The interface of generators, and what they return: drafts and rejections."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from medssr.knowledge.retrieval import Hit
-from medssr.synthesis.controls import Draw
-
-
-@dataclass(frozen=True, slots=True)
-class SynthesisRequest:
-    """One question to be written: its draws, the passages found for its entity, the whole prompt."""
-
-    draw: Draw
-    hits: tuple[Hit, ...]
-    prompt: str
+from medssr.synthesis.plan import SynthesisRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A written question that no filter has seen yet.
+    """A written question before any filter.
 
     Attributes:
         stem: The question text without its options.
         options: Option text by letter.
-        entity: The disease that it is about, where known.
-        is_rare: Whether that disease is rare; None where nobody knows.
+        entity: The disease that it is about; None where it is unknown.
+        is_rare: Whether that disease is rare; None where it is unknown.
         truth: Letter of the right option where the generator knows it. It belongs in the question's provenance and
             never in its answer: labels come from votes.
         details: What else the provenance should say; the same on every run.
@@ -48,8 +38,7 @@ class Rejection:
     Attributes:
         reason: Short and fixed, to count by.
         detail: What happened.
-        is_transient: Whether the same request may well succeed later: a server failed, and nothing is known of the
-            draft that it would have written.
+        is_transient: Whether the same request may succeed later, because a server failed and wrote no draft.
     """
 
     reason: str
@@ -78,7 +67,7 @@ class Generator(Protocol):
         ...
 
     def usage(self) -> dict[str, Any]:
-        """Returns what the drafts have cost so far, in the generator's own terms; empty when they cost nothing."""
+        """Returns what the drafts have cost so far, in the generator's units; empty when they cost nothing."""
         ...
 
     def close(self) -> None:

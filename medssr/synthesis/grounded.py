@@ -1,17 +1,68 @@
-"""A generator without a language model: questions from structured facts, so that the whole method runs offline."""
+"""Questions from structured facts, without a language model, so that the whole method runs offline."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from medssr.errors import InputError
 from medssr.knowledge.entities import EntityList
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, relations
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.questions import LETTERS
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import Draw, SynthesisRequest
+
+
+@dataclass(frozen=True, slots=True)
+class FactQuestion:
+    """A question about a fact, with its truth."""
+
+    stem: str
+    options: dict[str, str]
+    truth: str
+
+
+class DistractorPool:
+    """The values of each relation over a set of diseases, and the relation's own distractors."""
+
+    def __init__(self, entities: Iterable[Entity]) -> None:
+        values: dict[str, set[str]] = defaultdict(set)
+        for entity in entities:
+            for fact in entity.facts:
+                values[fact.relation].update([fact.value, *relations()[fact.relation].distractors])
+        # Sorted, so that a draw depends on the seed and the table's content alone.
+        self._values = {relation: sorted(texts) for relation, texts in values.items()}
+
+    def has_distractors(self, fact: Fact, count: int) -> bool:
+        """Returns whether at least `count` values of the fact's relation are wrong for it."""
+        values = self._values.get(fact.relation, [])
+        # Few values are right for a fact, so that the length mostly decides.
+        return len(values) - len(fact.also_true) - 1 >= count or len(self.distractors(fact)) >= count
+
+    def distractors(self, fact: Fact) -> list[str]:
+        """Returns the values of the fact's relation that are wrong for it."""
+        right = {fact.value, *fact.also_true}
+        return [value for value in self._values.get(fact.relation, []) if value not in right]
+
+
+def write_fact_question(
+    entity: Entity, fact: Fact, pool: DistractorPool, stems: Sequence[str], num_options: int, rng: random.Random
+) -> FactQuestion | None:
+    """Returns a question about the fact in a drawn order of drawn options, or None without enough distractors."""
+    distractors = pool.distractors(fact)
+    if len(distractors) < num_options - 1:
+        return None
+    texts = [fact.value, *rng.sample(distractors, num_options - 1)]
+    rng.shuffle(texts)
+    options = dict(zip(LETTERS, texts, strict=False))
+    return FactQuestion(
+        stem=rng.choice(stems).format(entity=fact.subject or entity.name),
+        options=options,
+        truth=LETTERS[texts.index(fact.value)],
+    )
 
 
 class GroundedGenerator:
@@ -61,7 +112,7 @@ class GroundedGenerator:
         stems = relations()[fact.relation].stems
         question = write_fact_question(entity, fact, self._pool, stems, self._num_options, rng)
         if question is None:
-            raise AssertionError(f"the fact {fact} was usable a moment ago")
+            raise AssertionError(f"the fact {fact} has too few distractors, but `_usable_facts` returned it")
         details = {"relation": fact.relation, "fact_source": fact.source}
         return Draft(question.stem, question.options, entity.name, entity.is_rare, question.truth, details)
 

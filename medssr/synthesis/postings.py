@@ -1,4 +1,4 @@
-"""Which texts share words with a question, and how much: the candidates that contamination looks at closely."""
+"""An inverted index of weighted words: the texts that share enough with a question to be compared with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A word that more than this share of the texts have is not followed to all of them, but looked up in those that remain.
-_COMMON_SHARE = 0.1
+# Words in more than this fraction of the texts are kept as dense rows and looked up for the remaining candidates alone.
+_COMMON_FRACTION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,24 @@ class Overlaps:
     """What a question shares with some of the texts; each array has one value a text.
 
     Attributes:
-        places: The numbers of the texts.
+        indices: The indices of the texts.
         num_shared: How many words are shared.
         text_weight: The sum of their weights in the text.
         question_weight: The sum of their weights in the question.
     """
 
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
     num_shared: NDArray[np.int64]
     text_weight: NDArray[np.float64]
     question_weight: NDArray[np.float64]
 
 
 class Postings:
-    """The texts by the words that they have. A word that a text has twice counts as two: its first and second time.
+    """The texts by the words that they have; a word that a text has twice counts as two words.
 
     Args:
         texts: The texts.
-        least: The share of the weight of a text, or of a question, from which on they are a candidate.
+        least: The fraction of the weight of a text, or of a question, that a candidate shares at least.
     """
 
     def __init__(self, texts: Sequence[WeightedText], least: float) -> None:
@@ -59,12 +59,12 @@ class Postings:
             weights += text.weights.tolist()
         table = csr_array((weights, (rows, columns)), shape=(len(self._rows), len(texts)))
         self._starts, self._columns, self._weights = table.indptr, table.indices.astype(np.int64), table.data
-        common = np.flatnonzero(np.diff(table.indptr) > _COMMON_SHARE * len(texts))
-        self._common_place = np.full(len(self._rows), -1)
-        self._common_place[common] = np.arange(len(common))
+        common = np.flatnonzero(np.diff(table.indptr) > _COMMON_FRACTION * len(texts))
+        self._common_row = np.full(len(self._rows), -1)
+        self._common_row[common] = np.arange(len(common))
         self._common_weights = table[common].toarray()
         self._least = least
-        # As if a question had all the common words of every text: few of them can pass even so.
+        # An upper bound that assumes a question with all the common words of every text; few texts pass even so.
         totals = np.array([text.total for text in texts])
         self._least_rare_weight = least * totals - self._common_weights.sum(axis=0)
 
@@ -73,28 +73,28 @@ class Postings:
 
         None where it shares no word with any.
         """
-        found = [self._rows.get(occurrence, -1) for occurrence in _occurrences(question.words)]
-        known = np.flatnonzero(np.array(found) >= 0)
-        if not len(known):
+        row_of_word = np.array([self._rows.get(occurrence, -1) for occurrence in _occurrences(question.words)])
+        indexed = np.flatnonzero(row_of_word >= 0)
+        if not len(indexed):
             return None
-        rows, weights = np.array(found)[known], question.weights[known]
-        is_common = self._common_place[rows] >= 0
+        rows, weights = row_of_word[indexed], question.weights[indexed]
+        is_common = self._common_row[rows] >= 0
         num_shared, text_weight, question_weight = self._shared_rare(rows[~is_common], weights[~is_common])
         least_rare_weight = self._least * question.total - weights[is_common].sum()
-        places = np.flatnonzero((text_weight >= self._least_rare_weight) | (question_weight >= least_rare_weight))
-        common = self._common_weights[self._common_place[rows[is_common]]][:, places]
+        indices = np.flatnonzero((text_weight >= self._least_rare_weight) | (question_weight >= least_rare_weight))
+        common = self._common_weights[self._common_row[rows[is_common]]][:, indices]
         has_common = common > 0
         return Overlaps(
-            places,
-            num_shared[places] + has_common.sum(axis=0),
-            text_weight[places] + common.sum(axis=0),
-            question_weight[places] + weights[is_common] @ has_common,
+            indices,
+            num_shared[indices] + has_common.sum(axis=0),
+            text_weight[indices] + common.sum(axis=0),
+            question_weight[indices] + weights[is_common] @ has_common,
         )
 
     def _shared_rare(
         self, rows: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-        """Returns for every text the number, the weight there and the weight in the question of what the rows share."""
+        """Returns for every text how many of the rows it has, their weight in it and their weight in the question."""
         if not len(rows):
             empty = np.zeros(self._num_texts)
             return empty.astype(np.int64), empty, empty

@@ -1,4 +1,4 @@
-"""Prompts from template files, and the one that asks a language model for one new question."""
+"""Builds prompts from template files, among them the one that asks a language model for one new question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medssr.questions import LETTERS, Question, render_question
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# The tags that fence foreign text in the template: text that holds them could pretend that its fence has ended.
+# The tags that fence foreign text in the template; text that holds them could end its fence early.
 _FENCE = re.compile(r"</?\s*(?:passage|example|question)\b[^>]*>", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""The form of a language model's reply, and the question that is read from it."""
+"""Reads questions from the replies of language models: schema, parser, and the conversation with one repair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from medssr.llm.chat_protocol import Message
 from medssr.llm.ledger import Reply
 from medssr.questions import LETTERS, FieldError, Question
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 from medssr.utils.seeding import derive_seed
 
 
@@ -81,23 +82,23 @@ def last_object(reply: str, fields: Collection[str]) -> dict[str, Any]:
         ReplyError: When there is none.
     """
     decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
     first_problem: str | None = None
-    place = reply.find("{")
-    while place >= 0:
+    start = reply.find("{")
+    while start >= 0:
         try:
-            value, end = decoder.raw_decode(reply, place)
+            value, end = decoder.raw_decode(reply, start)
         except (json.JSONDecodeError, RecursionError) as error:
             first_problem = first_problem or f"The JSON is broken: {error}."
-            end = place + 1
+            end = start + 1
         else:
             if value.keys() >= set(fields):
-                found = value
-        place = reply.find("{", end)
-    if found is None:
+                last = value
+        start = reply.find("{", end)
+    if last is None:
         shown = " and ".join(f'"{name}"' for name in fields)
         raise ReplyError(first_problem or f"There is no JSON object with the fields {shown}.")
-    return found
+    return last
 
 
 def repair_messages(reply: str, problem: str) -> list[Message]:
@@ -106,11 +107,11 @@ def repair_messages(reply: str, problem: str) -> list[Message]:
     return [{"role": "assistant", "content": reply}, {"role": "user", "content": request}]
 
 
-_MOST_REPLIES = 2
+_MAX_REPLIES = 2
 
 
 class Conversation:
-    """What to ask a model next for a request, until there is an outcome.
+    """The messages to a model about one request, until there is an outcome.
 
     A reply that is no question is shown to the model once, with what is wrong about it.
 
@@ -131,18 +132,18 @@ class Conversation:
 
     @property
     def purpose(self) -> list[str | int]:
-        """Names the next call."""
+        """The key of the next call in the ledger."""
         return ["synthesis", self.request.draw.slot, self.request.draw.attempt, len(self._replies)]
 
     def take(self, reply: Reply) -> Outcome | None:
-        """Returns what comes of the reply, or None when the messages are to be sent again, with the repair in them."""
+        """Returns the outcome of the reply, or None after it has added a repair request to the messages to send."""
         self._replies.append(reply)
         if reply.outcome != "answer" or reply.text is None:
             return Rejection(reply.outcome, reply.error or reply.text or "", reply.is_transient)
         try:
             stem, options = parse_reply(reply.text)
         except ReplyError as error:
-            if len(self._replies) == _MOST_REPLIES:
+            if len(self._replies) == _MAX_REPLIES:
                 return Rejection("unparsable", str(error))
             self.messages += repair_messages(reply.text, str(error))
             return None

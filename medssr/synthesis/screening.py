@@ -1,4 +1,4 @@
-"""What a question must not repeat: benchmarks, seed questions, and the questions accepted before it."""
+"""Screens drafts: rejects those that fail a check, or repeat a benchmark, a seed question or an accepted question."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping
 
 from medssr.questions import Question
 from medssr.synthesis.contamination import ContaminationIndex
-from medssr.synthesis.deduplication import NearDuplicates
+from medssr.synthesis.duplicates import NearDuplicates
 from medssr.synthesis.filters import FilterLimits, check_draft
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 from medssr.synthesis.prompts import text_hash
 
 
-class Screen:
+class RepeatScreen:
     """Rejects questions that repeat another one; of two near-duplicates the first stays.
 
     Args:
-        benchmarks: The questions that are kept for evaluation.
+        benchmarks: The questions of the benchmarks, which training must not see.
         seeds: The questions that prompts show.
     """
 
@@ -47,18 +48,18 @@ class Screen:
         self._seen.add(question)
 
 
-class Judge:
-    """Accepts or rejects what a generator returns, and remembers what it has accepted.
+class DraftScreen:
+    """Accepts or rejects what a generator returns; accepted questions count for the drafts after them.
 
     Args:
         limits: The numbers that drafts are held to.
-        screen: The questions that must not be repeated.
-        origin: What the provenance of every question says.
+        repeats: Rejects questions that repeat another one.
+        origin: Fields of the provenance that all questions share.
     """
 
-    def __init__(self, limits: FilterLimits, screen: Screen, origin: Mapping[str, str]) -> None:
+    def __init__(self, limits: FilterLimits, repeats: RepeatScreen, origin: Mapping[str, str]) -> None:
         self._limits = limits
-        self._screen = screen
+        self._repeats = repeats
         self._origin = dict(origin)
 
     def __call__(self, request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
@@ -69,14 +70,14 @@ class Judge:
         if rejection is not None:
             return rejection
         question = self._question(request, outcome)
-        rejection = self._screen.check(question)
+        rejection = self._repeats.check(question)
         if rejection is not None:
             return rejection
-        self._screen.add(question)
+        self._repeats.add(question)
         return question
 
     def _question(self, request: SynthesisRequest, draft: Draft) -> Question:
-        """Returns the draft as a question; what is known of the truth goes into the provenance."""
+        """Returns the draft as a question; the truth, where the generator knows it, goes into the provenance."""
         drawn = request.draw
         provenance = {
             **self._origin,

@@ -1,4 +1,4 @@
-"""Question slots: each is tried until a draft is accepted, in rounds, so that rejections do not shift the mixture."""
+"""Fills question slots: each gets attempts until a draft is accepted, so that rejections do not shift the mixture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medssr.questions import Question
-from medssr.synthesis.generators import Draft, Generator, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Generator, Outcome, Rejection
+from medssr.synthesis.plan import SynthesisRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ def fill_slots(
     num_rounds: int,
     generator: Generator,
     request: Callable[[int, int], SynthesisRequest],
-    judge: Callable[[SynthesisRequest, Outcome], Question | Rejection],
+    screen: Callable[[SynthesisRequest, Outcome], Question | Rejection],
 ) -> Iterator[Attempt]:
     """Yields every attempt: first one for each slot, then one for each slot that is empty, and so on.
 
-    An attempt that the generator's server failed is repeated once as it is, for nothing is known of what would have
-    come of it: so a run that goes on after an outage uses every answer that it has paid for. After any other rejection,
+    An attempt that the generator's server failed is repeated once without change, because it was never
+    answered: a run that continues after an outage uses every answer that it has paid for. After any other rejection,
     and after the second failure, the slot's next attempt is made.
 
     Args:
@@ -64,16 +65,16 @@ def fill_slots(
         num_rounds: The most attempts at a slot.
         generator: Writes the drafts.
         request: Returns what to ask of the generator for a slot and an attempt, both from 0.
-        judge: Accepts or rejects what the generator returns; called in the order in which attempts are yielded.
+        screen: Accepts or rejects what the generator returns; called in the order in which attempts are yielded.
     """
     slots: Iterable[int] = range(num_slots)
     attempts = array("q", bytes(8 * num_slots))
     has_failed = bytearray(num_slots)
-    for turn in range(num_rounds):
+    for round_index in range(num_rounds):
         empty = array("q")
         for asked, outcome in generator.generate(request(slot, attempts[slot]) for slot in slots):
-            verdict = judge(asked, outcome)
-            yield Attempt(asked, outcome, verdict, is_last=turn + 1 == num_rounds)
+            verdict = screen(asked, outcome)
+            yield Attempt(asked, outcome, verdict, is_last=round_index + 1 == num_rounds)
             if isinstance(verdict, Rejection):
                 slot = asked.draw.slot
                 empty.append(slot)
@@ -86,7 +87,7 @@ def fill_slots(
 
 @dataclass
 class SynthesisTally:
-    """Counts attempts: every one is an accepted question or a rejection, every slot is filled or stays empty."""
+    """Counts accepted questions, rejections by reason, and slots that stayed empty by the last reason."""
 
     num_questions: int = 0
     num_rare: int = 0
@@ -106,7 +107,7 @@ class SynthesisTally:
             self.unfilled[verdict.reason] += attempt.is_last
 
     def counts(self, asked_rare_share: float) -> dict[str, Any]:
-        """Returns the counts for the manifest, with the share of injected questions that was asked and achieved."""
+        """Returns the counts for the manifest, with the requested and the achieved fraction of injected questions."""
         return {
             "num_questions": self.num_questions,
             "num_rare": self.num_rare,

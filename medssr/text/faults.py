@@ -1,4 +1,4 @@
-"""Faults that the text of a question shows by itself, each as a function that returns the words at fault or None."""
+"""Detects faults in the text of a question; each function returns the words at fault, or None."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEAK = re.compile(
     r"|\b(?:explanation|rationale|reasoning)\s*:|[\u2713\u2714\u2705]",
     re.IGNORECASE,
 )
-# One of the hints is in whatever the pattern before them matches; nearly all texts have none, and a look is quick.
+# Every match of the pattern above has one of these hints; the search for them is quick, and nearly all texts have none.
 _LEAK_HINTS = ("answer", "correct", "explanation", "rationale", "reasoning", "\u2713", "\u2714", "\u2705")
 _PICTURE = r"(?:figure|fig\.|image|photograph|photo|picture|graph|chart|diagram|table|tracing|illustration)s?"
 _FIGURE = re.compile(
@@ -49,15 +49,6 @@ _FIGURE_HINTS = (
     "fig", "image", "photo", "pictur", "graph", "chart", "diagram", "table", "tracing", "illustrat", "shown", "depict",
     "exhibit", "look", "arrow",
 )  # fmt: skip
-_COMBINATION = re.compile(
-    r"^\W*(?:"
-    r"(?:all|none|neither|both|any) of (?:the )?(?:above|these|them|other options?|options?|choices|answers)"
-    r"|(?:all|none) (?:the )?above"
-    r"|(?:both )?[a-h](?: ?, ?[a-h])* ?(?:,? ?\band\b|,? ?\bor\b|&) ?[a-h]"
-    r")\W*$",
-    re.IGNORECASE,
-)
-
 
 # Each by itself: a pattern of one kind is searched for several times as fast as one of all kinds.
 _GARBAGE = tuple(
@@ -67,18 +58,18 @@ _GARBAGE = tuple(
         "[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ue000-\uf8ff\ud800-\udfff]",
         # UTF-8 read as Latin-1.
         "\u00c3[\u0080-\u00bf]|\u00e2\u20ac",
-        # Place holders and markup.
+        # Placeholders and markup.
         r"\{\{|\}\}|\{%|\{\w+\}|```|<\|?/?(?:passage|example|think|br|p|div|s|im_\w+)\b[^>]*>|\blorem ipsum\b",
         # A letter, and a word, over and over.
         r"([^\W\d_])\1{5}",
         r"\b(\w+)(?:\W+\1\b){3}",
     )
 )
-# Least shares for English: of Latin letters among the letters of a text, of English function words in a longer stem.
+# Minima for English text: the fraction of Latin letters, and of English function words in a longer stem.
 _MIN_LATIN = 0.8
 _MIN_FUNCTION_WORDS = 0.1
 _MIN_WORDS_TO_TELL = 8
-# What tells two options apart: words, numbers, and signs but for the hyphens within words.
+# The parts that distinguish two options: words, numbers, and signs but for the hyphens within words.
 _OPTION_PART = re.compile(
     r"[^\W\d_]+|\d+(?:[.,]\d+)*|[+<>=%\u2264\u2265\u00b1\u2191\u2193]|(?<![\w)\s])[-\u2212](?=\d)"
     r"|(?<=\s)[-\u2212](?=\d)|^[-\u2212](?=\d)|(?<=\w)[-\u2212](?!\w)"
@@ -102,14 +93,9 @@ def missing_figure(text: str) -> str | None:
     return _first(_FIGURE, text) if _has_any(_FIGURE_HINTS, text) else None
 
 
-def combination_of_options(option: str) -> str | None:
-    """Returns an option that is made of other options: "all of the above", "both A and B"."""
-    return _first(_COMBINATION, option.strip())
-
-
 def garbage(text: str) -> str | None:
-    """Returns what is no text: lost characters, wrongly decoded ones, markup, place holders, a word over and over."""
-    return next((repr(found) for pattern in _GARBAGE if (found := _first(pattern, text)) is not None), None)
+    """Returns garbled text: lost or wrongly decoded characters, markup, placeholders, a word over and over."""
+    return next((repr(match) for pattern in _GARBAGE if (match := _first(pattern, text)) is not None), None)
 
 
 def not_english(stem: str) -> str | None:

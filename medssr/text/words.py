@@ -1,11 +1,17 @@
-"""Words of a text as comparisons see them: which words two texts share, and how much a shared word says."""
+"""Folds texts and splits them into words for comparisons: case, diacritics, apostrophes, plurals, numbers."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-_APOSTROPHE = re.compile("['\u2018\u2019\u02bc`\u00b4]")
+_APOSTROPHES = "'\u2018\u2019\u02bc`\u00b4"
+_APOSTROPHE = re.compile(f"[{_APOSTROPHES}]")
+# What an apostrophe adds to an English word: "Wegener's" is about "Wegener".
+_CLITIC = re.compile(rf"[{_APOSTROPHES}](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
+# Letters that Unicode does not take apart into a base letter and a mark.
+_BASE_OF = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h"}
+_BASE_LETTERS = str.maketrans(_BASE_OF | {letter.upper(): base.upper() for letter, base in _BASE_OF.items()})
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Scripts that are written without blanks: each character is a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
@@ -19,7 +25,7 @@ FUNCTION_WORDS = frozenset(
     what when where which who whom whose why will with within without would you your
     """.split()  # noqa: SIM905
 )
-# What examinations and abstracts say whatever they are about.
+# Words that examinations and abstracts use whatever their subject.
 EXAM_WORDS = frozenset(
     """
     0 admitted appropriate associated best blood boy brought c cause caused causes characteristic clinic clinical comes
@@ -33,6 +39,30 @@ EXAM_WORDS = frozenset(
 )
 
 
+def strip_marks(text: str) -> str:
+    """Returns the text without diacritics, its case kept.
+
+    Example:
+        >>> strip_marks("Behçet, Sjögren, Østerlind")
+        'Behcet, Sjogren, Osterlind'
+    """
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    letters = "".join(char for char in decomposed if not unicodedata.combining(char)).translate(_BASE_LETTERS)
+    return unicodedata.normalize("NFC", letters)
+
+
+def drop_clitics(text: str) -> str:
+    """Returns the text without the endings that English writes with an apostrophe.
+
+    Example:
+        >>> drop_clitics("Crohn's disease doesn't")
+        'Crohn disease doesn'
+    """
+    return _CLITIC.sub("", text)
+
+
 def fold(text: str) -> str:
     """Returns the text without case, diacritics and apostrophes.
 
@@ -40,10 +70,10 @@ def fold(text: str) -> str:
         >>> fold("Behçet's DISEASE")
         'behcets disease'
     """
+    text = strip_marks(text.casefold())
     if not text.isascii():
-        marked = unicodedata.normalize("NFKD", text)
-        text = unicodedata.normalize("NFC", "".join(char for char in marked if not unicodedata.combining(char)))
-    return _APOSTROPHE.sub("", text.casefold())
+        text = strip_marks(text.casefold())  # taking a letter apart can leave a capital, and folding it a mark
+    return _APOSTROPHE.sub("", text)
 
 
 def split_words(text: str) -> list[str]:
@@ -66,12 +96,28 @@ def mask_numbers(text: str) -> str:
     return _NUMBER.sub("0", text)
 
 
-def singular(word: str) -> str:
-    """Returns the word without the s of a plural.
+def words_key(text: str) -> str:
+    """Returns a key that texts share which differ in case, diacritics and punctuation alone; to compare, not to store.
 
     Example:
-        >>> [singular(word) for word in ("genes", "diabetes", "virus", "diagnosis", "loss", "gas")]
-        ['gene', 'diabete', 'virus', 'diagnosis', 'loss', 'gas']
+        >>> words_key("Beta-blocker, oral") == words_key("beta blocker (oral)")
+        True
     """
-    is_plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    return word[:-1] if is_plural else word
+    return " ".join(split_words(text))
+
+
+def singular(word: str) -> str:
+    """Returns a folded word without the ending of a plural.
+
+    Harman's S stemmer (1991, "How effective is suffixing?", Journal of the American Society for Information Science
+    42(1)), and "-is" stays. Stronger stemmers take "cervicitis" and "cervical" for one word.
+
+    Example:
+        >>> [singular(word) for word in ("allergies", "diseases", "kidneys", "fibrosis", "virus", "loss", "gas")]
+        ['allergy', 'disease', 'kidney', 'fibrosis', 'virus', 'loss', 'gas']
+    """
+    if len(word) <= 3 or not word.endswith("s") or word.endswith(("us", "ss", "is")):
+        return word
+    if word.endswith("ies") and not word.endswith(("eies", "aies")):
+        return word[:-3] + "y"
+    return word[:-1]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from medssr.knowledge.facts import Entity, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question, write_questions
 from medssr.resources import RESOURCES
-from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
+from medssr.synthesis.grounded import DistractorPool, write_fact_question
 
 NUM_OPTIONS = 4
 # Benchmarks written by humans hold about 3% questions on rare diseases (MedSSR, arXiv 2604.11547).

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from medssr.errors import InputError
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question
-from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
+from medssr.synthesis.grounded import DistractorPool, write_fact_question
 from medssr.toy.builtin_questions import NUM_OPTIONS, evaluation_questions
 from medssr.training.demonstrations import Demonstration
 from medssr.utils.seeding import derive_seed

@@ -12,7 +12,7 @@ from medssr.errors import InputError
 from medssr.knowledge.corpora.builtin import statement_passage
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.knowledge.retrieval import Hit
-from medssr.synthesis.fact_questions import DistractorPool, write_fact_question
+from medssr.synthesis.grounded import DistractorPool, write_fact_question
 from medssr.synthesis.prompts import build_synthesis_prompt, load_template
 from medssr.synthesis.replies import write_reply
 from medssr.toy.builtin_questions import NUM_OPTIONS, human_questions

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _MADE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "synthesize": ("questions", ("questions.jsonl",), ()),
     "pseudo_label": ("labels", ("questions.jsonl",), ()),
-    "warm_start": ("model", (), ("model",)),
-    "train": ("model", ("metrics.csv",), ("model",)),
     "evaluate": ("results", (RESULTS_FILE,), ()),
 }
+# The same of a training, whatever its method.
+_TRAINED = ("model", ("metrics.csv",), ("model",))
 _LARGEST_COPY = 100 * 2**20  # bytes; what is larger is named by its place
 _UNLINKED = ("prompt_path", "ckpt_path")
 # Nodes that are inputs also where they name no file: something built in, or on a hub.
@@ -64,8 +64,8 @@ class Reference:
 def made_by(artifact: Artifact) -> Reference:
     """Returns what a step has made."""
     step = artifact.manifest["step"]
-    kind, files, folders = _MADE[step]
-    found = [artifact.path("manifest.json"), *map(artifact.path, files)]
+    kind, files, folders = _MADE.get(step, _TRAINED)
+    found = [file for file in map(artifact.path, ("manifest.json", *files)) if file.is_file()]
     small = tuple(file for file in found if file.stat().st_size <= _LARGEST_COPY)
     named = [*(file for file in found if file not in small), *map(artifact.path, folders)]
     return Reference(
@@ -102,7 +102,7 @@ def _input(key: str, path: Path, content: str, artifact_dir: Path) -> Reference:
     if artifact_dir.resolve() in own.parents:
         step, fingerprint, *_ = own.relative_to(artifact_dir.resolve()).parts
         folder = artifact_dir / step / fingerprint
-        if step in _MADE and (folder / "manifest.json").is_file():
+        if (folder / "manifest.json").is_file():
             return made_by(read_artifact(folder))
     first, *_, last = key.split(".")
     kind = last.removesuffix("_path") if last.endswith("_path") else first  # synthesis.benchmark_path, benchmark.path

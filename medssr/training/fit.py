@@ -11,7 +11,7 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from medssr.artifacts import decisive_values
-from medssr.config import TrainConfig, WarmStartConfig
+from medssr.config import SFTTrainConfig, TrainConfig
 from medssr.errors import InputError
 from medssr.tracking.loggers import open_loggers
 from medssr.training.checkpoints import check_match
@@ -21,7 +21,7 @@ from medssr.utils.stopping import catch_signals
 
 
 def fit(
-    config: TrainConfig | WarmStartConfig,
+    config: TrainConfig | SFTTrainConfig,
     module: L.LightningModule,
     data: Any,
     directory: Path,

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, hashes, JSON in and out."""
+"""Reads and writes files that are complete or absent: atomic writes, hashes, JSON."""
 
 from __future__ import annotations
 

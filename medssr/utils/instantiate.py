@@ -16,7 +16,7 @@ def instantiate(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
 
     Args:
         node: The configuration node.
-        key: Its place in the configuration, for messages.
+        key: Its key in the configuration, for messages.
         arguments: Further arguments, not from the configuration; objects of any kind.
 
     Raises:
@@ -59,7 +59,7 @@ def _check_arguments(node: Mapping[str, Any], key: str, arguments: Mapping[str, 
 
 
 def _cause(error: BaseException) -> str:
-    """Returns what is at the bottom of an error of Hydra's, and of what."""
+    """Returns the type and the message of the error that caused an error of Hydra's."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return f"{type(cause).__name__}: {' '.join(lines)}"

@@ -1,4 +1,4 @@
-"""What runs are called: short, readable names from the overrides that make them differ."""
+"""Names of jobs: short and readable, from the overrides that make them differ."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def changes_results(override: str) -> bool:
 
 def _readable(override: str) -> str:
     key, equals, value = override.partition("=")
-    # Of a path the end tells more.
+    # The end of a path says more than its start.
     return f"{_safe(key)}{equals}{_safe(value[-_MAX_VALUE:] if '/' in value else value[:_MAX_VALUE])}"
 
 

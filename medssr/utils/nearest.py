@@ -1,4 +1,4 @@
-"""The valid name that is nearest to a wrong one."""
+"""Finds the valid names that are nearest to a wrong one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def nearest_names(wrong: str, names: Iterable[str]) -> list[str]:
         >>> nearest_names("lr", ["optim.optimizer.lr", "seed"])
         ['optim.optimizer.lr']
     """
-    known = list(names)
+    candidates = list(names)
     last = wrong.rpartition(".")[2]
-    same_end = [name for name in known if name.rpartition(".")[2] == last]
-    similar = get_close_matches(wrong, known, _MAX_NAMES, cutoff=0.75)
-    ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+    same_end = [name for name in candidates if name.rpartition(".")[2] == last]
+    similar = get_close_matches(wrong, candidates, _MAX_NAMES, cutoff=0.75)
+    ends = {name.rpartition(".")[2]: name for name in reversed(candidates)}
     similar_end = [ends[end] for end in get_close_matches(last, ends, _MAX_NAMES, cutoff=0.8)]
     return list(dict.fromkeys([*same_end, *similar, *similar_end]))[:_MAX_NAMES]
 
@@ -35,5 +35,5 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
         >>> did_you_mean("larg", ["default", "large"])
         ' Did you mean large?'
     """
-    found = nearest_names(wrong, names)
-    return f" Did you mean {' or '.join(found)}?" if found else ""
+    nearest = nearest_names(wrong, names)
+    return f" Did you mean {' or '.join(nearest)}?" if nearest else ""

@@ -1,6 +1,6 @@
-"""The processes of one training: which of them this is, and what they tell each other.
+"""The processes of one training: which of them this is, and collective operations on Python objects.
 
-Nothing here needs a process group: alone, a process hears itself.
+Without a process group these functions act on a world of size 1.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# How launchers tell a process its place; unset means the first. torchrun, SLURM, and Lightning, which starts the others
+# How launchers tell a process its rank; unset means the first. torchrun, SLURM, and Lightning, which starts the others
 # of a node itself.
 _RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
 
 
 def is_main_process() -> bool:
-    """Returns whether this process is the one that writes; known from the environment before processes are joined."""
+    """Returns whether this process is the one that writes, by the environment, also before processes are joined."""
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
 
 def are_started_together() -> bool:
-    """Returns whether a launcher starts all processes at once (torchrun, srun), so that none was here before."""
+    """Returns whether a launcher starts all processes at once (torchrun, srun), so that none ran before the others."""
     return int(os.environ.get("SLURM_NTASKS", "1")) > 1 or (
         "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
     )
@@ -41,9 +41,9 @@ def gathered(value: T) -> list[T]:
 
 def means(values: Mapping[str, float]) -> dict[str, float]:
     """Returns the mean of each value over all processes; what a process does not have counts as 0 there."""
-    every = gathered(dict(values))
-    names = dict.fromkeys(name for one in every for name in one)
-    return {name: sum(one.get(name, 0.0) for one in every) / len(every) for name in names}
+    by_rank = gathered(dict(values))
+    names = dict.fromkeys(name for local in by_rank for name in local)
+    return {name: sum(local.get(name, 0.0) for local in by_rank) / len(by_rank) for name in names}
 
 
 def mean_over_processes(value: float) -> float:
@@ -61,5 +61,5 @@ def pad_to_longest(items: list[T], filler: T) -> list[T]:
 
 
 def wait_for_all() -> None:
-    """Returns when every process is here."""
+    """Returns once every process has called it."""
     gathered(None)

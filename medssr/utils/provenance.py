@@ -1,4 +1,4 @@
-"""What a result was made with: packages, the state of the repository, the machine, the command line."""
+"""Records what a result was made with: packages, the state of the repository, the machine, the command line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def packages() -> dict[str, str]:
 
 def all_packages() -> dict[str, str]:
     """Returns the versions of Python and of all packages that matter, those that are installed."""
-    found = {"python": platform.python_version()} | packages()
+    versions = {"python": platform.python_version()} | packages()
     for name in _FURTHER_PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_commit() -> str | None:
@@ -66,10 +66,11 @@ def overrides() -> list[str]:
 
 
 def _git(*arguments: str) -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None  # installed; a repository further up, such as one around .venv, is another project's
     try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        answer = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # installed without a repository
+        return None
     return answer.stdout.strip()

@@ -1,4 +1,4 @@
-"""Seeds that depend on what is sampled and not on when, and the states of the generators that libraries draw from."""
+"""Derives seeds from what is sampled, not from when; saves and restores the states of random generators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 def derive_seed(*parts: int | str) -> int:
     """Returns a 63-bit seed from the parts (run seed, stage, step, question id, sample), the same on every machine.
 
-    Hashed and not added up, so that neighbouring parts do not share random streams.
+    Hashed and not added up, so that neighbouring parts have unrelated random streams.
 
     Example:
         >>> derive_seed(0, "rho", 1) == derive_seed(0, "rho", 1) != derive_seed(0, "rho", 2)

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: it ends at once, or at the end of what must not be cut in two.
+"""Signals that ask a process to end: it ends at once, or at the end of a critical section.
 
 SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit) are treated alike. A handler that
 somebody else has set, such as a launcher that puts jobs back into the queue, stays in charge of its signal.
@@ -37,7 +37,7 @@ class Stopped(SystemExit):
 
 @dataclass(slots=True)
 class _State:
-    """What is known of signals in this process.
+    """The state of signal handling in this process.
 
     Attributes:
         handlers: The handler of each signal while signals are caught; empty while they are not.
@@ -52,18 +52,18 @@ class _State:
     has_deadline: bool = False
 
 
-_state = _State()  # signals belong to the process, and so does what is known of them
+_state = _State()  # signals belong to the process, and so does the state
 
 
 @contextmanager
 def catch_signals() -> Iterator[None]:
-    """Has signals raise `Stopped` in the block, or at its end where they had to wait."""
+    """Makes signals raise `Stopped` in the block, or at its end where they were deferred."""
     is_inner = bool(_state.handlers) or threading.current_thread() is not threading.main_thread()
-    found: dict[int, Any] = {} if is_inner else {signum: signal.getsignal(signum) for signum in SIGNALS}
+    previous: dict[int, Any] = {} if is_inner else {signum: signal.getsignal(signum) for signum in SIGNALS}
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     _state.handlers |= {
         signum: _on_signal if handler in defaults else handler
-        for signum, handler in found.items()
+        for signum, handler in previous.items()
         if handler is not None  # None: set by other than Python, so nothing that we could put back
     }
     take_back_signals()
@@ -74,18 +74,18 @@ def catch_signals() -> Iterator[None]:
         _let_go()
         if not is_inner:
             for signum in _state.handlers:
-                signal.signal(signum, found[signum])
+                signal.signal(signum, previous[signum])
             _state.handlers, _state.received = {}, None
 
 
 def take_back_signals() -> None:
-    """Sets the handlers of `catch_signals` again, after a library has set its own."""
+    """Sets the handlers of `catch_signals` again after a library has replaced them."""
     for signum, handler in _state.handlers.items():
         signal.signal(signum, handler)
 
 
 def hold() -> None:
-    """Has signals wait for `release`, though not for longer than `PATIENCE_S`: what follows is of use only as a whole.
+    """Defers signals until `release()`, for at most `PATIENCE_S`, so that a critical section completes.
 
     Raises:
         Stopped: When a signal has come before.
@@ -96,7 +96,7 @@ def hold() -> None:
 
 
 def lift_deadline() -> None:
-    """Has signals wait for `release` however long it takes."""
+    """Defers signals until `release()` however long it takes."""
     _disarm()
     _state.has_deadline = False
 

@@ -10,7 +10,7 @@ import pytest
 from support.chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
 
 import medssr
-from medssr.auditing.judging import Judgement, OpenAIJudge, judge_request, read_judgements
+from medssr.auditing.judging import JudgeReply, OpenAIJudge, judge_request, read_judge_replies
 from medssr.auditing.rubric import CRITERIA, Verdict
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
@@ -51,7 +51,7 @@ def server():
 def judge(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
-    def run(count: int = 1, **changes) -> list[Judgement]:
+    def run(count: int = 1, **changes) -> list[JudgeReply]:
         fields = {
             "base_url": server.url,
             "model": "tiny",
@@ -72,10 +72,10 @@ def judge(server, tmp_path, monkeypatch):
 
 
 def test_a_judgement_is_a_verdict_with_its_origin(server, judge):
-    (judgement,) = judge()
-    assert judgement.verdict == Verdict(True, True, "B", True, 4, 2, "Sound.")
-    assert (judgement.question_id, judgement.outcome, judgement.detail) == ("q0", "judged", "")
-    assert {name: judgement.details[name] for name in ("model", "num_calls", "prompt_tokens")} == {
+    (answer,) = judge()
+    assert answer.verdict == Verdict(True, True, "B", True, 4, 2, "Sound.")
+    assert (answer.question_id, answer.outcome, answer.detail) == ("q0", "judged", "")
+    assert {name: answer.details[name] for name in ("model", "num_calls", "prompt_tokens")} == {
         "model": "tiny",
         "num_calls": 1,
         "prompt_tokens": 11,
@@ -107,14 +107,14 @@ def test_judgements_come_in_the_order_of_the_questions_and_a_second_run_asks_not
 )
 def test_a_broken_verdict_is_repaired_once_and_else_has_none(server, judge, changes, problem):
     server.answer = lambda prompt, _: reply() if "cannot be read" in prompt else reply(**changes)
-    (judgement,) = judge()
-    assert judgement.verdict is not None
-    assert judgement.details["num_calls"] == 2
+    (answer,) = judge()
+    assert answer.verdict is not None
+    assert answer.details["num_calls"] == 2
     assert problem in server.calls[1]["messages"][-1]["content"]
     server.answer = lambda prompt, _: reply(**changes)
-    (judgement,) = judge(model="other")
-    assert (judgement.verdict, judgement.outcome) == (None, "unparsable")
-    assert problem in judgement.detail
+    (answer,) = judge(model="other")
+    assert (answer.verdict, answer.outcome) == (None, "unparsable")
+    assert problem in answer.detail
 
 
 def test_a_reply_without_comment_or_letter_is_enough():
@@ -146,7 +146,7 @@ def test_judgements_can_be_written_and_read(server, judge, tmp_path):
     found = judge(2)
     path = tmp_path / "judgements.jsonl"
     write_lines_atomically(path, (json.dumps(item.record()) for item in found))
-    assert read_judgements(path) == found
+    assert read_judge_replies(path) == found
 
 
 def test_the_prompt_shows_question_passages_and_rubric_and_not_what_is_meant_to_be_right():

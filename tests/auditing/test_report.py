@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from medssr.auditing.report import build_report
+from medssr.auditing.report import build_report, markdown_report
 from medssr.auditing.rubric import Verdict
-from medssr.auditing.sampling import SampledQuestion
-from medssr.auditing.tables import markdown_report
+from medssr.auditing.stratified_sample import SampledQuestion
 from medssr.questions import Question
 
 OPTIONS = {"A": "liver", "B": "heart", "C": "lung"}

@@ -6,12 +6,14 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import toy_question
 
 from medssr.auditing.rubric import Verdict
 from medssr.auditing.sheet import (
     KEY_COLUMNS,
     VERDICT_COLUMNS,
     escape_cell,
+    look_up_passages,
     read_sheet,
     text_key,
     unescape_cell,
@@ -174,3 +176,24 @@ def test_a_formula_in_a_comment_is_read_back_unharmed(save):
 
 def test_a_text_too_long_for_a_cell_is_cut():
     assert len(escape_cell("x" * 200_000)) < 32_767
+
+
+PASSAGES = [Passage(f"p{n}", "title", f"text {n}") for n in range(5)]
+
+
+def test_passages_are_found_in_the_order_of_the_provenance():
+    questions = [toy_question(0, provenance={"passages": ["p3", "p1"]}), toy_question(1)]
+    assert look_up_passages(questions, PASSAGES) == {"q0": [PASSAGES[3], PASSAGES[1]], "q1": []}
+
+
+def test_the_corpus_is_read_no_further_than_needed():
+    corpus = iter(PASSAGES)
+    look_up_passages([toy_question(0, provenance={"passages": ["p1"]})], corpus)
+    assert next(corpus).id == "p2"
+    assert look_up_passages([toy_question(0)], corpus) == {"q0": []}
+    assert next(corpus).id == "p3"
+
+
+def test_a_passage_that_is_not_there_is_an_error_that_names_it():
+    with pytest.raises(InputError, match=r'passage "p9" of question "q0" .* ~corpus'):
+        look_up_passages([toy_question(0, provenance={"passages": ["p1", "p9"]})], PASSAGES)

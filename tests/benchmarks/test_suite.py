@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from medssr.benchmarks.suite import FoundDefect, load_suite, medxpertqa_subset
+from medssr.benchmarks.suite import DefectCount, load_suite, medxpertqa_subset
 from medssr.config import BenchmarkConfig, Defect, HubConfig, ItemFieldsConfig, MemberConfig, RarityConfig, RarityField
 from medssr.errors import InputError
 
@@ -100,14 +100,14 @@ def test_defects_are_listed_and_excluded_on_demand(folder):
     path = folder(toy=items)
     released = suite_of(path).benchmarks["toy"]
     assert len(released.questions) == 3
-    assert released.found_defects() == {
-        "duplicate": FoundDefect(1, ["q2"]),
-        "missing_figure": FoundDefect(1, ["q3"]),
+    assert released.defect_counts() == {
+        "duplicate": DefectCount(1, ["q2"]),
+        "missing_figure": DefectCount(1, ["q3"]),
     }
     without = suite_of(path, exclude=[Defect.duplicate]).benchmarks["toy"]
     assert [question.id for question in without.questions] == ["q1", "q3"]
     assert len(without.excluded) == 1
-    assert without.found_defects() == released.found_defects()
+    assert without.defect_counts() == released.defect_counts()
     assert without.subset.name == "3, 1 of them excluded"
     assert without.subset.sha256 != released.subset.sha256
     with pytest.raises(InputError, match="every question has a defect"):

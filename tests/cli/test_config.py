@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from support.helpers import compose, missing_keys, typed
 
-from medssr.cli.reference import REFERENCE_FILE, config_reference
+from medssr.cli.entry import composed
 from medssr.config import (
     SCHEMAS,
     EvaluateConfig,
@@ -37,11 +37,13 @@ from medssr.errors import InputError
 
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
-GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule", "arm"}
+GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule"}
 # Groups that no command has: options of other groups include theirs, and are composed with them.
 BASES = {"chat"}
+# Options that the stages of a pipeline name, in a list.
+NAMED_BY_STAGES = {"method"}
 # Options for one of the commands that have their group.
-ONLY_ROOT = {"optim=from_scratch": "warm_start", "callbacks=grpo": "train", "probe=seeds": "pipeline"}
+ONLY_ROOT = {"optim=from_scratch": "sft", "callbacks=grpo": "train", "probe=seed_questions": "pipeline"}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.
@@ -49,7 +51,7 @@ SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "la
 
 
 def option_files() -> list[Path]:
-    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES)
+    return sorted(file for file in CONF_DIR.glob("*/*.yaml") if file.parent.name not in BASES | NAMED_BY_STAGES)
 
 
 def option_id(file: Path) -> str:
@@ -239,7 +241,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("synthesize", "synthesis.rare_share=-0.1"),
         ("synthesize", "synthesis.num_questions=0"),
         ("synthesize", "synthesis.num_options=1"),
-        ("synthesize", "synthesis.top_k=-1"),
+        ("synthesize", "synthesis.num_passages=-1"),
         ("synthesize", "synthesis.max_draws_per_question=0"),
         ("audit", "audit.num_questions=0"),
         ("export", "targets=[]"),
@@ -305,8 +307,8 @@ def test_both_ends_of_alpha_are_allowed(share):
 @pytest.mark.parametrize(
     "stages",
     [
-        "[{name: a, questions: human, grpo: {}}, {name: a, questions: human, grpo: {}}]",
-        "[{name: base, questions: human, grpo: {}}]",
+        "[{name: a, questions: human}, {name: a, questions: human}]",
+        "[{name: base, questions: human}]",
     ],
 )
 def test_stages_have_names_of_their_own(stages):
@@ -315,7 +317,7 @@ def test_stages_have_names_of_their_own(stages):
 
 
 def test_stages_are_a_matter_of_configuration():
-    stages = "[{name: only, questions: mixed, grpo: {num_steps: 5, scale_rewards: none}}]"
+    stages = "[{name: only, questions: mixed, settings: {num_steps: 5, scale_rewards: none}}]"
     (stage,) = typed("pipeline", f"stages={stages}").stages
     assert (stage.name, stage.questions) == ("only", StageQuestions.mixed)
 
@@ -347,7 +349,7 @@ def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
 
 def test_a_wrong_stage_override_is_found_before_anything_runs():
     with pytest.raises((InputError, OmegaConfBaseException), match="num_step"):
-        typed("pipeline", "stages=[{name: a, questions: human, grpo: {num_step: 3}}]")
+        typed("pipeline", "stages=[{name: a, questions: human, settings: {num_step: 3}}]")
 
 
 def test_a_step_of_the_pipeline_has_its_configuration():
@@ -363,7 +365,7 @@ def test_a_step_of_the_pipeline_has_its_configuration():
 
 def test_shipped_resources_exist():
     config = typed("pipeline")
-    for path in (config.seeds.path, config.benchmark.path, config.model.prompt_path):
+    for path in (config.seed_questions.path, config.benchmark.path, config.model.prompt_path):
         assert Path(path).is_file()
 
 
@@ -395,6 +397,7 @@ import hydra
 from omegaconf import OmegaConf
 import medssr.commands.train
 from medssr.config import register
+from medssr.cli.entry import composed
 from medssr.config.catalog import CONF_DIR
 register()
 with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -405,7 +408,22 @@ print(sorted({"torch", "transformers", "vllm", "lightning", "numpy"} & sys.modul
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_the_reference_of_all_settings_is_not_stale():
-    written = REFERENCE_FILE.read_text(encoding="utf-8")
-    assert written == config_reference(CONF_DIR), "run `python -m medssr.cli.reference`"
-    assert yaml.safe_load(written)["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations
+def test_the_reference_has_every_setting_with_its_comment(tmp_path):
+    file = tmp_path / "pages" / "reference.yaml"
+    done = run("-m", "medssr.cli.reference", str(file), root_dir=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = file.read_text(encoding="utf-8")
+    reference = yaml.safe_load(text)
+    assert sorted(reference.pop("commands")) == ROOTS
+    for group, options in reference.items():
+        assert sorted(options) == sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+    assert reference["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations
+    assert "# Completions per question (G), at least 2." in text
+
+
+@pytest.mark.parametrize("override", ["grpo/loss=gspo", "grpo.loss=gspo"])
+def test_a_loss_is_chosen_by_its_name_and_brings_its_own_parameters(override):
+    config, choices = composed("train", ["data.path=given.jsonl", override, "grpo.loss.dual_clip=null"])
+    expected = {"_target_": "medssr.grpo.losses.GSPO", "epsilon": 3e-4, "epsilon_high": 4e-4, "dual_clip": None}
+    assert config.grpo.loss == expected
+    assert choices["grpo/loss"] == "gspo"

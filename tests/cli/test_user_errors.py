@@ -54,14 +54,14 @@ NAMES = {
     "setting of a group that is not chosen": mistake("train lora.rank=8", "lora.rank|null", "lora=default"),
     "name in other letters": mistake("train Seed=3", "Seed", "seed"),
     "setting of a stage": mistake(
-        "pipeline stages=[{name:a,questions:human,grpo:{num_step:3}}]",
+        "pipeline stages=[{name:a,questions:human,settings:{num_step:3}}]",
         "stages|grpo.num_step:",
         "grpo.num_steps",
     ),
 }
 OPTIONS = {
     "unknown option": mistake("train grpo=larg", "grpo=larg", "default, large, parity|Did you mean large"),
-    "unknown experiment": mistake("warm_start experiment=tiny_qwen", "experiment=tiny_qwen", "tiny_qwen3"),
+    "unknown experiment": mistake("sft experiment=tiny_qwen", "experiment=tiny_qwen", "tiny_qwen3"),
     "unknown model": mistake("train model=qwen3_8b", "model=qwen3_8b", "Did you mean qwen3_8b_base"),
     "unknown logger": mistake("train logger=wandb", "logger=wandb", "csv, default"),
     "unknown reward": mistake("train reward=label_mach", "reward=label_mach", "Did you mean label_match"),
@@ -94,18 +94,21 @@ VALUES = {
         "train grpo.minibatch_prompts=5 " + GOOD, "minibatch_prompts: 5", "num_prompts_per_step (32)"
     ),
     "stages of one name": mistake(
-        "pipeline stages=[{name:a,questions:human,grpo:{}},{name:a,questions:mixed,grpo:{}}]",
+        "pipeline stages=[{name:a,questions:human},{name:a,questions:mixed}]",
         "stages: ",
         "not distinct",
     ),
     "unknown kind of questions": mistake(
-        "pipeline stages=[{name:a,questions:humans,grpo:{}}]", "stages.questions: humans", "Did you mean human"
+        "pipeline stages=[{name:a,questions:humans}]", "stages.questions: humans", "Did you mean human"
     ),
     "unknown method of a stage": mistake(
-        "pipeline stages=[{name:a,questions:human,method:stf,grpo:{}}]", "stages.method: stf", "sft"
+        "pipeline stages=[{name:a,questions:human,method:stf}]", "stages, a.method: stf", "Did you mean sft"
     ),
-    "settings of GRPO for fine-tuning": mistake(
-        "pipeline stages=[{name:a,questions:human,method:sft,grpo:{beta:1}}]", "stages, a.grpo", "sft"
+    "setting that fine-tuning has not": mistake(
+        "pipeline stages=[{name:a,questions:human,method:sft,settings:{num_step:1}}]",
+        "stages, a, sft.num_step",
+        "sft.num_stepsstages, a, sft.num_step",
+        "sft.num_steps",
     ),
     "samples that are all the same": mistake(
         "evaluate protocol.num_samples=4 protocol.temperature=0", "protocol.num_samples: 4", "at temperature 0"
@@ -165,7 +168,7 @@ FILES = {
     "run that is none": mistake(
         "evaluate run={files}",
         "holds no finished training",
-        "run folder of medssr-train, medssr-warm-start or medssr-pipeline",
+        "run folder of medssr-train, medssr-sft or medssr-pipeline",
     ),
     "no prompt": mistake(
         "train model.prompt_path=nowhere.txt " + GOOD, "nowhere.txt", "prompt template|model.prompt_path"
@@ -277,7 +280,7 @@ def test_the_message_names_the_fault_and_the_fix(row, files, tmp_path, monkeypat
     handlers = logging.root.handlers[:]
     try:
         with pytest.raises(SystemExit) as ended:
-            importlib.import_module(f"medssr.{command}").main()
+            importlib.import_module(f"medssr.commands.{command}").main()
     finally:
         logging.root.handlers[:] = handlers
     printed = "".join(capsys.readouterr())

@@ -51,7 +51,7 @@ def test_what_a_command_lacks_is_named_with_a_remedy(doctor, tmp_path):
     assert "model=local" in printed
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare", "retrieve", "synthesize", "audit", "export", "warm_start"])
+@pytest.mark.parametrize("command", ["evaluate", "compare", "retrieve", "synthesize", "audit", "export", "sft"])
 def test_every_command_can_be_looked_at(command):
     found = findings(typed(command))
     assert all(one.remedy for one in found if one.state is not State.fine)
@@ -73,7 +73,7 @@ def test_a_wrong_line_ends_with_2(doctor, line, message):
 
 
 def test_the_command_is_the_first_word():
-    assert command_of(["warm-start", "seed=1"]) == ("warm_start", ["seed=1"])
+    assert command_of(["sft", "seed=1"]) == ("sft", ["seed=1"])
     assert command_of(["seed=1"]) == ("pipeline", ["seed=1"])
     with pytest.raises(InputError):
         command_of(["--now"])

@@ -121,7 +121,7 @@ def test_a_wrong_start(settings):
     artifact = evaluate(settings(*ALWAYS, "protocol.prefill=trace", "protocol.num_samples=2"))
     scored = results_of(artifact)["benchmarks"]["toy"]
     assert (scored["num_questions"], scored["subset"]["num_questions"]) == (2, 5)
-    assert (scored["prefill"]["num_left_out"], scored["prefill"]["sticks"]["n"]) == (3, 4)
+    assert (scored["prefill"]["num_left_out"], scored["prefill"]["follow_rate"]["n"]) == (3, 4)
     assert all(
         item["text"].startswith(("Perhaps B.", "I would"))
         for row in predictions_of(artifact)

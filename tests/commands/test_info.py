@@ -140,7 +140,7 @@ def test_large_inputs_are_not_read(tmp_path):
 PROGRAM = """
 import sys
 sys.argv = ["medssr-{name}", "--info", "data.path=nowhere.jsonl"][: 3 if "{name}" == "train" else 2]
-from medssr.{name} import main
+from medssr.commands.{name} import main
 main()
 print(sorted({{"torch", "transformers", "lightning", "numpy"}} & sys.modules.keys()))
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from medssr.commands.checkpoint_settings import read_trained
 from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pipeline import pipeline
-from medssr.config import StageMethod
+from medssr.commands.stage_methods import SFTMethod
 from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.reports.runs import read_run
@@ -36,9 +37,7 @@ SMALL = [
     "grpo.num_generations=2",
     "grpo.max_new_tokens=3",
 ]
-SFT_THEN_GRPO = (
-    "stages=[{name: imitate, questions: human, method: sft, grpo: {}}, {name: sup, questions: human, grpo: {}}]"
-)
+SFT_THEN_GRPO = "stages=[{name: imitate, questions: human, method: sft}, {name: sup, questions: human}]"
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def settings(tmp_path):
     return [
         *SMALL,
         f"paths.root_dir={tmp_path}",
-        f"seeds.path={tmp_path}/toy.jsonl",
+        f"seed_questions.path={tmp_path}/toy.jsonl",
         f"benchmark.path={tmp_path}/toy.jsonl",
     ]
 
@@ -68,7 +67,7 @@ def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
     assert [stage.method for stage in run.record.training] == ["sft", "grpo"]
     assert list(run.curves) == ["sup"]  # imitation has no rewards
     imitated, rewarded = (Path(stage.metrics_file).parent for stage in run.record.training)
-    assert (imitated.parent.name, rewarded.parent.name) == ("warm_start", "train")
+    assert (imitated.parent.name, rewarded.parent.name) == ("sft", "train")
     assert [row["step"] for row in metrics(imitated)] == ["0", "1", "2"]
     # GRPO goes on from the fine-tuned model.
     inputs = json.loads((rewarded / "manifest.json").read_text())["inputs"]
@@ -107,14 +106,45 @@ def test_info_says_what_a_stage_of_fine_tuning_takes(settings):
 
 
 def test_a_stage_is_of_grpo_where_nothing_else_is_said():
-    assert [stage.method for stage in typed("pipeline").stages] == [StageMethod.grpo, StageMethod.grpo]
+    assert [stage.method for stage in typed("pipeline").stages] == ["grpo", "grpo"]
+
+
+class TwiceMethod(SFTMethod):
+    """A method of one's own: fine-tuning with a multiple of the steps."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def configure(self, config, stage, model, questions):
+        made = super().configure(config, stage, model, questions)
+        return replace(made, sft=replace(made.sft, num_steps=self._times * made.sft.num_steps))
+
+
+def test_a_method_of_one_s_own_is_a_class(settings, tmp_path):
+    method = f"{{_target_: {__name__}.TwiceMethod, times: 2}}"
+    config = typed("pipeline", *settings, f"stages=[{{name: twice, questions: human, method: {method}}}]")
+    assert dict(pipeline_plan(config, {}))["twice (human)"] == "fine-tuning: 6 steps of 2 labels"
+    pipeline(config, tmp_path / "run")
+    (stage,) = read_run(tmp_path / "run").record.training
+    assert stage.method == "TwiceMethod"
+    assert len(metrics(Path(stage.metrics_file).parent)) == 6
+
+
+def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
+    stages = "stages=[{name: a, questions: human, method: sft, settings: {num_steps: 7}}]"
+    assert dict(pipeline_plan(typed("pipeline", *settings, stages), {}))["a (human)"].startswith("fine-tuning: 7 steps")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["stages=[{name: a, questions: human, method: sft, grpo: {beta: 0.1}}]"], "stages, a.grpo: .* in sft"),
-        (["schedule=sft", "probe=seeds"], "stages, sft.method: .* probe=null"),
+        (
+            ["stages=[{name: a, questions: human, method: sft, settings: {beta: 0.1}}]"],
+            "stages, a, sft.beta: ",
+        ),
+        (["stages=[{name: a, questions: human, method: dpo}]"], "stages, a.method: dpo; expected one of grpo, sft"),
+        (["stages=[{name: a, questions: human, method: {beta: 0.1}}]"], "stages, a.method: .*_target_"),
+        (["schedule=sft", "probe=seed_questions"], "stages, sft.method: .* probe=null"),
     ],
 )
 def test_what_does_not_go_with_fine_tuning_is_refused(overrides, message):

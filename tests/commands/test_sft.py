@@ -1,18 +1,18 @@
-"""medssr-warm-start from random weights, with phrases of the built-in world as tokens, and from what that ends with."""
+"""medssr-sft from random weights, with phrases of the built-in world as tokens, and from what that ends with."""
 
 from __future__ import annotations
 
 from support.helpers import typed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from medssr.commands.sft import warm_start
+from medssr.commands.sft import sft
 
 QUICK = ["sft.num_steps=2", "sft.num_rows_per_step=4", "demonstrations.num_rows=200", "extras.progress_bar=false"]
 
 
 def test_a_writer_is_made_and_trained_further(tmp_path):
     def made(*overrides):
-        return warm_start(typed("warm_start", *overrides, *QUICK, f"paths.root_dir={tmp_path}")).path("model")
+        return sft(typed("sft", *overrides, *QUICK, f"paths.root_dir={tmp_path}")).path("model")
 
     first = made("experiment=tiny_writer", "scratch.architecture.hidden_size=32")
     second = made("experiment=tiny_writer_reading", f"model.path={first}")

@@ -21,8 +21,7 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.pipeline import pipeline
 from medssr.commands.train import train
 from medssr.questions import read_questions, write_questions
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.generators import SynthesisRequest
+from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.utils.instantiate import instantiate
 
 pytestmark = [
@@ -45,7 +44,7 @@ def answers(tmp_path: Path, option: str) -> list[str]:
         f"paths.root_dir={tmp_path / option}",
     )
     generator = instantiate(config.generator, "generator")
-    seeds = list(read_questions(config.seeds.path))[:4]
+    seeds = list(read_questions(config.seed_questions.path))[:4]
     draws = [Draw(slot, 0, 0.5, False, None, 0, (seeds[0], seeds[1]), rng_seed=slot) for slot in range(4)]
     list(generator.generate(SynthesisRequest(draw, (), seed.stem) for draw, seed in zip(draws, seeds, strict=True)))
     generator.close()
@@ -95,7 +94,7 @@ def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):
         "grpo.num_generations=4",
         "callbacks.checkpoint.every_num_steps=1",
     ]
-    write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seeds.path))[:20])
+    write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seed_questions.path))[:20])
 
     process = subprocess.Popen(
         [sys.executable, "-m", "medssr.commands.train", *settings, "hydra.verbose=[medssr.training.step_checkpoint]"],

@@ -139,7 +139,7 @@ def make(tiny, tmp_path_factory) -> Iterator[Callable[..., VLLMServerEngine]]:
 
 @pytest.fixture
 def prompts(tiny) -> list[list[int]]:
-    questions = list(read_questions(typed("pipeline").seeds.path))[:12]
+    questions = list(read_questions(typed("pipeline").seed_questions.path))[:12]
     return tiny.encode(questions, SAMPLING.max_new_tokens, "seeds")
 
 
@@ -336,7 +336,7 @@ class TestServers:
 
     def test_one_of_two_is_killed_and_every_question_is_answered_once(self, servers, tmp_path):
         """The last test: the server stays dead."""
-        write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seeds.path))[:96])
+        write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seed_questions.path))[:96])
         settings = [
             f"data.path={tmp_path}/questions.jsonl",
             "rollout=vllm_server",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.helpers import toy_question
 
 from medssr.engines.sampled_answers import SampledAnswer
-from medssr.evaluation.option_permutations import is_fixed, option_orders, order_score, released_letters, reordered
+from medssr.evaluation.option_permutations import option_orders, order_score, permuted_questions, released_letters
 from medssr.evaluation.scoring import Rate
 
 FOUR = replace(toy_question(), options={"A": "liver", "B": "heart", "C": "lung", "D": "skin"}, answer="C")
@@ -37,13 +37,15 @@ def test_orders_follow_from_seed_and_question():
 
 
 def test_options_about_options_stay_where_they_are():
-    assert is_fixed(FIXED)
-    assert not is_fixed(FOUR)
     assert option_orders(FIXED, 3, 0) == ["ABCD"] * 3
+    for text in ("(a) & (b)", "Only B", "Either A or C", "A only"):
+        assert option_orders(replace(FOUR, options=FOUR.options | {"D": text}), 3, 0) == ["ABCD"] * 3
+    assert option_orders(replace(FOUR, stem="Why is option B wrong?"), 3, 0) == ["ABCD"] * 3
+    assert len(set(option_orders(FOUR, 3, 0))) == 3
 
 
 def test_a_reordered_question_and_the_way_back():
-    shown = reordered(FOUR, "CADB", 2)
+    shown = permuted_questions(FOUR, ["ABCD", "BACD", "CADB"])[2]
     assert shown.id == "q0#2"
     assert shown.options == {"A": "lung", "B": "liver", "C": "skin", "D": "heart"}
     assert shown.answer == "A"
@@ -53,13 +55,13 @@ def test_a_reordered_question_and_the_way_back():
 
 
 def test_the_first_order_is_the_released_question():
-    assert reordered(FOUR, "ABCD", 0) == FOUR
-    assert reordered(replace(FOUR, answer=None), "BACD", 1).answer is None
+    assert permuted_questions(FOUR, ["ABCD"]) == [FOUR]
+    assert permuted_questions(replace(FOUR, answer=None), ["ABCD", "BACD"])[1].answer is None
 
 
 @given(st.permutations("ABCD"))
 def test_the_gold_option_keeps_its_text(order):
-    shown = reordered(FOUR, "".join(order), 1)
+    shown = permuted_questions(FOUR, ["ABCD", "".join(order)])[1]
     assert shown.options[shown.answer] == "lung"
     assert released_letters(answer(shown.answer), FOUR, "".join(order)).letter == "C"
 

@@ -37,8 +37,8 @@ def test_sticking_by_hand():
     questions = [question(1, "Perhaps B. heart"), question(2, "Perhaps B. heart", "B"), question(3, "Let me think.")]
     found = prefill_score(questions, [answers("B", "A"), answers(None, "B"), answers("A", "A")], "trace", 4)
     assert (found.field, found.num_left_out, found.num_wrong) == ("trace", 4, 1)
-    assert found.sticks == Rate(0.5, 2, 4)
-    assert prefill_score(questions[2:], [answers("A")], "trace", 0).sticks == Rate(0.0, 0, 0)
+    assert found.follow_rate == Rate(0.5, 2, 4)
+    assert prefill_score(questions[2:], [answers("A")], "trace", 0).follow_rate == Rate(0.0, 0, 0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -35,7 +35,7 @@ SHOTS = ["protocol.num_shots=2"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Workspace:
     """A model and a benchmark on disk."""
 
     folder: Path
@@ -52,8 +52,8 @@ class Place:
         return results["benchmarks"]["toy"], lines_of(artifact.path("predictions-toy.jsonl"))
 
     def results(self, *overrides: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._evaluation(*overrides).path("results.json").read_text("utf-8"))
-        return found
+        results: dict[str, Any] = json.loads(self._evaluation(*overrides).path("results.json").read_text("utf-8"))
+        return results
 
     def _evaluation(self, *overrides: str) -> Artifact:
         progress = ["extras.progress_bar=false", "extras.num_threads=1"]
@@ -68,7 +68,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def make_place(kind: str, folder: Path) -> Place:
+def make_workspace(kind: str, folder: Path) -> Workspace:
     family, change = POLICIES[kind]
     policy = random_policy(family)
     policy = replace(policy, tokenizer=deepcopy(policy.tokenizer))
@@ -76,26 +76,26 @@ def make_place(kind: str, folder: Path) -> Place:
     policy.save(folder / "model")
     write_questions(folder / "toy.jsonl", QUESTIONS)
     write_questions(folder / "shots.jsonl", [toy_question(number, "AB"[number % 2]) for number in range(3)])
-    return Place(folder)
+    return Workspace(folder)
 
 
 @pytest.fixture(params=POLICIES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return make_place(request.param, tmp_path)
+def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    return make_workspace(request.param, tmp_path)
 
 
 @pytest.fixture
-def chat_place(tmp_path: Path) -> Place:
-    return make_place("qwen3", tmp_path)
+def chat_workspace(tmp_path: Path) -> Workspace:
+    return make_workspace("qwen3", tmp_path)
 
 
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
-def test_a_context_and_a_choice_are_what_the_model_is_given(place, shots):
-    folder = place.tasks(*shots)
-    _, predictions = place.scores(*shots)
+def test_a_context_and_a_choice_are_what_the_model_is_given(workspace, shots):
+    folder = workspace.tasks(*shots)
+    _, predictions = workspace.scores(*shots)
     rows = lines_of(folder / "questions" / "toy.jsonl")
     assert [row["id"] for row in rows] == [question.id for question in QUESTIONS]
-    assert [row["prompt_sha256"] for row in rows] == [found["prompt_sha256"] for found in predictions]
+    assert [row["prompt_sha256"] for row in rows] == [prediction["prompt_sha256"] for prediction in predictions]
     for row, question in zip(rows, QUESTIONS, strict=True):
         assert row["letters"][row["gold"]] == question.answer
         texts = [row["context"] + choice for choice in row["choices"]]
@@ -106,21 +106,21 @@ def test_a_context_and_a_choice_are_what_the_model_is_given(place, shots):
         assert question.stem in texts[0]
 
 
-def test_a_task_says_which_questions_it_asks_and_how(chat_place):
-    task = yaml.safe_load((chat_place.tasks(*SHOTS) / "toy.yaml").read_text(encoding="utf-8"))
-    scored, _ = chat_place.scores(*SHOTS)
+def test_a_task_says_which_questions_it_asks_and_how(chat_workspace):
+    task = yaml.safe_load((chat_workspace.tasks(*SHOTS) / "toy.yaml").read_text(encoding="utf-8"))
+    scored, _ = chat_workspace.scores(*SHOTS)
     assert (task["task"], task["tag"], task["num_fewshot"]) == ("medssr_toy", "medssr", 0)
     assert task["metadata"]["subset"]["sha256"] == scored["subset"]["sha256"]
     assert task["metadata"]["protocol"]["prompt_form"] == "chat"
     assert task["metadata"]["protocol"]["shot_ids"] == ["q0", "q1"]
 
 
-def test_a_mean_counts_each_benchmark_the_same(chat_place):
-    write_questions(chat_place.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
-    write_questions(chat_place.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
+def test_a_mean_counts_each_benchmark_the_same(chat_workspace):
+    write_questions(chat_workspace.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
+    write_questions(chat_workspace.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
     members = "+benchmark.members={nejm: {files: [nejm]}, lancet: {files: [lancet]}, medqa: {files: [medqa]}}"
     means = "+benchmark.means={two: [nejm, lancet], all: [nejm, lancet, medqa]}"
-    folder = chat_place.tasks(f"benchmark.path={chat_place.folder / 'suite'}", members, means)
+    folder = chat_workspace.tasks(f"benchmark.path={chat_workspace.folder / 'suite'}", members, means)
     group = yaml.safe_load((folder / "mean_two.yaml").read_text(encoding="utf-8"))
     assert group["task"] == ["medssr_nejm", "medssr_lancet"]
     assert group["aggregate_metric_list"][0]["weight_by_size"] is False
@@ -146,31 +146,33 @@ def test_tasks_need_a_benchmark_and_a_protocol(override, message):
         typed("export", "targets=[lm_eval]", override)
 
 
-def test_bad_names_and_long_prompts_are_refused(chat_place):
-    (chat_place.folder / "toy.jsonl").rename(chat_place.folder / "a b.jsonl")
+def test_bad_names_and_long_prompts_are_refused(chat_workspace):
+    (chat_workspace.folder / "toy.jsonl").rename(chat_workspace.folder / "a b.jsonl")
     with pytest.raises(InputError, match=r'"a b\.jsonl" names a task'):
-        chat_place.tasks(f"benchmark.path={chat_place.folder / 'a b.jsonl'}")
-    write_questions(chat_place.folder / "long.jsonl", [Question("q", "long " * 600, {"A": "x", "B": "y"}, "A", "toy")])
+        chat_workspace.tasks(f"benchmark.path={chat_workspace.folder / 'a b.jsonl'}")
+    write_questions(
+        chat_workspace.folder / "long.jsonl", [Question("q", "long " * 600, {"A": "x", "B": "y"}, "A", "toy")]
+    )
     with pytest.raises(InputError, match=r'long\.jsonl, field "stem": the prompt of question "q" has'):
-        chat_place.tasks(f"benchmark.path={chat_place.folder / 'long.jsonl'}")
+        chat_workspace.tasks(f"benchmark.path={chat_workspace.folder / 'long.jsonl'}")
 
 
 # From here on with lm-evaluation-harness itself.
 
 
-def harness(place: Place, folder: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def harness(workspace: Workspace, folder: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the harness finds with the arguments that the exported README gives."""
     lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is installed by `make test-export`")
     from lm_eval.tasks import TaskManager
 
     (model_args,) = [
-        word.replace("MODEL", str(place.folder / "model"))
+        word.replace("MODEL", str(workspace.folder / "model"))
         for word in (folder / "README.md").read_text(encoding="utf-8").split()
         if word.startswith("pretrained=")
     ]
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(place.folder / "cache"))
-    found: dict[str, Any] = lm_eval.simple_evaluate(
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(workspace.folder / "cache"))
+    results: dict[str, Any] = lm_eval.simple_evaluate(
         model="hf",
         model_args=model_args,
         tasks=[task],
@@ -180,18 +182,18 @@ def harness(place: Place, folder: Path, task: str, monkeypatch: pytest.MonkeyPat
         log_samples=True,
         bootstrap_iters=0,
     )
-    return found
+    return results
 
 
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
-def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypatch):
-    folder = place.tasks(*shots)
-    found = harness(place, folder, "medssr", monkeypatch)
-    scored, predictions = place.scores(*shots)
-    assert found["results"]["medssr_toy"]["acc,none"] == pytest.approx(
+def test_the_harness_finds_the_same_question_by_question(workspace, shots, monkeypatch):
+    folder = workspace.tasks(*shots)
+    results = harness(workspace, folder, "medssr", monkeypatch)
+    scored, predictions = workspace.scores(*shots)
+    assert results["results"]["medssr_toy"]["acc,none"] == pytest.approx(
         scored["slices"]["all"]["accuracy"]["value"], abs=1e-6
     )
-    samples = sorted(found["samples"]["medssr_toy"], key=lambda sample: sample["doc_id"])
+    samples = sorted(results["samples"]["medssr_toy"], key=lambda sample: sample["doc_id"])
     for sample, prediction in zip(samples, predictions, strict=True):
         (answer,) = prediction["answers"]
         assert sample["doc"]["id"] == prediction["question_id"]
@@ -203,16 +205,18 @@ def test_the_harness_finds_the_same_question_by_question(place, shots, monkeypat
         )
 
 
-def test_the_harness_finds_the_same_mean(chat_place, monkeypatch):
-    write_questions(chat_place.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
-    write_questions(chat_place.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
+def test_the_harness_finds_the_same_mean(chat_workspace, monkeypatch):
+    write_questions(chat_workspace.folder / "suite" / "nejm.jsonl", QUESTIONS[:2])
+    write_questions(chat_workspace.folder / "suite" / "lancet.jsonl", QUESTIONS[2:])
     overrides = [
-        f"benchmark.path={chat_place.folder / 'suite'}",
+        f"benchmark.path={chat_workspace.folder / 'suite'}",
         "+benchmark.members={nejm: {files: [nejm]}, lancet: {files: [lancet]}}",
         "+benchmark.means={two: [nejm, lancet]}",
     ]
-    found = harness(chat_place, chat_place.tasks(*overrides), "medssr_mean_two", monkeypatch)
-    results = chat_place.results(*overrides)
+    harness_results = harness(chat_workspace, chat_workspace.tasks(*overrides), "medssr_mean_two", monkeypatch)
+    results = chat_workspace.results(*overrides)
     mean = results["means"]["two"]["accuracy"]["value"]
-    assert found["results"]["medssr_mean_two"]["acc,none"] == pytest.approx(mean, abs=1e-6)
-    assert mean != pytest.approx(sum(sample["acc"] for name in found["samples"].values() for sample in name) / 12)
+    assert harness_results["results"]["medssr_mean_two"]["acc,none"] == pytest.approx(mean, abs=1e-6)
+    assert mean != pytest.approx(
+        sum(sample["acc"] for name in harness_results["samples"].values() for sample in name) / 12
+    )

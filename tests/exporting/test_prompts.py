@@ -16,8 +16,8 @@ from medssr.questions import Question
 
 def test_the_exported_tokenizer_makes_the_policy_s_prompts(exported):
     tokenizer = AutoTokenizer.from_pretrained(exported.directory / "tokenizer")
-    found = [chat_token_ids(prompt_messages(question, PROMPT), tokenizer) for question in QUESTIONS]
-    assert found == exported.prompts
+    token_ids = [chat_token_ids(prompt_messages(question, PROMPT), tokenizer) for question in QUESTIONS]
+    assert token_ids == exported.prompts
 
 
 def test_turns_without_a_chat_template_stand_one_below_the_other(policy):

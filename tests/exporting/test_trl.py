@@ -5,38 +5,34 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import pytest
 import yaml
-from support.exports import PROMPT, QUESTIONS
+from support.exports import PROMPT, QUESTIONS, defaults, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
 from medssr.commands.evaluate import evaluate
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
+from medssr.exporting.common import SettingsReader
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch
 
 
-def settings_with(**grpo) -> ExportSettings:
-    settings = typed("export").settings["recommended"]
-    return replace(settings, grpo=replace(settings.grpo, **grpo))
-
-
 def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
-    return trl_settings(settings, "settings.recommended", prompts, "stage1_selfsup", 42)
+    reader = SettingsReader("TRL", "settings.recommended", settings, defaults())
+    return trl_settings(reader, prompts, "stage1_selfsup", 42)
 
 
 def test_recommended_settings_by_trl_s_names():
-    found = translate(typed("export").settings["recommended"])
+    translated = translate(defaults())
     expected = {
         "completions_per_update": 1024,
         "generation_batch_size": 1024,
@@ -55,34 +51,34 @@ def test_recommended_settings_by_trl_s_names():
         "vllm_importance_sampling_mode": "token_truncate",
         "vllm_importance_sampling_clip_max": 2.0,
     }
-    assert {name: found[name] for name in expected} == expected
+    assert {name: translated[name] for name in expected} == expected
 
 
 def test_parity_has_four_updates_a_rollout():
-    found = translate(typed("export").settings["parity"])
-    assert (found["generation_batch_size"], found["completions_per_update"]) == (1024 * 5, 256 * 5)
-    assert (found["max_steps"], found["warmup_steps"]) == (300 * 4, 0)
-    assert found["epsilon_high"] == 0.2
-    assert not found["vllm_importance_sampling_correction"]
+    translated = translate(typed("export").settings["parity"])
+    assert (translated["generation_batch_size"], translated["completions_per_update"]) == (1024 * 5, 256 * 5)
+    assert (translated["max_steps"], translated["warmup_steps"]) == (300 * 4, 0)
+    assert translated["epsilon_high"] == 0.2
+    assert not translated["vllm_importance_sampling_correction"]
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
-            {"loss_type": LossType.gspo, "epsilon_high": 4e-4},
+            {"loss": "gspo"},
             {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_high": 4e-4},
         ),
-        ({"loss_type": LossType.cispo, "epsilon_high": 4.0}, {"loss_type": "cispo", "epsilon_high": 5.0}),
-        ({"loss_type": LossType.sapo}, {"loss_type": "sapo", "sapo_temperature_neg": 1.05}),
+        ({"loss": "cispo", "loss_values": {"epsilon_high": 4.0}}, {"loss_type": "cispo", "epsilon_high": 5.0}),
+        ({"loss": "sapo"}, {"loss_type": "sapo", "sapo_temperature_neg": 1.05}),
         ({"num_iterations": 2}, {"num_iterations": 2, "max_steps": 600, "warmup_steps": 20}),
-        ({"dual_clip": None}, {"delta": None}),
+        ({"loss_values": {"dual_clip": None}}, {"delta": None}),
         ({"kl_estimator": KLEstimator.k1, "beta": 0.0}, {"beta": 0.0}),
     ],
 )
 def test_settings_of_the_update(changes, expected):
-    found = translate(settings_with(**changes))
-    assert {name: found[name] for name in expected} == expected
+    translated = translate(settings_with(**changes))
+    assert {name: translated[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -90,7 +86,13 @@ def test_settings_of_the_update(changes, expected):
     [
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
+        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
+        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
+        (
+            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
+            ["grpo.loss._target_", "ForeignLoss"],
+        ),
         ({"kl_estimator": KLEstimator.k2}, ["grpo.kl_estimator", "k2"]),
         ({"kl_placement": KLPlacement.reward}, ["grpo.kl_placement", "reward"]),
         ({"num_prompts_per_step": 1025}, ["grpo.num_prompts_per_step", "1025", "1024"]),
@@ -123,7 +125,7 @@ def test_the_reward_function_gives_the_reward_of_label_match(chat_export, is_fin
     texts = ["The answer is A.", "The answer is B.", "Perhaps C? The answer is: C", "", "The answer is E."]
     cases = [(text, question) for text in texts for question in QUESTIONS]
     token_ids = [7, 8, 5 if is_finished else 6]
-    found = reward(
+    rewards = reward(
         prompts=[],
         completions=[[{"role": "assistant", "content": text}] for text, _ in cases],
         completion_ids=[token_ids] * len(cases),
@@ -139,8 +141,8 @@ def test_the_reward_function_gives_the_reward_of_label_match(chat_export, is_fin
         )
         for text, question in cases
     ]
-    assert found == expected
-    assert set(found) == ({0.0, 1.0} if is_finished else {0.0})
+    assert rewards == expected
+    assert set(rewards) == ({0.0, 1.0} if is_finished else {0.0})
 
 
 # From here on with TRL itself.
@@ -208,5 +210,5 @@ def test_trl_s_trainer_gives_the_policy_s_tokens(exported):
         environment_factories=None,
         _is_vlm=False,
     )
-    found, _, _ = trl.GRPOTrainer._tokenize_prompts(trainer, list(rows["prompt"]))
-    assert found == exported.prompts
+    prompts, _, _ = trl.GRPOTrainer._tokenize_prompts(trainer, list(rows["prompt"]))
+    assert prompts == exported.prompts

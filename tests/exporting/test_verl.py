@@ -12,13 +12,14 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from support.exports import QUESTIONS, make_export
+from support.exports import QUESTIONS, defaults, make_export, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, LossType, ScaleRewards, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement, ScaleRewards, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
+from medssr.exporting.common import SettingsReader
 from medssr.exporting.prompts import ExportedPrompts
 from medssr.exporting.verl import verl_settings
 from medssr.models.policy import load_policy
@@ -26,55 +27,51 @@ from medssr.questions import Question
 from medssr.rewards.label_match import LabelMatch
 
 
-def settings_with(**grpo) -> ExportSettings:
-    settings = typed("export").settings["recommended"]
-    return replace(settings, grpo=replace(settings.grpo, **grpo))
-
-
 def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
-    return verl_settings(settings, "settings.recommended", prompts, "stage1_selfsup", 42)
+    reader = SettingsReader("verl", "settings.recommended", settings, defaults())
+    return verl_settings(reader, prompts, "stage1_selfsup", 42)
 
 
 def test_recommended_settings_by_verl_s_names():
-    found = translate(typed("export").settings["recommended"])
-    actor = found["actor_rollout_ref"]["actor"]
-    assert found["data"]["train_batch_size"] == 128
-    assert found["data"]["max_prompt_length"] == 700
-    assert found["data"]["max_response_length"] == 2048
-    assert found["actor_rollout_ref"]["rollout"]["n"] == 8
+    translated = translate(defaults())
+    actor = translated["actor_rollout_ref"]["actor"]
+    assert translated["data"]["train_batch_size"] == 128
+    assert translated["data"]["max_prompt_length"] == 700
+    assert translated["data"]["max_response_length"] == 2048
+    assert translated["actor_rollout_ref"]["rollout"]["n"] == 8
     assert actor["ppo_mini_batch_size"] == 128
     assert (actor["clip_ratio_low"], actor["clip_ratio_high"], actor["clip_ratio_c"]) == (0.2, 0.28, 3.0)
     assert (actor["use_kl_loss"], actor["kl_loss_coef"], actor["kl_loss_type"]) == (True, 0.001, "low_var_kl")
     assert (actor["optim"]["lr"], actor["optim"]["weight_decay"], actor["optim"]["lr_warmup_steps"]) == (1e-6, 0.01, 10)
-    assert found["algorithm"]["rollout_correction"] == {"rollout_is": "token", "rollout_is_threshold": 2.0}
+    assert translated["algorithm"]["rollout_correction"] == {"rollout_is": "token", "rollout_is_threshold": 2.0}
     # 7 steps of 128 in a pass over 1,000 questions
-    assert (found["trainer"]["total_training_steps"], found["trainer"]["total_epochs"]) == (300, 43)
+    assert (translated["trainer"]["total_training_steps"], translated["trainer"]["total_epochs"]) == (300, 43)
 
 
 def test_parity_is_verl_0_3():
-    found = translate(typed("export").settings["parity"], num_questions=2048)
-    actor = found["actor_rollout_ref"]["actor"]
-    assert (found["data"]["train_batch_size"], actor["ppo_mini_batch_size"]) == (1024, 256)
-    assert found["actor_rollout_ref"]["rollout"]["n"] == 5
+    translated = translate(typed("export").settings["parity"], num_questions=2048)
+    actor = translated["actor_rollout_ref"]["actor"]
+    assert (translated["data"]["train_batch_size"], actor["ppo_mini_batch_size"]) == (1024, 256)
+    assert translated["actor_rollout_ref"]["rollout"]["n"] == 5
     assert (actor["clip_ratio_low"], actor["clip_ratio_high"], actor["clip_ratio_c"]) == (0.2, 0.2, 3.0)
     assert actor["optim"]["lr_warmup_steps"] == 0
-    assert found["algorithm"]["rollout_correction"]["rollout_is"] is None
-    assert found["trainer"]["total_epochs"] == 150
+    assert translated["algorithm"]["rollout_correction"]["rollout_is"] is None
+    assert translated["trainer"]["total_epochs"] == 150
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"loss_type": LossType.grpo}, {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss": "grpo"}, {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-mean"}),
         (
-            {"loss_type": LossType.dr_grpo},
+            {"loss": "dr_grpo"},
             {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": 2048},
         ),
-        ({"loss_type": LossType.gspo}, {"loss_mode": "gspo", "loss_agg_mode": "seq-mean-token-mean"}),
-        ({"loss_type": LossType.cispo}, {"loss_mode": "cispo", "loss_agg_mode": "token-mean"}),
-        ({"loss_type": LossType.sapo}, {"loss_mode": "sapo", "loss_agg_mode": "seq-mean-token-mean"}),
-        ({"dual_clip": None}, {"clip_ratio_c": 1e9}),
+        ({"loss": "gspo"}, {"loss_mode": "gspo", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss": "cispo"}, {"loss_mode": "cispo", "loss_agg_mode": "token-mean"}),
+        ({"loss": "sapo"}, {"loss_mode": "sapo", "loss_agg_mode": "seq-mean-token-mean"}),
+        ({"loss_values": {"dual_clip": None}}, {"clip_ratio_c": 1e9}),
         ({"micro_batch_tokens": 100}, {"ppo_max_token_len_per_gpu": 2748}),
         ({"beta": 0.0}, {"use_kl_loss": False}),
         ({"kl_placement": KLPlacement.reward, "kl_estimator": KLEstimator.k1}, {"use_kl_loss": False}),
@@ -99,11 +96,17 @@ def test_kl_in_the_reward_is_verl_s_as_well():
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"loss_type": LossType.bnpo}, ["grpo.loss_type", "bnpo"]),
+        ({"loss": "bnpo"}, ["grpo.loss._target_", "BNPO"]),
         ({"scale_rewards": ScaleRewards.batch}, ["grpo.scale_rewards", "batch"]),
         ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
         ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True"]),
+        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
+        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
+        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
+        (
+            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
+            ["grpo.loss._target_", "ForeignLoss"],
+        ),
         ({"num_prompts_per_step": 1001}, ["grpo.num_prompts_per_step", "1001", "1000"]),
     ],
 )
@@ -117,7 +120,9 @@ def test_what_verl_cannot_do_is_refused(changes, parts):
 def test_another_optimiser_is_refused():
     settings = settings_with()
     settings.optim.optimizer["_target_"] = "torch.optim.SGD"
-    with pytest.raises(InputError, match=r"settings\.recommended\.optim: torch\.optim\.SGD"):
+    with pytest.raises(
+        InputError, match=r"settings\.recommended\.optim\.optimizer\._target_: verl .* torch\.optim\.SGD"
+    ):
         translate(settings)
 
 
@@ -213,9 +218,9 @@ def test_verl_s_dataset_gives_the_policy_s_tokens(verl_config):
     model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
     dataset = create_rl_dataset(config.data.train_files, config.data, model.tokenizer, model.processor)
     builder = create_continuous_token_builder(model.tokenizer, hf_model_type=model.hf_config.model_type)
-    found = [builder.build_initial_tokens(list(row["raw_prompt"])) for row in dataset]
-    assert found == exported.prompts
-    assert max(map(len, found)) == config.data.max_prompt_length
+    prompts = [builder.build_initial_tokens(list(row["raw_prompt"])) for row in dataset]
+    assert prompts == exported.prompts
+    assert max(map(len, prompts)) == config.data.max_prompt_length
     assert [row["index"] for row in dataset] == [0, 1, 2, 3]
 
 
@@ -255,9 +260,9 @@ def test_verl_s_reward_manager_gives_the_reward_of_label_match(chat_export, is_f
     async def judge() -> list[tuple[float, float]]:
         manager = load_reward_manager(config, tokenizer)
         pairs = []
-        for place, text in enumerate(completions_to_judge()):
+        for index, text in enumerate(completions_to_judge()):
             for question, prompt_ids, row in zip(QUESTIONS, chat_export.prompts, rows, strict=True):
-                token_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], 40 + place % 5]
+                token_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], 40 + index % 5]
                 if is_finished:
                     token_ids[-1] = tokenizer.eos_token_id
                 prompt, response = torch.tensor([prompt_ids]), torch.tensor([token_ids])
@@ -275,7 +280,7 @@ def test_verl_s_reward_manager_gives_the_reward_of_label_match(chat_export, is_f
         return pairs
 
     pairs = asyncio.run(judge())
-    assert [found for found, _ in pairs] == [expected for _, expected in pairs]
+    assert [reward for reward, _ in pairs] == [expected for _, expected in pairs]
     assert {expected for _, expected in pairs} == ({0.0, 1.0} if is_finished else {0.0})
 
 

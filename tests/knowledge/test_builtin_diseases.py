@@ -12,7 +12,7 @@ import pytest
 
 from medssr.knowledge.entities import DISEASE_TYPES, PREVALENCE_IS_RARE
 from medssr.knowledge.facts import RESOURCES, builtin_common_diseases, builtin_rare_diseases
-from medssr.synthesis.fact_questions import DistractorPool
+from medssr.synthesis.grounded import DistractorPool
 
 PATTERNS = {
     "Autosomal recessive": "autosomal recessive",

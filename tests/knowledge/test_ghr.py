@@ -165,10 +165,10 @@ def test_facts_of_the_public_pages_agree_with_orphanet(shared_data):
             by_key.setdefault(key, []).append(number)
     agreeing: dict[str, list[bool]] = {"gene": [], "inheritance": []}
     for page in read_ghr(shared_data / "medquad" / "documents.jsonl"):
-        found = {number for key in all_keys([page.name]) for number in by_key.get(key, [])}
-        if len(found) != 1:
+        matches = {number for key in all_keys([page.name]) for number in by_key.get(key, [])}
+        if len(matches) != 1:
             continue
-        entry = entries[found.pop()]
+        entry = entries[matches.pop()]
         genes = {gene["symbol"].casefold() for gene in entry["genes"]}
         patterns = {PATTERN_OF_INHERITANCE.get(name) for name in entry["inheritance"]} - {None}
         for fact in page.facts:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.labeling.votes import majority_vote
+from medssr.labeling.votes import NUM_BANDS, LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
 
 ANSWERS = st.lists(st.sampled_from(["A", "B", "C", "D", None]), max_size=32)
 
@@ -63,3 +63,91 @@ def test_a_label_has_strictly_more_votes_than_any_other_letter(letters):
     assert (vote.label is None) == (vote.is_tied or vote.num_valid == 0)
     if vote.label is not None:
         assert all(vote.counts[vote.label] > count for letter, count in vote.counts.items() if letter != vote.label)
+
+
+SHARES = st.floats(0, 1)
+
+
+def outcome(letters: str, low: float, high: float) -> LabelOutcome:
+    """The outcome of a vote of one letter a sample; "-" is an invalid answer."""
+    return label_outcome(majority_vote([None if letter == "-" else letter for letter in letters]), low, high)
+
+
+@pytest.mark.parametrize(
+    ("letters", "expected"),
+    [
+        ("AAAB", LabelOutcome.kept),  # 3/4
+        ("AAB-", LabelOutcome.kept),  # 2/3: an invalid answer abstains
+        ("AABB", LabelOutcome.tied),
+        ("AABC", LabelOutcome.kept),  # 1/2, the band's low end
+        ("AABCD", LabelOutcome.below_band),  # 2/5
+        ("AAAAAAAAB", LabelOutcome.kept),  # 8/9
+        ("AAAAAAAAAB", LabelOutcome.kept),  # 9/10, the band's high end
+        ("AAAAAAAAAAB", LabelOutcome.above_band),  # 10/11
+        ("AAAA", LabelOutcome.above_band),
+        ("A---", LabelOutcome.above_band),
+        ("----", LabelOutcome.no_valid_vote),
+        ("", LabelOutcome.no_valid_vote),
+    ],
+)
+def test_by_hand_in_a_band_of_a_half_to_nine_tenths(letters, expected):
+    assert outcome(letters, 0.5, 0.9) is expected
+
+
+def test_a_tie_is_no_label_even_within_the_band():
+    assert outcome("AABB", 0.0, 1.0) is LabelOutcome.tied
+
+
+def test_a_tie_outside_the_band_is_counted_as_a_tie():
+    assert outcome("AABB", 0.9, 1.0) is LabelOutcome.tied
+
+
+@pytest.mark.parametrize("votes", range(1, 16))
+def test_the_band_s_ends_are_inclusive(votes):
+    letters = "A" * votes + "".join("BCDEFGHIJKLMNOP"[place] for place in range(16 - votes))
+    if votes > 1:
+        assert outcome(letters, votes / 16, votes / 16) is LabelOutcome.kept
+
+
+def test_the_widest_band_keeps_every_label():
+    assert outcome("AAAA", 0.0, 1.0) is outcome("AABC", 0.0, 1.0) is LabelOutcome.kept
+
+
+@given(st.lists(st.sampled_from("ABCD-"), max_size=16), SHARES, SHARES)
+def test_every_vote_has_one_outcome_that_fits_it(letters, one, other):
+    low, high = sorted((one, other))
+    vote = majority_vote([None if letter == "-" else letter for letter in letters])
+    fits = {
+        LabelOutcome.no_valid_vote: vote.num_valid == 0,
+        LabelOutcome.tied: vote.is_tied,
+        LabelOutcome.below_band: vote.label is not None and vote.agreement < low,
+        LabelOutcome.above_band: vote.label is not None and vote.agreement > high,
+        LabelOutcome.kept: vote.label is not None and low <= vote.agreement <= high,
+    }
+    assert [name for name, is_met in fits.items() if is_met] == [label_outcome(vote, low, high)]
+
+
+def test_bands_by_hand():
+    labels = [(0.55, True), (0.6, False), (0.6, True), (0.601, True), (1.0, True), (0.05, False), (0.1, True)]
+    bands = label_accuracy_by_band(labels)
+    assert [(band.low, band.high) for band in bands] == [(n / 10, (n + 1) / 10) for n in range(10)]
+    assert [band.n for band in bands] == [2, 0, 0, 0, 0, 3, 1, 0, 0, 1]
+    assert [bands[place].accuracy for place in (0, 5, 6, 9)] == pytest.approx([1 / 2, 2 / 3, 1.0, 1.0])
+    assert bands[1].accuracy is None
+
+
+@given(st.integers(1, 64).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))))
+def test_a_share_is_in_the_one_band_that_holds_it(share):
+    votes, valid = share
+    (band,) = [band for band in label_accuracy_by_band([(votes / valid, True)]) if band.n]
+    # In whole numbers, which do not round: low < votes / valid <= high.
+    low, high = round(band.low * NUM_BANDS), round(band.high * NUM_BANDS)
+    assert low * valid < votes * NUM_BANDS <= high * valid
+
+
+@given(st.lists(st.tuples(SHARES, st.booleans()), max_size=30))
+def test_bands_count_every_label_once(labels):
+    bands = label_accuracy_by_band(labels)
+    assert sum(band.n for band in bands) == len(labels)
+    right = sum(band.accuracy * band.n for band in bands if band.n)
+    assert right == pytest.approx(sum(is_true for _, is_true in labels))

@@ -143,9 +143,9 @@ def test_two_open_ledgers_see_what_the_other_adds(path):
     assert other.find(key("k")) == REPLY
     other.append(replace(REPLY, key=key("k2"), text="other"))
     one.note_sent(key("k3"), 0)
-    found = one.find(key("k2"))
-    assert found is not None
-    assert found.text == "other"
+    reply = one.find(key("k2"))
+    assert reply is not None
+    assert reply.text == "other"
 
 
 def test_what_was_spent_is_known_to_all_who_share_the_file(path):
@@ -187,10 +187,10 @@ def test_threads_and_processes_share_a_file_without_mixing_lines(path):
     assert len(records(path)) == 160
     ledger = Ledger(path)
     assert len(ledger) == 80
-    found = ledger.find(key("b-3-7"))
-    assert found is not None
-    assert found.text is not None
-    assert found.text.startswith("3 7x")
+    reply = ledger.find(key("b-3-7"))
+    assert reply is not None
+    assert reply.text is not None
+    assert reply.text.startswith("3 7x")
 
 
 def test_a_full_disk_is_told_to_every_thread_that_wants_to_write():

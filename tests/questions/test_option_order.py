@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.questions import Question
-from medssr.questions.option_order import refers_to_order, shuffle_options
+from medssr.knowledge.entities import BuiltinEntities
+from medssr.knowledge.facts import builtin_common_diseases, relations
+from medssr.questions import Question, read_questions
+from medssr.questions.option_order import option_about_options, refers_to_order, shuffle_options
+from medssr.resources import RESOURCES
 from medssr.training.step_loader import PromptDataModule
 
 
@@ -69,6 +72,29 @@ def test_a_question_without_answer_or_truth_has_none_afterwards():
         "the former",
         "Two of the above are true",
         "All of the options",
+        "Both A and B",
+        "A, B and C",
+        "A, B, and D",
+        "(a) & (b)",
+        "a and b",
+        "Only B",
+        "A only",
+        "(c) only",
+        "B alone",
+        "A and C only",
+        "All except B",
+        "All of the above except C",
+        "All but D",
+        "Either A or C",
+        "Neither A nor B",
+        "None of them",
+        "None of the statements above",
+        "Any of above conditions",
+        "A is correct",
+        "Both A and B are correct",
+        "Combination of A and C",
+        "A or B, depending on age",
+        "A followed by B and C",
     ],
 )
 def test_options_that_mean_others_keep_the_order(text):
@@ -94,6 +120,25 @@ def test_options_that_mean_others_keep_the_order(text):
         "none",
         "Both kidneys",
         "Influenza A virus",
+        "vitamins A and D",
+        "Vitamin A and C",
+        "Hepatitis A or B",
+        "Both A and B blood group antigens",
+        "Anti-A, B, or O antibodies in the serum",
+        "Type A",
+        "Type A and B",
+        "Type B only",
+        "Factor H and factor B",
+        "HLA-A or B",
+        "A",
+        "Only B cells",
+        "A/B ratio",
+        "all of the small joints",
+        "All those with fever",
+        "One finger above the umbilicus",
+        "Two cm below the costal margin",
+        "in the latter half of pregnancy",
+        "the following morning",
     ],
 )
 def test_other_texts_are_shuffled(text):
@@ -105,6 +150,15 @@ def test_other_texts_are_shuffled(text):
 def test_a_stem_that_names_an_option_keeps_the_order():
     assert refers_to_order(question("liver", "heart", stem="Why is option B wrong?"))
     assert not refers_to_order(question("liver", "heart", stem="What do options for group B have in common?"))
+
+
+def test_nothing_of_the_built_in_world_refers_to_options():
+    for file in sorted((RESOURCES / "questions").glob("*.jsonl")):
+        assert not [item.id for item in read_questions(file) if refers_to_order(item)]
+    facts = [fact for entity in (*BuiltinEntities().entities(), *builtin_common_diseases()) for fact in entity.facts]
+    texts = {text for fact in facts for text in (fact.value, *fact.also_true, *relations()[fact.relation].distractors)}
+    assert len(texts) > 100
+    assert not [text for text in texts if option_about_options({"A": text}) is not None]
 
 
 def epochs(has_shuffled_options, **fields):

@@ -76,6 +76,6 @@ def test_a_key_that_is_removed_is_a_setting(tmp_path):
     assert differing_settings(runs).values == [{"retriever": "~"}, {"retriever": "bm25"}]
 
 
-def test_seeds_group_is_no_seed(tmp_path):
-    folders = [write_pipeline_run(tmp_path, None, 0.5, 1, f"seeds={name}") for name in ("builtin", "medqa")]
-    assert names(*folders) == ["seeds=builtin", "seeds=medqa"]
+def test_a_group_of_seed_questions_is_no_seed(tmp_path):
+    folders = [write_pipeline_run(tmp_path, None, 0.5, 1, f"seed_questions={name}") for name in ("builtin", "medqa")]
+    assert names(*folders) == ["seed_questions=builtin", "seed_questions=medqa"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from support.helpers import typed
+from support.helpers import loss_node, typed
 from tokenizers.processors import TemplateProcessing
 
 from medssr.commands.export import export
+from medssr.config import ExportSettings
+from medssr.exporting.common import default_settings
+from medssr.grpo.losses import DAPO
 from medssr.models.policy import Policy, load_policy
 from medssr.questions import Question, write_questions
 
@@ -44,6 +48,23 @@ class Exported:
     @property
     def prompts(self) -> list[list[int]]:
         return self.policy.encode(QUESTIONS, 16, "toy.jsonl")
+
+
+@cache
+def defaults() -> ExportSettings:
+    """The settings that the exporters compare with, composed once; a test that changes settings takes a copy."""
+    return default_settings()
+
+
+class ForeignLoss(DAPO):
+    """A loss of a user's own."""
+
+
+def settings_with(loss: str | None = None, loss_values: Mapping[str, Any] | None = None, **grpo: Any) -> ExportSettings:
+    """The settings `recommended` with another loss, or other values for its parameters and other fields of `grpo`."""
+    settings = deepcopy(defaults())
+    node = settings.grpo.loss if loss is None else loss_node(loss)
+    return replace(settings, grpo=replace(settings.grpo, loss={**node, **(loss_values or {})}, **grpo))
 
 
 def without_chat_template(tokenizer: Any) -> None:

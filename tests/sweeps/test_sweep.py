@@ -66,7 +66,7 @@ def test_the_same_command_skips_what_is_finished_and_runs_what_is_new(tmp_path):
 def test_a_job_whose_files_or_settings_have_changed_runs_again(tmp_path):
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text(questions("B"))
-    command = ("seeds=file", f"seeds.path={seeds}", "synthesis.num_questions=2")
+    command = ("seed_questions=file", f"seed_questions.path={seeds}", "synthesis.num_questions=2")
     assert "synthesize: started" in sweep(tmp_path, *command)
     assert "synthesize: " not in sweep(tmp_path, *command)
     assert "synthesize: " not in sweep(tmp_path, *command, "paths.index_dir=elsewhere")
@@ -79,7 +79,7 @@ def test_a_job_whose_files_or_settings_have_changed_runs_again(tmp_path):
 def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
     """One is refused before it starts, one fails in the middle; both are named with the reason and the folder."""
     (tmp_path / "broken.jsonl").write_text("{")
-    seeds = f"seeds.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
+    seeds = f"seed_questions.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
     command = (f"hydra/launcher={launcher}", "synthesis.num_questions=0,2", seeds)
     output = sweep(tmp_path, *command, code=3)
     assert "Traceback" not in output
@@ -99,12 +99,12 @@ def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
 
 def test_a_sweep_over_trained_models_knows_what_is_done(tmp_path):
     """A job is known by the run that it names; one that names none fails alone."""
-    warm_start = (
+    sft = (
         sys.executable, "-m", "medssr.commands.sft", "demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu",
         "extras.progress_bar=false", f"hydra.run.dir={tmp_path}/trained",
     )  # fmt: skip
     environment = os.environ | {"MEDSSR_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    subprocess.run(warm_start, check=True, capture_output=True, env=environment)
+    subprocess.run(sft, check=True, capture_output=True, env=environment)
     (tmp_path / "asked.jsonl").write_text(questions("A"))
     command = (f"benchmark.path={tmp_path}/asked.jsonl", "protocol.num_samples=1", "protocol.max_new_tokens=3")
     states = "logs/evaluate/sweeps/default"
@@ -145,7 +145,7 @@ def test_a_step_that_two_jobs_share_is_made_once_while_both_run(tmp_path):
     """The same questions in two files are the same input, so both jobs want one artefact."""
     for name in ("one.jsonl", "other.jsonl"):
         (tmp_path / name).write_text(questions("A"))
-    files = f"seeds.path={tmp_path}/one.jsonl,{tmp_path}/other.jsonl"
+    files = f"seed_questions.path={tmp_path}/one.jsonl,{tmp_path}/other.jsonl"
     output = sweep(tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "synthesis.num_questions=60", files)
     assert output.count("synthesize: started") == 1
     assert output.count("synthesize: already made") == 1
@@ -194,7 +194,7 @@ def test_a_job_whose_process_dies_is_started_once_more(tmp_path):
 def test_a_launcher_that_hides_the_output_of_jobs_has_their_failures_told(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     (tmp_path / "broken.jsonl").write_text("{")
-    seeds = f"seeds.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
+    seeds = f"seed_questions.path=${{resource:questions/human.jsonl}},{tmp_path}/broken.jsonl"
     output = sweep(tmp_path, "hydra/launcher=submitit_local", "synthesis.num_questions=2", seeds, code=3)
     assert output.index("broken.jsonl, line 1") < output.index("seconds ")
     assert states_of(tmp_path) == ["done", "failed"]

@@ -8,8 +8,8 @@ import yaml
 
 from medssr.knowledge.facts import RESOURCES
 from medssr.questions import Question
+from medssr.questions.specialty import specialty
 from medssr.synthesis.distribution import Distribution
-from medssr.text.specialty import specialty
 from medssr.text.words import fold
 
 

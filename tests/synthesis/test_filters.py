@@ -4,14 +4,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medssr.benchmarks.reader import load_benchmark
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.filters import FILTERS, FilterLimits, check_draft
-from medssr.synthesis.generators import Draft, SynthesisRequest
+from medssr.synthesis.filters import FILTERS, FilterLimits, check_draft, copied_words, mentions
+from medssr.synthesis.generators import Draft
+from medssr.synthesis.plan import Draw, SynthesisRequest
 
 LIMITS = FilterLimits(num_options=4, min_stem_words=3, max_stem_words=60, max_option_words=12, max_copied_words=6)
 OPTIONS = {"A": "liver", "B": "heart", "C": "kidney", "D": "lung"}
@@ -164,3 +166,57 @@ def test_questions_of_real_examinations_pass_unless_they_show_a_figure(shared_da
     assert reasons.total() <= 0.015 * len(questions), reasons
     assert combined <= 0.02 * len(questions)
     assert figures <= {"medqa": 120, "lancet": 70}.get(benchmark, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("A man has Fabry's disease.", "Fabry disease"),
+        ("A MAN HAS FABRY DISEASE", "Fabry disease"),
+        ("ataxia telangiectasia (AT)", "Ataxia-telangiectasia"),
+        ("A girl with Beh\u00e7et syndrome", "Behcet disease"),
+        ("glycogen storage disease type 2", "Glycogen storage disease type II"),
+        ("Duchenne muscular dystrophy", "Muscular dystrophy, Duchenne type"),
+        ("vascular Ehlers-Danlos syndrome", "Ehlers-Danlos syndrome, vascular type"),
+    ],
+)
+def test_names_are_found_in_other_forms(text, name):
+    assert mentions(text, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("A man has Pompe disease.", "Fabry disease"),
+        ("glycogen storage disease type 2", "Glycogen storage disease type III"),
+        ("It affects the hand", "HAND syndrome of the foot"),
+        ("The disease of this type", "Disease X"),
+        ("", "Fabry disease"),
+        ("anything", ""),
+        ("anything", "???"),
+    ],
+)
+def test_other_names_are_not_found(text, name):
+    assert not mentions(text, name)
+
+
+def test_a_name_of_generic_words_has_to_occur_whole():
+    assert mentions("deficiency of the form", "Form deficiency")
+    assert not mentions("deficiency of zinc", "Form deficiency")
+
+
+def test_words_in_a_row_are_a_copy_from_the_least_number_on():
+    source = "The disease is caused by mutations; of the GLA gene on the X chromosome."
+    text = "A man has a disease caused by mutations of the GLA gene. What is it?"
+    assert copied_words(text, source, 7) == "caused by mutations of the gla gene"
+    assert copied_words(text, source, 8) is None
+    assert copied_words("", source, 1) is None
+    assert copied_words(text, "", 1) is None
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=14), st.lists(st.sampled_from("abc"), max_size=14), st.integers(1, 6))
+def test_a_copy_is_found_wherever_it_stands(text, source, least):
+    runs = [text[start : start + least] for start in range(len(text) - least + 1)]
+    others = [source[start : start + least] for start in range(len(source) - least + 1)]
+    expected = next((" ".join(run) for run in runs if run in others), None)
+    assert copied_words(" ".join(text), " ".join(source), least) == expected

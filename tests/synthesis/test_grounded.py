@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,10 +11,10 @@ from medssr.errors import InputError
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity, Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question
-from medssr.synthesis.controls import QuestionPlan
 from medssr.synthesis.filters import FilterLimits, check_draft
-from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
-from medssr.synthesis.grounded import GroundedGenerator
+from medssr.synthesis.generators import Draft, Rejection
+from medssr.synthesis.grounded import DistractorPool, GroundedGenerator, write_fact_question
+from medssr.synthesis.plan import QuestionPlan, SynthesisRequest
 
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(5)]
 RARE = builtin_rare_diseases()
@@ -109,3 +110,67 @@ def test_its_questions_pass_the_filters():
     limits = FilterLimits(num_options=4, min_stem_words=3, max_stem_words=100, max_option_words=30, max_copied_words=12)
     for request, draft in GENERATOR.generate(requests(500, 0.5)):
         assert check_draft(draft, request, limits) is None, draft
+
+
+ENTITIES = [
+    Entity(f"disease {gene}", True, facts=(Fact("gene", gene, "s"),)) for gene in ("G1", "G2", "G3", "G4", "G5")
+]
+STEMS = ("Which gene causes {entity}?", "Name the gene of {entity}?")
+
+
+def test_a_question_holds_the_truth_and_distractors_of_the_same_relation():
+    entities = [*ENTITIES, Entity("other", True, facts=(Fact("organ", "liver", "s"),))]
+    pool = DistractorPool(entities)
+    for seed in range(50):
+        question = write_fact_question(ENTITIES[0], ENTITIES[0].facts[0], pool, STEMS, 4, random.Random(seed))
+        assert question.options[question.truth] == "G1"
+        assert list(question.options) == ["A", "B", "C", "D"]
+        assert len(set(question.options.values())) == 4
+        assert set(question.options.values()) <= {"G1", "G2", "G3", "G4", "G5"}
+        assert question.stem in {"Which gene causes disease G1?", "Name the gene of disease G1?"}
+
+
+def test_values_that_are_true_as_well_are_no_distractors():
+    fact = Fact("gene", "G1", "s", also_true=("G2",))
+    assert DistractorPool(ENTITIES).distractors(fact) == ["G3", "G4", "G5"]
+
+
+def test_too_few_distractors_make_no_question():
+    pool = DistractorPool(ENTITIES)
+    fact = ENTITIES[0].facts[0]
+    assert write_fact_question(ENTITIES[0], fact, pool, STEMS, 5, random.Random(0)) is not None
+    assert write_fact_question(ENTITIES[0], fact, pool, STEMS, 6, random.Random(0)) is None
+    assert write_fact_question(ENTITIES[0], Fact("organ", "x", "s"), pool, STEMS, 2, random.Random(0)) is None
+
+
+def test_the_right_option_takes_every_letter_equally_often():
+    pool = DistractorPool(ENTITIES)
+    rng = random.Random(1)
+    fact = ENTITIES[0].facts[0]
+    truths = Counter(write_fact_question(ENTITIES[0], fact, pool, STEMS, 4, rng).truth for _ in range(2_000))
+    assert all(400 < truths[letter] < 600 for letter in "ABCD")
+
+
+def test_the_same_seed_writes_the_same_question_whatever_the_order_of_the_table():
+    fact = ENTITIES[0].facts[0]
+    first = write_fact_question(ENTITIES[0], fact, DistractorPool(ENTITIES), STEMS, 4, random.Random(3))
+    second = write_fact_question(ENTITIES[0], fact, DistractorPool(ENTITIES[::-1]), STEMS, 4, random.Random(3))
+    assert first == second
+
+
+def test_a_question_names_the_subject_of_a_fact_in_place_of_the_disease():
+    facts = [Fact("disease_of_gene", entity.name, "s", subject=entity.facts[0].value) for entity in ENTITIES]
+    entities = [Entity(entity.name, True, facts=(fact,)) for entity, fact in zip(ENTITIES, facts, strict=True)]
+    question = write_fact_question(entities[0], facts[0], DistractorPool(entities), STEMS, 4, random.Random(0))
+    assert question.stem in {"Which gene causes G1?", "Name the gene of G1?"}
+    assert question.options[question.truth] == "disease G1"
+
+
+def test_the_number_of_distractors_counts_wrong_values_alone():
+    pool = DistractorPool(ENTITIES)
+    for also_true in ((), ("G2",), ("G2", "G3"), ("G2", "elsewhere", "nowhere", "never")):
+        for value in ("G1", "new"):
+            fact = Fact("gene", value, "s", also_true)
+            for count in range(7):
+                assert pool.has_distractors(fact, count) == (len(pool.distractors(fact)) >= count)
+    assert not pool.has_distractors(Fact("organ", "x", "s"), 1)

@@ -15,9 +15,9 @@ from medssr.errors import InputError
 from medssr.models.policy import Policy
 from medssr.models.prompts import encode_texts, render_chat
 from medssr.questions import Question, read_questions
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
-from medssr.synthesis.local_generator import LocalGenerator
+from medssr.synthesis.generators import Draft, Rejection
+from medssr.synthesis.llm_generators import LocalGenerator
+from medssr.synthesis.plan import Draw, SynthesisRequest
 
 SEED = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds")
 PROMPTS = ["Ask about insulin.", "Ask about the gene."]

@@ -11,9 +11,9 @@ from support.chat_server import CLIENT_FIELDS, KEY, OPTIONS, ServerReply, questi
 
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.generators import Draft, Rejection, SynthesisRequest
-from medssr.synthesis.openai_generator import OpenAIGenerator
+from medssr.synthesis.generators import Draft, Rejection
+from medssr.synthesis.llm_generators import OpenAIGenerator
+from medssr.synthesis.plan import Draw, SynthesisRequest
 
 SEED = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds")
 

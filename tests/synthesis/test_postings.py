@@ -22,7 +22,7 @@ def test_shared_words_are_counted_and_weighed_on_either_side():
     texts = [text([1, 1, 2]), text([1, 9]), *(text([10 + number]) for number in range(18))]
     overlaps = Postings(texts, least=0.1).overlaps(text([1, 2, 1, -1], weight=10.0))
     assert overlaps is not None
-    assert overlaps.places.tolist() == [0, 1]
+    assert overlaps.indices.tolist() == [0, 1]
     assert overlaps.num_shared.tolist() == [3, 1]
     assert overlaps.text_weight.tolist() == [2 + 2 + 3, 2]
     assert overlaps.question_weight.tolist() == [20 + 20 + 30, 20]
@@ -39,7 +39,7 @@ def test_no_text_that_shares_enough_is_left_out_however_common_its_words(least, 
     question = text(words, weight=2.0)
     weighted = [text(item) for item in texts]
     overlaps = Postings(weighted, least).overlaps(question)
-    found = {} if overlaps is None else dict(zip(overlaps.places.tolist(), range(len(overlaps.places)), strict=True))
+    found = {} if overlaps is None else dict(zip(overlaps.indices.tolist(), range(len(overlaps.indices)), strict=True))
     for place, item in enumerate(weighted):
         shared = Counter(item.words) & Counter(words)
         weight = sum((1 + word) * count for word, count in shared.items())

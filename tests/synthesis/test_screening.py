@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from medssr.questions import Question
-from medssr.synthesis.screening import Screen
+from medssr.synthesis.screening import RepeatScreen
 
 
 def question(name, stem, **options):
@@ -13,7 +13,7 @@ SEED = question("seed-1", "Which organ is mainly affected by Wilson disease?")
 
 
 def screen():
-    return Screen([BENCHMARK], [SEED])
+    return RepeatScreen([BENCHMARK], [SEED])
 
 
 def test_a_question_of_a_benchmark_is_rejected_whatever_its_options():

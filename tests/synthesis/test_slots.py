@@ -10,8 +10,8 @@ import pytest
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
 from medssr.questions import Question
-from medssr.synthesis.controls import QuestionPlan
-from medssr.synthesis.generators import Draft, Outcome, Rejection, SynthesisRequest
+from medssr.synthesis.generators import Draft, Outcome, Rejection
+from medssr.synthesis.plan import QuestionPlan, SynthesisRequest
 from medssr.synthesis.slots import SynthesisTally, fill_slots
 
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(5)]
@@ -56,10 +56,10 @@ def accept(request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
     return Question(f"s{request.draw.slot}", outcome.stem, {"A": "a", "B": "b"}, None, "test", is_rare=is_rare)
 
 
-def fill(generator: Scripted, num_slots: int, num_rounds: int, rare_share: float = 0.5, judge=accept):
+def fill(generator: Scripted, num_slots: int, num_rounds: int, rare_share: float = 0.5, screen=accept):
     plan = QuestionPlan(7, rare_share, SAMPLER, SEEDS)
     request = lambda slot, attempt: SynthesisRequest(plan.draw(slot, attempt), (), "prompt")  # noqa: E731
-    return list(fill_slots(num_slots, num_rounds, generator, request, judge))
+    return list(fill_slots(num_slots, num_rounds, generator, request, screen))
 
 
 def tally_of(attempts) -> SynthesisTally:
@@ -84,12 +84,12 @@ def test_a_rejected_slot_is_tried_again_with_the_next_attempt_after_all_others()
     assert tally_of(attempts).counts(0.5)["num_unfilled"] == 0
 
 
-def test_what_the_judge_rejects_is_tried_again_too():
-    def judge(request, outcome):
+def test_what_the_screen_rejects_is_tried_again_too():
+    def screen(request, outcome):
         return Rejection("duplicate", "s0") if request.draw.attempt == 0 else accept(request, outcome)
 
     generator = Scripted(lambda *_: None)
-    fill(generator, 2, 3, judge=judge)
+    fill(generator, 2, 3, screen=screen)
     assert generator.asked == [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
@@ -153,7 +153,7 @@ def test_counts_add_up_whatever_is_rejected():
 
 def test_the_line_of_a_rejection_has_what_is_known_of_it():
     bad_end = Rejection("stem_not_a_question", "ends in 'heart.'")
-    (attempt,) = fill(Scripted(lambda *_: None), 1, 1, 1.0, judge=lambda *_: bad_end)
+    (attempt,) = fill(Scripted(lambda *_: None), 1, 1, 1.0, screen=lambda *_: bad_end)
     assert json.loads(attempt.rejection_line()) == {
         "slot": 0,
         "attempt": 0,

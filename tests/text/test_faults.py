@@ -4,7 +4,6 @@ import pytest
 
 from medssr.text.faults import (
     asks_nothing,
-    combination_of_options,
     garbage,
     leaked_answer,
     missing_figure,
@@ -98,18 +97,6 @@ def test_words_that_point_to_a_figure(text):
 )
 def test_words_that_point_to_no_figure(text):
     assert missing_figure(text) is None
-
-
-@pytest.mark.parametrize(
-    "option", ["All of the above", "None of these.", "Both A and B", "A, B and C", "All the above"]
-)
-def test_options_made_of_others(option):
-    assert combination_of_options(option) is not None
-
-
-@pytest.mark.parametrize("option", ["vitamins A and D", "hepatitis B", "none", "all of the small joints"])
-def test_options_that_stand_for_themselves(option):
-    assert combination_of_options(option) is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, singular, split_words
+from medssr.text.words import (
+    EXAM_WORDS,
+    FUNCTION_WORDS,
+    drop_clitics,
+    fold,
+    mask_numbers,
+    singular,
+    split_words,
+    strip_marks,
+    words_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,18 @@ def test_the_lists_hold_folded_words_and_do_not_overlap():
     assert not FUNCTION_WORDS & EXAM_WORDS
     for word in FUNCTION_WORDS | EXAM_WORDS:
         assert split_words(word) == [word]
+
+
+def test_letters_without_marks_of_their_own_are_folded_in_every_case():
+    assert fold("\u00d8stergaard, \u0141ukasz, f\u0153tal") == "ostergaard, lukasz, foetal"
+    assert strip_marks("Beh\u00e7et \u00c6sthesia") == "Behcet AEsthesia"
+
+
+def test_clitics_are_dropped_whatever_the_apostrophe():
+    assert (
+        drop_clitics("Crohn's, Wegener\u2019s, O'Brien, L\u2019Hermitte") == "Crohn, Wegener, O'Brien, L\u2019Hermitte"
+    )
+
+
+def test_the_key_of_words_ignores_how_they_are_joined():
+    assert words_key("MedXpertQA_Text") == words_key("medxpertqa-text") == "medxpertqa text"

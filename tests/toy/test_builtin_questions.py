@@ -80,7 +80,7 @@ def test_stems_of_the_evaluation_are_used_by_no_human_question(evaluation, human
 
 def test_no_question_of_the_evaluation_is_demonstrated(evaluation, entities):
     kept_out = frozenset(question.content_key for question in evaluation)
-    settings = compose("warm_start").demonstrations
+    settings = compose("sft").demonstrations
     shown = builtin_demonstrations(
         list(entities.values()),
         kept_out,

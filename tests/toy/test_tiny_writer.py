@@ -13,8 +13,8 @@ from medssr.knowledge.corpora.builtin import statement_passage
 from medssr.knowledge.facts import Entity, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import Question
-from medssr.synthesis.controls import Draw
-from medssr.synthesis.generators import Draft, SynthesisRequest
+from medssr.synthesis.generators import Draft
+from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.synthesis.prompts import build_synthesis_prompt, load_template
 from medssr.toy.builtin_questions import human_questions
 from medssr.utils.instantiate import instantiate

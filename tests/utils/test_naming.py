@@ -8,7 +8,7 @@ from medssr.utils.naming import job_name
 
 KEYS = st.sampled_from(["seed", "model", "grpo.beta", "data.path", "stages"])
 OVERRIDES = st.dictionaries(KEYS, st.text(max_size=80)).map(
-    lambda found: [f"{key}={value}" for key, value in found.items()]
+    lambda values: [f"{key}={value}" for key, value in values.items()]
 )
 
 

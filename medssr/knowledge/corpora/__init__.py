@@ -7,13 +7,10 @@ sentence ends, and `CorpusCounts` says how much was read, removed and kept.
 
 from medssr.knowledge.corpora.builtin import BuiltinCorpus
 from medssr.knowledge.corpora.cleaning import Cleaning
-from medssr.knowledge.corpora.documents import CorpusCounts, DocumentCorpus, Removal
-from medssr.knowledge.corpora.huggingface import HuggingFaceCorpus
-from medssr.knowledge.corpora.jsonl import JsonlCorpus
+from medssr.knowledge.corpora.documents import Corpus, CorpusCounts, DocumentCorpus, Passage, Removal, SeveralCorpora
 from medssr.knowledge.corpora.medquad import MedQuadCorpus
-from medssr.knowledge.corpora.passages import Corpus, Passage
+from medssr.knowledge.corpora.named_fields import HuggingFaceCorpus, JsonlCorpus
 from medssr.knowledge.corpora.sentences import split_sentences, split_text
-from medssr.knowledge.corpora.several import SeveralCorpora
 
 __all__ = [
     "BuiltinCorpus",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medssr.knowledge.corpora.documents import DocumentCorpus
-from medssr.knowledge.corpora.passages import Passage
+from medssr.knowledge.corpora.documents import DocumentCorpus, Passage
 from medssr.knowledge.facts import Entity, builtin_common_diseases, builtin_rare_diseases, relations
 
 

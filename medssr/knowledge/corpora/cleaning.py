@@ -1,4 +1,4 @@
-"""What is taken out of a corpus before it is split: boilerplate by pattern and by repetition."""
+"""Removes boilerplate from a corpus before it is split: by pattern and by repetition."""
 
 from __future__ import annotations
 

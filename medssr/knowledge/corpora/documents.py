@@ -1,16 +1,51 @@
-"""From documents to passages: the part that all readers share."""
+"""Turns documents into passages, as all readers do, and reads several corpora as one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora.cleaning import REPEATED, Cleaning, find_repeats, hash_text, without_repeats
-from medssr.knowledge.corpora.passages import Passage
 from medssr.knowledge.corpora.sentences import split_text
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The unit of retrieval.
+
+    Attributes:
+        id: Unique within its corpus. A document that was split has passages "<document id>#1", "<document id>#2" ...
+        title: The title of its document.
+        text: The text without the title.
+        source: Where the document is from, where known.
+        synonyms: Other names of what the document is about.
+        document_id: The id of its document, where that was split; None where the passage is the whole document.
+    """
+
+    id: str
+    title: str
+    text: str
+    source: str | None = None
+    synonyms: tuple[str, ...] = ()
+    document_id: str | None = None
+
+
+class Corpus(Protocol):
+    """A source of passages.
+
+    Attributes:
+        counts: What became of the documents the last time that `passages` was read to its end; None before.
+    """
+
+    counts: CorpusCounts | None
+
+    def passages(self) -> Iterator[Passage]:
+        """Yields every passage in the corpus's order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +193,70 @@ def _split(document: Passage, max_chars: int | None) -> Iterator[Passage]:
         return
     for number, text in enumerate(texts, start=1):
         yield replace(document, id=f"{document.id}#{number}", text=text, document_id=document.id)
+
+
+class SeveralCorpora:
+    """Corpora one after the other, each cleaned and split in its own way.
+
+    Ids become "<name of the corpus>:<id>", so that they stay unique; a passage without a source gets the corpus's name.
+    A passage with the text of an earlier one is dropped, so that a document that two corpora hold comes once.
+
+    Attributes:
+        corpora: The corpora by name, in the order in which they are read.
+        counts: The sum over the corpora, and the counts of each, once `passages` was read to its end; None before.
+
+    Raises:
+        InputError: When there is no corpus.
+    """
+
+    def __init__(self, corpora: Mapping[str, DocumentCorpus]) -> None:
+        if not corpora:
+            raise InputError("corpus.corpora: is empty; name at least one corpus.")
+        self.corpora = dict(corpora)
+        self.counts: CorpusCounts | None = None
+
+    def passages(self) -> Iterator[Passage]:
+        """Yields the passages of all corpora.
+
+        Raises:
+            InputError: As the corpora do.
+        """
+        self.counts = None
+        seen: set[int] = set()
+        parts: dict[str, CorpusCounts] = {}
+        for name, corpus in self.corpora.items():
+            for passage in corpus.passages():
+                key = hash_text(passage.text)
+                if key not in seen:
+                    seen.add(key)
+                    yield _named(passage, name)
+            assert corpus.counts is not None
+            parts[name] = corpus.counts
+        self.counts = _sum(parts, num_passages=len(seen))
+
+
+def _named(passage: Passage, name: str) -> Passage:
+    document_id = None if passage.document_id is None else f"{name}:{passage.document_id}"
+    return replace(passage, id=f"{name}:{passage.id}", source=passage.source or name, document_id=document_id)
+
+
+def _sum(parts: Mapping[str, CorpusCounts], num_passages: int) -> CorpusCounts:
+    all_counts = parts.values()
+    removals: dict[str, list[Removal]] = {}
+    for counts in all_counts:
+        for rule, removal in counts.boilerplate.items():
+            removals.setdefault(rule, []).append(removal)
+    return CorpusCounts(
+        num_documents=sum(counts.num_documents for counts in all_counts),
+        num_empty=sum(counts.num_empty for counts in all_counts),
+        num_only_boilerplate=sum(counts.num_only_boilerplate for counts in all_counts),
+        num_duplicates=sum(counts.num_duplicates for counts in all_counts),
+        num_kept=sum(counts.num_kept for counts in all_counts),
+        num_passages=num_passages,
+        boilerplate={
+            rule: Removal(sum(item.num_documents for item in items), sum(item.num_chars for item in items))
+            for rule, items in sorted(removals.items())
+        },
+        parts=dict(parts),
+        num_duplicate_passages=sum(counts.num_passages for counts in all_counts) - num_passages,
+    )

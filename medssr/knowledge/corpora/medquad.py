@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora.cleaning import Cleaning
-from medssr.knowledge.corpora.documents import DocumentCorpus
-from medssr.knowledge.corpora.jsonl import JsonlCorpus
-from medssr.knowledge.corpora.passages import Passage
+from medssr.knowledge.corpora.documents import DocumentCorpus, Passage
+from medssr.knowledge.corpora.named_fields import JsonlCorpus
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -100,5 +99,5 @@ def _answers(root: Element, file: Path, names: set[str]) -> Iterator[Passage]:
 
 def _texts(element: Element, tags: tuple[str, ...]) -> list[str]:
     """Returns the texts, not empty, of all elements below with one of the tags, in any case."""
-    found = ("".join(child.itertext()).strip() for child in element.iter() if child.tag.lower() in tags)
-    return [text for text in found if text]
+    texts = ("".join(child.itertext()).strip() for child in element.iter() if child.tag.lower() in tags)
+    return [text for text in texts if text]

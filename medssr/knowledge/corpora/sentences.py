@@ -1,4 +1,4 @@
-"""Where sentences end, and texts cut there."""
+"""Splits texts into sentences, and into pieces that end at sentence ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Entity lists: the diseases that knowledge-injected questions are about, and the order in which they are drawn."""
 
 from medssr.knowledge.entities.coverage import EntityCoverage, entity_coverage
-from medssr.knowledge.entities.lists import BuiltinEntities, EntityList, ListEntities
+from medssr.knowledge.entities.lists import BuiltinEntities, EntityList, ListEntities, MondoEntities, TableEntities
 from medssr.knowledge.entities.orphanet import (
     DISEASE_TYPES,
     PREVALENCE_IS_RARE,
@@ -10,8 +10,7 @@ from medssr.knowledge.entities.orphanet import (
     OrphanetEntities,
 )
 from medssr.knowledge.entities.orphanet_ghr import MergeCounts, OrphanetGhrEntities, merge_ghr
-from medssr.knowledge.entities.sampling import EntitySampler
-from medssr.knowledge.entities.tables import MondoEntities, TableEntities
+from medssr.knowledge.entities.sampler import EntitySampler
 
 __all__ = [
     "DISEASE_TYPES",

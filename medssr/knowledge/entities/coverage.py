@@ -1,4 +1,4 @@
-"""How many diseases of a list a corpus knows."""
+"""Counts how many diseases of an entity list a corpus has passages on."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def entity_coverage(entities: Sequence[Entity], passages: Iterable[Passage]) -> 
     num_passages = num_joined = 0
     for passage in passages:
         keys = all_keys((passage.title, passage.title.split(" -- ")[0], *passage.synonyms))
-        found = {number for key in keys for number in entities_by_key.get(key, ())}
-        counts.update(found)
+        matches = {number for key in keys for number in entities_by_key.get(key, ())}
+        counts.update(matches)
         num_passages += 1
-        num_joined += bool(found)
+        num_joined += bool(matches)
     without = (entity.name for number, entity in enumerate(entities) if number not in counts)
     return EntityCoverage(
         num_entities=len(entities),

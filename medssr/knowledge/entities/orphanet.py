@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.knowledge.entities.orphanet_facts import orphanet_facts
-from medssr.knowledge.entities.relatives import Relatives
+from medssr.knowledge.entities.orphanet_facts import Relatives, orphanet_facts
 from medssr.knowledge.facts import Entity
 from medssr.utils.files import read_jsonl
 
@@ -127,13 +126,13 @@ class OrphanetEntities:
     def _is_rare_disease(self, record: Mapping[str, Any], line: int) -> bool:
         if record["type"] not in DISEASE_TYPES:
             return False
-        known = [name for name in record["point_prevalence"] if name not in UNKNOWN_PREVALENCE]
-        for name in known:
+        classes = [name for name in record["point_prevalence"] if name not in UNKNOWN_PREVALENCE]
+        for name in classes:
             if name not in PREVALENCE_IS_RARE:
-                classes = ", ".join([*PREVALENCE_IS_RARE, *sorted(UNKNOWN_PREVALENCE)])
-                problem = f"the class {name!r} is unknown; known are {classes}."
+                expected = ", ".join([*PREVALENCE_IS_RARE, *sorted(UNKNOWN_PREVALENCE)])
+                problem = f"the class {name!r} is unknown; expected one of {expected}."
                 raise InputError.at(self.path, problem, line=line, field="point_prevalence")
-        return all(PREVALENCE_IS_RARE[name] for name in known) and bool(known or not self.require_prevalence)
+        return all(PREVALENCE_IS_RARE[name] for name in classes) and bool(classes or not self.require_prevalence)
 
 
 def _weight(classes: list[str]) -> float:

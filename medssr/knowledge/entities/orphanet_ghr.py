@@ -94,9 +94,9 @@ def merge_ghr(diseases: Sequence[OrphanetDisease], pages: Sequence[GhrPage]) -> 
             entities.append(disease.entity)
             continue
         stated = {fact.relation: fact for fact in page.facts}
-        own = {fact.relation: fact for fact in disease.entity.facts}
-        in_both = own.keys() & stated.keys()
-        contradicted = {relation for relation in in_both if not _agree(own[relation], stated[relation])}
+        listed = {fact.relation: fact for fact in disease.entity.facts}
+        in_both = listed.keys() & stated.keys()
+        contradicted = {relation for relation in in_both if not _agree(listed[relation], stated[relation])}
         agreed = in_both - contradicted
         new = [fact for fact in page.facts if _is_new(fact, disease, agreed, symbols)]
         agreeing.update(agreed)
@@ -110,7 +110,7 @@ def merge_ghr(diseases: Sequence[OrphanetDisease], pages: Sequence[GhrPage]) -> 
 
 
 def _join(diseases: Sequence[OrphanetDisease], pages: Sequence[GhrPage]) -> tuple[dict[int, GhrPage], int]:
-    """Returns the page of each disease by the disease's place, and how many pages are ambiguous."""
+    """Returns the page of each disease by the disease's index, and how many pages are ambiguous."""
     by_key: defaultdict[str, set[int]] = defaultdict(set)
     for number, disease in enumerate(diseases):
         for key in all_keys((disease.entity.name, *disease.entity.synonyms)):
@@ -118,16 +118,18 @@ def _join(diseases: Sequence[OrphanetDisease], pages: Sequence[GhrPage]) -> tupl
     pages_of: defaultdict[int, list[GhrPage]] = defaultdict(list)
     num_ambiguous = 0
     for page in pages:
-        found = _places(join_keys(page.name), by_key) or _places(_long(all_keys(page.synonyms)), by_key)
-        if len(found) == 1:
-            pages_of[found.pop()].append(page)
-        elif found:
+        matches = _matching_diseases(join_keys(page.name), by_key) or _matching_diseases(
+            _long(all_keys(page.synonyms)), by_key
+        )
+        if len(matches) == 1:
+            pages_of[matches.pop()].append(page)
+        elif matches:
             num_ambiguous += 1
     joined = {number: of_one[0] for number, of_one in pages_of.items() if len(of_one) == 1}
     return joined, num_ambiguous + sum(len(of_one) for of_one in pages_of.values() if len(of_one) > 1)
 
 
-def _places(keys: Iterable[str], by_key: defaultdict[str, set[int]]) -> set[int]:
+def _matching_diseases(keys: Iterable[str], by_key: defaultdict[str, set[int]]) -> set[int]:
     return {number for key in keys for number in by_key.get(key, ())}
 
 
@@ -171,8 +173,12 @@ def _with_alike_proteins(entities: list[Entity]) -> list[Entity]:
     def widened(fact: Fact) -> Fact:
         if fact.relation != "protein":
             return fact
-        own = words[fact.value]
-        alike = (name for name, other in words.items() if name != fact.value and (other <= own or own <= other))
+        words_of_value = words[fact.value]
+        alike = (
+            name
+            for name, other in words.items()
+            if name != fact.value and (other <= words_of_value or words_of_value <= other)
+        )
         return replace(fact, also_true=tuple(sorted(alike)))
 
     return [replace(entity, facts=tuple(widened(fact) for fact in entity.facts)) for entity in entities]

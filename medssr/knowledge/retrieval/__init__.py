@@ -1,15 +1,14 @@
 """Retrieval: the passages of a corpus that match a query best.
 
-`passages` keeps a corpus on disk, `cache` keeps what was computed from it, and each retriever has a module: `bm25`,
-`dense`, `fusion` (of any retrievers) and `rerank` (of the first passages of any retriever).
+`stored_passages` keeps a corpus on disk, with what was computed from it; `retriever` is the base class of all
+retrievers; `bm25` and `dense` search by words and by vectors; `combined` fuses or re-ranks what others return.
 """
 
 from medssr.knowledge.retrieval.bm25 import BM25Retriever
+from medssr.knowledge.retrieval.combined import FusionRetriever, RerankRetriever
 from medssr.knowledge.retrieval.dense import DenseRetriever
-from medssr.knowledge.retrieval.fusion import FusionRetriever
-from medssr.knowledge.retrieval.passages import StoredPassages, store_passages
-from medssr.knowledge.retrieval.rerank import RerankRetriever
-from medssr.knowledge.retrieval.types import Hit, Ranking, Retriever
+from medssr.knowledge.retrieval.retriever import Hit, Ranking, Retriever
+from medssr.knowledge.retrieval.stored_passages import StoredPassages, store_passages
 from medssr.knowledge.retrieval.words import tokenize
 
 __all__ = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from array import array
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,15 @@ import numpy as np
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
-from medssr.knowledge.retrieval.cache import cached_folder, read_facts
-from medssr.knowledge.retrieval.passages import StoredPassages, check_fields, field_text
-from medssr.knowledge.retrieval.spelling import Speller
-from medssr.knowledge.retrieval.types import Ranking, Retriever, best_places
+from medssr.knowledge.retrieval.retriever import Ranking, Retriever, best_ranking
+from medssr.knowledge.retrieval.stored_passages import (
+    FIELDS,
+    StoredPassages,
+    cached_folder,
+    check_fields,
+    field_text,
+    read_facts,
+)
 from medssr.knowledge.retrieval.words import VERSION, terms
 
 
@@ -69,7 +76,7 @@ class BM25Retriever(Retriever):
         if not ids:
             return Ranking(np.empty(0, dtype=np.int64), np.empty(0))
         scores = self._model.get_scores_from_ids(ids)
-        return best_places(scores, depth, np.flatnonzero(scores > 0))
+        return best_ranking(scores, depth, np.flatnonzero(scores > 0))
 
     def report(self) -> dict[str, Any]:
         """Returns the number of distinct words, and the words of queries that were corrected."""
@@ -96,3 +103,63 @@ class BM25Retriever(Retriever):
 
     def _terms(self, passage: Passage) -> list[str]:
         return [term for field in self.fields for term in terms(field_text(passage, field))]
+
+
+# --- Words of a query that no passage has, as the words of passages that they are most like --------------------------
+
+_FILE = "words.json"
+# Letters of a word from which on it may differ by one and by two letters: short words are alike by chance.
+_MIN_LETTERS = 5
+_MIN_LETTERS_FOR_TWO = 8
+
+
+class Speller:
+    """Corrects words of a query that no passage has, by the words of all texts of the passages.
+
+    Attributes:
+        corrections: What was put for which word so far.
+    """
+
+    def __init__(self, passages: StoredPassages) -> None:
+        settings = {"words": VERSION}
+        folder = cached_folder(passages.directory, "words", settings, lambda empty: _count_words(passages, empty))
+        self.corrections: dict[str, str] = {}
+        self._num_passages: dict[str, int] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        self._by_first_letter: dict[str, list[str]] = {}
+        for word in self._num_passages:
+            self._by_first_letter.setdefault(word[0], []).append(word)
+        self._known_answers: dict[str, str] = {}
+
+    def correct(self, word: str) -> str:
+        """Returns the word itself where a passage has it, else the most frequent of those that it is most like.
+
+        Two words are alike when they start with the same letter and differ by one typing error (a letter that is
+        missing, too much, wrong or swapped with its neighbour; Damerau 1964), or by two where the word has eight
+        letters. A word of fewer than five letters, one with a digit, and one that is like no other stay as they are.
+        """
+        if word in self._num_passages or len(word) < _MIN_LETTERS or not word.isalpha():
+            return word
+        if word not in self._known_answers:
+            self._known_answers[word] = self._most_similar(word)
+        return self._known_answers[word]
+
+    def _most_similar(self, word: str) -> str:
+        from rapidfuzz.distance import OSA
+        from rapidfuzz.process import extract
+
+        candidates = self._by_first_letter.get(word[0], [])
+        limit = 2 if len(word) >= _MIN_LETTERS_FOR_TWO else 1
+        similar = extract(word, candidates, scorer=OSA.distance, score_cutoff=limit, limit=None)
+        if not similar:
+            return word
+        best, _, _ = min(similar, key=lambda match: (match[1], -self._num_passages[match[0]], match[0]))
+        self.corrections[word] = best
+        return best
+
+
+def _count_words(passages: StoredPassages, folder: Path) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for passage in passages:
+        counts.update({term for field in FIELDS for term in terms(field_text(passage, field))})
+    (folder / _FILE).write_text(json.dumps(counts), encoding="utf-8")
+    return {"num_words": len(counts)}

@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from medssr.artifacts import fingerprint_parts
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
-from medssr.knowledge.retrieval.cache import cached_folder, read_facts
 from medssr.knowledge.retrieval.encoders import Pooling, Text, TextEncoder, batches_by_length
-from medssr.knowledge.retrieval.passages import StoredPassages, check_fields, field_text
-from medssr.knowledge.retrieval.types import Ranking, Retriever, best_places
+from medssr.knowledge.retrieval.retriever import Ranking, Retriever, best_ranking
+from medssr.knowledge.retrieval.stored_passages import (
+    StoredPassages,
+    cached_folder,
+    check_fields,
+    field_text,
+    read_facts,
+)
 
 _VECTORS = "vectors.npy"
 # Passages that are sorted by length together, in batches.
@@ -24,7 +29,7 @@ _BATCHES_AT_ONCE = 64
 
 
 class DenseRetriever(Retriever):
-    """Passages by the inner product of their vector with the query's.
+    """Ranks passages by the inner product of their vector with the query's.
 
     Attributes:
         query_encoder_path: A folder with a Hugging Face encoder, or its name on a hub.
@@ -102,7 +107,7 @@ class DenseRetriever(Retriever):
         vectors, num_truncated = self._query_encoder.encode([query], self.pooling)
         self._num_queries += 1
         self._num_truncated_queries += num_truncated
-        return best_places(self._vectors @ self._scaled(vectors)[0], depth)
+        return best_ranking(self._vectors @ self._scaled(vectors)[0], depth)
 
     def report(self) -> dict[str, Any]:
         """Returns how many passages and queries were cut off, of how many."""
@@ -115,8 +120,8 @@ class DenseRetriever(Retriever):
         start = num_truncated = 0
         for texts in _chunks(map(self._text, passages), self.batch_size * _BATCHES_AT_ONCE):
             for batch in batches_by_length(texts, self.batch_size):
-                found, num_cut = encoder.encode([texts[index] for index in batch], self.pooling)
-                vectors[start + np.array(batch)] = self._scaled(found)
+                encoded, num_cut = encoder.encode([texts[index] for index in batch], self.pooling)
+                vectors[start + np.array(batch)] = self._scaled(encoded)
                 num_truncated += num_cut
             start += len(texts)
         vectors.flush()

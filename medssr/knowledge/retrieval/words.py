@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from medssr.text.words import drop_clitics, singular, strip_marks
 
 # Counts up when `terms` changes, so that what was computed with other terms is not found any more.
 VERSION = 1
 
 _WORD = re.compile(r"\w+")
-# What an apostrophe adds to an English word: "Wegener's" is about "Wegener".
-_CLITIC = re.compile(r"['\u2019](?:s|t|m|d|re|ve|ll)\b", re.IGNORECASE)
 _ONE_LETTER_STOP_WORDS = frozenset({"a", "i"})
 
 
@@ -38,32 +37,8 @@ def terms(text: str) -> list[str]:
     return [term for word in _words(text) if (term := _term(word)) is not None]
 
 
-def singular(word: str) -> str:
-    """Returns the word without a plural's ending.
-
-    Harman's S stemmer (1991, "How effective is suffixing?", Journal of the American Society for Information Science
-    42(1)), and "-is" stays. Stronger stemmers take "cervicitis" and "cervical" for one word.
-
-    Example:
-        >>> [singular(word) for word in ("allergies", "diseases", "kidneys", "fibrosis", "virus")]
-        ['allergy', 'disease', 'kidney', 'fibrosis', 'virus']
-    """
-    if len(word) <= 3:
-        return word
-    if word.endswith("ies") and not word.endswith(("eies", "aies")):
-        return word[:-3] + "y"
-    if word.endswith("es") and not word.endswith(("aes", "ees", "oes")):
-        return word[:-1]
-    if word.endswith("s") and not word.endswith(("us", "ss", "is")):
-        return word[:-1]
-    return word
-
-
 def _words(text: str) -> list[str]:
-    if not text.isascii():
-        decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return _WORD.findall(_CLITIC.sub("", text))
+    return _WORD.findall(drop_clitics(strip_marks(text)))
 
 
 @lru_cache(maxsize=2**18)

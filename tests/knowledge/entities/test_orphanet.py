@@ -9,7 +9,7 @@ import pytest
 from medssr.errors import InputError
 from medssr.knowledge.entities import OrphanetEntities
 from medssr.knowledge.facts import Entity, Fact, relations
-from medssr.synthesis.fact_questions import DistractorPool
+from medssr.synthesis.grounded import DistractorPool
 
 CAUSE = "Disease-causing germline mutation(s) in"
 ENTRY = {

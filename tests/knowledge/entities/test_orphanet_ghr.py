@@ -8,7 +8,7 @@ import pytest
 from medssr.knowledge.entities import OrphanetDisease, OrphanetGhrEntities, merge_ghr
 from medssr.knowledge.facts import Entity, Fact
 from medssr.knowledge.ghr import GhrPage
-from medssr.synthesis.fact_questions import DistractorPool
+from medssr.synthesis.grounded import DistractorPool
 
 GENE = Fact("gene", "GLA", "ORPHA:324")
 REVERSE = Fact("disease_of_gene", "Fabry disease", "ORPHA:324", subject="GLA")

@@ -29,16 +29,16 @@ def ids(hits):
 
 
 def test_one_letter_words_decide_between_passages(searchable):
-    found = searchable(texts_corpus("hepatitis A virus", "hepatitis B virus", "hepatitis C virus"))
-    assert ids(found.search("Hepatitis A", 1)) == ["0"]
-    assert ids(found.search("Hepatitis B", 1)) == ["1"]
-    assert ids(found.search("hepatitis c", 1)) == ["2"]
+    retriever = searchable(texts_corpus("hepatitis A virus", "hepatitis B virus", "hepatitis C virus"))
+    assert ids(retriever.search("Hepatitis A", 1)) == ["0"]
+    assert ids(retriever.search("Hepatitis B", 1)) == ["1"]
+    assert ids(retriever.search("hepatitis c", 1)) == ["2"]
 
 
 def test_case_diacritics_plurals_and_possessives_do_not_matter(searchable):
-    found = searchable(texts_corpus("Behçet's diseases", "Gout"))
+    retriever = searchable(texts_corpus("Behçet's diseases", "Gout"))
     for query in ("behcet", "BEHÇET", "Behçets", "disease"):
-        assert ids(found.search(query, 5)) == ["0"]
+        assert ids(retriever.search(query, 5)) == ["0"]
 
 
 def test_only_the_chosen_texts_are_searched(searchable):
@@ -50,19 +50,19 @@ def test_only_the_chosen_texts_are_searched(searchable):
 
 
 def test_passages_that_share_no_word_are_no_hits(searchable):
-    found = searchable(texts_corpus("liver", "heart", "liver heart", ""))
-    assert ids(found.search("liver", 10)) == ["0", "2"]
+    retriever = searchable(texts_corpus("liver", "heart", "liver heart", ""))
+    assert ids(retriever.search("liver", 10)) == ["0", "2"]
     for query in ("kidney", "", "?!", "what is it"):
-        assert found.search(query, 10) == []
-    assert found.search("liver", 0) == []
+        assert retriever.search(query, 10) == []
+    assert retriever.search("liver", 0) == []
 
 
 def test_equal_scores_keep_the_order_of_the_corpus_for_every_top_k(searchable):
-    found = searchable(texts_corpus(*["liver cell stone"] * 6, "liver"))
-    everything = ids(found.search("liver cell", 10))
+    retriever = searchable(texts_corpus(*["liver cell stone"] * 6, "liver"))
+    everything = ids(retriever.search("liver cell", 10))
     assert everything == ["0", "1", "2", "3", "4", "5", "6"]
     for top_k in range(1, 8):
-        assert ids(found.search("liver cell", top_k)) == everything[:top_k]
+        assert ids(retriever.search("liver cell", top_k)) == everything[:top_k]
 
 
 def test_scores_are_bm25_worked_by_hand(searchable):
@@ -88,16 +88,16 @@ def test_scores_are_bm25_worked_by_hand(searchable):
 
 
 def test_a_word_of_the_query_counts_once(searchable):
-    found = searchable(texts_corpus("drug drug", "interaction of carvedilol"))
-    once, often = (found.search(query, 2) for query in ("drug carvedilol", "drug-drug carvedilol drugs"))
+    retriever = searchable(texts_corpus("drug drug", "interaction of carvedilol"))
+    once, often = (retriever.search(query, 2) for query in ("drug carvedilol", "drug-drug carvedilol drugs"))
     assert once == often
 
 
 def test_indexing_again_replaces_the_passages_and_prints_nothing(searchable, tmp_path, capsys):
-    found = searchable(texts_corpus("liver"))
-    found.index(store_passages(ListCorpus(Passage("new", "", "heart")), tmp_path))
-    assert found.search("liver", 1) == []
-    assert ids(found.search("heart", 1)) == ["new"]
+    retriever = searchable(texts_corpus("liver"))
+    retriever.index(store_passages(ListCorpus(Passage("new", "", "heart")), tmp_path))
+    assert retriever.search("liver", 1) == []
+    assert ids(retriever.search("heart", 1)) == ["new"]
     assert capsys.readouterr() == ("", "")
 
 
@@ -147,7 +147,7 @@ def test_searching_before_indexing_is_a_fault_of_the_program():
 
 
 def test_every_builtin_disease_finds_its_own_passage(searchable):
-    found = searchable(BuiltinCorpus())
+    retriever = searchable(BuiltinCorpus())
     for entity in builtin_rare_diseases():
         if entity.facts:
-            assert entity.name in {hit.passage.title for hit in found.search(entity.name, 3)}
+            assert entity.name in {hit.passage.title for hit in retriever.search(entity.name, 3)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medssr.knowledge.retrieval.cache import cached_folder, read_facts
+from medssr.knowledge.retrieval.stored_passages import cached_folder, read_facts
 
 
 class Builder:
@@ -100,7 +100,7 @@ def test_an_error_while_building_leaves_nothing_that_counts(tmp_path):
 PROGRAM = """
 import json, os, signal, sys
 from pathlib import Path
-from medssr.knowledge.retrieval.cache import cached_folder
+from medssr.knowledge.retrieval.stored_passages import cached_folder
 
 def build(folder):
     with open(sys.argv[2], "a") as log:

@@ -9,45 +9,45 @@ from support.helpers import ListCorpus, texts_corpus
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.retrieval import BM25Retriever, FusionRetriever, Ranking, store_passages
-from medssr.knowledge.retrieval.fusion import reciprocal_rank_fusion
-from medssr.knowledge.retrieval.types import best_places
+from medssr.knowledge.retrieval.combined import reciprocal_rank_fusion
+from medssr.knowledge.retrieval.retriever import best_ranking
 
 RANKINGS = st.lists(st.lists(st.integers(0, 30), unique=True), min_size=1, max_size=4)
 
 
-def ranking(places: list[int]) -> Ranking:
-    return Ranking(np.array(places, dtype=np.int64), np.linspace(1, 0, len(places)))
+def ranking(indices: list[int]) -> Ranking:
+    return Ranking(np.array(indices, dtype=np.int64), np.linspace(1, 0, len(indices)))
 
 
 def test_sums_are_worked_by_hand():
     fused = reciprocal_rank_fusion([ranking([4, 2]), ranking([2, 9, 4]), ranking([])], k=60, depth=10)
-    assert fused.places.tolist() == [2, 4, 9]
+    assert fused.indices.tolist() == [2, 4, 9]
     assert fused.scores == pytest.approx([1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 62])
 
 
 @given(RANKINGS, st.integers(0, 100))
 def test_fusion_agrees_with_a_dictionary(lists, k):
     expected: dict[int, float] = {}
-    for places in lists:
-        for rank, place in enumerate(places, start=1):
-            expected[place] = expected.get(place, 0.0) + 1 / (k + rank)
-    fused = reciprocal_rank_fusion([ranking(places) for places in lists], k, depth=1000)
-    assert dict(zip(fused.places.tolist(), fused.scores.tolist(), strict=True)) == pytest.approx(expected)
-    order = sorted(expected, key=lambda place: (-fused.scores[fused.places.tolist().index(place)], place))
-    assert fused.places.tolist() == order
+    for indices in lists:
+        for rank, index in enumerate(indices, start=1):
+            expected[index] = expected.get(index, 0.0) + 1 / (k + rank)
+    fused = reciprocal_rank_fusion([ranking(indices) for indices in lists], k, depth=1000)
+    assert dict(zip(fused.indices.tolist(), fused.scores.tolist(), strict=True)) == pytest.approx(expected)
+    order = sorted(expected, key=lambda index: (-fused.scores[fused.indices.tolist().index(index)], index))
+    assert fused.indices.tolist() == order
 
 
 @given(RANKINGS, st.integers(0, 20))
 def test_less_depth_is_the_beginning_of_more(lists, depth):
-    rankings = [ranking(places) for places in lists]
-    whole = reciprocal_rank_fusion(rankings, 60, 1000).places.tolist()
-    assert reciprocal_rank_fusion(rankings, 60, depth).places.tolist() == whole[:depth]
+    rankings = [ranking(indices) for indices in lists]
+    whole = reciprocal_rank_fusion(rankings, 60, 1000).indices.tolist()
+    assert reciprocal_rank_fusion(rankings, 60, depth).indices.tolist() == whole[:depth]
 
 
 @given(st.lists(st.integers(0, 5)), st.integers(0, 12))
-def test_best_places_are_those_of_a_stable_sort(scores, depth):
-    expected = sorted(range(len(scores)), key=lambda place: -scores[place])[:depth]
-    assert best_places(np.array(scores, dtype=float), depth).places.tolist() == expected
+def test_best_ranking_are_those_of_a_stable_sort(scores, depth):
+    expected = sorted(range(len(scores)), key=lambda index: -scores[index])[:depth]
+    assert best_ranking(np.array(scores, dtype=float), depth).indices.tolist() == expected
 
 
 def names_and_texts(depth: int) -> FusionRetriever:

@@ -5,7 +5,7 @@ from support.helpers import ListCorpus
 
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.retrieval import store_passages
-from medssr.knowledge.retrieval.spelling import Speller
+from medssr.knowledge.retrieval.bm25 import Speller
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.knowledge.retrieval.words import singular, terms, tokenize
+from medssr.knowledge.retrieval.words import terms, tokenize
+from medssr.text.words import singular
 
 
 def test_tokens_keep_single_letters_and_lose_case_and_diacritics():

@@ -1,0 +1,115 @@
+"""Extracts from a completion the one decision that counts."""
+
+from collections.abc import Iterator, Mapping
+
+from medssr.answers.choice import Choice, Decision, Reason
+from medssr.answers.cues import cue_decisions
+from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
+from medssr.answers.named_options import read_field
+from medssr.answers.page import (
+    Page,
+    first_turn,
+    option_table,
+    page_of,
+    plain_characters,
+    questions,
+    without_markup,
+    without_thinking,
+)
+
+
+def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
+    """Extracts the option that a completion decides for, or says why there is none.
+
+    Never raises, never guesses, never returns a letter that is not a key of `options`, and takes time linear in the
+    length of the completion.
+
+    Args:
+        completion: What the model wrote, with or without reasoning blocks and special tokens.
+        options: The question's options, capital letter to text.
+
+    Returns:
+        The letter of the last explicit decision and the form it had, or None and what is wrong.
+
+    Example:
+        >>> drugs = {"A": "Aspirin", "B": "Warfarin", "C": "Heparin"}
+        >>> extract_choice("A is tempting. The answer is **B. Warfarin**.", drugs)
+        Choice(letter='B', reason='answer_phrase')
+        >>> extract_choice("The answer is A or B.", drugs)
+        Choice(letter=None, reason='several_letters')
+    """
+    answer = without_thinking(plain_characters(completion))
+    if answer is None:
+        return Choice(None, Reason.UNFINISHED_THINKING.value)
+    text = without_markup(first_turn(answer))
+    if not text.strip():
+        return Choice(None, Reason.EMPTY.value)
+    table = option_table(options)
+    for part in questions(text):
+        decision = _resolved(_decisions(page_of(part, table)))
+        if decision:
+            return Choice(decision.letter, decision.reason.value)
+    return Choice(None, Reason.NO_ANSWER.value)
+
+
+def _decisions(page: Page) -> Iterator[Decision]:
+    """Returns the decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
+    json = json_answer(page)
+    field = read_field(json[0], 0, Reason.JSON) if json else None
+    if json is None or field is None:
+        yield from _decisions_in_prose(page)
+        return
+    value, rest = json
+    yield from _decisions_in_prose(rest)
+    if field.reason is Reason.NOT_AN_OPTION:  # "answer": "I would choose B"
+        yield from cue_decisions(value)
+    yield field
+
+
+def _decisions_in_prose(page: Page) -> Iterator[Decision]:
+    if not page.low.strip():
+        return
+    for last in (closing_line(page), closing_sentence(page)):
+        if last:
+            yield last
+    yield from cue_decisions(page)
+    for first in (verdict_list(page), opening_line(page)):
+        if first:
+            yield first
+
+
+def _resolved(last_first: Iterator[Decision]) -> Decision | None:
+    """Returns the last explicit decision, or else the last weak one, unless it is taken back further on."""
+    weak: Decision | None = None
+    taken_back: set[str | None] = set()
+    for decision in last_first:
+        if decision.reason is Reason.RETRACTED:
+            taken_back.add(decision.letter)
+        elif not decision.is_explicit:
+            weak = _weaker(weak, decision)
+        elif weak and decision.letter is None:
+            return weak
+        elif decision.letter and not taken_back.isdisjoint({decision.letter, None}):
+            return weak or Decision(None, Reason.RETRACTED)
+        else:
+            return _unless_it_depends(decision, last_first)
+    if weak and weak.letter in taken_back:
+        return Decision(None, Reason.RETRACTED)
+    return weak or (Decision(None, Reason.RETRACTED) if taken_back else None)
+
+
+def _unless_it_depends(last: Decision, earlier: Iterator[Decision]) -> Decision:
+    """Reads "if it is a stroke, the answer is B; if it is not, the answer is C" as no answer."""
+    before = next(earlier, None) if last.is_conditional else None
+    if before is None or not before.is_conditional or before.letter == last.letter:
+        return last
+    return Decision(None, Reason.SEVERAL_LETTERS)
+
+
+def _weaker(weak: Decision | None, decision: Decision) -> Decision:
+    """Keeps the last weak decision, unless several options are called correct (as in "all are correct except")."""
+    if weak is None:
+        return decision
+    if weak.reason is decision.reason is Reason.VERDICT and weak.letter != decision.letter:
+        return Decision(None, Reason.SEVERAL_LETTERS, is_explicit=False)
+    return weak

@@ -1,0 +1,189 @@
+"""A completion, cleaned, with the options of its question: the page on which everything else looks for a decision."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import islice, pairwise
+
+# --- Cleaning: no reasoning blocks, no markup, no further turns ---------------------------------------------------
+
+_THINKING_STARTS = (
+    "<think>", "<thinking>", "<thought>", "<reasoning>", "<reflection>", "<scratchpad>", "[think]",
+    "<|begin_of_thought|>", "<|channel|>analysis", "<|im_start|>think", "<unused94>", "◁think▷",
+)  # fmt: skip
+_THINKING_ENDS = (
+    "</think>", "</thinking>", "</thought>", "</reasoning>", "</reflection>", "</scratchpad>", "[/think]",
+    "<|end_of_thought|>", "<|channel|>final", "<|im_start|>answer", "<unused95>", "◁/think▷",
+)  # fmt: skip
+_TURN_ENDS = (
+    "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
+    "<end_of_turn>", "[eos]",
+)  # fmt: skip
+_THINKING_MARK = re.compile(
+    f"(?P<start>{'|'.join(map(re.escape, _THINKING_STARTS))})|{'|'.join(map(re.escape, _THINKING_ENDS))}"
+)
+_TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
+_MARK_OPENINGS = ("<", "[", "◁")
+_SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
+_NEXT_QUESTION = re.compile(
+    r"\n[#\s>*-]{0,8}(?=(?:question|q|next question|problem|exercise|user|human|instruction)(?: ?\d+)?:)"
+)
+_MAX_QUESTIONS = 20
+_DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
+    r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
+    r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
+    r"|__+|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
+)
+
+# One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.
+_PLAIN_FORMS = {"。": ".", "、": ",", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"'}
+_PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
+_PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+_INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x2000, 0x200B), 0xA0)
+_PLAIN_TABLE = str.maketrans(
+    _PLAIN_FORMS
+    | dict.fromkeys(map(chr, _INVISIBLE), "")
+    | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in _STYLED}
+)
+
+
+def plain_characters(text: str) -> str:
+    """Returns the text with one form of quotes, dashes, spaces and styled letters, and without invisible characters."""
+    return text.translate(_PLAIN_TABLE)
+
+
+def without_markup(text: str) -> str:
+    """Returns the text without Markdown, LaTeX and HTML decoration."""
+    return _DECORATION.sub("", text)
+
+
+def without_thinking(text: str) -> str | None:
+    """Returns the text outside reasoning blocks; None where a block is never closed."""
+    if not any(opening in text for opening in _MARK_OPENINGS):
+        return text
+    kept: list[str] = []
+    position, is_inside = 0, False
+    for mark in _THINKING_MARK.finditer(text.lower()):
+        if mark["start"]:
+            if not is_inside:
+                kept.append(text[position : mark.start()])
+            is_inside = True
+            continue
+        if not is_inside:  # the prompt opened the block, so all of the text so far was reasoning
+            kept.clear()
+        position, is_inside = mark.end(), False
+    return None if is_inside else "".join(kept) + text[position:]
+
+
+def first_turn(text: str) -> str:
+    """Returns the text up to the end of the model's turn, without special tokens."""
+    end = next((mark.start() for mark in _TURN_END.finditer(text) if text[: mark.start()].strip()), len(text))
+    return _SPECIAL_TOKEN.sub("\n", text[:end])
+
+
+def questions(text: str) -> list[str]:
+    """Returns the text, cut where a model goes on to write further questions of its own."""
+    cuts = [match.start() for match in islice(_NEXT_QUESTION.finditer(text.lower()), _MAX_QUESTIONS)]
+    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+# --- The options and where they stand -----------------------------------------------------------------------------
+
+_LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption )?\(?([A-Z])[).:\]](?=\s)")
+_TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionTable:
+    """The options of a question, as they are looked up: letters, and normalised texts, the longest first."""
+
+    letters: str
+    letters_of: dict[str, str]  # option text -> the letters that have it
+    texts: tuple[str, ...]
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest option text."""
+        return len(self.texts[0]) if self.texts else 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """A text as written (`raw`) and in lower case (`low`), character by character alike, with its options."""
+
+    raw: str
+    low: str
+    options: OptionTable
+
+    @cached_property
+    def heads(self) -> list[int]:
+        """Where the letters stand that head a line or a sentence on one option: "A. ...", "- Option B: ..."."""
+        starts = _LETTERED_START.finditer("\n" + self.raw)
+        return [match.start(1) - 1 for match in starts if match[1] in self.options.letters]
+
+    @cached_property
+    def walk_end(self) -> int:
+        """Where a walk through the options, which discusses all and chooses none, has its last head; -1 without one."""
+        letters = [self.raw[head] for head in self.heads]
+        is_walk = len(letters) > 1 and all(first < second for first, second in pairwise(letters))
+        return self.heads[-1] if is_walk else -1
+
+
+def page_of(text: str, options: OptionTable) -> Page:
+    """Returns the page of a cleaned text."""
+    return Page(text, text.lower(), options)
+
+
+def option_table(options: Mapping[str, str]) -> OptionTable:
+    """Returns the table of a question's options, made once for all of its completions."""
+    return _table(tuple(options.items()))
+
+
+@lru_cache(maxsize=4096)
+def _table(items: tuple[tuple[str, str], ...]) -> OptionTable:
+    letters_of: dict[str, str] = {}
+    for letter, text in items:
+        key = option_text(text)
+        if key:
+            letters_of[key] = letters_of.get(key, "") + letter
+    longest_first = tuple(sorted(letters_of, key=len, reverse=True))
+    return OptionTable("".join(letter for letter, _ in items), letters_of, longest_first)
+
+
+def option_text(text: str) -> str:
+    """Returns an option's text in the form in which it is looked for."""
+    return " ".join(without_markup(plain_characters(text)).lower().split()).strip("\"'()[]{} .;,")
+
+
+def is_letter_at(low: str, position: int) -> bool:
+    """Returns whether a single letter of the alphabet stands here, not the start of a word."""
+    char, following = low[position : position + 1], low[position + 1 : position + 2]
+    return char.isascii() and char.isalpha() and not (following.isascii() and following.isalnum())
+
+
+def text_at(page: Page, position: int) -> tuple[str, int] | None:
+    """Returns the letters of the longest option text that starts here, and where it ends."""
+    for text in page.options.texts:
+        if page.low.startswith(text, position):
+            end = position + len(text)
+        elif " " in text and (wrapped := _wrapped_end(page.low, position, text)):
+            end = wrapped
+        else:
+            continue
+        if _TEXT_END.match(page.low, end):
+            return page.options.letters_of[text], end
+    return None
+
+
+def _wrapped_end(low: str, position: int, text: str) -> int | None:
+    """Returns where the text ends if it stands here with other white space between its words."""
+    for word in text.split(" "):
+        while position < len(low) and low[position].isspace():
+            position += 1
+        if not low.startswith(word, position):
+            return None
+        position += len(word)
+    return position

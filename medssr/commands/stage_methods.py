@@ -1,0 +1,85 @@
+"""The methods of training that a stage of medssr-pipeline can name; `conf/method/` has a file for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medssr.commands.info import Rows, grpo_rows
+from medssr.config import (
+    DataConfig,
+    ModelConfig,
+    PipelineConfig,
+    SFTTrainConfig,
+    StageConfig,
+    TrainConfig,
+    apply_overrides,
+    subconfig,
+    with_settings,
+)
+from medssr.config.roots import AUTO
+from medssr.errors import require
+
+if TYPE_CHECKING:
+    from medssr.artifacts import Artifact
+
+
+class GRPOMethod:
+    """GRPO: the policy learns from the rewards of its own completions."""
+
+    def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> TrainConfig:
+        """Returns the configuration of medssr-train."""
+        return subconfig(
+            config,
+            TrainConfig,
+            task_name="train",
+            stage=stage.name,
+            ckpt_path=AUTO,
+            model=model,
+            data=DataConfig(str(questions)),
+            grpo=apply_overrides(config.grpo, stage.settings),
+        )
+
+    def run(self, config: TrainConfig) -> Artifact:
+        """Runs medssr-train."""
+        from medssr.commands.train import train
+
+        return train(config)
+
+    def describe(self, name: str, config: TrainConfig) -> Rows:
+        """Returns the arithmetic of its batches."""
+        return grpo_rows(name, config.grpo)
+
+
+class SFTMethod:
+    """Supervised fine-tuning: the policy imitates the sentence that names the label, without reasoning."""
+
+    def configure(
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
+    ) -> SFTTrainConfig:
+        """Returns the configuration of medssr-sft."""
+        key = f"stages, {stage.name}.method"
+        require(config.probe is None, key, "sft; no probe watches it: probe=null, or method: grpo.")
+        return subconfig(
+            config,
+            SFTTrainConfig,
+            task_name="sft",
+            model=model,
+            demonstrations={
+                "_target_": "medssr.training.demonstrations.LabelDemonstrations",
+                "path": str(questions),
+            },
+            sft=with_settings(config.sft, stage, "sft"),
+            optim=config.sft_optim,
+            scratch=None,
+        )
+
+    def run(self, config: SFTTrainConfig) -> Artifact:
+        """Runs medssr-sft."""
+        from medssr.commands.sft import sft
+
+        return sft(config)
+
+    def describe(self, name: str, config: SFTTrainConfig) -> Rows:
+        """Returns how many labels are imitated."""
+        return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels")]

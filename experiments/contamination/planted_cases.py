@@ -1,4 +1,4 @@
-"""Plants copies of benchmark stems and counts which are found; counts the alarms between different benchmarks.
+"""Measures how many planted copies of benchmark stems are detected, and the false alarms between benchmarks.
 
 python experiments/contamination/planted_cases.py FOLDER_OF_BENCHMARKS
 """
@@ -29,39 +29,39 @@ Word = Callable[[str, random.Random], str]
 
 
 def in_other_punctuation(stem: str, rng: random.Random) -> str:
-    """The stem with other signs at a third of its blanks."""
+    """Returns the stem with other punctuation at a third of its spaces."""
     return "".join(rng.choice([", ", "; ", " - ", " ... "]) if c == " " and rng.random() < 1 / 3 else c for c in stem)
 
 
 def with_other_number(stem: str, rng: random.Random, how_many: int | None) -> str | None:
-    """The stem with numbers changed, or None where it has none."""
-    places = list(re.finditer(r"\d+", stem))
-    if not places:
+    """Returns the stem with changed numbers, or None if it has none."""
+    matches = list(re.finditer(r"\d+", stem))
+    if not matches:
         return None
-    for place in sorted(rng.sample(places, how_many or len(places)), key=lambda place: -place.start()):
-        number = rng.choice([str(value) for value in range(1, 100) if str(value) != place[0]])
-        stem = stem[: place.start()] + number + stem[place.end() :]
+    for match in sorted(rng.sample(matches, how_many or len(matches)), key=lambda match: -match.start()):
+        number = rng.choice([str(value) for value in range(1, 100) if str(value) != match[0]])
+        stem = stem[: match.start()] + number + stem[match.end() :]
     return stem
 
 
 def with_a_fifth_replaced(stem: str, rng: random.Random, word: Word, scattered: bool, rounded: Callable) -> str:
-    """The stem with every fifth word another one, at least one of them."""
+    """Returns the stem with a fifth of its words, at least one, replaced."""
     words = stem.split()
     count = min(max(1, rounded(len(words) / 5)), len(words))
     start = rng.randrange(len(words) - count + 1)
-    places = rng.sample(range(len(words)), count) if scattered else range(start, start + count)
-    for place in places:
-        words[place] = word(words[place], rng)
+    indices = rng.sample(range(len(words)), count) if scattered else range(start, start + count)
+    for index in indices:
+        words[index] = word(words[index], rng)
     return " ".join(filter(None, words))
 
 
 def another_form(word: str, _rng: random.Random) -> str:
-    """A word that looks related."""
+    """Returns a word with another ending."""
     return word[:-2] + "ing" if len(word) > 4 else word + "s"
 
 
 def edits(stems: list[str]) -> dict[str, Edit]:
-    """Every way of copying, by name."""
+    """Returns the kinds of edits by name."""
     vocabulary = sorted({word for stem in stems for word in stem.split()})
     running = [word for stem in stems for word in stem.split()]
     any_word: Word = lambda _, rng: rng.choice(vocabulary)  # noqa: E731
@@ -72,7 +72,7 @@ def edits(stems: list[str]) -> dict[str, Edit]:
     def inside(stem: str, rng: random.Random) -> str:
         return f"{' '.join(rng.choice(stems).split()[:30])}. {stem} Give the single best answer to this question."
 
-    def share(stem: str, _rng: random.Random, start: float, end: float) -> str | None:
+    def part(stem: str, _rng: random.Random, start: float, end: float) -> str | None:
         words = stem.split()
         return " ".join(words[int(start * len(words)) : int(end * len(words))]) if len(words) >= 30 else None
 
@@ -92,19 +92,19 @@ def edits(stems: list[str]) -> dict[str, Edit]:
         "fifth: run dropped": partial(with_a_fifth_replaced, word=no_word, scattered=False, rounded=round),
         "fifth, rounded up": partial(with_a_fifth_replaced, word=any_word, scattered=True, rounded=math.ceil),
         "(inside a longer question)": inside,
-        "(first half, stems of 30 words)": partial(share, start=0.0, end=0.5),
-        "(last half, stems of 30 words)": partial(share, start=0.5, end=1.0),
+        "(first half, stems of 30 words)": partial(part, start=0.0, end=0.5),
+        "(last half, stems of 30 words)": partial(part, start=0.5, end=1.0),
     }
 
 
 def scores(index: ContaminationIndex, stems: list[str]) -> np.ndarray:
-    """The score of each stem, 0 where nothing matches."""
+    """Returns the score of each stem, 0 if nothing matches."""
     matches = [index.check(stem) for stem in stems]
     return np.array([0.0 if match is None else match.score for match in matches])
 
 
 def percent(values: np.ndarray, threshold: float) -> str:
-    """The share of values at or above the threshold."""
+    """Returns the percentage of values at or above the threshold."""
     return f"{(values >= threshold).mean():.1%}" if len(values) else "-"
 
 
@@ -119,32 +119,32 @@ def main() -> None:
         for name, path in benchmark_files(arguments.folder).items()
     }
     indexes = {name: ContaminationIndex(texts, threshold=min(THRESHOLDS)) for name, texts in stems.items()}
-    found = planted(stems, indexes)
+    copy_scores = planted(stems, indexes)
     alarms = {
         (asked, kept): scores(indexes[kept], stems[asked]) for asked, kept in permutations(stems, 2)
     } | builtin_alarms()
-    print_tables(list(stems), found, alarms)
+    print_tables(list(stems), copy_scores, alarms)
     if arguments.show_alarms:
         for (asked, kept), values in alarms.items():
-            for place in np.flatnonzero(values >= CHOSEN) if asked in stems else ():
-                match = indexes[kept].check(stems[asked][place])
-                print(f"{asked} > {kept} {match.score:.2f}\n    {stems[asked][place][-400:]!r}\n    {match.stem!r}")
+            for index in np.flatnonzero(values >= CHOSEN) if asked in stems else ():
+                match = indexes[kept].check(stems[asked][index])
+                print(f"{asked} > {kept} {match.score:.2f}\n    {stems[asked][index][-400:]!r}\n    {match.stem!r}")
 
 
 def planted(stems: dict[str, list[str]], indexes: dict[str, ContaminationIndex]) -> dict[tuple[str, str], np.ndarray]:
-    """The scores of planted copies by (edit, benchmark)."""
-    found = {}
+    """Returns the scores of planted copies by (edit, benchmark)."""
+    copy_scores = {}
     for name, texts in stems.items():
         for edit, function in edits([stem for others in stems.values() for stem in others]).items():
             rng = random.Random(derive_seed(0, name, edit))
             chosen = rng.sample(texts, min(NUM_PER_CASE, len(texts)))
             copies = [copy for stem in chosen if (copy := function(stem, rng)) is not None]
-            found[edit, name] = scores(indexes[name], copies)
-    return found
+            copy_scores[edit, name] = scores(indexes[name], copies)
+    return copy_scores
 
 
 def builtin_alarms() -> dict[tuple[str, str], np.ndarray]:
-    """The scores of built-in training questions against the built-in evaluation: the same facts in other words."""
+    """Returns the scores of built-in training questions against built-in evaluation questions about the same facts."""
     evaluation = [question.stem for question in read_questions(EVALUATION_FILE)]
     index = ContaminationIndex(evaluation, threshold=min(THRESHOLDS))
     return {
@@ -152,22 +152,22 @@ def builtin_alarms() -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def print_tables(names: list[str], found: dict, alarms: dict) -> None:
-    """Prints what was found at the chosen threshold, the alarms, and both at every threshold."""
-    print(f"Found at the threshold {CHOSEN}:\n\n| copy | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
-    for edit in dict.fromkeys(edit for edit, _ in found):
-        print(f"| {edit} | {' | '.join(percent(found[edit, name], CHOSEN) for name in names)} |")
+def print_tables(names: list[str], copy_scores: dict, alarms: dict) -> None:
+    """Prints the detection rates at the chosen threshold, and alarms and lowest detection rates at each threshold."""
+    print(f"Detected at the threshold {CHOSEN}:\n\n| copy | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    for edit in dict.fromkeys(edit for edit, _ in copy_scores):
+        print(f"| {edit} | {' | '.join(percent(copy_scores[edit, name], CHOSEN) for name in names)} |")
     print("\nAlarms:\n\n| questions of | index of |", " | ".join(map(str, THRESHOLDS)), "|")
     print(f"|---|---|{'---|' * len(THRESHOLDS)}")
     for (asked, kept), values in alarms.items():
         print(f"| {asked} | {kept} | {' | '.join(percent(values, threshold) for threshold in THRESHOLDS)} |")
-    print(f"\nThe lowest share found:\n\n| | {' | '.join(map(str, THRESHOLDS))} |\n|---|{'---|' * len(THRESHOLDS)}")
+    print(f"\nThe lowest detection rate:\n\n| | {' | '.join(map(str, THRESHOLDS))} |\n|---|{'---|' * len(THRESHOLDS)}")
     groups = {
         "case, punctuation, numbers": ("upper", "no p", "blanks", "other p", "one", "all"),
         "a fifth": ("fifth:",),
     }
     for group, starts in groups.items():
-        values = [scored for (edit, _), scored in found.items() if edit.startswith(starts) and len(scored)]
+        values = [scored for (edit, _), scored in copy_scores.items() if edit.startswith(starts) and len(scored)]
         lowest = [f"{min((v >= threshold).mean() for v in values):.1%}" for threshold in THRESHOLDS]
         print(f"| {group} | {' | '.join(lowest)} |")
 

@@ -1,8 +1,8 @@
-"""2,000 questions through a hostile server, killed twice on the way; then ledger, log and counts are held together.
+"""Synthesises 2,000 questions with a faulty server and two kills, and checks ledger, server log and counts.
 
     python experiments/hostile_server/run.py [--num-questions 2000] [--folder DIR]
 
-Ends with code 0 when everything agrees, else with the first thing that does not.
+Exits with code 0 if everything agrees, else with an error that names the first disagreement.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ import server as hostile
 HERE = Path(__file__).parent
 MAX_CONCURRENCY = 16
 MAX_RETRIES = 4
-KILLED_AT = (0.4, 1.1)  # replies in the ledger for each question wanted: in the first round, and in a later one
+KILLED_AT = (0.4, 1.1)  # replies in the ledger per requested question: in the first round, and in a later one
 
 
 def main() -> None:
-    """Runs twice, killed and undisturbed, and compares."""
+    """Runs synthesis twice, once with kills and once undisturbed, and compares the two."""
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         with running_server(folder / "killed.log") as port:
             killed = Run(folder / "killed", port, arguments.num_questions)
-            in_flight = [killed.kill_at(int(share * arguments.num_questions)) for share in KILLED_AT]
+            in_flight = [killed.kill_at(int(fraction * arguments.num_questions)) for fraction in KILLED_AT]
             killed.finish()
             calls_before = len(read(folder / "killed.log"))
-            killed.finish()  # once more: nothing is asked
-            assert len(read(folder / "killed.log")) == calls_before, "a finished run has asked again"
+            killed.finish()  # a finished run must send no request
+            assert len(read(folder / "killed.log")) == calls_before, "a finished run has sent requests again"
         with running_server(folder / "undisturbed.log") as port:
             undisturbed = Run(folder / "undisturbed", port, arguments.num_questions)
             undisturbed.finish()
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @contextmanager
 def running_server(log: Path) -> Iterator[int]:
-    """Yields the port of a hostile server that lives as long as the context."""
+    """Yields the port of a hostile server that runs until the context ends."""
     command = [sys.executable, str(HERE / "server.py"), str(log)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -74,7 +74,7 @@ def running_server(log: Path) -> Iterator[int]:
 
 
 class Run:
-    """One `medssr-synthesize` command, started as often as it takes."""
+    """One `medssr-synthesize` command, which can be started several times."""
 
     FILES = ("questions.jsonl", "rejected.jsonl")
 
@@ -94,7 +94,7 @@ class Run:
         ]
 
     def kill_at(self, num_replies: int) -> set[str]:
-        """Starts the command, kills it when the ledger holds so many replies, and returns the keys under way then."""
+        """Starts the command, kills it at `num_replies` ledger replies, and returns the keys of requests in flight."""
         start = time.monotonic()
         process = self._start()
         self._wait_for_replies(process, num_replies)
@@ -102,12 +102,12 @@ class Run:
         assert process.wait() == -signal.SIGKILL, f"the command ended by itself with {process.returncode}"
         self.seconds += time.monotonic() - start
         assert not list(self.folder.glob("artifacts/synthesize/*/questions.jsonl")), (
-            "half a result has a whole one's name"
+            "a partial result has the name of a complete one"
         )
-        return keys_under_way(read(self.ledger))
+        return keys_in_flight(read(self.ledger))
 
     def finish(self) -> None:
-        """Starts the command and lets it end."""
+        """Starts the command and waits until it ends."""
         start = time.monotonic()
         process = self._start()
         assert process.wait() == 0, f"the command ended with {process.returncode}"
@@ -115,45 +115,45 @@ class Run:
 
     def file(self, name: str) -> Path:
         """Returns the path of a file of the finished artefact."""
-        (found,) = self.folder.glob(f"artifacts/synthesize/*/{name}")
-        return found
+        (path,) = self.folder.glob(f"artifacts/synthesize/*/{name}")
+        return path
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, env=os.environ | {"HOSTILE_KEY": "hostile-secret"})
 
     def _wait_for_replies(self, process: subprocess.Popen[bytes], num_replies: int) -> None:
-        """Returns when the ledger holds so many replies, or the command has ended."""
-        num_found, end = 0, 0
-        while num_found < num_replies and process.poll() is None:
+        """Waits until the ledger has `num_replies` replies or the command has ended."""
+        num_read, end = 0, 0
+        while num_read < num_replies and process.poll() is None:
             time.sleep(0.05)
             if self.ledger.exists():
                 with self.ledger.open("rb") as stream:
                     stream.seek(end)
                     added = stream.read()
                 whole = added[: added.rfind(b"\n") + 1]
-                num_found += whole.count(b'{"event": "reply"')
+                num_read += whole.count(b'{"event": "reply"')
                 end += len(whole)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a JSONL file but for a torn last one."""
+    """Returns the records of a JSONL file, without an incomplete last line."""
     lines = path.read_bytes().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
-def keys_under_way(ledger: list[dict[str, Any]]) -> set[str]:
-    """Returns the keys whose last line says that they were sent."""
+def keys_in_flight(ledger: list[dict[str, Any]]) -> set[str]:
+    """Returns the keys whose last entry says that they were sent."""
     return {key for key, event in {line["key"]: line["event"] for line in ledger}.items() if event == "sent"}
 
 
 def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dict[str, Any]:
-    """Holds server log, ledger, files and manifest together, and returns the figures."""
+    """Checks that server log, ledger, files and manifest agree, and returns the figures."""
     ledger = read(run.ledger)
     replies = [line for line in ledger if line["event"] == "reply"]
     answered = [line for line in replies if line["error"] is None]
-    under_way = set().union(*in_flight)
+    was_in_flight = set().union(*in_flight)
 
-    # 1. Nothing that was answered, in bytes that arrived, was asked again.
+    # 1. No call was sent again after a complete answer to it had arrived.
     assert len({line["key"] for line in answered}) == len(answered), "an answered call was recorded twice"
     done: set[str] = set()
     for line in ledger:
@@ -161,25 +161,25 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
         if line["event"] == "reply" and line["error"] is None:
             done.add(line["key"])
 
-    # 2. Every attempt is accounted for: by a reply, or by a kill while it was under way.
+    # 2. Every attempt has a reply, or was in flight at a kill.
     sent = Counter(line["key"] for line in ledger if line["event"] == "sent")
     explained = Counter()
     for line in replies:
         explained[line["key"]] += line["num_attempts"]
     unexplained = sent - explained
-    assert set(unexplained) <= under_way, "attempts without a reply that no kill explains"
-    assert not explained - sent, "replies to attempts that were never noted"
+    assert set(unexplained) <= was_in_flight, "attempts without a reply that were not in flight at a kill"
+    assert not explained - sent, "replies to attempts that the ledger does not record"
 
-    # 3. The server saw what the ledger says was sent, call by call; a kill may come between note and sending.
+    # 3. The server saw each call as often as the ledger says it was sent; a kill may come between record and sending.
     call_of_key = {line["key"]: f"{line['prompt_sha256']}-{line['seed']}" for line in replies}
     assert len(set(call_of_key.values())) == len(call_of_key)
     seen = Counter(line["call"] for line in log if line["event"] == "request")
     for key, call in call_of_key.items():
         num_kills = sum(key in keys for keys in in_flight)
-        assert 0 <= sent[key] - seen[call] <= num_kills, f"{sent[key]} times sent, {seen[call]} times received"
-    assert set(seen) == set(call_of_key.values()), "the server saw a call that the ledger does not know"
+        assert 0 <= sent[key] - seen[call] <= num_kills, f"{sent[key]} sent, {seen[call]} received"
+    assert set(seen) == set(call_of_key.values()), "the server saw a call that is not in the ledger"
 
-    # 4. Every answer of the server is the outcome in the ledger.
+    # 4. The outcomes in the ledger are the answers of the server.
     answer_by_call = {line["call"]: line["response"] for line in log if line["response"] in hostile.ANSWERS}
     expected = {"content_filter": "refusal", "refusal": "refusal", "truncated": "truncated", "empty": "empty_response"}
     expected |= {"broken_body": "malformed_response"}
@@ -187,7 +187,7 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
     outcomes = Counter(line["outcome"] for line in answered)
     assert outcomes == outcomes_of_server, f"{outcomes} in the ledger, {outcomes_of_server} from the server"
 
-    # 5. Files, manifest and ledger agree; counts add up.
+    # 5. Files, manifest and ledger agree, and counts add up.
     counts = json.loads(run.file("manifest.json").read_text())["counts"]
     questions, rejected = (read(run.file(name)) for name in Run.FILES)
     reasons = Counter(line["reason"] for line in rejected)
@@ -205,9 +205,9 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
     assert len(questions) == len({question["stem"] for question in questions})
     assert drafts <= outcomes["answer"]
 
-    # 6. No file holds the key.
+    # 6. No file contains the key.
     for file in [*run.folder.rglob("*.json*"), *run.folder.rglob("*.log"), *run.folder.rglob("*.yaml")]:
-        assert b"hostile-secret" not in file.read_bytes(), f"{file} holds the key"
+        assert b"hostile-secret" not in file.read_bytes(), f"{file} contains the key"
     return {
         "num_questions": len(questions),
         "rejected": dict(reasons.most_common()),
@@ -217,7 +217,7 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
         "faults_of_server": dict(Counter(line["response"] for line in log if line["event"] == "request").most_common()),
         "attempts_in_ledger": sent.total(),
         "answers_in_ledger": len(answered),
-        "calls_under_way_at_each_kill": [len(keys) for keys in in_flight],
+        "calls_in_flight_at_each_kill": [len(keys) for keys in in_flight],
         "attempts_lost_to_kills": unexplained.total(),
         "usage": used,
     }

@@ -1,9 +1,9 @@
-"""A chat-completions server that does what servers do on a bad day, and keeps a log of every request.
+"""Runs a chat-completions server that fails in the ways real servers do, and logs every request.
 
     python server.py LOG [SECONDS]
 
-It listens on a free port of this machine, prints it, and ends after SECONDS or when its standard input is closed. What
-it answers to a call depends on the call alone; which faults come before the answer, on how often it has seen the call.
+The server listens on a free local port, prints it, and ends after SECONDS or when its standard input is closed. Its
+answer to a call depends only on the call; the faults before the answer depend on how often it has seen the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# What happens to one request, in percent; the rest is answered.
+# Faults of a request in percent; the remaining requests are answered.
 FAULTS = {
     "status_429_with_retry_after": 2,
     "status_429": 3,
@@ -28,15 +28,15 @@ FAULTS = {
     "status_503": 1,
     "drop_before_answer": 3,
     "drop_within_answer": 2,
-    "hang": 0.5,  # longer than the client waits
+    "hang": 0.5,  # for longer than the client's timeout
 }
-# After so many requests for one call it is answered; but for a few calls, which fail for ever.
+# After this many faults a call is answered, except for the few calls that always fail.
 MOST_FAULTS_PER_CALL = 4
 ANSWERS = {
     "question": 78,
     "duplicate": 4,
     "all_of_the_above": 2,
-    "broken_question": 6,  # the repair is a good one in two cases of three
+    "broken_question": 6,  # the repair succeeds in two of three cases
     "refusal": 3,
     "content_filter": 1,
     "truncated": 3,
@@ -58,7 +58,7 @@ FINDINGS = (
 
 
 class HostileServer(ThreadingHTTPServer):
-    """Listens, counts calls and keeps the log."""
+    """Listens, counts the requests of each call, and writes the log."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -70,23 +70,23 @@ class HostileServer(ThreadingHTTPServer):
         self.log = Path(log).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: the client was killed in the middle of a request."""
+        """Ignores the error: the client was killed during a request."""
 
     def note(self, **record: object) -> None:
-        """Adds a line to the log."""
+        """Adds a record to the log."""
         with self.lock:
             self.log.write(json.dumps(record | {"time": time.time()}) + "\n")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request, or fails."""
+    """Answers a request, or fails on purpose."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: HostileServer
 
     def do_POST(self) -> None:
-        """Decides what happens to the request, and notes it before and after."""
+        """Decides on a response, sends it, and logs the request before and after."""
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = hashlib.sha256(json.dumps(call["messages"]).encode()).hexdigest()
         name = f"{prompt}-{call['seed']}"
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.note(call=name, event="responded", response=response)
 
     def fail(self, fault: str) -> None:
-        """Does what the fault is called."""
+        """Produces the named fault."""
         if fault.startswith("status"):
             headers = {"Retry-After": "1"} if fault.endswith("retry_after") else {}
             self.send(int(fault.split("_")[1]), b'{"error": {"message": "not now"}}', headers)
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        """Sends a response to whoever is still there."""
+        """Sends a response; ignores a client that is gone."""
         try:
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
@@ -133,19 +133,19 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except ConnectionError:
-            self.close_connection = True  # the client was killed, or has given up
+            self.close_connection = True  # the client was killed or has timed out
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the log has it."""
+        """Prints nothing: requests are in the log."""
 
 
-def pick(shares: dict[str, float], name: str) -> str:
-    """Returns one of the shares' names, drawn by their weights, always the same for a name."""
-    return random.Random(name).choices(list(shares), list(shares.values()))[0]
+def pick(weights: dict[str, float], name: str) -> str:
+    """Returns a key of the weights, drawn with these weights and seeded by `name`."""
+    return random.Random(name).choices(list(weights), list(weights.values()))[0]
 
 
 def body_of(answer: str, call: dict, name: str) -> bytes:
-    """Returns the body of an answer; token counts are made from lengths, so that the run can check its sums."""
+    """Returns the body of an answer; token counts are computed from lengths, so that the run can check its sums."""
     if answer == "broken_body":
         return b'{"choices": [{"message": {"content": "half an ans'
     is_repair = len(call["messages"]) > 1
@@ -169,10 +169,10 @@ def body_of(answer: str, call: dict, name: str) -> bytes:
 
 
 def question(prompt: str, name: str) -> dict:
-    """Returns a question of random findings about the prompt's disease; without a name the same for each prompt."""
+    """Returns a question with random findings about the prompt's disease; without a name it is always the same one."""
     rng = random.Random(name)
-    found = re.search(r"about a rare disease, (.+?)\. It must test", prompt)
-    subject = "" if found is None or not name else f" in a patient with {found[1]}"
+    match = re.search(r"about a rare disease, (.+?)\. It must test", prompt)
+    subject = "" if match is None or not name else f" in a patient with {match[1]}"
     findings = ", ".join(rng.sample(FINDINGS.split(), 14))
     stem = (
         f"A {rng.randint(1, 99)}-year-old patient presents with {findings}. Which finding is explained last{subject}?"
@@ -181,7 +181,7 @@ def question(prompt: str, name: str) -> dict:
 
 
 def main() -> None:
-    """Listens until the time is up or nobody wants it any longer."""
+    """Listens until the time is up or standard input is closed."""
     log, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     server = HostileServer(log)
     end = threading.Timer(seconds, os._exit, [0])

@@ -1,7 +1,9 @@
-"""Holds what was written against the built-in facts.
+"""Compares synthetic questions and their labels with the built-in facts.
 
-Prints for each run below a folder (python experiments/knowledge/facts_held.py SWEEP, generator=tiny_writer) how many
-questions hold the right answer among their options, how many labels are right, and what synthesis rejected.
+    python experiments/knowledge/facts_held.py SWEEP
+
+For each run in the sweep's folder (with generator=tiny_writer), the script prints how many questions have the right
+answer among their options, how many labels are right, and how many drafts synthesis rejected.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from pathlib import Path
 from medssr.knowledge.facts import Fact, builtin_common_diseases, builtin_rare_diseases, relations
 from medssr.questions import Question, read_questions
 
-# The fact that each stem asks for; None where the tables hold none.
+# The fact that each stem asks for; None if the tables have none.
 Facts = dict[str, Fact | None]
 
 
 def facts_by_stem() -> Facts:
-    """Returns every wording of every relation about every disease, with the fact that answers it."""
+    """Returns each wording of each relation for each disease, with the fact that answers it."""
     return {
         stem.format(entity=entity.name): next((fact for fact in entity.facts if fact.relation == relation), None)
         for entity in [*builtin_rare_diseases(), *builtin_common_diseases()]
@@ -30,7 +32,7 @@ def facts_by_stem() -> Facts:
 
 
 def verdict(question: Question, facts: Facts) -> str:
-    """Returns what the tables say of the question."""
+    """Returns how the options of the question compare with the tables."""
     if question.stem not in facts:
         return "no stem of the tables"
     fact = facts[question.stem]
@@ -42,7 +44,7 @@ def verdict(question: Question, facts: Facts) -> str:
 
 
 def counted(questions: Iterable[Question], facts: Facts) -> dict[bool, Counter[str]]:
-    """Returns the verdicts on questions with injected knowledge, and on the others."""
+    """Returns counts of verdicts by whether a question has injected knowledge."""
     counts: dict[bool, Counter[str]] = defaultdict(Counter)
     for question in questions:
         counts[bool(question.provenance["is_injected"])][verdict(question, facts)] += 1
@@ -50,7 +52,7 @@ def counted(questions: Iterable[Question], facts: Facts) -> dict[bool, Counter[s
 
 
 def labels_right(questions: Iterable[Question], facts: Facts) -> Counter[tuple[bool, bool]]:
-    """Returns how many labels are right and wrong: by (has injected knowledge, is right)."""
+    """Returns the number of labels by (has injected knowledge, is right)."""
     counts: Counter[tuple[bool, bool]] = Counter()
     for question in questions:
         fact = facts.get(question.stem)
@@ -68,8 +70,8 @@ def main() -> None:
         if "synthesize" not in results.get("artifacts", {}):
             continue
         written, labelled = (Path(results["artifacts"][step]) for step in ("synthesize", "pseudo_label"))
-        made = json.loads((written / "manifest.json").read_text(encoding="utf-8"))["counts"]
-        print(results["run"], {name: made[name] for name in ("num_questions", "num_unfilled", "rejected")})
+        counts = json.loads((written / "manifest.json").read_text(encoding="utf-8"))["counts"]
+        print(results["run"], {name: counts[name] for name in ("num_questions", "num_unfilled", "rejected")})
         for is_injected, verdicts in counted(read_questions(written / "questions.jsonl"), facts).items():
             print("  with knowledge" if is_injected else "  without", dict(verdicts))
         print(

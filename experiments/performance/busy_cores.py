@@ -1,9 +1,9 @@
-"""Products of small matrices on all cores, alone and beside another process, by how long waiting threads stay awake.
+"""Measures products of small matrices on all cores, for several spin times of waiting OpenMP threads.
 
     python experiments/performance/busy_cores.py [--rounds 3] [--seconds 5]
 
-Three settings take turns: libgomp's own, GOMP_SPINCOUNT=1000, and threads that sleep at
-once. The other processes are as this one and start first.
+Three settings take turns: libgomp's default, GOMP_SPINCOUNT=1000, and threads that sleep at once. Each is measured with
+no other process and beside one and three others, which do the same work and start first.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import time
 from statistics import median
 
 SETTINGS = {
-    "libgomp's own": {},
+    "libgomp's default": {},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
     "asleep at once": {"GOMP_SPINCOUNT": "0"},
 }
 WIDTH, HIDDEN, ROWS = 128, 512, 256
 NUM_OTHERS = (0, 1, 3)
-_LOADING_S = 4.0  # until a process has loaded torch
+_LOADING_S = 4.0  # the time in which a process loads torch
 
 
 def products_per_second(seconds: float) -> float:
-    """Returns how often a layer is computed in a second."""
+    """Returns how many times per second a layer is computed."""
     import torch
 
     inputs, first, second = torch.randn(ROWS, WIDTH), torch.randn(WIDTH, HIDDEN), torch.randn(HIDDEN, WIDTH)
@@ -38,13 +38,13 @@ def products_per_second(seconds: float) -> float:
 
 
 def measure(environment: dict[str, str], num_others: int, seconds: float) -> float:
-    """Returns the products per second of a new process, beside others that do the same."""
-    known = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    """Returns the products per second of a new process while others do the same work."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     command = [sys.executable, __file__, "--worker", "--seconds"]
 
     def start(seconds: float) -> subprocess.Popen[str]:
         call = [*command, str(seconds)]
-        return subprocess.Popen(call, env=known | environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(call, env=inherited | environment, stdout=subprocess.PIPE, text=True)
 
     others = [start(seconds + (num_others + 2) * _LOADING_S) for _ in range(num_others)]
     try:
@@ -67,14 +67,14 @@ def main() -> None:
     if arguments.worker:
         print(products_per_second(arguments.seconds))
         return
-    found: dict[tuple[str, int], list[float]] = {}
+    rates: dict[tuple[str, int], list[float]] = {}
     for _ in range(arguments.rounds):
         for name, environment in SETTINGS.items():
             for number in NUM_OTHERS:
-                found.setdefault((name, number), []).append(measure(environment, number, arguments.seconds))
+                rates.setdefault((name, number), []).append(measure(environment, number, arguments.seconds))
     for name in SETTINGS:
-        rates = (f"{median(found[name, number]):,.0f} beside {number} others" for number in NUM_OTHERS)
-        print(f"{name}, products a second: {', '.join(rates)}")
+        cells = (f"{median(rates[name, number]):,.0f} beside {number} others" for number in NUM_OTHERS)
+        print(f"{name}, products per second: {', '.join(cells)}")
 
 
 if __name__ == "__main__":

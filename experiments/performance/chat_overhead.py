@@ -1,10 +1,10 @@
-"""What synthesis adds to the calls that it makes: seconds a question against a bare loop of the same HTTP calls.
+"""Measures what synthesis adds to its API calls, relative to a bare loop of the same HTTP calls.
 
     python experiments/performance/chat_overhead.py [--num-questions 2000] [--answer-after-ms 0]
 
-A server in a process of its own answers, at once or after a while; where it takes its time, what synthesis does in the
-meantime costs none. Each way is measured with a quarter and with all of the questions; the difference leaves out what
-is done once (imports, the index, the first connections). Prints milliseconds a question.
+A server in a separate process answers at once or after a delay; during a delay, the work of synthesis costs no wall
+time. Each variant is measured with a quarter of the questions and with all of them; the difference excludes what is
+done once (imports, the index, the first connections). The script prints milliseconds per question.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-questions", type=int, default=2000)
-    parser.add_argument("--answer-after-ms", type=float, default=0.0, help="what the server takes for an answer")
+    parser.add_argument("--answer-after-ms", type=float, default=0.0, help="delay of the server before an answer")
     arguments = parser.parse_args()
     num_questions = arguments.num_questions
-    here, there = multiprocessing.Pipe()
+    receiver, sender = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(there, arguments.answer_after_ms), daemon=True
+        target=serve, args=(sender, arguments.answer_after_ms), daemon=True
     )
     server.start()
-    url = f"http://127.0.0.1:{here.recv()}/v1"
+    url = f"http://127.0.0.1:{receiver.recv()}/v1"
     os.environ["MEDSSR_OVERHEAD_KEY"] = "none"
-    ways: dict[str, Callable[[str, int], None]] = {
+    variants: dict[str, Callable[[str, int], None]] = {
         "bare loop of HTTP calls": bare_loop,
         "client with ledger": client,
         "medssr-synthesize": synthesize_all,
     }
-    figures = per_question({name: partial(way, url) for name, way in ways.items()}, num_questions)
+    figures = per_question({name: partial(variant, url) for name, variant in variants.items()}, num_questions)
     bare = figures["bare loop of HTTP calls"]
     print(f"{'':26}{'wall ms':>10}{'CPU ms':>10}{'added wall':>12}{'added CPU':>12}")
     for name, (wall, cpu) in figures.items():
@@ -56,25 +56,25 @@ def main() -> None:
     server.terminate()
 
 
-def per_question(ways: dict[str, Callable[[int], None]], num_questions: int) -> dict[str, tuple[float, float]]:
-    """Returns, by the name of the way, wall and CPU milliseconds of this process a question."""
+def per_question(variants: dict[str, Callable[[int], None]], num_questions: int) -> dict[str, tuple[float, float]]:
+    """Returns wall and CPU milliseconds of this process per question, by name of the variant."""
     sizes = (num_questions // 4, num_questions)
-    best = {(name, size): (float("inf"), float("inf")) for name in ways for size in sizes}
-    # In turns, and the best of each, so that what else the machine does weighs on all alike.
+    best = {(name, size): (float("inf"), float("inf")) for name in variants for size in sizes}
+    # The variants take turns and the best round counts, so that other load on the machine affects all of them alike.
     for _ in range(NUM_ROUNDS):
         for name, size in best:
             wall, cpu = time.perf_counter(), time.process_time()
-            ways[name](size)
+            variants[name](size)
             taken = (time.perf_counter() - wall, time.process_time() - cpu)
             best[name, size] = (min(best[name, size][0], taken[0]), min(best[name, size][1], taken[1]))
     per = 1000 / (sizes[1] - sizes[0])
-    differences = {name: zip(best[name, sizes[1]], best[name, sizes[0]], strict=True) for name in ways}
+    differences = {name: zip(best[name, sizes[1]], best[name, sizes[0]], strict=True) for name in variants}
     walls_and_cpus = {name: [per * (large - small) for large, small in pairs] for name, pairs in differences.items()}
     return {name: (wall, cpu) for name, (wall, cpu) in walls_and_cpus.items()}
 
 
 def prompt_of(number: int) -> str:
-    """Returns a prompt as long as those of synthesis."""
+    """Returns a prompt of the length that synthesis uses."""
     return f"{number} " + "x" * 3000
 
 
@@ -114,17 +114,18 @@ def client(url: str, count: int) -> None:
             budget=Budget(1000.0, None),
             ledger_dir=folder,
         )
-        made = ChatClient(settings, "chat.jsonl")
+        chat_client = ChatClient(settings, "chat.jsonl")
         numbers = range(count)
-        replies = made.ask_all(
-            lambda number: made.ask(["test", number], [{"role": "user", "content": prompt_of(number)}], number), numbers
+        replies = chat_client.ask_all(
+            lambda number: chat_client.ask(["test", number], [{"role": "user", "content": prompt_of(number)}], number),
+            numbers,
         )
         assert sum(reply.is_answered for _, reply in replies) == count
-        made.close()
+        chat_client.close()
 
 
 def synthesize_all(url: str, count: int) -> None:
-    """Runs the whole step: draws, passages, prompts, calls, filters, files."""
+    """Runs the whole synthesis step: draws, passages, prompts, calls, filters and files."""
     import hydra
     from omegaconf import OmegaConf
 
@@ -141,9 +142,9 @@ def synthesize_all(url: str, count: int) -> None:
         ]
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config: Any = OmegaConf.to_object(hydra.compose("synthesize", overrides))
-        made = synthesize(config)
-        assert made.manifest["counts"]["num_questions"] >= 0.99 * count, made.manifest["counts"]
-        assert Path(made.directory).is_dir()
+        artifact = synthesize(config)
+        assert artifact.manifest["counts"]["num_questions"] >= 0.99 * count, artifact.manifest["counts"]
+        assert Path(artifact.directory).is_dir()
 
 
 def serve(port: Connection, answer_after_ms: float) -> None:

@@ -1,12 +1,13 @@
-"""Seconds and memory of reading a corpus, as it is and ten times over.
+"""Measures time and memory of reading a corpus, and of reading one that is ten times as large.
 
     python experiments/performance/corpora.py shared/data/medquad/documents.jsonl
 
-The corpus is a JSONL file of doc_id, focus, synonyms, answer, source. The second reading has ten documents for each,
-all different, so that what grows with the corpus shows. Memory is the peak of what Python holds beyond the start.
+The corpus is a JSONL file with the fields doc_id, focus, synonyms, answer and source. The larger corpus has ten
+different variants of each document, which shows what grows with the corpus. Memory is the peak of what Python allocates
+after the start.
 
-On 2 busy CPU cores, MedQuAD's 10,819 answers: 4 to 12 s, 2.7 MiB; ten times as many: 73 s, 26.8 MiB, which is 260 bytes
-a document (ids and hashes) and no text.
+On 2 busy CPU cores, MedQuAD's 10,819 answers took 4 to 12 s and 2.7 MiB, and ten times as many 73 s and 26.8 MiB: 260
+bytes per document (ids and hashes), and no text.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ COPIES = 10
 
 
 def read(path: Path) -> str:
-    """Returns a line of figures on reading the corpus once."""
+    """Reads the corpus once for time and once for memory, and returns both as a line of text."""
 
     def corpus() -> JsonlCorpus:
         return JsonlCorpus(path, "doc_id", "focus", "answer", "source", 1000, "synonyms", Cleaning({}, 20))
@@ -42,12 +43,12 @@ def read(path: Path) -> str:
     num_documents = counted.counts.num_documents
     return (
         f"{num_documents:>8,} documents {num_passages:>8,} passages {seconds:6.1f} s {peak / 2**20:6.1f} MiB"
-        f" {peak / num_documents:6.0f} bytes a document"
+        f" {peak / num_documents:6.0f} bytes per document"
     )
 
 
 def main() -> None:
-    """Prints the figures of the corpus and of the larger one."""
+    """Prints the figures of the corpus and of the larger corpus."""
     path = Path(sys.argv[1])
     print(f"{path.stat().st_size / 2**20:.1f} MiB: {read(path)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Time of extraction and scoring, and of the report of ten benchmarks; questions and completions are made up.
+"""Measures extraction, scoring and the report of ten benchmarks; questions and completions are generated.
 
-python experiments/performance/evaluation.py completions      10,000 completions: letters read, questions scored
-python experiments/performance/evaluation.py hostile          one letter from a million characters made to take long
-python experiments/performance/evaluation.py coverage         how many intervals of 2,000 benchmarks hold the truth
-python experiments/performance/evaluation.py report           predictions of three models on 8,000 questions x 4 each
+python experiments/performance/evaluation.py completions      extract and score 10,000 completions
+python experiments/performance/evaluation.py hostile          extract a letter from slow texts of a million characters
+python experiments/performance/evaluation.py coverage         count the intervals that contain the true accuracy
+python experiments/performance/evaluation.py report           make the page of 3 models, 8,000 questions x 4
 python experiments/performance/evaluation.py report --num-questions 80000 --num-models 2
 python experiments/performance/evaluation.py report --num-models 50 --num-questions 500 --keep FOLDER
 """
@@ -36,7 +36,7 @@ from medssr.questions import Question, write_questions
 from medssr.statistics import clustered_bootstrap_interval
 from medssr.utils.files import write_lines_atomically
 
-# The benchmarks of the paper with their sizes and options; RareDis-Sub is all about rare diseases.
+# Sizes and numbers of options of the paper's benchmarks; all questions of RareDis-Sub are about rare diseases.
 BENCHMARKS = {
     "medqa": (1273, 4), "medmcqa": (1200, 4), "pubmedqa": (500, 3), "mmlu": (1089, 4), "medxpertqa": (2450, 10),
     "medbullets": (308, 5), "lancet": (412, 4), "nejm": (603, 5), "bioasq": (782, 2), "raredis_sub": (2122, 4),
@@ -61,12 +61,12 @@ HOSTILE = (
     "\U0001d400",
 )  # fmt: skip
 NUM_BENCHMARKS = 2_000
-# Questions, samples of each, true accuracy, share of questions that are asked twice.
+# Number of questions, samples per question, true accuracy, fraction of questions that are duplicates.
 COVERAGE = ((300, 4, 0.6, 0.1), (300, 4, 0.9, 0.1), (1000, 4, 0.75, 0.0), (400, 1, 0.85, 0.25), (300, 4, 0.3, 0.0))
 
 
 def questions(benchmark: str, count: int, num_options: int) -> list[Question]:
-    """Questions of 60 words with options of three."""
+    """Returns questions with stems of 60 words and options of three words."""
     rng = random.Random(benchmark)
     return [
         Question(
@@ -82,7 +82,7 @@ def questions(benchmark: str, count: int, num_options: int) -> list[Question]:
 
 
 def completions(question: Question, skill: float, rng: random.Random) -> Iterator[str]:
-    """Endless completions of 150 words, right as often as the model's skill and the question allow."""
+    """Yields endless completions of 150 words; how many are right depends on the skill and the question."""
     chance = min(1.0, max(0.0, rng.gauss(skill, 0.3)))
     others = [letter for letter in question.options if letter != question.answer]
     while True:
@@ -93,23 +93,29 @@ def completions(question: Question, skill: float, rng: random.Random) -> Iterato
 
 
 def write_model(folder: Path, name: str, skill: float, num_questions: int) -> None:
-    """Writes an evaluation of a made-up model on all benchmarks, sized in proportion."""
+    """Writes the evaluation of a simulated model on all benchmarks, with sizes in proportion."""
     rng = random.Random(name)
-    share = num_questions / sum(size for size, _ in BENCHMARKS.values())
+    scale = num_questions / sum(size for size, _ in BENCHMARKS.values())
     scores = {}
     for benchmark, (size, num_options) in BENCHMARKS.items():
-        asked = questions(benchmark, max(20, round(size * share)), num_options)
+        asked = questions(benchmark, max(20, round(size * scale)), num_options)
         lines, predictions = [], []
         for question in asked:
             texts = list(itertools.islice(completions(question, skill, rng), NUM_SAMPLES))
             choices = [extract_choice(text, question.options) for text in texts]
             answers = [
-                {"text": text, "num_tokens": 200, "is_truncated": False, "letter": found.letter, "reason": found.reason}
-                for text, found in zip(texts, choices, strict=True)
+                {
+                    "text": text,
+                    "num_tokens": 200,
+                    "is_truncated": False,
+                    "letter": choice.letter,
+                    "reason": choice.reason,
+                }
+                for text, choice in zip(texts, choices, strict=True)
             ]
             lines.append(json.dumps({"question_id": question.id, "gold": question.answer, "answers": answers}))
             predictions.append(
-                Prediction(question.id, [found.letter for found in choices], [found.reason for found in choices])
+                Prediction(question.id, [choice.letter for choice in choices], [choice.reason for choice in choices])
             )
         write_questions(questions_file(folder, benchmark), asked)
         write_lines_atomically(predictions_file(folder, benchmark), lines)
@@ -118,7 +124,7 @@ def write_model(folder: Path, name: str, skill: float, num_questions: int) -> No
 
 
 def time_completions() -> None:
-    """Prints the time from 10,000 texts to the scores of a benchmark."""
+    """Prints the time to extract answers from 10,000 completions and to score them."""
     asked = questions("medqa", 2_500, 4)
     rng = random.Random(0)
     texts = [list(itertools.islice(completions(question, 0.6, rng), NUM_SAMPLES)) for question in asked]
@@ -127,7 +133,7 @@ def time_completions() -> None:
     for question, row in zip(asked, texts, strict=True):
         choices = [extract_choice(text, question.options) for text in row]
         predictions.append(
-            Prediction(question.id, [found.letter for found in choices], [found.reason for found in choices])
+            Prediction(question.id, [choice.letter for choice in choices], [choice.reason for choice in choices])
         )
     extracted = time.process_time()
     score(asked, predictions)
@@ -138,7 +144,7 @@ def time_completions() -> None:
 
 
 def time_hostile() -> None:
-    """Prints the pieces whose repetition takes the extractor longest."""
+    """Prints the repeated pieces of text that take the extractor longest."""
     options = {"A": "Aspirin", "B": "Warfarin", "C": "Heparin", "D": "Clopidogrel"}
     seconds = {}
     for piece in HOSTILE:
@@ -153,24 +159,26 @@ def time_hostile() -> None:
 
 
 def measure_coverage() -> None:
-    """Prints how many intervals hold the true accuracy, lie below it and lie above it."""
-    for num_questions, num_samples, accuracy, copied_share in COVERAGE:
+    """Prints how many intervals contain the true accuracy, lie below it and lie above it."""
+    for num_questions, num_samples, accuracy, duplicate_rate in COVERAGE:
         rng = np.random.default_rng(0)
-        num_copies = round(num_questions * copied_share)
+        num_copies = round(num_questions * duplicate_rate)
         clusters = [*range(num_questions - num_copies), *range(num_copies)]
-        found = []
+        intervals = []
         for number in range(NUM_BENCHMARKS):
             chances = rng.beta(2 * accuracy, 2 * (1 - accuracy), size=num_questions - num_copies)
             scores = rng.binomial(num_samples, chances[clusters]) / num_samples
-            found.append(clustered_bootstrap_interval(scores, clusters, seed=number, num_resamples=2_000))
-        below = sum(interval.high < accuracy for interval in found) / NUM_BENCHMARKS
-        above = sum(interval.low > accuracy for interval in found) / NUM_BENCHMARKS
-        print(f"{num_questions} questions x {num_samples}, accuracy {accuracy}, {copied_share:.0%} copies: ", end="")
-        print(f"{1 - below - above:.1%} hold it, {below:.1%} lie below, {above:.1%} above", flush=True)
+            intervals.append(clustered_bootstrap_interval(scores, clusters, seed=number, num_resamples=2_000))
+        below = sum(interval.high < accuracy for interval in intervals) / NUM_BENCHMARKS
+        above = sum(interval.low > accuracy for interval in intervals) / NUM_BENCHMARKS
+        print(
+            f"{num_questions} questions x {num_samples}, accuracy {accuracy}, {duplicate_rate:.0%} duplicates: ", end=""
+        )
+        print(f"{1 - below - above:.1%} contain it, {below:.1%} lie below, {above:.1%} above", flush=True)
 
 
 def time_report(num_models: int, num_questions: int, folder: Path) -> None:
-    """Prints the time from predictions on disk to the page."""
+    """Prints the time from predictions on disk to the report page."""
     skills = [0.55, 0.62, 0.5, *(0.3 + 0.01 * number for number in range(num_models))][:num_models]
     for number, skill in enumerate(skills):
         write_model(folder / f"model-{number:02d}", f"model-{number:02d}", skill, num_questions)

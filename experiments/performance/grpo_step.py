@@ -1,14 +1,15 @@
-"""A whole GRPO step (rollout, reward, reference, update) of medssr and of TRL's GRPOTrainer, as a ratio in one run.
+"""Measures a whole GRPO step (rollout, reward, reference, update) of medssr relative to one of TRL's GRPOTrainer.
 
     pip install --editable '.[trl]'
     python experiments/performance/grpo_step.py [--rounds 3] [--steps 3] [--case answers|endless] [--trl-rows 32]
 
-The same tiny Qwen3 policy, prompts, rewards, settings and machine; 16 prompts x 8 completions. The two take turns of a
-few steps from the same start, the first step of a turn does not count, and the median of all others does.
+Both train the same tiny Qwen3 policy with the same prompts, rewards and settings on the same machine; a step has 16
+prompts x 8 completions. They take turns of a few steps from the same start. The first step of a turn is not counted;
+the figures are medians over all other steps.
 
-answers: the built-in questions with their own rewards, completions of up to 96 tokens (most end after 20).
-endless: rewards drawn at random and completions that all run to 96 tokens, so that no group can be dropped for want of
-    signal and nothing trimmed.
+answers: the built-in questions, with a reward for the right label; completions have up to 96 tokens (most have 20).
+endless: random rewards, and completions that all have 96 tokens, so that no group is dropped for zero reward variance
+    and no padding is trimmed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from sides import make_policy, train_config, train_with_medssr, train_with_trl, without_end
+from trl_comparison import make_policy, remove_end_token, train_config, train_with_medssr, train_with_trl
 
 from medssr.config import TrainConfig
 from medssr.grpo.module import GRPOModule
@@ -35,15 +36,15 @@ from medssr.questions import Question, read_questions
 from medssr.rewards.label_match import LabelMatch
 from medssr.rewards.scoring import Reward
 
-# One question for every built-in fact; the policy knows those about common diseases and is unsure about the others.
+# There is one question for every built-in fact; the policy answers those about common diseases with certainty.
 QUESTIONS = Path(__file__).parents[2] / "medssr/resources/questions/evaluation.jsonl"
 SETTINGS = ("grpo.num_prompts_per_step=16", "grpo.num_generations=8", "grpo.max_new_tokens=96", "grpo.beta=0.02")
 LIMITS = {"answers": 0.5, "endless": 0.75}
-# Completions of a forward pass of TRL's, of which it gets the fastest. medssr splits by its own default.
+# Completions per forward pass that are tried for TRL; the fastest is compared. medssr splits by its default.
 TRL_ROWS = [16, 32, 64, 128]
 
 
-class Drawn:
+class RandomReward:
     """A reward that is 0 or 1 at random."""
 
     weight = 1.0
@@ -57,22 +58,22 @@ class Drawn:
 
 
 def case_of(name: str, config: TrainConfig) -> tuple[Policy, dict[str, Reward]]:
-    """Returns the policy at its start and the rewards of a case."""
+    """Returns the untrained policy and the rewards of a case."""
     policy = make_policy(config)
     if name == "answers":
         return policy, {"label_match": LabelMatch(1.0)}
-    without_end(policy)
-    return policy, {"drawn": Drawn()}
+    remove_end_token(policy)
+    return policy, {"random": RandomReward()}
 
 
 class Breakdown:
-    """Where the time of medssr's steps goes, in seconds by name."""
+    """Seconds that the parts of medssr's training steps take, by name of the part."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def watch(self, module: GRPOModule) -> None:
-        """Has the parts of the module timed."""
+        """Wraps methods of the module and its parts so that their time is recorded."""
         engine, objective = module.rollouts.engine, module.objective
         self._time(engine, "generate", "rollout")
         self._time(objective, "compute_ref_and_old_logps", "reference")
@@ -103,7 +104,7 @@ class Breakdown:
         setattr(owner, method, outer)
 
     def text(self, num_steps: int) -> str:
-        """Returns the seconds of a step by part; what is in none of them (rewards, metrics, padding) is the rest."""
+        """Returns the seconds per step of each part; the rest is rewards, advantages, batching and metrics."""
         parts = {name: seconds / num_steps for name, seconds in self.seconds.items()}
         step = parts.pop("step")
         parts["rest"] = step - sum(parts.values())
@@ -118,13 +119,13 @@ def measure(name: str, num_rounds: int, num_steps: int, trl_rows: list[int]) -> 
     cpu_seconds: defaultdict[str, list[float]] = defaultdict(list)
     breakdown = Breakdown()
 
-    def turn(side: str, run: Callable[[Policy, dict[str, Reward], Path], Any]) -> None:
+    def turn(framework: str, run: Callable[[Policy, dict[str, Reward], Path], Any]) -> None:
         policy, rewards = case_of(name, config)
         with tempfile.TemporaryDirectory() as folder:
             times = run(policy, rewards, Path(folder))
-        seconds[side] += times.seconds[1:]
-        cpu_seconds[side] += times.cpu_seconds[1:]
-        print(f"{name}, {side}: {median(times.cpu_seconds[1:]):.2f} s of processors", file=sys.stderr, flush=True)
+        seconds[framework] += times.seconds[1:]
+        cpu_seconds[framework] += times.cpu_seconds[1:]
+        print(f"{name}, {framework}: {median(times.cpu_seconds[1:]):.2f} s of processors", file=sys.stderr, flush=True)
 
     def ours(policy: Policy, rewards: dict[str, Reward], folder: Path) -> Any:
         return train_with_medssr(policy, questions, rewards, config, folder, breakdown.watch)
@@ -142,8 +143,9 @@ def measure(name: str, num_rounds: int, num_steps: int, trl_rows: list[int]) -> 
 
     print(f"\n{name}: medians of {len(seconds['medssr'])} steps; threads: {torch.get_num_threads()}; ", end="")
     print(f"TRL with {fastest} completions a pass")
-    for side in seconds:
-        print(f"  {side:24s} {median(seconds[side]):6.2f} s, {median(cpu_seconds[side]):6.2f} s of processors")
+    for framework in seconds:
+        wall, cpu = median(seconds[framework]), median(cpu_seconds[framework])
+        print(f"  {framework:24s} {wall:6.2f} s, {cpu:6.2f} s of processors")
     ratios = [median(values["medssr"]) / median(values["TRL"]) for values in (seconds, cpu_seconds)]
     print(f"  medssr / TRL: {ratios[0]:.2f} by the clock, {ratios[1]:.2f} of processors; at most {LIMITS[name]}")
     print(f"  a step of medssr in seconds: {breakdown.text(num_rounds * num_steps)}")

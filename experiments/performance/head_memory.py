@@ -1,9 +1,10 @@
-"""Peak memory and time of an update with a head as large as Qwen3's: in chunks, and by a plain log-softmax.
+"""Measures an update with a head as large as Qwen3's: in chunks, and with a plain log-softmax.
 
     python experiments/performance/head_memory.py [--rounds 3] [--chunk-tokens 512]
 
-151,936 entries on a small body with random weights; 32 completions of 64 tokens. Forward and backward pass of a policy
-gradient, with the entropy that is logged. The two ways take turns, each in a process of its own.
+The model has 151,936 vocabulary entries on a small body with random weights; there are 32 completions of 64 tokens. The
+script measures peak memory and time of the forward and backward pass of a policy gradient, including the entropy that
+is logged. The two variants take turns, each in a separate process.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def new_model() -> Any:
 
 
 def rollouts() -> tuple[list[list[int]], list[list[int]], Tensor]:
-    """Returns prompts, completions and an advantage for each."""
+    """Returns prompts, completions, and an advantage for each completion."""
     generator = torch.Generator().manual_seed(1)
 
     def tokens(count: int) -> list[int]:
@@ -74,20 +75,22 @@ def plain(model: Any) -> tuple[Tensor, Tensor]:
 
 
 def memory(name: str) -> float:
-    """Returns a figure of the process's memory in MiB: VmRSS as it is, VmHWM at its peak."""
+    """Returns a memory field of the process in MiB: VmRSS is current, VmHWM the peak."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
 
 
-def measure(way: str, chunk_tokens: int) -> None:
-    """Prints MiB that an update adds, its seconds by the clock and of processors, and sums that tell the result."""
+def measure(variant: str, chunk_tokens: int) -> None:
+    """Prints the MiB that an update adds, its wall and CPU seconds, and figures that identify its result."""
     model, advantages = new_model(), rollouts()[2]
-    model(torch.tensor([[1, 2]])).logits.sum().backward()  # what the first pass of a process takes, and gradients
+    model(
+        torch.tensor([[1, 2]])
+    ).logits.sum().backward()  # allocates gradients and what the first pass of a process needs
     model.zero_grad(set_to_none=False)
     before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     start = time.perf_counter(), time.process_time()
-    logps, entropies = plain(model) if way == "plain" else in_chunks(model, chunk_tokens)
+    logps, entropies = plain(model) if variant == "plain" else in_chunks(model, chunk_tokens)
     (-(logps * advantages.unsqueeze(1)).mean()).backward()
     seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
@@ -100,20 +103,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--chunk-tokens", type=int, default=512)
-    parser.add_argument("--way", choices=["chunks", "plain"], help="measure in this process")
+    parser.add_argument("--variant", choices=["chunks", "plain"], help="measure in this process")
     arguments = parser.parse_args()
-    if arguments.way:
-        measure(arguments.way, arguments.chunk_tokens)
+    if arguments.variant:
+        measure(arguments.variant, arguments.chunk_tokens)
         return
     measured: dict[str, list[list[float]]] = {"chunks": [], "plain": []}
     for _ in range(arguments.rounds):
-        for way, rows in measured.items():
-            command = [sys.executable, __file__, "--way", way, "--chunk-tokens", str(arguments.chunk_tokens)]
+        for variant, rows in measured.items():
+            command = [sys.executable, __file__, "--variant", variant, "--chunk-tokens", str(arguments.chunk_tokens)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             rows.append([float(word) for word in output.split()])
-    medians = {way: [median(column) for column in zip(*rows, strict=True)] for way, rows in measured.items()}
-    for way, (peak, clock, processors, logp, entropy, norm) in medians.items():
-        print(f"{way:7s} {peak:7.0f} MiB, {clock:5.2f} s, {processors:5.2f} s of processors; ", end="")
+    medians = {variant: [median(column) for column in zip(*rows, strict=True)] for variant, rows in measured.items()}
+    for variant, (peak, clock, processors, logp, entropy, norm) in medians.items():
+        print(f"{variant:7s} {peak:7.0f} MiB, {clock:5.2f} s, {processors:5.2f} s of processors; ", end="")
         print(f"mean log-prob {logp:.5f}, entropy {entropy:.5f}, norm of the gradient {norm:.6f}")
     peak, clock, processors = (a / b for a, b in zip(medians["chunks"][:3], medians["plain"][:3], strict=True))
     print(

@@ -1,4 +1,4 @@
-"""How long a ledger takes to open, and what it keeps in memory.
+"""Measures how long a ledger takes to open, and how much memory it keeps.
 
 python experiments/performance/ledger_open.py [--num-replies 43000]
 """
@@ -17,7 +17,7 @@ from medssr.llm.ledger import Ledger
 
 
 def main() -> None:
-    """Writes a ledger of the size of the paper's run, opens it and reads from it."""
+    """Writes a ledger as large as that of the paper's run, opens it and reads from it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-replies", type=int, default=43_000)
     count = parser.parse_args().num_replies
@@ -30,22 +30,23 @@ def main() -> None:
                 stream.write(json.dumps(reply(number, key)) + "\n")
         start = time.perf_counter()
         ledger = Ledger(path)
-        opened = time.perf_counter() - start
+        open_seconds = time.perf_counter() - start
         start = time.perf_counter()
         assert all(ledger.find(key) is not None for key in keys[::10])
-        found = (time.perf_counter() - start) / len(keys[::10])
+        find_seconds = (time.perf_counter() - start) / len(keys[::10])
         ledger.close()
         tracemalloc.start()
-        again = Ledger(path)
-        kept, _ = tracemalloc.get_traced_memory()
+        reopened = Ledger(path)
+        num_bytes, _ = tracemalloc.get_traced_memory()
         print(
-            f"{len(again)} replies, {path.stat().st_size / 2**20:.0f} MiB on disk: opened in {opened:.2f} s, "
-            f"{1e6 * found:.0f} us to find one, {kept / 2**20:.1f} MiB kept ({kept / count:.0f} bytes a reply)"
+            f"{len(reopened)} replies, {path.stat().st_size / 2**20:.0f} MiB on disk: opened in {open_seconds:.2f} s, "
+            f"{1e6 * find_seconds:.0f} us to find one, {num_bytes / 2**20:.1f} MiB kept "
+            f"({num_bytes / count:.0f} bytes per reply)"
         )
 
 
 def reply(number: int, key: str) -> dict[str, object]:
-    """Returns the line of a reply of common length."""
+    """Returns the ledger entry of a reply of typical length."""
     return {
         "event": "reply",
         "key": key,

@@ -1,4 +1,4 @@
-"""Prints how long a corpus takes to store, index and load again, and how long a query takes.
+"""Measures how long it takes to store, index and load a corpus, and to answer a query.
 
 python experiments/performance/retrieval.py corpus.jsonl questions.jsonl [retriever preset ...]
 """
@@ -30,10 +30,10 @@ TOP_K = 32
 
 
 def timed(what: str, task: Callable[[], Result]) -> Result:
-    """Prints wall seconds and the process's own (on a busy machine the second says more)."""
-    wall, own = time.perf_counter(), time.process_time()
+    """Runs the task, prints its wall and CPU seconds, and returns its result; on a busy machine CPU time says more."""
+    wall, cpu = time.perf_counter(), time.process_time()
     result = task()
-    print(f"{what}: {time.perf_counter() - wall:.2f} s ({time.process_time() - own:.2f} s of this process)")
+    print(f"{what}: {time.perf_counter() - wall:.2f} s ({time.process_time() - cpu:.2f} s of this process)")
     return result
 
 
@@ -47,7 +47,7 @@ def retriever_of(preset: str) -> Retriever:
 
 
 def print_query_times(retriever: Retriever, queries: list[str]) -> None:
-    """Prints the time of ranking, and of reading the passages too, over repeated queries."""
+    """Prints the time of ranking alone, and of ranking and reading the passages, over repeated queries."""
     retriever.search(queries[0], TOP_K)  # pages of the index are read from disk at the first query
     for what, task in (
         ("rank", lambda query: retriever.rank(query, TOP_K)),
@@ -63,7 +63,7 @@ def print_query_times(retriever: Retriever, queries: list[str]) -> None:
 
 
 def main() -> None:
-    """Times each preset in folders of its own."""
+    """Measures each preset in a separate folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("questions", type=Path)

@@ -1,11 +1,12 @@
-"""Tokens per second of rollout and update, model FLOPs utilisation and peak memory at the shapes of real models.
+"""Measures tokens per second of rollout and update, FLOPs utilisation and peak memory at the shapes of real models.
 
     python experiments/performance/scale.py --shape qwen3_1.7b --prompts 4 --micro-batch-tokens 16384
     python experiments/performance/scale.py --shape qwen3_8b --prompts 2 --micro-batch-tokens 16384
     python experiments/performance/scale.py --shape small --prompts 2 --prompt-tokens 64 --completion-tokens 64   # CPU
 
-Random weights in bfloat16, activation checkpointing, 8 completions of full length to a prompt, AdamW with states in
-bfloat16. On a GPU where there is one. The machine's own speed is that of a large matrix product in the same run.
+The models have random weights in bfloat16, activation checkpointing, and AdamW with states in bfloat16; each prompt has
+8 completions of full length. The script uses a GPU if there is one. Utilisation is relative to the speed of a large
+matrix product, which is measured in the same run.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from medssr.config import TrainConfig, register
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.types import Completion, Sampling
-from medssr.grpo.minibatches import Sample
+from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.objective import Objective
+from medssr.grpo.rollouts import Sample
 from medssr.models.policy import Policy
+from medssr.utils.instantiate import instantiate
 
-# hidden, intermediate, layers, heads, key-value heads, width of a head, tied embeddings; Qwen3's own configurations.
+# As in Qwen3: hidden size, intermediate size, layers, heads, key-value heads, head width, tied embeddings.
 SHAPES = {
     "small": (256, 768, 4, 8, 4, 32, True),
     "qwen3_0.6b": (1024, 3072, 28, 16, 8, 128, True),
@@ -38,19 +41,19 @@ SHAPES = {
 }
 VOCABULARY = 151_936
 NUM_GENERATIONS = 8
-PRODUCT = 4096  # rows of the matrix product that the machine's speed is told by
+PRODUCT_ROWS = 4096  # of the square matrices whose product measures the machine's speed
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a step computes.
+class Workload:
+    """The size of the computation of one step.
 
     Attributes:
-        parameters: Of layers and head, without the embedding that is looked up.
+        parameters: Parameters of layers and head, without the embedding table.
         layers: Number of layers.
-        width: Heads times width of a head.
-        prompts: Prompts.
-        prompt_tokens: Tokens of each.
+        width: Number of heads times head width.
+        prompts: Number of prompts.
+        prompt_tokens: Tokens of each prompt.
         completion_tokens: Tokens of each completion.
     """
 
@@ -67,7 +70,7 @@ class Work:
         return self.prompts * NUM_GENERATIONS
 
     def forward_flops(self) -> float:
-        """Returns the operations of a forward pass: 2 a parameter and token, 4 a query, key and unit of width."""
+        """Returns the FLOPs of a forward pass: 2 per parameter and token, and 4 per query, key and unit of width."""
         tokens = self.prompts * self.prompt_tokens + self.completions * self.completion_tokens
         keys = self.prompts * self.prompt_tokens**2 / 2 + self.completions * self.completion_tokens * (
             self.prompt_tokens + self.completion_tokens / 2
@@ -76,13 +79,13 @@ class Work:
 
 
 class NoText:
-    """A tokenizer for a model that says nothing: no token ends a completion, and its text is empty."""
+    """A tokenizer without an end token, which decodes every completion to an empty text."""
 
     pad_token_id = 0
     eos_token_id = None
 
     def batch_decode(self, rows: list[list[int]], **_: Any) -> list[str]:
-        """Returns an empty text a row."""
+        """Returns an empty text for each row."""
         return [""] * len(rows)
 
 
@@ -100,11 +103,11 @@ def new_model(shape: str, device: torch.device) -> Any:
     return model.train()
 
 
-def seconds_of(act: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Returns what the act took, and what it returned."""
+def timed(task: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Returns the seconds that the task took, and its result."""
     _wait(device)
     start = time.perf_counter()
-    result = act()
+    result = task()
     _wait(device)
     return time.perf_counter() - start, result
 
@@ -115,14 +118,14 @@ def _wait(device: torch.device) -> None:
 
 
 def product_flops(device: torch.device) -> float:
-    """Returns the operations per second of a large product in bfloat16, the best of five."""
-    left = torch.randn(PRODUCT, PRODUCT, device=device, dtype=torch.bfloat16)
-    best = min(seconds_of(lambda: left @ left, device)[0] for _ in range(5))
-    return 2 * PRODUCT**3 / best
+    """Returns the FLOPs per second of a large matrix product in bfloat16, the best of five."""
+    left = torch.randn(PRODUCT_ROWS, PRODUCT_ROWS, device=device, dtype=torch.bfloat16)
+    best = min(timed(lambda: left @ left, device)[0] for _ in range(5))
+    return 2 * PRODUCT_ROWS**3 / best
 
 
 def peak_memory(device: torch.device) -> str:
-    """Returns the peak since it was last reset on a GPU, and of the process on a CPU."""
+    """Returns the peak memory: on a GPU since the last reset, on a CPU of the whole process."""
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB of the process so far"
@@ -135,7 +138,7 @@ def measure(arguments: argparse.Namespace) -> None:
     model = new_model(arguments.shape, device)
     hidden, _, layers, heads, _, width, _ = SHAPES[arguments.shape]
     embedding = 0 if model.config.tie_word_embeddings else hidden * VOCABULARY
-    work = Work(
+    work = Workload(
         sum(parameter.numel() for parameter in model.parameters()) - embedding,
         layers,
         heads * width,
@@ -153,8 +156,8 @@ def measure(arguments: argparse.Namespace) -> None:
     seeds = [[100 * prompt + sample for sample in range(NUM_GENERATIONS)] for prompt in range(work.prompts)]
     engine = HFEngine(Policy(model, NoText(), "{question}"), arguments.max_batch_size)
     engine.generate(prompts[:1], seeds[:1], Sampling(1.0, 2))
-    took, groups = seconds_of(lambda: engine.generate(prompts, seeds, Sampling(1.0, work.completion_tokens)), device)
-    report("rollout", took, work, work.forward_flops(), machine, device)
+    seconds, groups = timed(lambda: engine.generate(prompts, seeds, Sampling(1.0, work.completion_tokens)), device)
+    report("rollout", seconds, work, work.forward_flops(), machine, device)
 
     register("train")
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -168,13 +171,14 @@ def measure(arguments: argparse.Namespace) -> None:
         )
     config = OmegaConf.to_object(composed)
     assert isinstance(config, TrainConfig)
-    objective = Objective(model, None, 0, config.grpo)
+    policy_loss = instantiate(config.grpo.loss, "grpo.loss")
+    objective = Objective(model, None, policy_loss, NoText.pad_token_id, config.grpo)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=device.type == "cuda")
-    for _ in range(2):  # the first makes the optimiser's states
+    for _ in range(2):  # the first pass allocates the optimiser's states
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        took, _ = seconds_of(lambda: update(objective, optimizer, prompts, groups), device)
-    report("update", took, work, 3 * work.forward_flops(), machine, device)
+        seconds, _ = timed(lambda: update(objective, optimizer, prompts, groups), device)
+    report("update", seconds, work, 3 * work.forward_flops(), machine, device)
 
 
 def update(
@@ -183,22 +187,23 @@ def update(
     prompts: list[list[int]],
     groups: list[list[Completion]],
 ) -> None:
-    """Takes one step of the optimiser on all completions."""
-    rows = [
-        Sample(prompt, completion.token_ids, torch.tensor(completion.logps))
-        for prompt, group in zip(prompts, groups, strict=True)
+    """Takes one optimiser step on all completions."""
+    samples = [
+        Sample(str(number), prompt, completion.token_ids, torch.tensor(completion.logps))
+        for number, (prompt, group) in enumerate(zip(prompts, groups, strict=True))
         for completion in group
     ]
-    num_tokens = float(sum(len(row.completion_ids) for row in rows))
-    for places in objective.micro_batches(rows):
-        advantages = torch.tensor([1.0 - 2.0 * (place % 2) for place in places], device=objective.model.device)
-        objective.loss([rows[place] for place in places], advantages, num_tokens)[0].backward()
+    advantages = [1.0 if index % 2 == 0 else -1.0 for index in range(len(samples))]
+    num_tokens = float(sum(len(sample.completion_ids) for sample in samples))
+    for micro_batch in objective.micro_batches(Minibatch(samples, advantages, num_tokens)):
+        loss, _ = objective.loss(micro_batch)
+        loss.backward()
     optimizer.step()
     optimizer.zero_grad()
 
 
-def report(part: str, seconds: float, work: Work, flops: float, machine: float, device: torch.device) -> None:
-    """Prints one part of a step."""
+def report(part: str, seconds: float, work: Workload, flops: float, machine: float, device: torch.device) -> None:
+    """Prints speed, utilisation and memory of one part of a step."""
     tokens = work.completions * work.completion_tokens
     print(
         f"{part}: {seconds:.2f} s, {tokens / seconds:,.0f} completion tokens a second, "

@@ -1,4 +1,4 @@
-"""Time and memory of the checks that a synthetic question passes; the texts are random, in the lengths of real ones.
+"""Measures time and memory of the checks of synthetic questions, on random texts of realistic lengths.
 
 python experiments/performance/screening.py contamination        43,000 questions against 9,000 benchmark stems
 python experiments/performance/screening.py duplicates --num-questions 100000
@@ -25,13 +25,13 @@ from medssr.synthesis.generators import Draft
 from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS
 
-# Words of a stem, short and long in turn: a one-sentence question, a case, a long case.
+# Numbers of words, in turn: a one-sentence question, a case, a long case.
 STEM_WORDS = (10, 60, 120)
 NUM_STEMS = 9_000
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Endless stems: half small and standing words, half words that are used the less the later they come (Zipf)."""
+    """Yields endless stems: half function and exam words, half words with Zipf-distributed frequencies."""
     rng = random.Random(seed)
     letters = random.Random(0)
     vocabulary = ["".join(letters.choices(string.ascii_lowercase, k=8)) for _ in range(20_000)]
@@ -47,21 +47,21 @@ def texts(seed: int) -> Iterator[str]:
 
 
 def questions(count: int, seed: int) -> Iterator[Question]:
-    """Questions with four options of two words."""
+    """Yields questions with four options of two words."""
     source = texts(seed)
     for number in range(count):
         stem = next(source)
         words = stem.rstrip("?").split()
-        options = {letter: " ".join(words[place : place + 2]) for place, letter in enumerate("ABCD")}
+        options = {letter: " ".join(words[index : index + 2]) for index, letter in enumerate("ABCD")}
         yield Question(str(number), stem, options, None, "random")
 
 
-def report(name: str, count: int, act: Callable[[Question], object]) -> None:
-    """Prints seconds of `act` alone, and the peak of the process's memory before and after."""
+def report(name: str, count: int, check: Callable[[Question], object]) -> None:
+    """Prints the CPU seconds of `check` alone, and the peak memory of the process before and after."""
     before, seconds = _peak_mib(), 0.0
     for question in questions(count, seed=1):
         start = time.process_time()
-        act(question)
+        check(question)
         seconds += time.process_time() - start
     print(f"{name}: {count} questions, {seconds:.1f} s on one core, {1000 * seconds / count:.2f} ms each; ", end="")
     print(f"peak memory {before:.0f} MiB before, {_peak_mib():.0f} MiB after")

@@ -1,10 +1,10 @@
-"""Peak memory of medssr-synthesize as the number of questions grows: it is to stay flat.
+"""Measures the peak memory of medssr-synthesize as the number of questions grows; it should stay flat.
 
     python experiments/performance/synthesis_memory.py [OVERRIDE ...]
     python experiments/performance/synthesis_memory.py entities=orphanet entities.path=orphanet.jsonl
 
-Runs the command with 10,000 and with 100,000 questions and prints its peak resident memory, what it counted, and how
-much each further draft added.
+The script runs the command with 10,000 and with 100,000 questions, and prints its peak resident memory, its counts, and
+the memory that each further draft added.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What medssr adds to vLLM: seconds of pseudo-labelling's answers against LLM.generate on the same prompts.
+"""Measures what medssr adds to vLLM: pseudo-labelling's sampler relative to a bare LLM.generate.
 
     python experiments/performance/vllm_overhead.py [--num-questions 500] [--num-samples 16] [--num-rounds 3]
 
-Both ways use the same running vLLM, with the prefix cache empty at the start. The bare one hands it all prompts at once
-and asks for text; medssr's goes through the sampler of `medssr-pseudo-label`: chunks, answers read, files written. They
-take turns, and the best round of each counts. Needs vLLM: make setup-vllm.
+Both variants use the same running vLLM, with an empty prefix cache at the start. The bare variant gets all prompts
+at once and asks for text; the other one uses the sampler of `medssr-pseudo-label`, which works in chunks, extracts the
+answers and writes files. They take turns, and the best round of each counts. Needs vLLM: make setup-vllm.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main() -> None:
             stop_token_ids=sorted(policy.eos_token_ids),
             seed=42,
         )
-        with preserve_process_state():  # as medssr's calls: compilation on a CPU costs more than it gains
+        # As in medssr's calls: on a CPU, compilation would cost the bare variant more than it gains.
+        with preserve_process_state():
             outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
         return sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
 
@@ -73,26 +74,26 @@ def main() -> None:
             rows = sampler.sample(questions, Path(folder), config.seed_questions.path)
             return sum(answer.num_tokens for row in rows for answer in row)
 
-    ways = {"LLM.generate": bare, "medssr-pseudo-label": through_medssr}
-    best = {name: (float("inf"), float("inf"), 0) for name in ways}
+    variants = {"LLM.generate": bare, "medssr-pseudo-label": through_medssr}
+    best = {name: (float("inf"), float("inf"), 0) for name in variants}
     for _ in range(arguments.num_rounds):
-        for name, way in ways.items():
+        for name, variant in variants.items():
             assert llm.reset_prefix_cache()
-            best[name] = min(best[name], measured(way))
+            best[name] = min(best[name], measured(variant))
     engine.close()
     print(f"{len(questions)} questions x {arguments.num_samples} samples, best of {arguments.num_rounds} rounds")
     print(f"{'':22}{'wall s':>9}{'CPU s':>9}{'tokens':>10}{'tokens/s':>10}{'wall ratio':>12}{'CPU ratio':>11}")
     bare_wall, bare_cpu, bare_tokens = best["LLM.generate"]
     for name, (wall, cpu, tokens) in best.items():
-        share = tokens / bare_tokens  # the samples differ by chance, so ratios are per token
-        ratios = f"{wall / bare_wall / share:12.3f}{cpu / bare_cpu / share:11.3f}"
+        token_ratio = tokens / bare_tokens  # the samples differ by chance, so ratios are per token
+        ratios = f"{wall / bare_wall / token_ratio:12.3f}{cpu / bare_cpu / token_ratio:11.3f}"
         print(f"{name:22}{wall:9.1f}{cpu:9.1f}{tokens:10}{tokens / wall:10.0f}{ratios}")
 
 
-def measured(way: Callable[[], int]) -> tuple[float, float, int]:
-    """Returns wall and CPU seconds of this process, and the tokens that were sampled."""
+def measured(variant: Callable[[], int]) -> tuple[float, float, int]:
+    """Returns wall and CPU seconds of this process, and the number of sampled tokens."""
     wall, cpu = time.monotonic(), time.process_time()
-    tokens = way()
+    tokens = variant()
     return time.monotonic() - wall, time.process_time() - cpu, tokens
 
 

@@ -1,4 +1,4 @@
-"""Prints what each decision of the lexical retriever is worth on judged questions, and how stable that is.
+"""Measures what each design decision of the lexical retriever contributes on judged questions, and how stable that is.
 
 python experiments/retrieval/ablation.py corpus.jsonl questions.jsonl qrels.jsonl
 """
@@ -33,7 +33,7 @@ from medssr.statistics import paired_bootstrap_difference
 from medssr.text.words import singular
 
 Analysis = Callable[[str], list[str]]
-# Texts, analysis, k1, b of one BM25.
+# Fields, analysis, k1 and b of one BM25 ranking.
 Part = tuple[tuple[str, ...], str, float, float]
 DEPTH = 1000
 NAMES = ("title", "synonyms")
@@ -53,11 +53,11 @@ ANALYSES: dict[str, Analysis] = {
 
 
 def default(analysis: str = "default", k1: float = 0.9, b: float = 0.4) -> list[Part]:
-    """Returns the parts of retriever=fused, or of a change to it."""
+    """Returns the BM25 rankings of retriever=fused, or of a variant with other settings."""
     return [(NAMES, analysis, 1.5, 0.75), (EVERYTHING, analysis, k1, b)]
 
 
-# Parts, k of the fusion, whether a repeated word of the query counts once.
+# BM25 rankings, k of the fusion, whether a repeated word of the query counts once.
 VARIANTS: dict[str, tuple[list[Part], float, bool]] = {
     "reference: all text": ([(("title", "text"), "bm25s", 1.5, 0.75)], 60, False),
     "reference: titles": ([(("title",), "bm25s", 1.5, 0.75)], 60, False),
@@ -86,8 +86,8 @@ VARIANTS: dict[str, tuple[list[Part], float, bool]] = {
 }
 
 
-class Lab:
-    """Runs variants; what two of them share is computed once."""
+class VariantRunner:
+    """Runs variants; tokens and models that several of them use are computed once."""
 
     def __init__(self, passages: list[Passage], questions: list[RetrievalQuestion]) -> None:
         self.passages = passages
@@ -96,16 +96,16 @@ class Lab:
         self.model = cache(self._model)
 
     def rankings(self, part: Part, counts_once: bool) -> list[Ranking]:
-        """Returns the ranking of each question by one BM25."""
+        """Returns the ranking of each question by one BM25 model."""
         _, analysis, _, _ = part
         model = self.model(part)
-        found = []
+        rankings = []
         for question in self.questions:
             words = ANALYSES[analysis](question.query)
             ids = model.get_tokens_ids(list(dict.fromkeys(words)) if counts_once else words)
             scores = model.get_scores_from_ids(ids) if ids else np.zeros(len(self.passages))
-            found.append(best_ranking(scores, DEPTH, np.flatnonzero(scores > 0)))
-        return found
+            rankings.append(best_ranking(scores, DEPTH, np.flatnonzero(scores > 0)))
+        return rankings
 
     def run(self, variant: tuple[list[Part], float, bool]) -> list[list[str]]:
         """Returns the ids of the best documents of each question."""
@@ -135,26 +135,26 @@ class Lab:
 
 
 def choice_on_halves(by_variant: dict[str, np.ndarray], num_splits: int = 1000) -> tuple[float, float, float]:
-    """Returns three means over random halves of the questions.
+    """Chooses the best variant on random halves of the questions, and returns three means.
 
-    Of the variant that is best on one half, its score there and its score on the other half; and the default's score on
-    the other half.
+    They are the score of the chosen variant on the half that chose it, its score on the other half, and the default's
+    score on that other half.
     """
     table = np.stack(list(by_variant.values()))  # [V, Q]
     generator = np.random.default_rng(0)
     rows = []
     for _ in range(num_splits):
         order = generator.permutation(table.shape[1])
-        here, there = order[: len(order) // 2], order[len(order) // 2 :]
-        best = table[:, here].mean(axis=1).argmax()
-        default_there = by_variant["default"][there].mean()
-        rows.append((table[best, here].mean(), table[best, there].mean(), default_there))
-    chosen_here, chosen_there, default_there = np.mean(rows, axis=0)
-    return chosen_here, chosen_there, default_there
+        chosen_on, held_out = order[: len(order) // 2], order[len(order) // 2 :]
+        best = table[:, chosen_on].mean(axis=1).argmax()
+        default_score = by_variant["default"][held_out].mean()
+        rows.append((table[best, chosen_on].mean(), table[best, held_out].mean(), default_score))
+    chosen, transferred, default_score = np.mean(rows, axis=0)
+    return chosen, transferred, default_score
 
 
 def main() -> None:
-    """Prints a table of all variants, and how well a choice on one half does on the other."""
+    """Prints a table of all variants, and how well a choice on one half transfers to the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("corpus", "questions", "qrels"):
         parser.add_argument(name, type=Path)
@@ -165,11 +165,11 @@ def main() -> None:
     for judgement in read_relevance_judgements(paths.qrels):
         grades[judgement.question_id][judgement.document_id] = judgement.grade
     judged = [question for question in questions if question.id in grades]
-    lab = Lab(list(corpus.passages()), judged)
+    runner = VariantRunner(list(corpus.passages()), judged)
     scores: dict[str, list[QuestionScore]] = {
         name: [
             score_question(ranked, grades[question.id])
-            for question, ranked in zip(judged, lab.run(variant), strict=True)
+            for question, ranked in zip(judged, runner.run(variant), strict=True)
         ]
         for name, variant in VARIANTS.items()
     }
@@ -180,17 +180,19 @@ def main() -> None:
     print("| variant | nDCG@10 | against the default | recall@32 | MRR@10 | judged@10 |\n|---|---|---|---|---|---|")
     for name, rows in scores.items():
         means = mean_scores(rows, seed=0)
-        found = means["ndcg@10"]
+        ndcg = means["ndcg@10"]
         change = paired_bootstrap_difference(gains["default"], gains[name], seed=0)
         others = " | ".join(f"{means[metric].value:.3f}" for metric in ("recall@32", "mrr@10", "judged@10"))
         print(
-            f"| {name} | {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] "
+            f"| {name} | {ndcg.value:.3f} [{ndcg.low:.3f}, {ndcg.high:.3f}] "
             f"| {change.difference:+.3f} [{change.low:+.3f}, {change.high:+.3f}] | {others} |"
         )
-    here, there, fixed = choice_on_halves({name: row for name, row in gains.items() if "reference" not in name})
+    chosen, transferred, default_score = choice_on_halves(
+        {name: row for name, row in gains.items() if "reference" not in name}
+    )
     print(
-        f"\nThe best variant of a random half scores {here:.3f} there and {there:.3f} on the other half, "
-        f"where the default scores {fixed:.3f}."
+        f"\nThe best variant of a random half scores {chosen:.3f} there and {transferred:.3f} on the other half, "
+        f"where the default scores {default_score:.3f}."
     )
 
 

@@ -1,8 +1,8 @@
-"""A sweep of twelve jobs, killed twice and started again, beside one that nothing disturbed.
+"""Compares a sweep of twelve jobs that is killed twice and restarted with one that runs undisturbed.
 
     python experiments/sweep_interrupted/run.py FOLDER
 
-Prints what was left after each kill, how often each step was made, and whether the results are the same.
+Prints the states of the jobs after each kill, how many steps each sweep made, and whether the results are equal.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ SWEEP = [
     "study=interrupted",
 ]
 NUM_JOBS = 12
-# Jobs that are done when the sweep is killed: the first time early, the second time late.
+# Number of finished jobs at which the sweep is killed: once early, once late.
 KILLED_AFTER = (3, 8)
 
 
 def start(root: Path, benchmark: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Returns the started sweep; it and its jobs are one group of processes."""
+    """Starts the sweep and returns its process, which leads the process group of its jobs."""
     environment = os.environ | {"MEDSSR_ROOT": str(root), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "medssr.commands.pipeline", "-m", *SWEEP, f"benchmark.path={benchmark}"]
     with log.open("ab") as stream:
@@ -50,13 +50,13 @@ def start(root: Path, benchmark: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def states(root: Path) -> Counter[str]:
-    """Returns how many jobs are how far."""
+    """Returns the number of jobs in each state."""
     files = root.glob("logs/pipeline/sweeps/interrupted/*/job.json")
     return Counter(json.loads(file.read_text(encoding="utf-8"))["state"] for file in files)
 
 
 def kill_after(root: Path, benchmark: Path, log: Path, num_done: int) -> None:
-    """Kills the sweep without warning once so many jobs are done and the next one runs."""
+    """Runs the sweep, and kills it once `num_done` jobs are done and the next one is running."""
     process = start(root, benchmark, log)
     while process.poll() is None and not (states(root)["done"] >= num_done and states(root)["running"]):
         time.sleep(0.2)
@@ -66,18 +66,18 @@ def kill_after(root: Path, benchmark: Path, log: Path, num_done: int) -> None:
 
 
 def results(root: Path) -> dict[str, str]:
-    """Returns what each job came to, without the places of its artefacts."""
-    found = {}
+    """Returns the results of each job, without the paths of its artefacts."""
+    contents = {}
     for file in sorted(root.glob("logs/pipeline/sweeps/interrupted/*/results.json")):
         content = json.loads(file.read_text(encoding="utf-8"))
         for name in ("artifacts", "training"):
             del content[name]
-        found[file.parent.name] = json.dumps(content)
-    return found
+        contents[file.parent.name] = json.dumps(content)
+    return contents
 
 
 def small_benchmark(root: Path) -> Path:
-    """Returns a file with every eighth of the built-in questions, rare and common ones."""
+    """Writes every eighth built-in question, rare and common, and returns the file."""
     import medssr
 
     lines = (Path(medssr.__file__).parent / "resources/questions/evaluation.jsonl").read_text(encoding="utf-8")

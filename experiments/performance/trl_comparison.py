@@ -1,6 +1,6 @@
-"""The same GRPO training by medssr and by TRL: what the scripts that compare the two have in common.
+"""Runs the same GRPO training with medssr and with TRL; the scripts that compare the two import it.
 
-TRL is no dependency: `pip install --editable '.[trl]'`.
+TRL is an extra: `pip install --editable '.[trl]'`.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from medssr.tracking.csv_logger import CSVMetrics
 from medssr.training.step_loader import PromptDataModule, StepLoader
 from medssr.utils.instantiate import instantiate
 
-# Where TRL would differ: it has no dual clip and keeps the order of options. It also multiplies the KL by the ratio
-# unless told otherwise (below).
+# These settings turn off what TRL lacks: the dual clip, truncated importance sampling and shuffled options. TRL also
+# multiplies the KL by the ratio by default; `use_bias_correction_kl=False` below turns that off.
 SAME_ALGORITHM = ("grpo.loss.dual_clip=null", "grpo.tis_cap=null", "grpo.shuffle_options=false")
 
 
 @dataclass(slots=True)
 class StepTimes:
-    """What the steps of a run took.
+    """The durations of the steps of a run.
 
     Attributes:
-        seconds: Of each step, from the end of the step before to its own end; of the first, from the start of training.
-        cpu_seconds: The same of the process's processors together.
+        seconds: Wall-clock time of each step, from the end of the previous step (or the start of training) to its end.
+        cpu_seconds: CPU time of the process over the same intervals, summed over its threads.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -56,11 +56,11 @@ class StepTimes:
     _last: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
-        """Begins to count."""
+        """Starts the clock."""
         self._last = (time.perf_counter(), time.process_time())
 
     def end_step(self) -> None:
-        """Ends a step, and begins the next."""
+        """Records a step that has ended, and starts the next one."""
         now = (time.perf_counter(), time.process_time())
         self.seconds.append(now[0] - self._last[0])
         self.cpu_seconds.append(now[1] - self._last[1])
@@ -68,7 +68,7 @@ class StepTimes:
 
 
 def train_config(*overrides: str) -> TrainConfig:
-    """Returns the configuration of medssr-train, without what TRL lacks."""
+    """Returns the configuration of medssr-train with the features that TRL lacks turned off."""
     register("train")
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         composed = hydra.compose("train", ["paths.root_dir=/tmp", "data.path=none", *SAME_ALGORITHM, *overrides])
@@ -78,19 +78,19 @@ def train_config(*overrides: str) -> TrainConfig:
 
 
 def make_policy(config: TrainConfig) -> Policy:
-    """Returns the policy at its start."""
+    """Returns the policy before training."""
     prepare_process(config.extras, config.seed)
     for name in ("lightning", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return load_policy(config.model)
 
 
-def without_end(policy: Policy) -> None:
-    """Has no completion end: the end token becomes a byte that the policy has never seen."""
-    (never,) = policy.tokenizer.convert_tokens_to_ids(["ÿ"])
-    policy.tokenizer.eos_token = policy.tokenizer.convert_ids_to_tokens(never)
-    policy.model.generation_config.eos_token_id = never
-    policy.model.config.eos_token_id = never
+def remove_end_token(policy: Policy) -> None:
+    """Makes a byte that the policy has never seen its end token, so that no completion ends early."""
+    (unseen_id,) = policy.tokenizer.convert_tokens_to_ids(["ÿ"])
+    policy.tokenizer.eos_token = policy.tokenizer.convert_ids_to_tokens(unseen_id)
+    policy.model.generation_config.eos_token_id = unseen_id
+    policy.model.config.eos_token_id = unseen_id
 
 
 def train_with_medssr(
@@ -101,7 +101,7 @@ def train_with_medssr(
     directory: Path,
     prepare: Callable[[GRPOModule], None] = lambda module: None,
 ) -> StepTimes:
-    """Trains the policy by medssr's module and returns what each step took; `metrics.csv` is in the directory."""
+    """Trains the policy with medssr, writes `metrics.csv` to the directory, and returns the step times."""
     times = StepTimes()
 
     class Clock(Callback):
@@ -122,7 +122,13 @@ def train_with_medssr(
             stage=config.stage,
             source="the built-in questions",
         ),
-        Objective(policy.model, reference, policy.tokenizer.pad_token_id, config.grpo),
+        Objective(
+            policy.model,
+            reference,
+            instantiate(config.grpo.loss, "grpo.loss"),
+            policy.tokenizer.pad_token_id,
+            config.grpo,
+        ),
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
@@ -143,12 +149,12 @@ def train_with_medssr(
     grpo = config.grpo
     data = PromptDataModule(
         questions,
-        config.seed,
-        config.stage,
-        grpo.num_steps,
-        grpo.num_prompts_per_step,
-        grpo.dynamic_sampling_rounds,
-        grpo.shuffle_options,
+        seed=config.seed,
+        stage=config.stage,
+        num_steps=grpo.num_steps,
+        num_prompts_per_step=grpo.num_prompts_per_step,
+        num_rounds=grpo.dynamic_sampling_rounds,
+        has_shuffled_options=grpo.shuffle_options,
     )
     trainer.fit(module, data)
     return times
@@ -163,19 +169,19 @@ def train_with_trl(
     rows_per_forward: int,
     prepare: Callable[[GRPOTrainer], None] = lambda trainer: None,
 ) -> tuple[StepTimes, list[dict[str, float]]]:
-    """Trains the policy by TRL's trainer on the same questions in the same order.
+    """Trains the policy with TRL on the same questions in the same order.
 
     Args:
-        policy: Its model is changed.
-        questions: Labelled.
-        rewards: medssr's.
-        config: Of medssr-train; what it says of the algorithm is put in TRL's words.
-        directory: Where TRL may write.
-        rows_per_forward: Completions of a forward and backward pass, a divisor of those of a step.
-        prepare: Is called with the trainer before it starts.
+        policy: The policy; its model is trained in place.
+        questions: Labelled questions.
+        rewards: medssr's rewards by name.
+        config: The configuration of medssr-train, which is translated into TRL's arguments.
+        directory: TRL's output directory.
+        rows_per_forward: Completions in one forward and backward pass; it divides the completions of a step.
+        prepare: A function that is called with the trainer before training starts.
 
     Returns:
-        What each step took, and what TRL logged for it.
+        The step times, and the metrics that TRL logged for each step.
     """
     grpo, optimizer = config.grpo, config.optim.optimizer
     times = StepTimes()
@@ -187,23 +193,26 @@ def train_with_trl(
         def on_step_end(self, *_: Any, **__: Any) -> None:
             times.end_step()
 
-    end_ids, parts = policy.eos_token_ids, list(rewards.values())
+    end_ids = policy.eos_token_ids
 
-    def reward(completion_ids: list[list[int]], completions: list[str], question: list[int], **_: Any) -> list[float]:
+    def weighted_sums(
+        completion_ids: list[list[int]], completions: list[str], question: list[int], **_: Any
+    ) -> list[float]:
         values = []
-        for token_ids, text, place in zip(completion_ids, completions, question, strict=True):
+        for token_ids, text, index in zip(completion_ids, completions, question, strict=True):
             completion = Completion(token_ids, [], text, is_truncated=token_ids[-1] not in end_ids)
-            choice = extract_choice(text, questions[place].options)
-            values.append(sum(reward.weight * reward(questions[place], completion, choice) for reward in parts))
+            choice = extract_choice(text, questions[index].options)
+            parts = (reward.weight * reward(questions[index], completion, choice) for reward in rewards.values())
+            values.append(sum(parts))
         return values
 
     loader = StepLoader(range(len(questions)), config.seed, config.stage, grpo.num_steps, grpo.num_prompts_per_step)
-    order = [place for batch in loader for place in batch.items]
-    prompts = [render_prompt(questions[place], policy.prompt_template, policy.tokenizer) for place in order]
+    order = [index for batch in loader for index in batch.items]
+    prompts = [render_prompt(questions[index], policy.prompt_template, policy.tokenizer) for index in order]
     passes = grpo.num_prompts_per_step * grpo.num_generations // rows_per_forward
     trainer = GRPOTrainer(
         model=policy.model,
-        reward_funcs=reward,
+        reward_funcs=weighted_sums,
         processing_class=policy.tokenizer,
         train_dataset=Dataset.from_dict({"prompt": prompts, "question": order}),
         callbacks=[Clock()],
@@ -239,7 +248,7 @@ def train_with_trl(
             disable_tqdm=True,
         ),
     )
-    # Prompts that are text are tokenised by TRL as they are; a second begin token would make other prompts.
+    # TRL tokenises text prompts itself; a tokenizer with a begin token would add a second one to each prompt.
     assert trainer.processing_class.bos_token is None
     prepare(trainer)
     trainer.train()

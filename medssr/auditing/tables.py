@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from medssr.auditing.agreement import Agreement
 from medssr.auditing.estimates import Estimate, Figure
 from medssr.auditing.report import AuditReport
-from medssr.reports.summary import escape_markdown
+from medssr.reports.render import escape_markdown
 
 Rows = list[list[str]]
 

@@ -6,16 +6,19 @@ import json
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from medssr.config import StageMethod
 from medssr.errors import InputError
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
-from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
-from medssr.reports.curves import Curve, read_curves
+from medssr.evaluation.scoring import ALL, BenchmarkScore
+from medssr.reports.metrics import read_curves
 from medssr.reports.records import FormError, T, record_from_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +96,17 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its record, and the curves of each stage of GRPO, in order, by their metrics.
+    """One run, or one evaluation as a run of one model.
 
-    An evaluation is a run of one model.
+    Attributes:
+        folder: The folder that it was read from.
+        record: Its results.
+        curves: What each stage of GRPO logged, by stage and metric, each metric as a series over steps.
     """
 
     folder: Path
     record: RunRecord
-    curves: dict[str, dict[str, Curve]]
+    curves: dict[str, dict[str, pd.Series]] = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -113,27 +119,39 @@ class Run:
         return self.record.models[-1].name
 
     @property
-    def last_evaluation(self) -> Path | None:
-        """The folder of the evaluation of that model; None where the run names none."""
-        found = self.record.artifacts.get(f"evaluate {self.last_model}")
-        return None if found is None else self.folder / found
-
-    @property
     def objective(self) -> float:
-        """What a search over settings makes large: the last model's accuracy on all questions, mean over benchmarks."""
+        """The objective of a hyper-parameter search: the last model's accuracy, a mean over benchmarks."""
         benchmarks = self.record.models[-1].benchmarks.values()
         return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
 
-    def label(self, model: str) -> str:
-        """Returns what to call one of its models beside those of other runs; an evaluation is named by its model."""
-        return self.name if self.name.startswith(model) else f"{self.name}: {model}"
+    def evaluation(self, model: str) -> Path | None:
+        """Returns the folder of the evaluation of a model; None where the run names none."""
+        path = self.record.artifacts.get(f"evaluate {model}")
+        return None if path is None else self.folder / path
 
-    def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
-        """Returns one score, or None where the run has no such model, benchmark or slice."""
-        for result in self.record.models:
-            if result.name == model and benchmark in result.benchmarks:
-                return result.benchmarks[benchmark].slices.get(slice_name)
-        return None
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run or group that was not compared, with the reason; `benchmark` names the only benchmark concerned."""
+
+    run: str
+    benchmark: str | None
+    reason: str
+
+    @property
+    def what(self) -> str:
+        """The run and, where only one benchmark is concerned, the benchmark."""
+        return self.run if self.benchmark is None else f"{self.run}, {self.benchmark}"
+
+
+def model_label(run: str, model: str) -> str:
+    """Returns a label for a model of a run or of a group of runs; an evaluation is named by its model already.
+
+    Example:
+        >>> model_label("seed=1", "stage1_selfsup"), model_label("qwen (2)", "qwen")
+        ('seed=1: stage1_selfsup', 'qwen (2)')
+    """
+    return run if run.startswith(model) else f"{run}: {model}"
 
 
 def read_run(folder: Path | str) -> Run:

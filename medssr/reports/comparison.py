@@ -21,7 +21,7 @@ import numpy as np
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.scoring import SliceScore, sample_accuracy, slice_ids
 from medssr.questions import Question
-from medssr.reports.examples import Candidate, Example, choose_examples, read_examples
+from medssr.reports.examples import Candidate, Example, choose_examples, match_answers, read_examples
 from medssr.reports.groups import RunGroup, find_baseline, group_runs
 from medssr.reports.metrics import RunCost, run_cost
 from medssr.reports.paired_answers import (
@@ -300,7 +300,7 @@ class _Comparer:
                 check_questions(before.questions, after.questions)
             except UnpairedError:
                 continue
-            candidates += _candidates(benchmark, before, after)
+            candidates += match_answers(benchmark, before, after)
         return read_examples(choose_examples(candidates, num_examples), folders[0], folders[1])
 
     def _check_protocols(self, *sides: _Side) -> None:
@@ -334,18 +334,3 @@ def _slice_columns(questions: Sequence[Question]) -> dict[str, tuple[list[int], 
         columns = [column for column, question in enumerate(questions) if question.id in ids]
         slices[name] = (columns, [questions[column].content_key for column in columns])
     return slices
-
-
-def _candidates(benchmark: str, before: Answers, after: Answers) -> list[Candidate]:
-    index_before = {prediction.question_id: index for index, prediction in enumerate(before.predictions)}
-    index_after = {prediction.question_id: index for index, prediction in enumerate(after.predictions)}
-    return [
-        Candidate(
-            benchmark,
-            question,
-            (index_before[question.id], index_after[question.id]),
-            before.predictions[index_before[question.id]],
-            after.predictions[index_after[question.id]],
-        )
-        for question in before.questions
-    ]

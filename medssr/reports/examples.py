@@ -9,6 +9,7 @@ from pathlib import Path
 from medssr.evaluation.results_io import read_texts
 from medssr.evaluation.scoring import Prediction
 from medssr.questions import Question
+from medssr.reports.paired_answers import Answers
 from medssr.utils.seeding import derive_seed
 
 _LONGEST_TEXT = 2_400
@@ -50,6 +51,17 @@ class Candidate:
         """How many more samples of the second model are right."""
         answer = self.question.answer
         return self.second.letters.count(answer) - self.first.letters.count(answer)
+
+
+def match_answers(benchmark: str, before: Answers, after: Answers) -> list[Candidate]:
+    """Returns the questions of a benchmark with the answers of two models; both were asked the same questions."""
+    index_before = {prediction.question_id: index for index, prediction in enumerate(before.predictions)}
+    index_after = {prediction.question_id: index for index, prediction in enumerate(after.predictions)}
+    return [
+        Candidate(benchmark, question, (first, second), before.predictions[first], after.predictions[second])
+        for question in before.questions
+        for first, second in [(index_before[question.id], index_after[question.id])]
+    ]
 
 
 def choose_examples(candidates: Sequence[Candidate], num_examples: int) -> list[Candidate]:

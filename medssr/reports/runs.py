@@ -1,4 +1,4 @@
-"""What a folder says about its run: scores by stage, labels, training metrics and configuration."""
+"""Reads a run from its folder: configuration, scores by model, labels and training curves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` says what the rest is."""
+    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` explains the numbers."""
 
     origin: str = field(metadata={"key": "from"})
     to: str
@@ -61,7 +61,7 @@ class AgreementBand:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """What became of the questions that were put to the vote; the outcomes add up to `num_questions`."""
+    """The outcomes of the questions that were voted on; they add up to `num_questions`."""
 
     num_questions: int
     num_kept: int
@@ -80,7 +80,7 @@ class TrainingStage:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The content of `results.json` of a pipeline run; docs/results.md says what each field means."""
+    """The content of `results.json` of a pipeline run; docs/results.md explains each field."""
 
     run: str
     overrides: list[str]
@@ -191,7 +191,7 @@ def record_json(record: RunRecord) -> dict[str, Any]:
 
 
 def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
-    """Returns what the manifest of pseudo-labelling says about its labels."""
+    """Returns the summary of labels from the counts in the manifest of pseudo-labelling."""
     fields = ("num_questions", "num_kept", "outcomes", "bands")
     return record_from_json(LabelSummary, {name: counts[name] for name in fields})
 
@@ -207,7 +207,7 @@ def read_evaluation(folder: Path) -> EvaluationResults:
 
 
 def read_hydra_file(folder: Path, name: str) -> Any:
-    """Returns what Hydra wrote of a job: "config", "overrides" or "hydra"; None where it wrote nothing.
+    """Returns a file that Hydra wrote for a job ("config", "overrides" or "hydra"); None without one.
 
     Raises:
         InputError: When the file is no YAML.
@@ -236,25 +236,25 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
     try:
         return record_from_json(kind, content)
     except FormError as error:
-        raise InputError.at(path, error.problem, field=error.place) from error
+        raise InputError.at(path, error.problem, field=error.path) from error
 
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
-    """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
+    """Returns an evaluation as a run of one model, whose answers are in the run's folder."""
     model = results.model
     name = model_name(model.path)
-    made_by = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+    settings = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
     return RunRecord(
         run=name,
         overrides=[],
-        config=made_by | results.protocol,
+        config=settings | results.protocol,
         models=[ModelResult(name, results.benchmarks)],
         artifacts={f"evaluate {name}": "."},
     )
 
 
 def model_name(path: str) -> str:
-    """Returns what to call a model: the end of its path, with the folder above where it is just "model".
+    """Returns a short name for a model: the last part of its path, the last two where the last is "model".
 
     Example:
         >>> model_name("Qwen/Qwen3-8B-Base"), model_name("artifacts/train/0123/model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path) -> 
         axes = figure.add_subplot()
         axes.axvline(0, color="#555555", linewidth=1)
         for y, row in enumerate(table.itertuples()):
-            has_test = row.p_adjusted == row.p_adjusted  # not NaN
+            has_test = not isnan(row.p_adjusted)
             is_significant = row.p_adjusted <= _SIGNIFICANT if has_test else row.low > 0 or row.high < 0
             colour = COLOURS[0] if row.difference >= 0 else COLOURS[1]
             draw_interval(axes, [row.low, row.high], [y, y], colour)

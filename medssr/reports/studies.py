@@ -32,7 +32,7 @@ def run_folders(folders: Sequence[str]) -> list[Path]:
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Returns the runs of several folders, no two of one name.
+    """Returns the runs of several folders, each with a name of its own.
 
     Raises:
         InputError: As `read_run`.
@@ -73,10 +73,10 @@ def find_runs(paths: Sequence[str]) -> tuple[list[Run], list[LeftOut]]:
 
 
 def find_study(study: str, log_dir: Path) -> tuple[list[Run], list[LeftOut]]:
-    """Returns the runs of a study, oldest first, and the jobs of it that are no finished run, with the reason.
+    """Returns the runs of a study, oldest first, and its jobs without a finished run, with the reasons.
 
     Raises:
-        InputError: When no job below the folder belongs to the study; the message names those that there are.
+        InputError: When no job below the folder belongs to the study; the message names the studies that exist.
     """
     runs: list[Run] = []
     left_out: list[LeftOut] = []

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from medssr.evaluation.estimates import Estimate
 from medssr.evaluation.scoring import ALL, COMMON, RARE, RARE_ASKED, RARE_NEVER_ASKED
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.render import ABSENT
@@ -39,24 +41,16 @@ def scores(runs: Sequence[Run]) -> pd.DataFrame:
             "slice": slice_name,
             "num_questions": score.num_questions,
             "num_samples": result.num_samples,
-            "accuracy": score.accuracy.value,
-            "accuracy_low": score.accuracy.low,
-            "accuracy_high": score.accuracy.high,
+            **_with_ends("accuracy", score.accuracy),
             "deviation": score.deviation,
-            "majority_accuracy": score.majority_accuracy.value,
-            "majority_accuracy_low": score.majority_accuracy.low,
-            "majority_accuracy_high": score.majority_accuracy.high,
-            "pass_at_n": score.pass_at_k[-1].value,
-            "pass_at_n_low": score.pass_at_k[-1].low,
-            "pass_at_n_high": score.pass_at_k[-1].high,
+            **_with_ends("majority_accuracy", score.majority_accuracy),
+            **_with_ends("pass_at_n", score.pass_at_k[-1]),
             "invalid_rate": score.invalid.value,
             "num_invalid": score.invalid.count,
             "num_recovered": score.recovered.count,
             "num_samples_total": score.invalid.n,
             "always_a_accuracy": score.always_a.value,
-            "second_pass_accuracy": score.second_pass.accuracy.value if score.second_pass else None,
-            "second_pass_low": score.second_pass.accuracy.low if score.second_pass else None,
-            "second_pass_high": score.second_pass.accuracy.high if score.second_pass else None,
+            **_with_ends("second_pass_accuracy", score.second_pass.accuracy if score.second_pass else None),
         }
         for name, run in zip(names, runs, strict=True)
         for model in run.record.models
@@ -66,12 +60,18 @@ def scores(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _with_ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """Returns an estimate and the ends of its interval as columns."""
+    value, low, high = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
 def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns accuracy (mean@n) with its interval and n, one row for each run, model and benchmark of `scores`."""
     return _wide(
         table,
         _shown_labels(table, ["run", "model", "benchmark"]),
-        lambda row: f"{row.accuracy:.3f}\n{interval(row.accuracy_low, row.accuracy_high)}\nn={row.num_questions}",
+        _accuracy,
     )
 
 
@@ -79,22 +79,24 @@ def all_scores_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns all scores of one run, one row for each model, benchmark and slice."""
     import pandas as pd
 
+    def estimate(row: Any, name: str) -> str:
+        value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return ABSENT if pd.isna(value) else f"{value:.3f} {interval(low, high)}"
+
     rows = [
         {
             "model": row.model,
             "benchmark": row.benchmark,
             "slice": row.slice,
             "questions": str(row.num_questions),
-            "mean@k": f"{row.accuracy:.3f} {interval(row.accuracy_low, row.accuracy_high)}",
+            "mean@k": estimate(row, "accuracy"),
             "sd": f"{row.deviation:.3f}",
-            "maj@k": f"{row.majority_accuracy:.3f} {interval(row.majority_accuracy_low, row.majority_accuracy_high)}",
-            "pass@k": f"{row.pass_at_n:.3f} {interval(row.pass_at_n_low, row.pass_at_n_high)}",
+            "maj@k": estimate(row, "majority_accuracy"),
+            "pass@k": estimate(row, "pass_at_n"),
             "k": str(row.num_samples),
             "invalid": f"{row.num_invalid} of {row.num_samples_total} ({100 * row.invalid_rate:.1f}%)",
             "recovered": str(row.num_recovered),
-            "mean@k after it": ABSENT
-            if pd.isna(row.second_pass_accuracy)
-            else f"{row.second_pass_accuracy:.3f} {interval(row.second_pass_low, row.second_pass_high)}",
+            "mean@k after it": estimate(row, "second_pass_accuracy"),
             "always A": f"{row.always_a_accuracy:.3f}",
         }
         for row in table.itertuples()
@@ -242,14 +244,14 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def p_value(p: float | None) -> str:
-    """Returns a p-value as a cell.
+def p_value(p: float) -> str:
+    """Returns a p-value as a cell; NaN stands for none.
 
     Example:
-        >>> p_value(0.0312), p_value(0.00001), p_value(None)
+        >>> p_value(0.0312), p_value(0.00001), p_value(float("nan"))
         ('0.031', '<0.001', '-')
     """
-    if p is None or p != p:  # missing, as None or NaN
+    if isnan(p):
         return ABSENT
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
@@ -275,21 +277,19 @@ def interval(low: float, high: float) -> str:
 
 
 def _accuracy(row: Any) -> str:
-    has_interval = row.accuracy_low == row.accuracy_low  # not NaN
-    parts = [f"{row.accuracy:.3f}", interval(row.accuracy_low, row.accuracy_high) if has_interval else ""]
-    return "\n".join([*filter(None, parts), f"n={row.num_questions}"])
+    ends = [] if isnan(row.accuracy_low) else [interval(row.accuracy_low, row.accuracy_high)]
+    return "\n".join([f"{row.accuracy:.3f}", *ends, f"n={row.num_questions}"])
 
 
 def _difference(row: Any, *, has_p: bool = True) -> str:
-    if row.difference != row.difference:  # NaN
+    if isnan(row.difference):
         return ABSENT
-    parts = [f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]"]
-    has_p = has_p and row.p_adjusted == row.p_adjusted
-    return "\n".join([*parts, *([p_text(row.p_adjusted)] if has_p else [])])
+    test = [p_text(row.p_adjusted)] if has_p and not isnan(row.p_adjusted) else []
+    return "\n".join([f"{row.difference:+.3f}", f"[{row.low:+.3f}, {row.high:+.3f}]", *test])
 
 
 def _cost(value: float) -> str:
-    if value != value:  # NaN
+    if isnan(value):
         return ABSENT
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2g}"
 

@@ -25,24 +25,24 @@ _LOGGED = "wandb/logged.json"
 
 
 def log_step(config: Any, artifact: Artifact) -> None:
-    """Logs a finished step to the W&B run that has its fingerprint: lineage, and the numbers that runs are sorted by.
+    """Logs lineage and summary of a finished step to the W&B run that has its fingerprint.
 
-    Once only, whoever uses the artefact later; nothing without a W&B logger.
+    A step is logged once, however often its artefact is used later. Without a W&B logger nothing happens.
 
     Args:
         config: The step's typed configuration.
-        artifact: What the step has made.
+        artifact: The output of the step.
     """
     marker = artifact.path(_LOGGED)
     node = _wandb_node(config)
     if node is None or marker.is_file():
         return
     from medssr.evaluation.results_io import RESULTS_FILE
-    from medssr.tracking.lineage import made_by, read_by
+    from medssr.tracking.lineage import inputs_of, output_of
     from medssr.tracking.loggers import open_loggers, plain
 
     with open_loggers({"wandb": node}, config, artifact.directory) as (logger,):
-        logger.link(read_by(artifact, plain(config)), [made_by(artifact)])
+        logger.link(inputs_of(artifact, plain(config)), [output_of(artifact)])
         logger.summarize(_step_summary(artifact))
         if artifact.manifest["step"] == "evaluate":
             logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
@@ -51,7 +51,7 @@ def log_step(config: Any, artifact: Artifact) -> None:
 
 
 def log_pipeline(config: PipelineConfig, run: Run) -> None:
-    """Logs the results of a whole run in one row: scores of the base model and of the last one, labels and cost.
+    """Logs the results of a whole run to a W&B run: scores of the base model and of the last one, labels and cost.
 
     The W&B run also holds `results.json` and the metrics of its stages, so `medssr-compare` reads it like a folder.
 
@@ -65,7 +65,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     from medssr.evaluation.results_io import RESULTS_FILE
     from medssr.reports.metrics import run_cost
     from medssr.reports.runs import TrainingStage, record_json
-    from medssr.tracking.lineage import made_by
+    from medssr.tracking.lineage import output_of
     from medssr.tracking.loggers import open_loggers
 
     settings = {"study": config.study} | decisive_values(asdict(config))
@@ -76,7 +76,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     stages = [TrainingStage(stage.stage, file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))
     with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
-        logger.link([made_by(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
+        logger.link([output_of(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
         logger.summarize(
             score_summary(last.benchmarks)
             | score_summary(first.benchmarks, "base_score")
@@ -109,7 +109,7 @@ def log_tables(config: CompareConfig, tables: Mapping[str, pd.DataFrame], report
 
 
 def _wandb_node(config: Any) -> dict[str, Any] | None:
-    """Returns the settings of the W&B logger; None where there is none, and in all processes but the main one."""
+    """Returns the settings of the W&B logger; None without one, and in all processes but the main one."""
     node: dict[str, Any] | None = (config.logger or {}).get("wandb")
     return node if is_main_process() else None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import statistics
 from math import isnan
 
 import pandas as pd
 import pytest
-from support.studies import asked, write_manifest, write_pipeline_run
+from support.studies import asked, write_evaluation_of, write_manifest, write_pipeline_run
 
 from medssr.errors import InputError
 from medssr.reports.comparison import compare_groups
@@ -18,7 +19,7 @@ from medssr.reports.metrics import run_cost
 from medssr.reports.pages import write_report
 from medssr.reports.render import latex, markdown
 from medssr.reports.studies import read_runs
-from medssr.reports.tables import group_table, setting_note
+from medssr.reports.tables import group_table, model_difference_table, seed_table, setting_note
 from medssr.statistics import crossed_bootstrap_interval
 
 
@@ -77,6 +78,27 @@ def test_intervals_over_seeds_and_questions_are_the_crossed_bootstrap(runs):
     assert tuple(rows.loc["rare_share=1.0", ["accuracy_low", "accuracy_high"]]) == (interval.low, interval.high)
     interval = crossed_bootstrap_interval(last, clusters, minus=first, seed=3)
     assert tuple(rows.loc["rare_share=1.0", ["low", "high"]]) == (interval.low, interval.high)
+
+
+def test_models_of_a_group_are_compared_over_its_seeds(tmp_path):
+    folders = [write_pipeline_run(tmp_path, None, 0.5, seed) for seed in (1, 2)]
+    for seed, folder in enumerate(folders):
+        base = write_evaluation_of(tmp_path / "base" / str(seed), "tiny", 0.2, seed)
+        record = json.loads((folder / "results.json").read_text())
+        record["models"].insert(0, {"name": "base", "benchmarks": {"toy": dataclasses.asdict(base["toy"])}})
+        record["artifacts"]["evaluate base"] = str(tmp_path / "base" / str(seed))
+        (folder / "results.json").write_text(json.dumps(record))
+    comparison = compare_groups(read_runs(folders))
+    rows = comparison.differences_within_groups()
+    assert list(zip(rows["baseline_model"], rows["model"], strict=True)) == [("base", "stage1")] * 3
+    accuracy = comparison.table.drop_duplicates(["model", "slice"]).set_index(["model", "slice"])["accuracy"]
+    for row in rows.itertuples():
+        assert row.difference == pytest.approx(accuracy["stage1", row.slice] - accuracy["base", row.slice], abs=1e-6)
+        assert row.low < row.difference < row.high
+        assert isnan(row.p_value)
+    table = model_difference_table(comparison)
+    assert list(table.index) == ["base → stage1"]
+    assert list(seed_table(comparison).index) == ["base", "stage1"]
 
 
 def test_groups_of_several_seeds_have_no_test_over_questions_alone(runs):

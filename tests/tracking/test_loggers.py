@@ -15,9 +15,9 @@ from support.helpers import typed
 from support.wandb_runs import records
 
 from medssr.config import TrainConfig
-from medssr.tracking.axes import AXES
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.loggers import open_loggers
+from medssr.tracking.wandb_logger import AXES
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_service_that_is_killed_changes_no_result_and_is_said_once(tmp_path, m
 
 
 def test_without_a_key_the_run_is_kept_on_disk_and_that_is_said_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(wandb_logger, "_unreachable", [])
+    monkeypatch.setattr(wandb_logger, "_connection_errors", [])
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("HOME", str(tmp_path))

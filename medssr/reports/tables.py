@@ -171,7 +171,7 @@ def significance_table(rows: pd.DataFrame) -> pd.DataFrame:
             "benchmark": row.benchmark,
             "slice": row.slice,
             "n": str(row.n),
-            "difference, 95% interval": _difference(row, has_p=False).replace("\n", " "),
+            "difference, 95% interval": _difference(row, has_p=False),
             "p": p_value(row.p_value),
             "corrected p": p_value(row.p_adjusted),
             "won / lost": ABSENT if pd.isna(row.num_won) else f"{row.num_won} / {row.num_lost}",

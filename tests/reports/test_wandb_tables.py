@@ -1,4 +1,4 @@
-"""Tables of scores that were logged without network, read back with wandb's own reader."""
+"""Tables of scores that were logged offline, read back with wandb's reader."""
 
 from __future__ import annotations
 

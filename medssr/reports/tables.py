@@ -318,7 +318,7 @@ def _wide(table: pd.DataFrame, labels: list[str], cell: CellText, column: str = 
     wide = texts.pivot(index=labels, columns=column, values="text")
     rows = texts[labels].drop_duplicates()
     order = pd.MultiIndex.from_frame(rows) if len(labels) > 1 else pd.Index(rows[labels[0]])
-    columns = _slice_columns(table, labels) if column == "slice" else list(table[column].unique())
+    columns = _shown_slices(table, labels) if column == "slice" else list(table[column].unique())
     return wide.reindex(index=order, columns=columns).fillna(ABSENT).rename_axis(columns=None)
 
 
@@ -336,7 +336,7 @@ def _shown_labels(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     return shown
 
 
-def _slice_columns(table: pd.DataFrame, labels: list[str]) -> list[str]:
+def _shown_slices(table: pd.DataFrame, labels: list[str]) -> list[str]:
     """Returns the slices to show: "all" only where there are several benchmarks or a row is neither rare nor common."""
     slices = list(table["slice"].unique())
     by_row = table.groupby(labels, sort=False)["slice"].agg(set)

@@ -14,7 +14,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
 from medssr.models.device import prepare_process
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
@@ -130,8 +130,8 @@ def main() -> None:
 def _main(config: EvaluateConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
+    from medssr.reports.render import print_scores
     from medssr.reports.runs import read_run
-    from medssr.reports.tables import print_scores
 
     artifact = evaluate(config)
     point_to(artifact, Path(HydraConfig.get().runtime.output_dir))

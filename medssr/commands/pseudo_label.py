@@ -16,7 +16,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
 from medssr.models.device import prepare_process
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
     from medssr.questions import Question

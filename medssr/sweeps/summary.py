@@ -120,12 +120,11 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
     if not found:
         return
-    from medssr.reports.configuration_table import configuration_table
-    from medssr.reports.report import write_report
-    from medssr.reports.study_runs import read_runs
+    from medssr.reports.comparison import compare_groups
+    from medssr.reports.pages import write_report
+    from medssr.reports.studies import read_runs
 
-    runs = read_runs(found)
-    configurations = configuration_table(runs) if len(runs) > 1 else None
+    comparison = compare_groups(read_runs(found))
     with FileLock(folder / ".report.lock"):  # the same sweep may have been started twice
-        page = write_report(runs, folder / "report", configurations=configurations)
+        page = write_report(comparison, folder / "report")
     log.info("report of %d runs: %s", len(found), page)

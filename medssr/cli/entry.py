@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Plan: TypeAlias = Callable[[Any, Mapping[str, str]], list[tuple[str, str]]]
+Plan: TypeAlias = Callable[[Any], list[tuple[str, str]]]
 Adapt: TypeAlias = "Callable[[DictConfig, Sequence[str]], DictConfig]"
 
 # Hydra's own: whoever sets it to 1 wants to see the traceback of a fault in configuration.
@@ -41,7 +41,7 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         name: The root configuration.
         task: Takes the typed configuration; what it returns is Hydra's objective value.
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
-        plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
+        plan: Takes the typed configuration and returns what `--info` prints.
     """
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(name, plan is not None))
@@ -77,8 +77,8 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         _end_with(message)
 
 
-def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> tuple[Any, dict[str, str]]:
-    """Returns a command's typed configuration and the option of each group, without running the command.
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
+    """Returns a command's typed configuration, without running the command.
 
     Args:
         name: The root configuration.
@@ -89,22 +89,18 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
         InputError: When it cannot be composed, or a value is out of range.
     """
     import hydra
-    from omegaconf import OmegaConf
 
     register(name)
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*overrides, *searched], return_hydra_config=True)
+            config = hydra.compose(name, [*overrides, *searched])
     except Exception as error:
         message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, overrides)
         if message is None:
             raise
         raise InputError(message) from error
-    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    return typed(config), choices
+    return typed(config)
 
 
 def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
@@ -115,7 +111,7 @@ def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     if flags.multirun:
         _end_with("--info: shows one run; give one value to each setting and leave -m out.")
     try:
-        rows = plan(*composed(name, flags.overrides, flags.config_dir))
+        rows = plan(composed(name, flags.overrides, flags.config_dir))
     except InputError as error:
         _end_with(str(error))
     width = max(len(what) for what, _ in rows)

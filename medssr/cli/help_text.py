@@ -109,11 +109,15 @@ def _with_bases(group: str, option: str) -> list[Setting]:
     bases = re.findall(r"^  - (?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
     settings = {setting.key: setting for base in bases for setting in _with_bases(group, base)}
     for setting in settings_in(f"{group}/{option}.yaml"):
-        for below in [key for key in settings if key.startswith(f"{setting.key}.")]:
-            del settings[below]
+        for other in [key for key in settings if _is_below(key, setting.key) or _is_below(setting.key, key)]:
+            del settings[other]  # a block in place of a value, or a value in place of a block
         before = settings.get(setting.key, setting)
         settings[setting.key] = replace(setting, comment=before.comment or setting.comment)
     return list(settings.values())
+
+
+def _is_below(key: str, block: str) -> bool:
+    return key.startswith(f"{block}.")
 
 
 def _marked(name: str, group: str, default: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a command would do: `--info` prints it and runs nothing; imports no torch."""
+"""Plans a command without running it, for `--info`: sizes, memory, costs and finished artefacts. Imports no torch."""
 
 from __future__ import annotations
 
@@ -177,8 +177,8 @@ def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_
 
 def _strategy(trainer: Node) -> str:
     """Returns the name of a trainer's strategy; empty for one device."""
-    found = trainer.get("strategy", "")
-    return str(found["_target_"]).rpartition(".")[2] if isinstance(found, Mapping) else str(found)
+    strategy = trainer.get("strategy", "")
+    return str(strategy["_target_"]).rpartition(".")[2] if isinstance(strategy, Mapping) else str(strategy)
 
 
 def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:

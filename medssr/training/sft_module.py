@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on demonstrations as a LightningModule: the warm start before RL."""
+"""Supervised fine-tuning on demonstrations as a LightningModule."""
 
 from __future__ import annotations
 

@@ -6,13 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medssr.resources import RESOURCES
+from medssr.config.catalog import CONF_DIR
 
-# Released models by their name on the hub, with the fields of their config.json that determine their size.
-_RELEASED = RESOURCES / "architectures.json"
 _FAMILIES = ("llama", "qwen3", "qwen3_moe")
 _HEADER_LENGTH_BYTES = 8
 
@@ -122,12 +121,24 @@ def _num_experts(config: Mapping[str, Any]) -> int:
 
 
 def architecture_of(path: str) -> Architecture | None:
-    """Returns the architecture of a model folder or of a released model on the hub; None if it is unknown."""
+    """Returns the architecture of a model's folder, or of a model on the hub that has a preset; None for any other."""
     file = Path(path) / "config.json"
     if file.is_file():
         return from_config(json.loads(file.read_text(encoding="utf-8")))
-    released = json.loads(_RELEASED.read_text(encoding="utf-8"))
-    return from_config(released[path]) if path in released else None
+    hub_config = _hub_configs().get(path)
+    return None if hub_config is None else from_config(hub_config)
+
+
+@cache
+def _hub_configs() -> dict[str, dict[str, Any]]:
+    """Returns what `conf/model/` says of the size of models: fields of their config.json, by their name on the hub."""
+    import yaml
+
+    presets = [
+        yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        for file in sorted((CONF_DIR / "model").glob("*.yaml"))
+    ]
+    return {preset["path"]: preset["hub_config"] for preset in presets if preset.get("hub_config")}
 
 
 def num_stored_parameters(folder: Path) -> int | None:

@@ -13,7 +13,6 @@ from medssr.config import (
     SFTTrainConfig,
     StageConfig,
     TrainConfig,
-    apply_overrides,
     subconfig,
     with_settings,
 )
@@ -37,7 +36,7 @@ class GRPOMethod:
             ckpt_path=AUTO,
             model=model,
             data=DataConfig(str(questions)),
-            grpo=apply_overrides(config.grpo, stage.settings),
+            grpo=with_settings(config.grpo, stage, "grpo"),
         )
 
     def run(self, config: TrainConfig) -> Artifact:

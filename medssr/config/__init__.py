@@ -35,7 +35,7 @@ from medssr.config.groups import (
     SFTConfig,
     SynthesisConfig,
 )
-from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated, apply_overrides
+from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated
 from medssr.config.roots import (
     SCHEMAS,
     AuditConfig,
@@ -103,7 +103,6 @@ __all__ = [
     "SynthesizeConfig",
     "TrainConfig",
     "Truncated",
-    "apply_overrides",
     "method_name",
     "register",
     "stage_method",

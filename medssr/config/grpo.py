@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from medssr.config.messages import wrong_value
-from medssr.errors import InputError, require
+from medssr.errors import require
 from medssr.utils.instantiate import instantiate
 
 
@@ -125,24 +123,3 @@ class GRPOConfig:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
         require(self.tis_cap is None or self.tis_cap >= 1, "grpo.tis_cap", f"{self.tis_cap}; at least 1, or null.")
         instantiate(self.loss, "grpo.loss")  # its class checks its parameters; none of ours imports torch
-
-
-def apply_overrides(config: GRPOConfig, overrides: Mapping[str, Any]) -> GRPOConfig:
-    """Returns the configuration with a stage's own values, checked like any other.
-
-    Raises:
-        InputError: When an override names no field or has the wrong type.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if "loss" in overrides and "_target_" in overrides["loss"]:
-        config = replace(config, loss=dict(overrides["loss"]))  # another class has other parameters
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(config), dict(overrides))
-    except OmegaConfBaseException as error:
-        names = [f"grpo.{field.name}" for field in fields(GRPOConfig)]
-        raise InputError(f"stages, {wrong_value(error, 'grpo', names)}") from error
-    result = OmegaConf.to_object(merged)
-    assert isinstance(result, GRPOConfig)
-    return result

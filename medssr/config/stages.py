@@ -112,8 +112,15 @@ def with_settings(settings: Settings, stage: StageConfig, group: str) -> Setting
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    # Another class has other parameters, so a node with a `_target_` replaces the node that it changes.
+    replaced = {
+        name: dict(node) for name, node in stage.settings.items() if isinstance(node, Mapping) and "_target_" in node
+    }
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(settings), dict(stage.settings))
+        base = OmegaConf.structured(settings)
+        for name, node in replaced.items():
+            OmegaConf.update(base, name, node, merge=False)
+        merged = OmegaConf.merge(base, dict(stage.settings))
     except OmegaConfBaseException as error:
         names = [f"{group}.{each.name}" for each in fields(settings)]  # type: ignore[arg-type]
         raise InputError(f"stages, {stage.name}, {wrong_value(error, group, names)}") from error

@@ -6,11 +6,11 @@
         |   rollouts.py: sample completions, extract answers, compute rewards
         v
     RolloutGroup [P][G]
-        |   step_rewards.py: weighted sum, truncation, over-long, KL    -> rewards [P, G]
+        |   advantages.py: weighted sum, truncation, over-long, KL      -> rewards [P, G]
         |   dynamic_sampling.py: resample where groups have no signal
         v
     ScoredGroups
-        |   advantages.py: normalise within groups                      -> advantages [P, G]
+        |   advantages.py: compare within groups                        -> advantages [P, G]
         |   minibatches.py: the samples of each optimiser step
         v
     Minibatch

@@ -15,14 +15,13 @@ from torch import Tensor
 from medssr.config import GRPOConfig, KLPlacement
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
-from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored
+from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, ScoredGroups, StepRollouts, make_samples, require_logps
-from medssr.grpo.step_rewards import label_rewards, step_rewards
 from medssr.models.sharding import is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step

@@ -12,7 +12,7 @@ from torch import Tensor
 from medssr.answers import Choice, extract_choice
 from medssr.config import GRPOConfig
 from medssr.engines.types import Completion, RolloutEngine, Sampling
-from medssr.grpo.step_rewards import deciding_rewards, weighted_sum
+from medssr.grpo.advantages import deciding_rewards, weighted_sum
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.scoring import FaultWatch, Reward, RewardResult, ScoredInput, score_inputs

@@ -26,11 +26,12 @@ from medssr.config import (
     EvaluateConfig,
     GRPOConfig,
     ScaleRewards,
+    StageConfig,
     StageQuestions,
     TrainConfig,
-    apply_overrides,
     register,
     subconfig,
+    with_settings,
 )
 from medssr.config.catalog import CONF_DIR
 from medssr.errors import InputError
@@ -326,14 +327,25 @@ def test_stages_are_a_matter_of_configuration():
     assert (stage.name, stage.questions) == ("only", StageQuestions.mixed)
 
 
+def stage(settings):
+    return StageConfig("one", StageQuestions.human, settings=settings)
+
+
 def test_stage_overrides_change_their_fields_alone():
     base = typed("train").grpo
-    changed = apply_overrides(base, {"num_steps": 5, "scale_rewards": "none"})
+    changed = with_settings(base, stage({"num_steps": 5, "scale_rewards": "none"}), "grpo")
     assert isinstance(changed, GRPOConfig)
     assert (changed.num_steps, changed.scale_rewards) == (5, ScaleRewards.none)
     rest = [field.name for field in fields(GRPOConfig) if field.name not in ("num_steps", "scale_rewards")]
     assert [getattr(changed, name) for name in rest] == [getattr(base, name) for name in rest]
-    assert apply_overrides(base, {}) == base
+    assert with_settings(base, stage({}), "grpo") == base
+
+
+def test_a_stage_takes_another_loss_with_its_own_parameters():
+    base = typed("train").grpo
+    loss = {"_target_": "medssr.grpo.losses.CISPO", "epsilon": 0.5, "epsilon_high": 0.3}
+    assert with_settings(base, stage({"loss": loss}), "grpo").loss == loss
+    assert with_settings(base, stage({"loss": {"epsilon": 0.1}}), "grpo").loss == base.loss | {"epsilon": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -346,7 +358,7 @@ def test_stage_overrides_change_their_fields_alone():
 )
 def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
     with pytest.raises(InputError) as caught:
-        apply_overrides(typed("train").grpo, overrides)
+        with_settings(typed("train").grpo, stage(overrides), "grpo")
     for part in parts:
         assert part in str(caught.value)
 

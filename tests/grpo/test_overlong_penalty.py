@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.grpo.step_rewards import overlong_penalty
+from medssr.grpo.advantages import overlong_penalty
 
 
 def test_by_hand():

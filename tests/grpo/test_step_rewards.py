@@ -13,7 +13,7 @@ from support.helpers import grpo_config
 from torch.optim import SGD
 
 from medssr.config import KLEstimator, KLPlacement, Truncated
-from medssr.grpo.step_rewards import step_rewards
+from medssr.grpo.advantages import step_rewards
 
 
 def test_a_reward_of_none_is_unknown_and_not_zero(policy):

@@ -4,7 +4,7 @@ import pytest
 from support.helpers import completion, toy_question
 
 from medssr.answers import Choice, extract_choice
-from medssr.grpo.step_rewards import weighted_sum
+from medssr.grpo.advantages import weighted_sum
 from medssr.rewards.answer_format import AnswerFormat
 from medssr.rewards.cosine_length import CosineLength
 from medssr.rewards.label_match import LabelMatch

@@ -12,7 +12,7 @@ from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.errors import InputError
-from medssr.grpo.step_rewards import weighted_sum
+from medssr.grpo.advantages import weighted_sum
 from medssr.rewards.scoring import Fault, FaultKind, FaultWatch, RewardResult, ScoredInput, result_of, score_inputs
 
 INPUTS = [ScoredInput(toy_question(number), completion(), Choice("A", "")) for number in range(3)]

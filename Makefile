@@ -21,7 +21,7 @@ demo: setup
 test: setup
 	$(PYTEST) -n 2 --dist worksteal
 
-# Under a minute on 2 cores: without the tests that are marked slow.
+# The quick tests: without those that are marked slow.
 test-fast: setup
 	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu"
 

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 # In the folder of a run.
 _POINTER_FILE = "artifact.json"
 # Left out of fingerprints at any depth: pace, addresses and cost do not change a result.
-_PACE_AND_MONEY = frozenset({"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses"})
+_PACE_AND_MONEY = frozenset(
+    {"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses", "cost", "hub_config"}
+)
 
 
 @dataclass(frozen=True, slots=True)

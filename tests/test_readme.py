@@ -32,6 +32,7 @@ def test_the_pages_show_commands():
     assert len(shown_commands()) >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", shown_commands())
 def test_a_shown_command_composes(command: str):
     name, *overrides = (word for word in shlex.split(command, comments=True) if word not in SHOWS)

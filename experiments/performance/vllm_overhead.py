@@ -32,7 +32,7 @@ def main() -> None:
     from medssr.config.catalog import CONF_DIR
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
-    from medssr.engines.vllm_process import undisturbed
+    from medssr.engines.vllm_process import preserve_process_state
     from medssr.models.policy import load_policy
     from medssr.questions import read_questions
     from medssr.utils.instantiate import instantiate
@@ -64,9 +64,8 @@ def main() -> None:
             stop_token_ids=sorted(policy.eos_token_ids),
             seed=42,
         )
-        with (
-            undisturbed()
-        ):  # as in medssr's calls: on a CPU, compilation would cost the bare variant more than it gains
+        # As in medssr's calls: on a CPU, compilation would cost the bare variant more than it gains.
+        with preserve_process_state():
             outputs = llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
         return sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
 

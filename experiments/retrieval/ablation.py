@@ -25,10 +25,10 @@ from medssr.evaluation.retrieval import (
     score_question,
 )
 from medssr.knowledge.corpora import JsonlCorpus, Passage
+from medssr.knowledge.retrieval.bm25 import terms, tokenize
 from medssr.knowledge.retrieval.combined import reciprocal_rank_fusion
 from medssr.knowledge.retrieval.retriever import Ranking, best_ranking
 from medssr.knowledge.retrieval.stored_passages import field_text
-from medssr.knowledge.retrieval.words import terms, tokenize
 from medssr.statistics import paired_bootstrap_difference
 from medssr.text.words import singular
 

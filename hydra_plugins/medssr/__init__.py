@@ -28,7 +28,7 @@ class ResumableSweeper(BasicSweeper):
     def __init__(
         self,
         max_batch_size: int | None,
-        params: Mapping[str, str] | None,
+        params: dict[str, str] | None,
         variants: Mapping[str, Sequence[str]] | None,
     ) -> None:
         super().__init__(max_batch_size, params)

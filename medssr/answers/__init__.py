@@ -2,8 +2,8 @@ r"""The one extractor behind majority votes, rewards and benchmark scores.
 
 A completion is read the way a careful reader would, by these rules, in this order:
 
-1. Reasoning blocks are dropped; one that never ends means no answer (`page`).
-2. The text ends where the model's turn ends, or where it writes another question of its own (`page`).
+1. Reasoning blocks are dropped; one that never ends means no answer (`cleaned_text`).
+2. The text ends where the model's turn ends, or where it writes another question of its own (`cleaned_text`).
 3. The answer field of a JSON object beats whatever the object says elsewhere (`layout`).
 4. All positions that state a decision are visited from the end of the text backwards: a last line that is just "B" or
    "B. Warfarin" (`layout`), then every cue such as "the answer is", "is the correct option", "\boxed{" (`cues`).

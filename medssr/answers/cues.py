@@ -7,6 +7,7 @@ from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
+from medssr.answers.cleaned_text import Page, is_letter_at
 from medssr.answers.lexicon import any_of
 from medssr.answers.named_options import (
     JOINED_TEXT,
@@ -19,7 +20,6 @@ from medssr.answers.named_options import (
     read_field,
     read_slot,
 )
-from medssr.answers.page import Page, is_letter_at
 from medssr.answers.preceding import (
     decides_nothing,
     is_about_the_least,

@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from medssr.answers.choice import Choice, Decision, Reason
-from medssr.answers.cues import cue_decisions
-from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
-from medssr.answers.named_options import read_field
-from medssr.answers.page import (
+from medssr.answers.cleaned_text import (
     Page,
     first_turn,
     option_table,
@@ -16,6 +13,9 @@ from medssr.answers.page import (
     without_markup,
     without_thinking,
 )
+from medssr.answers.cues import cue_decisions
+from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
+from medssr.answers.named_options import read_field
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:

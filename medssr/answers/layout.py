@@ -3,6 +3,7 @@
 import re
 
 from medssr.answers.choice import Decision, Reason
+from medssr.answers.cleaned_text import Page, is_letter_at, page_of, plain_characters
 from medssr.answers.lexicon import EXCLUDING, SMALL_TEXTS
 from medssr.answers.named_options import (
     JOINED_TEXT,
@@ -14,7 +15,6 @@ from medssr.answers.named_options import (
     is_joined,
     mention_at,
 )
-from medssr.answers.page import Page, is_letter_at, page_of, plain_characters
 
 # --- A last line that is an option, a first line that begins with one ----------------------------------------------
 

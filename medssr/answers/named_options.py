@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from medssr.answers.choice import Decision, Reason
+from medssr.answers.cleaned_text import Page, is_letter_at, text_at
 from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
-from medssr.answers.page import Page, is_letter_at, text_at
 
 # --- An option, by its letter, by its text, or by both -----------------------------------------------------------
 

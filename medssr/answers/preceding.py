@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from medssr.answers.choice import Reason
+from medssr.answers.cleaned_text import Page
 from medssr.answers.lexicon import (
     LEADING_WORDS,
     LEAST,
@@ -19,7 +20,6 @@ from medssr.answers.lexicon import (
     VERDICT_LINKS,
     VERDICT_WORDS,
 )
-from medssr.answers.page import Page
 
 _REACH = 60  # characters in front of a cue that can matter
 _LONGEST_SUBJECT = 300

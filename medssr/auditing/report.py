@@ -13,7 +13,7 @@ from medssr.auditing.agreement import Agreement, agreement
 from medssr.auditing.rubric import RATINGS, Verdict
 from medssr.auditing.stratified_sample import SampledQuestion
 from medssr.auditing.survey_estimates import IntervalEstimate, SurveyEstimate, estimate_mean, estimate_rate
-from medssr.reports.summary import escape_markdown
+from medssr.reports.render import escape_markdown
 from medssr.utils.seeding import derive_seed
 
 EXPERTS = "experts"

@@ -1,16 +1,16 @@
-"""How every command starts: compose, check, run, and tell a user's fault from a bug."""
+"""Starts every command: composes and checks its configuration, runs it, and tells a user's fault from a bug."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from medssr.cli.error_messages import complaint, disk_complaint
+from medssr.cli.error_messages import disk_error_message, error_message
 from medssr.cli.help_text import help_text
 from medssr.config import register
 from medssr.config.catalog import CONF_DIR, as_choice
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Plan: TypeAlias = Callable[[Any, Mapping[str, str]], list[tuple[str, str]]]
+Plan: TypeAlias = Callable[[Any], list[tuple[str, str]]]
 Adapt: TypeAlias = "Callable[[DictConfig, Sequence[str]], DictConfig]"
 
-# Hydra's own: whoever sets it to 1 wants to see the traceback of a fault in configuration.
+# Hydra's variable: set to 1 it shows the traceback of a fault in configuration.
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -41,7 +41,7 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         name: The root configuration.
         task: Takes the typed configuration; what it returns is Hydra's objective value.
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
-        plan: Takes the typed configuration and the option of each group, and returns what `--info` prints.
+        plan: Takes the typed configuration and returns what `--info` prints.
     """
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(name, plan is not None))
@@ -72,14 +72,14 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
     except SystemExit as end:
         sys.exit(USER_FAULT if end.code == 1 and not is_running else end.code)
     except Exception as error:
-        message = None if is_running or wants_traceback else complaint(error, name, overrides)
+        message = None if is_running or wants_traceback else error_message(error, name, overrides)
         if message is None:
             raise
         _end_with(message)
 
 
-def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> tuple[Any, dict[str, str]]:
-    """Returns a command's typed configuration and the option of each group, without running the command.
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
+    """Returns a command's typed configuration, without running the command.
 
     Args:
         name: The root configuration.
@@ -90,22 +90,18 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
         InputError: When it cannot be composed, or a value is out of range.
     """
     import hydra
-    from omegaconf import OmegaConf
 
     register(name)
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*map(as_choice, overrides), *searched], return_hydra_config=True)
+            config = hydra.compose(name, [*map(as_choice, overrides), *searched])
     except Exception as error:
-        message = None if os.environ.get(_FULL_ERROR) == "1" else complaint(error, name, overrides)
+        message = None if os.environ.get(_FULL_ERROR) == "1" else error_message(error, name, overrides)
         if message is None:
             raise
         raise InputError(message) from error
-    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    return typed(config), choices
+    return typed(config)
 
 
 def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
@@ -116,7 +112,7 @@ def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     if flags.multirun:
         _end_with("--info: shows one run; give one value to each setting and leave -m out.")
     try:
-        rows = plan(*composed(name, flags.overrides, flags.config_dir))
+        rows = plan(composed(name, flags.overrides, flags.config_dir))
     except InputError as error:
         _end_with(str(error))
     width = max(len(what) for what, _ in rows)
@@ -139,7 +135,7 @@ def _end_with(message: str) -> NoReturn:
 
 @contextmanager
 def _raised_by_hydra() -> Iterator[None]:
-    """Has Hydra raise what goes wrong in the block, in place of printing it and ending the process."""
+    """Makes Hydra raise errors in the block; otherwise it prints them and ends the process."""
     before = os.environ.get(_FULL_ERROR)
     os.environ[_FULL_ERROR] = "1"
     try:
@@ -165,7 +161,7 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
         log.error("%s", error)
         sys.exit(USER_FAULT)
     except OSError as error:
-        message = disk_complaint(error)
+        message = disk_error_message(error)
         if message is None:
             raise
         log.error("%s", message)
@@ -198,7 +194,7 @@ def _run_as_job(work: Callable[[], Any], config: Any) -> float | None:
     return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, begin)
 
 
-# What Hydra itself tells by --info.
+# The words after --info that Hydra answers itself.
 _HYDRAS_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
@@ -214,9 +210,9 @@ def without_info(arguments: Sequence[str]) -> tuple[bool, list[str]]:
     words = list(arguments)
     if "--info" not in words:
         return False, words
-    place = words.index("--info")
-    is_hydras = place + 1 < len(words) and words[place + 1] in _HYDRAS_INFO
-    return not is_hydras, words if is_hydras else words[:place] + words[place + 1 :]
+    index = words.index("--info")
+    is_hydras = index + 1 < len(words) and words[index + 1] in _HYDRAS_INFO
+    return not is_hydras, words if is_hydras else words[:index] + words[index + 1 :]
 
 
 def check_flags(arguments: Sequence[str]) -> list[str]:
@@ -228,7 +224,7 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    found, rest = parser.parse_known_args(list(arguments))
+    parsed, rest = parser.parse_known_args(list(arguments))
     flags = [flag for action in parser._actions for flag in action.option_strings]
     for word in rest:
         if not word.startswith("-"):
@@ -240,5 +236,5 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
             advice = hint or f" Settings are given without dashes: {key}={value or 'VALUE'}."
             raise InputError(f"{word}: there is no such flag.{advice}")
         raise InputError(f"{word}: there is no such flag. Settings are given without dashes, as key=value.")
-    overrides: list[str] = found.overrides
+    overrides: list[str] = parsed.overrides
     return overrides

@@ -1,4 +1,4 @@
-"""What Hydra, OmegaConf and YAML complain about, said again with the key, what was given and what to do about it."""
+"""Turns errors of Hydra, OmegaConf, YAML and the disk into messages with the full key and a fix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DISK_FAULTS = frozenset(
         "ENOENT",
     )
 )
-# The same of what Hydra says of the command line.
+# What Hydra says of the command line, and what is said instead.
 _WRONG_OVERRIDES = (
     (
         r"An item is already at '(?P<key>.+?)'",
@@ -49,7 +49,7 @@ _WRONG_OVERRIDES = (
 )
 
 
-def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> str | None:
+def error_message(error: BaseException, command: str, overrides: Sequence[str]) -> str | None:
     """Returns what is wrong with a command line or a configuration file and how to put it right.
 
     Args:
@@ -81,7 +81,7 @@ def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> s
     if isinstance(error, YAMLError):
         return _no_yaml(error)
     if isinstance(error, OSError):
-        return disk_complaint(error)
+        return disk_error_message(error)
     if isinstance(error, SearchPathException):
         return f"--config-dir: {first_line(error)}; give a folder with options of your own."
     if isinstance(error, HydraException | ValueError):
@@ -92,7 +92,7 @@ def complaint(error: BaseException, command: str, overrides: Sequence[str]) -> s
     return None
 
 
-def disk_complaint(error: OSError) -> str | None:
+def disk_error_message(error: OSError) -> str | None:
     """Returns what is wrong with a file or a folder; None where the error is about none."""
     if error.filename is None or error.errno not in _DISK_FAULTS:
         return None
@@ -101,16 +101,16 @@ def disk_complaint(error: OSError) -> str | None:
             f"{error.filename}: {error.strerror}. Check the setting that names it, or paths.root_dir where it is made."
         )
     return (
-        f"{error.filename}: {error.strerror}. Make room or choose a place that can be written: paths.root_dir=FOLDER "
+        f"{error.filename}: {error.strerror}. Make room or choose a folder that can be written: paths.root_dir=FOLDER "
         "(or the variable MEDSSR_ROOT) is where artefacts and logs go."
     )
 
 
 def _unreadable(override: str, overrides: list[str]) -> str:
-    """Returns why a word of the command line is no setting."""
-    place = overrides.index(override) if override in overrides else -1
-    before = overrides[place - 1] if place > 0 else ""
-    after = overrides[place + 1] if 0 <= place < len(overrides) - 1 else ""
+    """Returns why a word of the command line cannot be read as a setting."""
+    index = overrides.index(override) if override in overrides else -1
+    before = overrides[index - 1] if index > 0 else ""
+    after = overrides[index + 1] if 0 <= index < len(overrides) - 1 else ""
     if override.startswith("=") or before.endswith("=") or after.startswith("="):
         words = " ".join(word for word in (before, override, after) if word)
         return f"{words}: there is a space beside the =; write it without, as key=value."
@@ -127,7 +127,7 @@ def _unreadable(override: str, overrides: list[str]) -> str:
 
 
 def _no_such_option(error: Exception, overrides: Sequence[str]) -> str:
-    """Returns which options there are in place of one that there is not."""
+    """Returns that an option does not exist, and which ones do."""
     missing = getattr(error, "missing_cfg_file", None) or ""
     chosen = [(group_of(override), override.partition("=")[2]) for override in overrides]
     given = [
@@ -147,17 +147,17 @@ def _no_such_option(error: Exception, overrides: Sequence[str]) -> str:
 
 def _not_composed(error: Exception, command: str, overrides: Sequence[str]) -> str:
     text, cause = str(error), error.__cause__ or error.__context__
-    if found := re.search(r"Could not override '(.+?)'", text):
-        return _no_such_setting(_deepest_key(found[1].split("@")[0], cause), command, overrides)
-    if found := re.match(r"Error merging override (.+)", text):
-        return _not_merged(found[1], cause, command, overrides)
-    if found := re.search(r"Could not delete (?:from config\. )?'(.+?)'", text):
-        return f"~{found[1]}: there is nothing of that name to take out.{_meant(found[1], command, overrides)}"
-    if said := matched_message(text, _WRONG_OVERRIDES):
-        return said
-    if found := re.match(r"In '(.+?)': \w+ raised while composing config:\s*(.+)", text):
+    if match := re.search(r"Could not override '(.+?)'", text):
+        return _no_such_setting(_deepest_key(match[1].split("@")[0], cause), command, overrides)
+    if match := re.match(r"Error merging override (.+)", text):
+        return _not_merged(match[1], cause, command, overrides)
+    if match := re.search(r"Could not delete (?:from config\. )?'(.+?)'", text):
+        return f"~{match[1]}: there is nothing of that name to take out.{_meant(match[1], command, overrides)}"
+    if message := matched_message(text, _WRONG_OVERRIDES):
+        return message
+    if match := re.match(r"In '(.+?)': \w+ raised while composing config:\s*(.+)", text):
         names = settings_of(command)
-        return f"{found[1]}.yaml: {wrong_value(cause, names=names) if isinstance(cause, Exception) else found[2]}"
+        return f"{match[1]}.yaml: {wrong_value(cause, names=names) if isinstance(cause, Exception) else match[2]}"
     return first_line(error)
 
 
@@ -209,7 +209,7 @@ def _meant(key: str, command: str, overrides: Sequence[str]) -> str:
 def _no_yaml(error: Exception) -> str:
     """Returns where a file is no YAML, and why."""
     mark = getattr(error, "problem_mark", None)
-    place = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a configuration file"
+    location = f"{mark.name}, line {mark.line + 1}" if mark is not None else "a configuration file"
     problem = getattr(error, "problem", None) or first_line(error)
     advice = "indent by spaces, not by tabs." if r"\t" in problem else "check indentation, colons and quotes there."
-    return f"{place}: is no valid YAML ({problem}); {advice}"
+    return f"{location}: is no valid YAML ({problem}); {advice}"

@@ -34,7 +34,7 @@ class Trained:
 
 def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
     """Writes what `read_trained` reads into the artefact's folder."""
-    model = asdict(config.model) | {"dtype": config.model.dtype.value}
+    model = asdict(replace(config.model, hub_config=None, cost=None)) | {"dtype": config.model.dtype.value}
     rollout = config.rollout if isinstance(config, TrainConfig) else None
     write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
 

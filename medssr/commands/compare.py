@@ -15,12 +15,11 @@ from medssr.config import CompareConfig
 from medssr.errors import InputError
 
 if TYPE_CHECKING:
-    from medssr.reports.paired_runs import LeftOut
-    from medssr.reports.runs import Run
+    from medssr.reports.runs import LeftOut, Run
 
 log = logging.getLogger(__name__)
 
-_MOST_RUNS_IN_TERMINAL = 12  # with more, each by itself is on the page alone
+_MAX_RUNS_IN_TERMINAL = 12  # above it, single runs are shown on the page only
 
 
 def compare(config: CompareConfig) -> Path:
@@ -31,41 +30,32 @@ def compare(config: CompareConfig) -> Path:
     """
     from rich.console import Console
 
-    from medssr.reports.configuration_table import configuration_table
-    from medssr.reports.paired_runs import Pairings, pair_runs
-    from medssr.reports.report import console_configurations, console_table, write_report
-    from medssr.reports.score_tables import log_score_tables
-    from medssr.reports.tables import comparison_table
+    from medssr.reports.comparison import compare_groups
+    from medssr.reports.pages import console_differences, console_groups, console_scores, write_report
+    from medssr.reports.tables import scores
+    from medssr.reports.wandb_steps import log_tables
 
-    runs, left_out = _runs(config)
-    configurations = configuration_table(runs, config.baseline) if len(runs) > 1 else None
-    if configurations is not None:
-        # What the others are compared with comes first.
-        first = [each for each in configurations.configurations if each.name == configurations.baseline]
-        runs = [*first[0].runs, *(run for run in runs if run not in first[0].runs)]
-    paired = pair_runs(runs, config.num_examples)
-    pairings = Pairings(paired.pairs, [*left_out, *paired.left_out])
-    page = write_report(runs, Path(config.output_dir), pairings, configurations)
+    runs, left_out = _find_runs(config)
+    comparison = compare_groups(runs, config.baseline, num_examples=config.num_examples)
+    page = write_report(comparison, Path(config.output_dir), left_out)
     if config.logger is not None:
-        log_score_tables(config, runs, pairings, page.parent)
+        log_tables(config, {"scores": scores(comparison.runs), "comparisons": comparison.table}, page.parent)
     console = Console()
-    if configurations is not None:
-        console.print(console_configurations(configurations))
-    if len(runs) <= _MOST_RUNS_IN_TERMINAL:
-        console.print(console_table(runs))
-        console.print(comparison_table(pairings))
-    else:
-        console.print(comparison_table(Pairings([], pairings.left_out)))
+    if len(comparison.groups) > 1:
+        console.print(console_groups(comparison))
+    if len(runs) <= _MAX_RUNS_IN_TERMINAL:
+        console.print(console_scores(comparison.runs))
+        console.print(console_differences(comparison) or "")
+    for each in [*left_out, *comparison.left_out]:
+        console.print(f"not compared: {each.what}: {each.reason}", markup=False, highlight=False)
     return page
 
 
-def _runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
-    """Returns the runs to compare, and what was found beside them with the reason why it is no run."""
-    from medssr.reports.study_runs import find_runs, find_study, read_runs
+def _find_runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
+    """Returns the runs to compare, and what cannot be read as a run, with the reasons."""
+    from medssr.reports.studies import download_runs, find_runs, find_study, read_runs
 
     if config.wandb is not None:
-        from medssr.reports.wandb_online import download_runs
-
         return read_runs(download_runs(config.wandb, config.study, Path(config.output_dir) / "wandb")), []
     if config.study is not None:
         runs, left_out = find_study(config.study, Path(config.paths.log_dir))
@@ -83,9 +73,9 @@ def main() -> None:
 
 
 def runs_as_override(arguments: Sequence[str]) -> list[str]:
-    """Returns the command line with the folders that it names as one override of `runs`, and its baseline quoted.
+    """Returns the command line with its folders as one override of `runs`, and its baseline quoted.
 
-    Folders of a sweep and configurations are named by overrides, which no shell user wants to quote for Hydra.
+    Folders of a sweep and groups of runs are named by overrides, which would otherwise have to be quoted for Hydra.
 
     Example:
         >>> runs_as_override(["num_examples=1", ".", "baseline=model=tiny_llama,synthesis.rare_share=0.5"])
@@ -95,7 +85,7 @@ def runs_as_override(arguments: Sequence[str]) -> list[str]:
     rest = [
         re.sub(
             r'^baseline=([^"\']*[=,].*)$',
-            lambda found: f"baseline={json.dumps(found[1], ensure_ascii=False)}",
+            lambda match: f"baseline={json.dumps(match[1], ensure_ascii=False)}",
             argument,
         )
         for argument in arguments

@@ -16,7 +16,7 @@ _TIMEOUT_S = 10
 
 
 def dashboard(config: DashboardConfig) -> list[str]:
-    """Returns the addresses of the workspace and of the report of a study, or where they were written.
+    """Returns the addresses of the workspace and the report of a study, or the file that they were written to.
 
     Raises:
         InputError: When W&B cannot be reached, or refuses.
@@ -25,20 +25,21 @@ def dashboard(config: DashboardConfig) -> list[str]:
 
     from medssr.reports.dashboard import as_json, report, workspace
 
-    made = [make(config.entity, config.project, config.study, config.swept) for make in (workspace, report)]
+    arguments = (config.entity, config.project, config.study, config.swept)
+    pages = [workspace(*arguments), report(*arguments)]
     if config.file is not None:
-        write_json_atomically(Path(config.file), as_json(*made))
+        write_json_atomically(Path(config.file), as_json(*pages))
         return [config.file]
     try:
-        wandb.Api(timeout=_TIMEOUT_S).viewer  # noqa: B018  asks who we are: says at once that there is no key or network
-        for each in made:
-            each.save()
+        wandb.Api(timeout=_TIMEOUT_S).viewer  # noqa: B018  fails at once without a key or network
+        for page in pages:
+            page.save()
     except (wandb.Error, ValueError, OSError) as error:
         raise InputError(
             f"Weights & Biases cannot save the dashboard ({first_line(error)}); see `wandb login`, or write it to a "
             "file by file=dashboard.json."
         ) from error
-    return [each.url for each in made]
+    return [page.url for page in pages]
 
 
 def main() -> None:
@@ -47,8 +48,8 @@ def main() -> None:
 
 
 def _main(config: DashboardConfig) -> None:
-    for place in dashboard(config):
-        log.info("made %s", place)
+    for address in dashboard(config):
+        log.info("made %s", address)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
 from medssr.models.device import prepare_process
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
@@ -68,7 +68,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     prompter = Prompter(template, shots, policy.tokenizer)
     answers: dict[str, BenchmarkAnswers] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
-        use_gpu(policy, has_room=not engine.fills_gpu)
+        use_gpu(policy, is_gpu_free=not engine.fills_gpu)
         runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
             answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / name)
@@ -130,8 +130,8 @@ def main() -> None:
 def _main(config: EvaluateConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
 
+    from medssr.reports.render import print_scores
     from medssr.reports.runs import read_run
-    from medssr.reports.tables import print_scores
 
     artifact = evaluate(config)
     point_to(artifact, Path(HydraConfig.get().runtime.output_dir))

@@ -40,8 +40,8 @@ def _export_training(
 
     questions = read_labelled_questions(data.path)
 
+    from medssr.exporting.conversations import export_prompts
     from medssr.exporting.folders import write_common, write_for_trl, write_for_verl
-    from medssr.exporting.prompts import export_prompts
 
     prepare_process(config.extras, config.seed)
     longest = max(settings.grpo.max_new_tokens for settings in config.settings.values())

@@ -1,9 +1,8 @@
-"""What a command would do: `--info` prints it and runs nothing; imports no torch."""
+"""Plans a command without running it, for `--info`: sizes, memory, costs and finished artefacts. Imports no torch."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from medssr.config import (
     TrainConfig,
     stage_method,
 )
-from medssr.config.catalog import CONF_DIR
 from medssr.config.groups import Node
 from medssr.config.steps import (
     asks_pseudo_labelled,
@@ -40,25 +38,20 @@ _MAX_READ_BYTES = 500_000_000
 _BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
 
 
-def train_plan(config: TrainConfig, choices: Mapping[str, str]) -> Rows:
-    """Returns what medssr-train would do, as (what, how much).
-
-    Args:
-        config: The configuration.
-        choices: The option of each group.
-    """
+def train_plan(config: TrainConfig) -> Rows:
+    """Returns what medssr-train would do, as (what, how much)."""
     step = Step("train", config, Path(config.paths.artifact_dir))
     return [
         *_model_rows(config.model, config.lora),
         ("questions", _questions_text(config.data.path)),
         *grpo_rows(config.stage, config.grpo),
         *_memory_rows(config),
-        *_stated_costs(choices),
+        *_cost_rows(config),
         ("artefact", _artifact_text(step)),
     ]
 
 
-def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
+def pipeline_plan(config: PipelineConfig) -> Rows:
     """Returns what medssr-pipeline would do, as (what, how much): each step, and which of them are made already."""
     rows = _model_rows(config.model, config.lora)
     rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
@@ -70,7 +63,7 @@ def pipeline_plan(config: PipelineConfig, choices: Mapping[str, str]) -> Rows:
     rows.append(
         ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
     )
-    return [*rows, *_memory_rows(config), *_stated_costs(choices), *_made_rows(config)]
+    return [*rows, *_memory_rows(config), *_cost_rows(config), *_made_rows(config)]
 
 
 def _preparation_rows(config: PipelineConfig) -> Rows:
@@ -184,21 +177,22 @@ def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_
 
 def _strategy(trainer: Node) -> str:
     """Returns the name of a trainer's strategy; empty for one device."""
-    found = trainer.get("strategy", "")
-    return str(found["_target_"]).rpartition(".")[2] if isinstance(found, Mapping) else str(found)
+    strategy = trainer.get("strategy", "")
+    return str(strategy["_target_"]).rpartition(".")[2] if isinstance(strategy, Mapping) else str(strategy)
 
 
-def _stated_costs(choices: Mapping[str, str]) -> Rows:
-    """Returns what the chosen options say of their cost."""
-    rows = []
-    for group, option in choices.items():
-        file = CONF_DIR / group / f"{option}.yaml"
-        if group in ("model", "lora", "rollout", "trainer", "experiment", "debug") and file.is_file():
-            # Each up to the first line that ends with a full stop.
-            pattern = r"(?:Cost|Time)(?:, computed)?: ((?:.*[^.]\n# )*.*\.)$"
-            stated = re.findall(pattern, file.read_text(encoding="utf-8"), re.M)
-            rows += [(f"{group}={option} says", " ".join(stated).replace("\n# ", " "))] if stated else []
-    return rows
+def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:
+    """Returns what the presets of the model and of the run say of their cost."""
+    rows: Rows = []
+    if cost := config.model.cost:
+        hours = cost.stage1_hours
+        time = None if hours is None else f"{hours:g} hours of an H100 for stage 1 of grpo=large"
+        rows += [
+            (f"cost: {what}", text)
+            for what, text in (("GPUs", cost.gpus), ("time, computed", time), ("model", cost.note))
+            if text is not None
+        ]
+    return rows if config.cost is None else [*rows, ("cost: preset", config.cost)]
 
 
 def _made_rows(config: PipelineConfig) -> Rows:

@@ -33,10 +33,11 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
         config: The configuration of all steps.
         run_dir: Where `results.json` and `report/` go.
     """
-    from medssr.reports.report import console_table, write_report
-    from medssr.reports.run_results import StageFiles, write_run_results
+    from medssr.reports.comparison import compare_groups
+    from medssr.reports.pages import console_scores, write_report
+    from medssr.reports.results import StageFiles, write_run_results
     from medssr.reports.runs import read_run
-    from medssr.reports.step_runs import log_pipeline
+    from medssr.reports.wandb_steps import log_pipeline
 
     prepared = _prepare(config) if asks_pseudo_labelled(config) else {}
     model = config.model
@@ -53,8 +54,8 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
     write_run_results(run_dir, config, prepared, scores, stages)
     run = read_run(run_dir)
     log_pipeline(config, run)
-    page = write_report([run], run_dir / "report")
-    _print(console_table([run]))
+    page = write_report(compare_groups([run]), run_dir / "report")
+    _print(console_scores([run]))
     return page
 
 

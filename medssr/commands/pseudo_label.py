@@ -16,7 +16,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
 from medssr.models.device import prepare_process
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
     from medssr.questions import Question
@@ -50,7 +50,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     labeling = config.labeling
     policy = load_policy(config.model)
     engine = instantiate(config.rollout, "rollout", policy=policy)
-    use_gpu(policy, has_room=not engine.fills_gpu)
+    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
     sampler = AnswerSampler(
         policy,
         engine,

@@ -145,7 +145,7 @@ def main() -> None:
 
 
 def _main(config: RetrieveConfig) -> None:
-    from medssr.reports.tables import print_ranking_scores
+    from medssr.reports.render import print_ranking_scores
 
     artifact = retrieve(config)
     metrics = json.loads(artifact.path("metrics.json").read_text(encoding="utf-8"))

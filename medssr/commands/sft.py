@@ -12,7 +12,7 @@ from medssr.commands.checkpoint_settings import write_settings
 from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.models.device import check_device, prepare_process
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
 from medssr.utils.processes import is_main_process
 

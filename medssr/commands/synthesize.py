@@ -13,7 +13,7 @@ from medssr.artifacts import Artifact, Step
 from medssr.cli.entry import run_command
 from medssr.config import SynthesizeConfig
 from medssr.errors import InputError
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
     from medssr.questions import Question

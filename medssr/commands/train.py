@@ -12,7 +12,7 @@ from medssr.commands.checkpoint_settings import write_settings
 from medssr.commands.info import train_plan
 from medssr.config import TrainConfig
 from medssr.errors import InputError
-from medssr.reports.step_runs import log_step
+from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
 from medssr.utils.processes import is_main_process
 
@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 def train(config: TrainConfig) -> Artifact:
     """Returns the artefact of a trained stage: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    made = Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
+    artifact = Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
         lambda directory: _train_stage(config, directory)
     )
-    log_step(config, made)
-    return made
+    log_step(config, artifact)
+    return artifact
 
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
-    # Before torch is loaded: a fault in the files shows at once.
-    questions, watched = _questions(config)
+    # Read before torch is imported, so that an error in the files is reported immediately.
+    questions, heldout = _questions(config)
     checkpoint = starting_point(config.ckpt_path, directory)
 
     from medssr.grpo.stage import run_stage
@@ -46,27 +46,27 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    counts = run_stage(config, questions, watched, checkpoint, directory)
+    counts = run_stage(config, questions, heldout, checkpoint, directory)
     if is_main_process():
         write_settings(config, directory)
     return counts
 
 
 def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
-    """Returns the questions to train on and those of the probe, which are not among them."""
-    from medssr.grpo.heldout import probe_questions, without
+    """Returns the questions to train on and the held-out questions, which are disjoint."""
+    from medssr.grpo.heldout import heldout_questions, remove_heldout
     from medssr.questions import read_labelled_questions
 
     questions = read_labelled_questions(config.data.path)
     if config.probe is None:
         return questions, []
-    watched = probe_questions(config.probe, config.seed)
-    trained = without(questions, watched)
+    heldout = heldout_questions(config.probe, config.seed)
+    trained = remove_heldout(questions, heldout)
     if not trained:
         problem = f"holds all questions of {config.data.path}, so that none is left to train on."
         raise InputError.at(config.probe.path, problem, field="probe.path")
-    log.info("probe: %d questions; %d of the training questions left out", len(watched), len(questions) - len(trained))
-    return trained, watched
+    log.info("probe: %d questions; %d of the training questions left out", len(heldout), len(questions) - len(trained))
+    return trained, heldout
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def _main(config: TrainConfig) -> float | None:
     if is_main_process():
         point_to(artifact, Path(HydraConfig.get().runtime.output_dir))
     log.info("made %s\nnext: medssr-evaluate run=%s", artifact.path("model"), artifact.directory)
-    # What a search over settings makes large; without a probe there is no honest number.
+    # The objective that a hyper-parameter search maximises; only the held-out accuracy is an unbiased one.
     return artifact.manifest["counts"]["probe"]["best"] if config.probe is not None else None
 
 

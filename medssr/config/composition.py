@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from medssr.config.messages import wrong_value
-from medssr.errors import InputError
-from medssr.resources import RESOURCES
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 from dataclasses import fields
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from medssr.config.messages import wrong_value
 from medssr.config.roots import SCHEMAS
+from medssr.errors import InputError
+from medssr.resources import RESOURCES
 from medssr.utils.naming import job_name
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 Schema = TypeVar("Schema")
 
@@ -36,11 +33,11 @@ def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
 
 
 def register(*commands: str) -> None:
-    """Makes schemas known to Hydra.
+    """Registers the schemas of commands with Hydra.
 
     Args:
-        commands: Whose schemas; none for all. Hydra copies what it knows for each group that `--help` lists, so that a
-            command that registers more than its own answers slowly.
+        commands: The commands whose schemas are registered; none for all. Hydra copies its whole store for each group
+            of a command, so that each further schema makes a command start more slowly.
     """
     store = ConfigStore.instance()
     for name in commands or SCHEMAS:
@@ -48,7 +45,7 @@ def register(*commands: str) -> None:
 
 
 def _register_resolvers() -> None:
-    """Makes known what `${...}` in `conf/` calls."""
+    """Registers the resolvers that `${...}` in `conf/` calls."""
     resolvers: dict[str, Callable[..., str]] = {
         # A file that ships with the package.
         "resource": lambda name: str(RESOURCES / name),
@@ -61,7 +58,7 @@ def _register_resolvers() -> None:
         OmegaConf.register_new_resolver(name, resolve, replace=True)
 
 
-# With the import, not with a call: a job of a sweep may be composed in a process that has imported the command alone.
+# At import, since a job of a sweep may be composed in a process that has done no more than import the command.
 _register_resolvers()
 
 
@@ -71,7 +68,6 @@ def typed(config: DictConfig) -> Any:
     Raises:
         InputError: When a value is missing, or is refused.
     """
-    from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:

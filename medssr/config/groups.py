@@ -45,8 +45,26 @@ class ExtrasConfig:
 
 
 @dataclass
+class ModelCostConfig:
+    """What training a model costs, as far as it does not follow from its size.
+
+    Attributes:
+        gpus: The GPUs that training fits on.
+        stage1_hours: Hours of an H100 for stage 1 of `grpo=large`.
+        note: What else there is to say.
+    """
+
+    gpus: str | None = None
+    stage1_hours: float | None = None
+    note: str | None = None
+
+
+@dataclass
 class ModelConfig:
-    """A policy: Hugging Face weights with their tokenizer, and how questions are put to it."""
+    """A policy: Hugging Face weights with their tokenizer, and how questions are put to it.
+
+    `hub_config` and `cost` are read by `--info` alone; they change no result.
+    """
 
     path: str
     revision: str | None
@@ -55,6 +73,8 @@ class ModelConfig:
     trust_remote_code: bool
     prompt_path: str
     gradient_checkpointing: bool
+    hub_config: Node | None = None
+    cost: ModelCostConfig | None = None
 
 
 @dataclass

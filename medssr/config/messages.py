@@ -59,11 +59,11 @@ def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -
     text = first_line(error)
     if re.match(UNKNOWN_KEY, text):
         return f"{key}: there is no such setting.{did_you_mean(key, names)}"
-    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
-        given, allowed = found[1], found[2].split(", ")
+    if match := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", text):
+        given, allowed = match[1], match[2].split(", ")
         return f"{key}: {given}; expected one of {', '.join(allowed)}.{did_you_mean(given, allowed)}"
-    said = matched_message(text, _WRONG_VALUES, key=key) or text
-    return f"{key}: {said}" if key else said
+    message = matched_message(text, _WRONG_VALUES, key=key) or text
+    return f"{key}: {message}" if key else message
 
 
 def matched_message(text: str, messages: Iterable[tuple[str, str]], **words: str) -> str | None:
@@ -75,8 +75,8 @@ def matched_message(text: str, messages: Iterable[tuple[str, str]], **words: str
         words: What else messages name.
     """
     for pattern, message in messages:
-        if found := re.search(pattern, text):
-            words |= found.groupdict()
+        if match := re.search(pattern, text):
+            words |= match.groupdict()
             expected, given_type = words.get("expected", ""), words.get("given_type", "")
             plain = {"expected": _EXPECTED.get(expected, expected), "given_type": _GIVEN.get(given_type, given_type)}
             return message.format_map(words | plain)

@@ -47,11 +47,19 @@ _PRECISIONS = (
 
 @dataclass(kw_only=True)
 class CommandConfig:
-    """What every command has."""
+    """What every command has.
+
+    Attributes:
+        task_name: Name of the command in run folders and logs.
+        paths: Where things are kept.
+        extras: How a run looks and how much of the machine it takes.
+        cost: What a preset says of the time that it takes; `--info` shows it.
+    """
 
     task_name: str
     paths: PathsConfig
     extras: ExtrasConfig
+    cost: str | None = None
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""What decoding keeps: keys and values in memory that is taken once, and the tokens drawn so far."""
+"""Decoding: a key-value cache with preallocated memory, the sampled tokens, and the sampling of a token."""
 
 from __future__ import annotations
 
@@ -10,69 +10,69 @@ from transformers.cache_utils import DynamicLayer
 
 from medssr.engines.types import Sampling
 
-# Tokens for which memory is taken at once: completions that end early must not hold that of the longest.
-_ROOM = 64
+# Number of tokens that memory is preallocated for at a time; few, because completions may end early.
+_NUM_PREALLOCATED = 64
 
 
-class RoomyLayer(DynamicLayer):
-    """Keys and values of a layer with room for more tokens, so that most tokens do not copy those before them.
+class PreallocatedCache(DynamicLayer):
+    """The cache of a layer with preallocated memory, so that most new tokens do not copy the tokens before them.
 
     Args:
-        keys: `[B, K, L, D]`, of the prompts.
-        values: Like the keys.
-        num_copies: Rows that continue each prompt.
+        keys: `[B, K, L, D]`, the keys of the prompts.
+        values: `[B, K, L, D]`, the values of the prompts.
+        num_copies: Number of completions of each prompt.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, num_copies: int) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._key_room, self._value_room = (_with_room(part, num_copies) for part in (keys, values))
-        self._show(keys.shape[2])
+        self._key_buffer, self._value_buffer = (_expand_buffer(states, num_copies) for states in (keys, values))
+        self._set_length(keys.shape[2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Adds a token and returns keys and values of all, `[B, K, L, D]`."""
+        """Appends a token, and returns the keys and values of all tokens, `[B, K, L, D]`."""
         length = self.get_seq_length()
-        if length == self._key_room.shape[2]:
-            self._key_room, self._value_room = _with_room(self._key_room), _with_room(self._value_room)
-        self._key_room[:, :, length : length + 1] = key_states
-        self._value_room[:, :, length : length + 1] = value_states
-        return self._show(length + 1)
+        if length == self._key_buffer.shape[2]:
+            self._key_buffer, self._value_buffer = _expand_buffer(self._key_buffer), _expand_buffer(self._value_buffer)
+        self._key_buffer[:, :, length : length + 1] = key_states
+        self._value_buffer[:, :, length : length + 1] = value_states
+        return self._set_length(length + 1)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keeps these rows alone."""
-        self._key_room, self._value_room = self._key_room[indices], self._value_room[indices]
-        self._show(self.get_seq_length())
+        """Keeps only the rows with the given indices."""
+        self._key_buffer, self._value_buffer = self._key_buffer[indices], self._value_buffer[indices]
+        self._set_length(self.get_seq_length())
 
-    def _show(self, length: int) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = self._key_room[:, :, :length], self._value_room[:, :, :length]
+    def _set_length(self, length: int) -> tuple[Tensor, Tensor]:
+        self.keys, self.values = self._key_buffer[:, :, :length], self._value_buffer[:, :, :length]
         return self.keys, self.values
 
 
-def _with_room(states: Tensor, num_copies: int = 1) -> Tensor:
-    """Returns `[B * num_copies, K, L + room, D]` with the states in the first places."""
+def _expand_buffer(states: Tensor, num_copies: int = 1) -> Tensor:
+    """Returns a buffer `[B * num_copies, K, L + _NUM_PREALLOCATED, D]` that begins with the states."""
     rows, heads, length, width = states.shape
-    room = states.new_empty(rows * num_copies, heads, length + _ROOM, width)
-    room[:, :, :length] = states.repeat_interleave(num_copies, dim=0)
-    return room
+    buffer = states.new_empty(rows * num_copies, heads, length + _NUM_PREALLOCATED, width)
+    buffer[:, :, :length] = states.repeat_interleave(num_copies, dim=0)
+    return buffer
 
 
-def make_room(cache: Any, num_copies: int) -> None:
-    """Has the cache of some prompts continue with `num_copies` rows of each, a token at a time."""
-    for place, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:  # layers of other kinds keep what they need in their own way
+def expand_cache(cache: Any, num_copies: int) -> None:
+    """Repeats each row of a prompt cache `num_copies` times, and preallocates memory for new tokens."""
+    for index, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:  # other kinds of layers manage their memory themselves
             assert layer.keys is not None and layer.values is not None, "prompts have at least one token"
-            cache.layers[place] = RoomyLayer(layer.keys, layer.values, num_copies)
+            cache.layers[index] = PreallocatedCache(layer.keys, layer.values, num_copies)
         else:
             layer.batch_repeat_interleave(num_copies)
 
 
-class DrawnTokens:
-    """The tokens of every row, kept on the model's device until the last is drawn.
+class SampledTokens:
+    """The sampled tokens of all rows, kept on the model's device until decoding ends.
 
     Args:
-        num_rows: Rows.
-        length: Tokens of the longest.
-        device: The model's.
+        num_rows: Number of rows.
+        length: Maximum number of tokens of a row.
+        device: The model's device.
     """
 
     def __init__(self, num_rows: int, length: int, device: torch.device) -> None:
@@ -80,18 +80,18 @@ class DrawnTokens:
         self._logps = torch.zeros(num_rows, length, device=device)
         self._lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
 
-    def add(self, rows: Tensor, place: int, ids: Tensor, logps: Tensor, is_wanted: Tensor) -> None:
-        """Adds a token to each of the rows; from the first that is not wanted, a row has ended.
+    def add(self, rows: Tensor, index: int, ids: Tensor, logps: Tensor, is_wanted: Tensor) -> None:
+        """Adds a token to each of the given rows; a row ends before its first token that is not wanted.
 
         Args:
-            rows: `[B]`.
-            place: How many tokens come before it.
-            ids: `[B]`.
-            logps: `[B]`.
-            is_wanted: `[B]`.
+            rows: `[B]`, the indices of the rows.
+            index: The index of the token in its row.
+            ids: `[B]`, the token ids.
+            logps: `[B]`, their log-probs.
+            is_wanted: `[B]`, whether the row had not ended before this token.
         """
-        self._ids[rows, place] = ids
-        self._logps[rows, place] = logps
+        self._ids[rows, index] = ids
+        self._logps[rows, index] = logps
         self._lengths[rows] += is_wanted
 
     def read(self) -> list[tuple[list[int], list[float]]]:
@@ -104,12 +104,12 @@ class DrawnTokens:
 
 
 def filtered_logps(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Returns the log-probabilities that tokens are drawn from, -inf for tokens that top_k or top_p leave out.
+    """Returns the log-probs that tokens are sampled from, -inf for tokens that top_k or top_p exclude.
 
     Args:
         logits: `[B, V]`.
-        sampling: Temperature first, then top_k, then top_p, each renormalised, as the common engines do. At
-            temperature 0 all mass is on the likeliest token, the first of several.
+        sampling: Temperature, top_k and top_p are applied in this order, each followed by normalisation, as in common
+            engines. At temperature 0 all mass is on the likeliest token, the first of several.
     """
     if sampling.temperature == 0:
         certain = torch.full_like(logits, -torch.inf, dtype=torch.float32)
@@ -128,7 +128,7 @@ def filtered_logps(logits: Tensor, sampling: Sampling) -> Tensor:
 
 
 def draw_tokens(logps: Tensor, uniforms: Tensor) -> Tensor:
-    """Returns a token per row by inverting the cumulative distribution at the row's uniform number.
+    """Returns a sampled token per row, by inverting the cumulative distribution at the row's uniform number.
 
     Args:
         logps: `[B, V]`, normalised.
@@ -139,16 +139,16 @@ def draw_tokens(logps: Tensor, uniforms: Tensor) -> Tensor:
         [1]
     """
     cumulative = logps.exp().cumsum(dim=-1)
-    # Scaled by the total, so that rounding cannot leave a uniform number above the last step.
+    # Scaled by the total, so that rounding cannot put a threshold above the last cumulative value.
     thresholds = uniforms.to(cumulative.dtype).unsqueeze(-1) * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1)
     return tokens.clamp(max=logps.shape[-1] - 1)
 
 
 def seeded_uniforms(seeds: list[int], length: int) -> Tensor:
-    """Returns `[len(seeds), length]` uniform numbers; each row depends on its seed alone.
+    """Returns `[len(seeds), length]` uniform numbers; each row depends only on its seed.
 
-    Made on the CPU, so that a GPU draws the same numbers.
+    They are generated on the CPU, so that they are the same on any device.
     """
     rows = [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows)

@@ -1,4 +1,4 @@
-"""Generation with transformers itself: no engine to install, weights shared with the trainer."""
+"""Generation with transformers: needs no further package, and shares the weights with the trainer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from medssr.engines.decoding import DrawnTokens, draw_tokens, filtered_logps, make_room, seeded_uniforms
+from medssr.engines.decoding import SampledTokens, draw_tokens, expand_cache, filtered_logps, seeded_uniforms
 from medssr.engines.types import Completion, Sampling
 from medssr.models.attention import adopt_attention
 from medssr.models.policy import Policy
 
-# Finished rows leave the batch once this share or less is unfinished: leaving copies the cache, so not at every token.
+# Finished rows are removed once at most this fraction is unfinished; removal copies the cache, so it is not done often.
 _COMPACT_BELOW = 0.75
 
 
@@ -22,8 +22,8 @@ class HFEngine:
     """Samples from the policy's own module, in batches of a fixed number of completions.
 
     Args:
-        policy: Model and tokenizer; the model is used where it is, so there is nothing to sync.
-        max_batch_size: Completions that are generated side by side.
+        policy: Model and tokenizer; the engine uses the model itself, so no weights are copied.
+        max_batch_size: Number of completions that are generated at the same time.
     """
 
     fills_gpu: ClassVar[bool] = False
@@ -34,11 +34,11 @@ class HFEngine:
         adopt_attention(policy.model)
 
     def sync_weights(self, model: Any) -> None:
-        """Does nothing but check: the engine generates with the trained module itself."""
-        assert model is self._policy.model, "this engine serves the policy that it was made with"
+        """Checks that the engine uses this model; there are no weights to copy."""
+        assert model is self._policy.model, "the engine was created for another policy"
 
     def close(self) -> None:
-        """Frees nothing: the policy belongs to the caller."""
+        """Does nothing: the caller owns the policy."""
 
     @torch.inference_mode()
     def generate(
@@ -49,14 +49,14 @@ class HFEngine:
         self._policy.model.eval()
         completions: list[list[Completion]] = [[] for _ in prompts]
         for batch in self._batches(prompts, seeds):
-            rows = self._generate_batch([prompts[i] for i in batch], [list(seeds[i]) for i in batch], sampling)
-            for index, row in zip(batch, rows, strict=True):
-                completions[index] = row
+            groups = self._generate_batch([prompts[i] for i in batch], [list(seeds[i]) for i in batch], sampling)
+            for index, group in zip(batch, groups, strict=True):
+                completions[index] = group
         self._policy.model.train(was_training)
         return completions
 
     def _batches(self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]]) -> Iterable[list[int]]:
-        """Yields the indices of prompts of like length, so that little is padded."""
+        """Yields batches of indices of prompts with similar lengths, so that there is little padding."""
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
         size = max(1, self._max_batch_size // max((len(row) for row in seeds), default=1))
         return (order[start : start + size] for start in range(0, len(order), size))
@@ -64,35 +64,35 @@ class HFEngine:
     def _generate_batch(
         self, prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling
     ) -> list[list[Completion]]:
-        """Prefills each prompt once, then decodes all its completions; finished rows leave the batch."""
+        """Prefills each prompt once, then decodes all its completions; finished rows are removed from the batch."""
         model, device = self._policy.model, self._policy.model.device
         num_samples = len(seeds[0])
         input_ids, attention_mask = left_pad(prompts, self._policy.tokenizer.pad_token_id, device)
         output = model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            position_ids=positions_of(attention_mask),
+            position_ids=position_ids_of(attention_mask),
             use_cache=True,
             logits_to_keep=1,
         )
         cache, length = output.past_key_values, input_ids.shape[1]
-        make_room(cache, num_samples)
+        expand_cache(cache, num_samples)
         logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)  # [B, V]
         next_position = attention_mask.sum(dim=1).repeat_interleave(num_samples)
-        # Of prompt and completion: what a row has not drawn yet is not looked at.
+        # The mask covers prompt and completion; each step uses the columns up to the current token.
         attention_mask = pad(attention_mask, (0, sampling.max_new_tokens), value=1)
         attention_mask = attention_mask.repeat_interleave(num_samples, dim=0)
         uniforms = seeded_uniforms([seed for row in seeds for seed in row], sampling.max_new_tokens).to(device)
         eos_ids = torch.tensor(sorted(self._policy.eos_token_ids), device=device)
 
-        drawn = DrawnTokens(len(uniforms), sampling.max_new_tokens, device)
-        batch_rows = torch.arange(len(uniforms), device=device)  # the row of `uniforms` that each decoded row is
+        sampled = SampledTokens(len(uniforms), sampling.max_new_tokens, device)
+        batch_rows = torch.arange(len(uniforms), device=device)  # the index in `uniforms` of each row of the batch
         is_unfinished = torch.ones_like(batch_rows, dtype=torch.bool)
         for step in range(sampling.max_new_tokens):
             logps = filtered_logps(logits, sampling)
             tokens = draw_tokens(logps, uniforms[batch_rows, step])
             token_logps = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-            drawn.add(batch_rows, step, tokens, token_logps, is_unfinished)
+            sampled.add(batch_rows, step, tokens, token_logps, is_unfinished)
             is_unfinished &= ~torch.isin(tokens, eos_ids)
             num_unfinished = int(is_unfinished.sum())
             if step + 1 == sampling.max_new_tokens or num_unfinished == 0:
@@ -110,7 +110,7 @@ class HFEngine:
                 use_cache=True,
             ).logits[:, -1]
             next_position = next_position + 1
-        rows = self._completions(drawn.read())
+        rows = self._completions(sampled.read())
         return [rows[start : start + num_samples] for start in range(0, len(rows), num_samples)]
 
     def _completions(self, rows: list[tuple[list[int], list[float]]]) -> list[Completion]:
@@ -122,13 +122,13 @@ class HFEngine:
 
 
 def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns token ids and attention mask, both `[B, S]`, with the rows set flush right."""
+    """Returns token ids and attention mask, both `[B, S]`, padded on the left."""
     width = max(len(row) for row in rows)
     input_ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
     attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
     return input_ids, attention_mask
 
 
-def positions_of(attention_mask: Tensor) -> Tensor:
-    """Returns the place of each token in its row, `[B, S]`; 0 for padding on the left."""
+def position_ids_of(attention_mask: Tensor) -> Tensor:
+    """Returns the position ids, `[B, S]`, which count tokens without padding; 0 for padding."""
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)

@@ -1,4 +1,4 @@
-"""How likely a policy finds given continuations: one forward pass, nothing is sampled, whatever the rollout engine."""
+"""Computes the log-likelihood of given continuations under a policy, with any rollout engine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from medssr.engines.hf_engine import left_pad, positions_of
+from medssr.engines.hf_engine import left_pad, position_ids_of
 from medssr.models.policy import Policy
 
-# What a forward pass holds at most: tokens, padding included, and rows, each with logits over the vocabulary.
+# Bounds of a forward pass: tokens, padding included, and rows, whose logits over the vocabulary take memory.
 _BATCH_TOKENS, _BATCH_ROWS = 16_384, 64
 
 
@@ -18,45 +18,45 @@ _BATCH_TOKENS, _BATCH_ROWS = 16_384, 64
 def continuation_logps(
     policy: Policy, prompts: Sequence[list[int]], continuations: Sequence[Sequence[list[int]]]
 ) -> list[list[float]]:
-    """Returns, for each prompt, the log-likelihood of each of its continuations: the sum over their tokens, in nats.
+    """Returns the log-likelihood of each continuation of each prompt, summed over its tokens, in nats.
 
-    Continuations that differ in their last token alone, such as single letters, share one row of a forward pass.
+    Continuations that differ only in their last token, such as single letters, share one row of a forward pass.
 
     Args:
-        policy: Model and tokenizer; the model is used where it is.
-        prompts: Token ids of each prompt, at least one.
-        continuations: For each prompt the token ids of its continuations, each at least one.
+        policy: Model and tokenizer; the model stays on its device.
+        prompts: Token ids of each prompt, at least one token.
+        continuations: Token ids of the continuations of each prompt, at least one token each.
     """
     was_training = policy.model.training
     policy.model.eval()
-    # A row is the prompt with all of a continuation but its last token; equal rows are computed once.
+    # A row is the prompt and all tokens of a continuation except its last; equal rows are computed once.
     rows: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for index, (prompt, group) in enumerate(zip(prompts, continuations, strict=True)):
-        for place, continuation in enumerate(group):
+        for choice, continuation in enumerate(group):
             assert prompt
             assert continuation
-            rows.setdefault((*prompt, *continuation[:-1]), []).append((index, place))
+            rows.setdefault((*prompt, *continuation[:-1]), []).append((index, choice))
     result = [[0.0] * len(group) for group in continuations]
     for batch in _batches(list(rows)):
         users = [rows[row] for row in batch]
-        num_kept = max(len(continuations[index][place]) for uses in users for index, place in uses)
+        num_kept = max(len(continuations[index][choice]) for uses in users for index, choice in uses)
         logps = _last_logps(policy, [list(row) for row in batch], num_kept)  # [B, num_kept, V]
         for row_logps, uses in zip(logps, users, strict=True):
-            for index, place in uses:
-                tokens = torch.tensor(continuations[index][place], device=logps.device)
+            for index, choice in uses:
+                tokens = torch.tensor(continuations[index][choice], device=logps.device)
                 picked = row_logps[-len(tokens) :].gather(-1, tokens.unsqueeze(-1))
-                result[index][place] = float(picked.sum())
+                result[index][choice] = float(picked.sum())
     policy.model.train(was_training)
     return result
 
 
 def _last_logps(policy: Policy, rows: list[list[int]], num_kept: int) -> Tensor:
-    """Returns `[B, num_kept, V]`, the log-probabilities of the token behind each of the last `num_kept` tokens."""
+    """Returns the log-probs of the token after each of the last `num_kept` tokens, `[B, num_kept, V]`."""
     input_ids, attention_mask = left_pad(rows, policy.tokenizer.pad_token_id, policy.model.device)
     logits = policy.model(
         input_ids=input_ids,
         attention_mask=attention_mask,
-        position_ids=positions_of(attention_mask),
+        position_ids=position_ids_of(attention_mask),
         use_cache=False,
         logits_to_keep=num_kept,
     ).logits
@@ -64,7 +64,7 @@ def _last_logps(policy: Policy, rows: list[list[int]], num_kept: int) -> Tensor:
 
 
 def _batches(rows: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
-    """Yields rows of like length, as many as a forward pass may hold."""
+    """Yields batches of rows with similar lengths, within the bounds of a forward pass."""
     batch: list[tuple[int, ...]] = []
     for row in sorted(rows, key=len):
         if len(batch) == _BATCH_ROWS or (batch and (len(batch) + 1) * len(row) > _BATCH_TOKENS):

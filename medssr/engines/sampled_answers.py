@@ -1,4 +1,4 @@
-"""Answers to many questions, kept chunk by chunk so that a killed run goes on where it was."""
+"""Samples answers to many questions, and stores them in chunks so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SampledAnswer:
-    """One completion and what was read from it.
+    """One completion and the answer extracted from it.
 
     Attributes:
-        text: The completion; empty where nothing was generated.
-        num_tokens: How many tokens were generated.
-        is_truncated: Whether the completion was cut.
-        letter: The option that it decides for, or None.
-        reason: Why.
-        recovered: The option that a second pass found where the completion decides for none.
-        letter_logps: The log-likelihood of each letter, where letters were compared.
+        text: The completion; empty if nothing was generated.
+        num_tokens: Number of generated tokens.
+        is_truncated: Whether the completion was truncated.
+        letter: The chosen option, or None.
+        reason: The extractor's reason for the letter or for None.
+        recovered: The option that the second pass chose if `letter` is None.
+        letter_logps: The log-likelihood of each letter, if letters were compared.
     """
 
     text: str
@@ -51,15 +51,15 @@ def answers_in_chunks(
     is_progress_shown: bool,
     answer: Callable[[int, int], list[list[SampledAnswer]]],
 ) -> Iterator[list[SampledAnswer]]:
-    """Yields the answers to each question in order; chunks that are in `directory` are read, not asked for again.
+    """Yields the answers to each question in order; existing chunks in `directory` are read instead of computed.
 
     Args:
-        questions: What is asked.
-        directory: Where the chunks are kept.
-        questions_per_chunk: What an interrupted run repeats at most.
-        description: What is done, in a few words.
+        questions: The questions.
+        directory: The folder of the chunks.
+        questions_per_chunk: Number of questions per chunk; an interrupted run repeats at most one chunk.
+        description: A short description for the progress bar.
         is_progress_shown: Whether to show a progress bar.
-        answer: Gives the answers to the questions from a first place to a last one (not included).
+        answer: Returns the answers to the questions with indices from start (included) to end (excluded).
 
     Raises:
         InputError: When a chunk holds the answers to other questions.
@@ -79,7 +79,7 @@ def answers_in_chunks(
 
 
 def read_completion(completion: Completion, question: Question, prefill: str = "") -> SampledAnswer:
-    """Returns a completion with the option that it decides for; `prefill` is a start that the model was given."""
+    """Returns a completion with its extracted answer; `prefill` is the beginning that the model was given."""
     text = prefill + completion.text
     choice = extract_choice(text, question.options)
     return SampledAnswer(text, len(completion.token_ids), completion.is_truncated, choice.letter, str(choice.reason))
@@ -95,16 +95,16 @@ def _write_chunk(file: Path, questions: Sequence[Question], answers: list[list[S
 
 @dataclass(frozen=True, slots=True)
 class AnswerSampler:
-    """Asks a policy every question several times.
+    """Samples several answers of a policy to each question.
 
     Attributes:
         policy: Encodes the prompts.
-        engine: Samples.
-        sampling: How tokens are drawn.
-        num_samples: Answers per question.
+        engine: Samples the completions.
+        sampling: How tokens are sampled.
+        num_samples: Number of answers per question.
         seed: Run seed.
-        purpose: "votes" or "evaluation": answers for different purposes are independent draws.
-        questions_per_chunk: What an interrupted run repeats at most.
+        purpose: "votes" or "evaluation": answers for different purposes have independent seeds.
+        questions_per_chunk: Number of questions per chunk; an interrupted run repeats at most one chunk.
         is_progress_shown: Whether to show a progress bar.
     """
 
@@ -120,15 +120,15 @@ class AnswerSampler:
     def sample(
         self, questions: Sequence[Question], directory: Path, source: Path | str
     ) -> Iterator[list[SampledAnswer]]:
-        """Yields the answers to each question in order; chunks that are in `directory` are read, not sampled again.
+        """Yields the answers to each question in order; existing chunks in `directory` are read instead of sampled.
 
         Args:
-            questions: What to ask.
-            directory: Where the chunks are kept.
+            questions: The questions.
+            directory: The folder of the chunks.
             source: The questions' file, for messages.
 
         Raises:
-            InputError: When a prompt does not fit the policy's context; before anything is sampled.
+            InputError: When a prompt does not fit the policy's context; raised before anything is sampled.
         """
         prompts = self.policy.encode(list(questions), self.sampling.max_new_tokens, source)
 

@@ -1,4 +1,4 @@
-"""Whether an engine with a copy of the weights samples as the trainer would: a few tokens, scored by both."""
+"""Checks that an engine with a copy of the weights has the same log-probs as the trainer."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ _TEXT = (
 )
 
 
-def probe(policy: Policy, sample: Sampler, cache_unit: int, max_len: int) -> float:
-    """Returns how far an engine's log-probs are from the policy's, in nats per token over a few fixed prompts.
+def measure_sync_gap(policy: Policy, sample: Sampler, cache_block_size: int, max_len: int) -> float:
+    """Returns the mean log-prob difference between engine and policy on fixed prompts, in nats per token.
 
     Args:
-        policy: What the engine has a copy of.
+        policy: The policy whose weights the engine has a copy of.
         sample: The engine's `generate`.
-        cache_unit: Tokens in a block of its prefix cache.
-        max_len: The most tokens of a prompt with its completion.
+        cache_block_size: Number of tokens in a block of the engine's prefix cache.
+        max_len: Maximum number of tokens of prompt and completion.
     """
-    # Longer than a block of the cache: there they are found, with the weights before, if it was not emptied.
-    num_tokens = min(cache_unit + 8, max_len - _SAMPLING.max_new_tokens)
-    prompts = probe_prompts(policy.tokenizer, _NUM_PROMPTS, num_tokens)
-    seeds = [[derive_seed("probe", place)] for place in range(_NUM_PROMPTS)]
+    # The prompts are longer than a block of the prefix cache. So if the cache was not emptied, they hit entries of the
+    # old weights, and the gap shows it.
+    num_tokens = min(cache_block_size + 8, max_len - _SAMPLING.max_new_tokens)
+    prompts = sync_prompts(policy.tokenizer, _NUM_PROMPTS, num_tokens)
+    seeds = [[derive_seed("probe", index)] for index in range(_NUM_PROMPTS)]
     completions = [group[0] for group in sample(prompts, seeds, _SAMPLING)]
     return mean_logp_gap(policy.model, policy.tokenizer.pad_token_id, prompts, completions, _SAMPLING.temperature)
 
 
-def probe_prompts(tokenizer: Any, num_prompts: int, num_tokens: int) -> list[list[int]]:
-    """Returns prompts of ordinary text, always the same ones, so that an engine has them in its prefix cache.
+def sync_prompts(tokenizer: Any, num_prompts: int, num_tokens: int) -> list[list[int]]:
+    """Returns fixed prompts of ordinary text, so that the engine has them in its prefix cache from earlier checks.
 
     Args:
-        tokenizer: The policy's.
-        num_prompts: Each starts at another word.
-        num_tokens: Length of each; more than the cache's unit, or a stale cache would not show.
+        tokenizer: The policy's tokenizer.
+        num_prompts: Number of prompts; each starts at another word.
+        num_tokens: Length of each prompt; a stale cache is detected only if it is longer than a cache block.
     """
     words = _TEXT.split(" ")
     repeats = 1 + num_tokens // len(words)  # a word has at least one token
@@ -64,11 +65,11 @@ def mean_logp_gap(
     """Returns the mean absolute difference between an engine's log-probs and the model's, in nats per token.
 
     Args:
-        model: What the engine has a copy of.
-        pad_id: The padding token's id.
-        prompts: Token ids.
-        completions: What the engine sampled, one for each prompt, with its log-probs.
-        temperature: What the engine divided the logits by.
+        model: The model whose weights the engine has a copy of.
+        pad_id: The id of the padding token.
+        prompts: Token ids of each prompt.
+        completions: One completion per prompt, sampled by the engine, with its log-probs.
+        temperature: The temperature that the engine sampled with.
     """
     batch = pad_rollouts(list(prompts), [item.token_ids for item in completions], pad_id, model.device)
     was_training = model.training
@@ -76,5 +77,5 @@ def mean_logp_gap(
     logps = completion_logps(model, batch, temperature)
     model.train(was_training)
     engine_logps = [torch.tensor(item.logps, device=logps.device) for item in completions]
-    gaps = [row[: len(other)] - other for row, other in zip(logps, engine_logps, strict=True)]
+    gaps = [local[: len(remote)] - remote for local, remote in zip(logps, engine_logps, strict=True)]
     return torch.cat(gaps).abs().mean().item()

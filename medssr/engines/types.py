@@ -1,4 +1,4 @@
-"""Records of generation."""
+"""Sampling settings, completions, and the interface of rollout engines."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn.
+    """How tokens are sampled.
 
     Attributes:
-        temperature: Divides the logits; 0 takes the likeliest token each time.
-        max_new_tokens: Completions are cut here.
-        top_p: Nucleus: the smallest set of tokens with this mass stays; 1 keeps all.
-        top_k: The k likeliest tokens stay; 0 keeps all.
-        has_logps: Whether log-probabilities are wanted; an engine may leave them out otherwise, where they take time.
+        temperature: Divides the logits; 0 means greedy decoding.
+        max_new_tokens: The length at which completions are truncated.
+        top_p: Nucleus sampling: keeps the smallest set of tokens with this mass; 1 keeps all.
+        top_k: Keeps the k likeliest tokens; 0 keeps all.
+        has_logps: Whether log-probs are needed; otherwise an engine may omit them to save time.
     """
 
     temperature: float
@@ -32,10 +32,10 @@ class Completion:
 
     Attributes:
         token_ids: The sampled tokens, the end-of-sequence token included.
-        logps: Log-probability of each of them under the distribution that they were drawn from; may be empty where
-            the sampling does not ask for them.
-        text: The tokens as text, control tokens left out.
-        is_truncated: Whether `max_new_tokens` cut it before an end-of-sequence token.
+        logps: Log-prob of each token under the distribution that it was sampled from; may be empty if the sampling does
+            not need them.
+        text: The decoded text without control tokens.
+        is_truncated: Whether it reached `max_new_tokens` without an end-of-sequence token.
     """
 
     token_ids: list[int]
@@ -47,10 +47,12 @@ class Completion:
 class RolloutEngine(Protocol):
     """Samples completions.
 
-    Those of a prompt are a pure function of weights, prompt, sampling and the prompt's seeds; not of the other prompts.
+    The completions of a prompt are a pure function of weights, prompt, sampling and the prompt's seeds; they do not
+    depend on other prompts.
 
     Attributes:
-        fills_gpu: Whether it takes the GPU's memory for weights of its own, so that the policy has to stay off it.
+        fills_gpu: Whether the engine fills the GPU's memory with its copy of the weights, so that the policy must stay
+            on the CPU.
     """
 
     fills_gpu: ClassVar[bool]
@@ -62,15 +64,15 @@ class RolloutEngine(Protocol):
 
         Args:
             prompts: Token ids of each prompt.
-            seeds: For each prompt the seeds of its completions; the same number for every prompt.
-            sampling: How tokens are drawn.
+            seeds: The seeds of each prompt's completions; the same number for every prompt.
+            sampling: How tokens are sampled.
         """
         ...
 
     def sync_weights(self, model: Any) -> None:
-        """Makes the engine generate with the weights that `model` has now."""
+        """Copies the current weights of `model` to the engine."""
         ...
 
     def close(self) -> None:
-        """Frees what the engine holds."""
+        """Frees the resources of the engine."""
         ...

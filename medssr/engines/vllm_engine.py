@@ -1,4 +1,4 @@
-"""Generation with vLLM in this process, from a copy of the trainer's weights that is renewed after every update."""
+"""Generation with vLLM in this process, with a copy of the trainer's weights that every update refreshes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from medssr.engines.sync_check import probe
+from medssr.engines.sync_check import measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import (
     VLLMProcess,
     VLLMSettings,
     check_installation,
     check_requests,
-    num_different,
+    num_distinct,
+    preserve_process_state,
     read_completions,
-    undisturbed,
 )
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -28,18 +28,18 @@ log = logging.getLogger(__name__)
 
 
 class VLLMEngine:
-    """Samples with vLLM, which starts with the first prompt and takes the weights that the policy has then.
+    """Samples with vLLM, which starts with the first prompt and then copies the policy's weights.
 
-    A prompt is sent once, with the number of its completions; vLLM then seeds sample i with the request's seed plus i.
-    So it is the first seed of a prompt that decides its completions: the same ones in any order, batch and process.
+    A prompt is sent once, with the number of its completions; vLLM seeds sample i with the request's seed plus i. So
+    the first seed of a prompt determines its completions, independent of order, batch and process.
 
     Args:
         policy: Model and tokenizer.
-        max_num_seqs: Completions that are generated side by side.
-        max_model_len: The most tokens of a prompt with its completion; None for the model's own limit.
-        gpu_memory_utilization: Share of a GPU's memory that vLLM may take, weights included.
-        cpu_kv_cache_gib: Memory of the key-value cache where there is no GPU.
-        max_logp_gap: The run stops when, after new weights, trainer and engine differ by more, in nats per token.
+        max_num_seqs: Number of completions that are generated at the same time.
+        max_model_len: Maximum number of tokens of prompt and completion; None for the model's limit.
+        gpu_memory_utilization: Fraction of a GPU's memory that vLLM may use, weights included.
+        cpu_kv_cache_gib: Memory of the key-value cache if there is no GPU.
+        max_logp_gap: The run stops if, after a weight sync, trainer and engine differ by more nats per token.
 
     Raises:
         InputError: When vLLM is not installed or too old, or a setting is out of range.
@@ -84,30 +84,30 @@ class VLLMEngine:
             self._load_weights(self._process)
         completions = self._sample(self._process, prompts, seeds, sampling)
         if self._policy.model.training and torch.cuda.is_available():
-            # What follows is an update, which needs the memory. Weights are dropped, not kept: new ones will come.
+            # The following update needs the memory. Level 2 discards the weights, because the update changes them.
             self._process.llm.sleep(level=2)
             self._is_asleep = True
         return completions
 
     def sync_weights(self, model: Any) -> None:
-        """Makes the engine generate with the weights that `model` has now, and checks that it does.
+        """Copies the current weights of `model` to vLLM, and checks that the log-probs agree.
 
         Raises:
             InputError: When trainer and engine differ by more than `max_logp_gap` afterwards.
         """
-        assert model is self._policy.model, "this engine serves the policy that it was made with"
+        assert model is self._policy.model, "the engine was created for another policy"
         if self._process is not None:
             self._load_weights(self._process)
 
     def close(self) -> None:
-        """Ends vLLM and frees its memory."""
+        """Shuts vLLM down and frees its memory."""
         if self._process is not None:
             self._process.close()
             self._process = None
 
     def _load_weights(self, process: VLLMProcess) -> None:
-        """Copies the trainer's weights, forgets what was computed with those before, and checks the outcome."""
-        with undisturbed():
+        """Copies the trainer's weights to vLLM, empties its prefix cache, and checks that the log-probs agree."""
+        with preserve_process_state():
             if self._is_asleep:
                 process.llm.wake_up(["weights"])
             process.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": _weights(self._policy.model)})
@@ -117,16 +117,16 @@ class VLLMEngine:
                 process.llm.wake_up(["kv_cache"])
                 self._is_asleep = False
             is_reset = process.llm.reset_prefix_cache()
-        assert is_reset, "requests are under way, so the key-value cache of the old weights is still in use"
-        self._probe(process)
+        assert is_reset, "requests are running, so the key-value cache of the old weights is still in use"
+        self._check_sync(process)
 
-    def _probe(self, process: VLLMProcess) -> None:
+    def _check_sync(self, process: VLLMProcess) -> None:
         def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
             return self._sample(process, prompts, seeds, sampling)
 
-        gap = probe(self._policy, sample, process.cache_unit, self._max_len)
+        gap = measure_sync_gap(self._policy, sample, process.cache_block_size, self._max_len)
         log.debug("vLLM has new weights; its log-probs differ by %.2g nats per token", gap)
-        if not gap <= self._max_logp_gap:  # NaN is no agreement
+        if not gap <= self._max_logp_gap:  # also true for NaN
             raise InputError(
                 f"rollout: vLLM's log-probs differ from the trainer's by {gap:.3g} nats per token after it was given "
                 f"the trainer's weights (rollout.max_logp_gap is {self._max_logp_gap:g}; rounding makes 0.00001 in "
@@ -143,21 +143,21 @@ class VLLMEngine:
         eos_ids = sorted(self._policy.eos_token_ids)
         params = [
             SamplingParams(
-                n=num_different(len(row), sampling),
+                n=num_distinct(len(row), sampling),
                 seed=row[0],
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 top_k=sampling.top_k,
                 max_tokens=sampling.max_new_tokens,
-                ignore_eos=True,  # vLLM knows of one such token; the policy may have several
+                ignore_eos=True,  # vLLM uses one such token; the policy may have several
                 stop_token_ids=eos_ids,
-                logprobs=0 if sampling.has_logps else None,  # 0: of the sampled token alone
+                logprobs=0 if sampling.has_logps else None,  # 0: only of the sampled token
                 flat_logprobs=True,
                 detokenize=False,
             )
             for row in seeds
         ]
-        with undisturbed():
+        with preserve_process_state():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
             outputs = process.llm.generate(requests, params, use_tqdm=False)
         return [
@@ -171,11 +171,11 @@ class VLLMEngine:
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields each weight once, as vLLM names it; a head that is the embeddings is not named beside them."""
+    """Yields each weight with the name that vLLM uses; a head tied to the embeddings is left out."""
     is_tied = model.config.tie_word_embeddings
     return ((name, weight) for name, weight in merged_weights(model) if not (is_tied and name.startswith("lm_head.")))
 
 
 def _rebuild_head(model: Any) -> None:
-    """Packs the head anew: on a CPU it is a packed copy of the embeddings, which a reload leaves as it was."""
+    """Rebuilds the tied head: on a CPU it is a packed copy of the embeddings, which a reload does not update."""
     model.lm_head.quant_method.process_weights_after_loading(model.lm_head)

@@ -1,4 +1,4 @@
-"""vLLM inside this process: whether it is installed, its start with a policy's architecture, and its end."""
+"""Starts and stops vLLM in this process, and checks its installation and requests."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _HOW_TO_INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class VLLMSettings:
-    """What vLLM may take of the machine.
+    """The resources that vLLM may use.
 
     Attributes:
-        max_num_seqs: Completions that are generated side by side.
-        max_model_len: The most tokens of a prompt with its completion; None for the policy's own limit.
-        gpu_memory_utilization: Share of a GPU's memory.
-        cpu_kv_cache_gib: Memory of the key-value cache where there is no GPU.
+        max_num_seqs: Number of completions that are generated at the same time.
+        max_model_len: Maximum number of tokens of prompt and completion; None for the policy's limit.
+        gpu_memory_utilization: Fraction of a GPU's memory.
+        cpu_kv_cache_gib: Memory of the key-value cache if there is no GPU.
     """
 
     max_num_seqs: int
@@ -46,7 +46,7 @@ class VLLMSettings:
 
 
 def check_installation() -> None:
-    """Checks that vLLM is there, without loading it.
+    """Checks that vLLM is installed, without importing it.
 
     Raises:
         InputError: When it is not installed or too old.
@@ -72,16 +72,16 @@ def _installed_version() -> str | None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Keeps from the caller what vLLM does to the process: it seeds all generators and takes over the threads."""
+def preserve_process_state() -> Iterator[None]:
+    """Restores random states and torch's thread settings, which vLLM changes, at the end of the block."""
     has_gpu = torch.cuda.is_available()
     set_num_threads = torch.set_num_threads
     try:
         with (
             isolate_rng(include_cuda=has_gpu),
-            # Weights have the number format that they have, whatever the trainer computes in.
+            # vLLM's number format must not depend on the trainer's autocast.
             torch.autocast("cuda" if has_gpu else "cpu", enabled=False),
-            # On a CPU, compiling its few small functions costs more than it gains, and needs a C++ compiler.
+            # On a CPU, compiling vLLM's few small functions takes longer than it saves, and needs a C++ compiler.
             torch.compiler.set_stance("default" if has_gpu else "force_eager"),
         ):
             yield
@@ -90,12 +90,12 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _without_trouble_from_modules() -> Iterator[None]:
-    """Hides a module of numba: vLLM 0.32 looks through all that are loaded on a CPU, and fails at this one."""
+def _hide_numba_module() -> Iterator[None]:
+    """Hides a module of numba: on a CPU, vLLM 0.32 inspects all loaded modules, and fails at this one."""
     name = "llvmlite.binding.ffi"
     module = sys.modules.pop(name, None)
     try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of names that it comes across
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # caused by the inspection
             yield
     finally:
         if module is not None:
@@ -103,21 +103,21 @@ def _without_trouble_from_modules() -> Iterator[None]:
 
 
 class VLLMProcess:
-    """A vLLM that runs in this process, with a policy's architecture and random weights until it is given others.
+    """vLLM in this process, with a policy's architecture and random weights until weights are loaded.
 
     Args:
-        policy: Its configuration and tokenizer are handed to vLLM; its weights are not.
-        settings: What vLLM may take of the machine.
+        policy: vLLM gets its configuration and tokenizer, but not its weights.
+        settings: The resources that vLLM may use.
 
     Raises:
         InputError: When vLLM does not start with these settings.
     """
 
-    # vLLM keeps its state in global variables, so there is one at a time.
-    _is_taken: ClassVar[bool] = False
+    # vLLM keeps its state in global variables, so only one instance can run at a time.
+    _is_running: ClassVar[bool] = False
 
     def __init__(self, policy: Policy, settings: VLLMSettings) -> None:
-        assert not VLLMProcess._is_taken, "the engine before this one was not closed"
+        assert not VLLMProcess._is_running, "the previous engine was not closed"
         self._owns_process_group = not torch.distributed.is_initialized()
         if not self._owns_process_group and torch.distributed.get_world_size() > 1:
             raise InputError(
@@ -125,34 +125,34 @@ class VLLMProcess:
             )
         self._environment = dict(os.environ)
         self._folder = TemporaryDirectory(prefix="medssr-vllm-")
-        VLLMProcess._is_taken = True
+        VLLMProcess._is_running = True
         self.llm: Any = None
         try:
-            with undisturbed(), _without_trouble_from_modules():
+            with preserve_process_state(), _hide_numba_module():
                 self.llm = _start(policy, Path(self._folder.name), settings)
         except (ImportError, OSError, ValueError, RuntimeError) as error:
             self.close()
-            raise InputError(f"rollout: vLLM did not start: {_in_short(error)} {_remedy(error)}") from error
-        except BaseException:  # such as a signal's: whoever goes on, starts afresh
+            raise InputError(f"rollout: vLLM did not start: {_shortened(error)} {_remedy(error)}") from error
+        except BaseException:  # such as SystemExit from a signal: a later start must find a clean state
             self.close()
             raise
 
     @property
-    def cache_unit(self) -> int:
-        """Tokens in a block of the key-value cache; prompts share whole blocks."""
+    def cache_block_size(self) -> int:
+        """Number of tokens in a block of the key-value cache; prompts share whole blocks."""
         return int(self.llm.llm_engine.vllm_config.cache_config.block_size)
 
     def close(self) -> None:
-        """Ends vLLM and frees its memory."""
+        """Shuts vLLM down and frees its memory."""
         if self.llm is not None:
             self.llm.llm_engine.engine_core.shutdown()
             self.llm = None
-        groups: Any = sys.modules.get("vllm.distributed.parallel_state")  # None where vLLM could not be loaded
+        groups: Any = sys.modules.get("vllm.distributed.parallel_state")  # None if vLLM could not be imported
         if groups is not None:
             groups.destroy_model_parallel()
             if self._owns_process_group:
                 groups.destroy_distributed_environment()
-        gc.unfreeze()  # vLLM freezes all objects once it runs
+        gc.unfreeze()  # vLLM freezes all objects at its start
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -160,7 +160,7 @@ class VLLMProcess:
             del os.environ[name]
         os.environ.update(self._environment)
         self._folder.cleanup()
-        VLLMProcess._is_taken = False
+        VLLMProcess._is_running = False
 
 
 def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
@@ -169,10 +169,10 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
     config.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
 
-    # The engine's core in this process too, so that it can be handed the trainer's tensors.
+    # The engine core must run in this process, so that it can read the trainer's tensors.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # tells nobody about the run
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # sends no usage statistics
     from vllm import LLM
 
     has_gpu = torch.cuda.is_available()
@@ -180,23 +180,23 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         str(folder),
         runner="generate",
         dtype=str(policy.model.dtype).removeprefix("torch."),
-        seed=0,  # of nothing: every request has its own
+        seed=0,  # not used: every request has a seed
         load_format="dummy",
         max_num_seqs=settings.max_num_seqs,
         max_model_len=settings.max_model_len,
         enable_prefix_caching=True,
-        logprobs_mode="processed_logprobs",  # of the distribution that is sampled from
-        generation_config="vllm",  # no sampling settings but those of each request
+        logprobs_mode="processed_logprobs",  # log-probs of the distribution that is sampled from
+        generation_config="vllm",  # uses only the sampling settings of each request
         gpu_memory_utilization=settings.gpu_memory_utilization,
         kv_cache_memory_bytes=None if has_gpu else int(settings.cpu_kv_cache_gib * 2**30),
         enable_sleep_mode=has_gpu,
         enforce_eager=not has_gpu,  # compiling takes minutes on a CPU
-        # vLLM 0.32 fails on a CPU where a prompt with a seed is split over two steps.
+        # On a CPU, vLLM 0.32 fails if a prompt with a seed is split over two steps.
         enable_chunked_prefill=None if has_gpu else False,
     )
 
 
-def _in_short(error: Exception) -> str:
+def _shortened(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 400 else text[:400] + " ..."
 
@@ -213,7 +213,7 @@ def _remedy(error: Exception) -> str:
     return "VLLM_LOGGING_LEVEL=INFO shows its own log; rollout=hf does without it."
 
 
-# The first version that takes new weights, and returns token ids, in the way that the engines rely on.
+# The first version with the interfaces for weight updates and token ids that the engines use.
 OLDEST_VERSION = (0, 32)
 
 
@@ -228,12 +228,12 @@ def is_too_old(version: str) -> bool:
 
 
 def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: int) -> None:
-    """Checks what vLLM would refuse, or change without a word.
+    """Checks requests for settings that vLLM would refuse or silently change.
 
     Args:
-        prompts: Token ids.
-        sampling: How tokens are drawn.
-        max_len: The most tokens of a prompt with its completion.
+        prompts: Token ids of each prompt.
+        sampling: How tokens are sampled.
+        max_len: Maximum number of tokens of prompt and completion.
 
     Raises:
         InputError: When the temperature is out of vLLM's range, or a prompt is too long.
@@ -251,11 +251,11 @@ def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: in
         )
 
 
-def num_different(num_samples: int, sampling: Sampling) -> int:
-    """Returns how many completions of a prompt to ask for: at temperature 0 one, since vLLM refuses to repeat it.
+def num_distinct(num_samples: int, sampling: Sampling) -> int:
+    """Returns the number of completions to request: 1 at temperature 0, where all are equal and vLLM refuses more.
 
     Example:
-        >>> num_different(4, Sampling(temperature=1.0, max_new_tokens=8)), num_different(4, Sampling(0.0, 8))
+        >>> num_distinct(4, Sampling(temperature=1.0, max_new_tokens=8)), num_distinct(4, Sampling(0.0, 8))
         (4, 1)
     """
     return num_samples if sampling.temperature > 0 else 1
@@ -268,16 +268,16 @@ def read_completions(
     num_samples: int,
     sampling: Sampling,
 ) -> list[Completion]:
-    """Returns the completions of a prompt from the token ids and log-probs that vLLM has returned.
+    """Returns the completions of a prompt from the token ids and log-probs that vLLM returned.
 
     Args:
-        policy: Reads the tokens.
-        token_rows: As many as `num_different` says.
-        logp_rows: Of each token; empty rows where the sampling does not ask for them.
-        num_samples: How many completions are wanted.
-        sampling: How the tokens were drawn.
+        policy: Decodes the tokens.
+        token_rows: Token ids of the `num_distinct` completions.
+        logp_rows: Log-prob of each token; empty rows if the sampling does not need them.
+        num_samples: Number of completions to return.
+        sampling: How the tokens were sampled.
     """
-    if sampling.temperature == 0:  # vLLM gives the log-probs of temperature 1; the likeliest token was certain
+    if sampling.temperature == 0:  # vLLM returns log-probs at temperature 1; greedy tokens have probability 1
         logp_rows = [[0.0] * len(row) for row in logp_rows]
     texts = policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
     completions = [

@@ -1,4 +1,4 @@
-"""One vLLM server behind its OpenAI-compatible address: what it serves, its completions, and new weights for it."""
+"""A client of one vLLM server: checks it, requests completions, and loads new weights."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from medssr.engines.types import Sampling
 from medssr.engines.vllm_process import OLDEST_VERSION, is_too_old
 from medssr.errors import InputError
 
-# Seconds for what a server answers at once when it is well.
+# Time-out in seconds of requests that a healthy server answers immediately.
 _QUICK_S = 10.0
-# Routes that a server has with VLLM_SERVER_DEV_MODE=1 alone.
+# Routes that a server has only with VLLM_SERVER_DEV_MODE=1.
 _PAUSE, _RELOAD, _RESET, _RESUME = "/pause?mode=wait", "/collective_rpc", "/reset_prefix_cache", "/resume"
-# What a change of weights does there, for messages.
+# Descriptions of the parts of a weight update, for messages.
 _PARTS = {
-    _PAUSE: "pausing (waiting for completions under way)",
+    _PAUSE: "pausing (waiting for running completions)",
     _RELOAD: "reading the new weights",
     _RESET: "emptying its prefix cache",
     _RESUME: "resuming",
@@ -25,20 +25,20 @@ _PARTS = {
 
 
 class ServerDownError(Exception):
-    """A server does not answer, or says that it is at fault."""
+    """A server does not answer, or answers with a server error."""
 
 
 class VLLMServer:
-    """A server's address with what can be asked there. Used by many threads at a time.
+    """A client of one vLLM server; thread-safe.
 
     Args:
         address: For example `http://localhost:8000`.
-        model: Name of the model there; None for the first that it serves.
-        timeout_s: Seconds for the completions of one prompt, and for each part of a change of weights.
-        max_connections: Requests under way at a time.
+        model: Name of the model on the server; None for the first that it serves.
+        timeout_s: Time-out in seconds of the completions of one prompt, and of each part of a weight update.
+        max_connections: Maximum number of simultaneous requests.
 
     Raises:
-        InputError: When the address is none.
+        InputError: When the address is not a URL.
     """
 
     def __init__(self, address: str, model: str | None, timeout_s: float, max_connections: int) -> None:
@@ -56,20 +56,20 @@ class VLLMServer:
         self._http.clear()
 
     def check(self) -> int:
-        """Returns the longest prompt with its completion that the server takes, in tokens.
+        """Checks the server, and returns its maximum number of tokens of prompt and completion.
 
         Raises:
             ServerDownError: When it does not answer.
-            InputError: When it is no vLLM, too old, or serves another model.
+            InputError: When it is not a vLLM server, too old, or serves another model.
         """
-        version = str(self._answer("GET", "/version", _QUICK_S)["version"])
+        version = str(self._request("GET", "/version", _QUICK_S)["version"])
         if is_too_old(version):
             oldest = ".".join(map(str, OLDEST_VERSION))
             raise InputError(
                 f"rollout.addresses: {self.address} runs vLLM {version}; {oldest} or newer is needed: pip install "
                 f"'vllm>={oldest}' there."
             )
-        served = {card["id"]: card for card in self._answer("GET", "/v1/models", _QUICK_S)["data"]}
+        served = {card["id"]: card for card in self._request("GET", "/v1/models", _QUICK_S)["data"]}
         if self._model is None:
             self._model = next(iter(served))
         if self._model not in served:
@@ -83,13 +83,13 @@ class VLLMServer:
     def complete(
         self, prompt: list[int], num_samples: int, seed: int, sampling: Sampling, eos_ids: Sequence[int]
     ) -> list[tuple[list[int], list[float]]]:
-        """Returns tokens and log-probs of each sample; no log-probs where the sampling does not ask for them.
+        """Returns token ids and log-probs of each sample; log-probs are empty if the sampling does not need them.
 
         Raises:
             ServerDownError: When it does not answer in time, or fails.
             InputError: When it refuses the request.
         """
-        request = {
+        body = {
             "model": self._model,
             "prompt": prompt,
             "n": num_samples,
@@ -103,7 +103,7 @@ class VLLMServer:
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }
-        answer = self._answer("POST", "/v1/completions", self._timeout_s, json=request)
+        answer = self._request("POST", "/v1/completions", self._timeout_s, json=body)
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         return [
             (choice["token_ids"], choice["logprobs"]["token_logprobs"] if sampling.has_logps else [])
@@ -111,28 +111,28 @@ class VLLMServer:
         ]
 
     def load_weights(self, folder: Path) -> None:
-        """Makes the server read new weights, and forget what it computed with those before.
+        """Makes the server read new weights and empty its prefix cache.
 
         Raises:
-            ServerDownError: When a part is not done in time, or fails; the message says which.
-            InputError: When it does not take new weights.
+            ServerDownError: When a part of the update fails or times out; the message names the part.
+            InputError: When the server does not support weight updates.
         """
         self._change(_PAUSE)
         reload = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}, "timeout": self._timeout_s}
         self._change(_RELOAD, json=reload)
         if not self._change(_RESET)["success"]:
-            raise ServerDownError("its prefix cache, of the weights before, could not be emptied")
+            raise ServerDownError("its prefix cache of the old weights could not be emptied")
         self._change(_RESUME)
 
     def _change(self, path: str, **content: Any) -> Any:
-        return self._answer("POST", path, self._timeout_s, **content)
+        return self._request("POST", path, self._timeout_s, **content)
 
-    def _answer(self, method: str, path: str, timeout_s: float, **content: Any) -> Any:
+    def _request(self, method: str, path: str, timeout_s: float, **content: Any) -> Any:
         status, body = self._exchange(method, path, timeout_s, **content)
-        shown = " ".join(body[:300].decode(errors="replace").split())
-        what = _PARTS.get(path, path)
+        excerpt = " ".join(body[:300].decode(errors="replace").split())
+        part = _PARTS.get(path, path)
         if status >= 500:
-            raise ServerDownError(f"{what} failed with {status}: {shown}")
+            raise ServerDownError(f"{part} failed with {status}: {excerpt}")
         if status == 404 and path in _PARTS:
             raise InputError(
                 f"rollout.addresses: {self.address} takes no new weights (it has no {path}), so nothing can be trained "
@@ -144,7 +144,7 @@ class VLLMServer:
                 "address and port that `vllm serve` names."
             )
         if status >= 400:
-            raise InputError(f"rollout.addresses: {self.address} refuses {path} with {status}: {shown}")
+            raise InputError(f"rollout.addresses: {self.address} refuses {path} with {status}: {excerpt}")
         return json.loads(body) if body else None
 
     def _exchange(self, method: str, path: str, timeout_s: float, **content: Any) -> tuple[int, bytes]:
@@ -152,8 +152,8 @@ class VLLMServer:
         from urllib3 import Timeout, exceptions
 
         timeout = Timeout(connect=min(timeout_s, _QUICK_S), read=timeout_s)
-        what = _PARTS.get(path, path)
-        # A server closes connections that were idle, perhaps just as one is used again: so there is a second attempt.
+        part = _PARTS.get(path, path)
+        # A server may close an idle connection just as it is used again, so there is a second attempt.
         for is_last in (False, True):
             try:
                 response = self._http.request(
@@ -161,11 +161,11 @@ class VLLMServer:
                 )
             except exceptions.ProtocolError as error:
                 if is_last:
-                    raise ServerDownError(f"the connection broke during {what} ({error})") from error
+                    raise ServerDownError(f"the connection broke during {part} ({error})") from error
             except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
                 raise ServerDownError(f"it cannot be reached ({error})") from error
             except exceptions.TimeoutError as error:
-                raise ServerDownError(f"{what} was not done within {timeout_s:g} s") from error
+                raise ServerDownError(f"{part} was not done within {timeout_s:g} s") from error
             else:
                 return response.status, response.data
         raise AssertionError

@@ -1,4 +1,4 @@
-"""Generation with vLLM servers: prompts are shared among them, and those of one that dies go to the others."""
+"""Generation with several vLLM servers; if one fails, the others take over its prompts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from medssr.engines.sync_check import probe
+from medssr.engines.sync_check import measure_sync_gap
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_process import check_requests, num_different, read_completions
+from medssr.engines.vllm_process import check_requests, num_distinct, read_completions
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -23,28 +23,28 @@ from medssr.models.policy import Policy
 
 log = logging.getLogger(__name__)
 
-# The largest usual block of a prefix cache, in tokens; servers do not tell theirs.
-_CACHE_UNIT = 128
+# An upper bound on usual block sizes of prefix caches, in tokens; servers do not report theirs.
+_CACHE_BLOCK_SIZE = 128
 
 
 class VLLMServerEngine:
-    """Samples with vLLM servers that have the policy's weights, or are given them; either is checked.
+    """Samples with vLLM servers, which have the policy's weights or get them here; both cases are checked.
 
-    A prompt is sent once, with the number of its completions; its first seed decides them (see VLLMEngine), not the
-    server that gets it. A server that was lost is tried again with the next prompts.
+    A prompt is sent once, with the number of its completions; its first seed determines them (see VLLMEngine),
+    independent of the server. A server that failed is tried again with the next prompts.
 
     Args:
         policy: Model and tokenizer.
-        addresses: Of the servers.
-        model: Name of the model there; None for the one that each serves.
-        max_concurrency: Prompts under way at a time, for each server.
-        timeout_s: Seconds until the completions of a prompt, or a part of a change of weights, are given up.
-        weights_dir: Where weights are handed over, a folder that the servers see under the same name; None for servers
-            that keep the weights that they have, with which nothing can be trained.
-        max_logp_gap: The run stops when a server and the policy differ by more, in nats per token.
+        addresses: The addresses of the servers.
+        model: Name of the model on the servers; None for the first that each serves.
+        max_concurrency: Maximum number of simultaneous prompts per server.
+        timeout_s: Time-out in seconds of the completions of a prompt, and of each part of a weight update.
+        weights_dir: The folder for weights, which the servers see under the same path; None for servers that keep
+            their weights, which is not possible in training.
+        max_logp_gap: The run stops if a server and the policy differ by more nats per token.
 
     Raises:
-        InputError: When there is no address, or one is none.
+        InputError: When there is no address, or one is not a URL.
     """
 
     fills_gpu: ClassVar[bool] = False
@@ -67,9 +67,9 @@ class VLLMServerEngine:
         self._weights_dir = None if weights_dir is None else Path(weights_dir).resolve()
         self._max_logp_gap = max_logp_gap
         self._max_len = policy.model.config.max_position_embeddings
-        self._weights: Path | None = None  # the folder that servers read, once it is written
+        self._weights: Path | None = None  # the folder that the servers read, once it is written
         self._ready: list[VLLMServer] = []
-        self._lost: dict[str, str] = {}  # why, by address
+        self._lost: dict[str, str] = {}  # the reason, by address
         self._lock = threading.Lock()
 
     def generate(
@@ -78,42 +78,42 @@ class VLLMServerEngine:
         """Returns for each prompt one completion per seed (see RolloutEngine).
 
         Raises:
-            InputError: When no server is left, one refuses a request or has other weights than the policy.
+            InputError: When no server is left, or one refuses a request or has other weights than the policy.
         """
         self._connect()
         check_requests(prompts, sampling, self._max_len)
         groups: dict[int, list[Completion]] = {}
-        while missing := [place for place in range(len(prompts)) if place not in groups]:
+        while missing := [index for index in range(len(prompts)) if index not in groups]:
             pending: SimpleQueue[int] = SimpleQueue()
-            for place in missing:
-                pending.put(place)
+            for index in missing:
+                pending.put(index)
 
             def work(server: VLLMServer, pending: SimpleQueue[int] = pending) -> None:
-                for place in _taken(pending):
+                for index in _drain(pending):
                     try:
-                        groups[place] = self._complete(server, prompts[place], seeds[place], sampling)
+                        groups[index] = self._complete(server, prompts[index], seeds[index], sampling)
                     except ServerDownError as error:
-                        pending.put(place)
-                        self._lose(server, error)
+                        pending.put(index)
+                        self._exclude(server, error)
                     if server not in self._ready:
                         return
 
-            self._share(work, pending)
-        return [groups[place] for place in range(len(prompts))]
+            self._run_on_servers(work, pending)
+        return [groups[index] for index in range(len(prompts))]
 
     def sync_weights(self, model: Any) -> None:
-        """Makes all servers generate with the weights that `model` has now, and checks that they do.
+        """Copies the current weights of `model` to all servers, and checks that their log-probs agree.
 
         Raises:
             InputError: When there is no `weights_dir`, no server is left, or one differs from the trainer afterwards.
         """
-        assert model is self._policy.model, "this engine serves the policy that it was made with"
+        assert model is self._policy.model, "the engine was created for another policy"
         self._weights = self._write_weights()
         ready, self._ready = self._ready, []
         self._prepare(ready)
 
     def close(self) -> None:
-        """Closes the connections; the servers stay."""
+        """Closes the connections; the servers keep running."""
         for server in self._servers:
             server.close()
         if self._weights is not None:
@@ -121,16 +121,18 @@ class VLLMServerEngine:
             self._weights = None
 
     def _connect(self) -> None:
-        """Makes those servers ready that are not, as far as they answer."""
+        """Prepares the servers that are not ready."""
         if self._weights is None and (self._weights_dir is not None or self._policy.model.training):
             self._weights = self._write_weights()
         self._prepare([server for server in self._servers if server not in self._ready])
 
     def _prepare(self, servers: Sequence[VLLMServer]) -> None:
-        """Gives servers the weights, all at a time, and compares each with the policy; loses those that do not answer.
+        """Loads weights on all given servers at the same time, and compares each with the policy.
+
+        Servers that do not answer are excluded.
 
         Raises:
-            InputError: When one is not to be used, or none is left.
+            InputError: When one cannot be used, or none is left.
         """
         with ThreadPoolExecutor(max(1, len(servers))) as pool:
             outcomes = list(pool.map(self._load_weights, servers))
@@ -139,9 +141,9 @@ class VLLMServerEngine:
                 if isinstance(outcome, ServerDownError):
                     raise outcome
                 self._max_len = min(self._max_len, outcome)
-                self._probe(server)
+                self._check_sync(server)
             except ServerDownError as error:
-                self._lose(server, error)
+                self._exclude(server, error)
                 continue
             self._ready.append(server)
             if self._lost.pop(server.address, None) is not None:
@@ -149,7 +151,7 @@ class VLLMServerEngine:
         self._check_any_left()
 
     def _load_weights(self, server: VLLMServer) -> int | ServerDownError:
-        """Returns the most tokens of a prompt with its completion there, or why the server is not to be had."""
+        """Returns the server's maximum number of tokens of prompt and completion, or its error if it is down."""
         try:
             max_len = server.check()
             if self._weights is not None:
@@ -158,14 +160,14 @@ class VLLMServerEngine:
             return error
         return max_len
 
-    def _probe(self, server: VLLMServer) -> None:
+    def _check_sync(self, server: VLLMServer) -> None:
         def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
             rows = zip(prompts, seeds, strict=True)
             return [self._complete(server, prompt, row, sampling) for prompt, row in rows]
 
-        gap = probe(self._policy, sample, _CACHE_UNIT, self._max_len)
+        gap = measure_sync_gap(self._policy, sample, _CACHE_BLOCK_SIZE, self._max_len)
         log.debug("%s: its log-probs differ by %.2g nats per token", server.address, gap)
-        if not gap <= self._max_logp_gap:  # NaN is no agreement
+        if not gap <= self._max_logp_gap:  # also true for NaN
             remedy = (
                 "serve the folder of model.path there, or give rollout.weights_dir"
                 if self._weights is None
@@ -181,12 +183,12 @@ class VLLMServerEngine:
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
     ) -> list[Completion]:
         eos_ids = sorted(self._policy.eos_token_ids)
-        samples = server.complete(prompt, num_different(len(seeds), sampling), seeds[0], sampling, eos_ids)
+        samples = server.complete(prompt, num_distinct(len(seeds), sampling), seeds[0], sampling, eos_ids)
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_completions(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
-    def _share(self, work: Callable[[VLLMServer], None], pending: SimpleQueue[int]) -> None:
-        """Runs `work` on the servers that are ready, in some threads for each, until all of them return."""
+    def _run_on_servers(self, work: Callable[[VLLMServer], None], pending: SimpleQueue[int]) -> None:
+        """Runs `work` in `max_concurrency` threads per ready server until all return."""
         self._check_any_left()
         servers = list(self._ready)
         with ThreadPoolExecutor(len(servers) * self._max_concurrency) as pool:
@@ -195,16 +197,16 @@ class VLLMServerEngine:
                 for future in futures:
                     future.result()
             finally:
-                list(_taken(pending))  # the others stop too
+                list(_drain(pending))  # after an error, stops the other threads
 
-    def _lose(self, server: VLLMServer, reason: ServerDownError) -> None:
-        """Takes a server out, and says so the first time."""
+    def _exclude(self, server: VLLMServer, reason: ServerDownError) -> None:
+        """Excludes a server, and logs it the first time."""
         with self._lock:
             if server in self._ready:
                 self._ready.remove(server)
-            is_known = server.address in self._lost
+            is_repeated = server.address in self._lost
             self._lost[server.address] = str(reason)
-        if not is_known:
+        if not is_repeated:
             number = len(self._ready)
             log.warning("lost the server %s: %s; its prompts go to the %d left", server.address, reason, number)
 
@@ -217,27 +219,27 @@ class VLLMServerEngine:
             )
 
     def _write_weights(self) -> Path:
-        """Returns the folder with the policy's weights; the head is among them where it is tied, too."""
+        """Writes the policy's weights, a tied head included, and returns their folder."""
         from safetensors.torch import save_file
 
         if self._weights_dir is None:
             raise InputError("rollout.weights_dir: is needed for training, since servers are given weights there.")
         model = self._policy.model
         weights = {name: weight.detach().cpu().contiguous() for name, weight in merged_weights(model)}
-        if model.config.tie_word_embeddings:  # the format refuses weights that share their memory
+        if model.config.tie_word_embeddings:  # safetensors refuses weights that share memory
             weights["lm_head.weight"] = weights["lm_head.weight"].clone()
-        # Of several trainers each hands over its own copy, so that none waits for another.
+        # Each of several trainers writes its own copy, so that none waits for another.
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         folder = self._weights_dir / f"trainer_{rank}"
         folder.mkdir(parents=True, exist_ok=True)
-        # Renamed, so that a server that still reads the file before does so to its end.
+        # Replaced by renaming, so that a server that still reads the old file is not disturbed.
         save_file(weights, folder / "unfinished")
         (folder / "unfinished").replace(folder / "model.safetensors")
         return folder
 
 
-def _taken(pending: SimpleQueue[int]) -> Iterator[int]:
-    """Yields what is in the queue until it is empty."""
+def _drain(pending: SimpleQueue[int]) -> Iterator[int]:
+    """Yields the items of the queue until it is empty."""
     while True:
         try:
             yield pending.get_nowait()

@@ -14,7 +14,7 @@ from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
 from medssr.models.policy import Policy
-from medssr.models.prompts import encode_texts, render_chat, require_room
+from medssr.models.prompts import check_prompt_lengths, encode_texts, render_chat
 from medssr.questions import Question, render_question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
@@ -109,7 +109,7 @@ class BenchmarkRunner:
         """
         contexts = [self.context(question) for question in questions]
         encoded = encode_texts(contexts, self.policy.tokenizer)
-        require_room(questions, encoded, self._max_prompt_tokens(), source)
+        check_prompt_lengths(questions, encoded, self._max_prompt_tokens(), source)
         is_generated = self.protocol.kind is ProtocolKind.generate
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:

@@ -11,7 +11,7 @@ import yaml
 
 from medssr.config import ExportConfig
 from medssr.exporting.common import SettingsReader, default_settings
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.trl import trl_settings, write_trl_questions
 from medssr.exporting.verl import verl_settings, write_verl_questions
 from medssr.models.prompts import read_prompt_template

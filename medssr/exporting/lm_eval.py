@@ -16,7 +16,7 @@ from medssr.errors import InputError
 from medssr.evaluation.benchmark_results import protocol_record, text_sha256
 from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.models.policy import load_tokenizer, pretrained
-from medssr.models.prompts import encode_texts, encode_with_continuations, read_prompt_template, require_room
+from medssr.models.prompts import check_prompt_lengths, encode_texts, encode_with_continuations, read_prompt_template
 from medssr.questions import Question
 from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically, write_lines_atomically
@@ -55,7 +55,9 @@ def write_for_lm_eval(
     asked_as = protocol_record(protocol, prompter)
     for name, loaded in suite.benchmarks.items():
         texts = [prompter.text(question) + protocol.cue for question in loaded.questions]
-        require_room(loaded.questions, encode_texts(texts, prompter.tokenizer), longest - 1, loaded.subset.source)
+        check_prompt_lengths(
+            loaded.questions, encode_texts(texts, prompter.tokenizer), longest - 1, loaded.subset.source
+        )
         contexts = token_contexts(texts, loaded.questions, prompter.tokenizer)
         write_lines_atomically(folder / "questions" / f"{name}.jsonl", task_lines(loaded.questions, texts, contexts))
         _write_yaml(folder / f"{name}.yaml", _task(name, loaded, asked_as))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.exporting.common import SettingsReader, read_adamw, require_enough_questions, write_parquet
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.questions import Question
 
 # By the class of the loss: TRL's loss_type and importance_sampling_level.

@@ -9,7 +9,7 @@ from typing import Any
 
 from medssr.config import KLEstimator, KLPlacement, ScaleRewards
 from medssr.exporting.common import SettingsReader, read_adamw, require_enough_questions, write_parquet
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.questions import Question
 
 # verl has a dual clip in every clipped loss; above this the ratio, held within e^20, never comes.
@@ -93,16 +93,7 @@ def verl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, 
     require_enough_questions(num_questions, reader)
     values = {
         "medssr": {"export_dir": "???", "eos_token_ids": prompts.eos_token_ids},
-        "data": {
-            "train_files": "${medssr.export_dir}/questions.parquet",
-            # verl wants a file here; the settings below never validate, medssr-evaluate does.
-            "val_files": "${medssr.export_dir}/questions.parquet",
-            "train_batch_size": reader.value("grpo.num_prompts_per_step"),
-            "max_prompt_length": prompts.max_tokens,
-            "max_response_length": reader.value("grpo.max_new_tokens"),
-            "truncation": "error",
-            "seed": seed,
-        },
+        "data": _data(reader, prompts.max_tokens, seed),
         "actor_rollout_ref": {
             "model": {
                 "tokenizer_path": "${medssr.export_dir}/../tokenizer",
@@ -132,6 +123,19 @@ def verl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, 
     reader.ignore("grpo.head_chunk_tokens")  # changes memory and speed alone
     reader.refuse_rest()
     return values
+
+
+def _data(reader: SettingsReader, max_prompt_tokens: int, seed: int) -> dict[str, Any]:
+    return {
+        "train_files": "${medssr.export_dir}/questions.parquet",
+        # verl wants a file here; the settings below never validate, medssr-evaluate does.
+        "val_files": "${medssr.export_dir}/questions.parquet",
+        "train_batch_size": reader.value("grpo.num_prompts_per_step"),
+        "max_prompt_length": max_prompt_tokens,
+        "max_response_length": reader.value("grpo.max_new_tokens"),
+        "truncation": "error",
+        "seed": seed,
+    }
 
 
 def _actor(reader: SettingsReader, max_prompt_tokens: int) -> dict[str, Any]:

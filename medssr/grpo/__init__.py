@@ -3,22 +3,22 @@
 ::
 
     questions of the step                     training/step_loader.py   StepBatch
-        |   rollouts.py: sample completions, read answers, ask the rewards
+        |   rollouts.py: sample completions, extract answers, compute rewards
         v
     RolloutGroup [P][G]
         |   step_rewards.py: weighted sum, truncation, over-long, KL    -> rewards [P, G]
-        |   dynamic_sampling.py: further questions for groups without signal
+        |   dynamic_sampling.py: resample where groups have no signal
         v
     ScoredGroups
-        |   advantages.py: compare within groups                        -> advantages [P, G]
-        |   minibatches.py: what each optimiser step trains on
+        |   advantages.py: normalise within groups                      -> advantages [P, G]
+        |   minibatches.py: the samples of each optimiser step
         v
     Minibatch
         |   objective.py: log-probs, losses.py + kl.py                  -> loss
-        |   module.py: gradient, optimiser step, new weights to the engine
+        |   module.py: gradient, optimiser step, weights synced to the engine
         v
-    metrics.py: what the step shows
+    metrics.py: metrics of the step
 
 `module.py` has the loop: `training_step` and `update`. `stage.py` assembles and runs a stage. `heldout.py` and
-`completion_table.py` are callbacks that watch it.
+`completion_table.py` are callbacks that evaluate and log it.
 """

@@ -1,4 +1,4 @@
-"""Group-relative advantages: how much better a completion is than the others of its question."""
+"""Group-relative advantages: the reward of each completion compared with its group."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from medssr.config import ScaleRewards
 def group_advantages(
     rewards: Tensor, scale_rewards: ScaleRewards | str = ScaleRewards.group, epsilon: float = 1e-6
 ) -> Tensor:
-    """Returns how much better each completion is than its group, `[num_groups, G]`.
+    """Returns the advantage of each completion over its group, `[num_groups, G]`.
 
     A_i = (r_i - mean(r)) / (std(r) + epsilon), with the unbiased deviation over the group (Shao et al. 2024,
     arXiv 2402.03300, section 4.1.2), over the whole batch, or without division (Liu et al. 2025, arXiv 2503.20783).
 
-    A reward that is not finite belongs to a completion that could not be scored. It counts in no mean and no deviation,
-    and its advantage is 0; so is every advantage of a group whose rewards do not differ (`is_nonzero_std`).
+    A reward that is not finite marks an unscored completion. It is left out of means and deviations, and its advantage
+    is 0. All advantages of a group whose rewards are equal are 0 too (`is_nonzero_std`).
 
     Args:
-        rewards: `[num_groups, G]`, NaN where a completion has none.
-        scale_rewards: What the centred rewards are divided by.
-        epsilon: Keeps the division finite where rewards are almost equal.
+        rewards: `[num_groups, G]`, NaN where a completion is unscored.
+        scale_rewards: Which deviation the centred rewards are divided by.
+        epsilon: Added to the deviation, so that the division stays finite where rewards are almost equal.
 
     Example:
         >>> group_advantages(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), ScaleRewards.none).tolist()
@@ -42,7 +42,7 @@ def group_advantages(
 
 
 def is_nonzero_std(rewards: Tensor) -> Tensor:
-    """Returns for each group whether its rewards differ, `[num_groups]`.
+    """Returns whether the rewards of each group differ, `[num_groups]`.
 
     Uses max > min rather than std > 0, which is not robust to rounding. A single scored reward counts as no variance.
 
@@ -57,7 +57,7 @@ def is_nonzero_std(rewards: Tensor) -> Tensor:
 
 
 def is_scored(rewards: Tensor) -> Tensor:
-    """Returns for each completion whether it has a reward, `[num_groups, G]`.
+    """Returns whether each completion has a reward, `[num_groups, G]`.
 
     Example:
         >>> is_scored(torch.tensor([[0.0, float("nan"), float("inf")]])).tolist()
@@ -72,6 +72,6 @@ def _group_deviations(rewards: Tensor, scored: Tensor) -> Tensor:
     num_scored = scored.sum(dim=1)
     for size in sorted(set(num_scored.tolist())):
         if size > 1:
-            groups = num_scored == size  # groups with as many scored rewards form a rectangle
+            groups = num_scored == size  # groups with the same number of scored rewards form a rectangle
             deviations[groups] = rewards[groups][scored[groups]].view(-1, size).std(dim=1, keepdim=True)
     return deviations

@@ -1,8 +1,8 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): further questions in place of groups without signal.
+"""Dynamic sampling (DAPO, arXiv 2503.14476): rolls out further questions to replace groups without signal.
 
-A group has signal where the rewards for the label differ among its completions. A step without enough such groups rolls
-out further questions, as many as it lacks, for at most `dynamic_sampling_rounds` rounds. They come from an order of
-their own (`StepBatch.further_items`), so that what a step asks depends on seed, stage, step and rewards alone.
+A group has signal if the label rewards of its completions differ. A step with too few such groups rolls out as many
+further questions as it lacks, for at most `dynamic_sampling_rounds` rounds. The further questions have an order of
+their own (`StepBatch.further_items`), so the questions of a step depend only on seed, stage, step and rewards.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from medssr.training.step_loader import StepBatch
 
 
 def sample_groups(batch: StepBatch[Question], roll_out: Callable[[Sequence[Question]], ScoredGroups]) -> ScoredGroups:
-    """Returns the rollouts of a step's questions, with those of the further questions that it took to find signal.
+    """Returns the scored rollouts of a step's questions and of the further questions that were needed.
 
     Args:
         batch: The questions, and further ones for each round of dynamic sampling.
-        roll_out: Samples and scores the completions of some questions.
+        roll_out: Samples and scores the completions of the given questions.
     """
     scored = roll_out(batch.items)
     for round_items in batch.further_items:
         num_missing = len(batch.items) - int(scored.has_signal.sum())
-        # A question that was asked in this step would get the same completions again.
-        asked = {group.question.id for group in scored.groups}
-        questions = list({question.id: question for question in round_items if question.id not in asked}.values())
+        # The same question in the same step would get the same completions again.
+        used_ids = {group.question.id for group in scored.groups}
+        questions = list({question.id: question for question in round_items if question.id not in used_ids}.values())
         if num_missing == 0 or not questions:
             break
         scored = scored + roll_out(questions[:num_missing])
@@ -34,14 +34,14 @@ def sample_groups(batch: StepBatch[Question], roll_out: Callable[[Sequence[Quest
 
 
 def indices_to_train(has_signal: Sequence[bool], num_groups: int) -> list[int]:
-    """Returns the indices of the groups that a step trains on, in order: with signal first, others where these are few.
+    """Returns the sorted indices of the groups to train on: those with signal, filled up with others if too few.
 
-    Their number does not depend on the rounds of dynamic sampling, so the normaliser counts as many completions as
-    without.
+    Their number does not depend on the rounds of dynamic sampling, so the normaliser counts the same number of
+    completions as without it.
 
     Args:
-        has_signal: Of each group that was rolled out.
-        num_groups: How many groups a step has; at most as many as there are.
+        has_signal: Whether each group that was rolled out has signal.
+        num_groups: Number of groups of a step; at most `len(has_signal)`.
 
     Example:
         >>> indices_to_train([True, False, False, True], num_groups=3)

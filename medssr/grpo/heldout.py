@@ -1,4 +1,4 @@
-"""Watches training on labelled questions that it does not see, stops it, and keeps the best model."""
+"""Evaluates the policy on held-out questions during training, stops training early, and keeps the best model."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ from medssr.utils.seeding import derive_seed
 log = logging.getLogger(__name__)
 
 
-class Probe(L.Callback):
-    """Scores the policy every few steps, before the step begins, so that a checkpoint never waits for it.
+class HeldoutCallback(L.Callback):
+    """Evaluates the policy on held-out questions every few steps, before the step begins.
+
+    An evaluation before the step never delays the checkpoint of the step.
 
     Args:
-        rollouts: Has the policy and the engine; its weights are the trained ones before a step.
-        questions: What is asked.
-        config: How often, and when to stop.
+        rollouts: Has the policy and the engine; before a step, the engine has the weights that are trained.
+        questions: The held-out questions.
+        config: How often to evaluate, and when to stop.
         directory: The artefact's folder; the best model so far goes to `best/` in it.
     """
 
@@ -46,39 +48,40 @@ class Probe(L.Callback):
         self._folder = directory / "best"
         self._max_new_tokens = rollouts.config.max_new_tokens
         self._prompts = rollouts.policy.encode(list(questions), self._max_new_tokens, config.path)
-        self.history = ProbeHistory()
-        self._in_checkpoints: deque[int] = deque(maxlen=NUM_KEPT)  # the best step that each of those on disk tells of
+        self.history = HeldoutHistory()
+        # The best step that each checkpoint on disk refers to.
+        self._best_steps_in_checkpoints: deque[int] = deque(maxlen=NUM_KEPT)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps."""
+        """Returns the state for the checkpoint."""
         return asdict(self.history)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the checkpoint was made."""
-        self.history = ProbeHistory(**state)
-        self._in_checkpoints.append(self.history.best_step)
+        """Restores the state of a checkpoint."""
+        self.history = HeldoutHistory(**state)
+        self._best_steps_in_checkpoints.append(self.history.best_step)
         if self._keeps_best and not self._model_after(self.history.best_step).is_dir():
             log.warning(
                 "probe: the best model, after %d steps, is gone; the search starts anew", self.history.best_step
             )
-            self.history = ProbeHistory(start=self.history.start)
+            self.history = HeldoutHistory(start=self.history.start)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remembers which model the checkpoint needs."""
-        self._in_checkpoints.append(self.history.best_step)
+        """Records which best model the checkpoint refers to."""
+        self._best_steps_in_checkpoints.append(self.history.best_step)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stops at once where a run is resumed that had stopped."""
+        """Stops immediately if the resumed run had already stopped early."""
         trainer.should_stop = self.history.is_exhausted(self._config, _num_done(trainer))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Scores when it is time; a step that has begun is the last where training stops."""
+        """Evaluates every `every_num_steps` steps; where training stops, the step that begins here is the last."""
         if batch_idx % self._config.every_num_steps:
             return
         start = time.monotonic()
-        metrics = self._look(trainer, batch_idx) | {"time/probe": time.monotonic() - start}
+        metrics = self._evaluate(trainer, batch_idx) | {"time/probe": time.monotonic() - start}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=batch_idx)
         if self.history.is_exhausted(self._config, batch_idx):
@@ -91,13 +94,13 @@ class Probe(L.Callback):
             trainer.should_stop = True
 
     def finish(self, trainer: L.Trainer) -> dict[str, Any]:
-        """Scores the model that training ended with, and returns what all scores came to."""
-        self._rollouts.policy.model.to(trainer.strategy.root_device)  # Lightning brings it to the CPU when it is done
-        last = self._look(trainer, _num_done(trainer))
+        """Evaluates the final model, and returns the history of all scores with the last accuracy."""
+        self._rollouts.policy.model.to(trainer.strategy.root_device)  # Lightning moves it to the CPU at the end
+        last = self._evaluate(trainer, _num_done(trainer))
         return asdict(self.history) | {"last": last["val/probe/accuracy"]}
 
     def best_model(self) -> Path | None:
-        """Returns the folder of the model that the stage ends with, None where that is the last."""
+        """Returns the folder of the best model; None if the stage ends with the last one."""
         return self._model_after(self.history.best_step) if self._keeps_best else None
 
     @property
@@ -107,37 +110,37 @@ class Probe(L.Callback):
     def _model_after(self, num_done: int) -> Path:
         return self._folder / f"step_{num_done:07d}"
 
-    def _look(self, trainer: L.Trainer, num_done: int) -> dict[str, Any]:
-        """Scores the policy, keeps it where it is the best so far, and returns the metrics."""
-        score = score_probe(self._rollouts.engine, self._questions, self._prompts, self._max_new_tokens)
-        score = trainer.strategy.broadcast(score)  # all processes stop, or none
+    def _evaluate(self, trainer: L.Trainer, num_done: int) -> dict[str, Any]:
+        """Evaluates the policy, saves it if it is the best so far, and returns the metrics."""
+        score = score_heldout(self._rollouts.engine, self._questions, self._prompts, self._max_new_tokens)
+        score = trainer.strategy.broadcast(score)  # so that all processes stop together
         best_before = self.history.best_step
         is_best = self.history.add(num_done, score.accuracy)
         log.debug("probe: %.3f after %d steps", score.accuracy, num_done)
         if is_best and self._keeps_best and trainer.is_global_zero:
-            self._keep(num_done, {best_before, *self._in_checkpoints})
+            self._keep(num_done, {best_before, *self._best_steps_in_checkpoints})
         return score.metrics() | self.history.metrics()
 
     def _keep(self, num_done: int, needed: set[int]) -> None:
-        """Saves the policy, whole or not at all; models that no checkpoint can tell of any more go."""
+        """Saves the policy atomically, and removes the models that no checkpoint refers to."""
         for folder in self._folder.glob("*"):
             if folder not in {self._model_after(step) for step in needed}:
                 shutil.rmtree(folder)
         temporary = self._folder / "unfinished"
         self._rollouts.policy.save(temporary)
         kept = self._model_after(num_done)
-        if kept.exists():  # of a run that was killed after this step and repeated it
+        if kept.exists():  # left by a run that was killed after this step and repeats it
             shutil.rmtree(kept)
         temporary.replace(kept)
 
 
 def _num_done(trainer: L.Trainer) -> int:
-    """Returns the training steps that are done, in this run or before it was interrupted."""
+    """Returns the number of finished training steps, those before an interruption included."""
     return trainer.fit_loop.epoch_loop.batch_progress.current.completed
 
 
-def probe_questions(config: ProbeConfig, seed: int) -> list[Question]:
-    """Returns the questions of the probe in the order of their file: all, or as many as are asked for, drawn.
+def heldout_questions(config: ProbeConfig, seed: int) -> list[Question]:
+    """Returns the held-out questions in the order of their file: all, or a random sample of `num_questions`.
 
     Raises:
         InputError: When the file is absent or faulty.
@@ -145,19 +148,19 @@ def probe_questions(config: ProbeConfig, seed: int) -> list[Question]:
     questions = list(load_benchmark(Path(config.path)))
     if config.num_questions is None or config.num_questions >= len(questions):
         return questions
-    drawn = random.Random(derive_seed(seed, "probe")).sample(range(len(questions)), config.num_questions)
-    return [questions[place] for place in sorted(drawn)]
+    indices = random.Random(derive_seed(seed, "probe")).sample(range(len(questions)), config.num_questions)
+    return [questions[index] for index in sorted(indices)]
 
 
-def without(questions: Iterable[Question], probe: Iterable[Question]) -> list[Question]:
-    """Returns the questions that are not in the probe, whatever their ids and the order of their options."""
-    held_out = {question.content_key for question in probe}
-    return [question for question in questions if question.content_key not in held_out]
+def remove_heldout(questions: Iterable[Question], heldout: Iterable[Question]) -> list[Question]:
+    """Returns the questions that are not held out; ids and the order of options do not matter."""
+    heldout_keys = {question.content_key for question in heldout}
+    return [question for question in questions if question.content_key not in heldout_keys]
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeScore:
-    """How a policy does on the probe, with one answer to each question, its likeliest token by token."""
+class HeldoutScore:
+    """The score of a policy on the held-out questions, with one greedily decoded answer to each."""
 
     num_questions: int
     num_right: int
@@ -165,11 +168,11 @@ class ProbeScore:
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The fraction of right answers."""
         return self.num_right / self.num_questions
 
     def metrics(self) -> dict[str, float]:
-        """Returns the score as metrics, the accuracy with its 95% interval."""
+        """Returns the metrics of the score: the accuracy with its 95% interval, and the fraction of invalid answers."""
         interval = wilson_interval(self.num_right, self.num_questions)
         return {
             "val/probe/accuracy": self.accuracy,
@@ -180,16 +183,16 @@ class ProbeScore:
         }
 
 
-def score_probe(
+def score_heldout(
     engine: RolloutEngine, questions: Sequence[Question], prompts: Sequence[list[int]], max_new_tokens: int
-) -> ProbeScore:
+) -> HeldoutScore:
     """Returns the score of the policy that an engine generates with.
 
     Args:
-        engine: Its weights are those to be scored.
-        questions: With answers.
-        prompts: Token ids of each.
-        max_new_tokens: Answers are cut here.
+        engine: Has the weights to evaluate.
+        questions: Questions with answers.
+        prompts: The token ids of each question's prompt.
+        max_new_tokens: The length at which answers are truncated.
     """
     greedy = Sampling(temperature=1.0, max_new_tokens=max_new_tokens, top_k=1, has_logps=False)
     answers = engine.generate(prompts, [[0]] * len(prompts), greedy)
@@ -197,7 +200,7 @@ def score_probe(
         extract_choice(completion.text, question.options).letter
         for question, (completion,) in zip(questions, answers, strict=True)
     ]
-    return ProbeScore(
+    return HeldoutScore(
         len(questions),
         sum(letter == question.answer for letter, question in zip(letters, questions, strict=True)),
         letters.count(None),
@@ -205,14 +208,14 @@ def score_probe(
 
 
 @dataclass(slots=True)
-class ProbeHistory:
-    """What early stopping remembers of the scores so far.
+class HeldoutHistory:
+    """The state of early stopping.
 
     Attributes:
         start: Accuracy before any training.
         best: The highest accuracy.
-        best_step: Training steps done when it was first reached.
-        num_since_best: Scores since then.
+        best_step: Number of training steps after which it was first reached.
+        num_since_best: Number of evaluations since then.
     """
 
     start: float | None = None
@@ -221,7 +224,7 @@ class ProbeHistory:
     num_since_best: int = 0
 
     def add(self, num_done: int, accuracy: float) -> bool:
-        """Takes in the accuracy after so many training steps; returns whether it is the best so far."""
+        """Adds the accuracy after `num_done` training steps; returns whether it is the best so far."""
         if self.start is None:
             self.start = accuracy
         if accuracy <= self.best:
@@ -231,10 +234,10 @@ class ProbeHistory:
         return True
 
     def is_exhausted(self, config: ProbeConfig, num_done: int) -> bool:
-        """Returns whether training should stop: no better score for `patience` probes, and not too early."""
+        """Returns whether training should stop: no new best for `patience` evaluations, and `min_steps` are done."""
         patience = config.patience
         return patience is not None and self.num_since_best >= patience and num_done >= config.min_steps
 
     def metrics(self) -> dict[str, Any]:
-        """Returns what the scores so far come to."""
+        """Returns the first and the best accuracy as metrics."""
         return {"val/probe/start_accuracy": self.start, "val/probe/best_accuracy": self.best}

@@ -1,4 +1,4 @@
-"""Distances between policies at the sampled tokens: the KL to the reference, and the engine's log-prob mismatch.
+"""KL estimates between policy and reference, and the log-prob mismatch between engine and trainer.
 
 The KL estimators take d = log ref - log policy of the token (Schulman 2020, "Approximating KL divergence"). The
 mismatch between the rollout engine's log-probs and the trainer's is corrected by truncated importance sampling.
@@ -33,11 +33,11 @@ def kl_estimate(
 def sequence_kls(
     old_logps: Sequence[Tensor], ref_logps: Sequence[Tensor], estimator: KLEstimator | str = KLEstimator.k1
 ) -> Tensor:
-    """Returns the estimate for each whole completion, the sum over its tokens, `[num_rows]` on the CPU.
+    """Returns the KL estimate of each completion, the sum over its tokens, `[num_completions]` on the CPU.
 
     Args:
-        old_logps: `[T_i]` of each row, of the policy that sampled.
-        ref_logps: `[T_i]` of each row, of the reference policy.
+        old_logps: `[T_i]` for each completion, by the sampling policy.
+        ref_logps: `[T_i]` for each completion, by the reference policy.
         estimator: k1, k2 or k3.
 
     Example:
@@ -51,8 +51,8 @@ def sequence_kls(
 def k1_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
     """Returns k1 = -d, `[B, T]`: unbiased, of either sign.
 
-    Right in the reward, whose sum over a completion it makes the log-ratio of whole completions. As a term of the loss
-    its gradient is that of the log-prob, whose mean is zero: noise without a hold.
+    It is suited to the reward, where its sum over a completion is the log-ratio of the whole completion. As a term of
+    the loss, its gradient is that of the log-prob, which is zero in expectation: it adds noise and regularises nothing.
 
     Example:
         >>> k1_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
@@ -62,7 +62,7 @@ def k1_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
 
 
 def k2_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
-    """Returns k2 = d^2 / 2, `[B, T]`: biased, but on the policy's own samples its gradient is that of the divergence.
+    """Returns k2 = d^2 / 2, `[B, T]`: biased, but on samples of the policy its gradient is that of the KL.
 
     Example:
         >>> k2_kl(torch.tensor([-1.0]), torch.tensor([-1.5])).item()
@@ -74,7 +74,7 @@ def k2_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
 def k3_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
     """Returns k3 = exp(d) - d - 1, `[B, T]`: unbiased and never negative (arXiv 2402.03300).
 
-    In the loss its gradient is that of KL(reference || policy); both divergences agree near the reference.
+    In the loss, its gradient is that of KL(reference || policy), which equals KL(policy || reference) to second order.
 
     Example:
         >>> k3_kl(torch.tensor([[0.0]]), torch.tensor([[0.0]])).item()
@@ -85,33 +85,33 @@ def k3_kl(per_token_logps: Tensor, ref_per_token_logps: Tensor) -> Tensor:
 
 
 def truncated_importance_weights(old_per_token_logps: Tensor, engine_logps: Tensor, cap: float) -> Tensor:
-    """Returns min(pi_trainer / pi_engine, cap) of each token, without gradient.
+    """Returns the truncated importance weight min(pi_trainer / pi_engine, cap) of each token, without gradient.
 
-    Tokens were drawn by the engine, whose kernels and number formats differ from the trainer's; the weight makes the
-    expectation that of the trainer, and the cap bounds its variance. One ratio per token: the product over a sequence
-    explodes or vanishes with its length. (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy
-    RL training"; the weight of IMPALA, arXiv 1802.01561, with rho-bar = cap.)
+    The engine samples with other kernels and number formats than the trainer. The weight corrects the expectation to
+    that of the trainer's policy, and the cap bounds the variance. There is one ratio per token, because the product
+    over a sequence explodes or vanishes with its length. (Yao et al. 2025, "Your efficient RL framework secretly brings
+    you off-policy RL training"; the weight of IMPALA, arXiv 1802.01561, with rho-bar = cap.)
 
     Args:
-        old_per_token_logps: The trainer's, of the weights that sampled.
-        engine_logps: The engine's, of the same shape; where it reports no finite one, the weight is 1.
+        old_per_token_logps: The trainer's log-probs with the weights that sampled.
+        engine_logps: The engine's log-probs, of the same shape; where one is not finite, the weight is 1.
         cap: The largest weight; 2 is usual.
 
     Example:
         >>> weights = truncated_importance_weights(torch.tensor([-1.0, -1.0]), torch.tensor([-1.5, -3.0]), cap=2.0)
-        >>> [round(weight, 4) for weight in weights.tolist()]  # exp(0.5); exp(2) is beyond the cap
+        >>> [round(weight, 4) for weight in weights.tolist()]  # exp(0.5); exp(2) is above the cap
         [1.6487, 2.0]
     """
     return _log_ratio(old_per_token_logps.detach(), engine_logps).exp().clamp(max=cap)
 
 
 def logprob_mismatch(old_logps: Tensor, engine_logps: Tensor, cap: float | None) -> dict[str, float]:
-    """Returns how far the engine's log-probs are from the trainer's, over the tokens of a step.
+    """Returns metrics of the difference between the engine's and the trainer's log-probs, over the tokens of a step.
 
     Args:
-        old_logps: `[N]`, the trainer's, of the weights that sampled.
-        engine_logps: `[N]`, the engine's.
-        cap: Of the importance weights; None where there are none.
+        old_logps: `[N]`, the trainer's log-probs with the weights that sampled.
+        engine_logps: `[N]`, the engine's log-probs.
+        cap: The cap of the importance weights; None if there are none.
 
     Returns:
         `logprob_mismatch_mean` and `logprob_mismatch_max` (absolute difference in nats), `engine_kl` (k3 estimate of

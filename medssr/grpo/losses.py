@@ -1,10 +1,10 @@
-"""The policy losses, one class each: the loss of a token, and how the losses of a step's tokens add up.
+"""The policy losses, one class each: the loss of a token, and how the token losses of a step are averaged.
 
-A loss is chosen in the configuration by `_target_` and owns its parameters. All share one signature: `LossInputs` ->
-`LossOutputs`. `docs/algorithms.md` has all formulas side by side.
+The configuration chooses a loss by `_target_`; the class has its parameters. All map `LossInputs` to `LossOutputs`.
+`docs/algorithms.md` compares all formulas.
 
 Loss of the step = sum over rows and tokens of row weight * token loss, divided by the step's normaliser. The weight of
-a row depends on its own length only, and the normaliser is fixed before the first micro-batch runs, so the sums of
+a row depends only on its length, and the normaliser is fixed before the first micro-batch runs, so the losses of
 micro-batches add up to the step's loss however the rows are split, ordered or padded.
 
 Importing this module does not import torch, so that a configuration's loss is checked before anything is loaded.
@@ -23,17 +23,17 @@ from medssr.errors import InputError, require
 if TYPE_CHECKING:
     from torch import Tensor
 
-# exp(20) is 5e8. A token that was sampled and yet is that unlikely must not turn a step into infinity.
+# exp(20) is 5e8. The bound keeps a step finite if a sampled token is that unlikely under the other policy.
 MAX_LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class LossInputs:
-    """What a policy loss compares.
+    """The inputs of a policy loss.
 
     Attributes:
-        per_token_logps: `[B, T]`, of the policy that is trained.
-        old_per_token_logps: `[B, T]`, of the policy that sampled; no gradient.
+        per_token_logps: `[B, T]`, by the current policy.
+        old_per_token_logps: `[B, T]`, by the sampling policy; without gradient.
         advantages: `[B]`, or `[B, T]` where each token has one.
         completion_mask: `[B, T]`, 1 for tokens that count. Values at other positions have no effect.
     """
@@ -46,11 +46,12 @@ class LossInputs:
 
 @dataclass(frozen=True, slots=True)
 class LossOutputs:
-    """What a policy loss returns.
+    """The outputs of a policy loss.
 
     Attributes:
         per_token_loss: `[B, T]`; 0 or finite at positions without a token.
-        is_clipped: `[B, T]` booleans by the name of a metric, e.g. `clip_high_share`: the tokens that a bound cut.
+        is_clipped: `[B, T]` for each bound, by the name of its metric, e.g. `clip_high_share`: whether it clipped the
+            token.
     """
 
     per_token_loss: Tensor
@@ -58,27 +59,27 @@ class LossOutputs:
 
 
 class Aggregation(Enum):
-    """What the loss of a step is a mean over."""
+    """What the loss of a step is averaged over."""
 
     tokens = "tokens"
     sequences = "sequences"
-    # Sequences of the longest possible length: a constant that no completion can change.
+    # Sequences counted with the maximum length, so that the normaliser does not depend on the completions.
     longest_sequences = "longest_sequences"
 
 
 class PolicyLoss(ABC):
     """The base of all policy losses.
 
-    A subclass has its own parameters, `token_loss`, and what its mean is taken over.
+    A subclass defines its parameters, `token_loss`, and `aggregation`.
     """
 
     aggregation: ClassVar[Aggregation] = Aggregation.tokens
-    # Whether the mean is that of the whole step. False: each process takes the mean of its own completions.
+    # Whether the mean is over the step of all processes. False: each process averages over its local completions.
     is_global_mean: ClassVar[bool] = True
 
     def __call__(self, inputs: LossInputs) -> LossOutputs:
         """Returns the loss of each token, before importance weights and the KL term."""
-        # Padding is replaced here and not only left out of the sums: the gradient of an overflow would be 0 * inf, NaN.
+        # Padding is replaced by 0 and not only masked in the sums: the gradient of an overflow would be 0 * inf = NaN.
         is_token = inputs.completion_mask.bool()
         logps = inputs.per_token_logps.where(is_token, 0.0)
         log_ratio = (inputs.per_token_logps - inputs.old_per_token_logps).where(is_token, 0.0)
@@ -98,14 +99,14 @@ class PolicyLoss(ABC):
         """
 
     def log_ratio(self, log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
-        """Returns the log-ratio that the loss uses, from that of each token, `[B, T]`."""
+        """Returns the log-ratio that the loss uses, given the log-ratio of each token, `[B, T]`."""
         return log_ratio
 
     def row_weights(self, completion_mask: Tensor) -> Tensor:
         """Returns the weight of each row's tokens, `[B, 1]`: 1 / length for a mean over sequences, else 1.
 
         Args:
-            completion_mask: `[B, T]`, 1 for tokens that count; a row without any has no effect.
+            completion_mask: `[B, T]`, 1 for tokens that count; a row without tokens has no effect.
 
         Example:
             >>> import torch
@@ -118,12 +119,12 @@ class PolicyLoss(ABC):
         )
 
     def normalizer(self, lengths: Sequence[int], max_new_tokens: int) -> float:
-        """Returns what the weighted sum of token losses is divided by.
+        """Returns the normaliser: the divisor of the weighted sum of token losses.
 
         Args:
-            lengths: Completion tokens of all sequences of the optimiser step that carry a loss, also of those whose
-                advantage is 0; a sequence of length 0 is none.
-            max_new_tokens: The longest length that a completion can have.
+            lengths: Completion tokens of each scored sequence of the optimiser step, sequences with advantage 0
+                included; sequences of length 0 do not count.
+            max_new_tokens: The maximum length of a completion.
 
         Example:
             >>> [kind(0.2, 0.28, None).normalizer([3, 1, 0], max_new_tokens=8) for kind in (DAPO, GRPO, DrGRPO)]
@@ -136,14 +137,14 @@ class PolicyLoss(ABC):
 
 
 class ClippedLoss(PolicyLoss):
-    """PPO's clip with DAPO's higher upper bound and the dual clip: the base of the losses that share it.
+    """The base of the losses with PPO's clip, DAPO's higher upper bound and the dual clip.
 
     l = -min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A), and at most -c A where A < 0 and c = dual_clip
     (arXiv 1707.06347; arXiv 2503.14476; arXiv 1912.09729, equation 5).
 
     Args:
-        epsilon: The ratio is clipped below 1 - epsilon ...
-        epsilon_high: ... and above 1 + epsilon_high.
+        epsilon: The lower clip bound is 1 - epsilon.
+        epsilon_high: The upper clip bound is 1 + epsilon_high.
         dual_clip: c > 1 + epsilon_high, or None.
 
     Raises:
@@ -173,7 +174,7 @@ class ClippedLoss(PolicyLoss):
         clipped = ratio.clamp(1 - self.epsilon, 1 + self.epsilon_high)
         gain = (ratio * advantages).minimum(clipped * advantages)
         detached = ratio.detach()
-        # The minimum takes the clipped side only where that is the worse one.
+        # The minimum selects the clipped term only where it is smaller.
         is_clipped = {
             "clip_low_share": (detached < 1 - self.epsilon) & (advantages < 0),
             "clip_high_share": (detached > 1 + self.epsilon_high) & (advantages > 0),
@@ -207,7 +208,7 @@ class DrGRPO(ClippedLoss):
 
 
 class GSPO(ClippedLoss):
-    """The clipped loss of the sequence's ratio (pi / pi_old)^(1 / length), a mean over sequences (arXiv 2507.18071)."""
+    """The clipped loss with the sequence ratio (pi / pi_old)^(1 / length), a mean over sequences (arXiv 2507.18071)."""
 
     aggregation = Aggregation.sequences
 
@@ -224,13 +225,13 @@ class GSPO(ClippedLoss):
 
 
 class CISPO(PolicyLoss):
-    """l = -sg[clip(r, 1 - epsilon, 1 + epsilon_high)] A log pi: a bounded weight, and every token keeps a gradient.
+    """l = -sg[clip(r, 1 - epsilon, 1 + epsilon_high)] A log pi: the weight is clipped, but no token loses its gradient.
 
-    CISPO of MiniMax-M1 (arXiv 2506.13585), which sets epsilon so large that only the upper bound acts.
+    CISPO of MiniMax-M1 (arXiv 2506.13585), which sets epsilon so large that only the upper bound has an effect.
 
     Args:
-        epsilon: The weight is at least 1 - epsilon ...
-        epsilon_high: ... and at most 1 + epsilon_high.
+        epsilon: The smallest weight is 1 - epsilon.
+        epsilon_high: The largest weight is 1 + epsilon_high.
 
     Raises:
         InputError: When a bound is out of range.
@@ -257,13 +258,13 @@ class CISPO(PolicyLoss):
 
 
 class SAPO(PolicyLoss):
-    """l = -4 / tau sigmoid(tau (r - 1)) A: a gate that closes softly where the clip cuts (SAPO, arXiv 2511.20347).
+    """l = -4 / tau sigmoid(tau (r - 1)) A: a soft gate in place of the clip (SAPO, arXiv 2511.20347).
 
-    At r = 1 the gradient by the log-prob is -A for every tau, that of the clipped loss. A mean over sequences.
+    At r = 1 the gradient by the log-prob is -A for every tau, as for the clipped loss. It is a mean over sequences.
 
     Args:
-        temperature_positive: tau where A > 0 ...
-        temperature_negative: ... and where it is not.
+        temperature_positive: tau where A > 0.
+        temperature_negative: tau where A <= 0.
 
     Raises:
         InputError: When a temperature is not positive.
@@ -283,7 +284,7 @@ class SAPO(PolicyLoss):
         self.temperature_positive, self.temperature_negative = temperature_positive, temperature_negative
 
     def token_loss(self, logps: Tensor, ratio: Tensor, advantages: Tensor) -> LossOutputs:
-        """Returns the gated gain of each token with its sign turned."""
+        """Returns the negative gated gain of each token."""
         import torch
 
         temperature = torch.where(advantages > 0, self.temperature_positive, self.temperature_negative).to(ratio.dtype)
@@ -297,20 +298,20 @@ def summed_loss(
     importance_weights: Tensor | None = None,
     kl_term: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Returns the part of some rows in the loss of a step, a scalar, and in its metrics.
+    """Returns the contribution of some rows to the loss of a step, a scalar, and to its metrics.
 
-    L = 1/N sum_i w_i sum_t [ rho_t l_t + beta k_t ]: each token of the step has the same weight however the step is
+    L = 1/N sum_i w_i sum_t [ rho_t l_t + beta k_t ]: the weight of a token does not depend on how the step is
     split.
 
     Args:
-        policy_loss: Gives l_t, and w_i, the weight of row i.
+        policy_loss: Computes l_t, and w_i, the weight of row i.
         inputs: The rows.
-        normalizer: N, of the whole step.
+        normalizer: N, the normaliser of the whole step.
         importance_weights: `[B, T]`, rho_t; None for 1. The KL term is not weighted by them.
         kl_term: `[B, T]`, beta k_t; None for 0.
 
     Returns:
-        The loss, and the sum of the tokens that each bound cut, divided by N.
+        The loss, and for each bound the number of clipped tokens divided by N.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What a step's rollouts show, as numbers; `docs/metrics.md` explains each."""
+"""The metrics of a training step; `docs/metrics.md` explains each."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from medssr.utils.processes import gathered, means
 def step_metrics(
     groups: Sequence[RolloutGroup], rewards: Tensor, has_signal: Tensor, advantages: Tensor
 ) -> dict[str, float]:
-    """Returns all that the rollouts of a step show.
+    """Returns all metrics of the rollouts of a step.
 
     Args:
         groups: P groups of G rollouts.
-        rewards: `[P, G]`, as advantages are made of them; NaN where a completion is unscored.
-        has_signal: `[P]`, whether the rewards for the label differ.
+        rewards: `[P, G]`, the rewards that advantages are computed from; NaN where a completion is unscored.
+        has_signal: `[P]`, whether the label rewards of a group differ.
         advantages: `[P, G]`.
     """
     return {
@@ -47,11 +47,11 @@ def step_metrics(
 def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatistics]) -> dict[str, float]:
     """Returns the metrics of an optimiser step over all processes.
 
-    They are means over the tokens that the step saw; the loss keeps the weight that it trains with.
+    They are means over the tokens of the optimiser step, except the loss, which is the value that is trained on.
 
     Args:
-        minibatch: What this process trained on.
-        statistics: Of its micro-batches.
+        minibatch: The minibatch of this process.
+        statistics: The statistics of its micro-batches.
     """
     totals: Counter[str] = Counter()
     for part in statistics:
@@ -65,11 +65,11 @@ def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatis
 
 
 def mismatch_metrics(statistics: Sequence[LossStatistics], tis_cap: float | None) -> dict[str, float]:
-    """Returns how far the engine's log-probs are from the trainer's, over the tokens of all processes.
+    """Returns the log-prob mismatch of engine and trainer over the tokens of all processes; {} if there are none.
 
     Args:
-        statistics: Of this process's micro-batches that saw the completions first; {} where no process has a token.
-        tis_cap: Of the importance weights; None where there are none.
+        statistics: Of this process's micro-batches in the first pass over the completions.
+        tis_cap: The cap of the importance weights; None if there are none.
     """
     samples = [sample for part in statistics for sample in part.samples]
     logps = [logps for part in statistics for logps in part.sampling_logps]
@@ -85,7 +85,7 @@ def mismatch_metrics(statistics: Sequence[LossStatistics], tis_cap: float | None
 
 
 def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
-    """Returns mean and deviation of each reward over the completions that it could judge, and how often it failed."""
+    """Returns mean and deviation of each reward over the completions that it scored, and how often it failed."""
     rows = [rollout.results for group in groups for rollout in group.rollouts]
     names = list(rows[0]) if rows else []
     metrics: dict[str, float] = {}
@@ -101,36 +101,36 @@ def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
 
 
 def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
-    """Returns how long completions are, apart for those that ended by themselves, right ones and wrong ones."""
+    """Returns the lengths of completions, also separately for finished, right and wrong ones."""
     rollouts = [(group.question.answer, rollout) for group in groups for rollout in group.rollouts]
-    every = [len(rollout.completion.token_ids) for _, rollout in rollouts]
+    lengths = [len(rollout.completion.token_ids) for _, rollout in rollouts]
     finished: list[int] = []
     right: list[int] = []
     wrong: list[int] = []
-    for (label, rollout), length in zip(rollouts, every, strict=True):
+    for (label, rollout), length in zip(rollouts, lengths, strict=True):
         (right if rollout.choice.letter == label else wrong).append(length)
         if not rollout.completion.is_truncated:
             finished.append(length)
     parts = {"finished": finished, "right": right, "wrong": wrong}
     return {
-        "train/completion_tokens_min": float(min(every)),
-        "train/completion_tokens_max": float(max(every)),
-        "train/num_tokens": float(sum(every) + sum(len(group.prompt_ids) * len(group.rollouts) for group in groups)),
-        **{f"train/completion_tokens_{name}": fmean(found) for name, found in parts.items() if found},
+        "train/completion_tokens_min": float(min(lengths)),
+        "train/completion_tokens_max": float(max(lengths)),
+        "train/num_tokens": float(sum(lengths) + sum(len(group.prompt_ids) * len(group.rollouts) for group in groups)),
+        **{f"train/completion_tokens_{name}": fmean(part) for name, part in parts.items() if part},
     }
 
 
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns the step's metrics over all rollouts and groups.
 
-    `train/label_accuracy` compares the label that is trained on with the hidden truth where a question carries one; it
-    reports and steers nothing.
+    `train/label_accuracy` compares the label that is trained on with the true answer where a question has one. It is
+    only logged; training does not use it.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     letters = [[rollout.choice.letter for rollout in group.rollouts] for group in groups]
     rewards = [
         [rollout.reward for rollout in group.rollouts if math.isfinite(rollout.reward)] for group in groups
-    ]  # without the completions that could not be scored
+    ]  # without unscored completions
     scored = [reward for row in rewards for reward in row]
     metrics = {
         "train/reward": fmean(scored) if scored else math.nan,
@@ -143,48 +143,48 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
         "train/completion_tokens": fmean(len(rollout.completion.token_ids) for rollout in rollouts),
         "train/distinct_answers": fmean(len(set(row)) for row in letters),
     }
-    agreements = [found for row in letters if (found := majority_vote(row).agreement) is not None]
+    agreements = [agreement for row in letters if (agreement := majority_vote(row).agreement) is not None]
     if agreements:
         metrics["train/agreement"] = fmean(agreements)
     truths = [(group, group.question.provenance.get("truth")) for group in groups]
-    known = [(group, truth) for group, truth in truths if truth is not None]
-    if known:
-        metrics["train/label_accuracy"] = fmean(group.question.answer == truth for group, truth in known)
+    with_truth = [(group, truth) for group, truth in truths if truth is not None]
+    if with_truth:
+        metrics["train/label_accuracy"] = fmean(group.question.answer == truth for group, truth in with_truth)
         metrics["train/true_accuracy"] = fmean(
-            rollout.choice.letter == truth for group, truth in known for rollout in group.rollouts
+            rollout.choice.letter == truth for group, truth in with_truth for rollout in group.rollouts
         )
     return metrics
 
 
-# An answer that can be read within so many characters has nothing before it that deserves the name of reasoning.
+# An answer that can be extracted from the first so many characters has no reasoning before it.
 MIN_REASONING_CHARACTERS = 50
 
 _EMPTY_THINKING = re.compile(r"\s*<think>\s*</think>\s*")
 
 
 def hacking_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
-    """Returns what the answers of a step look like, whether or not they are right."""
+    """Returns signs of reward hacking: the distribution of letters, invalid answers, and answers without reasoning."""
     choices = [rollout.choice for group in groups for rollout in group.rollouts]
     letters = sorted({letter for group in groups for letter in group.question.options})
-    answers = letter_shares((choice.letter for choice in choices), letters)
-    labels = letter_shares((group.question.answer for group in groups), letters)
-    metrics = {f"train/answer_share/{letter}": share for letter, share in answers.items()}
-    metrics |= {f"train/label_share/{letter}": share for letter, share in labels.items()}
+    answers = letter_fractions((choice.letter for choice in choices), letters)
+    labels = letter_fractions((group.question.answer for group in groups), letters)
+    metrics = {f"train/answer_share/{letter}": fraction for letter, fraction in answers.items()}
+    metrics |= {f"train/label_share/{letter}": fraction for letter, fraction in labels.items()}
     if answers and labels:
         metrics["train/letter_distance"] = total_variation(answers, labels)
     reasons = Counter(choice.reason for choice in choices if choice.letter is None)
     metrics |= {f"train/invalid/{reason}": count / len(choices) for reason, count in sorted(reasons.items())}
-    is_at_once = [found for group in groups for found in _answers_at_once(group)]
-    if is_at_once:
-        metrics["train/no_reasoning_share"] = fmean(is_at_once)
+    lacks_reasoning = [flag for group in groups for flag in _lacks_reasoning(group)]
+    if lacks_reasoning:
+        metrics["train/no_reasoning_share"] = fmean(lacks_reasoning)
     return metrics
 
 
-def letter_shares(answers: Iterable[str | None], letters: Sequence[str]) -> dict[str, float]:
-    """Returns the share of each letter among the answers that have one; nothing where none has.
+def letter_fractions(answers: Iterable[str | None], letters: Sequence[str]) -> dict[str, float]:
+    """Returns the fraction of each letter among the answers that have one; {} if none has.
 
     Example:
-        >>> letter_shares(["A", "A", None, "C", "A"], "ABC")
+        >>> letter_fractions(["A", "A", None, "C", "A"], "ABC")
         {'A': 0.75, 'B': 0.0, 'C': 0.25}
     """
     counts = Counter(answer for answer in answers if answer is not None)
@@ -192,7 +192,7 @@ def letter_shares(answers: Iterable[str | None], letters: Sequence[str]) -> dict
 
 
 def total_variation(first: Mapping[str, float], second: Mapping[str, float]) -> float:
-    """Returns the distance of two distributions over the same letters: 0 when equal, 1 when they share none.
+    """Returns the total variation distance of two distributions over the same letters: 0 if equal, 1 if disjoint.
 
     Example:
         >>> total_variation({"A": 0.5, "B": 0.5}, {"A": 1.0, "B": 0.0})
@@ -202,7 +202,7 @@ def total_variation(first: Mapping[str, float], second: Mapping[str, float]) -> 
 
 
 def opening(text: str) -> str:
-    """Returns the beginning of a completion, to the end of a word, without thinking tags that hold nothing.
+    """Returns the beginning of a completion, cut at the end of a word, without empty thinking tags.
 
     Example:
         >>> opening("<think></think>The answer is B, because the patient has been feverish for days.")
@@ -215,14 +215,14 @@ def opening(text: str) -> str:
     return cut if text[MIN_REASONING_CHARACTERS].isspace() else (cut.rpartition(" ")[0] or cut)
 
 
-def _answers_at_once(group: RolloutGroup) -> list[bool]:
-    """Returns for each completion that has an answer whether its opening gives that answer already."""
-    letter_of: dict[str, str | None] = {}  # completions of a group often begin alike
-    found = []
+def _lacks_reasoning(group: RolloutGroup) -> list[bool]:
+    """Returns for each completion with an answer whether its opening already contains that answer."""
+    letter_of: dict[str, str | None] = {}  # cached, since completions of a group often begin the same
+    flags = []
     for rollout in group.rollouts:
         if rollout.choice.letter is not None:
             beginning = opening(rollout.completion.text)
             if beginning not in letter_of:
                 letter_of[beginning] = extract_choice(beginning, group.question.options).letter
-            found.append(letter_of[beginning] == rollout.choice.letter)
-    return found
+            flags.append(letter_of[beginning] == rollout.choice.letter)
+    return flags

@@ -1,4 +1,4 @@
-"""A step's completions as the samples of its optimiser steps."""
+"""Splits the completions of a step into minibatches, one per optimiser step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from medssr.utils.processes import mean_over_processes
 
 @dataclass(frozen=True, slots=True)
 class Minibatch:
-    """What one optimiser step trains on.
+    """The samples of one optimiser step.
 
     Attributes:
-        samples: The completions that have a gradient.
-        advantages: One for each of them.
-        normalizer: What the sum of their losses is divided by; it counts completions without gradient as well.
+        samples: The completions that are trained on.
+        advantages: The advantage of each sample.
+        normalizer: The divisor of the sum of their losses; it counts completions with advantage 0 as well.
     """
 
     samples: list[Sample]
@@ -37,15 +37,15 @@ def make_minibatches(
 ) -> list[Minibatch]:
     """Returns the minibatches of a step, or of a process's shard of it, `minibatch_prompts` groups in each.
 
-    Unscored completions leave samples and normaliser. Groups without signal leave the samples alone: their loss is
-    zero, and dropping them must not enlarge the others.
+    Unscored completions are left out of both samples and normaliser. Groups without signal are left out of the samples
+    but count in the normaliser: their loss is zero, and dropping them must not increase the weight of the others.
 
     Args:
         scored: The groups to train on.
-        advantages: `[num_groups, G]`, of their completions.
-        loss: Decides what the normaliser counts.
+        advantages: `[num_groups, G]`, the advantages of their completions.
+        loss: Computes the normaliser.
         config: The algorithm's settings.
-        num_processes: They share the groups of each minibatch equally.
+        num_processes: Number of processes; each has the same number of a minibatch's groups.
     """
     samples, has_signal = scored.samples, scored.has_signal.tolist()
     has_reward = is_scored(scored.rewards).tolist()
@@ -60,14 +60,14 @@ def make_minibatches(
         ]
         lengths = [len(samples[group][index].completion_ids) for group, index in indices]
         trained = [(group, index) for group, index in indices if has_signal[group]]
-        local = loss.normalizer(lengths, config.max_new_tokens)
+        local_normalizer = loss.normalizer(lengths, config.max_new_tokens)
         minibatches.append(
             Minibatch(
                 [samples[group][index] for group, index in trained],
                 [advantages[group, index].item() for group, index in trained],
                 # Data-parallel training averages gradients over W processes: (1/W) sum_r S_r / M is the step's S / N
                 # where M = N / W, the mean of the processes' normalisers.
-                mean_over_processes(local) if loss.is_global_mean else local,
+                mean_over_processes(local_normalizer) if loss.is_global_mean else local_normalizer,
             )
         )
     return minibatches

@@ -33,14 +33,14 @@ Metrics = dict[str, float]
 
 
 class GRPOModule(L.LightningModule):
-    """Group-relative policy optimisation of one stage.
+    """Group-relative policy optimisation (GRPO) of one stage.
 
     Args:
-        rollouts: Samples completions of the step's questions and asks the rewards.
-        objective: The loss of completions, with the policy and the reference that it compares.
+        rollouts: Samples completions of the step's questions and computes their rewards.
+        objective: Computes the loss with policy and reference policy.
         config: The algorithm's settings.
-        optimizer: Makes the optimiser from the parameters.
-        scheduler: Makes the learning-rate schedule from the optimiser.
+        optimizer: Creates the optimiser for the given parameters.
+        scheduler: Creates the learning-rate schedule for the given optimiser.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class GRPOModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step is split into micro-batches by tokens
-        self.model = objective.model  # the objective is no module, so the frozen reference stays out of checkpoints
+        self.model = objective.model  # the objective is not an nn.Module, so the frozen reference is not in checkpoints
         self.rollouts = rollouts
         self.objective = objective
         self.config = config
         self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
-        self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see state_dict
-        self.last_step: StepRollouts | None = None  # for callbacks
+        self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see `state_dict`
+        self.last_step: StepRollouts | None = None  # read by callbacks
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
-        """Rolls out, rewards, compares within groups, and updates the policy."""
+        """Samples completions, computes rewards and advantages, and updates the policy."""
         start = time.monotonic()
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
@@ -83,39 +83,39 @@ class GRPOModule(L.LightningModule):
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= {"time/rollout": rollout_seconds, "time/step": time.monotonic() - start}
-        # Not by log_dict, which writes after the callbacks: a checkpoint must find the row of its own step written.
+        # Not by log_dict, which logs after the callbacks: the metrics of a step must be logged before its checkpoint.
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
         self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(batch.items))
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
-        """Returns the completions of some questions with what they earned."""
+        """Returns the completions of some questions with their rewards."""
         groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
         kls = None
         if self.config.beta > 0 and self.config.kl_placement is KLPlacement.reward:
-            rows = [sample for group in samples for sample in group]
-            self.objective.compute_ref_and_old_logps(rows, has_old=True)
-            old_logps = require_logps(row.old_logps for row in rows)
-            ref_logps = require_logps(row.ref_logps for row in rows)
+            flat = [sample for group in samples for sample in group]
+            self.objective.compute_ref_and_old_logps(flat, has_old=True)
+            old_logps = require_logps(sample.old_logps for sample in flat)
+            ref_logps = require_logps(sample.ref_logps for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1)
         rewards = step_rewards(groups, self.config, kls)
-        of_label = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
-        return ScoredGroups(groups, samples, rewards, is_nonzero_std(of_label))
+        for_label = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
+        return ScoredGroups(groups, samples, rewards, is_nonzero_std(for_label))
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
         """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
-        # Rewards of all processes: `scale_rewards=batch` normalises by the deviation of the whole step.
-        rewards = gathered(scored.rewards)
-        advantages = group_advantages(torch.cat(rewards), self.config.scale_rewards)
-        local = advantages.split([len(part) for part in rewards])[self.global_rank]
+        # Rewards are gathered because `scale_rewards=batch` normalises by the deviation of the whole step.
+        rewards_by_rank = gathered(scored.rewards)
+        advantages = group_advantages(torch.cat(rewards_by_rank), self.config.scale_rewards)
+        local = advantages.split([len(rewards) for rewards in rewards_by_rank])[self.global_rank]
         return torch.where(scored.has_signal.unsqueeze(1), local, 0.0)
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
-        """Takes the optimiser steps of one rollout, and returns the means of their metrics."""
-        if self.config.kl_placement is KLPlacement.loss:  # `roll_out` has set them where the KL is in the reward
+        """Takes the optimiser steps of a training step, and returns the means of their metrics."""
+        if self.config.kl_placement is KLPlacement.loss:  # else `roll_out` has computed them
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
-            # The first of several optimiser steps moves the weights that sampled.
+            # The first of several optimiser steps changes the weights that sampled.
             has_old = self.config.num_iterations * len(minibatches) > 1
             self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
 
@@ -130,7 +130,7 @@ class GRPOModule(L.LightningModule):
                     first_pass += statistics
 
         taken = [metrics for metrics in optimizer_steps if metrics is not None]
-        metrics = {name: fmean(one[name] for one in taken) for name in taken[0]} if taken else {}
+        metrics = {name: fmean(row[name] for row in taken) for name in taken[0]} if taken else {}
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
@@ -138,13 +138,13 @@ class GRPOModule(L.LightningModule):
         return {f"train/{name}": value for name, value in metrics.items()}
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
-        """Adds the gradient of a micro-batch's loss to that of the optimiser step."""
+        """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""
         loss, statistics = self.objective.loss(micro_batch)
         add_gradient(self, loss, is_last=micro_batch.is_last)
         return statistics
 
     def take_step(self, step: int, minibatch: Minibatch, statistics: list[LossStatistics]) -> Metrics | None:
-        """Takes an optimiser step with the gathered gradient, and returns its metrics; None where it was skipped."""
+        """Takes an optimiser step with the accumulated gradient, and returns its metrics; None if it was skipped."""
         loss = sum(part.metrics["loss"] for part in statistics)
         norm = take_optimizer_step(self, self.config.max_grad_norm, loss)
         if norm is None:
@@ -155,7 +155,7 @@ class GRPOModule(L.LightningModule):
         return optimizer_step_metrics(minibatch, statistics) | {"grad_norm": norm}
 
     def describe(self, batch: StepBatch[Question], scored: ScoredGroups, advantages: Tensor) -> Metrics:
-        """Returns what the rollouts of all processes show, and keeps them for callbacks."""
+        """Returns the metrics of the rollouts of all processes, and keeps the rollouts for callbacks."""
         groups = [group for local in gathered(scored.groups) for group in local]
         rewards, has_signal, advantages = (
             torch.cat(gathered(local)) for local in (scored.rewards, scored.has_signal, advantages)
@@ -165,7 +165,7 @@ class GRPOModule(L.LightningModule):
         return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Returns the weights that are trained: those that adapters leave as they were loaded need no checkpoint."""
+        """Returns the trained weights; the frozen weights of a model with adapters are not in checkpoints."""
         weights: dict[str, Any] = super().state_dict(*args, **kwargs)
         for name, weight in self.named_parameters(remove_duplicate=False):
             if not weight.requires_grad:
@@ -173,11 +173,11 @@ class GRPOModule(L.LightningModule):
         return weights
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the run of skipped steps."""
+        """Adds the count of skipped steps."""
         checkpoint["skipped_steps"] = self.skipped_steps.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with the run of skipped steps."""
+        """Restores the count of skipped steps."""
         self.skipped_steps.load_state_dict(checkpoint["skipped_steps"])
 
     def configure_optimizers(self) -> Any:
@@ -186,7 +186,7 @@ class GRPOModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def setup(self, stage: str) -> None:
-        """Checks that the processes can share the questions of a step equally.
+        """Checks that the questions of a step can be divided equally among the processes.
 
         Raises:
             InputError: When they cannot.
@@ -200,25 +200,29 @@ class GRPOModule(L.LightningModule):
                 )
 
     def configure_model(self) -> None:
-        """Spreads policy and reference over the processes, where the strategy asks for it.
+        """Shards policy and reference over the processes, if the strategy shards models.
 
         Raises:
-            InputError: When what is configured cannot be spread.
+            InputError: When the configuration does not support sharding.
         """
         if self.device_mesh is None or is_sharded(self.model):
             return
         if isinstance(self.rollouts.engine, HFEngine):
-            raise InputError("rollout: hf generates with the trained model, which is spread over processes; take vllm.")
+            raise InputError(
+                "rollout: hf generates with the trained model, which is sharded over processes; take vllm."
+            )
         if not self.strict_loading:
             raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
         if self.config.kl_placement is KLPlacement.reward and self.config.dynamic_sampling_rounds > 0:
-            raise InputError("grpo.dynamic_sampling_rounds: 0 where a spread model computes the KL in the reward.")
+            raise InputError(
+                "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
+            )
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
         for model in (self.model, self.objective.reference):
             if model is not None:
                 shard(model, self.device_mesh["data_parallel"], dtype)
 
     def on_fit_start(self) -> None:
-        """Brings a reference policy of its own to the policy's device."""
+        """Moves a separate reference policy to the policy's device."""
         if self.objective.reference not in (None, self.model):
             self.objective.reference.to(self.device).eval()

@@ -1,4 +1,4 @@
-"""The objective of an update: the loss of completions, and the log-probs that it compares."""
+"""The training objective: computes the loss of micro-batches, and reference and old log-probs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from medssr.grpo.rollouts import Sample, require_logps
 from medssr.models.attention import adopt_attention
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.models.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
-from medssr.models.lora import without_adapters
+from medssr.models.lora import disabled_adapters
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
-from medssr.models.sharding import computed, is_sharded
+from medssr.models.sharding import call_as_forward, is_sharded
 from medssr.utils.processes import pad_to_longest
 
 _DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is_dummy=True)
@@ -29,13 +29,13 @@ _DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """The samples that go through the model together.
+    """The samples of one forward and backward pass.
 
     Attributes:
-        samples: B of them.
+        samples: B samples.
         advantages: `[B]`.
-        normalizer: What the sum of the step's losses is divided by.
-        is_last: Whether it is the last of its optimiser step, at which processes average their gradients.
+        normalizer: The divisor of the sum of the step's losses.
+        is_last: Whether it is the last of its optimiser step, after which processes average their gradients.
     """
 
     samples: list[Sample]
@@ -46,12 +46,12 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class LossStatistics:
-    """What the loss of a micro-batch shows, without its gradient.
+    """The loss and other statistics of a micro-batch, without gradient.
 
     Attributes:
-        samples: Of the micro-batch.
+        samples: The samples of the micro-batch.
         metrics: Token sums divided by the step's normaliser, by name; they add up over the micro-batches of a step.
-        sampling_logps: `[T_i]` of each sample, on the CPU: the trainer's log-probs with the weights that sampled.
+        sampling_logps: `[T_i]` for each sample, on the CPU: the trainer's log-probs with the weights that sampled.
     """
 
     samples: list[Sample]
@@ -60,19 +60,19 @@ class LossStatistics:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the loss is a number."""
+        """Whether the loss is finite."""
         return math.isfinite(self.metrics["loss"])
 
 
 class Objective:
-    """The loss of completions under a policy, and the frozen reference policy that holds it.
+    """The loss of completions under a policy, with KL regularisation to a frozen reference policy.
 
     Args:
         model: The policy's model.
-        reference: What the KL is measured to; None where beta is 0. May be the policy's own model where that has
-            adapters: then it is the model without them.
-        policy_loss: The loss of a token.
-        pad_token_id: Fills up the rows of a micro-batch.
+        reference: The reference model of the KL; None if beta is 0. If it is the policy's model itself, which then has
+            adapters, the reference is that model with its adapters disabled.
+        policy_loss: Computes the loss of each token.
+        pad_token_id: The padding token.
         config: The algorithm's settings.
     """
 
@@ -84,26 +84,26 @@ class Objective:
         self.policy_loss = policy_loss
         self._pad_token_id = pad_token_id
         self._config = config
-        # A reference has the family and the settings of its policy, so it takes the same batches.
+        # The reference has the same architecture and settings, so it takes packed batches if the policy does.
         self._is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
     def micro_batches(self, minibatch: Minibatch) -> Iterator[MicroBatch]:
-        """Yields the minibatch in parts of at most `micro_batch_tokens`.
+        """Yields micro-batches of at most `micro_batch_tokens`.
 
-        Every process yields as often as the one with the most samples, dummies at the end: processes average
-        gradients, so each takes part in every pass. Nothing is yielded where no process has a sample.
+        All processes yield the same number, those with fewer samples dummies at the end, because all processes take
+        part in averaging gradients. If no process has a sample, nothing is yielded.
         """
         advantages = torch.tensor(minibatch.advantages, device=self.model.device)
         parts = pad_to_longest(self._split(minibatch.samples), filler=[])
         for number, indices in enumerate(parts, start=1):
             samples = [minibatch.samples[index] for index in indices] or [_DUMMY]
-            values = advantages[indices] if indices else advantages.new_zeros(1)
-            yield MicroBatch(samples, values, minibatch.normalizer, is_last=number == len(parts))
+            selected = advantages[indices] if indices else advantages.new_zeros(1)
+            yield MicroBatch(samples, selected, minibatch.normalizer, is_last=number == len(parts))
 
     def loss(self, micro_batch: MicroBatch) -> tuple[Tensor, LossStatistics]:
-        """Returns the part of a micro-batch in the loss of the step, a scalar with its gradient, and what it shows.
+        """Returns the contribution of a micro-batch to the step's loss, a scalar with gradient, and its statistics.
 
-        Where samples have no old log-probs, the trained weights are those that sampled, and every ratio is 1.
+        Samples without old log-probs were sampled with the current weights, so their ratios are 1.
         """
         samples, normalizer = micro_batch.samples, micro_batch.normalizer
         batch = self._batch(samples)
@@ -133,9 +133,9 @@ class Objective:
 
     @torch.no_grad()
     def compute_ref_and_old_logps(self, samples: list[Sample], *, has_old: bool) -> None:
-        """Sets the log-probs of the reference policy where there is one, and if asked those of the sampling policy."""
+        """Sets the log-probs of the reference policy if beta > 0, and those of the sampling policy if `has_old`."""
         indices = self._split(samples)
-        # The layers of a sharded model are put together by all processes at once.
+        # All processes gather the layers of a sharded model together, so all need the same number of passes.
         for part in pad_to_longest(indices, filler=[]) if is_sharded(self.model) else indices:
             micro_batch = [samples[index] for index in part]
             batch = self._batch(micro_batch or [_DUMMY])
@@ -151,7 +151,7 @@ class Objective:
         return self._config.beta if self._config.kl_placement is KLPlacement.loss else 0.0
 
     def _kl(self, samples: list[Sample], logps: Tensor, mask: Tensor) -> Tensor:
-        """Returns the KL estimate of each token, `[B, T]`; padding is replaced so that it has no gradient."""
+        """Returns the KL estimate of each token, `[B, T]`; padding is replaced by 0, so that it has no gradient."""
         is_token = mask.bool()
         ref_logps = _padded(sample.ref_logps for sample in samples)
         return kl_estimate(
@@ -161,30 +161,32 @@ class Objective:
     def _split(self, samples: list[Sample]) -> list[list[int]]:
         """Returns the indices of the samples of each micro-batch."""
         if self._is_packed:
-            prompts, lengths = [row.prompt_ids for row in samples], [len(row.completion_ids) for row in samples]
+            prompts = [sample.prompt_ids for sample in samples]
+            lengths = [len(sample.completion_ids) for sample in samples]
             return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
         return split_by_tokens([sample.num_tokens for sample in samples], self._config.micro_batch_tokens)
 
     def _logps_and_entropies(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor]:
         settings = self._config.temperature, self._config.head_chunk_tokens
         if isinstance(batch, PackedRollouts):
-            return computed(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
-        return computed(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
+            return call_as_forward(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
+        return call_as_forward(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
 
     def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
         if self.reference is not self.model:
             return self._logps(self.reference, batch)
-        with without_adapters(self.model):
+        with disabled_adapters(self.model):
             return self._logps(self.model, batch)
 
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
         settings = self._config.temperature, self._config.head_chunk_tokens
         if isinstance(batch, PackedRollouts):
-            return computed(model, lambda model: packed_logps(model, batch, *settings, has_entropies=False)[0])
-        return computed(model, lambda model: completion_logps(model, batch, *settings))
+            return call_as_forward(model, lambda model: packed_logps(model, batch, *settings, has_entropies=False)[0])
+        return call_as_forward(model, lambda model: completion_logps(model, batch, *settings))
 
     def _batch(self, samples: list[Sample]) -> RolloutBatch | PackedRollouts:
-        prompts, completions = [row.prompt_ids for row in samples], [row.completion_ids for row in samples]
+        prompts = [sample.prompt_ids for sample in samples]
+        completions = [sample.completion_ids for sample in samples]
         if self._is_packed:
             return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)

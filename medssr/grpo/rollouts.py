@@ -1,4 +1,4 @@
-"""From the questions of a training step to completions with their answers and rewards."""
+"""Samples completions of the questions of a training step, and collects their answers and rewards."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from medssr.utils.seeding import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A completion with the answer read from it.
+    """A completion with its extracted answer and its rewards.
 
     Attributes:
-        completion: What was sampled.
-        choice: The answer.
+        completion: The sampled completion.
+        choice: The extracted answer.
         reward: The weighted sum of its rewards; NaN where one of them is unknown.
-        label_reward: The same of the rewards that decide whether its group has signal.
-        results: What each reward returned for it, by name.
+        label_reward: The weighted sum of the rewards that decide whether the group has signal.
+        results: The result of each reward, by name.
     """
 
     completion: Completion
@@ -49,16 +49,16 @@ class RolloutGroup:
 
 @dataclass(slots=True)
 class Sample:
-    """One completion with its prompt, and the log-probs that the update compares.
+    """One completion with its prompt and the log-probs that the update uses.
 
     Attributes:
-        question_id: What it answers.
-        prompt_ids: The prompt.
-        completion_ids: The sampled tokens, T of them.
+        question_id: The id of its question.
+        prompt_ids: Token ids of the prompt.
+        completion_ids: The T sampled token ids.
         engine_logps: `[T]`, by the rollout engine, on the CPU.
-        old_logps: `[T]`, by the trainer with the weights that sampled; None where the trained weights are still those.
-        ref_logps: `[T]`, by the reference policy; None where there is no reference.
-        is_dummy: Whether no loss counts it: it keeps collective calls in step on a process without samples.
+        old_logps: `[T]`, by the trainer with the weights that sampled; None if these are still the current weights.
+        ref_logps: `[T]`, by the reference policy; None if there is no reference.
+        is_dummy: Whether it only keeps collective calls in step on a process without samples; it has no loss.
     """
 
     question_id: str
@@ -71,19 +71,19 @@ class Sample:
 
     @property
     def num_tokens(self) -> int:
-        """Prompt and completion."""
+        """The number of tokens of prompt and completion."""
         return len(self.prompt_ids) + len(self.completion_ids)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroups:
-    """The rollouts of a step with what they earned.
+    """The rollouts of a step with their rewards.
 
     Attributes:
         groups: P groups of G rollouts.
-        samples: `[P][G]`, the same completions as the update sees them.
-        rewards: `[P, G]`, what advantages are made of; NaN where a completion is unscored.
-        has_signal: `[P]`, whether the rewards for the label differ.
+        samples: `[P][G]`, the same completions as samples for the update.
+        rewards: `[P, G]`, the rewards that advantages are computed from; NaN where a completion is unscored.
+        has_signal: `[P]`, whether the label rewards of a group differ.
     """
 
     groups: list[RolloutGroup]
@@ -92,7 +92,7 @@ class ScoredGroups:
     has_signal: Tensor
 
     def __add__(self, other: ScoredGroups) -> ScoredGroups:
-        """Returns the groups of both."""
+        """Returns the concatenation of both."""
         return ScoredGroups(
             self.groups + other.groups,
             self.samples + other.samples,
@@ -112,12 +112,12 @@ class ScoredGroups:
 
 @dataclass(frozen=True, slots=True)
 class StepRollouts:
-    """A training step as callbacks see it: the rollouts of all processes.
+    """The rollouts of all processes in a training step, for callbacks.
 
     Attributes:
-        step: Its number.
-        groups: All rollouts.
-        rewards: `[num_groups][G]`, as advantages are made of them; NaN where a completion is unscored.
+        step: The index of the training step.
+        groups: The rollouts of all processes.
+        rewards: `[num_groups][G]`, the rewards that advantages are computed from; NaN where a completion is unscored.
         advantages: `[num_groups][G]`.
     """
 
@@ -129,17 +129,17 @@ class StepRollouts:
 
 @dataclass(frozen=True, slots=True)
 class RolloutCollector:
-    """Samples completions of questions and asks the rewards about them.
+    """Samples completions of questions and computes their rewards.
 
     Attributes:
         policy: Encodes the prompts.
-        engine: Samples.
+        engine: Samples the completions.
         rewards: Rewards by name.
-        config: How many completions, how long, at what temperature.
+        config: The number, length and temperature of completions.
         seed: Run seed.
-        stage: Name of the stage; with the run seed, the step and the question it makes the seed of a completion.
+        stage: Name of the stage; the seed of a completion derives from run seed, stage, step, question and index.
         source: The question file, for messages.
-        watch: Reports rewards that fail, and ends a run in which one always does.
+        fault_watch: Logs rewards that fail, and stops a run in which one always fails.
     """
 
     policy: Policy
@@ -149,7 +149,7 @@ class RolloutCollector:
     seed: int
     stage: str
     source: str
-    watch: FaultWatch = field(default_factory=FaultWatch)
+    fault_watch: FaultWatch = field(default_factory=FaultWatch)
 
     def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
         """Returns a group of rollouts for each question."""
@@ -169,14 +169,14 @@ class RolloutCollector:
     def _score(
         self, step: int, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]
     ) -> list[list[Rollout]]:
-        """Returns the completions of each question with their answers and what the rewards returned for them."""
+        """Returns the completions of each question with their answers and reward results."""
         inputs = [
             ScoredInput(question, completion, extract_choice(completion.text, question.options))
             for question, row in zip(questions, completions, strict=True)
             for completion in row
         ]
         results = score_inputs(self.rewards, inputs)
-        self.watch.update(step, inputs, results)
+        self.fault_watch.update(step, inputs, results)
         deciding = deciding_rewards(self.rewards)
         rollouts = (
             Rollout(
@@ -188,10 +188,10 @@ class RolloutCollector:
 
 
 def require_logps(values: Iterable[Tensor | None]) -> list[Tensor]:
-    """Returns the log-probs of samples, all of which must be set by now."""
+    """Returns the log-probs of samples, all of which must have been computed."""
     logps = []
     for value in values:
-        assert value is not None, "the log-probs of this sample are not set yet"
+        assert value is not None, "the log-probs of this sample have not been computed"
         logps.append(value)
     return logps
 

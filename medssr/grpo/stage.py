@@ -1,4 +1,4 @@
-"""One stage of GRPO put together from its configuration, and run."""
+"""Builds one stage of GRPO from its configuration and runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from medssr.config import TrainConfig
-from medssr.grpo.heldout import Probe
+from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
@@ -28,23 +28,23 @@ from medssr.utils.processes import is_main_process
 def run_stage(
     config: TrainConfig, questions: list[Question], heldout: list[Question], checkpoint: Path | None, directory: Path
 ) -> dict[str, Any]:
-    """Returns the counts of a stage for its manifest; writes `model/`.
+    """Trains a stage, writes `model/`, and returns the counts for the manifest.
 
     Args:
-        config: The stage.
-        questions: What to train on, each with an answer.
-        heldout: The held-out questions that training is watched on.
-        checkpoint: Where to go on from; None for a fresh start.
+        config: The configuration of the stage.
+        questions: The training questions, each with an answer.
+        heldout: The held-out questions that the policy is evaluated on during training.
+        checkpoint: The checkpoint to resume from; None for a fresh start.
         directory: The artefact's folder.
 
     Raises:
-        InputError: When model, engine or a reward cannot be made, or a prompt does not fit the context.
+        InputError: When model, engine or a reward cannot be created, or a prompt does not fit the context.
     """
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed)
-    # An over-long prompt fails here and not at step 900.
-    policy.encode(questions, config.grpo.max_new_tokens + _num_growing_tokens(questions, config), config.data.path)
+    # Encoded once before training, so that an over-long prompt fails here and not at step 900.
+    policy.encode(questions, config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config), config.data.path)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
@@ -81,13 +81,14 @@ def run_stage(
             num_rounds=config.grpo.dynamic_sampling_rounds,
             has_shuffled_options=config.grpo.shuffle_options,
         )
-        probe = None if config.probe is None else Probe(rollouts, heldout, config.probe, directory)
-        fit(config, module, data, directory, checkpoint, config.grpo.num_steps, [probe] if probe else [])
+        evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
+        callbacks = [] if evaluation is None else [evaluation]
+        fit(config, module, data, directory, checkpoint, config.grpo.num_steps, callbacks)
         counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
         best_model = None
-        if probe is not None:
-            counts["probe"] = probe.finish(module.trainer)
-            best_model = probe.best_model()
+        if evaluation is not None:
+            counts["probe"] = evaluation.finish(module.trainer)
+            best_model = evaluation.best_model()
     if best_model is None:
         policy.save(directory / "model")
     elif is_main_process():
@@ -96,7 +97,7 @@ def run_stage(
 
 
 def _reference(model: Any, config: TrainConfig) -> Any | None:
-    """Returns what the KL is measured to: a frozen copy, or the model itself where it has adapters to do without."""
+    """Returns the reference of the KL: a frozen copy, or the model itself if it has adapters that can be disabled."""
     if config.grpo.beta == 0:
         return None
     if config.lora is not None:
@@ -104,6 +105,6 @@ def _reference(model: Any, config: TrainConfig) -> Any | None:
     return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
 
 
-def _num_growing_tokens(questions: list[Question], config: TrainConfig) -> int:
-    """Returns by how many tokens a prompt may grow when its options change places: an end of line for each at most."""
+def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:
+    """Returns an upper bound on the tokens that shuffling options adds to a prompt: one line end per option."""
     return max(len(question.options) for question in questions) if config.grpo.shuffle_options else 0

@@ -1,8 +1,8 @@
-"""What a completion earns: from what the rewards returned to the `[P, G]` rewards that advantages are made of.
+"""Combines the results of all rewards into the `[P, G]` rewards that advantages are computed from.
 
-A completion earns the weighted sum of its rewards, less what its length and its distance from the reference policy
-cost. It is unscored (NaN, which is not 0) where one of the rewards could not tell, or where it was cut and cut
-completions are left out: an unscored completion counts in no mean and has no loss.
+The reward of a completion is the weighted sum of its rewards, minus the penalties for its length and for its KL to the
+reference policy. A completion is unscored (NaN, which is not 0) if one of its rewards returned none, or if it is
+truncated and `truncated=mask`. An unscored completion is left out of all means and has no loss.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ def weighted_sum(rewards: Mapping[str, Reward], results: Mapping[str, RewardResu
     """Returns the weighted sum of the given rewards of one completion; NaN where one of them is unknown.
 
     Args:
-        rewards: By name, with their weights.
-        results: What each returned for the completion, by name.
+        rewards: Rewards by name, with their weights.
+        results: The result of each for the completion, by name.
     """
     return sum(reward.weight * results[name].value for name, reward in rewards.items())
 
 
 def deciding_rewards(rewards: Mapping[str, Reward]) -> dict[str, Reward]:
-    """Returns the rewards that decide whether a group has signal: those for the label, all where there is none.
+    """Returns the rewards that decide whether a group has signal: those for the label, or all if there is none.
 
-    A reward says so by an attribute `decides_signal`. A group whose completions are all wrong has no signal, whatever
-    their form or length adds: those terms would be scaled up to full advantages. DAPO (arXiv 2503.14476) filters groups
-    by accuracy alone as well.
+    Such a reward has a true attribute `decides_signal`. A group whose completions are all wrong has no signal, even if
+    rewards for form or length differ: scaling would turn these small differences into full advantages.
+    DAPO (arXiv 2503.14476) also filters groups by accuracy alone.
     """
     deciding = {name: reward for name, reward in rewards.items() if getattr(reward, "decides_signal", False)}
     return deciding or dict(rewards)
 
 
 def step_rewards(groups: Sequence[RolloutGroup], config: GRPOConfig, sequence_kls: Tensor | None) -> Tensor:
-    """Returns what each completion earns, `[P, G]`; NaN where it is unscored.
+    """Returns the reward of each completion, `[P, G]`; NaN where it is unscored.
 
     Args:
         groups: P groups of G rollouts.
-        config: What happens to cut and over-long completions, and the weight of the KL.
-        sequence_kls: `[P, G]`, the KL estimate of each completion to take off its reward; None where the KL is not in
-            the reward.
+        config: The treatment of truncated and over-long completions, and the weight of the KL.
+        sequence_kls: `[P, G]`, the KL estimate of each completion, subtracted from its reward; None if the KL is not
+            in the reward.
     """
     rewards = torch.tensor([[rollout.reward for rollout in group.rollouts] for group in groups])
     if config.truncated is Truncated.mask:
@@ -67,22 +67,22 @@ def label_rewards(groups: Sequence[RolloutGroup], config: GRPOConfig) -> Tensor:
 
     Args:
         groups: P groups of G rollouts.
-        config: What happens to cut completions.
+        config: The treatment of truncated completions.
     """
     rewards = torch.tensor([[rollout.label_reward for rollout in group.rollouts] for group in groups])
     return rewards.masked_fill(_is_truncated(groups), torch.nan) if config.truncated is Truncated.mask else rewards
 
 
 def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int) -> Tensor:
-    """Returns what a completion's length takes off its reward, 0 to 1, of the shape of `lengths`.
+    """Returns the length penalty of completions, 0 to 1, of the shape of `lengths`.
 
     It is 0 up to max_new_tokens - buffer tokens and grows linearly from there to 1 at max_new_tokens (soft over-long
-    punishment of DAPO, arXiv 2503.14476, with the sign turned).
+    punishment of DAPO, arXiv 2503.14476, with the opposite sign).
 
     Args:
         lengths: Completion tokens.
-        max_new_tokens: Where completions are cut.
-        buffer: Tokens over which the penalty grows; 0 for no penalty.
+        max_new_tokens: The length at which completions are truncated.
+        buffer: Number of tokens over which the penalty grows; 0 for no penalty.
 
     Example:
         >>> overlong_penalty(torch.tensor([10, 80, 90, 100]), max_new_tokens=100, buffer=20).tolist()

@@ -1,4 +1,4 @@
-"""The size of a language model by its architecture, before any weight is loaded; imports no torch."""
+"""Computes the size of a language model from its architecture, without loading weights or importing torch."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Released models by their name on the hub, with the fields of their config.json that decide their size.
-from medssr.resources import RESOURCES
+from medssr.config.catalog import CONF_DIR
 
-_RELEASED = RESOURCES / "architectures.json"
 _FAMILIES = ("llama", "qwen3", "qwen3_moe")
 _HEADER_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A decoder of the families Llama, Qwen3 and Qwen3-MoE.
+    """The architecture of a decoder of the Llama, Qwen3 or Qwen3-MoE family.
 
     Attributes:
-        vocab_size: Rows of the embedding.
+        vocab_size: Number of rows of the embedding.
         width: Size of a hidden state.
-        num_layers: Decoder layers.
-        num_heads: Query heads of a layer.
-        num_kv_heads: Key and value heads of a layer.
+        num_layers: Number of decoder layers.
+        num_heads: Number of query heads of a layer.
+        num_kv_heads: Number of key-value heads of a layer.
         head_dim: Size of a head.
-        mlp_width: Inner size of the feed-forward part, of each expert where there are several.
-        num_experts: Feed-forward parts of a layer that a router chooses from; 0 for one without a router.
+        mlp_width: Inner size of the feed-forward network, or of each expert.
+        num_experts: Number of experts of a layer; 0 for a dense model.
         is_tied: Whether the head shares the embedding's weights.
         has_head_norms: Whether queries and keys are normalised, as in Qwen3.
     """
@@ -47,7 +46,7 @@ class Architecture:
 
     @property
     def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """The linear maps of one decoder layer, experts and router left out, by name: (inputs, outputs)."""
+        """The (input, output) sizes of the linear maps of a decoder layer by name, without experts and router."""
         queries, keys = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
         attention = {
             "q_proj": (self.width, queries),
@@ -75,16 +74,16 @@ class Architecture:
 
     @property
     def num_parameters(self) -> int:
-        """The number of weights: embedding, layers, last norm, and the head where it has its own."""
+        """The number of weights: embedding, layers, last norm, and the head if it is not tied."""
         embeddings = self.vocab_size * self.width * (1 if self.is_tied else 2)
         return embeddings + self.num_layers * self.layer_parameters + self.width
 
     def num_adapter_parameters(self, rank: int, target_modules: list[str] | None) -> int:
-        """Returns the number of weights of low-rank adapters, rank x (inputs + outputs) for each layer that has one.
+        """Returns the number of weights of low-rank adapters: rank x (inputs + outputs) for each adapted layer.
 
         Args:
-            rank: Size of the adapters.
-            target_modules: Linear maps that have one, by name; None for all.
+            rank: The rank of the adapters.
+            target_modules: Names of the adapted linear maps; None for all.
         """
         adapted = [
             size for name, size in self.linear_layers.items() if target_modules is None or name in target_modules
@@ -93,7 +92,7 @@ class Architecture:
 
 
 def from_config(config: Mapping[str, Any]) -> Architecture | None:
-    """Returns the architecture that a `config.json` describes; None for a family whose parts are not known here."""
+    """Returns the architecture that a `config.json` describes; None for an unsupported family."""
     if config.get("model_type") not in _FAMILIES or config.get("attention_bias") or config.get("mlp_bias"):
         return None
     has_experts = config["model_type"] == "qwen3_moe"
@@ -115,30 +114,43 @@ def from_config(config: Mapping[str, Any]) -> Architecture | None:
 
 
 def _num_experts(config: Mapping[str, Any]) -> int:
-    found = config.get("num_experts", config.get("num_local_experts"))  # as released; as transformers 5 writes it
-    assert isinstance(found, int)
-    return found
+    # The first key is that of released models, the second that of transformers 5.
+    num_experts = config.get("num_experts", config.get("num_local_experts"))
+    assert isinstance(num_experts, int)
+    return num_experts
 
 
 def architecture_of(path: str) -> Architecture | None:
-    """Returns the architecture of a model's folder or of a released model on the hub; None where it is not known."""
+    """Returns the architecture of a model's folder, or of a model on the hub that has a preset; None for any other."""
     file = Path(path) / "config.json"
     if file.is_file():
         return from_config(json.loads(file.read_text(encoding="utf-8")))
-    released = json.loads(_RELEASED.read_text(encoding="utf-8"))
-    return from_config(released[path]) if path in released else None
+    hub_config = _hub_configs().get(path)
+    return None if hub_config is None else from_config(hub_config)
+
+
+@cache
+def _hub_configs() -> dict[str, dict[str, Any]]:
+    """Returns what `conf/model/` says of the size of models: fields of their config.json, by their name on the hub."""
+    import yaml
+
+    presets = [
+        yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        for file in sorted((CONF_DIR / "model").glob("*.yaml"))
+    ]
+    return {preset["path"]: preset["hub_config"] for preset in presets if preset.get("hub_config")}
 
 
 def num_stored_parameters(folder: Path) -> int | None:
-    """Returns the number of weights in a folder's safetensors files, by their headers; None where there are none.
+    """Returns the number of weights in a folder's safetensors files, read from their headers; None without files.
 
-    The format: eight bytes with the length of a JSON object, which has the shape of each tensor.
+    A file begins with eight bytes with the length of a JSON object, which has the shape of each tensor.
     """
     files = sorted(folder.glob("*.safetensors"))
-    return sum(map(_num_in_file, files)) if files else None
+    return sum(map(_num_parameters_of_file, files)) if files else None
 
 
-def _num_in_file(file: Path) -> int:
+def _num_parameters_of_file(file: Path) -> int:
     with file.open("rb") as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")))
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

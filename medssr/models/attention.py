@@ -1,4 +1,4 @@
-"""Attention of the models that medssr trains: torch's scaled dot product, without work that a group need not repeat."""
+"""Scaled dot-product attention for packed rows, in which the completions of a group share their prompt."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.nn.functional import scaled_dot_product_attention
 from medssr.models.packing import AttentionBlock
 
 _NAME = "medssr_sdpa"
-# The families that tests hold packed rows against padded ones for. In others something beside attention may look at
-# neighbouring tokens, or change the logits.
+# The families for which tests compare packed with padded rows. In others, parts other than attention may depend on
+# neighbouring tokens, or the logits may be changed after the head.
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_moe"})
 
 
 def adopt_attention(model: Any) -> bool:
-    """Returns whether the model attends by `attention` from now on, and so takes packed rows.
+    """Makes the model use `attention` if it is supported, and returns whether it does and so takes packed rows.
 
-    It does so where its family is known, transformers' `sdpa` was to be used, and every layer attends to all tokens
-    before; any other model stays as it is. For batches that are not packed nothing changes but speed.
+    A model is supported if its family is in `FAMILIES`, its attention implementation is `sdpa`, and every layer attends
+    to all previous tokens; other models are not changed. For padded batches only the speed changes.
     """
     config = model.config
     if config._attn_implementation == _NAME:
@@ -62,11 +62,11 @@ def attention(
         query: `[B, H, S, D]`.
         key: `[B, K, L, D]`, with H a multiple of K.
         value: Like the key.
-        attention_mask: What transformers makes for `sdpa`; of no use for packed rows.
-        dropout: Of attention weights.
-        scaling: Of the products; None for D^-0.5.
-        packed_blocks: Which tokens attend to which, where the batch is one packed row (`rl.packing`).
-        settings: Passed on.
+        attention_mask: The mask that transformers creates for `sdpa`; not used for packed rows.
+        dropout: Dropout probability of the attention weights.
+        scaling: Factor of the dot products; None for D^-0.5.
+        packed_blocks: Which tokens attend to which, if the batch is one packed row (`medssr.models.packing`).
+        settings: Further arguments of transformers' `sdpa`.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -74,7 +74,7 @@ def attention(
         return _packed(query[0], key[0], value[0], packed_blocks, dropout, scaling), None
     batch, heads, queries, width = query.shape
     if queries == 1 and attention_mask is not None and heads > key.shape[1]:
-        # The query heads of a key head as so many queries of it: the keys need not be repeated for them.
+        # The query heads that share a key head become queries of this head, so that keys need not be repeated.
         folded = query.view(batch, key.shape[1], -1, width)
         output = scaled_dot_product_attention(
             folded, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
@@ -97,13 +97,13 @@ def _packed(
     query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)  # [N, H or K, D]
     outputs, start = [], 0
     for block in blocks:
-        span = slice(start, start + len(block.places))
+        span = slice(start, start + len(block.indices))
         start = span.stop
         queries, keys, values = _pad(block, query[span]), _pad(block, key[span]), _pad(block, value[span])
         if block.context is not None:
             keys = torch.cat([key[block.context], keys], dim=1)
             values = torch.cat([value[block.context], values], dim=1)
-        is_grouped = query.device.type == "cpu"  # GPU kernels that take a mask want a key head for each query head
+        is_grouped = query.device.type == "cpu"  # GPU kernels with a mask need one key head per query head
         if not is_grouped:
             repeats = query.shape[1] // key.shape[1]
             keys, values = keys.repeat_interleave(repeats, dim=2), values.repeat_interleave(repeats, dim=2)
@@ -111,17 +111,17 @@ def _packed(
             queries.transpose(1, 2),
             keys.transpose(1, 2),
             values.transpose(1, 2),
-            attn_mask=None if block.mask is None else block.mask.to(queries.dtype),  # autocast may have changed it
+            attn_mask=None if block.mask is None else block.mask.to(queries.dtype),  # autocast may change the dtype
             dropout_p=dropout,
             is_causal=block.mask is None,
             scale=scaling,
             enable_gqa=is_grouped,
         )
-        outputs.append(output.transpose(1, 2).flatten(0, 1).index_select(0, block.places))
+        outputs.append(output.transpose(1, 2).flatten(0, 1).index_select(0, block.indices))
     return torch.cat(outputs).unsqueeze(0)
 
 
 def _pad(block: AttentionBlock, tokens: Tensor) -> Tensor:
     """Returns the block's tokens, `[T, H, D]`, as `[R, W, H, D]` with zeros for padding."""
     padded = tokens.new_zeros(block.num_rows * block.width, *tokens.shape[1:])
-    return padded.index_copy(0, block.places, tokens).view(block.num_rows, block.width, *tokens.shape[1:])
+    return padded.index_copy(0, block.indices, tokens).view(block.num_rows, block.width, *tokens.shape[1:])

@@ -1,4 +1,4 @@
-"""Rollouts as padded tensors, in micro-batches of a bounded number of tokens."""
+"""Pads rollouts to tensors, and splits them into micro-batches of a bounded number of tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class RolloutBatch:
-    """Completions with their prompts: prompts end and completions begin at the same column.
+    """A padded batch of completions with their prompts; all completions begin at the same column.
 
     Attributes:
         input_ids: `[B, S + T]`, prompt and completion.
@@ -27,14 +27,14 @@ class RolloutBatch:
 
     @property
     def position_ids(self) -> Tensor:
-        """`[B, S + T]`: positions count tokens, so that padding shifts nothing."""
+        """The position ids, `[B, S + T]`, which count tokens without padding."""
         return (self.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def pad_rollouts(
     prompts: Sequence[list[int]], completions: Sequence[list[int]], pad_id: int, device: torch.device | str = "cpu"
 ) -> RolloutBatch:
-    """Returns the batch of the given rows: prompts padded on the left, completions on the right.
+    """Returns the padded batch of the given rows: prompts padded on the left, completions on the right.
 
     Example:
         >>> pad_rollouts([[5], [6, 7]], [[8, 9], [4]], pad_id=0).input_ids.tolist()
@@ -54,13 +54,13 @@ def pad_rollouts(
 
 
 def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Returns the row indices of each micro-batch: rows of like length together, each padded batch within the budget.
+    """Returns the row indices of each micro-batch; rows of similar length are together, within the token budget.
 
-    A row that is longer than the budget on its own gets a micro-batch of its own.
+    A row that is longer than the budget is a micro-batch by itself.
 
     Args:
-        lengths: Tokens of each row, prompt and completion.
-        max_tokens: Bound on rows x longest row.
+        lengths: Number of tokens of each row, prompt and completion.
+        max_tokens: The token budget: maximum of rows x longest row.
 
     Example:
         >>> split_by_tokens([10, 2, 9, 3], max_tokens=20)
@@ -69,7 +69,7 @@ def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     batches: list[list[int]] = []
     for row in order:
-        # The first row of a batch is its longest, and so its padded width.
+        # The first row of a batch is the longest, so its length is the padded width.
         if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= max_tokens:
             batches[-1].append(row)
         else:

@@ -1,4 +1,4 @@
-"""Prepares a process for torch: threads, seeds, quiet libraries, and the device that models run on."""
+"""Prepares a process for torch: threads, seeds, log levels of libraries, and devices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_device(trainer: Node) -> None:
-    """Raises InputError where the trainer wants a GPU and there is none; before the model is loaded."""
+    """Raises InputError if the trainer needs a GPU and there is none; called before the model is loaded."""
     import torch
 
     device = str(trainer["accelerator"])
@@ -27,16 +27,16 @@ def check_device(trainer: Node) -> None:
 
 
 def prepare_process(extras: ExtrasConfig, seed: int) -> None:
-    """Sets threads, seeds and the talkativeness of libraries; before the first model is loaded."""
+    """Sets threads, seeds and log levels of libraries; called before the first model is loaded."""
     import torch
     import transformers
     from lightning import seed_everything
 
     if extras.num_threads is not None:
         torch.set_num_threads(extras.num_threads)
-    # Lightning 2.6 calls what torch 2.13 has renamed; nothing that a user could act on.
+    # Lightning 2.6 calls a function that torch 2.13 has renamed; users cannot act on the warning.
     warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
-    # A first step in which nothing can be learnt takes no optimiser step, and the schedule goes on.
+    # If no group of the first step has signal, the schedule advances without an optimiser step.
     warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -45,9 +45,9 @@ def prepare_process(extras: ExtrasConfig, seed: int) -> None:
     seed_everything(seed, verbose=False)
 
 
-def use_gpu(policy: Policy, *, has_room: bool) -> None:
-    """Moves the model to the GPU where there is one and the engine leaves room; training leaves that to Lightning."""
+def use_gpu(policy: Policy, *, is_gpu_free: bool) -> None:
+    """Moves the model to the GPU if there is one and it is free; in training, Lightning moves the model."""
     import torch
 
-    if torch.cuda.is_available() and has_room:
+    if torch.cuda.is_available() and is_gpu_free:
         policy.model.to("cuda")

@@ -1,4 +1,4 @@
-"""A new policy of a given architecture with a tokenizer trained on given texts: how the tiny policies begin."""
+"""Creates a randomly initialised model and trains its tokenizer; the tiny policies begin with these."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# The control tokens and turn formats of the two families, so that the tiny policies behave like their large relatives.
+# The control tokens and turn formats of the two families, so that the tiny policies behave like the large models.
 CHAT_FORMATS: dict[str, dict[str, str]] = {
     "qwen3": {
         "pad": "<|endoftext|>",
@@ -30,23 +30,23 @@ CHAT_FORMATS: dict[str, dict[str, str]] = {
 }
 
 _DELIMITERS = r": (?:yes|no)\.|(?:^|[\n ])[A-Z]\. |[.:?\n]"
-# The beginnings of JSON's fields, with the end of the text before them, and the ends of texts and objects.
+# The beginning of a JSON field with the end of the text before it, and the ends of texts and objects.
 _JSON_DELIMITERS = r'(?:", |\{)"[A-Za-z]+": (?:\{"[A-Z]": )?"|"\}+|"'
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str, phrases: Sequence[str] = ()) -> Any:
     """Returns a byte-level BPE tokenizer with the family's control tokens and chat template.
 
-    Merges may span the words of a phrase ("autosomal recessive"), and an option's letter or verdict ("B. ", ": no.") is
-    one token: sequences of the built-in world are a third as long, and any other text still has its bytes.
+    Merges may span several words ("autosomal recessive"), and an option's letter or verdict ("B. ", ": no.") is one
+    token. This makes sequences of the built-in world a third as long; any other text is encoded at least as bytes.
 
     Args:
-        texts: What the merges are learnt from.
-        vocab_size: The most entries, control tokens and phrases included.
+        texts: The training texts of the merges.
+        vocab_size: Maximum number of entries, control tokens and phrases included.
         family: A key of `CHAT_FORMATS`.
-        phrases: Texts that are one token each wherever they stand as words of their own (the decoder breaks a single
-            word with letters beyond ASCII, so that none may be one); what stands between the values of a JSON object
-            is one token then too.
+        phrases: Texts that become one token each where they occur as whole words. A single word with non-ASCII letters
+            is not allowed, because the decoder breaks it. With phrases, the text between the values of a JSON object
+            is also one token.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -68,7 +68,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str, phrases:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_between(texts, phrases), trainer)
+    tokenizer.train_from_iterator(_pieces_between(texts, phrases), trainer)
     tokenizer.add_tokens([AddedToken(phrase, single_word=True, normalized=False) for phrase in phrases])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -80,7 +80,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str, phrases:
     )
 
 
-def _between(texts: Iterable[str], phrases: Sequence[str]) -> Iterable[str]:
+def _pieces_between(texts: Iterable[str], phrases: Sequence[str]) -> Iterable[str]:
     """Returns the pieces of the texts between the phrases, each piece once."""
     if not phrases:
         return texts

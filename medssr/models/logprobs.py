@@ -1,4 +1,4 @@
-"""Log-probabilities and entropy of completion tokens."""
+"""Computes log-probs and entropies of completion tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medssr.errors import InputError
 from medssr.models.batching import RolloutBatch
 from medssr.models.packing import PackedRollouts
 
-# Settings of model families that change logits after the head; the chunked head would leave them out.
+# Settings of model families that change the logits after the head, which the chunked head does not support.
 _LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
@@ -20,12 +20,13 @@ def completion_logps(model: Any, batch: RolloutBatch, temperature: float, chunk_
 
     Args:
         model: A causal language model.
-        batch: Prompts flush right, completions flush left of the border between them.
-        temperature: What the sampler divided the logits by; the same division here makes the two agree.
-        chunk_tokens: Tokens whose logits exist at once, padding (which then holds 0) not among them; None for all.
+        batch: The padded batch.
+        temperature: The temperature of sampling; the logits are divided by it.
+        chunk_tokens: Number of tokens whose logits exist at the same time, without padding, where the result is then 0;
+            None for all.
 
     Raises:
-        InputError: When chunks are asked of a model that changes its logits after the head.
+        InputError: When chunks are requested for a model that changes its logits after the head.
     """
     if chunk_tokens is None:
         return token_logps(completion_logits(model, batch, temperature), batch.completion_ids)
@@ -48,16 +49,16 @@ def packed_logps(
     """Returns log-probability and entropy of each completion token, both `[B, T]`, 0 at padding.
 
     Args:
-        model: One that takes packed rows (`models.attention.adopt_attention`).
-        packed: The completions.
-        temperature: What the sampler divided the logits by.
-        chunk_tokens: Tokens whose logits exist at once; None for all.
-        has_entropies: Whether they are wanted; zeros where not.
+        model: A model that takes packed rows (`models.attention.adopt_attention`).
+        packed: The packed completions.
+        temperature: The temperature of sampling; the logits are divided by it.
+        chunk_tokens: Number of tokens whose logits exist at the same time; None for all.
+        has_entropies: Whether to compute entropies; zeros otherwise.
     """
     hidden = model.get_decoder()(
         input_ids=packed.input_ids,
         position_ids=packed.position_ids,
-        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # of four dimensions, so that none is made
+        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # four dimensions, so that transformers creates no mask
         packed_blocks=packed.blocks,
         use_cache=False,
     ).last_hidden_state[0]
@@ -81,7 +82,7 @@ def _head_logps(
     chunk_tokens: int,
     has_entropies: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[number of tokens, H]`."""
+    """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[num_tokens, H]`."""
     head = model.get_output_embeddings()
     columns = chunked_logps(
         hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
@@ -113,14 +114,14 @@ def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Te
 
     Args:
         model: A causal language model.
-        batch: Prompts flush right, completions flush left of the border between them.
-        temperature: What the sampler divided the logits by; the same division here makes the two agree.
+        batch: The padded batch.
+        temperature: The temperature of sampling; the logits are divided by it.
     """
     logits: Tensor = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         position_ids=batch.position_ids,
-        # The logit of a token stands at the token before it; the last one predicts nothing that was sampled.
+        # The logits of a token are at the position before it, so those at the last position are not needed.
         logits_to_keep=batch.completion_ids.shape[1] + 1,
         use_cache=False,
     ).logits[:, :-1]
@@ -166,19 +167,19 @@ def chunked_logps(
     chunk_tokens: int,
     has_entropies: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Returns log-probability and entropy of each token, `[N]`, from the hidden states before the language-model head.
+    """Returns log-prob and entropy of each token, `[N]`, from the hidden states before the language-model head.
 
-    The logits, `[N, V]` as a whole, exist for `chunk_tokens` tokens at a time, and are computed again in the backward
-    pass. The entropy has no gradient.
+    The logits, `[N, V]`, exist only for `chunk_tokens` tokens at a time, and are recomputed in the backward pass. The
+    entropy has no gradient.
 
     Args:
         hidden: `[N, H]`.
-        weight: `[V, H]`, of the head.
-        bias: `[V]`, of the head, or None.
+        weight: `[V, H]`, the weight of the head.
+        bias: `[V]`, the bias of the head, or None.
         token_ids: `[N]`.
         temperature: Divides the logits.
         chunk_tokens: At least 1.
-        has_entropies: Whether they are wanted; zeros where not.
+        has_entropies: Whether to compute entropies; zeros otherwise.
 
     Example:
         >>> logps, entropies = chunked_logps(torch.zeros(2, 3), torch.ones(4, 3), None, torch.tensor([0, 3]), 1.0, 1)
@@ -186,7 +187,7 @@ def chunked_logps(
         [-1.3863, -1.3863, 1.3863, 1.3863]
     """
     kind = hidden.device.type
-    if torch.is_autocast_enabled(kind):  # it would apply to the forward pass alone
+    if torch.is_autocast_enabled(kind):  # inside the function it would apply only to the forward pass
         dtype = torch.get_autocast_dtype(kind)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     with torch.autocast(kind, enabled=False):
@@ -197,9 +198,9 @@ def chunked_logps(
 
 
 class _ChunkedLogps(torch.autograd.Function):
-    """Saves hidden states and one log-normaliser per token instead of logits.
+    """Computes log-probs and entropies; saves hidden states and one log-normaliser per token instead of logits.
 
-    The passes over a chunk's logits are in place where they can be: on a CPU they cost as much as the products.
+    Operations on a chunk's logits are in place where possible: on a CPU they take as long as the matrix products.
     """
 
     @staticmethod
@@ -236,7 +237,7 @@ class _ChunkedLogps(torch.autograd.Function):
         hidden, weight, bias, token_ids, log_normalizers = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        # Summed over chunks in the logits' format: rounding each sum to bfloat16 would bias the head.
+        # Summed over chunks in the logits' dtype, because rounding each sum to bfloat16 would bias the gradient.
         grad_weight = torch.zeros_like(weight, dtype=log_normalizers.dtype) if needs_weight else None
         grad_bias = torch.zeros_like(bias, dtype=log_normalizers.dtype) if needs_bias else None
         for start in range(0, len(hidden), ctx.chunk_tokens):
@@ -265,14 +266,14 @@ class _ChunkedLogps(torch.autograd.Function):
 
 
 def _head(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    """Returns new logits, in float32 at least."""
+    """Returns the logits of a chunk in a new tensor, at least float32."""
     logits = torch.nn.functional.linear(hidden, weight, bias)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return logits if temperature == 1 else logits.div_(temperature)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Adds `left @ right` to the total, which may be of a wider format."""
+    """Adds `left @ right` to the total, which may have a wider dtype."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:

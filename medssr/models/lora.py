@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): trained in place of the weights that they are added to.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): adds them to a model, disables, merges and saves them.
 
-The adapters sit in the model's own layers, so that everything which takes a model takes one with adapters; switched
-off, they leave the model as it was loaded.
+The adapters are part of the model's layers, so a model with adapters can be used like any other. With the adapters
+disabled it computes what it did before they were added.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch import Tensor
 
 from medssr.config import LoRAConfig
 from medssr.errors import InputError
-from medssr.models.sharding import whole
+from medssr.models.sharding import full_weight
 from medssr.utils.seeding import derive_seed
 
-_NAME = "default"  # peft's name of a model's only adapter
-# What peft puts into the names of a weight that has an adapter, and of the adapter's own.
+_NAME = "default"  # peft's name for the only adapter of a model
+# Parts of the names that peft gives to adapted weights and to adapter weights.
 _BASE, _ADAPTER = ".base_layer.", ".lora_"
 
 
 def add_adapters(model: Any, config: LoRAConfig, seed: int) -> None:
-    """Puts adapters that change nothing yet into a model; from then on they alone are trained.
+    """Adds adapters to a model and freezes its other weights; the new adapters do not change the output yet.
 
     Args:
         model: A causal language model, changed in place.
-        config: Which layers have an adapter, and how large they are.
-        seed: Run seed; the first weights of the adapters derive from it.
+        config: The adapted layers and the rank.
+        seed: Run seed, which determines the initial weights of the adapters.
 
     Raises:
-        InputError: When no layer has one of the configured names.
+        InputError: When no layer has a configured name.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -46,13 +46,13 @@ def add_adapters(model: Any, config: LoRAConfig, seed: int) -> None:
         except ValueError as error:
             raise InputError(f"lora.target_modules: {config.target_modules}: {error}") from error
     for weight in model.parameters():
-        if weight.requires_grad:  # the adapters; in bfloat16 small steps would be rounded away
+        if weight.requires_grad:  # adapters are float32, because bfloat16 would round small updates away
             weight.data = weight.data.float()
 
 
 @contextmanager
-def without_adapters(model: Any) -> Iterator[None]:
-    """Has the model compute, in the block, what it did before it got its adapters."""
+def disabled_adapters(model: Any) -> Iterator[None]:
+    """Disables the adapters of the model within the block."""
     layers = [layer for _, layer in _adapted_layers(model)]
     for layer in layers:
         layer.enable_adapters(False)
@@ -64,10 +64,10 @@ def without_adapters(model: Any) -> Iterator[None]:
 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields the model's weights by their names without adapters, each adapter added to its weight.
+    """Yields the names and weights of the model with its adapters merged into the weights.
 
-    Those of a model without adapters are its own. One merged weight is made at a time, and one that is spread over
-    processes is put together: then all of them have to ask for all weights.
+    A model without adapters yields its weights. Merged weights are computed one at a time. Weights of a sharded model
+    are gathered, so all processes must iterate over all weights.
     """
     layers = dict(_adapted_layers(model))
     for name, weight in model.state_dict().items():
@@ -76,11 +76,11 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         layer_name, is_adapted, kind = name.partition(_BASE)
         if is_adapted and kind == "weight":
             weight = (weight + layers[layer_name].get_delta_weight(_NAME)).to(weight.dtype)
-        yield f"{layer_name}.{kind}" if is_adapted else name, whole(weight)
+        yield f"{layer_name}.{kind}" if is_adapted else name, full_weight(weight)
 
 
 def save_adapters(model: Any, directory: Path) -> None:
-    """Writes the adapters alone, where there are any, in the form that `peft.PeftModel.from_pretrained` reads."""
+    """Writes the adapters, if there are any, in the format that `peft.PeftModel.from_pretrained` reads."""
     if not hasattr(model, "peft_config"):
         return
     from peft import get_peft_model_state_dict
@@ -98,7 +98,7 @@ def save_adapters(model: Any, directory: Path) -> None:
 
 
 def _adapted_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    if not hasattr(model, "peft_config"):  # nothing of peft is imported for a model that has none of its layers
+    if not hasattr(model, "peft_config"):  # peft is not imported for a model without adapters
         return
     from peft.tuners.lora import LoraLayer
 

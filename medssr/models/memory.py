@@ -1,4 +1,4 @@
-"""The memory that a training takes on one device, by the sums of docs/scaling.md; imports no torch."""
+"""Estimates the memory of training on one device with the formulas of docs/scaling.md; imports no torch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from medssr.models.architecture import Architecture
 # A trained weight and its gradient in float32, and AdamW's two averages.
 BYTES_PER_TRAINED_WEIGHT = 16
 _FLOAT32_BYTES = 4
-# Of the logits that exist at once: themselves, their log-softmax and its gradient.
+# The logits, their log-softmax and its gradient.
 _COPIES_OF_LOGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is trained, and what of it one device holds.
+    """The quantities that determine the memory of training on one device.
 
     Attributes:
-        architecture: Of the model.
-        weight_bytes: Of a weight as the model is loaded, and of the reference policy's.
-        compute_bytes: Of a number in the passes: 2 with bf16-mixed, 4 with 32-true.
-        num_adapter_parameters: Trained in place of the model's own weights; None where these are trained.
-        has_reference: Whether a frozen copy of the policy is kept.
-        num_parts: Devices that weights, gradients and optimiser are spread over; 1: each has all.
-        micro_batch_tokens: Tokens of one pass.
-        head_chunk_tokens: Tokens whose logits exist at once.
-        recomputes: Whether activations are kept at the border of layers alone.
+        architecture: The architecture of the model.
+        weight_bytes: Bytes per weight of the loaded model and of the reference policy.
+        compute_bytes: Bytes per number in forward and backward passes: 2 with bf16-mixed, 4 with 32-true.
+        num_adapter_parameters: Number of adapter weights; None if all weights of the model are trained.
+        has_reference: Whether there is a frozen copy of the policy.
+        num_parts: Number of devices that weights, gradients and optimiser are sharded over; 1 without sharding.
+        micro_batch_tokens: Tokens of one forward and backward pass.
+        head_chunk_tokens: Number of tokens whose logits exist at the same time.
+        recomputes: Whether only the activations between layers are kept, and others recomputed.
     """
 
     architecture: Architecture
@@ -41,7 +41,7 @@ class Load:
 
 
 def memory_parts(load: Load) -> dict[str, int]:
-    """Returns the bytes on one device by what they hold; the activations inside one layer are not among them.
+    """Returns the bytes on one device by content, without the activations inside a layer.
 
     Example:
         >>> from medssr.models.architecture import architecture_of

@@ -1,7 +1,7 @@
-"""Completions and their prompts in one row without padding, each prompt once: what the update computes on.
+"""Packs completions and their prompts into one row without padding, with each prompt only once.
 
-A group's completions share their prompt. Computing it once for all of them, and no padding, leaves the gradient as it
-is: what a token attends to is the same as when each completion stands behind a prompt of its own.
+The completions of a group share their prompt. Each token attends to the same tokens as if every completion had its own
+copy of the prompt, so packing does not change the gradient.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-# Rows of one attention call are at least this share of its longest, so that few of its places are padding.
-_LIKE_LENGTH = 0.5
+# Rows of one attention call have at least this fraction of the longest row's length, so that there is little padding.
+_MIN_LENGTH_RATIO = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionBlock:
-    """Stretches of the packed row that attend side by side, padded on the right to the longest.
+    """Segments (prompts or completions) of the packed row that attend in one call, padded to the longest.
 
     Attributes:
-        num_rows: Stretches, R.
-        width: Tokens of the longest, W.
-        places: `[number of tokens]`, where in `[R * W]` each token of the block stands, in the packed row's order.
-        context: `[R, C]`, places in the packed row of the prompt that each stretch continues; None for prompts.
-        mask: `[R, 1, W, C + W]`, 0 where a token attends and -inf where not; None for prompts, which are causal.
+        num_rows: R, the number of segments.
+        width: W, the length of the longest.
+        indices: `[num_tokens]`, the index in `[R * W]` of each token of the block, in the order of the packed row.
+        context: `[R, C]`, the indices in the packed row of the prompt that each segment continues; None for prompts.
+        mask: `[R, 1, W, C + W]`, 0 where a token attends, else -inf; None for prompts, whose attention is causal.
     """
 
     num_rows: int
     width: int
-    places: Tensor
+    indices: Tensor
     context: Tensor | None = None
     mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRollouts:
-    """B completions, and the prompts that they continue, as one row of N tokens.
+    """B completions and their prompts as one row of N tokens.
 
-    The last token of a completion predicts nothing and is not among them.
+    The last token of each completion is left out, since it predicts nothing.
 
     Attributes:
         input_ids: `[1, N]`.
-        position_ids: `[1, N]`, as if each completion stood behind a prompt of its own.
-        blocks: Which tokens attend to which; their tokens one after the other are the row.
-        predictors: `[M]`, for each of the M completion tokens the place of the token before it.
+        position_ids: `[1, N]`, as if each completion had its own copy of the prompt.
+        blocks: Which tokens attend to which; the row is the concatenation of their tokens.
+        predictors: `[M]`, for each of the M completion tokens the index of the token before it.
         completion_ids: `[B, T]`, padded on the right.
         completion_mask: `[B, T]`, 1 for tokens.
     """
@@ -65,13 +65,13 @@ def pack_rollouts(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> PackedRollouts:
-    """Returns the packed row of the completions; those with equal prompts share one.
+    """Returns the packed row of the completions; completions with equal prompts share one.
 
     Args:
-        prompts: Of each completion, at least one token.
-        completions: At least one token each.
-        device: Where the tensors are made.
-        dtype: Of the masks, that of the model.
+        prompts: The prompt of each completion, at least one token.
+        completions: The completions, at least one token each.
+        device: The device of the tensors.
+        dtype: The dtype of the masks, equal to the model's.
 
     Example:
         >>> packed = pack_rollouts([[5, 6], [5, 6], [7]], [[8, 9], [4, 3], [2, 1]])
@@ -83,31 +83,31 @@ def pack_rollouts(
     number_of = {prompt: number for number, prompt in enumerate(dict.fromkeys(tuple(prompt) for prompt in prompts))}
     prompt_of = [number_of[tuple(prompt)] for prompt in prompts]
     num_prompts = len(number_of)
-    stretches = [list(prompt) for prompt in number_of] + [completion[:-1] for completion in completions]
+    segments = [list(prompt) for prompt in number_of] + [completion[:-1] for completion in completions]
     first_positions = [0] * num_prompts + [len(prompt) for prompt in prompts]
 
     input_ids: list[int] = []
     position_ids: list[int] = []
-    starts = [0] * len(stretches)  # of each stretch in the packed row
+    starts = [0] * len(segments)  # index in the packed row of the first token of each segment
     blocks = []
-    for is_prompt, members in _blocks([len(stretch) for stretch in stretches], num_prompts):
-        for member in members:
-            starts[member] = len(input_ids)
-            input_ids += stretches[member]
-            first = first_positions[member]
-            position_ids += range(first, first + len(stretches[member]))
-        block = _prompt_block([len(stretches[member]) for member in members], device)
+    for is_prompt, members in _blocks([len(segment) for segment in segments], num_prompts):
+        for segment_index in members:
+            starts[segment_index] = len(input_ids)
+            input_ids += segments[segment_index]
+            first = first_positions[segment_index]
+            position_ids += range(first, first + len(segments[segment_index]))
+        block = _prompt_block([len(segments[segment_index]) for segment_index in members], device)
         if not is_prompt:
-            contexts = [prompt_of[member - num_prompts] for member in members]
-            spans = [(starts[number], len(stretches[number])) for number in contexts]
+            contexts = [prompt_of[segment_index - num_prompts] for segment_index in members]
+            spans = [(starts[number], len(segments[number])) for number in contexts]
             block = _with_context(block, spans, device, dtype)
         blocks.append(block)
 
     predictors: list[int] = []
     for row, completion in enumerate(completions):
-        prompt, own = prompt_of[row], num_prompts + row
-        predictors.append(starts[prompt] + len(stretches[prompt]) - 1)
-        predictors += range(starts[own], starts[own] + len(completion) - 1)
+        prompt, segment = prompt_of[row], num_prompts + row
+        predictors.append(starts[prompt] + len(segments[prompt]) - 1)
+        predictors += range(starts[segment], starts[segment] + len(completion) - 1)
     ids = [torch.tensor(completion) for completion in completions]
     return PackedRollouts(
         torch.tensor([input_ids], device=device),
@@ -120,60 +120,60 @@ def pack_rollouts(
 
 
 def _blocks(lengths: list[int], num_prompts: int) -> Iterator[tuple[bool, list[int]]]:
-    """Yields whether a block holds prompts, and its stretches: like lengths together, prompts before completions."""
+    """Yields the segments of each block and whether they are prompts; prompts come first, similar lengths together."""
     for first, last in ((0, num_prompts), (num_prompts, len(lengths))):
         members: list[int] = []
-        for member in sorted(range(first, last), key=lambda stretch: -lengths[stretch]):
-            if lengths[member] == 0:  # a completion of one token: its prompt predicts it
+        for segment_index in sorted(range(first, last), key=lambda segment: -lengths[segment]):
+            if lengths[segment_index] == 0:  # a completion of one token: its prompt predicts it
                 continue
-            if members and lengths[member] < _LIKE_LENGTH * lengths[members[0]]:
+            if members and lengths[segment_index] < _MIN_LENGTH_RATIO * lengths[members[0]]:
                 yield first == 0, members
                 members = []
-            members.append(member)
+            members.append(segment_index)
         if members:
             yield first == 0, members
 
 
 def _prompt_block(lengths: list[int], device: torch.device | str) -> AttentionBlock:
     width = lengths[0]
-    places = [row * width + column for row, length in enumerate(lengths) for column in range(length)]
-    return AttentionBlock(len(lengths), width, torch.tensor(places, device=device))
+    indices = [row * width + column for row, length in enumerate(lengths) for column in range(length)]
+    return AttentionBlock(len(lengths), width, torch.tensor(indices, device=device))
 
 
 def _with_context(
     block: AttentionBlock, spans: list[tuple[int, int]], device: torch.device | str, dtype: torch.dtype
 ) -> AttentionBlock:
-    """Returns the block with what comes before each of its stretches: `spans` has first place and length of it."""
+    """Returns the block with the prompt of each segment as context; `spans` has start and length of each prompt."""
     starts = torch.tensor([start for start, _ in spans], device=device).unsqueeze(1)
     lengths = torch.tensor([length for _, length in spans], device=device).unsqueeze(1)
     columns = torch.arange(max(length for _, length in spans), device=device)
     is_context = columns < lengths  # [R, C]
-    own = torch.ones(block.width, block.width, dtype=torch.bool, device=device).tril()  # [W, W]
-    is_seen = torch.cat(
+    causal = torch.ones(block.width, block.width, dtype=torch.bool, device=device).tril()  # [W, W]
+    is_attended = torch.cat(
         [
             is_context.unsqueeze(1).expand(-1, block.width, -1),
-            own.unsqueeze(0).expand(block.num_rows, -1, -1),
+            causal.unsqueeze(0).expand(block.num_rows, -1, -1),
         ],
         dim=2,
     ).unsqueeze(1)
-    mask = torch.zeros(is_seen.shape, dtype=dtype, device=device).masked_fill_(~is_seen, -torch.inf)
+    mask = torch.zeros(is_attended.shape, dtype=dtype, device=device).masked_fill_(~is_attended, -torch.inf)
     return AttentionBlock(
-        block.num_rows, block.width, block.places, torch.where(is_context, starts + columns, starts), mask
+        block.num_rows, block.width, block.indices, torch.where(is_context, starts + columns, starts), mask
     )
 
 
 def split_by_packed_tokens(
     prompts: Sequence[list[int]], completion_lengths: Sequence[int], max_tokens: int
 ) -> list[list[int]]:
-    """Returns the rows of each micro-batch: a prompt's completions together, each packed row within the budget.
+    """Returns the row indices of each micro-batch; completions of a prompt are together, within the token budget.
 
-    Prompts whose longest completions are of like length are neighbours. A completion that exceeds the budget with its
-    prompt gets a micro-batch of its own.
+    Prompts whose longest completions have similar lengths are neighbours. A completion that exceeds the budget with its
+    prompt is a micro-batch by itself.
 
     Args:
-        prompts: Of each row.
-        completion_lengths: Tokens of each row's completion.
-        max_tokens: Bound on the tokens of a packed row.
+        prompts: The prompt of each row.
+        completion_lengths: Number of tokens of each row's completion.
+        max_tokens: The token budget: maximum number of tokens of a packed row.
 
     Example:
         >>> split_by_packed_tokens([[1, 2, 3], [4], [1, 2, 3], [4]], [5, 9, 6, 8], max_tokens=18)
@@ -187,13 +187,13 @@ def split_by_packed_tokens(
     batches: list[list[int]] = []
     num_tokens = max_tokens + 1
     for shared, rows in sorted(groups.items(), key=lambda group: -completion_lengths[group[1][0]]):
-        is_there = False  # the prompt, in the micro-batch that is being filled
+        has_prompt = False  # whether the current micro-batch contains the prompt
         for row in rows:
-            own = completion_lengths[row] - 1
-            added = own if is_there else len(shared) + own
+            num_local = completion_lengths[row] - 1
+            added = num_local if has_prompt else len(shared) + num_local
             if num_tokens + added > max_tokens:
                 batches.append([])
-                num_tokens, added = 0, len(shared) + own
+                num_tokens, added = 0, len(shared) + num_local
             batches[-1].append(row)
-            num_tokens, is_there = num_tokens + added, True
+            num_tokens, has_prompt = num_tokens + added, True
     return batches

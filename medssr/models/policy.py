@@ -1,4 +1,4 @@
-"""The policy: a causal language model with its tokenizer, loaded from a folder or a hub and saved as a checkpoint."""
+"""The policy: a causal language model with tokenizer and prompt template; loads it, encodes prompts, saves it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medssr.utils.processes import is_main_process
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A model, its tokenizer and the template of its prompts."""
+    """A model with its tokenizer and prompt template."""
 
     model: Any
     tokenizer: Any
@@ -25,31 +25,31 @@ class Policy:
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
-        """Every token that ends a completion: a model may have several."""
+        """The ids of all tokens that end a completion; a model may have several."""
         return eos_token_ids(self.model.generation_config, self.tokenizer)
 
-    def encode(self, asked: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> list[list[int]]:
-        """Returns each prompt as token ids.
+    def encode(self, inputs: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> list[list[int]]:
+        """Returns the token ids of the prompt of each input.
 
         Raises:
             InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
         """
         context = self.model.config.max_position_embeddings
-        room = context - max_new_tokens
-        if room < 1:
+        max_prompt_tokens = context - max_new_tokens
+        if max_prompt_tokens < 1:
             raise InputError(
                 f"max_new_tokens: {max_new_tokens} tokens are kept for the completion, but the model's context has "
                 f"{context} for it and the prompt together; give fewer."
             )
-        return encode_prompts(asked, self.prompt_template, self.tokenizer, room, source)
+        return encode_prompts(inputs, self.prompt_template, self.tokenizer, max_prompt_tokens, source)
 
     def save(self, directory: Path) -> None:
-        """Writes a Hugging Face checkpoint, adapters added to the weights; `adapter/` in it holds them alone.
+        """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
-        Of several processes one writes; where the model is spread over them, all have to call this.
+        Only the main process writes, but all processes must call this if the model is sharded.
 
         Raises:
-            InputError: When the disk does not take it.
+            InputError: When writing fails.
         """
         from safetensors import SafetensorError
 
@@ -66,17 +66,17 @@ class Policy:
 
 
 def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
-    """Returns every token that ends a completion, of the generation settings and of the tokenizer."""
+    """Returns the ids of all tokens that end a completion, from the generation config and the tokenizer."""
     from_config = generation_config.eos_token_id
     ids = from_config if isinstance(from_config, list) else [from_config]
     return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Returns the policy that a folder or a hub name holds. Weights are read from safetensors only.
+    """Loads the policy of a folder or hub name. Weights are read only from safetensors.
 
     Raises:
-        InputError: When the folder lacks a part, or the hub has no such model or cannot be reached.
+        InputError: When the folder is incomplete, or the hub has no such model or cannot be reached.
     """
     from transformers import AutoModelForCausalLM
 
@@ -89,15 +89,15 @@ def load_policy(config: ModelConfig) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
-    if config.gradient_checkpointing:  # in training alone: generation puts the model in evaluation mode
+    if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(model, tokenizer, template)
 
 
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
-    """Returns the policy with weights to train: all of them in float32, or those of new adapters on frozen ones.
+    """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
 
-    In bfloat16, steps as small as those of reinforcement learning would be rounded away.
+    In bfloat16, updates as small as those of reinforcement learning would be rounded away.
     """
     if lora is None:
         return load_policy(replace(config, dtype=Dtype.float32))
@@ -107,10 +107,10 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """Returns the policy's tokenizer, with a padding token.
+    """Loads the policy's tokenizer, with a padding token.
 
     Raises:
-        InputError: When the folder holds none, or the hub has no such model or cannot be reached.
+        InputError: When the folder has none, or the hub has no such model or cannot be reached.
     """
     from transformers import AutoTokenizer
 
@@ -123,7 +123,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
 
 @contextmanager
 def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
-    """Yields what `from_pretrained` needs to find the policy, and says it plainly where that fails."""
+    """Yields the arguments of `from_pretrained` for the policy, and turns its errors into an InputError."""
     from safetensors import SafetensorError
 
     try:

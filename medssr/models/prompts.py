@@ -1,4 +1,4 @@
-"""How a question becomes the token ids that a policy continues."""
+"""Renders questions as prompts, and encodes them as token ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from medssr.errors import InputError
 from medssr.questions import Question, render_question
 
-# A question, which is put into the policy's prompt template, or the text of a user's turn as it is.
+# A question, which is inserted into the prompt template, or the text of a user turn, which is used unchanged.
 PromptInput = Question | str
 
 
@@ -28,21 +28,23 @@ def read_prompt_template(path: Path | str) -> str:
     return template
 
 
-def prompt_messages(asked: PromptInput, template: str) -> list[dict[str, str]]:
-    """Returns the conversation that the policy answers: one turn of the user."""
-    content = asked if isinstance(asked, str) else template.replace("{question}", render_question(asked))
+def prompt_messages(prompt_input: PromptInput, template: str) -> list[dict[str, str]]:
+    """Returns the conversation that the policy answers: one user turn."""
+    content = (
+        prompt_input if isinstance(prompt_input, str) else template.replace("{question}", render_question(prompt_input))
+    )
     return [{"role": "user", "content": content}]
 
 
-def render_prompt(asked: PromptInput, template: str, tokenizer: Any) -> str:
-    """Returns the text that the policy continues: a chat turn where the tokenizer has a chat template."""
-    return render_chat(prompt_messages(asked, template), tokenizer)
+def render_prompt(prompt_input: PromptInput, template: str, tokenizer: Any) -> str:
+    """Returns the text that the policy continues, in chat format if the tokenizer has a chat template."""
+    return render_chat(prompt_messages(prompt_input, template), tokenizer)
 
 
 def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
     """Returns the text that a model continues with the next turn of a conversation.
 
-    Without a chat template the turns stand one below the other.
+    Without a chat template, the turns are separated by blank lines.
     """
     if tokenizer.chat_template is None:
         return "\n\n".join(message["content"] for message in messages) + "\n"
@@ -50,8 +52,8 @@ def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
 
 
 def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    """Returns the token ids of each text that a model is to continue."""
-    # The chat template writes the special tokens itself; a base model's prompt gets its BOS from the tokenizer.
+    """Returns the token ids of each text."""
+    # A chat template adds the special tokens itself; without one, the tokenizer adds its BOS token.
     encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=tokenizer.chat_template is None)["input_ids"]
     return encoded
 
@@ -59,10 +61,10 @@ def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
 def encode_with_continuations(
     contexts: Sequence[str], continuations: Sequence[Sequence[str]], tokenizer: Any
 ) -> tuple[list[list[int]], list[list[list[int]]]]:
-    """Returns the token ids of each context, and of what each of its continuations adds to it.
+    """Returns the token ids of each context, and the further token ids of each of its continuations.
 
-    Context and continuation are encoded together, as a model would read them. Where a continuation changes how the end
-    of its context is split, the context ends before that place, for all of its continuations.
+    Context and continuation are encoded together, as a model would read them. If a continuation changes the tokens at
+    the end of its context, the context ends before these tokens for all of its continuations.
     """
     plain = encode_texts(contexts, tokenizer)
     pairs = [context + end for context, ends in zip(contexts, continuations, strict=True) for end in ends]
@@ -70,45 +72,45 @@ def encode_with_continuations(
     prompts, additions = [], []
     for prompt, ends in zip(plain, continuations, strict=True):
         wholes = [next(joined) for _ in ends]
-        shared = min(_num_equal(prompt, whole) for whole in wholes)
+        shared = min(_common_prefix_length(prompt, whole) for whole in wholes)
         prompts.append(prompt[:shared])
         additions.append([whole[shared:] for whole in wholes])
     return prompts, additions
 
 
-def _num_equal(prompt: list[int], whole: list[int]) -> int:
-    """Returns how many tokens two lists have in common from the start; at least one of `whole` is left over."""
+def _common_prefix_length(prompt: list[int], whole: list[int]) -> int:
+    """Returns the length of the common prefix of two lists, less than the length of `whole`."""
     limit = min(len(prompt), len(whole) - 1)
-    return next((place for place in range(limit) if prompt[place] != whole[place]), limit)
+    return next((index for index in range(limit) if prompt[index] != whole[index]), limit)
 
 
 def encode_prompts(
-    asked: Sequence[PromptInput], template: str, tokenizer: Any, max_tokens: int, source: Path | str
+    inputs: Sequence[PromptInput], template: str, tokenizer: Any, max_tokens: int, source: Path | str
 ) -> list[list[int]]:
     """Returns the token ids of each prompt.
 
     Args:
-        asked: What to ask.
+        inputs: The questions or texts.
         template: The text of a prompt template.
         tokenizer: The policy's tokenizer.
-        max_tokens: The longest prompt that leaves room for the completion in the policy's context.
-        source: The file that the questions are from, for the error's message.
+        max_tokens: Maximum length of a prompt: the policy's context without the completion.
+        source: The file of the questions, for the error message.
 
     Raises:
         InputError: When a prompt is longer than `max_tokens`.
     """
-    encoded = encode_texts([render_prompt(one, template, tokenizer) for one in asked], tokenizer)
-    require_room(asked, encoded, max_tokens, source)
+    encoded = encode_texts([render_prompt(prompt_input, template, tokenizer) for prompt_input in inputs], tokenizer)
+    check_prompt_lengths(inputs, encoded, max_tokens, source)
     return encoded
 
 
-def require_room(
-    asked: Sequence[PromptInput], prompts: Sequence[list[int]], max_tokens: int, source: Path | str
+def check_prompt_lengths(
+    inputs: Sequence[PromptInput], prompts: Sequence[list[int]], max_tokens: int, source: Path | str
 ) -> None:
-    """Raises InputError for the first whose prompt has more than `max_tokens` tokens."""
-    for one, token_ids in zip(asked, prompts, strict=True):
+    """Raises InputError for the first prompt with more than `max_tokens` tokens."""
+    for prompt_input, token_ids in zip(inputs, prompts, strict=True):
         if len(token_ids) > max_tokens:
-            name = f'"{one[:40]}..."' if isinstance(one, str) else f'of question "{one.id}"'
+            name = f'"{prompt_input[:40]}..."' if isinstance(prompt_input, str) else f'of question "{prompt_input.id}"'
             raise InputError.at(
                 source,
                 f"the prompt {name} has {len(token_ids)} tokens; at most {max_tokens} leave room "

@@ -1,4 +1,4 @@
-"""A model spread over processes (FSDP2): each holds a part of every weight, and layers are put together as they run."""
+"""Shards a model over processes (FSDP2): each holds a part of every weight, and layers are gathered to compute."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-_METHOD = "compute_whole"
+_METHOD = "call_as_forward"
 
 
 class FSDP2(ModelParallelStrategy):
-    """Lightning's strategy for FSDP2, over all processes: Lightning's own defaults split each layer within a node."""
+    """Lightning's strategy for FSDP2 with data parallelism over all processes, without tensor parallelism."""
 
     def setup_environment(self) -> None:
-        """Joins the processes."""
+        """Initialises the process group with the sizes of the device mesh."""
         self._tensor_parallel_size = 1
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
 
 def shard(model: Any, mesh: Any, dtype: torch.dtype) -> None:
-    """Spreads a causal language model over processes, in place.
+    """Shards a causal language model over processes, in place.
 
     Args:
-        model: Whole, the same on every process.
-        mesh: The processes, of one dimension.
-        dtype: What layers compute in; gradients are summed up in float32.
+        model: The full model, the same on every process.
+        mesh: The device mesh, with one dimension.
+        dtype: The dtype of computation; gradients are reduced in float32.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
@@ -44,19 +44,19 @@ def shard(model: Any, mesh: Any, dtype: torch.dtype) -> None:
 
 
 def is_sharded(model: Any) -> bool:
-    """Returns whether the model is spread over processes."""
+    """Returns whether the model is sharded over processes."""
     return hasattr(model, _METHOD)
 
 
-def computed(model: Any, compute: Callable[[Any], T]) -> T:
-    """Returns what `compute` makes of a model, whose weights outside its layers are whole meanwhile.
+def call_as_forward(model: Any, compute: Callable[[Any], T]) -> T:
+    """Returns `compute(model)`, called as a forward method, so that FSDP2 gathers the weights outside the layers.
 
-    Where the model is spread over processes, all of them have to compute.
+    If the model is sharded, all processes must call this.
     """
     result: T = getattr(model, _METHOD)(compute) if is_sharded(model) else compute(model)
     return result
 
 
-def whole(weight: Tensor) -> Tensor:
-    """Returns a weight put together on every process; all of them have to ask."""
+def full_weight(weight: Tensor) -> Tensor:
+    """Returns the full tensor of a sharded weight; all processes must call this."""
     return weight.full_tensor() if hasattr(weight, "full_tensor") else weight

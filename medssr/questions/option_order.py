@@ -1,8 +1,10 @@
 """Options in another order, and the questions whose options must stay where they are.
 
-An option may speak about other options by letter ("both A and B", "all except (c)") or by position ("none of the
-above"). In another order it would speak about other texts, and the answer would be wrong. `refers_to_options` is the
-one rule for this: synthesis rejects such options, training and evaluation keep the order of such questions.
+An option may refer to other options by letter ("both A and B", "all except (c)") or by position ("none of the above").
+In another order it would refer to other texts, and the answer would be wrong. Synthesis rejects such options
+(`option_about_options`); training and evaluation keep the order of such questions (`refers_to_order`).
+
+In doubt an option counts as a reference: a question that keeps its order costs some variety, a wrong answer more.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _STATED = (
 _BY_POSITION = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        # With "above" at the end or followed by a statement: "one finger above the umbilicus" is a place of the body.
+        # With "above" at the end or followed by a statement: "one finger above the umbilicus" is anatomy.
         r"\b(?:all|both|none|neither|any|either|each|some|one|two|three|four|more)\b.{,30}"
         rf"\b(?:above|below|preceding|foregoing)\b(?=\W*$|\W+(?:{_STATED})\b)",
         r"\b(?:all|both|none|neither|any|either|each|some|one|two|three|four|more)\s+of\s+(?:above|below|foregoing)\b",
@@ -58,7 +60,7 @@ _FILLING = _CLAIMING | {"of", "the", "above", "are", "is", "together"}
 _AROUND = string.punctuation + string.whitespace
 _WORD_OR_SIGN = re.compile(r"[^\W_]+|[^\s().;'\"]")
 
-# What bears letters of its own: "vitamins A and C" are no options.
+# Nouns whose variants have letters: "vitamins A and C" are no options.
 _LETTERED = re.compile(
     r"(?:[-\u2010\u2011]|\b(?:(?:apo)?(?:lipo)?proteins?|alleles?|amphotericin|antibod(?:y|ies)|antigens?|blood|botulinum"
     r"|cells?|chains?|child-pugh|class(?:es)?|cyclosporine?|cytochromes?|domains?|factors?|fib(?:er|re)s?|genes?"
@@ -67,8 +69,8 @@ _LETTERED = re.compile(
     r"|toxins?|trisomy|types?|variants?|virus(?:es)?|vitamins?|waves?|zones?)\s+)$",
     re.IGNORECASE,
 )
-# What may follow the letters of options beside function words: "A and B combined", but not "A and B antigens".
-_PREDICATES = _CLAIMING | {"alone", "combined", "followed", "simultaneously", "together"}
+# Words that may follow the letters of options: "A and B combined", but not "A and B antigens".
+_FOLLOWING = FUNCTION_WORDS | _CLAIMING | {"alone", "combined", "followed", "simultaneously", "together"}
 _NEXT_WORD = re.compile(r"\s*-?\s*([^\W\d_]+)")
 
 
@@ -115,7 +117,7 @@ def shuffle_options(question: Question, seed: int) -> Question:
 
 
 def refers_to_order(question: Question) -> bool:
-    """Returns whether an option speaks about other options ("A and B", "none of the above"), or the stem about one.
+    """Returns whether an option refers to other options ("A and B", "none of the above"), or the stem to an option.
 
     Example:
         >>> refers_to_order(Question("q", "Which?", {"A": "gout", "B": "None of the above"}, "A", "example"))
@@ -128,7 +130,7 @@ def refers_to_order(question: Question) -> bool:
 
 
 def option_about_options(options: Mapping[str, str]) -> str | None:
-    """Returns the first option that speaks about other options, or None."""
+    """Returns the first option that refers to other options, or None."""
     letters = _letters(options)
     return next((text for text in options.values() if _refers(text, letters)), None)
 
@@ -146,9 +148,9 @@ def _letters(options: Mapping[str, str]) -> str:
 
 
 def _is_made_of_letters(option: str, letters: str) -> bool:
-    """Returns whether an option is other options' letters and nothing else: "A only", "all except (b)", "a & c"."""
+    """Returns whether an option consists of letters of other options: "A only", "all except (b)", "a & c"."""
     words = _WORD_OR_SIGN.findall(option.strip(_AROUND).casefold())
-    others = {word for word in words if word.upper() not in letters}
+    others = set(words) - set(letters.casefold())
     if len(others) == len(words) or not others <= _CHOOSING | _JOINING | _FILLING:
         return False
     num_letters = sum(word not in others for word in words)
@@ -162,7 +164,7 @@ def _names_letters(option: str, letters: str) -> bool:
         return True
     for match in chosen.finditer(option):
         following = _NEXT_WORD.match(option, match.end())
-        is_followed_by_noun = following is not None and following[1].casefold() not in FUNCTION_WORDS | _PREDICATES
+        is_followed_by_noun = following is not None and following[1].casefold() not in _FOLLOWING
         if not is_followed_by_noun and not _LETTERED.search(option, 0, match.start()):
             return True
     return False

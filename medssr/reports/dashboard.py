@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medssr.tracking.axes import HOURS, STEP
+_STEP = "train/step"  # the x axis of curves, unless a panel names another
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A panel of curves over training: `metrics` over the axis `over`."""
+    """A panel of curves: `metrics` over the metric `over`."""
 
     title: str
     metrics: tuple[str, ...]
-    over: str = STEP
+    over: str = _STEP
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """A panel with one point a run: the summary `metric` over a setting or another summary."""
+    """A panel with one point per run: the summary `metric` over a setting or over another summary."""
 
     title: str
     metric: str
@@ -31,7 +31,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A panel with one bar a run of a summary."""
+    """A panel with one bar per run: the summary `metric`."""
 
     title: str
     metric: str
@@ -44,7 +44,7 @@ def sections(swept: str) -> dict[str, list[Panel]]:
     """Returns the panels of a study by section.
 
     Args:
-        swept: The setting that accuracies are drawn over.
+        swept: The key of the setting on the x axis of accuracies.
     """
     short = swept.split(".")[-1]
     return {
@@ -70,11 +70,11 @@ def sections(swept: str) -> dict[str, list[Panel]]:
             Curve("label accuracy in training", ("train/label_accuracy",)),
             Bars("agreement of votes", "labels/agreement"),
             Bars("label accuracy", "labels/accuracy"),
-            Bars("share of questions with a label", "labels/kept_share"),
+            Bars("fraction of questions with a label", "labels/kept_share"),
         ],
         "Time and cost": [
             Curve("seconds of a step and of its rollout", ("time/step", "time/rollout")),
-            Curve("reward by hours", ("train/reward",), over=HOURS),
+            Curve("reward by hours", ("train/reward",), over="time/hours"),
             Points("rare diseases by GPU hours", "score/rare", over="cost/gpu_hours"),
             Bars("tokens trained on", "cost/train_tokens"),
         ],
@@ -82,14 +82,14 @@ def sections(swept: str) -> dict[str, list[Panel]]:
 
 
 def metrics_of(panels: Sequence[Panel]) -> set[str]:
-    """Returns every metric that some panels name."""
-    found: set[str] = set()
+    """Returns the metrics of some panels."""
+    metrics: set[str] = set()
     for panel in panels:
         if isinstance(panel, Curve):
-            found |= {*panel.metrics, panel.over}
+            metrics |= {*panel.metrics, panel.over}
         else:
-            found |= {panel.metric} | ({panel.over} if isinstance(panel, Points) and panel.over else set())
-    return found
+            metrics |= {panel.metric} | ({panel.over} if isinstance(panel, Points) and panel.over else set())
+    return metrics
 
 
 def workspace(entity: str, project: str, study: str, swept: str) -> Any:
@@ -97,7 +97,7 @@ def workspace(entity: str, project: str, study: str, swept: str) -> Any:
     import wandb_workspaces.expr as expr
     import wandb_workspaces.workspaces as workspaces
 
-    made = [
+    shown = [
         workspaces.Section(name=title, panels=[_panel(panel) for panel in panels], is_open=True)
         for title, panels in sections(swept).items()
     ]
@@ -105,25 +105,25 @@ def workspace(entity: str, project: str, study: str, swept: str) -> Any:
         entity=entity,
         project=project,
         name=f"study {study}",
-        sections=made,
-        settings=workspaces.WorkspaceSettings(x_axis=STEP, max_runs=100),
+        sections=shown,
+        settings=workspaces.WorkspaceSettings(x_axis=_STEP, max_runs=100),
         runset_settings=workspaces.RunsetSettings(filters=expr.And(expr.Metric("Group") == study)),
     )
 
 
 def report(entity: str, project: str, study: str, swept: str) -> Any:
-    """Returns the report of a study: the same panels as the workspace, with a word on how to read them."""
+    """Returns the report of a study: the panels of the workspace with a note on how to read them."""
     import wandb_workspaces.expr as expr
     from wandb_workspaces.reports.v2 import interface as reports
 
     blocks: list[Any] = [
         reports.P(
-            "Accuracies are those of each run's last model, a mean over benchmarks; medssr-compare has their "
-            "intervals. A reward that rises while held-out accuracy falls is being gamed, or its labels are wrong."
+            "Accuracies are means over benchmarks of each run's last model; medssr-compare shows their intervals. A "
+            "reward that rises while held-out accuracy falls is being gamed, or its labels are wrong."
         )
     ]
     for title, panels in sections(swept).items():
-        # Without a project of its own: with one, the library asks W&B for it at once.
+        # No `project` argument: with one, the library would ask W&B for it at once.
         runs = reports.Runset(name=study, filters=expr.And(expr.Metric("Group") == study))
         blocks += [reports.H2(title), reports.PanelGrid(runsets=[runs], panels=[_panel(panel) for panel in panels])]
     return reports.Report(
@@ -136,12 +136,12 @@ def report(entity: str, project: str, study: str, swept: str) -> Any:
     )
 
 
-def as_json(made_workspace: Any, made_report: Any) -> dict[str, Any]:
-    """Returns what would be sent to W&B for a workspace and a report, in the form of `wandb-workspaces`."""
-    parts = {"workspace": made_workspace, "report": made_report}
+def as_json(study_workspace: Any, study_report: Any) -> dict[str, Any]:
+    """Returns the JSON that `wandb-workspaces` would send to W&B for a workspace and a report."""
+    parts = {"workspace": study_workspace, "report": study_report}
     return {
-        name: json.loads(made._to_model().model_dump_json(by_alias=True, exclude_none=True))
-        for name, made in parts.items()
+        name: json.loads(part._to_model().model_dump_json(by_alias=True, exclude_none=True))
+        for name, part in parts.items()
     }
 
 

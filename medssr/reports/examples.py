@@ -9,6 +9,7 @@ from pathlib import Path
 from medssr.evaluation.results_io import read_texts
 from medssr.evaluation.scoring import Prediction
 from medssr.questions import Question
+from medssr.reports.paired_answers import Answers
 from medssr.utils.seeding import derive_seed
 
 _LONGEST_TEXT = 2_400
@@ -16,7 +17,7 @@ _LONGEST_TEXT = 2_400
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """One sample of a model: the letter that was read from it, its text, and how many of the samples are right."""
+    """One sample of a model: its letter, its text, and how many of the model's samples are right."""
 
     letter: str | None
     text: str
@@ -37,11 +38,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A question that may be shown: the answers of both models, and its place in the files that hold their texts."""
+    """A question that may be shown: the answers of both models, and their indices in the files of predictions."""
 
     benchmark: str
     question: Question
-    place: tuple[int, int]
+    indices: tuple[int, int]
     first: Prediction
     second: Prediction
 
@@ -50,6 +51,17 @@ class Candidate:
         """How many more samples of the second model are right."""
         answer = self.question.answer
         return self.second.letters.count(answer) - self.first.letters.count(answer)
+
+
+def match_answers(benchmark: str, before: Answers, after: Answers) -> list[Candidate]:
+    """Returns the questions of a benchmark with the answers of two models; both were asked the same questions."""
+    index_before = {prediction.question_id: index for index, prediction in enumerate(before.predictions)}
+    index_after = {prediction.question_id: index for index, prediction in enumerate(after.predictions)}
+    return [
+        Candidate(benchmark, question, (first, second), before.predictions[first], after.predictions[second])
+        for question in before.questions
+        for first, second in [(index_before[question.id], index_after[question.id])]
+    ]
 
 
 def choose_examples(candidates: Sequence[Candidate], num_examples: int) -> list[Candidate]:
@@ -82,20 +94,19 @@ def read_examples(chosen: Sequence[Candidate], first: Path, second: Path) -> lis
     Raises:
         InputError: When an answer has no text.
     """
-    texts_first: dict[tuple[str, int], list[str]] = {}
-    texts_second: dict[tuple[str, int], list[str]] = {}
+    texts: list[dict[tuple[str, int], list[str]]] = [{}, {}]
     for benchmark in dict.fromkeys(each.benchmark for each in chosen):
-        places = [each.place for each in chosen if each.benchmark == benchmark]
-        for folder, side, texts in ((first, 0, texts_first), (second, 1, texts_second)):
-            found = read_texts(folder, benchmark, {place[side] for place in places})
-            texts.update({(benchmark, place): text for place, text in found.items()})
+        for side, folder in enumerate((first, second)):
+            indices = {each.indices[side] for each in chosen if each.benchmark == benchmark}
+            answers = read_texts(folder, benchmark, indices)
+            texts[side] |= {(benchmark, index): samples for index, samples in answers.items()}
     return [
         Example(
             each.benchmark,
             each.question,
             each.gain > 0,
-            _shown(each.question, each.first, texts_first[each.benchmark, each.place[0]], is_right=each.gain < 0),
-            _shown(each.question, each.second, texts_second[each.benchmark, each.place[1]], is_right=each.gain > 0),
+            _shown(each.question, each.first, texts[0][each.benchmark, each.indices[0]], is_right=each.gain < 0),
+            _shown(each.question, each.second, texts[1][each.benchmark, each.indices[1]], is_right=each.gain > 0),
         )
         for each in chosen
     ]
@@ -103,15 +114,15 @@ def read_examples(chosen: Sequence[Candidate], first: Path, second: Path) -> lis
 
 def _shown(question: Question, prediction: Prediction, texts: Sequence[str], *, is_right: bool) -> ShownAnswer:
     """Returns the first sample that is right, or the first that is wrong."""
-    place = next(place for place, letter in enumerate(prediction.letters) if (letter == question.answer) is is_right)
+    index = next(index for index, letter in enumerate(prediction.letters) if (letter == question.answer) is is_right)
     num_right = prediction.letters.count(question.answer)
-    return ShownAnswer(prediction.letters[place], _cut(texts[place]), num_right, len(prediction.letters))
+    return ShownAnswer(prediction.letters[index], _cut(texts[index]), num_right, len(prediction.letters))
 
 
 def _cut(text: str) -> str:
-    """Returns a text without its middle where it is long: an answer stands at the end."""
+    """Returns a text without its middle where it is long: the answer is at the end."""
     if len(text) <= _LONGEST_TEXT:
         return text
     head = _LONGEST_TEXT // 4
-    left_out = len(text) - _LONGEST_TEXT
-    return f"{text[:head]}\n[... {left_out} characters ...]\n{text[head + left_out :]}"
+    num_cut = len(text) - _LONGEST_TEXT
+    return f"{text[:head]}\n[... {num_cut} characters ...]\n{text[head + num_cut :]}"

@@ -1,4 +1,4 @@
-"""What a folder says about its run: scores by stage, labels, training metrics and configuration."""
+"""Reads a run from its folder: configuration, scores by model, labels and training curves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import json
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from medssr.errors import InputError
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
-from medssr.evaluation.scoring import ALL, BenchmarkScore, SliceScore
-from medssr.reports.curves import Curve, read_curves
+from medssr.evaluation.scoring import ALL, BenchmarkScore
+from medssr.reports.metrics import read_curves
 from medssr.reports.records import FormError, T, record_from_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The method whose metrics have rewards to draw.
 _GRPO = "grpo"
@@ -30,7 +33,7 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` says what the rest is."""
+    """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` explains the numbers."""
 
     origin: str = field(metadata={"key": "from"})
     to: str
@@ -60,7 +63,7 @@ class AgreementBand:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """What became of the questions that were put to the vote; the outcomes add up to `num_questions`."""
+    """The outcomes of the questions that were voted on; they add up to `num_questions`."""
 
     num_questions: int
     num_kept: int
@@ -79,7 +82,7 @@ class TrainingStage:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The content of `results.json` of a pipeline run; docs/results.md says what each field means."""
+    """The content of `results.json` of a pipeline run; docs/results.md explains each field."""
 
     run: str
     overrides: list[str]
@@ -95,14 +98,17 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: its record, and the curves of each stage of GRPO, in order, by their metrics.
+    """One run, or one evaluation as a run of one model.
 
-    An evaluation is a run of one model.
+    Attributes:
+        folder: The folder that it was read from.
+        record: Its results.
+        curves: What each stage of GRPO logged, by stage and metric, each metric as a series over steps.
     """
 
     folder: Path
     record: RunRecord
-    curves: dict[str, dict[str, Curve]]
+    curves: dict[str, dict[str, pd.Series]] = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -115,27 +121,39 @@ class Run:
         return self.record.models[-1].name
 
     @property
-    def last_evaluation(self) -> Path | None:
-        """The folder of the evaluation of that model; None where the run names none."""
-        found = self.record.artifacts.get(f"evaluate {self.last_model}")
-        return None if found is None else self.folder / found
-
-    @property
     def objective(self) -> float:
-        """What a search over settings makes large: the last model's accuracy on all questions, mean over benchmarks."""
+        """The objective of a hyper-parameter search: the last model's accuracy, a mean over benchmarks."""
         benchmarks = self.record.models[-1].benchmarks.values()
         return statistics.fmean(score.slices[ALL].accuracy.value for score in benchmarks)
 
-    def label(self, model: str) -> str:
-        """Returns what to call one of its models beside those of other runs; an evaluation is named by its model."""
-        return self.name if self.name.startswith(model) else f"{self.name}: {model}"
+    def evaluation(self, model: str) -> Path | None:
+        """Returns the folder of the evaluation of a model; None where the run names none."""
+        path = self.record.artifacts.get(f"evaluate {model}")
+        return None if path is None else self.folder / path
 
-    def slice_score(self, model: str, benchmark: str, slice_name: str) -> SliceScore | None:
-        """Returns one score, or None where the run has no such model, benchmark or slice."""
-        for result in self.record.models:
-            if result.name == model and benchmark in result.benchmarks:
-                return result.benchmarks[benchmark].slices.get(slice_name)
-        return None
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A run or group that was not compared, with the reason; `benchmark` names the only benchmark concerned."""
+
+    run: str
+    benchmark: str | None
+    reason: str
+
+    @property
+    def what(self) -> str:
+        """The run and, where only one benchmark is concerned, the benchmark."""
+        return self.run if self.benchmark is None else f"{self.run}, {self.benchmark}"
+
+
+def model_label(run: str, model: str) -> str:
+    """Returns a label for a model of a run or of a group of runs; an evaluation is named by its model already.
+
+    Example:
+        >>> model_label("seed=1", "stage1_selfsup"), model_label("qwen (2)", "qwen")
+        ('seed=1: stage1_selfsup', 'qwen (2)')
+    """
+    return run if run.startswith(model) else f"{run}: {model}"
 
 
 def read_run(folder: Path | str) -> Run:
@@ -173,7 +191,7 @@ def record_json(record: RunRecord) -> dict[str, Any]:
 
 
 def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
-    """Returns what the manifest of pseudo-labelling says about its labels."""
+    """Returns the summary of labels from the counts in the manifest of pseudo-labelling."""
     fields = ("num_questions", "num_kept", "outcomes", "bands")
     return record_from_json(LabelSummary, {name: counts[name] for name in fields})
 
@@ -189,7 +207,7 @@ def read_evaluation(folder: Path) -> EvaluationResults:
 
 
 def read_hydra_file(folder: Path, name: str) -> Any:
-    """Returns what Hydra wrote of a job: "config", "overrides" or "hydra"; None where it wrote nothing.
+    """Returns a file that Hydra wrote for a job ("config", "overrides" or "hydra"); None without one.
 
     Raises:
         InputError: When the file is no YAML.
@@ -218,25 +236,25 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
     try:
         return record_from_json(kind, content)
     except FormError as error:
-        raise InputError.at(path, error.problem, field=error.place) from error
+        raise InputError.at(path, error.problem, field=error.path) from error
 
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
-    """Returns an evaluation as a run of one model, whose answers lie in the run's own folder."""
+    """Returns an evaluation as a run of one model, whose answers are in the run's folder."""
     model = results.model
     name = model_name(model.path)
-    made_by = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+    settings = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
     return RunRecord(
         run=name,
         overrides=[],
-        config=made_by | results.protocol,
+        config=settings | results.protocol,
         models=[ModelResult(name, results.benchmarks)],
         artifacts={f"evaluate {name}": "."},
     )
 
 
 def model_name(path: str) -> str:
-    """Returns what to call a model: the end of its path, with the folder above where it is just "model".
+    """Returns a short name for a model: the last part of its path, the last two where the last is "model".
 
     Example:
         >>> model_name("Qwen/Qwen3-8B-Base"), model_name("artifacts/train/0123/model")

@@ -1,59 +1,58 @@
-"""Pictures of scores: accuracy and invalid rates, differences between runs, agreement against accuracy."""
+"""Plots of scores: accuracy and invalid rates, differences from a baseline, agreement against accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from medssr.evaluation.comparison import Comparison
-from medssr.evaluation.scoring import SliceScore
-from medssr.reports.plots import COLOURS, GRID, new_figure, shorten
-from medssr.reports.runs import Run
-from medssr.reports.summary import p_text
-from medssr.statistics import Calibration
+from medssr.reports.plots import COLOURS, GRID, draw_interval, new_figure, shorten
+from medssr.reports.runs import AgreementBand
+from medssr.reports.tables import p_text
+from medssr.statistics import Calibration, wilson_interval
 
-SIGNIFICANT = 0.05
+if TYPE_CHECKING:
+    import pandas as pd
 
+_SIGNIFICANT = 0.05
 _BASE_COLOUR = "#8a8a8a"
 _ROW_HEIGHT = 0.185  # inches
+_GAP = 0.25  # rows between runs
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One model of one run at its height in the picture."""
-
-    y: float
-    label: str
-    colour: str
-    score: SliceScore
-
-
-def plot_accuracy(runs: Sequence[Run], benchmark: str, slice_name: str, path: Path) -> None:
+def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path) -> None:
     """Draws accuracy with its interval and, beside it, the invalid rate: one row for each model of each run.
 
-    A dotted line marks the accuracy of always answering A where all runs agree on it.
+    A dotted line marks the accuracy of always answering A where it is the same in all rows.
+
+    Args:
+        table: The rows of `medssr.reports.tables.scores` for one slice of a benchmark.
+        limits: The ends of the axis of accuracy.
+        path: The PNG.
     """
-    rows, headers, bottom = _layout(runs, benchmark, slice_name)
+    heights, headings, bottom = _layout(table)
     with new_figure(path, height=0.9 + _ROW_HEIGHT * bottom) as figure:
         axes, invalid = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
-        for row in rows:
-            estimate, colour = row.score.accuracy, row.colour
-            axes.plot([estimate.low, estimate.high], [row.y] * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot([estimate.value], [row.y], "o", color=colour, markersize=4.5)
-            invalid.barh(row.y, row.score.invalid.value, height=0.55, color=colour)
-        for y, name in headers:
+        for y, row, colour in zip(heights, table.itertuples(), _colours(table), strict=True):
+            draw_interval(axes, [row.accuracy_low, row.accuracy_high], [y, y], colour)
+            axes.plot([row.accuracy], [y], "o", color=colour, markersize=4.5)
+            invalid.barh(y, row.invalid_rate, height=0.55, color=colour)
+        for y, name in headings:
             text = axes.text(0.01, y + 0.05, name, transform=axes.get_yaxis_transform(), va="center", weight="bold")
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
-        baselines = {row.score.always_a.value for row in rows}
-        if len(baselines) == 1:
-            axes.axvline(baselines.pop(), color="#555555", linestyle=":", linewidth=1, label="always answer A")
+        if table["always_a_accuracy"].nunique() == 1:
+            always_a = table["always_a_accuracy"].iloc[0]
+            axes.axvline(always_a, color="#555555", linestyle=":", linewidth=1, label="always answer A")
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8, borderaxespad=0)
-        axes.set_yticks([row.y for row in rows], [shorten(row.label, 22) for row in rows])
-        axes.set_xlim(*_accuracy_range(runs, benchmark))
+        labels = table["model"] if headings else table["run"]
+        axes.set_yticks(heights, [shorten(label, 22) for label in labels])
+        axes.set_xlim(*limits)
         axes.set_ylim(bottom - 0.5, -0.6)
-        axes.set_xlabel(f"accuracy, 95% interval, {_range_text([row.score.num_questions for row in rows])} questions")
-        highest = max(row.score.invalid.value for row in rows)
+        sizes = table["num_questions"]
+        num_questions = str(sizes.min()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
+        axes.set_xlabel(f"accuracy, 95% interval, {num_questions} questions")
+        highest = table["invalid_rate"].max()
         invalid.set_xlim(0, max(0.01, 1.1 * highest))
         invalid.set_xticks([0, max(0.01, round(highest, 2))])
         invalid.set_xlabel("invalid")
@@ -62,29 +61,43 @@ def plot_accuracy(runs: Sequence[Run], benchmark: str, slice_name: str, path: Pa
             part.grid(axis="x", color=GRID, linewidth=0.8)
 
 
-def plot_differences(rows: Sequence[tuple[str, Comparison]], path: Path) -> None:
-    """Draws the difference of each row with its interval; a full dot marks a corrected p-value of at most 0.05.
+def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Returns one range for all slices of a benchmark, so that plots side by side have the same scale."""
+    low = table[["accuracy_low", "always_a_accuracy"]].min(axis=None)
+    high = table[["accuracy_high", "always_a_accuracy"]].max(axis=None)
+    margin = 0.03 * (high - low) + 0.005
+    return low - margin, high + margin
+
+
+def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
+    """Draws each difference from the baseline with its interval.
+
+    A full dot marks a corrected p-value of at most 0.05 or, over several seeds, an interval without 0.
 
     Args:
-        rows: Each with its label.
-        path: The picture.
+        table: Rows of `GroupComparison.table` that have a difference.
+        labels: A label for each row.
+        path: The PNG.
     """
-    with new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(rows)) as figure:
+    with new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(table)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color="#555555", linewidth=1)
-        for y, (_, found) in enumerate(rows):
-            p = found.p_value if found.p_adjusted is None else found.p_adjusted
-            colour = COLOURS[0] if found.difference >= 0 else COLOURS[1]
-            face = colour if p <= SIGNIFICANT else "white"
-            axes.plot([found.low, found.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot([found.difference], [y], "o", color=colour, markerfacecolor=face, markersize=5)
-            axes.text(1.02, y, p_text(p), transform=axes.get_yaxis_transform(), va="center", fontsize=8)
-        axes.set_yticks(range(len(rows)), [shorten(label, 24) for label, _ in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.6)
+        for y, row in enumerate(table.itertuples()):
+            has_test = not isnan(row.p_adjusted)
+            is_significant = row.p_adjusted <= _SIGNIFICANT if has_test else row.low > 0 or row.high < 0
+            colour = COLOURS[0] if row.difference >= 0 else COLOURS[1]
+            draw_interval(axes, [row.low, row.high], [y, y], colour)
+            face = colour if is_significant else "white"
+            axes.plot([row.difference], [y], "o", color=colour, markerfacecolor=face, markersize=5)
+            text = p_text(row.p_adjusted) if has_test else f"{row.num_seeds} seeds"
+            axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        axes.set_yticks(range(len(table)), [shorten(label, 24) for label in labels])
+        axes.set_ylim(len(table) - 0.5, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.locator_params(axis="x", nbins=5)
-        axes.set_xlabel("difference of accuracy, 95% interval; right: corrected p")
+        p_note = "; right: corrected p" if table["p_adjusted"].notna().any() else ""
+        axes.set_xlabel(f"difference of accuracy, 95% interval{p_note}")
 
 
 def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> None:
@@ -92,75 +105,73 @@ def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> Non
 
     On the diagonal the majority is right as often as the samples agree on it.
     """
-    num_legend_rows = len(calibrations)
-    with new_figure(path, height=3.2 + _ROW_HEIGHT * num_legend_rows, width=4.2) as figure:
+    with new_figure(path, height=3.2 + _ROW_HEIGHT * len(calibrations), width=4.2) as figure:
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
-        for number, (name, found) in enumerate(calibrations.items()):
+        _diagonal(axes, "votes for the answer", "fraction of answers that are right")
+        for number, (name, calibration) in enumerate(calibrations.items()):
             colour, shift = COLOURS[number % len(COLOURS)], 0.006 * (number - (len(calibrations) - 1) / 2)
-            places = [each.agreement + shift for each in found.bins]
-            label = f"{shorten(name, 34)} (error {found.expected_error:.3f})"
-            for place, each in zip(places, found.bins, strict=True):
-                axes.plot([place, place], [each.accuracy_low, each.accuracy_high], color=colour, linewidth=1.2)
-            axes.plot(
-                places,
-                [each.accuracy for each in found.bins],
-                "o-",
-                color=colour,
-                markersize=4,
-                linewidth=0.7,
-                label=label,
-            )
+            agreements = [each.agreement + shift for each in calibration.bins]
+            for x, each in zip(agreements, calibration.bins, strict=True):
+                draw_interval(axes, [x, x], [each.accuracy_low, each.accuracy_high], colour, linewidth=1.2)
+            accuracies = [each.accuracy for each in calibration.bins]
+            label = f"{shorten(name, 34)} (error {calibration.expected_error:.3f})"
+            axes.plot(agreements, accuracies, "o-", color=colour, markersize=4, linewidth=0.7, label=label)
         axes.set_xlim(0, 1.03)
-        axes.set_ylim(-0.02, 1.02)
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_xlabel("agreement (votes for the answer / valid votes)")
-        axes.set_ylabel("share of answers that are right")
         figure.legend(loc="outside lower left", frameon=False, fontsize=8)
 
 
-def _layout(runs: Sequence[Run], benchmark: str, slice_name: str) -> tuple[list[_Row], list[tuple[float, str]], float]:
-    """Returns the rows, the names above those of runs with several models, and the height of it all in rows."""
-    models = list(dict.fromkeys(model.name for run in runs for model in run.record.models))
-    rows: list[_Row] = []
-    headers: list[tuple[float, str]] = []
+def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
+    """Draws label accuracy with its Wilson interval against agreement, with n at each band.
+
+    On the diagonal a label is right as often as the votes agree on it.
+    """
+    scored = [(band, band.accuracy) for band in bands if band.accuracy is not None and band.n > 0]
+    note: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 8, "color": "#444444"}
+    with new_figure(path, height=3.4, width=4.2) as figure:
+        axes = figure.add_subplot()
+        _diagonal(axes, "votes for the label", "fraction of labels that are right")
+        for band, accuracy in scored:
+            middle = (band.low + band.high) / 2
+            ends = wilson_interval(round(accuracy * band.n), band.n)
+            draw_interval(axes, [middle, middle], [ends.low, ends.high], COLOURS[0], linewidth=1.4)
+            draw_interval(axes, [band.low, band.high], [accuracy, accuracy], COLOURS[0], linewidth=2.6)
+            above = note | {"xycoords": ("data", "axes fraction"), "ha": "center"}
+            axes.annotate(str(band.n), (middle, 1.02), **above)
+        axes.annotate("n =", (-0.02, 1.02), ha="right", **note)
+        axes.set_xlim(max(0.0, min((band.low for band, _ in scored), default=0.0) - 0.05), 1.01)
+
+
+def _diagonal(axes: Any, votes: str, fraction: str) -> None:
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_xlabel(f"agreement ({votes} / valid votes)")
+    axes.set_ylabel(fraction)
+
+
+def _layout(table: pd.DataFrame) -> tuple[list[float], list[tuple[float, str]], float]:
+    """Returns the height of each row, the headings above the runs, and the height of it all in rows.
+
+    Runs have headings unless each is one model of the run's name, as evaluations are.
+    """
+    has_headings = any(
+        not run.startswith(model) for run, model in zip(table["run"], table["model"], strict=True)
+    ) or table["run"].duplicated().any()  # fmt: skip
+    heights: list[float] = []
+    headings: list[tuple[float, str]] = []
     bottom = 0.0
-    for run in runs:
-        found = [(model.name, run.slice_score(model.name, benchmark, slice_name)) for model in run.record.models]
-        scored = [(name, score) for name, score in found if score is not None]
-        has_header = len(run.record.models) > 1 or run.record.models[0].name != run.name
-        if scored and has_header:
-            headers.append((bottom, shorten(run.name, 44)))
+    for name, rows in table.groupby("run", sort=False):
+        if has_headings:
+            headings.append((bottom, shorten(str(name), 44)))
             bottom += 1
-        for name, score in scored:
-            colour = _model_colour(models, name) if has_header else COLOURS[0]
-            rows.append(_Row(bottom, name if has_header else run.name, colour, score))
-            bottom += 1
-        bottom += 0.25 if scored and has_header else 0
-    return rows, headers, bottom
+        heights += [bottom + number for number in range(len(rows))]
+        bottom += len(rows) + (_GAP if has_headings else 0)
+    return heights, headings, bottom
 
 
-def _accuracy_range(runs: Sequence[Run], benchmark: str) -> tuple[float, float]:
-    """Returns one range for all slices of a benchmark, so that pictures side by side have the same scale."""
-    slices = [
-        found
-        for run in runs
-        for model in run.record.models
-        if benchmark in model.benchmarks
-        for found in model.benchmarks[benchmark].slices.values()
-    ]
-    low = min(min(found.accuracy.low, found.always_a.value) for found in slices)
-    high = max(max(found.accuracy.high, found.always_a.value) for found in slices)
-    margin = 0.03 * (high - low) + 0.005
-    return low - margin, high + margin
-
-
-def _model_colour(models: Sequence[str], name: str) -> str:
-    if name == "base":
-        return _BASE_COLOUR
-    others = [model for model in models if model != "base"]
-    return COLOURS[others.index(name) % len(COLOURS)]
-
-
-def _range_text(sizes: Sequence[int]) -> str:
-    return str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+def _colours(table: pd.DataFrame) -> list[str]:
+    """Returns a colour for each row: one for each model, and grey for the base model."""
+    others = [model for model in table["model"].unique() if model != "base"]
+    if not table["run"].duplicated().any() and len(others) == len(table):
+        return [COLOURS[0]] * len(table)
+    return [_BASE_COLOUR if m == "base" else COLOURS[others.index(m) % len(COLOURS)] for m in table["model"]]

@@ -1,4 +1,4 @@
-"""A reward for ending in an answer that can be read, right or wrong."""
+"""A reward for completions with an extractable answer, right or wrong."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from medssr.questions import Question
 
 
 class AnswerFormat:
-    """1 when exactly one answer could be extracted from a finished completion, else 0.
+    """Rewards a finished completion with exactly one extractable answer with 1, any other with 0.
 
     Args:
-        weight: Weight in the sum of rewards; keep it well below the label's.
+        weight: Weight in the sum of rewards; it should be well below the label reward's.
     """
 
     def __init__(self, weight: float) -> None:

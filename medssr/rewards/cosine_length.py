@@ -1,4 +1,4 @@
-"""A reward on length that depends on whether the answer is right."""
+"""A length reward that depends on whether the answer is right."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from medssr.questions import Question
 
 
 class CosineLength:
-    """Between 1 and 0 for a right answer, the more the shorter; between -1 and 0 for another, the more the longer.
+    """Rewards short right answers (1 falling to 0 with length), and penalises short wrong ones (-1 rising to 0).
 
-    Both follow half a cosine over the length, as the cosine reward of Yeo et al. 2025 (arXiv 2502.03373) does with
-    other end points: among right completions the brief one wins, among wrong ones that which reasoned at length loses
-    least, so that a blind guess is the worst of all. A completion that was cut gets -1.
+    Both follow half a cosine over the length, like the cosine reward of Yeo et al. 2025 (arXiv 2502.03373) with other
+    end points. Short right completions get the highest reward; long reasoning with a wrong answer loses less than a
+    short wrong guess. A truncated completion gets -1.
 
     Args:
-        weight: Weight in the sum of rewards; keep it well below the label's.
-        max_tokens: The length at which both are 0; completions beyond count as this long.
+        weight: Weight in the sum of rewards; it should be well below the label reward's.
+        max_tokens: The length at which both are 0; longer completions count as this long.
     """
 
     def __init__(self, weight: float, max_tokens: int) -> None:
@@ -29,6 +29,6 @@ class CosineLength:
         """Returns a number from -1 to 1."""
         if completion.is_truncated:
             return -1.0
-        share = min(1.0, len(completion.token_ids) / self._max_tokens)
-        size = (1 + math.cos(math.pi * share)) / 2
+        fraction = min(1.0, len(completion.token_ids) / self._max_tokens)
+        size = (1 + math.cos(math.pi * fraction)) / 2
         return size if choice.letter is not None and choice.letter == question.answer else -size

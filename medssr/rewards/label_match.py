@@ -1,4 +1,4 @@
-"""The reward of the method: 1 for the labelled answer, else 0."""
+"""The label reward: 1 for the labelled answer, else 0."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medssr.questions import Question
 
 
 class LabelMatch:
-    """1 when the extracted answer is the question's label, be it a pseudo-label or a human's, else 0.
+    """Rewards an answer that equals the question's label, a pseudo-label or a human annotation, with 1, else 0.
 
     Args:
         weight: Weight in the sum of rewards.
@@ -20,6 +20,6 @@ class LabelMatch:
         self.weight = weight
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
-        """Returns 1.0 or 0.0. A completion that was cut has no answer, whatever it holds so far."""
+        """Returns 1.0 or 0.0. A truncated completion has no answer, even if one could be extracted."""
         assert question.answer is not None, f"question {question.id} has no label"
         return float(not completion.is_truncated and choice.letter == question.answer)

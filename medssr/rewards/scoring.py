@@ -1,6 +1,6 @@
-"""What rewards are, and how all of them score the completions of a step.
+"""The reward interface, and the scoring of a step's completions with all rewards.
 
-An exception in a reward is caught and recorded here: it costs the completion its score and nothing else.
+An exception in a reward is caught and recorded here; its completion is unscored.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from medssr.questions import Question
 
 log = logging.getLogger(__name__)
 
-# A reward that fails for every completion of as many steps in a row ends the training.
+# Training stops if a reward fails for every completion of this many steps in a row.
 _MAX_FAILED_STEPS = 5
-# Float32, in which advantages are made, squares numbers up to here without overflow, group after group.
+# Advantages are computed in float32; sums of squares of rewards up to this bound do not overflow.
 _LARGEST_REWARD = 1e9
 
 
 class Reward(Protocol):
     """Scores one completion.
 
-    An attribute `decides_signal` that is true says that the reward is one for the label: whether a group has signal is
-    decided on those alone. Without the attribute it is false.
+    A true attribute `decides_signal` marks a reward for the label; only such rewards decide whether a group has signal.
+    A missing attribute counts as false.
     """
 
     weight: float
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float | None:
-        """Returns the unweighted reward of a completion, from which `choice` was read; None where it cannot tell."""
+        """Returns the unweighted reward of a completion with the extracted `choice`; None if it cannot score it."""
         ...
 
 
 class ScoredInput(NamedTuple):
-    """What a reward scores."""
+    """The input of a reward."""
 
     question: Question
     completion: Completion
@@ -57,12 +57,12 @@ class BatchReward(Protocol):
     weight: float
 
     def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
-        """Returns a result for each input; raises nothing."""
+        """Returns a result for each input; must not raise."""
         ...
 
 
 class FaultKind(StrEnum):
-    """How a reward can fail."""
+    """The ways in which a reward can fail."""
 
     raised = "raised"
     timed_out = "timed_out"
@@ -74,7 +74,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a completion has no reward: the kind, and a traceback or what was found instead of a number."""
+    """A failure of a reward: its kind, and a traceback or a description of the invalid return value."""
 
     kind: FaultKind
     detail: str
@@ -82,11 +82,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class RewardResult:
-    """What one reward returned for one completion.
+    """The result of one reward for one completion.
 
     Attributes:
-        value: The unweighted reward; NaN where the reward cannot tell, or failed.
-        fault: How it failed, if it did.
+        value: The unweighted reward; NaN if the reward returned None or failed.
+        fault: The failure, if there was one.
     """
 
     value: float
@@ -94,7 +94,7 @@ class RewardResult:
 
 
 def result_of(returned: Any) -> RewardResult:
-    """Returns the result for a reward's return value; None stands for "cannot tell", which is no fault.
+    """Returns the result for a reward's return value; None means that it cannot score the input, and is not a fault.
 
     Example:
         >>> result_of(True)
@@ -106,8 +106,8 @@ def result_of(returned: Any) -> RewardResult:
         return RewardResult(math.nan)
     if not isinstance(returned, Real):
         return failed(FaultKind.wrong_type, f"returned {type(returned).__name__} {returned!r:.200}, expected a number.")
-    number = cast(float, returned)  # what every real number has in common with one
-    if not -_LARGEST_REWARD <= number <= _LARGEST_REWARD:  # true for NaN
+    number = cast(float, returned)  # a Real supports all that is used below
+    if not -_LARGEST_REWARD <= number <= _LARGEST_REWARD:  # also true for NaN
         return failed(FaultKind.not_finite, f"returned {number!r:.200}, expected at most {_LARGEST_REWARD:g}.")
     return RewardResult(float(number))
 
@@ -118,7 +118,7 @@ def failed(kind: FaultKind, detail: str) -> RewardResult:
 
 
 def score_inputs(rewards: Mapping[str, Reward], inputs: Sequence[ScoredInput]) -> list[dict[str, RewardResult]]:
-    """Returns for each input what each reward returned for it, by name."""
+    """Returns the results of all rewards for each input, by name."""
     by_reward = {
         name: reward.score_batch(inputs)
         if isinstance(reward, BatchReward)
@@ -129,7 +129,7 @@ def score_inputs(rewards: Mapping[str, Reward], inputs: Sequence[ScoredInput]) -
 
 
 def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:
-    """Returns what a reward returns for one input, in this process; a failure where it raises."""
+    """Returns the result of a reward for one input, called in this process; a fault if it raises."""
     try:
         return result_of(reward(*scored_input))
     except Exception:
@@ -137,19 +137,19 @@ def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:
 
 
 class FaultWatch:
-    """Warns of the first fault of each kind, and ends a run in which a reward fails step after step."""
+    """Logs the first fault of each kind, and stops a run in which a reward always fails."""
 
     def __init__(self) -> None:
         self._warned: set[tuple[str, FaultKind]] = set()
-        self._failed_steps: defaultdict[str, set[int]] = defaultdict(set)  # in a row
+        self._failed_steps: defaultdict[str, set[int]] = defaultdict(set)  # consecutive steps, by reward
 
     def update(self, step: int, inputs: Sequence[ScoredInput], results: Sequence[Mapping[str, RewardResult]]) -> None:
         """Adds the results of a step.
 
         Args:
-            step: Its number.
-            inputs: What was scored.
-            results: What each reward returned for each input.
+            step: The index of the step.
+            inputs: The scored inputs.
+            results: The results of all rewards for each input.
 
         Raises:
             InputError: When a reward failed for every completion of several steps in a row.

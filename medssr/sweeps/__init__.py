@@ -1,1 +1,1 @@
-"""Sweeps that go on: jobs that know how far they are, whoever starts them and however often."""
+"""Resumable sweeps: each job records its state on disk."""

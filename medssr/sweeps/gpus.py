@@ -1,4 +1,4 @@
-"""One queue for the GPUs of a machine: a process of a sweep takes one for as long as it lives."""
+"""Assigns GPUs to the processes of sweeps on one machine: each process locks one until it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job of a sweep: its record on disk, and how it runs once and alone."""
+"""One job of a sweep: its record on disk, and a lock so that it runs once and in one process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOB_FILE = "job.json"
 
 
 class JobState(StrEnum):
-    """How far a job is; one whose process was killed stays `running`, with nobody who holds its lock."""
+    """How far a job is; a job whose process was killed stays `running`, and no process holds its lock."""
 
     running = "running"
     ended = "ended"  # by a signal
@@ -84,8 +84,8 @@ def read_job(folder: Path) -> JobRecord | None:
     file = folder / JOB_FILE
     if not file.is_file():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return JobRecord(**found | {"state": JobState(found["state"])})
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return JobRecord(**content | {"state": JobState(content["state"])})
 
 
 def write_job(folder: Path, record: JobRecord) -> None:
@@ -171,7 +171,7 @@ def _run_alone(folder: Path, fingerprint: str, work: Callable[[], Any]) -> float
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds the lock of a job; says so where it has to wait for it."""
+    """Holds the lock of a job; logs when it has to wait for it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock")

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: which are left, how they are started, and what became of them."""
+"""The jobs of a sweep: plans them, starts those that are not done, and watches them."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def plan_jobs(config: DictConfig, context: HydraContext, batch: Sequence[Sequenc
     """
     composed = [context.config_loader.load_sweep_config(config, list(overrides)) for overrides in batch]
     jobs: dict[Path, Job] = {}
-    for overrides, found in zip(batch, composed, strict=True):
-        job = _planned(tuple(overrides), found)
+    for overrides, job_config in zip(batch, composed, strict=True):
+        job = _planned(tuple(overrides), job_config)
         if job.folder in jobs:
-            log.warning("%s stands twice in the sweep: its overrides differ in what changes no result", job.name)
+            log.warning("duplicate job %s: the overrides differ only in settings that do not affect results", job.name)
         jobs[job.folder] = job
     return list(jobs.values())
 
@@ -134,14 +134,14 @@ def _planned(overrides: tuple[str, ...], config: DictConfig) -> Job:
 def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:
     """Runs the jobs that are not finished.
 
-    A job whose process dies is started once more; then it has failed. What else a launcher raises ends none of the
-    jobs that it has started elsewhere: it is said, and their records show how far they are.
+    A job whose process dies is started once more; if it dies again it has failed. Any other error of a launcher is
+    logged and ends no job that it has started elsewhere: the records of the jobs show how far they are.
     """
     left = [job for job in jobs if job.fingerprint is not None and not job.is_finished]
     starts: Counter[str] = Counter()
     while left:
         try:
-            with _signals_passed_on(launcher, left), _failures_told(launcher, left):
+            with _signals_passed_on(launcher, left), _failures_logged(launcher, left):
                 launcher.launch([job.overrides for job in left], initial_job_idx=starts.total())
             break
         except BrokenProcessPool:
@@ -174,7 +174,7 @@ def _has_failed(job: Job) -> bool:
 
 @contextmanager
 def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
-    """Has a signal end the jobs in other processes of this machine, and wait for them, before it ends this one.
+    """Makes a signal end the jobs in other processes of this machine and wait for them before it ends this one.
 
     Hydra's own launcher runs jobs in this process, where they deal with signals themselves.
     """
@@ -197,17 +197,17 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
             time.sleep(0.1)
         raise Stopped(signum)
 
-    found: dict[int, Any] = {signum: signal.signal(signum, end) for signum in SIGNALS}
+    handlers: dict[int, Any] = {signum: signal.signal(signum, end) for signum in SIGNALS}
     try:
         yield
     finally:
-        for signum, handler in found.items():
+        for signum, handler in handlers.items():
             signal.signal(signum, handler)
 
 
 @contextmanager
-def _failures_told(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
-    """Says at once which jobs fail, where a launcher keeps their output from this console (submitit)."""
+def _failures_logged(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
+    """Logs failing jobs at once where a launcher (submitit) keeps their output from this console."""
     if "submitit" not in type(launcher).__module__:
         yield
         return

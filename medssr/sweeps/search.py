@@ -1,4 +1,4 @@
-"""A search over settings that goes on: Optuna draws trials, each is a job of a sweep."""
+"""A resumable search over settings: Optuna draws trials, and each is a job of a sweep."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run_trials(
     seed: int,
     run: Callable[[list[list[str]]], list[float | None]],
 ) -> None:
-    """Has trials drawn and run until so many are complete, or as many as were lacking have been tried.
+    """Draws and runs trials until `num_trials` are complete, or as many as were missing have been tried.
 
     Trials that an earlier start left open come first, with the settings that they had; those that failed are tried
     again. A trial's draw depends on the seed, its number and the trials before it.
@@ -87,17 +87,17 @@ def run_trials(
         num_trials: Complete trials in the end.
         num_parallel: Trials that are drawn, and handed to `run`, at a time.
         seed: Of the draws.
-        run: Takes the overrides of each trial and returns what each came to, None for one that failed.
+        run: Takes the overrides of each trial and returns their values, None for a trial that failed.
     """
     from optuna.trial import TrialState
 
     by_state = {state: [trial for trial in study.trials if trial.state is state] for state in TrialState}
     opened = [(trial.number, trial.params) for trial in by_state[TrialState.RUNNING]]
-    known = [trial.params for trial in study.trials if trial.state is not TrialState.FAIL]
+    tried = [trial.params for trial in study.trials if trial.state is not TrialState.FAIL]
     for trial in by_state[TrialState.FAIL]:
-        if trial.params not in known:
+        if trial.params not in tried:
             study.enqueue_trial(trial.params)
-            known.append(trial.params)
+            tried.append(trial.params)
     left = num_trials - len(by_state[TrialState.COMPLETE])
     while left > 0:
         batch = []

@@ -1,4 +1,4 @@
-"""What became of the jobs of a sweep: a table, a report of their results, and the exit code."""
+"""Summarises a sweep: a table of its jobs, a report of their results, and the exit code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def summarised(folder: Path, jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def log_best(study: Study) -> None:
-    """Says which trial of a search is the best so far."""
+    """Logs the best trial of a search so far."""
     from optuna.trial import TrialState
 
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
@@ -66,7 +66,7 @@ def log_best(study: Study) -> None:
 
 
 def job_value(job: Job) -> float | None:
-    """Returns what a job came to; None where it is not done.
+    """Returns the value of a job; None where it is not done.
 
     Raises:
         InputError: When it is done and returned no number.
@@ -117,15 +117,16 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
 
     from medssr.evaluation.results_io import RESULTS_FILE
 
-    found = [job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()]
-    if not found:
+    finished = [
+        job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()
+    ]
+    if not finished:
         return
-    from medssr.reports.configuration_table import configuration_table
-    from medssr.reports.report import write_report
-    from medssr.reports.study_runs import read_runs
+    from medssr.reports.comparison import compare_groups
+    from medssr.reports.pages import write_report
+    from medssr.reports.studies import read_runs
 
-    runs = read_runs(found)
-    configurations = configuration_table(runs) if len(runs) > 1 else None
+    comparison = compare_groups(read_runs(finished))
     with FileLock(folder / ".report.lock"):  # the same sweep may have been started twice
-        page = write_report(runs, folder / "report", configurations=configurations)
-    log.info("report of %d runs: %s", len(found), page)
+        page = write_report(comparison, folder / "report")
+    log.info("report of %d runs: %s", len(finished), page)

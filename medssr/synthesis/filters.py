@@ -96,7 +96,7 @@ def missing_figure(draft: Draft, _request: SynthesisRequest, _limits: FilterLimi
 
 
 def all_or_none_of_the_above(draft: Draft, _request: SynthesisRequest, _limits: FilterLimits) -> str | None:
-    """Returns an option that speaks about other options, or None."""
+    """Returns an option that refers to other options, or None."""
     return option_about_options(draft.options)
 
 

@@ -104,7 +104,7 @@ class LocalGenerator:
         config = _typed(model)
         self._policy = load_policy(config)
         self._engine = rollout(policy=self._policy)
-        use_gpu(self._policy, has_room=not self._engine.fills_gpu)
+        use_gpu(self._policy, is_gpu_free=not self._engine.fills_gpu)
         self._sampling = Sampling(temperature, max_new_tokens, top_p, has_logps=False)
         self._batch_size = batch_size
         self._model = Path(config.path).name if Path(config.path).is_dir() else config.path

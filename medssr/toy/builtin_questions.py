@@ -24,8 +24,8 @@ def evaluation_questions() -> list[Question]:
     pool = DistractorPool([*rare, *common])
     return [
         question
-        for number, (entity, place) in enumerate(_facts([*rare, *common]))
-        if (question := _question(f"evaluation-{number:04d}", entity, place, pool, True, rng))
+        for number, (entity, index) in enumerate(_facts([*rare, *common]))
+        if (question := _question(f"evaluation-{number:04d}", entity, index, pool, True, rng))
     ]
 
 
@@ -40,19 +40,19 @@ def human_questions() -> list[Question]:
     ]
     return [
         question
-        for number, (entity, place) in enumerate(drawn)
-        if (question := _question(f"human-{number:04d}", entity, place, pool, False, rng))
+        for number, (entity, index) in enumerate(drawn)
+        if (question := _question(f"human-{number:04d}", entity, index, pool, False, rng))
     ]
 
 
 def _facts(entities: Sequence[Entity]) -> list[tuple[Entity, int]]:
-    return [(entity, place) for entity in entities for place in range(len(entity.facts))]
+    return [(entity, index) for entity in entities for index in range(len(entity.facts))]
 
 
 def _question(
-    name: str, entity: Entity, place: int, pool: DistractorPool, is_evaluation: bool, rng: random.Random
+    name: str, entity: Entity, index: int, pool: DistractorPool, is_evaluation: bool, rng: random.Random
 ) -> Question | None:
-    fact = entity.facts[place]
+    fact = entity.facts[index]
     wording = relations()[fact.relation]
     stems = (wording.evaluation_stem,) if is_evaluation else wording.stems
     drafted = write_fact_question(entity, fact, pool, stems, NUM_OPTIONS, rng)

@@ -1,4 +1,4 @@
-"""Lessons in writing questions, for the tiny writer: prompts as synthesis makes them, with replies to imitate."""
+"""Demonstrations of writing questions for the tiny writer: prompts as synthesis makes them, and replies to imitate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medssr.toy.demonstrations import belief
 from medssr.training.demonstrations import Demonstration
 
 
-class WritingLessons:
+class WriterDemonstrations:
     """Prompts of synthesis about the built-in diseases, each with the reply that a writer is to give.
 
     There are three kinds:
@@ -33,7 +33,7 @@ class WritingLessons:
     A reply states the fact and then asks for it. The right option comes first: a generator shuffles what it reads.
 
     Args:
-        num_rows: How many lessons.
+        num_rows: How many demonstrations.
         prompt_path: The prompt template of synthesis that the writer is for.
         weights: How often a kind is drawn, in proportion to the others.
         max_passages: The most passages of a prompt.
@@ -43,7 +43,7 @@ class WritingLessons:
         InputError: When a number is out of range, or a kind is missing or unknown.
     """
 
-    source = "the built-in lessons in writing"
+    source = "the built-in demonstrations of writing"
 
     def __init__(
         self,
@@ -75,41 +75,41 @@ class WritingLessons:
         self._seeds = human_questions()
 
     def draw(self, seed: int) -> list[Demonstration]:
-        """Returns the lessons."""
+        """Returns the demonstrations."""
         rng = random.Random(seed)
         kinds, weights = zip(*self._weights.items(), strict=True)
-        lessons: list[Demonstration] = []
-        while len(lessons) < self._num_rows:
-            lesson = self._kinds[rng.choices(kinds, weights)[0]](rng)
-            if lesson is not None:
-                lessons.append(lesson)
-        return lessons
+        rows: list[Demonstration] = []
+        while len(rows) < self._num_rows:
+            row = self._kinds[rng.choices(kinds, weights)[0]](rng)
+            if row is not None:
+                rows.append(row)
+        return rows
 
     def _with_passages(self, rng: random.Random) -> Demonstration | None:
         entities = rng.sample(self._entities, rng.randint(1, self._max_passages))
         shown = [self._with_drawn_values(entity, rng) for entity in entities]
         hits = [Hit(statement_passage(entity), 0.0) for entity in rng.sample(shown, len(shown))]
-        return self._lesson(shown[0], rng.choice(shown[0].facts), shown[0], hits, rng)
+        return self._demonstration(shown[0], rng.choice(shown[0].facts), shown[0], hits, rng)
 
     def _with_name(self, rng: random.Random) -> Demonstration | None:
         entity = rng.choice(self._entities)
         fact = rng.choice(entity.facts)
         if rng.random() >= belief(entity, fact, self._rare_belief):
             fact = _restated(fact, rng.choice(self._pool.distractors(fact)))
-        return self._lesson(entity, fact, entity, [], rng)
+        return self._demonstration(entity, fact, entity, [], rng)
 
     def _with_nothing(self, rng: random.Random) -> Demonstration | None:
         entity = rng.choice(self._common)
-        return self._lesson(entity, rng.choice(entity.facts), None, [], rng)
+        return self._demonstration(entity, rng.choice(entity.facts), None, [], rng)
 
     def _with_drawn_values(self, entity: Entity, rng: random.Random) -> Entity:
         facts = (_restated(fact, rng.choice(self._values[fact.relation])) for fact in entity.facts)
         return replace(entity, facts=tuple(facts))
 
-    def _lesson(
+    def _demonstration(
         self, entity: Entity, fact: Fact, named: Entity | None, hits: Sequence[Hit], rng: random.Random
     ) -> Demonstration | None:
-        """Returns a lesson whose reply asks for the fact, or None when it has too few distractors."""
+        """Returns a demonstration whose reply asks for the fact, or None when it has too few distractors."""
         drafted = write_fact_question(entity, fact, self._pool, relations()[fact.relation].stems, NUM_OPTIONS, rng)
         if drafted is None:
             return None

@@ -1,4 +1,4 @@
-"""Metrics as one CSV file that survives interruption: a resumed run replaces what it repeats."""
+"""Logs metrics to one CSV file; a resumed run replaces the rows of the steps that it repeats."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class CSVMetrics(Logger):
 
     @property
     def name(self) -> str:
-        """The name that Lightning asks for."""
+        """The logger's name, which Lightning needs."""
         return "csv"
 
     @property
     def version(self) -> int:
-        """The version that Lightning asks for."""
+        """The run's version, which Lightning needs."""
         return 0
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Leaves the configuration to the manifest."""
+        """Does nothing: the manifest has the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds the metrics of a step; a step that is logged again is replaced from there on."""
+        """Adds the metrics of a step and drops the rows of later steps, which a resumed run logs again."""
         assert step is not None
         values = {name: value for name, value in metrics.items() if name != "epoch"}
         self._rows = {number: row for number, row in self._rows.items() if number <= step}
@@ -57,7 +57,7 @@ class CSVMetrics(Logger):
 
     @rank_zero_only
     def write(self) -> None:
-        """Writes the file, whole or not at all; with every checkpoint, so that the two agree after an interruption."""
+        """Writes the file atomically; called with every checkpoint, so that the two agree after an interruption."""
         columns = list(dict.fromkeys(name for row in self._rows.values() for name in row))
         with open_atomically(self.path) as stream:
             writer = csv.DictWriter(stream, columns or ["step"], lineterminator="\n")
@@ -66,5 +66,5 @@ class CSVMetrics(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Writes what is left."""
+        """Writes the file at the end of training."""
         self.write()

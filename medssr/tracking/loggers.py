@@ -1,4 +1,4 @@
-"""Lightning loggers from the configuration."""
+"""Opens the loggers that the configuration names."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from medssr.utils.provenance import all_packages, git_state, hardware, overrides
 def open_loggers(
     nodes: dict[str, Any] | None, config: Any, directory: Path, run_id: str | None = None
 ) -> Iterator[list[Any]]:
-    """Yields the loggers that write into a folder; each gets the whole configuration, and what it runs on.
+    """Yields the loggers that write into a folder; each gets the whole configuration.
 
     Args:
         nodes: Loggers by name; None for none.
         config: The step's typed configuration.
-        directory: The folder, of an artefact mostly.
-        run_id: Of the W&B run; None takes the folder's name: a run that is resumed logs to the same W&B run, named by
-            the fingerprint.
+        directory: The folder, usually that of an artefact.
+        run_id: The id of the W&B run; None for the folder's name, the fingerprint, so that a resumed run logs to the
+            same W&B run.
     """
     has_wandb = nodes is not None and "wandb" in nodes
     if has_wandb:
         import wandb
 
-        wandb.termsetup(wandb.Settings(silent=True), None)  # its banner would break the progress bar
+        wandb.termsetup(wandb.Settings(silent=True), None)  # the banner would break the progress bar
         os.environ.setdefault("WANDB_SILENT", "true")
     loggers = []
     for name, node in (nodes or {}).items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
         if name == "wandb":
-            arguments |= {"id": run_id or directory.name} | _place(config, node)
+            arguments |= {"id": run_id or directory.name} | _identity(config, node)
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(plain(config) | _provenance() if name == "wandb" else plain(config))
         loggers.append(logger)
-    in_file = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
+    logged_rows = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
     for logger in loggers:
         if isinstance(logger, WandbMetrics):
-            logger.catch_up(in_file)
+            logger.catch_up(logged_rows)
     try:
         yield loggers
     finally:
@@ -57,7 +57,7 @@ def open_loggers(
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Returns a typed configuration as values that JSON has."""
+    """Returns a typed configuration as values of JSON."""
     return {name: _plain(value) for name, value in asdict(config).items()}
 
 
@@ -69,13 +69,13 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def _place(config: Any, node: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns where a W&B run belongs, as far as the configuration leaves it open: study, step, name."""
+def _identity(config: Any, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns group, job type and name of a W&B run: those of the logger's node, else the study, the step and both."""
     values = plain(config)
     step = values.get("stage") or values["task_name"]
     name = f"{job_name(overrides())} {step}"
-    open_places = {"group": values.get("study") or values["task_name"], "job_type": step, "name": name}
-    return {key: node.get(key) or value for key, value in open_places.items()}
+    defaults = {"group": values.get("study") or values["task_name"], "job_type": step, "name": name}
+    return {key: node.get(key) or value for key, value in defaults.items()}
 
 
 def _provenance() -> dict[str, Any]:

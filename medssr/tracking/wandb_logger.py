@@ -1,4 +1,4 @@
-"""Weights & Biases with one row a step, however often the run was interrupted, and no training that it can end."""
+"""Logs to Weights & Biases: one row a step however often a run is interrupted, and failures that end no training."""
 
 from __future__ import annotations
 
@@ -18,34 +18,76 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from medssr.errors import first_line
-from medssr.tracking.axes import AXES, STEP, Progress
 from medssr.tracking.lineage import Reference
 
 log = logging.getLogger(__name__)
 
-# Offline, `wandb sync` sends what is left; training that is done does not wait for a network that is away.
+# The x axes of curves.
+STEP = "train/step"
+TOKENS = "train/total_tokens"
+HOURS = "time/hours"
+AXES = (STEP, TOKENS, HOURS)
+# The metrics that add up to a position on an axis, and how many of their units are one unit of the axis.
+_SUMMANDS = {"train/num_tokens": (TOKENS, 1), "time/step": (HOURS, 3600), "time/probe": (HOURS, 3600)}
+
+# A finished training does not wait for a network that is down: `wandb sync` sends the rest later.
 _INIT_TIMEOUT_S = 30.0
 _FINISH_TIMEOUT_S = 120.0
-_LEAST_ROOM = 64 * 2**10  # bytes; a block of W&B's file has 32 KiB
+_MIN_DISK_SPACE = 64 * 2**10  # bytes; a block of W&B's file has 32 KiB
 _LONGEST_REASON = 200  # characters
-# The last value of a metric is its summary; these are sorted by another one too.
+# The summary of a metric is its last value; of these metrics also another one.
 _SUMMARIES = {
     "train/reward": ("last", "max", "mean"),
     "train/true_accuracy": ("last", "max"),
     "val/probe/accuracy": ("last", "max"),
 }
-_unreachable: list[Exception] = []  # why this process keeps its runs on disk
+_connection_errors: list[Exception] = []  # if any, this process keeps its runs on disk
+
+
+class Progress:
+    """Tokens and hours up to each step; metrics that are logged again are counted once."""
+
+    def __init__(self) -> None:
+        self._totals = {TOKENS: 0.0, HOURS: 0.0}
+        self._by_step: dict[int, dict[str, float]] = {}
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds metrics of a step; a step that is logged again replaces its metrics and drops later steps."""
+        if self._by_step and step < next(reversed(self._by_step)):
+            for later in [number for number in self._by_step if number > step]:
+                for name, value in self._by_step.pop(later).items():
+                    self._count(name, -value)
+        counted = self._by_step.setdefault(step, {})
+        for name in _SUMMANDS.keys() & metrics.keys():
+            self._count(name, metrics[name] - counted.get(name, 0.0))
+            counted[name] = metrics[name]
+
+    def axes(self, step: int) -> dict[str, float]:
+        """Returns the position of the last step that was added on each axis.
+
+        Example:
+            >>> progress = Progress()
+            >>> progress.add(0, {"train/num_tokens": 500.0, "time/step": 1800.0})
+            >>> progress.add(1, {"train/num_tokens": 300.0, "time/step": 1800.0})
+            >>> progress.axes(1)
+            {'train/step': 1, 'train/total_tokens': 800.0, 'time/hours': 1.0}
+        """
+        return {STEP: step} | self._totals
+
+    def _count(self, name: str, value: float) -> None:
+        axis, units = _SUMMANDS[name]
+        self._totals[axis] += value / units
 
 
 class WandbMetrics(WandbLogger):
-    """A WandbLogger whose steps are those of training, which logs no step twice, and whose failure ends no training.
+    """A WandbLogger whose steps are those of training, which logs no step twice, and whose failures end no training.
 
-    A resumed run repeats the steps after its checkpoint. Online, W&B itself knows which it has. Without network each
-    start writes a file of its own, `wandb sync` joins them, and a killed process leaves most of its rows unwritten: so
-    the files are read, and `catch_up` fills the gap from `metrics.csv`.
+    A resumed run repeats the steps after its checkpoint. Online, W&B itself tells which steps it has. Offline, each
+    start writes its own file, which `wandb sync` joins, and a killed process leaves most of its rows unwritten;
+    therefore the files are read, and `catch_up` logs the missing rows from `metrics.csv`.
 
-    A run that cannot be opened online is kept on disk. One that fails altogether is said once and given up: the next
-    start of the same command takes what it lacks from `metrics.csv`.
+    A run that cannot be opened online is kept on disk. When a run fails altogether, one warning is logged and the run
+    is given up; the next start of the same command logs the missing rows from `metrics.csv`.
 
     Args:
         save_dir: Folder of the run.
@@ -65,7 +107,7 @@ class WandbMetrics(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run; once it failed, one that takes every call and does nothing."""
+        """The W&B run; after a failure a dummy that ignores every call."""
         if self.is_lost:
             return _DummyExperiment()
         if self._experiment is None:
@@ -83,7 +125,7 @@ class WandbMetrics(WandbLogger):
 
         Args:
             metrics: By name.
-            step: Of training; None for what belongs to no step.
+            step: The step of training; None for metrics that belong to no step.
         """
         if step is None:
             self._try(lambda run: run.log(dict(metrics)))
@@ -94,7 +136,7 @@ class WandbMetrics(WandbLogger):
         def write(run: Any) -> None:
             if self._num_in_files is None:
                 self._num_in_files = num_logged_steps(self._earlier_files)
-            # The experiment's step is the next that W&B does not have, or that of the row which is being filled.
+            # `run.step` is the first step that W&B does not have, or that of the row which is being filled.
             if step >= max(self._num_in_files, run.step):
                 run.log(row, step=step)
 
@@ -102,27 +144,27 @@ class WandbMetrics(WandbLogger):
         self._watch_disk()
 
     def catch_up(self, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        """Logs those of the rows (step, metrics) that the run does not have."""
+        """Logs the rows (step, metrics) that the run does not have yet."""
         for step, metrics in rows:
             self.log_metrics(metrics, step)
 
     @rank_zero_only
     def summarize(self, values: Mapping[str, Any]) -> None:
-        """Puts values into the run's summary, by which W&B's tables sort."""
+        """Adds values to the run's summary, by which W&B's tables sort."""
         self._try(lambda run: run.summary.update(dict(values)))
 
     @rank_zero_only
     def link(self, inputs: Sequence[Reference], outputs: Sequence[Reference]) -> None:
-        """Logs what the run has read and made as W&B artifacts; the same thing is the same artifact in every run."""
+        """Logs the inputs and outputs of the run as W&B artifacts; equal references are one artifact in every run."""
 
         def write(run: Any) -> None:
             for reference in inputs:
-                use = reference.as_wandb()
-                # Offline, `use_artifact` refuses; W&B syncs what is logged in this way as used by the run.
+                artifact = reference.as_wandb()
+                # `use_artifact` does not work offline; W&B syncs an artifact logged in this way as used by the run.
                 if run.offline:
-                    run._log_artifact(use, is_user_created=True, use_after_commit=True)
+                    run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
                 else:
-                    run.use_artifact(use)
+                    run.use_artifact(artifact)
             for reference in outputs:
                 run.log_artifact(reference.as_wandb())
 
@@ -140,20 +182,20 @@ class WandbMetrics(WandbLogger):
 
     @rank_zero_only
     def close(self) -> None:
-        """Ends the run: waits until all is written, or sent as far as it can be."""
+        """Ends the run: waits until everything is written, or sent as far as possible."""
         if self._experiment is not None:
             self._try(lambda run: run.finish())
 
     def _watch_disk(self) -> None:
-        """Says once that the disk is full: W&B does not, and loses what it is given from then on."""
+        """Warns once when the disk is full: W&B gives no warning and loses the rows that follow."""
         if self.is_lost or self._is_disk_full or not self._directory.is_dir():
             return
         disk = os.statvfs(self._directory)
-        self._is_disk_full = disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+        self._is_disk_full = disk.f_bavail * disk.f_frsize < _MIN_DISK_SPACE
         if self._is_disk_full:
             log.warning(
-                "%s: the disk is full, so that Weights & Biases may lose rows from here on. The same command, started "
-                "again when there is room, takes what is missing from metrics.csv",
+                "%s: the disk is full, so Weights & Biases may lose rows from now on. Free space and start the same "
+                "command again: it logs the missing rows from metrics.csv",
                 self._directory,
             )
 
@@ -161,22 +203,22 @@ class WandbMetrics(WandbLogger):
         import wandb
 
         if self._offline:
-            os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once in a process
+            os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once per process
         settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, finish_timeout=_FINISH_TIMEOUT_S)
-        given = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
-        arguments = given | {"settings": settings, "reinit": "create_new"}
+        init_arguments = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
+        arguments = init_arguments | {"settings": settings, "reinit": "create_new"}
         run = None
-        if not self._offline and not _unreachable:
+        if not self._offline and not _connection_errors:
             try:
                 run = wandb.init(**arguments)
             except wandb.Error as error:
                 log.warning(
-                    "Weights & Biases cannot be reached (%s): runs are kept on disk, and docs/tracking.md has the "
-                    "command that sends them later",
+                    "Weights & Biases cannot be reached (%s): runs are kept on disk; docs/tracking.md has the command "
+                    "that sends them later",
                     first_line(error)[:_LONGEST_REASON],
                 )
-                _unreachable.append(error)
-                _end_service()  # which holds the run's id
+                _connection_errors.append(error)
+                _end_service()  # it still holds the run's id
         if run is None:
             run = wandb.init(**arguments, mode="offline")
         for axis in AXES:
@@ -187,7 +229,7 @@ class WandbMetrics(WandbLogger):
         return run
 
     def _try(self, action: Callable[[Any], Any]) -> None:
-        """Does something with the run. Whatever fails there is said once and ends no training of days."""
+        """Runs an action on the W&B run; on failure warns once and disables W&B for this run."""
         if self.is_lost:
             return
         try:
@@ -198,20 +240,20 @@ class WandbMetrics(WandbLogger):
             _end_service()
 
 
-@cache  # once, however many runs a command has
+@cache  # warns once, however many runs a command has
 def _warn_of_loss(reason: str) -> None:
     log.warning(
-        "Weights & Biases failed (%s): nothing more of this run is logged there. metrics.csv has everything, and the "
-        "same command, started again, logs what is missing",
+        "Weights & Biases failed (%s): nothing more of this run is logged there. metrics.csv has everything; the same "
+        "command, started again, logs the missing rows",
         reason,
     )
 
 
 def _end_service() -> None:
-    """Ends W&B's service, so that the next run gets a new one."""
+    """Ends W&B's service, so that the next run starts a new one."""
     import wandb
 
-    with suppress(Exception):  # it may be dead already, and says so again
+    with suppress(Exception):  # raises when the service is dead already
         wandb.teardown()
 
 
@@ -219,13 +261,13 @@ _HEADER_BYTES = 7
 
 
 def offline_files(directory: Path) -> list[Path]:
-    """Returns the offline files of a run's folder that hold anything, the oldest first: folders are named by time."""
-    files = sorted(directory.glob("wandb/offline-run-*/*.wandb"))
-    return [file for file in files if file.stat().st_size > _HEADER_BYTES]  # of a killed process, often less
+    """Returns the offline files of a run's folder that hold any record, oldest first."""
+    files = sorted(directory.glob("wandb/offline-run-*/*.wandb"))  # folders are named by time
+    return [file for file in files if file.stat().st_size > _HEADER_BYTES]  # a killed process often leaves less
 
 
 def read_records(file: Path) -> Iterator[dict[str, Any]]:
-    """Yields the records of an offline file; of one that is cut short, those before the cut, which W&B syncs too.
+    """Yields the records of an offline file; if it is cut short, those before the cut, which W&B syncs too.
 
     Raises:
         CalledProcessError: When wandb cannot read it.
@@ -236,9 +278,9 @@ def read_records(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def num_logged_steps(files: Sequence[Path]) -> int:
-    """Returns the number of steps that the offline files of a run hold, the oldest first.
+    """Returns the number of steps that the offline files of a run hold; the files are ordered oldest first.
 
-    Each start begins with what the files before it lack: so the newest that holds a row holds the last.
+    Each start logs what the files before it lack, so the newest file with a row has the last step.
     """
     for file in reversed(files):
         rows = [record["history"] for record in read_records(file) if record["type"] == "history"]

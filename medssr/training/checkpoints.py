@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or absent, checked before they are used, the newest and the one before it kept."""
+"""Writes checkpoints atomically, verifies them before use, and keeps the newest two."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ NUM_KEPT = 2
 
 
 def checkpoint_folder(directory: Path) -> Path:
-    """Returns where the checkpoints of an artefact's folder are."""
+    """Returns the folder of the checkpoints of an artefact."""
     return directory / "checkpoints"
 
 
 def checkpoint_path(folder: Path, num_done: int) -> Path:
-    """Returns the place of the checkpoint after so many training steps."""
+    """Returns the path of the checkpoint after `num_done` training steps."""
     return folder / f"step_{num_done:07d}.ckpt"
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Has `write` make a checkpoint, a file or a folder, that takes the name `path` only once it is whole and on disk.
+def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes a checkpoint, a file or a folder, atomically: it gets the name `path` once it is complete and synced.
 
-    Older checkpoints beyond the newest `NUM_KEPT` go, and so does what an interrupted process left half-written.
+    Removes all but the newest `NUM_KEPT` checkpoints, and incomplete ones of interrupted processes.
     """
     temporary = path.with_suffix(".tmp")
     try:
-        for left in path.parent.glob("step_*.tmp"):
-            _remove(left)
+        for incomplete in path.parent.glob("step_*.tmp"):
+            _remove(incomplete)
         write(temporary)
         for file in [temporary, *temporary.rglob("*")]:
             _sync(file)
@@ -54,19 +54,19 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def starting_point(ckpt_path: str, directory: Path) -> Path | None:
-    """Returns the checkpoint that training goes on from, or None for a fresh start.
+    """Returns the checkpoint to resume from, or None for a fresh start.
 
     Args:
-        ckpt_path: "auto": the newest good one of the artefact, if any. "last": the same, and there must be one.
-            Else a checkpoint or a folder of checkpoints, of use until the artefact has one of its own.
+        ckpt_path: "auto": the newest valid checkpoint of the artefact, if any. "last": the same, but there must be one.
+            Else a checkpoint or a folder of checkpoints, which is used if the artefact has no checkpoint yet.
         directory: The artefact's folder.
 
     Raises:
-        InputError: When there is none where there must be one, or no good one where there are some.
+        InputError: When a required checkpoint is missing, or all existing ones are damaged.
     """
-    own = _newest_good(checkpoint_folder(directory))
-    if own is not None or ckpt_path == AUTO:
-        return own
+    local = _newest_valid(checkpoint_folder(directory))
+    if local is not None or ckpt_path == AUTO:
+        return local
     if ckpt_path == LAST:
         problem = f"there is no checkpoint in {checkpoint_folder(directory)}; ckpt_path=auto would start afresh."
         raise InputError.at("ckpt_path", problem)
@@ -74,38 +74,38 @@ def starting_point(ckpt_path: str, directory: Path) -> Path | None:
     if not given.exists():
         raise InputError.at("ckpt_path", f"there is nothing at {given}; give a checkpoint or a folder of them.")
     if given.is_dir() and given.suffix != ".ckpt":
-        found = _newest_good(given)
-        if found is None:
+        newest = _newest_valid(given)
+        if newest is None:
             raise InputError.at("ckpt_path", f"the folder {given} holds no checkpoint (step_*.ckpt).")
-        return found
+        return newest
     fault = _fault(given)
     if fault is not None:
         raise InputError.at("ckpt_path", f"{given} {fault}.")
     return given
 
 
-def _newest_good(folder: Path) -> Path | None:
+def _newest_valid(folder: Path) -> Path | None:
     faults: list[str] = []
     for path in reversed(_checkpoints(folder)):
         fault = _fault(path)
         if fault is None:
             if faults:
-                log.warning("%s; training goes on from %s, the one before", "; ".join(faults), path.name)
+                log.warning("%s; training resumes from %s, the one before", "; ".join(faults), path.name)
             return path
         faults.append(f"{path} {fault}")
     if faults:
         raise InputError(
-            f"No checkpoint is left to go on from: {'; '.join(faults)}. Put a good copy in place, or remove these "
-            "files (or set force=true) to train from the start."
+            f"No valid checkpoint is left to resume from: {'; '.join(faults)}. Put a good copy in place, or remove "
+            "these files (or set force=true) to train from the start."
         )
     return None
 
 
 def _fault(path: Path) -> str | None:
-    """Returns what is wrong with a checkpoint, as the end of a sentence, or None.
+    """Returns a description of the damage of a checkpoint, as the end of a sentence, or None if it is valid.
 
-    A file is an archive with a checksum of each tensor. A folder, as sharded strategies write it, is trusted: it has
-    its name only since all of it was on disk.
+    A file is a zip archive with a checksum of each tensor. A folder, which sharded strategies write, is not verified:
+    it got its name after all of it was on disk.
     """
     if path.is_dir():
         return None
@@ -138,25 +138,25 @@ def _remove(path: Path) -> None:
 
 _NUM_SHOWN = 8
 
-# What the optimiser's state brings along: other values here would be without effect, or would not fit it.
+# Settings that are part of the optimiser's state: other values would have no effect or would not fit the state.
 _BOUND_TO_STATE = "optim.optimizer."
 
 _KEYS = ("state_dict", "optimizer_states", "hyper_parameters", "num_done", "random_states")
 
 
-def check_match(path: Path, module: L.LightningModule, num_steps: int) -> None:
-    """Logs in what settings the run that made a checkpoint differs from the module's.
+def check_compatible(path: Path, module: L.LightningModule, num_steps: int) -> None:
+    """Checks that a checkpoint is compatible with the module, and logs the settings that differ.
 
-    Settings that leave the saved state usable may differ: a longer schedule, other questions. A folder, as sharded
-    strategies write it, is not looked into.
+    Settings may differ if the saved state stays usable: a longer schedule, other questions. A folder, which sharded
+    strategies write, is not checked.
 
     Args:
         path: The checkpoint.
-        module: What it is loaded into, with the configuration of its run as hyper-parameters.
-        num_steps: Of the training.
+        module: The module to load it into, with the configuration of its run as hyper-parameters.
+        num_steps: Number of steps of the whole training.
 
     Raises:
-        InputError: When the state does not fit.
+        InputError: When the state does not fit the module.
     """
     import torch
 
@@ -191,7 +191,7 @@ def check_match(path: Path, module: L.LightningModule, num_steps: int) -> None:
         raise InputError.at(path, problem)
     if settings:
         log.warning("%s was made with other settings: %s", path, "; ".join(settings))
-    log.info("goes on after step %d", saved["num_done"])
+    log.info("resuming after step %d", saved["num_done"])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lightning's Trainer on an artefact's folder: callbacks, loggers and the checkpoint to go on from."""
+"""Runs Lightning's Trainer with the callbacks, loggers and checkpoint of an artefact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medssr.artifacts import decisive_values
 from medssr.config import SFTTrainConfig, TrainConfig
 from medssr.errors import InputError
 from medssr.tracking.loggers import open_loggers
-from medssr.training.checkpoints import check_match
+from medssr.training.checkpoints import check_compatible
 from medssr.training.step_checkpoint import StepCheckpoint
 from medssr.utils.instantiate import instantiate
 from medssr.utils.stopping import catch_signals
@@ -29,23 +29,23 @@ def fit(
     num_steps: int,
     further_callbacks: Sequence[L.Callback] = (),
 ) -> None:
-    """Trains the module, until a signal ends the process or the training is at its end.
+    """Trains the module until the last step, or until a signal ends the process.
 
     Args:
-        config: Its trainer, callbacks, loggers and extras are used.
-        module: What is trained.
+        config: The configuration of trainer, callbacks, loggers and extras.
+        module: The module to train.
         data: A DataModule or a loader.
         directory: Folder of checkpoints and logs.
-        checkpoint: Where to go on from; None for a fresh start.
-        num_steps: Of the whole training.
-        further_callbacks: Beside those of the configuration, and before them.
+        checkpoint: The checkpoint to resume from; None for a fresh start.
+        num_steps: Number of steps of the whole training.
+        further_callbacks: Callbacks that run before those of the configuration.
 
     Raises:
-        InputError: When the checkpoint is of another model or optimiser.
+        InputError: When the checkpoint belongs to another model or optimiser.
     """
     module.save_hyperparameters(decisive_values(asdict(config)), logger=False)
     if checkpoint is not None:
-        check_match(checkpoint, module, num_steps)
+        check_compatible(checkpoint, module, num_steps)
     callbacks = [
         instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
     ]
@@ -54,8 +54,11 @@ def fit(
             trainer: L.Trainer = instantiate(
                 config.trainer,
                 "trainer",
-                # Checkpoints come last: they keep what the others have done.
-                callbacks=[*further_callbacks, *sorted(callbacks, key=lambda made: isinstance(made, StepCheckpoint))],
+                # Checkpoints come last, so that they contain the state after all other callbacks.
+                callbacks=[
+                    *further_callbacks,
+                    *sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint)),
+                ],
                 logger=loggers,
                 enable_progress_bar=config.extras.progress_bar,
                 default_root_dir=str(directory),

@@ -1,4 +1,4 @@
-"""The optimiser step of modules that split a step into micro-batches, its learning-rate schedules and skipped steps."""
+"""Optimiser steps over several micro-batches, skipped steps, and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from medssr.errors import InputError
-from medssr.models.sharding import whole
+from medssr.models.sharding import full_weight
 from medssr.utils import stopping
 
 log = logging.getLogger(__name__)
@@ -24,42 +24,42 @@ _NUM_NAMED = 50
 
 
 def add_gradient(module: L.LightningModule, loss: torch.Tensor, *, is_last: bool) -> None:
-    """Adds a loss's gradient to those of the step's losses before it.
+    """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step.
 
     Args:
-        module: Its weights have the gradient.
-        loss: Of a micro-batch.
-        is_last: Whether it is the step's last, at which processes average their gradients.
+        module: The module that is trained.
+        loss: The loss of a micro-batch.
+        is_last: Whether it is the last of its optimiser step, after which processes average their gradients.
     """
     strategy = module.trainer.strategy
-    waits = isinstance(strategy, ParallelStrategy) and not is_last
-    with cast(ParallelStrategy, strategy).block_backward_sync() if waits else nullcontext():
+    is_deferred = isinstance(strategy, ParallelStrategy) and not is_last
+    with cast(ParallelStrategy, strategy).block_backward_sync() if is_deferred else nullcontext():
         module.manual_backward(loss)
 
 
 def take_optimizer_step(module: L.LightningModule, max_grad_norm: float, loss: float) -> float | None:
-    """Clips the gathered gradients, steps the optimiser, clears them, and returns the norm before clipping.
+    """Clips the accumulated gradients, takes the optimiser step, and returns the gradient norm before clipping.
 
-    Where the loss or the norm is not finite there is no step, on any process: weights and the optimiser's state stay as
-    they are, bit for bit, and None is returned.
+    If the loss or the norm is not finite on any process, all processes skip the step: weights and optimiser state do
+    not change, and None is returned.
 
     Args:
-        module: The gradients are those of its parameters.
-        max_grad_norm: The norm is cut to this.
-        loss: Of the step, as far as this process knows it.
+        module: The module that is trained.
+        max_grad_norm: The largest norm of the gradients after clipping.
+        loss: The local loss of the step.
     """
     stopping.hold()
-    norm = float(whole(torch.nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)))
+    norm = float(full_weight(torch.nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)))
     optimizer = cast(Any, module.optimizers())  # these modules have one optimiser
-    is_sound = module.trainer.strategy.reduce_boolean_decision(math.isfinite(loss) and math.isfinite(norm), all=True)
-    if is_sound:
+    is_finite = module.trainer.strategy.reduce_boolean_decision(math.isfinite(loss) and math.isfinite(norm), all=True)
+    if is_finite:
         optimizer.step()
     optimizer.zero_grad()
-    return norm if is_sound else None
+    return norm if is_finite else None
 
 
 def advance_schedule(module: L.LightningModule) -> float:
-    """Advances the learning-rate schedule and returns the rate of the step that ends."""
+    """Advances the learning-rate schedule, and returns the learning rate before that."""
     stopping.hold()
     schedule = cast(Any, module.lr_schedulers())
     rate = float(schedule.get_last_lr()[0])
@@ -68,12 +68,12 @@ def advance_schedule(module: L.LightningModule) -> float:
 
 
 class SkippedSteps:
-    """Counts optimiser steps skipped for a loss or gradient that is not finite; stops training after N in a row.
+    """Counts optimiser steps skipped for a non-finite loss or gradient; stops training after N in a row.
 
-    `state_dict()` belongs into checkpoints.
+    Checkpoints store `state_dict()`.
 
     Args:
-        limit: As many in a row end the training.
+        limit: Number of consecutive skipped steps that stops the training.
         limit_key: The configuration key of the limit, for the message.
     """
 
@@ -84,18 +84,18 @@ class SkippedSteps:
         self._items: list[str] = []
 
     def took(self) -> None:
-        """Ends the run: an optimiser step was taken."""
+        """Resets the count after an optimiser step was taken."""
         self._steps, self._items = [], []
 
     def skipped(self, step: int, items: Iterable[str]) -> None:
-        """Adds an optimiser step to the run.
+        """Counts a skipped optimiser step.
 
         Args:
             step: The training step that it belongs to.
-            items: Names of what it was about, such as the ids of questions.
+            items: Names of its samples, such as the ids of questions.
 
         Raises:
-            InputError: When it is the last that the limit allows.
+            InputError: When the limit is reached.
         """
         names = list(dict.fromkeys(items))
         self._steps.append(step)
@@ -110,11 +110,11 @@ class SkippedSteps:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps."""
+        """Returns the state for the checkpoint."""
         return {"steps": list(self._steps), "items": list(self._items)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the checkpoint was made."""
+        """Restores the state of a checkpoint."""
         self._steps, self._items = list(state["steps"]), list(state["items"])
 
 
@@ -135,7 +135,7 @@ def warmup_then_cosine(optimizer: Optimizer, num_warmup_steps: int, num_steps: i
     def factor(step: int) -> float:
         if step < num_warmup_steps:
             return (step + 1) / num_warmup_steps
-        done = (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        progress = (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
     return LambdaLR(optimizer, factor)

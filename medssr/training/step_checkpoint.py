@@ -1,4 +1,4 @@
-"""Checkpoints by training step, and the one that is made when a signal ends the process."""
+"""Saves checkpoints every few training steps, and when a signal ends the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from medssr.errors import InputError
 from medssr.tracking.csv_logger import CSVMetrics
-from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, write_whole
+from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, write_checkpoint
 from medssr.utils import stopping
 from medssr.utils.seeding import random_states, set_random_states
 
@@ -23,29 +23,30 @@ log = logging.getLogger(__name__)
 
 
 class DirectIO(TorchCheckpointIO):
-    """Writes a checkpoint straight into its file; Lightning's own holds a second copy of it in memory."""
+    """Writes a checkpoint directly to its file; Lightning's default holds a second copy of it in memory."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Writes the checkpoint.
 
         Raises:
-            OSError: When the disk does not take it.
+            OSError: When writing fails.
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
             with Path(path).open("wb") as stream:
                 torch.save(checkpoint, stream)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # torch hides it behind one of its own
+            if isinstance(error.__context__, OSError):  # torch raises a RuntimeError in place of it
                 raise error.__context__ from error
             raise
 
 
 @dataclass(frozen=True, slots=True)
 class _Boundary:
-    """What a checkpoint holds beside weights, optimiser and schedule, as it was at the end of a training step.
+    """The state at the end of a training step, except weights, optimiser and schedule.
 
-    The next step's rollout moves these and nothing else: a checkpoint of that end can be made until its update begins.
+    The rollout of the next step changes only this state. So until its update begins, a checkpoint of the end of the
+    step can still be saved.
     """
 
     num_done: int
@@ -57,8 +58,8 @@ class _Boundary:
 class StepCheckpoint(L.Callback):
     """Saves the whole training state every few steps, after the last, and when a signal ends the process.
 
-    It has to be the last of a trainer's callbacks, so that what the others did in a step is in the step's checkpoint.
-    Lightning stores no random states; they are added here.
+    It has to be the last callback of a trainer, so that the state of the others after the step is in the checkpoint.
+    Lightning stores no random states, so they are added here.
 
     Args:
         directory: The artefact's folder; checkpoints go to `checkpoints/` in it.
@@ -69,15 +70,15 @@ class StepCheckpoint(L.Callback):
         self._folder = checkpoint_folder(Path(directory))
         self._every_num_steps = every_num_steps
         self._boundary: _Boundary | None = None
-        self._is_disk_failing = False  # said once, until it works again
+        self._is_disk_failing = False  # so that a failing disk is logged once
         self._loaded_random_states: list[dict[str, Any]] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Has checkpoints written without a second copy in memory."""
+        """Sets a checkpoint IO that needs no second copy in memory."""
         trainer.strategy.checkpoint_io = DirectIO()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Takes the signals back from Lightning, which saves in the middle of a step; restores the random states."""
+        """Replaces Lightning's signal handlers, which save in the middle of a step, and restores the random states."""
         stopping.take_back_signals()
         if self._loaded_random_states is not None and trainer.world_size == len(self._loaded_random_states):
             set_random_states(self._loaded_random_states[trainer.global_rank])
@@ -86,14 +87,14 @@ class StepCheckpoint(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves when it is time, and lets a signal that waits end the process."""
+        """Saves every `every_num_steps` steps and after the last, and releases deferred signals."""
         stopping.lift_deadline()
         num_done = batch_idx + 1
         self._boundary = _Boundary(
             num_done,
             _loops(trainer),
             {callback.state_key: deepcopy(callback.state_dict()) for callback in _callbacks(trainer)},
-            _gathered(trainer, random_states()),
+            _gather_states(trainer, random_states()),
         )
         is_last = num_done == trainer.num_training_batches or trainer.should_stop
         if is_last or num_done % self._every_num_steps == 0:
@@ -101,31 +102,31 @@ class StepCheckpoint(L.Callback):
         stopping.release()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Saves the end of the last finished step when the process is told to end."""
+        """Saves the state after the last finished step if a signal ends the process."""
         if not isinstance(exception, SystemExit) or self._boundary is None:
             return
-        # In a half-done update the weights are between two steps; of several processes, each may be elsewhere.
+        # Within an update the weights are between two steps; several processes may be at different points of a step.
         if stopping.is_held() or trainer.world_size > 1:
-            log.warning("ended within a step that could not wait; its newest checkpoint stays")
+            log.warning("ended within an update; the newest checkpoint stays")
             return
         num_done = self._boundary.num_done
         if not checkpoint_path(self._folder, num_done).exists():
             self._save(trainer, num_done, is_last=False)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Puts what the next rollout has moved back to where it was at the end of the step."""
-        assert self._boundary is not None, "checkpoints are made after a training step"
+        """Replaces the state that the next rollout may have changed by the state at the end of the step."""
+        assert self._boundary is not None, "checkpoints are saved after a training step"
         checkpoint["loops"]["fit_loop"] = self._boundary.loops
         checkpoint["callbacks"] = self._boundary.callbacks
         checkpoint["num_done"] = self._boundary.num_done
         checkpoint["random_states"] = self._boundary.random_states
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps the random states until training starts."""
+        """Keeps the random states, which `on_train_start` restores."""
         self._loaded_random_states = checkpoint["random_states"]
 
     def _save(self, trainer: L.Trainer, num_done: int, is_last: bool) -> None:
-        """Writes metrics and checkpoint; where the disk will not have them, training goes on from memory."""
+        """Writes metrics and checkpoint; a failing disk stops training only after the last step."""
         path = checkpoint_path(self._folder, num_done)
         try:
             for logger in trainer.loggers:
@@ -133,16 +134,16 @@ class StepCheckpoint(L.Callback):
                     logger.write()
             save = partial(trainer.save_checkpoint, weights_only=False)
             if trainer.is_global_zero:
-                write_whole(path, save)
+                write_checkpoint(path, save)
             else:
                 save(path.with_suffix(".tmp"))
         except OSError as error:
             problem = f"could not be written ({error.strerror or error}); the checkpoint before it is whole"
             if is_last or trainer.world_size > 1:
-                remedy = "Make room and start the same command again: it goes on from there."
+                remedy = "Make room and start the same command again: it resumes from there."
                 raise InputError.at(path, f"{problem}. {remedy}") from error
             if not self._is_disk_failing:
-                log.warning("%s: %s. Training goes on, and tries again with each checkpoint", path, problem)
+                log.warning("%s: %s. Training continues, and the next checkpoint is tried again", path, problem)
             self._is_disk_failing = True
             return
         self._is_disk_failing = False
@@ -150,7 +151,7 @@ class StepCheckpoint(L.Callback):
 
 
 def _loops(trainer: L.Trainer) -> dict[str, Any]:
-    """Returns the progress of training; after the last step, a longer training can still go on from it."""
+    """Returns the state of the training loop, changed such that a longer training can resume after the last step."""
     loops = deepcopy(trainer.fit_loop.state_dict())
     loops["epoch_loop.batch_progress"]["is_last_batch"] = False
     return loops
@@ -160,7 +161,7 @@ def _callbacks(trainer: L.Trainer) -> list[L.Callback]:
     return [callback for callback in trainer.callbacks if callback.state_dict()]  # type: ignore[attr-defined]
 
 
-def _gathered(trainer: L.Trainer, states: dict[str, Any]) -> list[dict[str, Any]]:
+def _gather_states(trainer: L.Trainer, states: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the states of all processes."""
     if trainer.world_size == 1:
         return [states]

@@ -1,4 +1,4 @@
-"""Which items each training step uses: a pure function of (seed, name, step), so that a restart changes nothing."""
+"""Loads the items of each training step, a pure function of (seed, name, step), so that resuming changes nothing."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class StepBatch(Generic[T]):
     """The items of one training step.
 
     Attributes:
-        step: Its number.
-        items: What it is about.
-        further_items: Further items for dynamic sampling, as many for each round as the step has.
+        step: The index of the step.
+        items: The items of the step.
+        further_items: Further items for dynamic sampling, `len(items)` for each round.
     """
 
     step: int
@@ -33,7 +33,7 @@ class StepBatch(Generic[T]):
     further_items: list[list[T]] = field(default_factory=list)
 
     def shard(self, rank: int, num_processes: int) -> StepBatch[T]:
-        """Returns the part of one of several processes: every so many items, so that minibatches are shared alike.
+        """Returns the items of one process: every `num_processes`-th, so that each minibatch is divided equally.
 
         Example:
             >>> StepBatch(7, ["a", "b", "c", "d"]).shard(1, 2).items
@@ -44,19 +44,19 @@ class StepBatch(Generic[T]):
 
 
 class StepLoader(Generic[T]):
-    """Yields one batch per step; each epoch is a new permutation of the items and flows into the next.
+    """Yields one batch per step; each epoch is a new permutation of the items, and steps may span two epochs.
 
-    Lightning keeps `state_dict()` in its checkpoints, so a resumed run goes on with the step that comes next.
+    Lightning stores `state_dict()` in its checkpoints, so a resumed run continues with the next step.
 
     Args:
-        items: What is drawn from.
+        items: All items.
         seed: Run seed.
-        name: What the order is for, such as the stage.
-        num_steps: Training steps.
-        num_items_per_step: Items a step.
-        num_rounds: How many lists of as many items each step has to spare. They come from an order of their own, each
-            step from its own place in it, whether or not those before it used theirs.
-        vary: Returns what becomes of an item in an epoch, a pure function of both; None where it stays as it is.
+        name: Name of the order, such as the stage.
+        num_steps: Number of training steps.
+        num_items_per_step: Number of items per step.
+        num_rounds: Number of lists of further items per step. They come from a separate order, and the further items
+            of a step do not depend on whether earlier steps used theirs.
+        vary: Returns the variant of an item in an epoch, a pure function of both; None if items do not vary.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StepLoader(Generic[T]):
         self._next_step = 0
 
     def __len__(self) -> int:
-        """The steps of the whole training, those done before included."""
+        """The number of steps of the whole training, finished ones included."""
         return self._num_steps
 
     def __iter__(self) -> Iterator[StepBatch[T]]:
@@ -90,25 +90,25 @@ class StepLoader(Generic[T]):
             yield StepBatch(
                 step,
                 self._items_of(self._name, step),
-                [self._items_of(f"{self._name}/refill", part) for part in rounds],
+                [self._items_of(f"{self._name}/refill", number) for number in rounds],
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps."""
+        """Returns the state for the checkpoint."""
         return {"next_step": self._next_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the checkpoint was made."""
+        """Restores the state of a checkpoint."""
         self._next_step = state["next_step"]
 
-    def _items_of(self, name: str, part: int) -> list[T]:
-        """Returns a part of the endless sequence of epochs that has this name."""
-        first = part * self._num_items_per_step
-        return [self._item(name, place) for place in range(first, first + self._num_items_per_step)]
+    def _items_of(self, name: str, number: int) -> list[T]:
+        """Returns the chunk with the given number of the endless sequence of epochs with this name."""
+        first = number * self._num_items_per_step
+        return [self._item(name, index) for index in range(first, first + self._num_items_per_step)]
 
-    def _item(self, name: str, place: int) -> T:
-        """Returns the item at a place of such a sequence."""
-        epoch, offset = divmod(place, len(self._items))
+    def _item(self, name: str, index: int) -> T:
+        """Returns the item with the given index of the sequence of epochs with this name."""
+        epoch, offset = divmod(index, len(self._items))
         item = self._items[_order(self._seed, name, epoch, len(self._items))[offset]]
         return self._vary(item, epoch) if self._vary else item
 
@@ -121,16 +121,16 @@ def _order(seed: int, name: str, epoch: int, num_items: int) -> list[int]:
 
 
 class PromptDataModule(L.LightningDataModule):
-    """Hands out the questions of each training step.
+    """Provides the questions of each training step.
 
     Args:
         questions: Each with an answer.
         seed: Run seed.
         stage: Name of the stage.
-        num_steps: Training steps.
-        num_prompts_per_step: Questions a step.
-        num_rounds: How often as many questions again may be asked for in a step.
-        has_shuffled_options: Whether the options of a question have another order in each epoch.
+        num_steps: Number of training steps.
+        num_prompts_per_step: Number of questions per step.
+        num_rounds: Number of rounds of dynamic sampling per step.
+        has_shuffled_options: Whether the options of a question are shuffled anew in each epoch.
     """
 
     def __init__(
@@ -158,5 +158,5 @@ class PromptDataModule(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: StepBatch[Question], device: torch.device, dataloader_idx: int
     ) -> StepBatch[Question]:
-        """Returns the batch as it is: questions are text."""
+        """Returns the batch unchanged: questions are text."""
         return batch

@@ -62,6 +62,7 @@ def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, orde
     assert extract_choice(f"The answer is {answer}.\n\n" + walk, ALPHABET).letter == answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile",
     [

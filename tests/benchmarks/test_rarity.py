@@ -58,6 +58,7 @@ def test_a_question_that_has_a_flag_keeps_it():
     assert matcher.flagged(question()).is_rare is False
 
 
+@pytest.mark.slow
 def test_shares_of_the_released_files_are_near_those_of_another_count(shared_data):
     """An independent count of names without acronyms: medqa 3.7% in the stem, lancet 12.4% in the stem."""
     entities = OrphanetEntities(shared_data / "entities" / "orphanet.jsonl", False, False).entities()

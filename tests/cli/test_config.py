@@ -108,6 +108,7 @@ def test_only_what_has_no_default_has_to_be_given(root, keys):
         assert set(missing_keys(hydra.compose(root, ["paths.root_dir=/somewhere"]))) == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "field"),
     [(file, field) for file in option_files() for field in re.findall(r"^(\w+): \?\?\?$", file.read_text(), re.M)],
@@ -133,6 +134,7 @@ def test_every_base_is_included_by_options(file):
     assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
 
 
+@pytest.mark.slow
 @OPTIONS
 def test_every_option_composes_with_every_root_that_has_its_group(file):
     if file.parent.name in GLOBAL_GROUPS:
@@ -148,12 +150,14 @@ def test_presets_of_several_groups_open_with_their_command_line(file):
     assert re.search(rf"^# Launch: medssr-\S+ .*{option_id(file)}", file.read_text(), re.M)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "command"), launches(), ids=lambda text: text)
 def test_every_command_line_in_the_comments_composes(where, command):
     name, *overrides = shlex.split(command)
     typed(name.removeprefix("medssr-").replace("-", "_"), *(item for item in overrides if item not in ("-m", "...")))
 
 
+@pytest.mark.slow
 @OPTIONS
 def test_every_target_exists_and_takes_its_arguments(file):
     group = file.parent.name
@@ -267,7 +271,7 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("train", "grpo.overlong_penalty=-1"),
         ("train", "grpo.reward_timeout_s=0"),
         ("train", "grpo.head_chunk_tokens=0"),
-        ("train", "grpo.sapo_temperature_negative=0"),
+        ("train", "grpo.loss.epsilon=0"),
         ("pseudo_label", "labeling.num_votes=1"),
         ("pseudo_label", "labeling.temperature=0"),
         ("pseudo_label", "labeling.min_agreement=1.5"),

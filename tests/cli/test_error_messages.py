@@ -5,7 +5,7 @@ import errno
 import pytest
 from hydra.errors import ConfigCompositionException
 
-from medssr.cli.error_messages import complaint, disk_complaint
+from medssr.cli.error_messages import disk_error_message, error_message
 from medssr.utils.nearest import did_you_mean, nearest_names
 
 
@@ -14,7 +14,7 @@ from medssr.utils.nearest import did_you_mean, nearest_names
     [(errno.EACCES, "paths.root_dir=FOLDER"), (errno.ENOSPC, "Make room"), (errno.ENOENT, "Check the setting")],
 )
 def test_a_fault_of_the_disk_names_the_file_and_what_to_do(number, remedy):
-    message = disk_complaint(OSError(number, "what happened", "/there/file"))
+    message = disk_error_message(OSError(number, "what happened", "/there/file"))
     assert message is not None
     assert message.startswith("/there/file: what happened. ")
     assert remedy in message
@@ -29,19 +29,19 @@ def test_a_fault_of_the_disk_names_the_file_and_what_to_do(number, remedy):
     ],
 )
 def test_other_faults_of_the_system_are_not_explained_away(error):
-    assert disk_complaint(error) is None
-    assert complaint(error, "train", []) is None
+    assert disk_error_message(error) is None
+    assert error_message(error, "train", []) is None
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("a bug"), AssertionError("a bug"), KeyError("a bug"), TypeError("a bug")]
 )
 def test_a_bug_stays_a_bug(error):
-    assert complaint(error, "train", ["grpo.num_steps=3"]) is None
+    assert error_message(error, "train", ["grpo.num_steps=3"]) is None
 
 
 def test_what_is_not_known_is_passed_on_in_one_line():
-    assert complaint(ConfigCompositionException("Something new\nin two lines"), "train", []) == "Something new"
+    assert error_message(ConfigCompositionException("Something new\nin two lines"), "train", []) == "Something new"
 
 
 def test_nothing_is_proposed_where_nothing_is_near():

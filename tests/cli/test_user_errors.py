@@ -107,7 +107,6 @@ VALUES = {
     "setting that fine-tuning has not": mistake(
         "pipeline stages=[{name:a,questions:human,method:sft,settings:{num_step:1}}]",
         "stages, a, sft.num_step",
-        "sft.num_stepsstages, a, sft.num_step",
         "sft.num_steps",
     ),
     "samples that are all the same": mistake(
@@ -268,6 +267,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ALL.values(), ids=ALL.keys())
 def test_the_message_names_the_fault_and_the_fix(row, files, tmp_path, monkeypatch, capsys):
     command, *arguments = (word.replace("{files}", str(files)) for word in row.line)

@@ -16,6 +16,8 @@ from medssr.commands.audit import audit, report_audit
 from medssr.errors import InputError
 from medssr.questions import Question, write_questions
 
+pytestmark = pytest.mark.slow
+
 VERDICT = {
     "comment": "",
     "is_answerable": True,

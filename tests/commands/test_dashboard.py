@@ -25,20 +25,20 @@ def spec(tmp_path_factory) -> dict:
 
 
 def panels_in(node: object) -> list[dict]:
-    """Every panel below a node: what has a view type."""
+    """The panels below a node: the objects with a view type."""
     if isinstance(node, dict):
-        own = [node] if "viewType" in node else []
-        return own + [found for value in node.values() for found in panels_in(value)]
-    return [found for value in node for found in panels_in(value)] if isinstance(node, list) else []
+        panels = [node] if "viewType" in node else []
+        return panels + [panel for value in node.values() for panel in panels_in(value)]
+    return [panel for value in node for panel in panels_in(value)] if isinstance(node, list) else []
 
 
 @pytest.mark.parametrize("name", ["workspace", "report"])
 def test_the_specification_holds_every_panel_with_its_metrics(spec, name):
-    found = {panel["config"]["chartTitle"]: json.dumps(panel) for panel in panels_in(spec[name])}
-    assert found.keys() == {panel.title for panel in PANELS}
+    by_title = {panel["config"]["chartTitle"]: json.dumps(panel) for panel in panels_in(spec[name])}
+    assert by_title.keys() == {panel.title for panel in PANELS}
     for panel in PANELS:
         for metric in metrics_of([panel]):
-            assert metric in found[panel.title], (panel.title, metric)
+            assert metric in by_title[panel.title], (panel.title, metric)
 
 
 @pytest.mark.parametrize("name", ["workspace", "report"])
@@ -66,7 +66,7 @@ def test_every_metric_of_a_panel_is_explained():
     ]
     patterns = [re.sub(r"<\w+>", "[^/]+", name) for name in names]
     assert [
-        name for name in sorted(metrics_of(PANELS)) if not any(re.fullmatch(known, name) for known in patterns)
+        name for name in sorted(metrics_of(PANELS)) if not any(re.fullmatch(pattern, name) for pattern in patterns)
     ] == []
 
 

@@ -19,7 +19,7 @@ from medssr.questions import write_questions
 
 def plan(root: str, *overrides: str) -> dict[str, str]:
     make = {"train": train_plan, "pipeline": pipeline_plan}[root]
-    return dict(make(typed(root, *overrides), {"model": "tiny_qwen3", "trainer": "cpu"}))
+    return dict(make(typed(root, *overrides)))
 
 
 @pytest.fixture
@@ -83,9 +83,17 @@ def test_what_cannot_be_computed_is_not_guessed(overrides, message):
     assert message in plan("train", *overrides)["memory"]
 
 
-def test_options_state_their_cost():
-    rows = plan("train")
-    assert rows["model=tiny_qwen3 says"] == "a few minutes on 2 CPU cores."
+def test_presets_state_their_cost():
+    assert plan("train")["cost: model"] == "A few minutes on 2 CPU cores."
+    rows = plan("pipeline", "model=qwen3_4b_base", "experiment=lora_one_gpu")
+    assert rows["cost: GPUs"].startswith("one of 141 GB")
+    assert rows["cost: time, computed"] == "12 hours of an H100 for stage 1 of grpo=large"
+    assert rows["cost: preset"].startswith("2 bytes a weight for the model")
+
+
+def test_what_a_preset_says_of_its_cost_changes_no_artefact(tmp_path):
+    root = f"paths.root_dir={tmp_path}"
+    assert plan("train", root) | {"cost: model": "x"} == plan("train", root, "model.cost.note=x")
 
 
 def test_what_is_made_is_said(data, tmp_path):

@@ -31,7 +31,7 @@ SETTINGS = [
     "+reward.even._target_=support.user_rewards.EvenTokens",  # of labels a random policy knows nothing
     "+reward.even.weight=1.0",
     "callbacks.checkpoint.every_num_steps=3",
-    "+callbacks.kill._target_=killing.Kill",
+    "+callbacks.kill._target_=support.killing.Kill",
 ]
 
 

@@ -20,6 +20,8 @@ from medssr.questions import write_questions
 from medssr.reports.runs import read_run
 from medssr.utils.files import hash_path
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "trainer=cpu",
     "logger=csv",
@@ -94,14 +96,14 @@ def test_a_fine_tuned_model_is_evaluated_by_its_folder(settings, tmp_path):
 @pytest.mark.parametrize("schedule", ["sft", "sup_only"])
 def test_where_only_human_questions_are_asked_none_are_made(settings, tmp_path, schedule):
     config = typed("pipeline", *settings, f"schedule={schedule}")
-    assert not {"synthesize", "pseudo_label", "artefact: synthesize"} & set(dict(pipeline_plan(config, {})))
+    assert not {"synthesize", "pseudo_label", "artefact: synthesize"} & set(dict(pipeline_plan(config)))
     pipeline(config, tmp_path / "run")
     assert not {"synthesize", "pseudo_label"} & {folder.name for folder in (tmp_path / "artifacts").iterdir()}
     assert read_run(tmp_path / "run").record.labels is None
 
 
 def test_info_says_what_a_stage_of_fine_tuning_takes(settings):
-    rows = dict(pipeline_plan(typed("pipeline", *settings, "schedule=sft"), {}))
+    rows = dict(pipeline_plan(typed("pipeline", *settings, "schedule=sft")))
     assert rows["sft (human)"] == "fine-tuning: 3 steps of 2 labels"
 
 
@@ -123,7 +125,7 @@ class TwiceMethod(SFTMethod):
 def test_a_method_of_one_s_own_is_a_class(settings, tmp_path):
     method = f"{{_target_: {__name__}.TwiceMethod, times: 2}}"
     config = typed("pipeline", *settings, f"stages=[{{name: twice, questions: human, method: {method}}}]")
-    assert dict(pipeline_plan(config, {}))["twice (human)"] == "fine-tuning: 6 steps of 2 labels"
+    assert dict(pipeline_plan(config))["twice (human)"] == "fine-tuning: 6 steps of 2 labels"
     pipeline(config, tmp_path / "run")
     (stage,) = read_run(tmp_path / "run").record.training
     assert stage.method == "TwiceMethod"
@@ -132,7 +134,7 @@ def test_a_method_of_one_s_own_is_a_class(settings, tmp_path):
 
 def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
     stages = "stages=[{name: a, questions: human, method: sft, settings: {num_steps: 7}}]"
-    assert dict(pipeline_plan(typed("pipeline", *settings, stages), {}))["a (human)"].startswith("fine-tuning: 7 steps")
+    assert dict(pipeline_plan(typed("pipeline", *settings, stages)))["a (human)"].startswith("fine-tuning: 7 steps")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.retrieval import BM25Retriever, store_passages
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = [
     {"doc_id": "gout-cause", "title": "What causes gout ?", "synonyms": "", "text": "Uric acid in the joints."},
     {"doc_id": "gout-care", "title": "How is gout treated ?", "synonyms": "Podagra", "text": "Rest and drugs."},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from support.helpers import typed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from medssr.commands.sft import sft
+
+pytestmark = pytest.mark.slow
 
 QUICK = ["sft.num_steps=2", "sft.num_rows_per_step=4", "demonstrations.num_rows=200", "extras.progress_bar=false"]
 

@@ -18,6 +18,8 @@ from medssr.commands.synthesize import synthesize
 from medssr.errors import InputError
 from medssr.questions import read_questions
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,4 +1,4 @@
-"""medssr-train: where it starts, and what it says when it cannot."""
+"""medssr-train: which checkpoint it starts from, and its messages if it cannot start."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.training.checkpoints import checkpoint_folder
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     "trainer=cpu",
     "logger=csv",
@@ -23,7 +25,7 @@ SETTINGS = [
     "grpo.num_generations=2",
     "grpo.max_new_tokens=4",
     "callbacks.checkpoint.every_num_steps=1",
-    "+reward.even._target_=support.user_rewards.EvenTokens",  # of labels a random policy knows nothing
+    "+reward.even._target_=support.user_rewards.EvenTokens",  # a random policy gets no signal from labels
     "+reward.even.weight=1.0",
 ]
 
@@ -37,8 +39,8 @@ def run(random_policies, tmp_path):
 
     def train_with(*overrides, model="qwen3"):
         paths = {"paths.root_dir": "", "data.path": "questions.jsonl", "model.path": model}
-        places = [f"{key}={tmp_path / name}" for key, name in paths.items()]
-        return train(typed("train", *SETTINGS, "grpo.num_steps=2", *places, *overrides))
+        path_overrides = [f"{key}={tmp_path / name}" for key, name in paths.items()]
+        return train(typed("train", *SETTINGS, "grpo.num_steps=2", *path_overrides, *overrides))
 
     return train_with
 
@@ -71,7 +73,7 @@ def test_last_wants_a_checkpoint_and_leaves_nothing_where_there_is_none(run, tmp
 
 
 def test_a_longer_training_goes_on_from_the_end_of_a_shorter(run, caplog):
-    """What differs is said; the result is that of the long training from its start."""
+    """The differences are logged; the result equals that of an uninterrupted long training."""
     short, long = run(), run("grpo.num_steps=4")
     with caplog.at_level(logging.WARNING):
         extended = run("grpo.num_steps=4", f"ckpt_path={checkpoint_folder(short.directory)}")

@@ -1,4 +1,4 @@
-"""Steps that ask further questions where nothing can be learnt from theirs."""
+"""Dynamic sampling: steps roll out further questions to replace groups without signal."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_step_asks_further_until_all_its_places_have_signal(stage):
     for before, after in zip(plain, refilled, strict=True):
         assert after[:4] == before
         assert sum(number % 2 == 0 for number in after) == 4
-        assert after[-1] % 2 == 0 or len(before) == len(after)  # no more than it takes
+        assert after[-1] % 2 == 0 or len(before) == len(after)  # no more questions than needed
     assert column(stage("refilled", "grpo.dynamic_sampling_rounds=8"), "train/dynamic_sampling_rate") == [
         len(after) / 4 - 1 for after in refilled
     ]
@@ -87,5 +87,5 @@ def test_a_resumed_run_asks_the_same_and_ends_with_the_same_weights(stage):
         )
     resumed = stage("stopped", "grpo.dynamic_sampling_rounds=2")
     assert asked(resumed) == asked(whole)
-    one, other = (load_file(made.path("model") / "model.safetensors") for made in (whole, resumed))
-    assert all(value.equal(other[name]) for name, value in one.items())
+    expected, actual = (load_file(made.path("model") / "model.safetensors") for made in (whole, resumed))
+    assert all(value.equal(actual[name]) for name, value in expected.items())

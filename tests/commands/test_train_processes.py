@@ -30,13 +30,13 @@ ONE_LARGE_STEP = [
     "optim.scheduler.num_warmup_steps=0",
     "grpo.num_steps=1",
     "grpo.max_grad_norm=1e9",
-    "grpo.micro_batch_tokens=300",  # several micro-batches, of another number on each process
+    "grpo.micro_batch_tokens=300",  # several micro-batches, whose number differs between processes
     "grpo.beta=0.1",
 ]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
 SPREAD = [sys.executable, "-m", "medssr.commands.train", "trainer=fsdp2", *TWO[1:]]
 # An engine that needs no forward pass of the model.
-LETTERS = ["rollout._target_=helpers.LetterEngine", "~rollout.max_batch_size"]
+LETTERS = ["rollout._target_=support.helpers.LetterEngine", "~rollout.max_batch_size"]
 LAUNCHERS = {
     "Lightning": [sys.executable, "-m", "medssr.commands.train", *TWO],
     "torchrun": [
@@ -79,7 +79,7 @@ def two_processes(folder: Path, questions: list[Question], *overrides: str, laun
 
 
 def change(artifact: Path) -> torch.Tensor:
-    """What the step added to the weights."""
+    """The change of the weights in the step."""
     before = load_file(RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors")
     after = load_file(artifact / "model" / "model.safetensors")
     return torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
@@ -95,8 +95,8 @@ def assert_same_step(two: Path, one: Path) -> None:
     expected = change(one)
     assert expected.norm() > 1
     assert (change(two) - expected).norm() / expected.norm() < 1e-6
-    for found, wanted in zip(metrics(two), metrics(one), strict=True):
-        assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    for row, expected_row in zip(metrics(two), metrics(one), strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, launcher, overrides):
 
 @pytest.mark.slow
 def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path):
-    """One question that the policy is unsure of, one that it always gets right: one of the processes has no rows."""
+    """One question has signal and one has none, so one of the processes has no samples."""
     questions = [RARE[0], COMMON[0]]
     one = one_process(tmp_path / "one", questions)
     assert metrics(one)[0]["train/frac_nonzero_std"] == 0.5
@@ -139,7 +139,7 @@ def test_questions_that_cannot_be_shared_equally_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_spread_over_processes_takes_the_step_of_one(tmp_path):
+def test_a_sharded_model_takes_the_step_of_one_process(tmp_path):
     """FSDP2, on CPUs."""
     one = one_process(tmp_path / "one", RARE[:4], *LETTERS)
     two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
@@ -153,7 +153,7 @@ def test_a_model_spread_over_processes_takes_the_step_of_one(tmp_path):
     [([], "rollout: hf generates"), (["lora=default", *LETTERS], "lora: adapters")],
     ids=["hf", "lora"],
 )
-def test_what_cannot_be_spread_is_refused(tmp_path, overrides, message):
+def test_what_cannot_be_sharded_is_refused(tmp_path, overrides, message):
     done = run(tmp_path, RARE[:2], *overrides, command=SPREAD)
     assert done.returncode == 2
     assert message in done.stderr

@@ -1,4 +1,4 @@
-"""medssr-train with rewards of the user's own, good and bad."""
+"""medssr-train with user-defined rewards, good and faulty."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_what_a_reward_fails_for_leaves_the_group_and_the_rest_is_learnt_from(tr
     assert float(first["train/reward_faults/mine/raised"]) == float(second["train/reward_faults/mine/raised"]) == 4
     assert float(first["train/unscored_share"]) == pytest.approx(1 / 4)
     assert float(first["train/reward_fault_share"]) == pytest.approx(4 / 32)
-    assert float(first["train/frac_nonzero_std"]) == 0  # the three that are left are equal
+    assert float(first["train/frac_nonzero_std"]) == 0  # the three scored completions are equal
     weights, start = (load_file(path / "model.safetensors") for path in (made.path("model"), tmp_path / "model"))
     assert all(value.equal(start[name]) for name, value in weights.items())
-    told = [record for record in caplog.records if "reward.mine" in record.getMessage()]
-    assert len(told) == 1
-    assert "ValueError: B" in told[0].getMessage()
+    warnings = [record for record in caplog.records if "reward.mine" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "ValueError: B" in warnings[0].getMessage()
 
 
 def test_a_reward_that_always_fails_ends_the_run_with_its_name(train_with):

@@ -85,7 +85,7 @@ def test_a_completion_ends_with_the_first_of_several_end_tokens(any_policy):
     num_finished = 0
     for group, expected in zip(ended, endless, strict=True):
         for item, tokens in zip(group, expected, strict=True):
-            ends = [place for place, token in enumerate(tokens) if token in MANY_EOS]
+            ends = [index for index, token in enumerate(tokens) if token in MANY_EOS]
             assert item.token_ids == tokens[: ends[0] + 1 if ends else None]
             assert item.is_truncated == (not ends)
             num_finished += bool(ends)
@@ -99,7 +99,7 @@ def test_the_tokenizer_s_end_token_counts_besides_those_of_the_model(policy):
     assert policy.eos_token_ids == {policy.tokenizer.eos_token_id}
 
 
-def test_an_end_token_at_the_last_place_is_no_truncation(policy):
+def test_an_end_token_as_the_last_token_is_no_truncation(policy):
     (completion,) = generate(policy, PROMPTS[:1], [[1]], Sampling(1.0, 1))[0]
     assert completion.is_truncated
     policy.model.generation_config.eos_token_id = completion.token_ids[0]
@@ -111,8 +111,8 @@ def test_an_end_token_at_the_last_place_is_no_truncation(policy):
 def test_the_text_leaves_control_tokens_out(policy):
     any_end = policy.tokenizer.eos_token_id
     (completion,) = generate(policy, PROMPTS[:1], [[1]])[0]
-    shown = [token for token in completion.token_ids if token not in policy.tokenizer.all_special_ids]
-    assert completion.text == policy.tokenizer.decode(shown)
+    visible = [token for token in completion.token_ids if token not in policy.tokenizer.all_special_ids]
+    assert completion.text == policy.tokenizer.decode(visible)
     assert policy.tokenizer.decode([any_end]) not in completion.text
 
 
@@ -160,7 +160,7 @@ def test_no_prompts_have_no_completions(policy):
     assert generate(policy, [], []) == []
 
 
-def test_it_serves_the_policy_that_it_was_made_with(policy, random_policies):
+def test_it_refuses_another_policy(policy, random_policies):
     engine = HFEngine(policy, 4)
     engine.sync_weights(policy.model)
     with pytest.raises(AssertionError):

@@ -11,8 +11,8 @@ CONTINUATIONS = [[[5], [6], [7, 8]], [[9, 10, 11], [9, 10]], [[5], [5, 6, 7, 8]]
 def logp_by_hand(policy, prompt, continuation):
     """The sum of the log-probabilities of the tokens, one forward pass for each."""
     total = 0.0
-    for place, token in enumerate(continuation):
-        ids = torch.tensor([[*prompt, *continuation[:place]]])
+    for index, token in enumerate(continuation):
+        ids = torch.tensor([[*prompt, *continuation[:index]]])
         with torch.inference_mode():
             logits = policy.model(input_ids=ids).logits[0, -1]
         total += float(torch.log_softmax(logits.float(), dim=-1)[token])
@@ -20,8 +20,8 @@ def logp_by_hand(policy, prompt, continuation):
 
 
 def test_it_is_the_sum_over_the_tokens_of_the_continuation(any_policy):
-    found = continuation_logps(any_policy, PROMPTS, CONTINUATIONS)
-    for prompt, continuations, row in zip(PROMPTS, CONTINUATIONS, found, strict=True):
+    results = continuation_logps(any_policy, PROMPTS, CONTINUATIONS)
+    for prompt, continuations, row in zip(PROMPTS, CONTINUATIONS, results, strict=True):
         assert row == pytest.approx([logp_by_hand(any_policy, prompt, item) for item in continuations], abs=1e-4)
 
 

@@ -62,11 +62,11 @@ def test_answers_come_in_the_order_of_the_questions(policy, tmp_path):
 
 
 def test_the_size_of_a_chunk_changes_nothing(policy, tmp_path):
-    found = [
+    answers = [
         list(sampler(policy, questions_per_chunk=size).sample(QUESTIONS, tmp_path / str(size), "toy.jsonl"))
         for size in (1, 2, 10)
     ]
-    assert found[0] == found[1] == found[2]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_chunks_that_are_there_are_read_and_not_sampled(policy, tmp_path):
@@ -113,11 +113,11 @@ def test_an_interrupted_run_keeps_its_chunks(policy, tmp_path):
 @pytest.mark.parametrize("change", [{"seed": 43}, {"purpose": "evaluation"}])
 def test_seed_and_purpose_make_other_draws(policy, tmp_path, change):
     base = sampler(policy)
-    found = [
+    answers = [
         texts(item.sample(QUESTIONS, tmp_path / str(number), "toy.jsonl"))
         for number, item in enumerate((base, replace(base, **change)))
     ]
-    assert found[0] != found[1]
+    assert answers[0] != answers[1]
 
 
 def test_more_samples_begin_with_the_same_ones(policy, tmp_path):

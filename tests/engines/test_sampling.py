@@ -77,8 +77,8 @@ def test_agrees_with_the_warpers_of_transformers(temperature, top_k, top_p):
         scores = TopKLogitsWarper(top_k)(None, scores)
     if top_p < 1:
         scores = TopPLogitsWarper(top_p)(None, scores)
-    found = filtered_logps(LOGITS, Sampling(temperature, 1, top_p, top_k))
-    torch.testing.assert_close(found, torch.log_softmax(scores, dim=-1), rtol=1e-5, atol=1e-5)
+    logps = filtered_logps(LOGITS, Sampling(temperature, 1, top_p, top_k))
+    torch.testing.assert_close(logps, torch.log_softmax(scores, dim=-1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.7, 1), Sampling(1.0, 1, 0.5), Sampling(1.0, 1, 1.0, 3)])
@@ -86,11 +86,11 @@ def test_chances_sum_to_one(sampling):
     torch.testing.assert_close(filtered_logps(LOGITS, sampling).exp().sum(dim=-1), torch.ones(16))
 
 
-def test_evenly_spread_uniforms_draw_every_token_exactly_its_share():
-    shares = [5, 0, 1, 8, 2]  # of 16
+def test_evenly_spread_uniforms_draw_every_token_in_proportion():
+    counts = [5, 0, 1, 8, 2]  # of 16
     uniforms = (torch.arange(160) + 0.5) / 160
-    logps = torch.tensor([shares]).div(16).log().expand(160, -1)
-    assert torch.bincount(draw_tokens(logps, uniforms), minlength=5).tolist() == [10 * share for share in shares]
+    logps = torch.tensor([counts]).div(16).log().expand(160, -1)
+    assert torch.bincount(draw_tokens(logps, uniforms), minlength=5).tolist() == [10 * count for count in counts]
 
 
 def test_each_row_is_drawn_by_its_own_number():

@@ -4,22 +4,22 @@ import pytest
 from support.helpers import completion
 
 from medssr.engines.hf_engine import HFEngine
-from medssr.engines.sync_check import mean_logp_gap, probe_prompts
+from medssr.engines.sync_check import mean_logp_gap, sync_prompts
 from medssr.engines.types import Completion, Sampling
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps
 
 
 @pytest.mark.parametrize("num_tokens", [1, 24, 136, 500])
-def test_prompts_have_the_length_asked_for_and_differ(any_policy, num_tokens):
-    prompts = probe_prompts(any_policy.tokenizer, 4, num_tokens)
+def test_prompts_have_the_given_length_and_differ(any_policy, num_tokens):
+    prompts = sync_prompts(any_policy.tokenizer, 4, num_tokens)
     assert [len(prompt) for prompt in prompts] == [num_tokens] * 4
-    assert prompts == probe_prompts(any_policy.tokenizer, 4, num_tokens)
+    assert prompts == sync_prompts(any_policy.tokenizer, 4, num_tokens)
     assert num_tokens == 1 or len({tuple(prompt) for prompt in prompts}) == 4
 
 
-def test_what_the_model_itself_samples_has_no_gap(any_policy):
-    prompts = probe_prompts(any_policy.tokenizer, 3, 20)
+def test_completions_of_the_model_itself_have_no_gap(any_policy):
+    prompts = sync_prompts(any_policy.tokenizer, 3, 20)
     groups = HFEngine(any_policy, 8).generate(prompts, [[1], [2], [3]], Sampling(0.7, 8))
     completions = [group[0] for group in groups]
     pad_id = any_policy.tokenizer.pad_token_id
@@ -37,7 +37,7 @@ def test_the_gap_is_the_mean_over_tokens_in_nats(policy):
     assert mean_logp_gap(policy.model, 0, prompts, completions, 1.0) == pytest.approx(0.6, abs=1e-5)
 
 
-def test_a_log_prob_that_is_no_number_is_no_agreement(policy):
+def test_a_nan_log_prob_makes_the_gap_nan(policy):
     item = Completion([9, 10], [-1.0, math.nan], "", True)
     assert math.isnan(mean_logp_gap(policy.model, 0, [[5]], [item], 1.0))
 

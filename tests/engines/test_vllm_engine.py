@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 # Longer than a block of the key-value cache (128 tokens on a CPU), so that prompts are found there.
-PROMPTS = [[(7 * place + place * start + start) % 300 for place in range(140 + 9 * start)] for start in range(5)]
+PROMPTS = [[(7 * index + index * start + start) % 300 for index in range(140 + 9 * start)] for start in range(5)]
 SEEDS = [[derive_seed(prompt, sample) for sample in range(4)] for prompt in range(5)]
 SAMPLING = Sampling(temperature=0.7, max_new_tokens=12)
 
@@ -58,7 +58,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[Policy, VLLMEngine]
 
 @pytest.fixture
 def trainable(served: tuple[Policy, VLLMEngine]) -> Iterator[tuple[Policy, VLLMEngine]]:
-    """The same, with the weights put back afterwards."""
+    """The served policy and engine, with the weights restored afterwards."""
     policy, engine = served
     weights = deepcopy(policy.model.state_dict())
     yield policy, engine
@@ -86,7 +86,7 @@ def batch_of(policy: Policy, groups: list[list[Completion]]):
 
 
 def train(policy: Policy, groups: list[list[Completion]]) -> None:
-    """Three steps towards the completions, large enough for log-probs to change by more than the probe allows."""
+    """Three steps towards the completions, large enough for log-probs to change by more than the sync check allows."""
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=3e-2)
     batch = batch_of(policy, groups)
     for _ in range(3):
@@ -144,7 +144,7 @@ def test_the_other_prompts_change_nothing(served):
 def test_more_prompts_than_a_step_takes_change_nothing(served):
     _, engine = served
     others = [[(token + shift) % 300 for token in PROMPTS[4]] for shift in range(1, 80)]
-    seeds = [[derive_seed("others", place)] * 4 for place in range(len(others))]
+    seeds = [[derive_seed("others", index)] * 4 for index in range(len(others))]
     groups = generate(engine, [*others, *PROMPTS], [*seeds, *SEEDS])
     assert token_ids(groups[len(others) :]) == token_ids(generate(engine))
 

@@ -1,4 +1,4 @@
-"""How the engine starts and ends with the real vLLM, and what it says when it cannot start."""
+"""Start and end of the engine with the real vLLM, and its messages if it cannot start."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SAMPLING = Sampling(1.0, 10)
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., VLLMEngine]]:
-    """Makes engines, which are closed whatever happens to the test."""
+    """Creates engines, which are closed at the end of the test."""
     with ExitStack() as opened:
 
         def make_engine(policy: Policy, **settings: Any) -> VLLMEngine:
@@ -76,7 +76,7 @@ def test_a_vllm_that_cannot_be_loaded_is_named_with_what_to_do(make, policy, mon
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
     monkeypatch.setitem(sys.modules, "vllm", None)
     engine = make(policy)
-    for _ in range(2):  # nothing is left behind of the first attempt
+    for _ in range(2):  # the first attempt leaves no state behind
         with pytest.raises(InputError, match=r"vLLM did not start: .*another torch.*make setup-vllm.*rollout=hf"):
             engine.generate([[5]], [[1]], Sampling(1.0, 10))
 

@@ -78,10 +78,10 @@ def test_greedy_answers_and_their_second_pass_are_the_same_through_vllm(tmp_path
         predictions[rollout] = [answer for record in map(json.loads, lines) for answer in record["answers"]]
     assert any(answer["recovered"] is not None for answer in predictions["vllm"])
     fields = ("text", "letter", "recovered")
-    found, expected = (
+    actual, expected = (
         [[answer[field] for field in fields] for answer in predictions[rollout]] for rollout in ("vllm", "hf")
     )
-    assert found == expected
+    assert actual == expected
 
 
 def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):
@@ -118,7 +118,7 @@ def test_a_killed_training_goes_on_with_the_same_rollouts(tmp_path):
 
 
 def steps_of(artifact: Artifact) -> list[dict[str, str]]:
-    """Returns the metrics of each step but its times."""
+    """Returns the metrics of each step without times."""
     with artifact.path("metrics.csv").open(encoding="utf-8") as file:
         return [{name: row[name] for name in row if "time" not in name} for row in csv.DictReader(file)]
 
@@ -143,10 +143,10 @@ def test_the_pipeline_reaches_what_it_reaches_without_vllm(tmp_path):
         pipeline(config, tmp_path / rollout / "run")
         results = json.loads((tmp_path / rollout / "run" / "results.json").read_text(encoding="utf-8"))
         slices = {model["name"]: model["benchmarks"]["benchmark"]["slices"] for model in results["models"]}
-        accuracies[rollout] = {name: found["all"]["accuracy"]["value"] for name, found in slices.items()}
-    found, expected = accuracies["vllm"], accuracies["hf"]
-    assert list(found) == ["base", "stage1_selfsup", "stage2_sup"]
-    assert found["stage2_sup"] > found["base"]
-    for name in found:
+        accuracies[rollout] = {name: values["all"]["accuracy"]["value"] for name, values in slices.items()}
+    accuracies_vllm, expected = accuracies["vllm"], accuracies["hf"]
+    assert list(accuracies_vllm) == ["base", "stage1_selfsup", "stage2_sup"]
+    assert accuracies_vllm["stage2_sup"] > accuracies_vllm["base"]
+    for name in accuracies_vllm:
         deviation = (2 * expected[name] * (1 - expected[name]) / len(benchmark)) ** 0.5
-        assert abs(found[name] - expected[name]) < 3 * deviation
+        assert abs(accuracies_vllm[name] - expected[name]) < 3 * deviation

@@ -196,7 +196,7 @@ def test_another_kind_of_server_is_refused(make):
 
 
 class StandIn(http.server.BaseHTTPRequestHandler):
-    """Answers as a vLLM would that cannot run here: an older one, one without routes for weights, one that hangs."""
+    """A stand-in for a vLLM server that is too old, lacks the routes for weights, or hangs."""
 
     version = "0.32.0"
     paths = ("/version", "/v1/models")
@@ -225,7 +225,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stand_in() -> Iterator[Callable[..., str]]:
-    """Starts stand-ins with what sets them apart, and returns their addresses."""
+    """Starts stand-ins with the given attributes, and returns their addresses."""
     with ExitStack() as opened:
 
         def start(**attributes: Any) -> str:
@@ -335,7 +335,7 @@ class TestServers:
         assert "lost" not in caplog.text
 
     def test_one_of_two_is_killed_and_every_question_is_answered_once(self, servers, tmp_path):
-        """The last test: the server stays dead."""
+        """The last test, because the server is not restarted."""
         write_questions(tmp_path / "questions.jsonl", list(read_questions(typed("pipeline").seed_questions.path))[:96])
         settings = [
             f"data.path={tmp_path}/questions.jsonl",

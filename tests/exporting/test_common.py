@@ -16,7 +16,7 @@ from medssr.config import ExportSettings, GRPOConfig
 from medssr.config.catalog import CONF_DIR
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader, default_settings
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.exporting.verl import verl_settings
 

@@ -89,6 +89,7 @@ def chat_workspace(tmp_path: Path) -> Workspace:
     return make_workspace("qwen3", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
 def test_a_context_and_a_choice_are_what_the_model_is_given(workspace, shots):
     folder = workspace.tasks(*shots)
@@ -185,6 +186,7 @@ def harness(workspace: Workspace, folder: Path, task: str, monkeypatch: pytest.M
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shots", [[], SHOTS], ids=["no examples", "two examples"])
 def test_the_harness_finds_the_same_question_by_question(workspace, shots, monkeypatch):
     folder = workspace.tasks(*shots)

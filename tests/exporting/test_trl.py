@@ -19,7 +19,7 @@ from medssr.config import ExportSettings, KLEstimator, KLPlacement, Truncated
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch

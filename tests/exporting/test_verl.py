@@ -20,7 +20,7 @@ from medssr.config import ExportSettings, KLEstimator, KLPlacement, ScaleRewards
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
-from medssr.exporting.prompts import ExportedPrompts
+from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.verl import verl_settings
 from medssr.models.policy import load_policy
 from medssr.questions import Question

@@ -35,26 +35,26 @@ def slow_advantages(rewards: list[list[float]], scale: ScaleRewards, epsilon: fl
 
 def test_one_right_of_four_by_hand():
     # mean 1/4, squared deviations 9/16 + 3/16 = 3/4, unbiased variance 1/4, deviation 1/2
-    found = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.0)
-    assert found.tolist() == [[1.5, -0.5, -0.5, -0.5]]
+    advantages = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.0)
+    assert advantages.tolist() == [[1.5, -0.5, -0.5, -0.5]]
 
 
 def test_a_group_is_scaled_by_its_own_deviation():
-    found = group_advantages(torch.tensor([[1.0, 0.0], [10.0, 0.0]]), epsilon=0.0)
+    advantages = group_advantages(torch.tensor([[1.0, 0.0], [10.0, 0.0]]), epsilon=0.0)
     half = 1 / math.sqrt(2)  # deviation of (1, 0) is 1/sqrt 2, of (10, 0) ten times that
-    assert found.tolist() == [pytest.approx([half, -half]), pytest.approx([half, -half])]
+    assert advantages.tolist() == [pytest.approx([half, -half]), pytest.approx([half, -half])]
 
 
 def test_the_batch_has_one_deviation():
     # the four rewards have mean 1 and squared deviations 1 + 1 + 1 + 1, so the unbiased deviation is sqrt(4/3)
-    found = group_advantages(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), ScaleRewards.batch, epsilon=0.0)
-    share = math.sqrt(3 / 4)
-    assert found.tolist() == [pytest.approx([share, -share]), pytest.approx([-share, share])]
+    advantages = group_advantages(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), ScaleRewards.batch, epsilon=0.0)
+    expected = math.sqrt(3 / 4)
+    assert advantages.tolist() == [pytest.approx([expected, -expected]), pytest.approx([-expected, expected])]
 
 
 def test_without_scaling_rewards_are_only_centred():
-    found = group_advantages(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), ScaleRewards.none)
-    assert found.tolist() == [[2.0, -1.0, -1.0], [0.0, 0.0, 0.0]]
+    advantages = group_advantages(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), ScaleRewards.none)
+    assert advantages.tolist() == [[2.0, -1.0, -1.0], [0.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
@@ -63,23 +63,23 @@ def test_equal_rewards_have_no_advantage(scale):
 
 
 def test_epsilon_is_added_to_the_deviation():
-    found = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.5)
-    assert found.tolist() == [[0.75, -0.25, -0.25, -0.25]]
+    advantages = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), epsilon=0.5)
+    assert advantages.tolist() == [[0.75, -0.25, -0.25, -0.25]]
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 @given(rewards=REWARDS)
 def test_agrees_with_loops(scale, rewards):
-    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    advantages = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
     expected = slow_advantages(rewards, scale, epsilon=1e-4)
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(advantages, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 @given(rewards=REWARDS)
 def test_advantages_of_a_group_sum_to_zero(scale, rewards):
-    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
-    assert found.sum(dim=1).abs().max() < 1e-6
+    advantages = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    assert advantages.sum(dim=1).abs().max() < 1e-6
 
 
 def test_a_group_has_nonzero_std_when_its_rewards_differ():
@@ -93,12 +93,12 @@ def test_equal_rewards_are_no_signal_however_they_round(reward, size):
 
 
 def slow_advantages_without_unscored(rewards, scale, epsilon):
-    """Groups of the known rewards alone, by the loops above; 0 where fewer than two are known or all are equal."""
-    known = [[reward for reward in group if math.isfinite(reward)] for group in rewards]
-    flat = [reward for group in known for reward in group]
+    """The loops above on the scored rewards of each group; 0 where fewer than two are scored or all are equal."""
+    scored = [[reward for reward in group if math.isfinite(reward)] for group in rewards]
+    flat = [reward for group in scored for reward in group]
     batch_mean = sum(flat) / max(len(flat), 1)
     result = []
-    for group, values in zip(rewards, known, strict=True):
+    for group, values in zip(rewards, scored, strict=True):
         if len(values) < 2 or min(values) == max(values):
             result.append([0.0] * len(group))
             continue
@@ -127,18 +127,18 @@ SOME_UNKNOWN = st.integers(1, 5).flatmap(
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 @given(rewards=SOME_UNKNOWN)
 def test_unscored_completions_leave_the_statistics(scale, rewards):
-    found = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
+    advantages = group_advantages(torch.tensor(rewards, dtype=torch.float64), scale, epsilon=1e-4)
     expected = torch.tensor(slow_advantages_without_unscored(rewards, scale, 1e-4), dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(advantages, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 def test_unscored_is_not_zero(scale):
-    """Counted as 0 beside rewards of -1 and -3, a completion nobody could judge would be the best of its group."""
-    found = group_advantages(torch.tensor([[-1.0, -3.0, math.nan]]), scale)
+    """If it counted as 0 beside rewards of -1 and -3, an unscored completion would be the best of its group."""
+    advantages = group_advantages(torch.tensor([[-1.0, -3.0, math.nan]]), scale)
     alone = group_advantages(torch.tensor([[-1.0, -3.0]]), scale)
-    assert found[0, 2] == 0
-    torch.testing.assert_close(found[:, :2], alone)
+    assert advantages[0, 2] == 0
+    torch.testing.assert_close(advantages[:, :2], alone)
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
@@ -148,7 +148,7 @@ def test_unscored_is_not_zero(scale):
     ids=str,
 )
 def test_a_group_without_two_different_rewards_has_advantages_of_exactly_zero(scale, group):
-    """A group of one must not keep its raw reward, nor equal rewards their rounding, nor either become NaN."""
+    """The raw reward of a group of one, rounding errors of equal rewards, and NaN must not become advantages."""
     rewards = torch.tensor([group])
     assert group_advantages(rewards, scale, epsilon=0.0).tolist() == [[0.0] * len(group)]
     assert is_nonzero_std(rewards).tolist() == [False]

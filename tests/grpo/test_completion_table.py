@@ -1,4 +1,4 @@
-"""Tables of completions: what is in them, and that a resumed run holds no step twice."""
+"""Tables of completions: their content, and that a resumed run writes no step twice."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NAN = math.nan
 def group(number, *results):
     rollouts = [
         Rollout(
-            completion([5, 6], text="<script>B</script>\n\u2028", is_truncated=place == 1),
-            Choice("B" if place == 0 else None, "tag" if place == 0 else "no_answer"),
+            completion([5, 6], text="<script>B</script>\n\u2028", is_truncated=index == 1),
+            Choice("B" if index == 0 else None, "tag" if index == 0 else "no_answer"),
             0.5,
             0.5,
             {"label": result},
         )
-        for place, result in enumerate(results)
+        for index, result in enumerate(results)
     ]
     return RolloutGroup(toy_question(number), [1, 2, 3], rollouts)
 
@@ -66,7 +66,7 @@ def test_every_completion_of_the_first_groups_has_a_row():
 
 @pytest.fixture
 def stage(tmp_path):
-    """Trains six steps with tables of every second; the engine writes A, A, A and B."""
+    """Trains six steps with a table every second step; the engine answers A, A, A and B."""
     random_policy("qwen3").save(tmp_path / "model")
     write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(5)])
 
@@ -97,9 +97,9 @@ def tables(artifact_dir):
 
 
 def test_a_table_every_other_step(stage):
-    found = tables(stage("run", "logger=csv").directory)
-    assert list(found) == ["step_0000000.jsonl", "step_0000002.jsonl", "step_0000004.jsonl"]
-    for name, text in found.items():
+    written = tables(stage("run", "logger=csv").directory)
+    assert list(written) == ["step_0000000.jsonl", "step_0000002.jsonl", "step_0000004.jsonl"]
+    for name, text in written.items():
         rows = [json.loads(line) for line in text.splitlines()]
         assert [row["letter"] for row in rows] == ["A", "A", "A", "B"] * 2
         assert {f"step_{row['step']:07d}.jsonl" for row in rows} == {name}

@@ -1,4 +1,4 @@
-"""The gradient of a step does not depend on how its rows are split, ordered, padded and spread over processes."""
+"""The gradient of a step does not depend on how its rows are split, ordered, padded and sharded over processes."""
 
 import random
 
@@ -23,9 +23,9 @@ COMPLETION_LENGTHS = [len(completion) for completion in COMPLETIONS]
 SHUFFLED = random.Random(0).sample(EVERY_ROW, 16)
 
 
-def relative_difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+def relative_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
     assert expected.norm() > 1e-3
-    return ((found - expected).norm() / expected.norm()).item()
+    return ((actual - expected).norm() / expected.norm()).item()
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, kind):
         return step_gradient(any_policy.model, reference, micro_batches, kind, **padding)
 
     whole = gradient([EVERY_ROW])
-    found = {
+    gradients = {
         "16 x 1": gradient([[row] for row in EVERY_ROW]),
         "1 x 16 in another order": gradient([SHUFFLED]),
         "16 x 1 in another order": gradient([[row] for row in SHUFFLED]),
@@ -50,14 +50,14 @@ def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, kind):
         "logits in chunks": gradient([EVERY_ROW], head_chunk_tokens=7),
     }
     assert adopt_attention(any_policy.model)
-    found |= {
+    gradients |= {
         "packed": gradient([EVERY_ROW], is_packed=True),
         "packed, 16 x 1": gradient([[row] for row in EVERY_ROW], is_packed=True),
         "packed, uneven": gradient([SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]], is_packed=True),
         "packed, by tokens": gradient(split_by_packed_tokens(PROMPTS, COMPLETION_LENGTHS, 40), is_packed=True),
         "packed, logits in chunks": gradient([SHUFFLED], is_packed=True, head_chunk_tokens=7),
     }
-    differences = {way: relative_difference(gradient_, whole) for way, gradient_ in found.items()}
+    differences = {way: relative_difference(gradient_, whole) for way, gradient_ in gradients.items()}
     assert {way: difference for way, difference in differences.items() if difference > 1e-6} == {}
 
 
@@ -66,8 +66,8 @@ def test_loss_types_differ(policy):
     reference = other_weights(policy.model)
     gradients = {kind: step_gradient(policy.model, reference, [EVERY_ROW], kind) for kind in LOSSES}
     kinds = [kind for kind in LOSSES if kind != "bnpo"]  # on one process bnpo is dapo
-    for place, first in enumerate(kinds):
-        for second in kinds[place + 1 :]:
+    for index, first in enumerate(kinds):
+        for second in kinds[index + 1 :]:
             assert relative_difference(gradients[first], gradients[second]) > 1e-3, (first, second)
     assert torch.equal(gradients["bnpo"], gradients["dapo"])
 
@@ -79,7 +79,7 @@ def test_two_processes_make_the_gradient_of_one(random_policies, policy, tmp_pat
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     reference = other_weights(policy.model)
     for kind in LOSSES:
-        if kind == "bnpo":  # by definition the mean of the processes' own means
+        if kind == "bnpo":  # by definition the mean of the processes' local means
             local = [step_gradient(policy.model, reference, [rows], kind) for rows in rows_of_rank]
             expected = (local[0] + local[1]) / 2
         else:

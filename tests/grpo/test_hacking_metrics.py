@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.helpers import completion
 
 from medssr.answers import extract_choice
-from medssr.grpo.metrics import MIN_REASONING_CHARACTERS, hacking_metrics, letter_shares, opening, total_variation
+from medssr.grpo.metrics import MIN_REASONING_CHARACTERS, hacking_metrics, letter_fractions, opening, total_variation
 from medssr.grpo.rollouts import Rollout, RolloutGroup
 from medssr.questions import Question
 
@@ -79,22 +79,22 @@ def test_questions_with_more_options_add_their_letters():
     ],
 )
 def test_an_answer_without_reasoning(text, has_none):
-    found = group(text)
-    assert found.rollouts[0].choice.letter == "B"
-    assert hacking_metrics([found])["train/no_reasoning_share"] == has_none
+    rollouts = group(text)
+    assert rollouts.rollouts[0].choice.letter == "B"
+    assert hacking_metrics([rollouts])["train/no_reasoning_share"] == has_none
 
 
 @given(st.text())
 def test_an_opening_is_short_and_a_beginning(text):
-    found = opening(text)
-    assert len(found) <= MIN_REASONING_CHARACTERS
+    beginning = opening(text)
+    assert len(beginning) <= MIN_REASONING_CHARACTERS
     if "<think>" not in text:
-        assert text.startswith(found)
+        assert text.startswith(beginning)
 
 
 @given(st.lists(LETTERS, min_size=1), st.lists(LETTERS, min_size=1))
 def test_the_distance_of_letters_is_a_distance(first, second):
-    one, other = letter_shares(first, string.ascii_uppercase), letter_shares(second, string.ascii_uppercase)
+    one, other = letter_fractions(first, string.ascii_uppercase), letter_fractions(second, string.ascii_uppercase)
     assert total_variation(one, other) == pytest.approx(total_variation(other, one))
     assert 0 <= total_variation(one, other) <= 1 + 1e-12
     assert total_variation(one, one) == 0

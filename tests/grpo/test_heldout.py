@@ -1,4 +1,4 @@
-"""Training that is watched: what is logged, when it stops, which model stays, and that interruption changes nothing."""
+"""Held-out evaluation in training: what is logged, early stopping, the best model, and resuming."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ REWARDS = {"even": {"_target_": "support.user_rewards.EvenTokens", "weight": 1.0
 
 @pytest.fixture
 def stage(tmp_path):
-    """Trains up to six steps on four questions, watched on ten others."""
+    """Trains up to six steps on four questions, evaluated on ten others."""
     random_policy("qwen3").save(tmp_path / "model")
     write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(14)])
     write_questions(tmp_path / "probe.jsonl", [toy_question(number) for number in range(4, 14)])
 
-    def run(name, *overrides, shares=RISE_AND_FALL):
+    def run(name, *overrides, rates=RISE_AND_FALL):
         config = typed(
             "train",
             f"paths.root_dir={tmp_path / name}",
@@ -51,7 +51,7 @@ def stage(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
         rollout = {
             "_target_": "support.planned_engine.PlannedEngine",
-            "shares": shares,
+            "rates": rates,
             "count_dir": str(tmp_path / name),
         }
         return train(replace(config, rollout=rollout, reward=REWARDS))
@@ -72,8 +72,8 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
-def equal(one, other):
-    return all(value.equal(other[name]) for name, value in one.items())
+def equal(first, second):
+    return all(value.equal(second[name]) for name, value in first.items())
 
 
 def test_accuracy_stands_beside_the_reward_of_its_step(stage):
@@ -108,7 +108,7 @@ def test_the_best_model_stays_and_patience_ends_the_training(stage):
 
 
 def test_training_that_only_harms_ends_with_the_model_that_it_began_with(stage, tmp_path):
-    made = stage("run", "probe.keep=best", "grpo.num_steps=2", shares=[0.9, 0.8, 0.7])
+    made = stage("run", "probe.keep=best", "grpo.num_steps=2", rates=[0.9, 0.8, 0.7])
     assert made.manifest["counts"]["probe"]["best_step"] == 0
     assert equal(weights(made.path("model")), weights(tmp_path / "model"))
 
@@ -138,7 +138,7 @@ def test_a_run_that_had_stopped_trains_no_further(stage, tmp_path):
     assert again.manifest["counts"] == made.manifest["counts"]
 
 
-def test_a_best_model_that_is_gone_is_told_and_searched_anew(stage, tmp_path, caplog):
+def test_a_missing_best_model_is_logged_and_searched_again(stage, tmp_path, caplog):
     with pytest.raises(ConnectionAbortedError):
         stage("run", "probe.keep=best", stopped(4))
     (folder,) = (tmp_path / "run").glob("artifacts/train/*/best")

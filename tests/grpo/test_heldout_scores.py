@@ -7,7 +7,7 @@ from support.helpers import MixedEngine, random_policy, toy_question
 
 from medssr.config import KeptModel, ProbeConfig
 from medssr.errors import InputError
-from medssr.grpo.heldout import ProbeHistory, ProbeScore, probe_questions, score_probe, without
+from medssr.grpo.heldout import HeldoutHistory, HeldoutScore, heldout_questions, remove_heldout, score_heldout
 from medssr.questions import Question, write_questions
 from medssr.questions.option_order import shuffle_options
 
@@ -28,34 +28,34 @@ def test_a_value_out_of_range_names_its_field(field, value):
 def test_questions_are_drawn_by_the_seed_and_stay_in_order(tmp_path):
     path = tmp_path / "probe.jsonl"
     write_questions(path, [toy_question(number) for number in range(30)])
-    drawn = probe_questions(config(path=str(path), num_questions=5), seed=1)
+    drawn = heldout_questions(config(path=str(path), num_questions=5), seed=1)
     numbers = [int(question.id[1:]) for question in drawn]
     assert len(set(numbers)) == 5
     assert numbers == sorted(numbers)
-    assert drawn == probe_questions(config(path=str(path), num_questions=5), seed=1)
-    assert drawn != probe_questions(config(path=str(path), num_questions=5), seed=2)
+    assert drawn == heldout_questions(config(path=str(path), num_questions=5), seed=1)
+    assert drawn != heldout_questions(config(path=str(path), num_questions=5), seed=2)
     for number in (None, 30, 99):
-        assert len(probe_questions(config(path=str(path), num_questions=number), seed=1)) == 30
+        assert len(heldout_questions(config(path=str(path), num_questions=number), seed=1)) == 30
 
 
-def test_a_probe_needs_answers(tmp_path):
+def test_heldout_questions_need_answers(tmp_path):
     write_questions(tmp_path / "probe.jsonl", [toy_question(answer=None)])
     with pytest.raises(InputError, match="answer"):
-        probe_questions(config(path=str(tmp_path / "probe.jsonl")), seed=1)
+        heldout_questions(config(path=str(tmp_path / "probe.jsonl")), seed=1)
 
 
-def test_what_the_probe_asks_is_not_trained_on_under_any_name():
+def test_heldout_questions_are_removed_whatever_their_id():
     questions = [toy_question(number) for number in range(4)]
     other_name = Question("x", "which ORGAN is number 2", {"A": "heart", "B": "Liver"}, "B", "other")
-    assert without(questions, [questions[0], shuffle_options(questions[1], 3), other_name]) == [questions[3]]
-    assert without(questions, []) == questions
+    assert remove_heldout(questions, [questions[0], shuffle_options(questions[1], 3), other_name]) == [questions[3]]
+    assert remove_heldout(questions, []) == questions
 
 
 def test_a_score_by_hand():
     engine = MixedEngine(random_policy("qwen3"))
-    first = score_probe(engine, [toy_question(0, "A"), toy_question(1, "B")], [[1], [2]], max_new_tokens=4)
-    assert first == ProbeScore(num_questions=2, num_right=1, num_invalid=0)
-    metrics = ProbeScore(num_questions=10, num_right=8, num_invalid=1).metrics()
+    first = score_heldout(engine, [toy_question(0, "A"), toy_question(1, "B")], [[1], [2]], max_new_tokens=4)
+    assert first == HeldoutScore(num_questions=2, num_right=1, num_invalid=0)
+    metrics = HeldoutScore(num_questions=10, num_right=8, num_invalid=1).metrics()
     assert metrics == {
         "val/probe/accuracy": 0.8,
         "val/probe/accuracy_low": pytest.approx(0.4902, abs=1e-4),
@@ -66,28 +66,28 @@ def test_a_score_by_hand():
 
 
 def history(*accuracies):
-    found = ProbeHistory()
-    for place, accuracy in enumerate(accuracies):
-        found.add(10 * place, accuracy)
-    return found
+    scores = HeldoutHistory()
+    for index, accuracy in enumerate(accuracies):
+        scores.add(10 * index, accuracy)
+    return scores
 
 
 def test_the_best_is_the_first_of_the_highest():
-    found = history(0.5, 0.7, 0.6, 0.7)
-    assert (found.start, found.best, found.best_step, found.num_since_best) == (0.5, 0.7, 10, 2)
+    scores = history(0.5, 0.7, 0.6, 0.7)
+    assert (scores.start, scores.best, scores.best_step, scores.num_since_best) == (0.5, 0.7, 10, 2)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))
-def test_the_history_agrees_with_a_look_at_the_whole(accuracies):
-    found = history(*accuracies)
-    assert found.best == max(accuracies)
-    assert found.best_step == 10 * accuracies.index(max(accuracies))
-    assert found.num_since_best == len(accuracies) - 1 - accuracies.index(max(accuracies))
+def test_the_history_agrees_with_the_list_of_all_scores(accuracies):
+    scores = history(*accuracies)
+    assert scores.best == max(accuracies)
+    assert scores.best_step == 10 * accuracies.index(max(accuracies))
+    assert scores.num_since_best == len(accuracies) - 1 - accuracies.index(max(accuracies))
 
 
-def test_patience_ends_but_not_too_early_and_not_without():
-    waited = history(0.5, 0.4, 0.4)
-    assert waited.is_exhausted(config(patience=2), num_done=20)
-    assert not waited.is_exhausted(config(patience=3), num_done=20)
-    assert not waited.is_exhausted(config(patience=2, min_steps=21), num_done=20)
-    assert not waited.is_exhausted(config(patience=None), num_done=20)
+def test_patience_and_min_steps_decide_when_training_stops():
+    no_better = history(0.5, 0.4, 0.4)
+    assert no_better.is_exhausted(config(patience=2), num_done=20)
+    assert not no_better.is_exhausted(config(patience=3), num_done=20)
+    assert not no_better.is_exhausted(config(patience=2, min_steps=21), num_done=20)
+    assert not no_better.is_exhausted(config(patience=None), num_done=20)

@@ -38,7 +38,7 @@ def test_the_gradient_pulls_the_policy_towards_the_reference():
 
 
 def expected_gradient(estimator):
-    """By the logits, the mean over the policy's own samples of an estimator in the loss."""
+    """The gradient by the logits of an estimator in the loss, averaged over samples of the policy."""
     logits = torch.tensor([0.3, -0.5, 0.9], dtype=torch.float64, requires_grad=True)
     reference = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
     logps = logits.log_softmax(dim=0)
@@ -85,8 +85,8 @@ def test_every_estimator_agrees_with_its_formula(policy, reference):
 def test_k1_of_a_sequence_is_the_log_ratio_of_the_whole():
     policy = [torch.tensor([-1.0, -2.0]), torch.tensor([-1.0])]
     reference = [torch.tensor([-1.5, -1.0]), torch.tensor([-4.0])]
-    found = sequence_kls(policy, reference, "k1")
-    assert found.tolist() == [-0.5, 3.0]
+    kls = sequence_kls(policy, reference, "k1")
+    assert kls.tolist() == [-0.5, 3.0]
 
 
 def test_an_extreme_difference_stays_finite():

@@ -20,8 +20,10 @@ BY_HAND = {
 @pytest.mark.parametrize("kind", LOSSES)
 def test_by_hand(kind):
     mask = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]])
-    shares = policy_loss(kind).row_weights(mask).squeeze(1) / policy_loss(kind).normalizer([4, 1], max_new_tokens=6)
-    assert shares.tolist() == pytest.approx(BY_HAND[kind])
+    token_weights = policy_loss(kind).row_weights(mask).squeeze(1) / policy_loss(kind).normalizer(
+        [4, 1], max_new_tokens=6
+    )
+    assert token_weights.tolist() == pytest.approx(BY_HAND[kind])
 
 
 @pytest.mark.parametrize("kind", LOSSES)

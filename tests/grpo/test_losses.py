@@ -52,44 +52,44 @@ def slow_loss(kind, logps, old, advantages, mask, ref, *, weights, beta, estimat
     num_rows = sum(length > 0 for length in lengths)
     total, gradient = 0.0, [[0.0] * len(row) for row in mask]
     for row, length in enumerate(lengths):
-        places = [place for place, is_token in enumerate(mask[row]) if is_token]
-        mean = sum(logps[row][place] - old[row][place] for place in places) / max(length, 1)
-        share = {
+        columns = [column for column, is_token in enumerate(mask[row]) if is_token]
+        mean = sum(logps[row][column] - old[row][column] for column in columns) / max(length, 1)
+        row_weight = {
             "grpo": lambda length=length: 1 / length / num_rows,
             "gspo": lambda length=length: 1 / length / num_rows,
             "sapo": lambda length=length: 1 / length / num_rows,
             "dr_grpo": lambda: 1 / (num_rows * max_new_tokens),
         }.get(kind, lambda: 1 / sum(lengths))
-        for place in places:
-            log_ratio = mean if kind == "gspo" else logps[row][place] - old[row][place]
-            loss, slope = slow_token(kind, logps[row][place], log_ratio, advantages[row], clip)
-            kl, kl_slope = slow_kl(estimator, logps[row][place], ref[row][place])
-            total += share() * (weights[row][place] * loss + beta * kl)
-            gradient[row][place] += share() * beta * kl_slope
-            # The mean log-ratio of a sequence moves with each of its tokens.
-            for moved in places if kind == "gspo" else [place]:
-                gradient[row][moved] += share() * weights[row][place] * slope / (length if kind == "gspo" else 1)
+        for column in columns:
+            log_ratio = mean if kind == "gspo" else logps[row][column] - old[row][column]
+            loss, slope = slow_token(kind, logps[row][column], log_ratio, advantages[row], clip)
+            kl, kl_slope = slow_kl(estimator, logps[row][column], ref[row][column])
+            total += row_weight() * (weights[row][column] * loss + beta * kl)
+            gradient[row][column] += row_weight() * beta * kl_slope
+            # The mean log-ratio of a sequence depends on all of its tokens.
+            for moved in columns if kind == "gspo" else [column]:
+                gradient[row][moved] += row_weight() * weights[row][column] * slope / (length if kind == "gspo" else 1)
     return total, gradient
 
 
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "gradient"),
     [
-        # The gradient is by the log-prob: -ratio * advantage, or nothing where the clip binds.
+        # The gradient is by the log-prob: -ratio * advantage, or 0 where the ratio is clipped.
         (1.0, 2.0, -2.0, -2.0),
         (1.0, -2.0, 2.0, 2.0),
         (1.1, 1.0, -1.1, -1.1),
-        (1.5, 1.0, -1.28, 0.0),  # good and already much likelier: no further
-        (0.5, 1.0, -0.5, -0.5),  # good but less likely: back
-        (0.5, -1.0, 0.8, 0.0),  # bad and already much less likely: no further
-        (1.5, -1.0, 1.5, 1.5),  # bad but likelier: back
+        (1.5, 1.0, -1.28, 0.0),  # good and already much likelier: no gradient
+        (0.5, 1.0, -0.5, -0.5),  # good but less likely: gradient back up
+        (0.5, -1.0, 0.8, 0.0),  # bad and already much less likely: no gradient
+        (1.5, -1.0, 1.5, 1.5),  # bad but likelier: gradient back down
         (0.9, -1.0, 0.9, 0.9),
         (1.5, 0.0, 0.0, 0.0),
     ],
 )
 def test_one_token_by_hand(ratio, advantage, loss, gradient):
     logps = logp(ratio).requires_grad_()
-    found, _ = step_loss(
+    actual, _ = step_loss(
         logps,
         torch.zeros_like(logps),
         torch.tensor([advantage], dtype=torch.float64),
@@ -97,8 +97,8 @@ def test_one_token_by_hand(ratio, advantage, loss, gradient):
         **CLIP,
         normalizer=1,
     )
-    found.backward()
-    assert found.item() == pytest.approx(loss)
+    actual.backward()
+    assert actual.item() == pytest.approx(loss)
     assert logps.grad.item() == pytest.approx(gradient)
 
 
@@ -176,12 +176,12 @@ def test_the_same_losses_of_tokens_summed_up_in_four_ways():
     # On policy a token's loss is -A: three tokens of -1, one of +2.
     mask = torch.tensor([[1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     logps = torch.full((2, 4), -1.0)
-    found = {
+    actual = {
         kind: step_loss(logps, logps, torch.tensor([1.0, -2.0]), mask, loss=kind, max_new_tokens=8)[0].item()
         for kind in ("dapo", "bnpo", "grpo", "gspo", "dr_grpo")
     }
     by_hand = {"dapo": -1 / 4, "bnpo": -1 / 4, "grpo": (-1 + 2) / 2, "gspo": (-1 + 2) / 2, "dr_grpo": -1 / 16}
-    assert found == pytest.approx(by_hand)
+    assert actual == pytest.approx(by_hand)
 
 
 def test_dr_grpo_divides_by_the_width_of_the_batch_where_nothing_else_is_known():
@@ -254,9 +254,9 @@ def test_on_policy_every_loss_has_the_gradient_of_reinforce(kind, advantage):
 def test_dual_clip_bounds_what_a_bad_token_costs(ratio, advantage, loss, gradient):
     logps = logp(ratio).requires_grad_()
     advantages = torch.tensor([advantage], dtype=torch.float64)
-    found, metrics = step_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), dual_clip=3.0, **CLIP)
-    found.backward()
-    assert (found.item(), logps.grad.item()) == (pytest.approx(loss), pytest.approx(gradient))
+    actual, metrics = step_loss(logps, torch.zeros(1, 1), advantages, torch.ones(1, 1), dual_clip=3.0, **CLIP)
+    actual.backward()
+    assert (actual.item(), logps.grad.item()) == (pytest.approx(loss), pytest.approx(gradient))
     assert metrics["dual_clip_share"].item() == float(ratio > 3 and advantage < 0)
 
 
@@ -313,7 +313,7 @@ def test_an_extreme_ratio_leaves_loss_and_gradient_finite(kind, log_ratio, advan
 
 
 class Reinforce(PolicyLoss):
-    """A loss of somebody else's, with a parameter of its own."""
+    """A user-defined loss with its own parameter."""
 
     def __init__(self, scale):
         self.scale = scale
@@ -404,8 +404,8 @@ def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, ki
         loss.backward()
         return [loss.detach(), logps.grad, *(metrics[name] for name in sorted(metrics))]
 
-    for found, expected in zip(run(garbage), run(0.0), strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for actual, expected in zip(run(garbage), run(0.0), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_a_fully_masked_batch_has_no_loss():

@@ -8,18 +8,18 @@ from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 
 def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int = 0, **question) -> RolloutGroup:
-    """A group with one rollout a letter; "-" is an answer without a letter."""
+    """A group with one rollout per letter; "-" is an answer without a letter."""
     return RolloutGroup(
         toy_question(**question),
         [1, 2],
         [
             Rollout(
-                completion([7] * num_tokens, is_truncated=place < num_cut),
+                completion([7] * num_tokens, is_truncated=index < num_cut),
                 Choice(None if letter == "-" else letter, "answer_phrase"),
                 reward,
                 reward,
             )
-            for place, (letter, reward) in enumerate(zip(letters, rewards, strict=True))
+            for index, (letter, reward) in enumerate(zip(letters, rewards, strict=True))
         ],
     )
 
@@ -71,8 +71,8 @@ def test_the_truth_is_left_out_where_nobody_knows_it():
 
 def test_the_truth_changes_no_other_metric():
     with_truth = rollout_metrics([group("AB", [1, 0], provenance={"truth": "B"})])
-    without = rollout_metrics([group("AB", [1, 0])])
-    assert {name: with_truth[name] for name in without} == without
+    without_truth = rollout_metrics([group("AB", [1, 0])])
+    assert {name: with_truth[name] for name in without_truth} == without_truth
 
 
 def test_lengths_by_hand():

@@ -11,14 +11,14 @@ from medssr.grpo.rollouts import Rollout, RolloutGroup, ScoredGroups, make_sampl
 
 
 def make(lengths, rewards, loss="dapo", **settings):
-    """The minibatches of groups whose completions have the given lengths, each token naming group and place."""
+    """The minibatches of groups whose completions have the given lengths, each token id encoding group and index."""
     groups = [
         RolloutGroup(
             toy_question(number),
             [1, 2],
             [
-                Rollout(completion([10 * number + place] * length), Choice("A", "answer_phrase"), 0.0, 0.0)
-                for place, length in enumerate(row)
+                Rollout(completion([10 * number + index] * length), Choice("A", "answer_phrase"), 0.0, 0.0)
+                for index, length in enumerate(row)
             ],
         )
         for number, row in enumerate(lengths)
@@ -30,7 +30,7 @@ def make(lengths, rewards, loss="dapo", **settings):
 
 
 def names(minibatch):
-    return [row.completion_ids[0] for row in minibatch.samples]
+    return [sample.completion_ids[0] for sample in minibatch.samples]
 
 
 def test_a_group_without_signal_leaves_the_samples_and_stays_in_the_normalizer():

@@ -36,15 +36,15 @@ def test_a_token_s_weight_does_not_depend_on_the_rest_of_its_sequence():
 def test_a_token_whose_log_prob_the_engine_does_not_know_has_weight_1_and_is_counted(unknown):
     old, engine = torch.tensor([-1.0, -1.0]), torch.tensor([unknown, -1.5])
     assert truncated_importance_weights(old, engine, 2.0).tolist() == pytest.approx([1.0, math.exp(0.5)])
-    gap = logprob_mismatch(old, engine, 2.0)
-    assert (gap["logprob_mismatch_mean"], gap["engine_logp_missing_share"]) == (0.5, 0.5)
+    mismatch = logprob_mismatch(old, engine, 2.0)
+    assert (mismatch["logprob_mismatch_mean"], mismatch["engine_logp_missing_share"]) == (0.5, 0.5)
 
 
 def test_the_gap_by_hand():
     # differences 0.5, -1 and 2: the third is beyond a cap of 2 = exp(0.69)
-    gap = logprob_mismatch(torch.tensor([-1.0, -3.0, -1.0]), torch.tensor([-1.5, -2.0, -3.0]), cap=2.0)
+    mismatch = logprob_mismatch(torch.tensor([-1.0, -3.0, -1.0]), torch.tensor([-1.5, -2.0, -3.0]), cap=2.0)
     k3 = [math.exp(d) - d - 1 for d in (0.5, -1.0, 2.0)]
-    assert gap == {
+    assert mismatch == {
         "logprob_mismatch_mean": pytest.approx(3.5 / 3),
         "logprob_mismatch_max": pytest.approx(2.0),
         "engine_kl": pytest.approx(sum(k3) / 3),
@@ -58,16 +58,16 @@ def test_without_a_cap_nothing_is_capped():
 
 
 def test_a_gap_of_no_known_token_is_zero_and_says_so():
-    gap = logprob_mismatch(torch.tensor([-1.0]), torch.tensor([math.nan]), 2.0)
-    assert gap["engine_logp_missing_share"] == 1
-    assert not any(math.isnan(value) for value in gap.values())
+    mismatch = logprob_mismatch(torch.tensor([-1.0]), torch.tensor([math.nan]), 2.0)
+    assert mismatch["engine_logp_missing_share"] == 1
+    assert not any(math.isnan(value) for value in mismatch.values())
 
 
 @given(LOGPS)
 def test_agrees_with_loops(pairs):
     old, engine = (torch.tensor(column, dtype=torch.float64) for column in zip(*pairs, strict=True))
-    found = truncated_importance_weights(old, engine, 2.0)
-    assert found.tolist() == pytest.approx([min(math.exp(a - b), 2.0) for a, b in pairs])
+    weights = truncated_importance_weights(old, engine, 2.0)
+    assert weights.tolist() == pytest.approx([min(math.exp(a - b), 2.0) for a, b in pairs])
     assert logprob_mismatch(old, engine, 2.0)["logprob_mismatch_mean"] == pytest.approx(
         sum(abs(a - b) for a, b in pairs) / len(pairs), abs=1e-12
     )

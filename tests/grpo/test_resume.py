@@ -1,4 +1,4 @@
-"""An interrupted run of GRPO ends as an uninterrupted one does; which checkpoints there are."""
+"""An interrupted and resumed run of GRPO ends like an uninterrupted one; which checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medssr.training.checkpoints import starting_point
 
 
 class Interrupt(L.Callback):
-    """Ends the run before or after a step, and keeps what a killed process would have left by then."""
+    """Interrupts the run before or after a step, and copies the files that a killed process would have left."""
 
     def __init__(self, moment, step, directory, left_by_kill):
         self._moment, self._step = moment, step
@@ -43,7 +43,7 @@ class Interrupt(L.Callback):
 def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
     random_policies, tmp_path, moment, step, has_checkpoint, is_killed
 ):
-    """Checkpoints are made after steps 1 and 3, when all else that ends a step has had its turn."""
+    """Checkpoints are saved after steps 1 and 3, after all other callbacks."""
     config = grpo_config(num_steps=4)
     whole = copy_policy(random_policies["qwen3"])
     fit(whole, tmp_path / "whole", config)
@@ -91,7 +91,7 @@ def test_a_folder_without_checkpoints_has_no_last_one(tmp_path):
 
 
 class FullDisk(L.Callback):
-    """Lets no file grow beyond some bytes at the end of some steps, as the kernel does it."""
+    """Limits the size of files at the end of some steps (RLIMIT_FSIZE)."""
 
     def __init__(self, num_bytes, *steps):
         self._num_bytes, self._steps = num_bytes, steps
@@ -121,10 +121,10 @@ def test_training_goes_on_while_the_disk_is_full(random_policies, tmp_path, capl
     assert metrics(tmp_path / "full") == metrics(tmp_path / "whole")
     kept = sorted(file.name for file in (tmp_path / "full" / "checkpoints").iterdir())
     assert kept == ["step_0000001.ckpt", "step_0000005.ckpt"]
-    said = [record.getMessage() for record in caplog.records if "Training goes on" in record.getMessage()]
-    assert len(said) == 1  # once for the whole time
-    assert "step_0000002.ckpt" in said[0]
-    assert "File too large" in said[0]
+    warnings = [record.getMessage() for record in caplog.records if "Training continues" in record.getMessage()]
+    assert len(warnings) == 1  # logged only once
+    assert "step_0000002.ckpt" in warnings[0]
+    assert "File too large" in warnings[0]
 
 
 def test_a_disk_that_is_full_at_the_end_stops_with_the_checkpoint_before_it(random_policies, tmp_path):

@@ -1,4 +1,4 @@
-"""A signal ends a run of GRPO with its last finished step saved, and the next run ends as if nothing had been."""
+"""A signal ends a run of GRPO after saving its last finished step, and the resumed run ends with the same state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = grpo_config(num_steps=4, minibatch_prompts=1)  # two optimiser steps a 
 
 
 class DrawsFromEveryGenerator(EvenTokens):
-    """A reward that is another one when a random state is not restored."""
+    """A reward that depends on the random states, so that it differs if one is not restored."""
 
     def __call__(self, question, completion, choice):
         noise = random.random() + np.random.random() + torch.rand(()).item()
@@ -32,7 +32,7 @@ class DrawsFromEveryGenerator(EvenTokens):
 
 
 class BestSoFar(L.Callback):
-    """The highest number drawn at the end of a step: what a checkpoint has to keep."""
+    """A callback with a state: the highest random number drawn at the end of a step."""
 
     best = 0.0
 
@@ -47,7 +47,7 @@ class BestSoFar(L.Callback):
 
 
 class Sender(L.Callback):
-    """Sends this process a signal at a moment of a step, once."""
+    """Sends this process a signal once, at a given moment of a step."""
 
     def __init__(self, moment, signum=signal.SIGTERM):
         self.moment, self.signum, self.step = moment, signum, 0
@@ -73,7 +73,7 @@ class Sender(L.Callback):
 
 
 def run(random_policies, directory, sender, every_num_steps=10):
-    """Trains in the folder, going on from what is there, and returns what its callback knew at the end."""
+    """Trains in the folder, resuming if there is a checkpoint, and returns the final state of the callback."""
 
     class SignalledEngine(HFEngine):
         def generate(self, prompts, seeds, sampling):
@@ -119,7 +119,7 @@ def assert_ends_like_the_whole(random_policies, directory, whole):
     [
         ("before the rollout", SIGNAL_STEP),
         ("rollout", SIGNAL_STEP),
-        ("update", SIGNAL_STEP + 1),  # a begun update is finished
+        ("update", SIGNAL_STEP + 1),  # an update that has begun is finished
         ("validation", SIGNAL_STEP + 1),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_checkpoint_that_is_being_made_is_finished(random_policies, tmp_path, 
 
 
 def test_an_update_that_takes_too_long_is_given_up(random_policies, tmp_path, whole, monkeypatch):
-    """Its weights are between two steps, so the checkpoint before it is the newest."""
+    """The weights are within an update, so no checkpoint is saved."""
 
     class EndlessUpdate(Sender):
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):

@@ -1,4 +1,4 @@
-"""The rewards that advantages are made of: unknown ones, cut and over-long completions, the KL in the reward."""
+"""Rewards of a step: unscored, truncated and over-long completions, and the KL in the reward."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_step_in_which_nothing_can_be_scored_leaves_the_weights(policy, tmp_pa
 
 def test_masked_truncated_completions_leave_their_group(policy):
     config = grpo_config(truncated=Truncated.mask, num_prompts_per_step=5, max_new_tokens=12)
-    # A third of all tokens end a completion, so that some are cut and some are not.
+    # A third of all tokens end a completion, so that some completions are truncated and some are not.
     policy.model.generation_config.eos_token_id = list(range(0, 320, 9))
     module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1.0))
     groups = module.rollouts.collect(0, QUESTIONS)
@@ -52,7 +52,7 @@ def test_masked_truncated_completions_leave_their_group(policy):
 
 
 def test_every_end_token_ends_a_completion(policy):
-    """With one of several end tokens known, almost all completions would count as cut."""
+    """If only one of several end tokens were recognised, almost all completions would count as truncated."""
     policy.model.generation_config.eos_token_id = list(range(320))
     module = make_module(policy, grpo_config(), EvenTokens(), partial(SGD, lr=1.0))
     rollouts = module.rollouts.collect(0, QUESTIONS[:1])[0].rollouts
@@ -91,7 +91,7 @@ def test_the_kl_in_the_reward_is_taken_off_each_completion(policy):
 
 
 class Right:
-    """A reward for the label that every completion misses."""
+    """A label reward that is 0 for every completion."""
 
     weight = 1.0
     decides_signal = True
@@ -115,7 +115,7 @@ def with_rewards(module, **rewards):
     ids=["form", "over-long", "KL in the reward"],
 )
 def test_a_group_whose_completions_are_all_wrong_has_no_signal(policy, settings):
-    """Other terms differ within the group; scaled by their deviation they would give full advantages."""
+    """Other rewards differ within the group; scaled by their deviation, they would become full advantages."""
     policy.model.generation_config.eos_token_id = list(range(0, 320, 9))  # lengths differ
     module = make_module(policy, grpo_config(**settings), Right(), partial(SGD, lr=1.0))
     if "beta" in settings:

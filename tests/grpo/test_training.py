@@ -85,7 +85,7 @@ def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_pat
 def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
     policies = [copy_policy(random_policies["qwen3"]) for _ in range(2)]
     for number, policy in enumerate(policies):
-        torch.manual_seed(number)  # of no consequence: rollouts have seeds of their own
+        torch.manual_seed(number)  # has no effect, since the seeds of rollouts do not depend on it
         fit(policy, tmp_path / str(number))
     assert are_equal(weights(policies[0]), weights(policies[1]))
     assert metrics(tmp_path / "0") == metrics(tmp_path / "1")

@@ -103,10 +103,10 @@ def test_loss_and_gradient_are_those_of_trl(case, beta):
         return loss.detach(), logps.grad
 
     expected = run(lambda logps: trl_loss(logps, old, advantages, mask, ref, beta, weights, **theirs))
-    found = run(
+    actual = run(
         lambda logps: step_loss(
             logps, old, advantages, mask, ref_logps=ref, beta=beta, importance_weights=weights, **ours
         )[0]
     )
-    for name, a, b in zip(("loss", "gradient"), found, expected, strict=True):
+    for name, a, b in zip(("loss", "gradient"), actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}")

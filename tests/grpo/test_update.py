@@ -31,7 +31,7 @@ def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others
 
 
 def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_policies, tmp_path):
-    """A group without signal is left out of the forward pass, and so of the mean, rather than counted as 0."""
+    """A group without signal is left out of the forward pass, and so of the mean; it does not count as 0."""
 
     def first_row(name, questions):
         config = grpo_config(num_steps=1, num_prompts_per_step=len(questions))
@@ -90,7 +90,7 @@ def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, lo
 
 
 def test_several_updates_compare_with_the_policy_that_sampled(random_policies, tmp_path):
-    """The rows of a step are used again, and the ratio of later updates is not 1: some tokens are clipped."""
+    """In later updates on the same samples the ratio is not 1, so some tokens are clipped."""
 
     def first_row(name, **settings):
         policy = copy_policy(random_policies["qwen3"])
@@ -101,7 +101,7 @@ def test_several_updates_compare_with_the_policy_that_sampled(random_policies, t
     for name, settings in {"again": {"num_iterations": 2}, "in parts": {"minibatch_prompts": 1}}.items():
         row = first_row(name, **settings)
         assert float(row["train/clip_low_share"]) + float(row["train/clip_high_share"]) > 0, name
-        # The policy that sampled is that of the engine, whose log-probs are the trainer's before any update.
+        # The sampling policy is the engine's, whose log-probs equal the trainer's before any update.
         assert float(row["train/logprob_mismatch_max"]) < 1e-4, name
     once = first_row("once")
     assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0
@@ -117,7 +117,7 @@ def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
 
 
 def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tmp_path):
-    """An engine that says exp(-0.5) of every probability: the weights are exp(0.5), at a cap of 1.5 they are 1.5."""
+    """The engine reports exp(-0.5) times each probability: the weights are exp(0.5), or 1.5 with a cap of 1.5."""
 
     def change(name, shift, **settings):
         policy = copy_policy(random_policies["qwen3"])
@@ -133,7 +133,7 @@ def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tm
     capped, at_cap = change("capped", -0.5, tis_cap=1.5)
     assert ((weighted - plain * math.exp(0.5)).norm() / weighted.norm()).item() < 1e-3
     assert ((capped - plain * 1.5).norm() / capped.norm()).item() < 1e-3
-    for row in (off, on, at_cap):  # the gap is logged whether or not it is corrected
+    for row in (off, on, at_cap):  # the mismatch is logged whether or not it is corrected
         assert float(row["train/logprob_mismatch_mean"]) == pytest.approx(0.5, abs=1e-4)
         assert float(row["train/engine_kl"]) == pytest.approx(math.exp(0.5) - 0.5 - 1, abs=1e-4)
     assert [float(row["train/tis_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
@@ -146,12 +146,12 @@ def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_pol
     assert all(math.isfinite(float(row["train/loss"])) for row in metrics(tmp_path))
     before, after = weights(random_policies["qwen3"]), weights(policy)
 
-    def changed_share(dtype):
+    def changed_fraction(dtype):
         changes = [before[name].to(dtype).ne(after[name].to(dtype)).flatten() for name in before]
         return torch.cat(changes).float().mean().item()
 
-    assert changed_share(torch.float32) > 0.9
-    assert changed_share(torch.bfloat16) < 0.1
+    assert changed_fraction(torch.float32) > 0.9
+    assert changed_fraction(torch.bfloat16) < 0.1
 
 
 def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows(random_policies, tmp_path):

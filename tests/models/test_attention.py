@@ -65,8 +65,8 @@ def test_activation_checkpointing_changes_nothing(any_policy):
     assert adopt_attention(model)
     expected = packed(model)
     model.gradient_checkpointing_enable()
-    for found, value in zip(packed(model), expected, strict=True):
-        assert torch.equal(found, value)
+    for actual, value in zip(packed(model), expected, strict=True):
+        assert torch.equal(actual, value)
 
 
 def test_packed_rows_go_with_autocast(any_policy):
@@ -74,9 +74,9 @@ def test_packed_rows_go_with_autocast(any_policy):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = padded(model)
         assert adopt_attention(model)
-        found = packed(model, chunk_tokens=7)
-    assert (found[0] - expected[0]).abs().max() < 0.2  # of bfloat16; a wrong token is off by several nats
-    assert torch.nn.functional.cosine_similarity(found[2], expected[2], dim=0) > 0.99
+        actual = packed(model, chunk_tokens=7)
+    assert (actual[0] - expected[0]).abs().max() < 0.2  # of bfloat16; a wrong token is off by several nats
+    assert torch.nn.functional.cosine_similarity(actual[2], expected[2], dim=0) > 0.99
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -84,12 +84,12 @@ def test_batches_that_are_not_packed_stay_as_they_were(family):
     plain = model_of(family)
     adopted = deepcopy(plain)
     assert adopt_attention(adopted)
-    for found, value in zip(padded(adopted), padded(plain), strict=True):
-        assert torch.equal(found, value)
+    for actual, value in zip(padded(adopted), padded(plain), strict=True):
+        assert torch.equal(actual, value)
 
 
 def test_a_token_after_others_attends_as_before(any_policy):
-    """The queries that share a key are folded, and keys are not repeated; here row 1 begins with padding."""
+    """Queries that share a key head are folded, and keys are not repeated; here row 1 begins with padding."""
     adopted = deepcopy(any_policy.model)
     assert adopt_attention(adopted)
     ids, mask = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 10]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])

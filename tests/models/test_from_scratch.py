@@ -101,9 +101,9 @@ def test_weights_of_input_and_output_are_tied(random_policies, family):
 
 
 def test_weights_follow_from_the_seed():
-    first, second, other = (random_policy("qwen3", seed).model.state_dict() for seed in (1, 1, 2))
+    first, second, third = (random_policy("qwen3", seed).model.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert not all(torch.equal(first[name], third[name]) for name in first)
 
 
 PHRASES = ["Sjögren syndrome", "Fabry disease", "GLA", "Fabry", "24 to 48 hours"]

@@ -24,8 +24,8 @@ def random_logits(*shape: int) -> torch.Tensor:
 
 def test_logps_by_hand():
     logits = torch.tensor([[[0.0, math.log(3.0)], [math.log(4.0), 0.0]]])  # chances 1/4, 3/4 and 4/5, 1/5
-    found = token_logps(logits, torch.tensor([[1, 1]]))
-    assert found.exp().tolist() == [pytest.approx([0.75, 0.2])]
+    actual = token_logps(logits, torch.tensor([[1, 1]]))
+    assert actual.exp().tolist() == [pytest.approx([0.75, 0.2])]
 
 
 def test_logps_are_those_of_log_softmax():
@@ -36,8 +36,8 @@ def test_logps_are_those_of_log_softmax():
 
 
 def test_logps_stay_finite_for_huge_logits():
-    found = token_logps(torch.tensor([[[1e4, -1e4, 0.0]]]), torch.tensor([[0]]))
-    assert found.item() == 0
+    actual = token_logps(torch.tensor([[[1e4, -1e4, 0.0]]]), torch.tensor([[0]]))
+    assert actual.item() == 0
 
 
 def test_entropies_by_hand():
@@ -61,7 +61,7 @@ def test_completion_logits_are_those_of_each_row_alone(any_policy):
         logits = completion_logits(any_policy.model, batch, temperature=1.0)
         for row, (prompt, completion) in enumerate(zip(PROMPTS, COMPLETIONS, strict=True)):
             alone = any_policy.model(torch.tensor([prompt + completion])).logits[0]
-            # The token at a place is predicted one place before it.
+            # The logits of a token are at the position before it.
             expected = alone[len(prompt) - 1 : -1]
             torch.testing.assert_close(logits[row, : len(completion)], expected, rtol=1e-4, atol=1e-4)
 
@@ -93,14 +93,14 @@ def test_the_chunked_head_equals_the_plain_one_forwards_and_backwards(chunk_toke
     logits = torch.nn.functional.linear(hidden, weight, bias) / 0.7
     plain, entropies = token_logps(logits, ids), token_entropies(logits)
     expected = torch.autograd.grad((plain * factors).sum(), leaves)
-    found, found_entropies = chunked_logps(hidden, weight, bias, ids, 0.7, chunk_tokens)
-    gradients = torch.autograd.grad((found * factors).sum(), leaves)
+    actual, actual_entropies = chunked_logps(hidden, weight, bias, ids, 0.7, chunk_tokens)
+    gradients = torch.autograd.grad((actual * factors).sum(), leaves)
 
-    torch.testing.assert_close(found, plain)
-    torch.testing.assert_close(found_entropies, entropies)
+    torch.testing.assert_close(actual, plain)
+    torch.testing.assert_close(actual_entropies, entropies)
     for gradient, expected_gradient in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, expected_gradient)
-    assert not found_entropies.requires_grad
+    assert not actual_entropies.requires_grad
 
 
 def test_a_frozen_head_needs_no_gradient():
@@ -116,7 +116,7 @@ def test_no_token_makes_no_log_prob():
 
 
 def test_the_logits_never_exist_whole():
-    """Counts the largest tensor that operations make, forwards and backwards."""
+    """Records the size of the largest tensor that any operation creates, forward or backward."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):
@@ -145,11 +145,11 @@ def test_a_model_in_chunks_has_the_log_probs_entropies_and_gradients_of_the_plai
         gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
         return logps.detach() * batch.completion_mask, entropies * batch.completion_mask, gradient
 
-    (plain, plain_entropies, expected), (found, entropies, gradient) = run(None), run(chunk_tokens)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    (plain, plain_entropies, expected), (actual, entropies, gradient) = run(None), run(chunk_tokens)
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(entropies, plain_entropies, rtol=1e-5, atol=1e-5)
     assert (gradient - expected).norm() / expected.norm() < 1e-6
-    assert torch.equal(completion_logps(model, batch, 0.9, chunk_tokens).detach() * batch.completion_mask, found)
+    assert torch.equal(completion_logps(model, batch, 0.9, chunk_tokens).detach() * batch.completion_mask, actual)
 
 
 def test_a_model_that_changes_its_logits_is_refused(policy):
@@ -171,8 +171,8 @@ def test_the_chunked_head_computes_in_the_format_of_autocast():
         logps.sum().backward()
         return logps.detach(), hidden.grad, weight.grad
 
-    found = run(lambda: chunked_logps(hidden, weight, None, ids, 1.0, 4)[0])
+    actual = run(lambda: chunked_logps(hidden, weight, None, ids, 1.0, 4)[0])
     expected = run(lambda: token_logps(torch.nn.functional.linear(hidden, weight).float()[None], ids[None])[0])
-    for value, expected_value in zip(found, expected, strict=True):
+    for value, expected_value in zip(actual, expected, strict=True):
         torch.testing.assert_close(value, expected_value, rtol=2e-2, atol=2e-2)
-    assert torch.equal(found[0], expected[0])
+    assert torch.equal(actual[0], expected[0])

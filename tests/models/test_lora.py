@@ -1,4 +1,4 @@
-"""Adapters: what they train, what they leave alone, and what is saved of them."""
+"""Adapters: which weights are trained, which stay frozen, and what is saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medssr.config import KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
 from medssr.grpo.objective import MicroBatch, Objective
 from medssr.grpo.rollouts import Sample
-from medssr.models.lora import add_adapters, merged_weights, without_adapters
+from medssr.models.lora import add_adapters, disabled_adapters, merged_weights
 from medssr.questions import read_questions, write_questions
 
 CONFIG = LoRAConfig(rank=4, alpha=8, target_modules=None)
@@ -95,7 +95,7 @@ def test_a_model_without_its_adapters_is_the_base(adapted, random_policies):
     base = random_policies["llama" if "Llama" in type(adapted.model).__name__ else "qwen3"].model
     before = logits(adapted.model)
     assert not torch.allclose(before, logits(base), atol=1e-3)
-    with without_adapters(adapted.model):
+    with disabled_adapters(adapted.model):
         assert torch.equal(logits(adapted.model), logits(base))
     assert torch.equal(logits(adapted.model), before)
     assert all(weight.requires_grad == ("lora_" in name) for name, weight in adapted.model.named_parameters())
@@ -147,7 +147,7 @@ def test_training_changes_the_adapters_alone(policy, base, tmp_path):
     fit(policy, tmp_path, module=module)
     after = adapter_weights(policy.model)
     assert all(not torch.equal(before[name], after[name]) for name in before)
-    with without_adapters(policy.model):
+    with disabled_adapters(policy.model):
         assert torch.equal(logits(policy.model), logits(base))
 
 
@@ -173,14 +173,14 @@ def test_the_kl_to_the_model_without_adapters_is_that_to_a_copy(policy, base, pl
     config = grpo_config(beta=0.1, kl_placement=placement, kl_estimator=KLEstimator.k3)
     module = lora_module(policy, config)
     shake(policy.model)
-    found, expected = [row(number) for number in range(3)], [row(number) for number in range(3)]
-    module.objective.compute_ref_and_old_logps(found, has_old=True)
+    samples, expected = [row(number) for number in range(3)], [row(number) for number in range(3)]
+    module.objective.compute_ref_and_old_logps(samples, has_old=True)
     copied = Objective(policy.model, deepcopy(base), policy_loss("dapo"), policy.tokenizer.pad_token_id, config)
     copied.compute_ref_and_old_logps(expected, has_old=True)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.ref_logps, other.ref_logps, rtol=0, atol=0)
-        torch.testing.assert_close(one.old_logps, other.old_logps, rtol=0, atol=0)
-        assert not torch.equal(one.ref_logps, one.old_logps)
+    for sample, expected_sample in zip(samples, expected, strict=True):
+        torch.testing.assert_close(sample.ref_logps, expected_sample.ref_logps, rtol=0, atol=0)
+        torch.testing.assert_close(sample.old_logps, expected_sample.old_logps, rtol=0, atol=0)
+        assert not torch.equal(sample.ref_logps, sample.old_logps)
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(random_policies, tmp_path):
@@ -205,7 +205,7 @@ def test_checkpoints_hold_no_frozen_weights(policy, tmp_path):
 
 
 def test_the_command_saves_a_merged_model_and_the_adapters(tmp_path):
-    """And the next stage starts from the merged model, with adapters of its own."""
+    """The next stage starts from the merged model, with new adapters."""
     rare = [question for question in read_questions(BENCHMARK) if question.is_rare][:4]
     write_questions(tmp_path / "questions.jsonl", rare)
 

@@ -21,34 +21,36 @@ def columns(rows):
     return list(prompts), list(completions)
 
 
-def seen_tokens(packed):
+def attended_tokens(packed):
     """For each token of the row, the tokens that it attends to (itself included), in the order of their positions."""
-    ids, seen, start = packed.input_ids[0], [], 0
+    ids, attended, start = packed.input_ids[0], [], 0
     for block in packed.blocks:
-        num_tokens = len(block.places)
-        own = ids.new_zeros(block.num_rows * block.width).index_copy(0, block.places, ids[start : start + num_tokens])
-        own = own.view(block.num_rows, block.width)
+        num_tokens = len(block.indices)
+        local = ids.new_zeros(block.num_rows * block.width).index_copy(
+            0, block.indices, ids[start : start + num_tokens]
+        )
+        local = local.view(block.num_rows, block.width)
         start += num_tokens
-        for place in block.places.tolist():
-            row, column = divmod(place, block.width)
+        for index in block.indices.tolist():
+            row, column = divmod(index, block.width)
             if block.context is None:
-                seen.append(own[row, : column + 1].tolist())
+                attended.append(local[row, : column + 1].tolist())
             else:
-                keys = torch.cat([ids[block.context[row]], own[row]])
-                seen.append(keys[block.mask[row, 0, column] == 0].tolist())
+                keys = torch.cat([ids[block.context[row]], local[row]])
+                attended.append(keys[block.mask[row, 0, column] == 0].tolist())
     assert start == len(ids)
-    return seen
+    return attended
 
 
 @given(ROWS)
 def test_before_each_completion_token_stands_what_precedes_it(rows):
     packed = pack_rollouts(*columns(rows))
-    seen, predictors = seen_tokens(packed), iter(packed.predictors.tolist())
+    attended, predictors = attended_tokens(packed), iter(packed.predictors.tolist())
     for prompt, completion in rows:
-        for place in range(len(completion)):
+        for index in range(len(completion)):
             predictor = next(predictors)
-            assert seen[predictor] == prompt + completion[:place]
-            assert packed.position_ids[0, predictor] == len(prompt) + place - 1
+            assert attended[predictor] == prompt + completion[:index]
+            assert packed.position_ids[0, predictor] == len(prompt) + index - 1
     assert next(predictors, None) is None
 
 
@@ -70,7 +72,7 @@ def test_completions_can_be_read_back(rows):
 @given(ROWS)
 def test_at_least_half_of_the_longest_row_of_a_block_is_there_in_each(rows):
     for block in pack_rollouts(*columns(rows)).blocks:
-        lengths = torch.bincount(block.places // block.width, minlength=block.num_rows)
+        lengths = torch.bincount(block.indices // block.width, minlength=block.num_rows)
         assert lengths.max() == block.width
         assert 2 * lengths.min() >= block.width
 

@@ -133,12 +133,12 @@ def test_an_absent_prompt_template_is_found_before_the_weights_are_read(saved, l
 
 
 def gradients_of(policy):
-    """Of a loss of two completions, in training, by name; and how often a layer ran."""
+    """Gradients of a loss of two completions in training mode, by name, and how often a layer ran."""
     policy.model.train()
     calls = []
     hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
     objective = Objective(policy.model, None, policy_loss("dapo"), 0, grpo_config(beta=0.0))
-    rows = [Sample("q", [5, 6, 7], [8, 9 + place], torch.zeros(2)) for place in range(2)]
+    rows = [Sample("q", [5, 6, 7], [8, 9 + index], torch.zeros(2)) for index in range(2)]
     objective.loss(MicroBatch(rows, torch.tensor([1.0, -0.5]), 4.0, is_last=True))[0].backward()
     hook.remove()
     return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
@@ -168,5 +168,5 @@ def test_the_policy_goes_to_a_gpu_that_the_engine_leaves_room_on(saved, load, fi
     policy = load(saved)
     engine = LetterEngine(policy)
     engine.fills_gpu = fills_gpu
-    use_gpu(policy, has_room=not engine.fills_gpu)
+    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
     assert policy.model.device.type == kind

@@ -131,6 +131,8 @@ def test_options_that_mean_others_keep_the_order(text):
         "Factor H and factor B",
         "HLA-A or B",
         "A",
+        "AB",
+        "AB, A",
         "Only B cells",
         "A/B ratio",
         "all of the small joints",

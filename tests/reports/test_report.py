@@ -1,3 +1,5 @@
+"""The report of runs: what is read of a run, the tables and figures of the page, and its files."""
+
 import csv
 import dataclasses
 import json
@@ -12,10 +14,12 @@ from medssr.errors import InputError
 from medssr.evaluation.comparison import compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
 from medssr.questions import Question
+from medssr.reports.comparison import compare_groups
+from medssr.reports.pages import console_scores, write_report
 from medssr.reports.plots import running_mean, shorten
-from medssr.reports.report import console_table, varying_settings, write_report
+from medssr.reports.render import markdown
 from medssr.reports.runs import read_run
-from medssr.reports.summary import accuracy_table, markdown_table, paired_table, seed_table, summary_rows
+from medssr.reports.tables import accuracy_table, config_table, model_difference_table, scores, seed_table
 
 OPTIONS = {"A": "liver", "B": "heart"}
 QUESTIONS = [
@@ -77,6 +81,10 @@ def run(tmp_path):
     return read_run(write_run(tmp_path / "run", results()))
 
 
+def report_of(runs, folder):
+    return write_report(compare_groups(runs), folder)
+
+
 def runs_with(tmp_path, *configs):
     return [
         read_run(write_run(tmp_path / str(number), results(f"run {number}", config=config)))
@@ -89,17 +97,16 @@ def test_a_run_is_read_whole(run):
     assert [model.name for model in run.record.models] == ["base", "stage1_selfsup"]
     assert run.record.models[0].benchmarks["builtin"] == score(QUESTIONS, predictions(3), EXTRA)
     assert run.record.paired[0].origin == "base"
-    assert run.curves["stage1_selfsup"]["train/reward"].steps == [0, 1, 2]
-    assert run.curves["stage1_selfsup"]["train/reward"].values == [0.25, 0.5, 0.75]
+    assert run.curves["stage1_selfsup"]["train/reward"].to_dict() == {0: 0.25, 1: 0.5, 2: 0.75}
 
 
 def test_a_run_without_labels_and_training_is_a_run(tmp_path):
     record = {key: value for key, value in results().items() if key in ("run", "overrides", "config", "models")}
     run = read_run(write_run(tmp_path / "run", record))
-    page = write_report([run], tmp_path / "report").read_text(encoding="utf-8")
+    page = report_of([run], tmp_path / "report").read_text(encoding="utf-8")
     assert "Pseudo-labels" not in page
-    assert "Reward in training" not in page
-    assert "Paired differences" not in page
+    assert "Training curves" not in page
+    assert "Differences" not in page
 
 
 @pytest.mark.parametrize(
@@ -156,37 +163,50 @@ def test_broken_metrics_are_named(tmp_path, metrics, message):
         read_run(write_run(tmp_path / "run", results(), metrics))
 
 
-def test_summary_rows_hold_every_score_with_its_denominator(run):
-    rows = summary_rows(run)
-    assert [(row.model, row.slice) for row in rows[:4]] == [
+def test_the_scores_hold_every_score_with_its_denominator(run):
+    table = scores([run])
+    assert list(zip(table["model"], table["slice"], strict=True))[:4] == [
         ("base", "all"),
         ("base", "rare"),
         ("base", "common"),
         ("base", RARE_ASKED),
     ]
-    assert len(rows) == 8
-    assert rows[0].accuracy == pytest.approx(0.35)
-    assert (rows[0].num_questions, rows[0].num_samples_total, rows[0].num_invalid) == (10, 20, 13)
+    assert len(table) == 8
+    first = table.iloc[0]
+    assert first["accuracy"] == pytest.approx(0.35)
+    assert (first["num_questions"], first["num_samples_total"], first["num_invalid"]) == (10, 20, 13)
 
 
-def test_the_report_writes_every_number_once_more_as_csv_and_markdown(run, tmp_path):
-    page = write_report([run], tmp_path / "report")
+def test_the_report_writes_every_number_once_more_as_files(run, tmp_path):
+    page = report_of([run], tmp_path / "report")
     with (page.parent / "summary.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [float(row["accuracy"]) for row in rows] == [row.accuracy for row in summary_rows(run)]
-    markdown = (page.parent / "summary.md").read_text(encoding="utf-8")
-    assert "| base | 0.875 [0.50, 1.00] n=4 |" in markdown
-    assert "| base → stage1_selfsup | +0.125 [+0.000, +0.500] n=4 p=1.000 |" in markdown
+    assert [float(row["accuracy"]) for row in rows] == list(scores([run])["accuracy"])
+    markdown_page = (page.parent / "summary.md").read_text(encoding="utf-8")
+    assert "| base | 0.875 [0.50, 1.00] n=4 |" in markdown_page
+    assert "| base → stage1_selfsup | +0.125 [+0.000, +0.500] p=1.000 n=4 |" in markdown_page
 
 
-def test_pictures_exist_are_shown_and_are_not_blank(run, tmp_path):
-    page = write_report([run], tmp_path / "report")
+def test_comparisons_hold_the_differences_of_the_results(run, tmp_path):
+    page = report_of([run], tmp_path / "report")
+    with (page.parent / "comparisons.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["difference"]]
+    pairs = results()["paired"]
+    assert [(row["baseline_model"], row["model"], row["slice"]) for row in rows] == [
+        (pair["from"], pair["to"], pair["slice"]) for pair in pairs
+    ]
+    for name in ("difference", "low", "high", "p_value", "p_adjusted", "mcnemar_p_value", "num_won", "num_lost", "n"):
+        assert [float(row[name]) for row in rows] == [pair[name] for pair in pairs], name
+
+
+def test_figures_exist_are_shown_and_are_not_blank(run, tmp_path):
+    page = report_of([run], tmp_path / "report")
     shown = set(re.findall(r'<img src="([^"]+)"', page.read_text(encoding="utf-8")))
     assert shown == {path.name for path in page.parent.glob("*.png")}
     assert shown == {
         "accuracy_0_builtin_rare.png",
         "accuracy_0_builtin_common.png",
-        "reward_0_stage1_selfsup.png",
+        "training_0_stage1_selfsup.png",
         "labels_0.png",
         "calibration_0_builtin.png",
     }
@@ -196,15 +216,15 @@ def test_pictures_exist_are_shown_and_are_not_blank(run, tmp_path):
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_names_n(run, tmp_path):
-    page = write_report([run], tmp_path / "report").read_text(encoding="utf-8")
+    page = report_of([run], tmp_path / "report").read_text(encoding="utf-8")
     assert not re.search(r"https?://|<script|@import", page)
     assert 'name="viewport"' in page
-    for text in ("n=4", "13 of 20 (65.0%)", "kept: 60 (60.0%)", "model=tiny_llama seed=1", "rare_share: 0.5"):
+    for text in ("n=4", "13 of 20 (65.0%)", ">60 (60.0%)<", "model=tiny_llama seed=1", "rare_share: 0.5"):
         assert text in page
 
 
 def test_the_same_runs_give_the_same_bytes(run, tmp_path):
-    first, second = write_report([run], tmp_path / "a").parent, write_report([run], tmp_path / "b").parent
+    first, second = report_of([run], tmp_path / "a").parent, report_of([run], tmp_path / "b").parent
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
@@ -217,7 +237,7 @@ def test_text_of_a_run_is_escaped(tmp_path):
     record["models"][1]["benchmarks"] = {f"../{evil}": record["models"][1]["benchmarks"]["builtin"]}
     record["training"] = [{"stage": f"../{evil}", "metrics_file": "metrics.csv"}]
     folders = [write_run(tmp_path / "one", record), write_run(tmp_path / "two", results())]
-    page = write_report([read_run(folder) for folder in folders], tmp_path / "report" / "here")
+    page = report_of([read_run(folder) for folder in folders], tmp_path / "report" / "here")
     for name in ("index.html", "summary.md"):
         text = (page.parent / name).read_text(encoding="utf-8")
         assert "<script" not in text
@@ -227,20 +247,19 @@ def test_text_of_a_run_is_escaped(tmp_path):
 
 def test_a_benchmark_that_is_not_divided_is_shown_as_a_whole(tmp_path):
     questions = [dataclasses.replace(question, is_rare=None) for question in QUESTIONS]
-    scores = {"medqa": dataclasses.asdict(score(questions, predictions(3)))}
-    record = results(models=[{"name": "base", "benchmarks": scores}], paired=[], labels=None, training=[])
+    benchmarks = {"medqa": dataclasses.asdict(score(questions, predictions(3)))}
+    record = results(models=[{"name": "base", "benchmarks": benchmarks}], paired=[], labels=None, training=[])
     run = read_run(write_run(tmp_path / "run", record))
-    assert accuracy_table([run]).slices == ["all"]
-    page = write_report([run], tmp_path / "report")
+    assert list(accuracy_table(scores([run]))) == ["all"]
+    page = report_of([run], tmp_path / "report")
     assert {path.name for path in page.parent.glob("acc*.png")} == {"accuracy_0_medqa_all.png"}
 
 
 def test_runs_of_one_name_stay_apart(tmp_path):
     runs = [read_run(write_run(tmp_path / name, results("same"))) for name in ("a", "b")]
-    table = accuracy_table(runs)
-    assert table.group_heading == "run"
-    assert [row.is_first for row in table.rows] == [True, False, True, False]
-    assert write_report(runs, tmp_path / "report").exists()
+    table = accuracy_table(scores(runs))
+    assert list(table.index) == [(name, model) for name in ("same", "same (2)") for model in ("base", "stage1_selfsup")]
+    assert report_of(runs, tmp_path / "report").exists()
 
 
 def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
@@ -248,36 +267,43 @@ def test_runs_that_differ_in_their_seed_alone_are_averaged(tmp_path):
     better = dataclasses.replace(runs[1].record.models[0], benchmarks={"builtin": score(QUESTIONS, predictions(7))})
     models = [better, runs[1].record.models[1]]
     runs[1] = dataclasses.replace(runs[1], record=dataclasses.replace(runs[1].record, models=models))
-    table = seed_table(runs)
-    assert table.slices == ["rare", "common", RARE_ASKED]
-    first = table.rows[0]
-    assert first.labels == ["base"]
+    table = seed_table(compare_groups(runs))
+    assert list(table) == ["rare", "common", RARE_ASKED]
+    first = table.loc["base"]
     # rare: 0.875 and 1, common: 0 and 3.5 / 6
-    assert str(first.cells[0]) == "0.938 sd 0.088 2 seeds"
-    assert str(first.cells[1]) == "0.292 sd 0.412 2 seeds"
-    assert first.cells[2] is None  # one seed alone has that slice
-    assert "Mean over seeds" in write_report(runs, tmp_path / "report").read_text(encoding="utf-8")
+    assert first["rare"] == "0.938\nsd 0.088\n2 seeds"
+    assert first["common"] == "0.292\nsd 0.412\n2 seeds"
+    assert first[RARE_ASKED] == "-"  # only one seed has that slice
+    assert "Mean over seeds" in report_of(runs, tmp_path / "report").read_text(encoding="utf-8")
 
 
 def test_one_seed_twice_is_no_second_seed(tmp_path):
-    assert seed_table(runs_with(tmp_path, {"seed": 1}, {"seed": 1})).rows == []
-    assert seed_table([]).rows == []
+    assert seed_table(compare_groups(runs_with(tmp_path, {"seed": 1}, {"seed": 1}))).empty
 
 
-def test_settings_that_differ_are_found(tmp_path):
+def test_settings_that_differ_are_shown(tmp_path):
     runs = runs_with(tmp_path, {"seed": 1, "alpha": 0.5, "beta": 0}, {"seed": 1, "alpha": 1.0, "stages": ["a"]})
-    assert varying_settings(runs) == ["alpha", "beta", "stages"]
+    table = config_table(runs)
+    assert list(table) == ["alpha", "beta", "stages"]
+    assert table.values.tolist() == [["0.5", "0", "-"], ["1.0", "-", '["a"]']]
 
 
-def test_paired_differences_keep_the_order_of_the_stages(run):
-    (row,) = paired_table([run]).rows
-    assert row.labels == ["base → stage1_selfsup"]
-    assert [cell.n for cell in row.cells] == ["n=4", "n=6", "n=2"]
+def test_differences_within_a_run_have_their_number_of_questions(run):
+    table = model_difference_table(compare_groups([run]))
+    assert list(table.index) == ["base → stage1_selfsup"]
+    assert [cell.split("\n")[-1] for cell in table.iloc[0]] == ["n=4", "n=6", "n=2"]
+
+
+def test_values_that_are_not_finite_are_counted_below_the_curve(tmp_path):
+    metrics = "step,train/reward\n0,0.5\n1,nan\n2,inf\n3,1\n"
+    run = read_run(write_run(tmp_path / "run", results(), metrics))
+    page = report_of([run], tmp_path / "report").read_text(encoding="utf-8")
+    assert "2 logged values are not finite numbers and are left out" in page
 
 
 def test_markdown_escapes_what_would_break_a_table(tmp_path):
     runs = [read_run(write_run(tmp_path / name, results(f"a|b\n{name}"))) for name in ("x", "y")]
-    lines = markdown_table(accuracy_table(runs)).splitlines()
+    lines = markdown(accuracy_table(scores(runs))).splitlines()
     assert len(lines) == 6
     assert lines[2].startswith("| a\\|b x | base | ")
 
@@ -286,7 +312,7 @@ def test_markdown_escapes_what_would_break_a_table(tmp_path):
 def test_the_console_table_keeps_each_part_of_a_cell_whole(run, width):
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(console_table([run]))
+        console.print(console_scores([run]))
     text = captured.get()
     for part in ("rare", "common", "base", "stage1_selfsup", "0.875", "[0.50, 1.00]", "n=4", "n=6"):
         assert part in text
@@ -298,13 +324,8 @@ def test_a_console_table_of_several_runs_names_each_run_once(tmp_path):
     runs = runs_with(tmp_path, {"seed": 1}, {"seed": 2})
     console = Console(width=160)
     with console.capture() as captured:
-        console.print(console_table(runs))
+        console.print(console_scores(runs))
     assert captured.get().count("run 0") == captured.get().count("run 1") == 1
-
-
-def test_a_report_needs_a_run(tmp_path):
-    with pytest.raises(ValueError, match="at least one run"):
-        write_report([], tmp_path)
 
 
 def test_the_running_mean_looks_back():

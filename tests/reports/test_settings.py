@@ -8,7 +8,7 @@ from support.studies import write_evaluation_of, write_pipeline_run
 
 from medssr.errors import InputError
 from medssr.reports.settings import differing_settings, short_names
-from medssr.reports.study_runs import read_runs
+from medssr.reports.studies import read_runs
 
 
 def names(*folders):
@@ -70,7 +70,7 @@ def test_of_paths_the_end_is_shown_where_the_ends_differ(tmp_path):
 
 
 def test_a_key_that_is_removed_is_a_setting(tmp_path):
-    runs = read_runs(write_pipeline_run(tmp_path / place, None, 0.5, 1) for place in "ab")
+    runs = read_runs(write_pipeline_run(tmp_path / name, None, 0.5, 1) for name in "ab")
     runs[0].record.overrides.extend(["~retriever", "+logger.csv.x=1", "hydra.job.name=x"])
     runs[1].record.overrides.append("retriever=bm25")
     assert differing_settings(runs).values == [{"retriever": "~"}, {"retriever": "bm25"}]

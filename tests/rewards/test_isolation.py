@@ -1,4 +1,4 @@
-"""Whatever a reward does, its completion is unscored, the others are not, and the run goes on."""
+"""If a user-defined reward fails in any way, only its completion is unscored, and the run continues."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def leaves_no_process():
 
 
 def kinds(results):
-    return [judgement.fault and judgement.fault.kind for judgement in results]
+    return [result.fault and result.fault.kind for result in results]
 
 
 def test_its_weight_and_its_numbers_come_back(hostile):
     assert hostile.weight == 0.5
     results = hostile.score_batch(cases("fine", "true", "none", "ünïcode \N{PILE OF POO}"))
-    assert [judgement.value for judgement in results] == [1.0, 1.0, pytest.approx(math.nan, nan_ok=True), 1.0]
+    assert [result.value for result in results] == [1.0, 1.0, pytest.approx(math.nan, nan_ok=True), 1.0]
     assert kinds(results) == [None] * 4
 
 
 @pytest.mark.parametrize(
-    ("deed", "kind", "detail"),
+    ("action", "kind", "detail"),
     [
         ("raises", FaultKind.raised, "ZeroDivisionError"),
         ("recurses", FaultKind.raised, "RecursionError"),
@@ -63,7 +63,7 @@ def test_its_weight_and_its_numbers_come_back(hostile):
         ("dies", FaultKind.died, "code 3"),
         ("is killed", FaultKind.died, "code -9"),
         ("loops", FaultKind.timed_out, "hang_in_a_regex"),
-        ("sleeps", FaultKind.timed_out, "hang_with_deaf_ears"),
+        ("sleeps", FaultKind.timed_out, "hang_and_ignore_signals"),
         ("nan", FaultKind.not_finite, "nan"),
         ("inf", FaultKind.not_finite, "-inf"),
         ("huge", FaultKind.not_finite, "1e+30"),
@@ -72,8 +72,8 @@ def test_its_weight_and_its_numbers_come_back(hostile):
         ("lambda", FaultKind.wrong_type, "function"),
     ],
 )
-def test_every_deed_is_one_fault_between_two_rewards(hostile, deed, kind, detail):
-    before, bad, after = hostile.score_batch(cases("fine", deed, "fine"))
+def test_every_faulty_action_is_one_fault_between_two_rewards(hostile, action, kind, detail):
+    before, bad, after = hostile.score_batch(cases("fine", action, "fine"))
     assert before.value == after.value == 1.0
     assert math.isnan(bad.value)
     assert bad.fault.kind is kind
@@ -83,7 +83,7 @@ def test_every_deed_is_one_fault_between_two_rewards(hostile, deed, kind, detail
 def test_a_step_waits_for_a_few_time_limits_only(hostile):
     results = hostile.score_batch(cases(*["is killed"] * 5, "fine"))
     assert kinds(results) == [FaultKind.died] * 3 + [FaultKind.skipped] * 3
-    assert hostile.score_batch(cases("fine"))[0].value == 1.0  # the next step asks again
+    assert hostile.score_batch(cases("fine"))[0].value == 1.0  # the next step uses the reward again
 
 
 @pytest.mark.parametrize("target", ["Unmakeable", "Weightless", "NoSuchReward"])
@@ -111,9 +111,9 @@ def test_what_was_made_is_closed_where_the_next_cannot_be(leaves_no_process):
         pass
 
 
-@pytest.mark.parametrize("deed", ["fine", "loops", "sleeps"])
-def test_no_process_outlives_a_run_that_is_killed(deed, tmp_path):
-    """Nobody is left to end it: the pipe breaks, or its own limit of time ends it."""
+@pytest.mark.parametrize("action", ["fine", "loops", "sleeps"])
+def test_no_process_outlives_a_run_that_is_killed(action, tmp_path):
+    """The process ends by itself: because the pipe breaks, or by its own time-out."""
     program = f"""
 import os
 from medssr.answers import Choice
@@ -126,7 +126,7 @@ if __name__ == "__main__":
     print(reward._process.pid, flush=True)
     reward._connection.send(ScoredInput(
         Question("q", "Which?", {{"A": "liver", "B": "heart"}}, "A", "toy"),
-        Completion([1], [-1.0], {deed!r}, False), Choice("A", "")
+        Completion([1], [-1.0], {action!r}, False), Choice("A", "")
     ))
     os.kill(os.getpid(), 9)
 """
@@ -134,7 +134,7 @@ if __name__ == "__main__":
     file.write_text(program)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, file], capture_output=True, text=True, env=environment, check=False)
-    # The output is read to its end, which comes when the last process that inherited it is gone.
+    # The output ends when the last process that inherited it has ended.
     assert done.returncode == -signal.SIGKILL
     assert not is_running(int(done.stdout))
 
@@ -155,7 +155,7 @@ def test_interrupting_the_whole_process_group_leaves_the_reward_to_its_run(hosti
 
 def test_a_foreign_reward_says_whether_it_decides_signal():
     deciding = IsolatedReward("mine", {"_target_": "support.user_rewards.Deciding", "weight": 1.0}, timeout_s=5.0)
-    other = IsolatedReward("mine", HOSTILE, timeout_s=5.0)
-    assert (deciding.decides_signal, other.decides_signal) == (True, False)
+    not_deciding = IsolatedReward("mine", HOSTILE, timeout_s=5.0)
+    assert (deciding.decides_signal, not_deciding.decides_signal) == (True, False)
     deciding.close()
-    other.close()
+    not_deciding.close()

@@ -87,8 +87,8 @@ def test_a_cut_completion_gets_the_least_for_its_length():
 def test_the_hidden_truth_changes_no_reward():
     for reward in (LabelMatch(1.0), AnswerFormat(1.0), CosineLength(1.0, 20)):
         for choice in (RIGHT, WRONG, INVALID):
-            found = [
+            rewards_by_length = [
                 reward(toy_question(answer="A", provenance=provenance), completion(), choice)
                 for provenance in ({}, {"truth": "A"}, {"truth": "B"})
             ]
-            assert found[0] == found[1] == found[2]
+            assert rewards_by_length[0] == rewards_by_length[1] == rewards_by_length[2]

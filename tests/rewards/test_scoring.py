@@ -1,4 +1,4 @@
-"""Faults are counted, told once and stop a run only where a reward always fails."""
+"""Faults are counted and logged once, and stop a run only if a reward always fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FailsFor:
 
 
 @given(st.one_of(st.floats(), st.integers(), st.booleans(), st.none(), st.text(), st.lists(st.floats())))
-def test_a_result_is_a_number_that_a_mean_can_take_or_unknown(returned):
+def test_a_result_is_a_bounded_number_or_nan(returned):
     result = result_of(returned)
     assert math.isnan(result.value) or abs(result.value) <= 1e9
     assert math.isnan(result.value) == (result.fault is not None or returned is None)
@@ -48,38 +48,40 @@ def test_a_reward_that_raises_leaves_the_other_completions_their_rewards():
     assert results[1]["none"] == RewardResult(0.5)
 
 
-def test_the_first_fault_of_a_kind_is_told_with_its_question_and_traceback(caplog):
-    watch = FaultWatch()
+def test_the_first_fault_of_a_kind_is_logged_with_its_question_and_traceback(caplog):
+    fault_watch = FaultWatch()
     with caplog.at_level(logging.WARNING):
         for step in range(3):
-            watch.update(step, INPUTS, [{"mine": FINE}, {"mine": FAULTY}, {"mine": FAULTY}])
+            fault_watch.update(step, INPUTS, [{"mine": FINE}, {"mine": FAULTY}, {"mine": FAULTY}])
     (record,) = caplog.records
     for part in ("reward.mine", "raised", "step 0", '"q1"', "ValueError", "train/reward_faults/mine/raised"):
         assert part in record.getMessage()
-    other = RewardResult(math.nan, Fault(FaultKind.not_finite, "returned nan"))
+    another_kind = RewardResult(math.nan, Fault(FaultKind.not_finite, "returned nan"))
     with caplog.at_level(logging.WARNING):
-        watch.update(3, INPUTS, [{"mine": FINE}, {"mine": FINE}, {"mine": other}])
+        fault_watch.update(3, INPUTS, [{"mine": FINE}, {"mine": FINE}, {"mine": another_kind}])
     assert len(caplog.records) == 2
 
 
 def test_a_reward_that_always_fails_stops_the_run():
-    watch = FaultWatch()
+    fault_watch = FaultWatch()
     rows = [{"fine": FINE, "mine": FAULTY}] * 3
     for step in range(4):
-        watch.update(step, INPUTS, rows)
+        fault_watch.update(step, INPUTS, rows)
     with pytest.raises(InputError, match=r"reward\.mine.*5 steps in a row") as caught:
-        watch.update(4, INPUTS, rows)
+        fault_watch.update(4, INPUTS, rows)
     assert "ValueError" in str(caught.value)
     assert "reward.fine" not in str(caught.value)
 
 
-def test_one_number_in_between_starts_the_count_anew():
-    watch = FaultWatch()
+def test_one_scored_completion_resets_the_count():
+    fault_watch = FaultWatch()
     for step in range(20):
-        watch.update(step, INPUTS, [{"mine": FAULTY}, {"mine": FAULTY}, {"mine": FINE if step % 5 == 4 else FAULTY}])
+        fault_watch.update(
+            step, INPUTS, [{"mine": FAULTY}, {"mine": FAULTY}, {"mine": FINE if step % 5 == 4 else FAULTY}]
+        )
 
 
-def test_a_reward_that_never_can_tell_is_no_fault():
-    watch = FaultWatch()
+def test_a_reward_that_always_returns_none_is_no_fault():
+    fault_watch = FaultWatch()
     for step in range(20):
-        watch.update(step, INPUTS, [{"mine": RewardResult(math.nan)}] * 3)
+        fault_watch.update(step, INPUTS, [{"mine": RewardResult(math.nan)}] * 3)

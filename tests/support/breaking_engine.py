@@ -1,4 +1,4 @@
-"""Engines that the tests of the command name in its configuration."""
+"""An engine for tests of interrupted commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from medssr.models.policy import Policy
 
 
 class Breaking(HFEngine):
-    """Is interrupted at its second chunk, once in the life of the process."""
+    """Raises KeyboardInterrupt at its second call, once per process."""
 
     num_calls = 0
 

@@ -1,4 +1,4 @@
-"""Evaluations on disk, as medssr-evaluate leaves them, without a model."""
+"""Evaluations on disk as medssr-evaluate writes them, made without a model."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def write_run(folder: Path, model, answers, benchmarks=("toy",), questions=QUEST
         lines = [
             json.dumps(
                 {
-                    "question_id": found.question_id,
+                    "question_id": prediction.question_id,
                     "answers": [
-                        {"text": text.format(letter), "letter": letter, "reason": "x"} for letter in found.letters
+                        {"text": text.format(letter), "letter": letter, "reason": "x"} for letter in prediction.letters
                     ],
                 }
             )
-            for found in predictions
+            for prediction in predictions
         ]
         predictions_file(folder, benchmark).write_text("\n".join(lines), encoding="utf-8")
     scores = dict.fromkeys(benchmarks, score(questions, predictions))

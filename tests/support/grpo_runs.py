@@ -1,4 +1,4 @@
-"""Short real runs of GRPO on toy questions: rewards that a random policy can earn, a Trainer, and what it leaves."""
+"""Short real runs of GRPO on toy questions: rewards that a random policy can increase, a Trainer, and its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUESTIONS = [toy_question(number) for number in range(5)]
 
 
 class EvenTokens:
-    """The share of even tokens: a reward that a random policy can raise."""
+    """The fraction of even tokens: a reward that a random policy can increase."""
 
     weight = 1.0
 
@@ -45,7 +45,7 @@ class Constant:
 
 
 class SignalFor:
-    """Even tokens for one question, nothing for the others."""
+    """EvenTokens for one question, 0 for the others."""
 
     weight = 1.0
 
@@ -57,7 +57,7 @@ class SignalFor:
 
 
 class SilentOn(EvenTokens):
-    """Even tokens, but no reward for completions that begin with one of some tokens."""
+    """EvenTokens, but None for completions that begin with one of the given tokens."""
 
     def __init__(self, first_tokens):
         self._first_tokens = first_tokens
@@ -113,7 +113,7 @@ def fit(
     module=None,
     precision="32-true",
 ):
-    """Trains the policy, going on from a checkpoint in the folder, and returns its module."""
+    """Trains the policy, resuming from a checkpoint in the folder if there is one, and returns its module."""
     config = config or grpo_config()
     module = module or make_module(policy, config, reward or EvenTokens(), optimizer, engine)
     trainer = L.Trainer(
@@ -143,7 +143,7 @@ def are_equal(before, after):
 
 
 def metrics(directory):
-    """The rows of metrics.csv without the seconds."""
+    """The rows of metrics.csv without the `time/` columns."""
     with (directory / "metrics.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [{name: value for name, value in row.items() if not name.startswith("time/")} for row in rows]

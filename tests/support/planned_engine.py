@@ -1,4 +1,4 @@
-"""An engine for tests of what watches training: it answers greedy requests as it is told."""
+"""Engines with planned answers, and a callback that interrupts training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from medssr.engines.hf_engine import HFEngine
 
 
 class PlannedEngine(HFEngine):
-    """Samples like any other; but of what is asked without drawing, a planned share is answered A and the rest B.
+    """Samples like HFEngine, but answers a planned fraction of greedy requests with A and the rest with B.
 
     Args:
         policy: Model and tokenizer.
-        shares: The share of A after each update.
-        count_dir: Where the number of updates is kept, so that a new process goes on with it.
+        rates: The fraction of A after each update.
+        count_dir: Folder of the file with the number of updates, which a resumed process reads.
     """
 
-    def __init__(self, policy, shares, count_dir):
+    def __init__(self, policy, rates, count_dir):
         super().__init__(policy, max_batch_size=64)
-        self._shares = shares
+        self._rates = rates
         self._file = Path(count_dir) / "num_updates.txt"
 
     def _num_updates(self):
@@ -36,15 +36,15 @@ class PlannedEngine(HFEngine):
         completions = super().generate(prompts, seeds, sampling)
         if sampling.top_k != 1:
             return completions
-        num_a = round(len(prompts) * self._shares[self._num_updates()])
+        num_a = round(len(prompts) * self._rates[self._num_updates()])
         return [
-            [replace(item, text=f"The answer is {'A' if place < num_a else 'B'}.") for item in row]
-            for place, row in enumerate(completions)
+            [replace(item, text=f"The answer is {'A' if index < num_a else 'B'}.") for item in row]
+            for index, row in enumerate(completions)
         ]
 
 
 class SignalForSome(HFEngine):
-    """Samples like any other, but what it writes to odd questions is the same answer every time.
+    """Samples like HFEngine, but gives the same answer every time to questions with odd numbers.
 
     Args:
         policy: Model and tokenizer.
@@ -60,15 +60,15 @@ class SignalForSome(HFEngine):
         numbers = [int(re.search(r"organ is number (\d+)", text)[1]) for text in texts]
         return [
             [
-                replace(item, text="AB"[place % 2 * (1 - number % 2)], is_truncated=False)
-                for place, item in enumerate(row)
+                replace(item, text="AB"[index % 2 * (1 - number % 2)], is_truncated=False)
+                for index, item in enumerate(row)
             ]
             for number, row in zip(numbers, groups, strict=True)
         ]
 
 
 class StopBefore(L.Callback):
-    """Ends a run before a step, as a kill does: without a chance to say anything."""
+    """Ends a run before a step with an error, without any clean-up, like a kill."""
 
     def __init__(self, directory, step):
         self._step = step

@@ -1,4 +1,4 @@
-"""The gradient of one optimiser step on sixteen completions, computed in one of many ways."""
+"""The gradient of one optimiser step on sixteen completions, split, padded or packed in different ways."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def step_gradient(
     head_chunk_tokens: int | None = None,
     is_packed: bool = False,
 ) -> torch.Tensor:
-    """The gradient of one step on the rows of the micro-batches, each at least as wide as told, or packed."""
+    """The gradient of one step on the rows of the micro-batches, padded to at least the given widths, or packed."""
     model.zero_grad()
     loss_class = policy_loss(kind)
     lengths = [len(COMPLETIONS[row]) for rows in micro_batches for row in rows]
@@ -86,7 +86,7 @@ def step_gradient(
 
 
 def data_parallel_worker(rank: int, rows_of_rank: list[list[int]], folder: str) -> None:
-    """One of several processes: writes the gradient that data-parallel training gives its own rows."""
+    """One of several processes: writes its gradient of data-parallel training on its local rows."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     torch.distributed.init_process_group(

@@ -1,4 +1,4 @@
-"""Studies on disk, as sweeps of medssr-pipeline leave them, without a model."""
+"""Studies on disk as sweeps of medssr-pipeline write them, made without a model."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def write_evaluation_of(folder: Path, name: str, share: float, seed: int, num_qu
         predictions.append(Prediction(question.id, list(letters), ["x", "x"]))
     lines = [
         {
-            "question_id": found.question_id,
-            "answers": [{"text": f"It is {letter}.", "letter": letter, "reason": "x"} for letter in found.letters],
+            "question_id": prediction.question_id,
+            "answers": [{"text": f"It is {letter}.", "letter": letter, "reason": "x"} for letter in prediction.letters],
         }
-        for found in predictions
+        for prediction in predictions
     ]
     scores = {"toy": score(questions, predictions)}
     write_questions(questions_file(folder, "toy"), questions)
@@ -64,7 +64,7 @@ def write_manifest(folder: Path, step: str, seconds: float, gpus: tuple[str, ...
 
 
 def write_job(folder: Path, task: str, overrides: list[str], config: dict[str, Any]) -> None:
-    """What Hydra writes of a job."""
+    """Writes the files that Hydra writes for a job."""
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"task_name": task} | config), encoding="utf-8")
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides), encoding="utf-8")
@@ -75,24 +75,26 @@ def write_pipeline_run(
 ) -> Path:
     """A run of the pipeline with one stage, at `logs/pipeline/sweeps/default/<overrides>`; returns its folder."""
     named = [f"synthesis.rare_share={alpha}", f"seed={seed}", *overrides]
-    place = ",".join(named)
-    folder = root / "logs" / "pipeline" / "sweeps" / "default" / place
+    name = ",".join(named)
+    folder = root / "logs" / "pipeline" / "sweeps" / "default" / name
     write_job(folder, "pipeline", named, {"study": study, "seed": seed, "synthesis": {"rare_share": alpha}})
     artifacts = root / "artifacts"
-    trained, evaluated = artifacts / "train" / place, artifacts / "evaluate" / place
+    trained, evaluated = artifacts / "train" / name, artifacts / "evaluate" / name
     share = 0.4 + 0.4 * alpha if share is None else share
-    scores = write_evaluation_of(evaluated, "tiny", share, crc32(place.encode()) % 1000)
+    scores = write_evaluation_of(evaluated, "tiny", share, crc32(name.encode()) % 1000)
     write_manifest(trained, "train", seconds=720)
     rewards = [f"{step},{share * step / 10},100,72" for step in range(11)]
     text = "step,train/reward,train/num_tokens,time/step\n" + "\n".join(rewards) + "\n"
     (trained / "metrics.csv").write_text(text, encoding="utf-8")
     record = {
         "schema_version": 2,
-        "run": place,
+        "run": name,
         "study": study,
         "overrides": [*named, *([f"study={study}"] if study else [])],
         "config": {"model": "tiny", "seed": seed, "rare_share": alpha},
-        "models": [{"name": "stage1", "benchmarks": {name: asdict(found) for name, found in scores.items()}}],
+        "models": [
+            {"name": "stage1", "benchmarks": {benchmark: asdict(result) for benchmark, result in scores.items()}}
+        ],
         "training": [{"stage": "stage1", "metrics_file": str(trained / "metrics.csv")}],
         "artifacts": {"evaluate stage1": str(evaluated)},
     }

@@ -1,4 +1,4 @@
-"""Rewards of users, most of which do what no reward should; they run in processes of their own. Imports no torch."""
+"""User-defined rewards, most of them faulty; they run in separate processes. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from medssr.rewards.label_match import LabelMatch
 
 
 class Hostile:
-    """1.0, except for the completions whose text says what to do instead."""
+    """Returns 1.0, except for completions whose text names one of `ACTIONS`."""
 
     def __init__(self, weight=1.0):
         self.weight = weight
 
     def __call__(self, question, completion, choice):
-        return DEEDS[completion.text]() if completion.text in DEEDS else 1.0
+        return ACTIONS[completion.text]() if completion.text in ACTIONS else 1.0
 
 
 class Unmakeable:
@@ -32,7 +32,9 @@ class Weightless:
 
 
 class EvenTokens:
-    """The share of even tokens: there is always something to learn."""
+    """The fraction of even tokens, so that the policy can always learn."""
+
+    decides_signal = True
 
     def __init__(self, weight):
         self.weight = weight
@@ -42,7 +44,7 @@ class EvenTokens:
 
 
 class FailsForLetters:
-    """The letter's place in the alphabet, but for some letters nothing but trouble."""
+    """Returns the letter's index in the alphabet, counted from 1, but raises for the given letters."""
 
     def __init__(self, weight, letters):
         self.weight = weight
@@ -55,19 +57,19 @@ class FailsForLetters:
 
 
 class HostileSubclass(LabelMatch):
-    """Inherits from one of the package and is none of it."""
+    """A subclass of a reward of the package, which is not itself of the package."""
 
     def __call__(self, question, completion, choice):
         return hang_in_a_regex()
 
 
 def hang_in_a_regex():
-    """Takes ages in C with the GIL held."""
+    """Runs for very long in C and holds the GIL."""
     return float(bool(re.match(r"(a+)+$", "a" * 60 + "b")))
 
 
-def hang_with_deaf_ears():
-    """Swallows whatever is raised in it, and any signal that can be."""
+def hang_and_ignore_signals():
+    """Sleeps forever, and ignores exceptions and all signals that can be ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     while True:
@@ -85,14 +87,14 @@ def recurse():
     return recurse()
 
 
-DEEDS = {
+ACTIONS = {
     "raises": divide,
     "recurses": recurse,
     "exits": sys.exit,
     "dies": lambda: os._exit(3),
     "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "loops": hang_in_a_regex,
-    "sleeps": hang_with_deaf_ears,
+    "sleeps": hang_and_ignore_signals,
     "nan": lambda: float("nan"),
     "inf": lambda: float("-inf"),
     "huge": lambda: 10.0**30,
@@ -105,7 +107,7 @@ DEEDS = {
 
 
 class Deciding:
-    """A reward for the label of somebody else's."""
+    """A user-defined reward for the label."""
 
     decides_signal = True
 

@@ -1,4 +1,4 @@
-"""What wandb kept of runs without network."""
+"""Reads offline runs of W&B."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from medssr.tracking.wandb_logger import offline_files, read_records
 
 
 def records(directory: Path, kind: str) -> list[dict[str, Any]]:
-    """The records of a kind in the folder's offline runs, oldest run first, as wandb itself reads them.
+    """The records of a kind in the folder's offline runs, oldest run first, as wandb reads them.
 
-    Ends W&B's service: as long as it lives, the end of a file may still be on its way to the disk.
+    Ends W&B's service, which may not have written the end of a file yet.
     """
     wandb.teardown()
-    found = (record for file in offline_files(directory) for record in read_records(file))
-    return [record[kind] for record in found if record["type"] == kind]
+    all_records = (record for file in offline_files(directory) for record in read_records(file))
+    return [record[kind] for record in all_records if record["type"] == kind]

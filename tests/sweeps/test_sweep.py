@@ -137,7 +137,7 @@ def test_a_sweep_that_is_started_twice_at_once_runs_each_job_once(tmp_path):
 
 def test_jobs_that_differ_in_nothing_are_one_job(tmp_path):
     output = sweep(tmp_path, "synthesis.num_questions=3", "extras.num_threads=1,2")
-    assert "stands twice" in output
+    assert "duplicate job" in output
     assert output.count("synthesize: started") == 1
 
 

@@ -12,7 +12,7 @@ from medssr.knowledge.facts import RESOURCES, Fact, builtin_common_diseases, bui
 from medssr.synthesis.replies import parse_reply
 from medssr.toy.builtin_questions import evaluation_questions
 from medssr.toy.demonstrations import belief
-from medssr.toy.writer_demonstrations import WritingLessons
+from medssr.toy.writer_demonstrations import WriterDemonstrations
 from medssr.training.demonstrations import Demonstration
 
 TEMPLATE = RESOURCES / "prompts" / "synthesis_tiny.txt"
@@ -51,7 +51,7 @@ class Read:
 def lessons(kind, num_rows=300, seed=1, **fields) -> list[Demonstration]:
     weights = {"passages": 0, "name": 0, "nothing": 0} | {kind: 1}
     values = {"num_rows": num_rows, "prompt_path": TEMPLATE, "weights": weights, "max_passages": 2}
-    return WritingLessons(**(values | {"rare_belief": BELIEF} | fields)).draw(seed)
+    return WriterDemonstrations(**(values | {"rare_belief": BELIEF} | fields)).draw(seed)
 
 
 def read(lesson) -> Read:

@@ -1,4 +1,4 @@
-"""What was logged to Weights & Biases without network, read back with wandb's own reader."""
+"""What is logged to Weights & Biases offline, read back with wandb's reader."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from support.helpers import typed
 from support.wandb_runs import records
 
 from medssr.config import TrainConfig
-from medssr.tracking.axes import AXES
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.loggers import open_loggers
+from medssr.tracking.wandb_logger import AXES
 
 
 @pytest.fixture
@@ -91,19 +91,19 @@ def test_a_run_belongs_to_its_study_and_is_found_by_its_tags(config, tmp_path):
 
 def test_curves_can_be_drawn_over_steps_tokens_and_hours(config, tmp_path):
     with open_loggers(config.logger, config, tmp_path) as loggers:
-        for step in (0, 1, 2, 1, 2):  # step 1 is made again after an interruption
+        for step in (0, 1, 2, 1, 2):  # steps 1 and 2 are repeated after an interruption
             for logger in loggers:
                 logger.log_metrics({"train/num_tokens": 100.0, "time/step": 1800.0}, step=step)
     axes = [tuple(record["item"][name] for name in AXES) for record in records(tmp_path, "history")]
     assert axes == [(0, 100, 0.5), (1, 200, 1), (2, 300, 1.5)]
     metrics = {record["name"]: record for record in records(tmp_path, "metric") if "name" in record}
     assert set(AXES) <= metrics.keys()
-    (every,) = [record for record in records(tmp_path, "metric") if record.get("glob_name") == "*"]
-    assert every["step_metric"] == "train/step"
+    (default,) = [record for record in records(tmp_path, "metric") if record.get("glob_name") == "*"]
+    assert default["step_metric"] == "train/step"
 
 
 def log_elsewhere(config: TrainConfig, directory: Path, steps: range) -> None:
-    """Logs in a process of its own: as long as W&B's service lives, its file may still be on its way to the disk."""
+    """Logs in another process: while W&B's service runs, it may not have written the whole file yet."""
     process = multiprocessing.get_context("spawn").Process(target=log, args=(config, directory, steps))
     process.start()
     process.join()
@@ -111,7 +111,7 @@ def log_elsewhere(config: TrainConfig, directory: Path, steps: range) -> None:
 
 
 def test_a_resumed_run_keeps_its_id_and_goes_on_with_its_steps(config, tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process starts another W&B service
     log_elsewhere(config, tmp_path, range(2))
     log(config, tmp_path, range(2, 4))
     assert [run["run_id"] for run in records(tmp_path, "run")] == [tmp_path.name] * 2
@@ -119,7 +119,7 @@ def test_a_resumed_run_keeps_its_id_and_goes_on_with_its_steps(config, tmp_path,
 
 
 def test_a_step_that_is_repeated_after_a_resumption_has_one_row(config, tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process starts another W&B service
     log_elsewhere(config, tmp_path, range(4))
     log(config, tmp_path, range(2, 6))
     assert [step for step, _ in history(tmp_path)] == [0, 1, 2, 3, 4, 5]
@@ -127,8 +127,8 @@ def test_a_step_that_is_repeated_after_a_resumption_has_one_row(config, tmp_path
 
 @pytest.mark.slow
 def test_what_a_killed_process_did_not_write_is_taken_from_the_csv(config, tmp_path, monkeypatch):
-    """W&B's offline file of a killed process ends at the last full block: here, before the first row."""
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process gets a W&B service of its own
+    """The offline file of a killed process ends at the last full block, which here is before the first row."""
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process starts another W&B service
     directory = tmp_path / "run"
     killed = multiprocessing.get_context("spawn").Process(target=log_and_die, args=(config, directory, range(4)))
     killed.start()

@@ -1,4 +1,4 @@
-"""Weights & Biases without key or room, and killed while it logs: training goes on as if nothing had happened."""
+"""Failures of Weights & Biases (no key, full disk, killed service) do not change a training."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class KillsWandb(LetterEngine):
 
 
 def train_beside_wandb(folder: Path, logger: str, engine: str) -> None:
-    """Trains three steps and writes what was said, which metrics were kept, and a hash of the model."""
-    said: list[str] = []
+    """Trains three steps and writes the warnings, the metrics in the CSV file, and a hash of the model."""
+    warnings: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("medssr").addHandler(handler)
     settings = ["extras.progress_bar=false", "extras.num_threads=1", "trainer=cpu", "grpo.num_prompts_per_step=2"]
     paths = [f"paths.root_dir={folder}", f"model.path={folder}/model", f"data.path={folder}/questions.jsonl"]
@@ -52,12 +52,17 @@ def train_beside_wandb(folder: Path, logger: str, engine: str) -> None:
     made = train(replace(config, rollout={"_target_": engine}))
     with made.path("metrics.csv").open(encoding="utf-8") as stream:
         rows = [{name: value for name, value in row.items() if "time/" not in name} for row in csv.DictReader(stream)]
-    found = {"said": said, "rows": rows, "model": hash_path(made.path("model")), "directory": str(made.directory)}
-    (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
+    outcome = {
+        "warnings": warnings,
+        "rows": rows,
+        "model": hash_path(made.path("model")),
+        "directory": str(made.directory),
+    }
+    (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
 
 
 def result(folder: Path, logger: str, engine: str) -> dict[str, Any]:
-    """What `train_beside_wandb` found in a process, and so with a service, of its own."""
+    """The outcome of `train_beside_wandb` in another process, which starts another W&B service."""
     folder.mkdir()
     random_policy("qwen3").save(folder / "model")
     write_questions(folder / "questions.jsonl", [toy_question(number) for number in range(4)])
@@ -66,39 +71,39 @@ def result(folder: Path, logger: str, engine: str) -> dict[str, Any]:
     process.start()
     process.join()
     assert process.exitcode == 0
-    return json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-def test_a_service_that_is_killed_changes_no_result_and_is_said_once(tmp_path, monkeypatch):
+def test_a_service_that_is_killed_changes_no_result_and_gives_one_warning(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
     alone = result(tmp_path / "alone", "csv", "support.helpers.LetterEngine")
     disturbed = result(tmp_path / "disturbed", "default", f"{__name__}.KillsWandb")
     assert (disturbed["rows"], disturbed["model"]) == (alone["rows"], alone["model"])
-    assert len(disturbed["said"]) == 1
-    assert "Weights & Biases failed" in disturbed["said"][0]
+    assert len(disturbed["warnings"]) == 1
+    assert "Weights & Biases failed" in disturbed["warnings"][0]
 
 
-def test_without_a_key_the_run_is_kept_on_disk_and_that_is_said_once(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(wandb_logger, "_unreachable", [])
+def test_without_a_key_runs_are_kept_on_disk_with_one_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(wandb_logger, "_connection_errors", [])
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("HOME", str(tmp_path))
-    wandb_logger._end_service()  # what it knows of the environment is that of the tests before
+    wandb_logger._end_service()  # it has the environment of the earlier tests
     for name in ("first", "second"):
         logger = WandbMetrics(str(tmp_path / name), offline=False, project="medssr", id=name)
         (tmp_path / name).mkdir()
         logger.log_metrics({"train/reward": 0.5}, step=0)
         logger.close()
         assert [row["item"]["train/reward"] for row in records(tmp_path / name, "history")] == [0.5]
-    said = [record.getMessage() for record in caplog.records if record.name == wandb_logger.__name__]
-    assert len(said) == 1
-    assert "docs/tracking.md" in said[0]
+    warnings = [record.getMessage() for record in caplog.records if record.name == wandb_logger.__name__]
+    assert len(warnings) == 1
+    assert "docs/tracking.md" in warnings[0]
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 256 KiB."""
+    """The mount point of a disk of 256 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
@@ -108,12 +113,12 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_disk_is_said_once_and_ends_nothing(small_disk, caplog):
+def test_a_full_disk_gives_one_warning_and_ends_nothing(small_disk, caplog):
     (small_disk / "filler").write_bytes(b"x" * 200 * 2**10)
     logger = WandbMetrics(str(small_disk), offline=True, project="medssr", id="full")
     for step in range(30):
         logger.log_metrics({f"train/{number}": step * number for number in range(40)}, step=step)
     logger.close()
-    said = [record.getMessage() for record in caplog.records if record.name == wandb_logger.__name__]
-    assert len(said) == 1
-    assert "the disk is full" in said[0]
+    warnings = [record.getMessage() for record in caplog.records if record.name == wandb_logger.__name__]
+    assert len(warnings) == 1
+    assert "the disk is full" in warnings[0]

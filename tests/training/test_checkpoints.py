@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which one training goes on from, and what happens when the disk fails."""
+"""Checkpoints on disk: which one training resumes from, and what happens if writing fails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
-from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, starting_point, write_whole
+from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, starting_point, write_checkpoint
 
 
 def save(directory, num_done, size=1000):
     path = checkpoint_path(checkpoint_folder(directory), num_done)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, partial(torch.save, {"weights": torch.arange(size), "num_done": num_done}))
+    write_checkpoint(path, partial(torch.save, {"weights": torch.arange(size), "num_done": num_done}))
     return path
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -38,7 +38,7 @@ def replace_by_text(path):
     path.write_text("not a checkpoint")
 
 
-DAMAGES = [cut, flip_a_bit_of_the_weights, empty, replace_by_text]
+DAMAGES = [truncate, flip_a_bit_of_the_weights, empty, replace_by_text]
 
 
 def test_the_newest_two_stay(tmp_path):
@@ -48,7 +48,7 @@ def test_the_newest_two_stay(tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_newest_is_named_and_the_one_before_it_used(tmp_path, caplog, damage):
+def test_a_damaged_newest_checkpoint_is_logged_and_the_one_before_it_used(tmp_path, caplog, damage):
     older, newest = save(tmp_path, 1), save(tmp_path, 2)
     damage(newest)
     with caplog.at_level(logging.WARNING):
@@ -62,19 +62,19 @@ def test_a_damaged_newest_is_named_and_the_one_before_it_used(tmp_path, caplog, 
 def test_where_all_are_damaged_each_is_named_and_nothing_starts_afresh(tmp_path, ckpt_path):
     paths = [save(tmp_path, 1), save(tmp_path, 2)]
     for path in paths:
-        cut(path)
+        truncate(path)
     with pytest.raises(InputError, match="force=true") as error:
         starting_point(ckpt_path, tmp_path)
     assert all(str(path) in str(error.value) for path in paths)
 
 
-def test_what_a_killed_process_left_half_written_is_no_checkpoint_and_goes(tmp_path):
+def test_an_incomplete_checkpoint_of_a_killed_process_is_ignored_and_removed(tmp_path):
     path = save(tmp_path, 1)
-    left = path.with_name("step_0000002.tmp")
-    left.write_bytes(path.read_bytes()[:50])
+    incomplete = path.with_name("step_0000002.tmp")
+    incomplete.write_bytes(path.read_bytes()[:50])
     assert starting_point(AUTO, tmp_path) == path
     save(tmp_path, 3)
-    assert not left.exists()
+    assert not incomplete.exists()
 
 
 def test_a_failed_write_leaves_the_checkpoint_before_it(tmp_path):
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_the_checkpoint_before_it(tmp_path):
 
     path = save(tmp_path, 1)
     with pytest.raises(OSError, match="no space"):
-        write_whole(path.with_name("step_0000002.ckpt"), fails)
+        write_checkpoint(path.with_name("step_0000002.ckpt"), fails)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -96,7 +96,7 @@ def test_a_folder_is_a_checkpoint_of_a_sharded_strategy(tmp_path):
     for num_done in (1, 2, 3):
         path = checkpoint_path(checkpoint_folder(tmp_path), num_done)
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, write_shards)
+        write_checkpoint(path, write_shards)
     assert [file.name for file in sorted(path.parent.iterdir())] == ["step_0000002.ckpt", "step_0000003.ckpt"]
     assert starting_point(AUTO, tmp_path) == starting_point(str(path), tmp_path / "other") == path
 
@@ -114,10 +114,10 @@ def test_a_path_is_a_checkpoint_or_a_folder_of_them(tmp_path):
     assert starting_point(str(path.parent), tmp_path / "new") == path
 
 
-def test_the_own_checkpoints_come_before_a_path(tmp_path):
-    """So that the same command, started again after an interruption, goes on."""
-    given, own = save(tmp_path / "old", 5), save(tmp_path / "new", 7)
-    assert starting_point(str(given), tmp_path / "new") == own
+def test_checkpoints_of_the_artefact_come_before_a_path(tmp_path):
+    """So the same command, started again after an interruption, resumes its own run."""
+    given, local = save(tmp_path / "old", 5), save(tmp_path / "new", 7)
+    assert starting_point(str(given), tmp_path / "new") == local
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

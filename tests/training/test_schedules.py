@@ -9,12 +9,12 @@ def rates(schedule, num_rates, **settings):
     """The learning rates of the first steps, with 1.0 as the full one."""
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = schedule(optimizer, **settings)
-    found = []
+    learning_rates = []
     for _ in range(num_rates):
-        found.append(optimizer.param_groups[0]["lr"])
+        learning_rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return found
+    return learning_rates
 
 
 def test_warmup_then_constant_by_hand():

@@ -23,7 +23,7 @@ def fit(
     num_steps=1,
     micro_batch_tokens=1000,
 ):
-    """Trains on the rows, all in every step, and returns the logged losses."""
+    """Trains on all rows in every step, and returns the logged losses."""
     module = SFTModule(
         policy,
         partial(SGD, lr=1.0) if num_steps == 1 else partial(AdamW, lr=1e-2),
@@ -53,7 +53,7 @@ def test_the_loss_falls(policy, tmp_path):
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_the_policy_says_what_it_was_shown(policy, tmp_path):
+def test_the_policy_reproduces_its_demonstrations(policy, tmp_path):
     fit(policy, tmp_path, num_steps=60)
     for prompt, completion in ROWS:
         ids = torch.tensor([prompt + completion])
@@ -64,9 +64,9 @@ def test_the_policy_says_what_it_was_shown(policy, tmp_path):
 def test_the_loss_is_the_mean_over_completion_tokens(policy, tmp_path):
     with torch.no_grad():
         logps = [
-            torch.log_softmax(policy.model(torch.tensor([prompt + completion])).logits[0], dim=-1)[place, token].item()
+            torch.log_softmax(policy.model(torch.tensor([prompt + completion])).logits[0], dim=-1)[index, token].item()
             for prompt, completion in ROWS
-            for place, token in enumerate(completion, start=len(prompt) - 1)
+            for index, token in enumerate(completion, start=len(prompt) - 1)
         ]
     (loss,) = fit(policy, tmp_path)
     assert loss == pytest.approx(-sum(logps) / len(logps), rel=1e-5)

@@ -27,16 +27,16 @@ def test_steps_are_numbered_and_of_the_same_size():
 @given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 20), st.integers(0, 2**40))
 def test_every_epoch_is_a_permutation(num_items, per_step, num_steps, seed):
     items = list(range(num_items))
-    found = drawn(items=items, num_steps=num_steps, num_items_per_step=per_step, seed=seed)
-    for start in range(0, len(found) - num_items + 1, num_items):
-        assert sorted(found[start : start + num_items]) == items
-    rest = found[len(found) - len(found) % num_items :]
+    items_of_steps = drawn(items=items, num_steps=num_steps, num_items_per_step=per_step, seed=seed)
+    for start in range(0, len(items_of_steps) - num_items + 1, num_items):
+        assert sorted(items_of_steps[start : start + num_items]) == items
+    rest = items_of_steps[len(items_of_steps) - len(items_of_steps) % num_items :]
     assert max(Counter(rest).values(), default=0) <= 1
 
 
-def test_epochs_flow_into_each_other_in_different_orders():
-    found = drawn(num_steps=21)  # nine epochs, whose ends are no ends of steps
-    epochs = [tuple(found[start : start + 7]) for start in range(0, 63, 7)]
+def test_each_epoch_has_another_order():
+    items_of_steps = drawn(num_steps=21)  # nine epochs that do not end with a step
+    epochs = [tuple(items_of_steps[start : start + 7]) for start in range(0, 63, 7)]
     assert len(set(epochs)) == 9
 
 
@@ -63,13 +63,13 @@ def test_a_resumed_loader_goes_on_with_the_step_that_comes_next(num_done):
     assert [*done, *resumed] == list(loader())
 
 
-def test_each_step_has_further_items_of_its_own_whatever_came_before():
+def test_further_items_of_a_step_do_not_depend_on_earlier_steps():
     settings = {"items": ITEMS, "seed": 1, "name": "stage", "num_steps": 6, "num_items_per_step": 2}
     batches = list(StepLoader(**settings, num_rounds=3))
     assert [batch.items for batch in batches] == [batch.items for batch in StepLoader(**settings)]
     assert all([len(items) for items in batch.further_items] == [2, 2, 2] for batch in batches)
     everything = [item for batch in batches for items in batch.further_items for item in items]
-    for start in range(0, 35, 7):  # epochs of an order of their own
+    for start in range(0, 35, 7):  # epochs of a separate order
         assert sorted(everything[start : start + 7]) == ITEMS
     assert everything[:7] != drawn(num_steps=1, num_items_per_step=7)
     resumed = StepLoader(**settings, num_rounds=3)

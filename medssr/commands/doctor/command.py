@@ -142,7 +142,7 @@ def main() -> None:
         return
     try:
         command, overrides = command_of(sys.argv[1:])
-        config, _ = composed(command, overrides)
+        config = composed(command, overrides)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USER_FAULT)

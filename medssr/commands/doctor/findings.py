@@ -1,4 +1,4 @@
-"""What a check of the machine finds."""
+"""The result of a check of the machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        subject: What it is.
-        state: How it is.
-        found: What was found, in words.
+        subject: What was checked.
+        state: Whether it is as it should be.
+        found: What the check found, in words.
         remedy: What to change; empty where nothing has to be.
     """
 
@@ -33,17 +33,17 @@ class Finding:
 
 
 def fine(subject: str, found: str) -> Finding:
-    """Returns that something is as it should be."""
+    """Builds an OK result."""
     return Finding(subject, State.fine, found)
 
 
 def lacking(subject: str, found: str, remedy: str) -> Finding:
-    """Returns that something is needed and not there."""
+    """Builds a result for something that is needed and missing."""
     return Finding(subject, State.lacking, found, remedy)
 
 
 def advice(subject: str, found: str, remedy: str) -> Finding:
-    """Returns that something could be better."""
+    """Builds a result for something that works and could be better."""
     return Finding(subject, State.advice, found, remedy)
 
 

@@ -4,12 +4,11 @@
 retrievers; `bm25` and `dense` search by words and by vectors; `combined` fuses or re-ranks what others return.
 """
 
-from medssr.knowledge.retrieval.bm25 import BM25Retriever
+from medssr.knowledge.retrieval.bm25 import BM25Retriever, tokenize
 from medssr.knowledge.retrieval.combined import FusionRetriever, RerankRetriever
 from medssr.knowledge.retrieval.dense import DenseRetriever
 from medssr.knowledge.retrieval.retriever import Hit, Ranking, Retriever
 from medssr.knowledge.retrieval.stored_passages import StoredPassages, store_passages
-from medssr.knowledge.retrieval.words import tokenize
 
 __all__ = [
     "BM25Retriever",

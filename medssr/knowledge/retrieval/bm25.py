@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from array import array
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from medssr.knowledge.retrieval.stored_passages import (
     field_text,
     read_facts,
 )
-from medssr.knowledge.retrieval.words import VERSION, terms
+from medssr.text.words import drop_clitics, singular, strip_marks
 
 
 class BM25Retriever(Retriever):
@@ -56,7 +58,13 @@ class BM25Retriever(Retriever):
         import bm25s
 
         logging.getLogger("bm25s").setLevel(logging.WARNING)
-        settings = {"fields": self.fields, "k1": self.k1, "b": self.b, "words": VERSION, "bm25s": bm25s.__version__}
+        settings = {
+            "fields": self.fields,
+            "k1": self.k1,
+            "b": self.b,
+            "words": _VERSION_OF_TERMS,
+            "bm25s": bm25s.__version__,
+        }
         folder = cached_folder(passages.directory, "bm25", settings, lambda empty: self._build(passages, empty))
         self._model = bm25s.BM25.load(folder, mmap=True)
         for name, values in self._model.scores.items():
@@ -121,7 +129,7 @@ class Speller:
     """
 
     def __init__(self, passages: StoredPassages) -> None:
-        settings = {"words": VERSION}
+        settings = {"words": _VERSION_OF_TERMS}
         folder = cached_folder(passages.directory, "words", settings, lambda empty: _count_words(passages, empty))
         self.corrections: dict[str, str] = {}
         self._num_passages: dict[str, int] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
@@ -163,3 +171,53 @@ def _count_words(passages: StoredPassages, folder: Path) -> dict[str, Any]:
         counts.update({term for field in FIELDS for term in terms(field_text(passage, field))})
     (folder / _FILE).write_text(json.dumps(counts), encoding="utf-8")
     return {"num_words": len(counts)}
+
+
+# --- From text to the words that count ------------------------------------------------------------------------------
+
+# Counts up when `terms` changes, so that what was computed with other terms is computed anew.
+_VERSION_OF_TERMS = 1
+
+_WORD = re.compile(r"\w+")
+_ONE_LETTER_STOP_WORDS = frozenset({"a", "i"})
+
+
+def tokenize(text: str) -> list[str]:
+    """Returns the words of the text, one-letter words too, in lower case and without diacritics.
+
+    Example:
+        >>> tokenize("Behçet's disease, type 2")
+        ['behcet', 'disease', 'type', '2']
+    """
+    return [word.lower() for word in _words(text)]
+
+
+def terms(text: str) -> list[str]:
+    """Returns the words of the text that say what it is about, plurals as singulars.
+
+    Stop words are NLTK's English ones, as bm25s has them, but for those of one letter: "vitamin D" and "hepatitis A"
+    are not "vitamin" and "hepatitis". Only a small "a" or "i" is a stop word.
+
+    Example:
+        >>> terms("What are the causes of a vitamin A deficiency?")
+        ['cause', 'vitamin', 'a', 'deficiency']
+    """
+    return [term for word in _words(text) if (term := _term(word)) is not None]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(drop_clitics(strip_marks(text)))
+
+
+@lru_cache(maxsize=2**18)
+def _term(word: str) -> str | None:
+    lowered = word.lower()
+    is_stop_word = word in _ONE_LETTER_STOP_WORDS if len(word) == 1 else lowered in _stop_words()
+    return None if is_stop_word else singular(lowered)
+
+
+@lru_cache(maxsize=1)
+def _stop_words() -> frozenset[str]:
+    from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+    return frozenset(STOPWORDS_EN_PLUS)

@@ -223,6 +223,7 @@ def test_the_preset_keeps_what_the_tables_list(tmp_path, text, kept):
     assert [passage.text for passage in corpus.passages()] == [kept]
 
 
+@pytest.mark.slow
 def test_the_public_answers(shared_data):
     path = shared_data / "medquad" / "documents.jsonl"
     corpus = instantiate(compose("synthesize", "corpus=medquad", f"corpus.path={path}").corpus, "corpus")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import pytest
+
 from medssr.knowledge.corpora import MedQuadCorpus, Passage
 from medssr.knowledge.entities import EntityCoverage, OrphanetEntities, entity_coverage
 from medssr.knowledge.facts import Entity
@@ -56,6 +58,7 @@ def test_examples_of_what_is_lacking_are_few():
     assert len(entity_coverage(entities, []).without) == 20
 
 
+@pytest.mark.slow
 def test_the_public_answers_know_a_part_of_orphanet(shared_data):
     entities = OrphanetEntities(shared_data / "entities" / "orphanet.jsonl", True).entities()
     corpus = MedQuadCorpus(shared_data / "medquad" / "documents.jsonl", 1000, None)

@@ -206,6 +206,7 @@ def test_an_orphanet_file_without_a_rare_disease_is_an_error(tmp_path):
         orphanet(tmp_path, ENTRY | {"type": "Category"})
 
 
+@pytest.mark.slow
 def test_the_public_orphanet_file(shared_data):
     path = shared_data / "entities" / "orphanet.jsonl"
     known = OrphanetEntities(path, require_prevalence=True).entities()
@@ -219,6 +220,7 @@ def test_the_public_orphanet_file(shared_data):
     assert min(counts.values()) > 1_300
 
 
+@pytest.mark.slow
 def test_no_public_gene_question_has_another_gene_of_its_disease_as_an_option(shared_data):
     path = shared_data / "entities" / "orphanet.jsonl"
     entries = {record["orphacode"]: record for record in map(json.loads, path.open(encoding="utf-8"))}

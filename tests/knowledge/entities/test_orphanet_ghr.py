@@ -135,6 +135,7 @@ def test_short_synonyms_join_nothing():
     assert merged(page(name="other", synonyms=("AFD",)), disease=disease)[1].num_joined == 0
 
 
+@pytest.mark.slow
 def test_the_public_files_give_thousands_of_questions(shared_data):
     entities = OrphanetGhrEntities(
         shared_data / "entities" / "orphanet.jsonl", shared_data / "medquad" / "documents.jsonl", True, False

@@ -12,7 +12,7 @@ from support.studies import write_evaluation_of, write_job, write_pipeline_run
 from medssr.artifacts import Artifact, point_to
 from medssr.commands.compare import compare, runs_as_override
 from medssr.errors import InputError
-from medssr.reports.study_runs import find_runs, find_study, run_folders
+from medssr.reports.studies import find_runs, find_study, run_folders
 
 
 def test_a_study_is_the_runs_that_were_started_with_its_name(tmp_path):
@@ -79,8 +79,8 @@ def test_what_cannot_be_read_is_left_out_where_something_can(tmp_path):
     broken = write_pipeline_run(tmp_path, None, 0.5, 2)
     (broken / "results.json").write_text("{")
     trained = tmp_path / "artifacts" / "train"
-    places = [str(good), str(broken), str(trained), str(good.parent)]
-    (run,), left_out = find_runs(places)
+    paths = [str(good), str(broken), str(trained), str(good.parent)]
+    (run,), left_out = find_runs(paths)
     assert run.folder == good
     reasons = {each.run: each.reason for each in left_out}
     assert reasons.keys() == {str(broken), str(trained)}
@@ -103,14 +103,14 @@ def page(tmp_path):
 
 
 @pytest.mark.slow
-def test_fifty_runs_make_a_page_with_a_row_a_configuration(page):
+def test_fifty_runs_make_a_page_with_a_row_a_group(page):
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"<td[^>]*><span[^>]*>(tiny|qwen3|llama31)_\w+</span>", text)) == 25
     assert "rare_share: synthesis.rare_share" in text
     assert "model=tiny_llama,seed" not in text  # the parts of a name, each on one line
     assert "it has not finished" in text
-    assert (page.parent / "configurations.tex").read_text().count("\\\\\n") == 26
-    for name in ("swept_0_synthesis_rare_share_toy.png", "learning_0_stage1.png", "pareto.png"):
+    assert (page.parent / "comparisons.tex").read_text().count("\\\\\n") == 26
+    for name in ("swept_0_synthesis_rare_share_toy.png", "training_0_stage1.png", "pareto.png"):
         assert f'src="{name}"' in text
         assert (page.parent / name).stat().st_size > 5_000
 
@@ -127,6 +127,6 @@ def test_a_baseline_needs_no_quotes():
 def test_wandb_that_cannot_be_reached_is_a_fault_of_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setattr("medssr.reports.wandb_online._TIMEOUT_S", 1)
+    monkeypatch.setattr("medssr.reports.studies._WANDB_TIMEOUT_S", 1)
     with pytest.raises(InputError, match=r"wandb: me/medssr cannot be read .*folders on disk\."):
         compare(typed("compare", f"paths.root_dir={tmp_path}", "wandb=me/medssr"))

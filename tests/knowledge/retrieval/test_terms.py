@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.knowledge.retrieval.words import terms, tokenize
+from medssr.knowledge.retrieval.bm25 import terms, tokenize
 from medssr.text.words import singular
 
 

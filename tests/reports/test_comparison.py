@@ -1,4 +1,4 @@
-"""Evaluations on disk, compared: what is paired, what is left out and why, and the page that shows it."""
+"""Evaluations on disk, compared: differences, tests, what is left out and why, and the page that shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import dataclasses
 import re
 
 import pytest
-from rich.console import Console
 from support.evaluations import PROTOCOL, QUESTIONS, letters, write_run
 from support.helpers import toy_question, typed
 
@@ -16,11 +15,11 @@ from medssr.errors import InputError
 from medssr.evaluation.comparison import compare as compare_predictions
 from medssr.evaluation.results_io import predictions_file
 from medssr.evaluation.scoring import Prediction
-from medssr.reports.paired_runs import LeftOut, pair_runs
-from medssr.reports.report import write_report
-from medssr.reports.runs import model_name
-from medssr.reports.study_runs import read_runs
-from medssr.reports.tables import comparison_table
+from medssr.reports.comparison import compare_groups
+from medssr.reports.figures import difference_title
+from medssr.reports.pages import console_differences, write_report
+from medssr.reports.runs import LeftOut, model_name
+from medssr.reports.studies import read_runs
 
 
 def predictions_of(answers):
@@ -30,16 +29,19 @@ def predictions_of(answers):
 def test_a_run_is_compared_with_the_first_on_each_benchmark(tmp_path):
     first = write_run(tmp_path / "a", "hub/qwen", letters(2), ["one", "two"])
     second = write_run(tmp_path / "b", "hub/llama", letters(10), ["one", "two"])
-    found = pair_runs([first, second], num_examples=3)
-    assert found.left_out == []
-    (pair,) = found.pairs
-    assert (pair.first, pair.second) == ("qwen", "llama")
+    comparison = compare_groups([first, second])
+    assert comparison.left_out == []
+    rows = comparison.differences_from_baseline()
+    assert difference_title(rows) == "llama minus qwen"
     plain = compare_predictions(QUESTIONS, predictions_of(letters(2)), predictions_of(letters(10)))["all"]
+    rows = rows[rows["slice"] == "all"].set_index("benchmark")
     for benchmark in ("one", "two"):
-        comparison = pair.comparisons[benchmark]["all"]
-        assert comparison.difference == pytest.approx(8 / 12, abs=1e-6)
-        assert (comparison.num_won, comparison.num_lost, comparison.p_value) == (8, 0, plain.p_value)
-        assert comparison.p_adjusted == pytest.approx(2 * plain.p_value)
+        row = rows.loc[benchmark]
+        assert row["difference"] == pytest.approx(8 / 12, abs=1e-6)
+        assert (row["low"], row["high"], row["n"]) == (plain.low, plain.high, plain.n)
+        assert (row["num_won"], row["num_lost"], row["p_value"]) == (8, 0, plain.p_value)
+        assert row["p_adjusted"] == pytest.approx(2 * plain.p_value)
+        assert row["mcnemar_p_adjusted"] == pytest.approx(2 * plain.mcnemar_p_value)
 
 
 def test_examples_show_a_right_answer_beside_a_wrong_one(tmp_path):
@@ -48,8 +50,7 @@ def test_examples_show_a_right_answer_beside_a_wrong_one(tmp_path):
     after["q0"] = [None, "B"]  # lost by both
     first = write_run(tmp_path / "a", "qwen", before, text="first says {}")
     second = write_run(tmp_path / "b", "llama", after, text="second says {}")
-    (pair,) = pair_runs([first, second], num_examples=3).pairs
-    won, lost = pair.examples
+    won, lost = compare_groups([first, second], num_examples=3).examples["llama"]
     assert (won.question.id, won.is_won, won.first.text, won.second.text) == (
         "q9",
         True,
@@ -58,14 +59,13 @@ def test_examples_show_a_right_answer_beside_a_wrong_one(tmp_path):
     )
     assert (lost.question.id, lost.is_won, lost.first.text) == ("q0", False, "first says A")
     assert (lost.second.letter, lost.second.text, lost.second.num_right) == (None, "second says None", 0)
-    assert pair_runs([first, second], num_examples=0).pairs[0].examples == []
+    assert compare_groups([first, second], num_examples=0).examples == {}
 
 
 def test_long_answers_are_shown_with_their_end(tmp_path):
     first = write_run(tmp_path / "a", "qwen", letters(2))
     second = write_run(tmp_path / "b", "llama", letters(3), text="start" + "x" * 9_000 + "the end {}")
-    (pair,) = pair_runs([first, second], num_examples=1).pairs
-    shown = pair.examples[0].second.text
+    shown = compare_groups([first, second], num_examples=1).examples["llama"][0].second.text
     assert shown.startswith("start")
     assert shown.endswith("the end A")
     assert re.search(r"\[\.\.\. \d+ characters \.\.\.\]", shown)
@@ -85,9 +85,9 @@ def test_long_answers_are_shown_with_their_end(tmp_path):
 def test_runs_of_another_protocol_are_left_out(tmp_path, change, reason):
     first = write_run(tmp_path / "a", "qwen", letters(2))
     second = write_run(tmp_path / "b", "llama", letters(2), **change)
-    found = pair_runs([first, second], num_examples=1)
-    assert found.pairs == []
-    assert found.left_out == [LeftOut("llama", None, f"it was asked by {reason}")]
+    comparison = compare_groups([first, second], num_examples=1)
+    assert comparison.differences_from_baseline().empty
+    assert comparison.left_out == [LeftOut("llama", None, f"it was asked by {reason}")]
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_benchmarks_with_other_questions_are_left_out(tmp_path, questions, reaso
     answers = letters(2) | {"q99": ["A", "A"]}
     first = write_run(tmp_path / "a", "qwen", answers)
     second = write_run(tmp_path / "b", "llama", answers, questions=questions)
-    found = pair_runs([first, second], num_examples=1)
-    assert found.left_out == [LeftOut("llama", "toy", reason)]
+    comparison = compare_groups([first, second], num_examples=1)
+    assert comparison.left_out == [LeftOut("llama", "toy", reason)]
 
 
 def test_a_benchmark_of_one_run_alone_is_left_out_and_the_rest_is_paired(tmp_path):
     first = write_run(tmp_path / "a", "qwen", letters(2), ["one", "two"])
     second = write_run(tmp_path / "b", "llama", letters(5), ["two", "three"])
-    found = pair_runs([first, second], num_examples=1)
-    assert list(found.pairs[0].comparisons) == ["two"]
-    assert [(each.benchmark, each.reason.split()[0]) for each in found.left_out] == [
+    comparison = compare_groups([first, second], num_examples=1)
+    assert set(comparison.differences_from_baseline()["benchmark"]) == {"two"}
+    assert [(each.benchmark, each.reason.split()[0]) for each in comparison.left_out] == [
         ("one", "there"),
         ("three", "there"),
     ]
@@ -124,11 +124,11 @@ def test_runs_whose_answers_are_gone_are_left_out(tmp_path):
     first = write_run(tmp_path / "a", "qwen", letters(2))
     second = write_run(tmp_path / "b", "llama", letters(2))
     predictions_file(tmp_path / "b", "toy").unlink()
-    (left_out,) = pair_runs([first, second], num_examples=1).left_out
+    (left_out,) = compare_groups([first, second], num_examples=1).left_out
     assert left_out.reason == f"there is no {predictions_file(tmp_path / 'b', 'toy')}"
     record = dataclasses.replace(first.record, artifacts={})
-    found = pair_runs([dataclasses.replace(first, record=record), second], num_examples=1)
-    assert [each.run for each in found.left_out] == ["llama"]
+    comparison = compare_groups([dataclasses.replace(first, record=record), second], num_examples=1)
+    assert [each.run for each in comparison.left_out] == ["llama"]
 
 
 def test_answers_that_do_not_match_their_questions_are_a_fault(tmp_path):
@@ -137,11 +137,13 @@ def test_answers_that_do_not_match_their_questions_are_a_fault(tmp_path):
     path = predictions_file(tmp_path / "b", "toy")
     path.write_text(path.read_text().replace('"q3"', '"q2"'), encoding="utf-8")
     with pytest.raises(InputError, match=r"predictions-toy\.jsonl: question 'q2' has two predictions"):
-        pair_runs([first, second], num_examples=1)
+        compare_groups([first, second], num_examples=1)
 
 
 def test_one_run_has_nothing_to_be_compared_with(tmp_path):
-    assert pair_runs([write_run(tmp_path / "a", "qwen", letters(2))], num_examples=1).pairs == []
+    comparison = compare_groups([write_run(tmp_path / "a", "qwen", letters(2))], num_examples=1)
+    assert comparison.table["difference"].isna().all()
+    assert console_differences(comparison) is None
 
 
 def test_evaluations_of_one_model_get_names_of_their_own(tmp_path):
@@ -171,27 +173,23 @@ def test_the_command_writes_page_tables_and_pictures(compared):
     assert "difference_0_llama.png" in shown
     with (compared.parent / "comparisons.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["first"], row["second"], row["benchmark"], row["slice"]) for row in rows] == [
+    compared_rows = [row for row in rows if row["difference"]]
+    assert [(row["baseline"], row["group"], row["benchmark"], row["slice"]) for row in compared_rows] == [
         ("qwen", "llama", "one", "all"),
         ("qwen", "llama", "two", "all"),
     ]
-    assert float(rows[0]["p_adjusted"]) == pytest.approx(2 * 2 / 2**7)
+    assert float(compared_rows[0]["p_adjusted"]) == pytest.approx(2 * 2 / 2**7)
     markdown = (compared.parent / "summary.md").read_text(encoding="utf-8")
     assert "### llama minus qwen" in markdown
     assert "- other: it was asked by another protocol" in markdown
 
 
-def test_the_terminal_names_what_was_left_out(tmp_path):
-    first = write_run(tmp_path / "a", "qwen", letters(2))
-    runs = [
-        first,
-        write_run(tmp_path / "b", "llama", letters(9)),
-        write_run(tmp_path / "c", "x", letters(9), ["other"]),
-    ]
-    console = Console(width=100)
-    with console.capture() as captured:
-        console.print(comparison_table(pair_runs(runs, num_examples=0)))
-    text = captured.get()
+def test_the_terminal_shows_tests_and_names_what_was_left_out(tmp_path, capsys):
+    write_run(tmp_path / "runs" / "a", "qwen", letters(2))
+    write_run(tmp_path / "runs" / "b", "llama", letters(9))
+    write_run(tmp_path / "runs" / "c", "x", letters(9), ["other"])
+    compare(typed("compare", f"runs=[{tmp_path}/runs]", f"output_dir={tmp_path}/report"))
+    text = capsys.readouterr().out
     for part in ("difference from qwen", "llama", "+0.583 [+", "7 / 0", "not compared: x, toy: there is no"):
         assert part in text
 
@@ -205,7 +203,7 @@ def test_what_models_wrote_is_escaped(tmp_path):
         write_run(tmp_path / "b", "llama", letters(12), [f"b{evil.replace('/', '')}"], questions=asked, text=evil),
         write_run(tmp_path / "c", "third", letters(12), questions=asked, text=evil),
     ]
-    page = write_report(runs, tmp_path / "report", pair_runs(runs, num_examples=12))
+    page = write_report(compare_groups(runs, num_examples=12), tmp_path / "report")
     for name in ("index.html", "summary.md"):
         text = (page.parent / name).read_text(encoding="utf-8")
         assert "<script" not in text

@@ -1,4 +1,4 @@
-"""The W&B run of each step: opened while it trains or once it is done, linked to what it read and made."""
+"""The W&B runs of steps, pipelines and reports: their lineage, their summaries and their tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, decisive_values, read_artifact
-from medssr.utils.files import write_json_atomically
+from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
-    from medssr.config import PipelineConfig
+    import pandas as pd
+
+    from medssr.config import CompareConfig, PipelineConfig
     from medssr.evaluation.scoring import BenchmarkScore
     from medssr.reports.runs import LabelSummary, Run
 
@@ -22,24 +25,24 @@ _LOGGED = "wandb/logged.json"
 
 
 def log_step(config: Any, artifact: Artifact) -> None:
-    """Logs a finished step to the W&B run that has its fingerprint: lineage, and the numbers that runs are sorted by.
+    """Logs lineage and summary of a finished step to the W&B run that has its fingerprint.
 
-    Once only, whoever uses the artefact later; nothing without a W&B logger.
+    A step is logged once, however often its artefact is used later. Without a W&B logger nothing happens.
 
     Args:
         config: The step's typed configuration.
-        artifact: What the step has made.
+        artifact: The output of the step.
     """
     marker = artifact.path(_LOGGED)
     node = _wandb_node(config)
     if node is None or marker.is_file():
         return
     from medssr.evaluation.results_io import RESULTS_FILE
-    from medssr.tracking.lineage import made_by, read_by
+    from medssr.tracking.lineage import inputs_of, output_of
     from medssr.tracking.loggers import open_loggers, plain
 
     with open_loggers({"wandb": node}, config, artifact.directory) as (logger,):
-        logger.link(read_by(artifact, plain(config)), [made_by(artifact)])
+        logger.link(inputs_of(artifact, plain(config)), [output_of(artifact)])
         logger.summarize(_step_summary(artifact))
         if artifact.manifest["step"] == "evaluate":
             logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
@@ -48,9 +51,9 @@ def log_step(config: Any, artifact: Artifact) -> None:
 
 
 def log_pipeline(config: PipelineConfig, run: Run) -> None:
-    """Logs the results of a whole run in one row: scores of the base model and of the last one, labels and cost.
+    """Logs the results of a whole run to a W&B run: scores of the base model and of the last one, labels and cost.
 
-    The W&B run holds `results.json` and the metrics of its stages too: `medssr-compare` reads it like a run's folder.
+    The W&B run also holds `results.json` and the metrics of its stages, so `medssr-compare` reads it like a folder.
 
     Args:
         config: The pipeline's configuration.
@@ -60,20 +63,20 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     if node is None:
         return
     from medssr.evaluation.results_io import RESULTS_FILE
-    from medssr.reports.costs import run_cost
+    from medssr.reports.metrics import run_cost
     from medssr.reports.runs import record_json
-    from medssr.tracking.lineage import made_by
+    from medssr.tracking.lineage import output_of
     from medssr.tracking.loggers import open_loggers
 
     settings = {"study": config.study} | decisive_values(asdict(config))
     run_id = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     first, last = run.record.models[0], run.record.models[-1]
     metrics = {f"metrics-{stage.stage}.csv": stage for stage in run.record.training}
-    # The files lie beside each other in W&B, whatever their places here.
+    # In W&B the files lie in one folder.
     stages = [replace(stage, metrics_file=file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))
     with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
-        logger.link([made_by(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
+        logger.link([output_of(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
         logger.summarize(
             score_summary(last.benchmarks)
             | score_summary(first.benchmarks, "base_score")
@@ -84,8 +87,29 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
         logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
 
 
+def log_tables(config: CompareConfig, tables: Mapping[str, pd.DataFrame], report: Path) -> None:
+    """Logs tables as W&B tables by their names, where the command has a W&B logger.
+
+    Args:
+        config: The command's configuration with its loggers.
+        tables: The tables of numbers by name.
+        report: The report's folder. Its scores name the W&B run: the same report again is the same run.
+    """
+    from medssr.tracking.loggers import open_loggers
+    from medssr.tracking.wandb_logger import WandbMetrics
+
+    directory = report / "tables" / hash_file(report / "summary.csv")[:16]
+    directory.mkdir(parents=True, exist_ok=True)
+    with open_loggers(config.logger, config, directory) as loggers:
+        for logger in loggers:
+            if isinstance(logger, WandbMetrics):
+                for name, table in tables.items():
+                    cells = table.astype(object).where(table.notna(), None)
+                    logger.log_table(name, columns=list(table.columns), data=cells.values.tolist())
+
+
 def _wandb_node(config: Any) -> dict[str, Any] | None:
-    """Returns the settings of the W&B logger; None where there is none, and in all processes but the main one."""
+    """Returns the settings of the W&B logger; None without one, and in all processes but the main one."""
     node: dict[str, Any] | None = (config.logger or {}).get("wandb")
     return node if is_main_process() else None
 
@@ -100,29 +124,29 @@ def score_summary(benchmarks: Mapping[str, BenchmarkScore], prefix: str = "score
     summary: dict[str, float] = {}
     by_slice: dict[str, list[float]] = {}
     for benchmark, score in benchmarks.items():
-        for name, found in score.slices.items():
-            key = f"{prefix}/{benchmark}/{name}"
-            summary |= {key: found.accuracy.value, f"{key}_low": found.accuracy.low, f"{key}_high": found.accuracy.high}
-            summary[f"{key}_n"] = found.num_questions
-            by_slice.setdefault(name, []).append(found.accuracy.value)
+        for name, result in score.slices.items():
+            key, accuracy = f"{prefix}/{benchmark}/{name}", result.accuracy
+            summary |= {key: accuracy.value, f"{key}_low": accuracy.low, f"{key}_high": accuracy.high}
+            summary[f"{key}_n"] = result.num_questions
+            by_slice.setdefault(name, []).append(accuracy.value)
             if name == ALL:
-                summary[f"{prefix}/{benchmark}/invalid_share"] = found.invalid.value
+                summary[f"{prefix}/{benchmark}/invalid_share"] = result.invalid.value
     return summary | {f"{prefix}/{name}": fmean(values) for name, values in by_slice.items()}
 
 
 def label_summary(labels: LabelSummary | None) -> dict[str, float]:
-    """Returns the share of questions that got a label, and how far votes agree and how often they are right.
+    """Returns the fraction of questions with a label, the mean agreement of votes and the accuracy of labels.
 
-    The last two over the questions whose truth is known; agreement from the middles of its bands.
+    The last two are over the questions whose truth is known; agreement is that of the middles of the bands.
     """
     if labels is None or not labels.num_questions:
         return {}
     summary = {"labels/kept_share": labels.num_kept / labels.num_questions}
-    known = [(band, band.accuracy) for band in labels.bands if band.accuracy is not None and band.n]
-    total = sum(band.n for band, _ in known)
+    scored = [(band, band.accuracy) for band in labels.bands if band.accuracy is not None and band.n]
+    total = sum(band.n for band, _ in scored)
     if total:
-        summary["labels/accuracy"] = sum(band.n * accuracy for band, accuracy in known) / total
-        summary["labels/agreement"] = sum(band.n * (band.low + band.high) / 2 for band, _ in known) / total
+        summary["labels/accuracy"] = sum(band.n * accuracy for band, accuracy in scored) / total
+        summary["labels/agreement"] = sum(band.n * (band.low + band.high) / 2 for band, _ in scored) / total
     return summary
 
 

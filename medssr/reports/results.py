@@ -1,4 +1,4 @@
-"""`results.json` of a pipeline run: the scores of every model on the same questions, with paired differences."""
+"""Writes `results.json` of a pipeline run: the scores of every model, with their paired differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medssr.utils.provenance import overrides
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """A training stage, with what it read and logged."""
+    """A training stage, with the questions that it read and the metrics that it logged."""
 
     stage: StageConfig
     questions: Path
@@ -40,7 +40,7 @@ def write_run_results(
     Args:
         run_dir: The run's folder.
         config: The pipeline's configuration.
-        prepared: The artefacts of synthesis and labelling by step; empty where there was none.
+        prepared: The artefacts of synthesis and labelling by step; empty without these steps.
         scores: The evaluation of each model by its name, in order of training.
         stages: The training stages in order.
     """
@@ -59,8 +59,8 @@ def write_run_results(
             "stages": [stage.name for stage in config.stages],
         },
         "models": [
-            {"name": name, "benchmarks": {benchmark: asdict(each) for benchmark, each in found.items()}}
-            for name, found in models.items()
+            {"name": name, "benchmarks": {benchmark: asdict(result) for benchmark, result in benchmarks.items()}}
+            for name, benchmarks in models.items()
         ],
         "paired": [
             {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(comparison)
@@ -74,8 +74,8 @@ def write_run_results(
             for files in stages
         ],
         "artifacts": {
-            name: str(made.directory)
-            for name, made in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]
+            name: str(artifact.directory)
+            for name, artifact in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]
         },
     }
     path = run_dir / RESULTS_FILE
@@ -94,15 +94,15 @@ def _scored_and_compared(
         questions = read_asked_questions(base, benchmark)
         slices = fact_slices(questions, asked)
         predictions = {name: read_predictions(scored.directory, benchmark) for name, scored in scores.items()}
-        for name, found in predictions.items():
-            models[name][benchmark] = score(questions, found, slices, seed=seed)
+        for name, answers in predictions.items():
+            models[name][benchmark] = score(questions, answers, slices, seed=seed)
         for (before, after), comparisons in pairs.items():
             comparisons[benchmark] = compare(questions, predictions[before], predictions[after], slices, seed=seed)
     return models, pairs
 
 
 def asked_facts(questions: Iterable[Question]) -> set[tuple[str, str]]:
-    """Returns the (disease, relation) pairs that the questions ask about, where they say so."""
+    """Returns the facts that questions ask about, as (disease, relation), where their provenance names one."""
     return {
         (question.entity, question.provenance["relation"])
         for question in questions
@@ -111,7 +111,7 @@ def asked_facts(questions: Iterable[Question]) -> set[tuple[str, str]]:
 
 
 def fact_slices(questions: Sequence[Question], asked: set[tuple[str, str]]) -> dict[str, set[str]]:
-    """Returns the ids of rare-disease questions about facts that training asked about, and about others."""
+    """Returns the ids of rare-disease questions by whether training asked about their fact."""
     slices: dict[str, set[str]] = {RARE_ASKED: set(), RARE_NEVER_ASKED: set()}
     for question in questions:
         if question.is_rare and "relation" in question.provenance:

@@ -1,4 +1,4 @@
-"""What the steps of a method leave in Weights & Biases, read back with wandb's own reader."""
+"""What steps log to Weights & Biases, read back with wandb's reader."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def made(tmp_path_factory) -> dict[str, Artifact]:
 
 def artifacts(made: Artifact) -> dict[bool, set[tuple[str, str]]]:
     """The W&B artifacts of a step's run, by whether the run used them: (type, name)."""
-    found: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+    by_use: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
     for record in records(made.directory, "artifact"):
-        found[bool(record.get("use_after_commit"))].add((record["type"], record["name"]))
-    return found
+        by_use[bool(record.get("use_after_commit"))].add((record["type"], record["name"]))
+    return by_use
 
 
 def test_every_step_is_one_run_of_the_study(made):
@@ -68,7 +68,7 @@ def test_lineage_leads_from_the_questions_to_the_score(made):
     names = {step: f"{step}-{artifact.fingerprint}" for step, artifact in made.items()}
     assert linked["pseudo_label"][False] == {("labels", names["pseudo_label"])}
     assert ("labels", names["pseudo_label"]) in linked["train"][True]
-    tables = {("run_table", f"run-{made['train'].fingerprint}-completions")}  # W&B's own
+    tables = {("run_table", f"run-{made['train'].fingerprint}-completions")}  # W&B makes it
     assert linked["train"][False] - tables == {("model", names["train"])}
     assert ("model", names["train"]) in linked["evaluate"][True]
     assert linked["evaluate"][False] == {("results", names["evaluate"])}
@@ -81,7 +81,7 @@ def test_one_thing_is_one_artifact_in_every_run(made):
     for artifact in made.values():
         for record in records(artifact.directory, "artifact"):
             digests.setdefault(record["name"], set()).add(record["digest"])
-    assert all(len(found) == 1 for found in digests.values())
+    assert all(len(values) == 1 for values in digests.values())
     assert len(digests) >= 5
 
 
@@ -95,16 +95,16 @@ def test_completions_have_their_step(made):
 
 
 def summary(directory: Path) -> dict:
-    found = {}
+    values = {}
     for record in records(directory, "summary"):
         for item in record.get("update", {}).items() if isinstance(record.get("update"), dict) else []:
-            found[item[0]] = item[1]
-    return found
+            values[item[0]] = item[1]
+    return values
 
 
-def test_an_evaluation_is_summed_up_by_its_scores(made):
-    found = summary(made["evaluate"].directory)
-    assert found["score/rare"] == found["score/common"] == 0.75
-    assert found["score/benchmark/rare_n"] == 1
+def test_the_summary_of_an_evaluation_has_its_scores(made):
+    values = summary(made["evaluate"].directory)
+    assert values["score/rare"] == values["score/common"] == 0.75
+    assert values["score/benchmark/rare_n"] == 1
     (kept,) = made["evaluate"].directory.glob("wandb/offline-run-*/files/results.json")
     assert kept.read_text() == made["evaluate"].path("results.json").read_text()

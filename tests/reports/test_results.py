@@ -1,7 +1,7 @@
 from support.helpers import toy_question
 
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED
-from medssr.reports.run_results import asked_facts, fact_slices
+from medssr.reports.results import asked_facts, fact_slices
 
 
 def about(number, entity, relation, is_rare=True):

@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from medssr.errors import InputError
-from medssr.exporting.prompts import chat_token_ids, export_prompts, with_chat_template
+from medssr.exporting.conversations import chat_token_ids, export_prompts, with_chat_template
 from medssr.models.prompts import prompt_messages
 from medssr.questions import Question
 

@@ -1,0 +1,174 @@
+"""Which figures a report shows; each is drawn as a PNG into the report's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medssr.evaluation.scoring import ALL, COMMON, RARE
+from medssr.reports.comparison import GroupComparison
+from medssr.reports.group_plots import plot_pareto, plot_sweep, plot_training
+from medssr.reports.groups import SweepAxis, sweep_axes
+from medssr.reports.metrics import DRAWN
+from medssr.reports.runs import Run, model_label
+from medssr.reports.score_plots import (
+    accuracy_limits,
+    plot_accuracy,
+    plot_differences,
+    plot_label_calibration,
+    plot_reliability,
+)
+from medssr.reports.tables import COSTS, runs_by_labels
+from medssr.statistics import Calibration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAX_MODELS_IN_ONE_FIGURE = 6  # curves that can be told apart
+_MAX_GROUPS_WITH_A_FIGURE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A PNG of the page: its file name, what it shows and a note below it."""
+
+    file: str
+    title: str
+    note: str = ""
+
+
+def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> list[Figure]:
+    """Draws one figure for each benchmark; a benchmark alone is divided into its rare and its common questions.
+
+    Args:
+        scores: The table `medssr.reports.tables.scores`.
+        out_dir: The report's folder.
+    """
+    benchmarks = list(scores["benchmark"].unique())
+    figures = []
+    for number, benchmark in enumerate(benchmarks):
+        rows = scores[scores["benchmark"] == benchmark]
+        slices = set(rows["slice"]) if len(benchmarks) == 1 else set()
+        for slice_name in [name for name in (RARE, COMMON) if name in slices] or [ALL]:
+            file = f"accuracy_{number}_{slug(benchmark)}_{slice_name}.png"
+            plot_accuracy(rows[rows["slice"] == slice_name], accuracy_limits(rows), out_dir / file)
+            figures.append(Figure(file, f"{benchmark}, {slice_name} questions"))
+    return figures
+
+
+def draw_training(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+    """Draws the curves of each stage: reward and, where they were logged, held-out accuracy, entropy and agreement."""
+    axes = sweep_axes(comparison.groups, comparison.setting_names)
+    figures = []
+    for number, stage in enumerate(dict.fromkeys(stage for run in comparison.runs for stage in run.curves)):
+        curves: dict[str, dict[str, list[pd.Series]]] = {}
+        num_skipped = 0
+        for metric in DRAWN:
+            for group in comparison.groups:
+                for run in group.runs:
+                    curve = run.curves.get(stage, {}).get(metric)
+                    if curve is not None and np.isfinite(curve).any():
+                        num_skipped += int((~np.isfinite(curve)).sum())
+                        curves.setdefault(metric, {}).setdefault(group.name, []).append(curve[np.isfinite(curve)])
+        if curves:
+            file = f"training_{number}_{slug(stage)}.png"
+            plot_training(curves, axes[0] if axes else None, out_dir / file)
+            note = f"{num_skipped} logged values are not finite numbers and are left out." if num_skipped else ""
+            figures.append(Figure(file, stage, note))
+    return figures
+
+
+def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
+    """Draws one figure for each set of labels whose truth is known; runs that share their labels share it."""
+    figures = []
+    for number, (labels, names) in enumerate(runs_by_labels(runs)):
+        if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
+            file = f"labels_{number}.png"
+            plot_label_calibration(labels.bands, out_dir / file)
+            figures.append(Figure(file, ", ".join(names)))
+    return figures
+
+
+def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
+    """Draws one figure a benchmark with the agreement and accuracy of all models, where they are few enough."""
+    by_benchmark: dict[str, dict[str, Calibration]] = {}
+    for run in runs:
+        for model in run.record.models:
+            name = model.name if len(runs) == 1 else model_label(run.name, model.name)
+            for benchmark, score in model.benchmarks.items():
+                if score.calibration is not None and score.calibration.n > 0:
+                    by_benchmark.setdefault(benchmark, {})[name] = score.calibration
+    figures = []
+    for number, (benchmark, calibrations) in enumerate(by_benchmark.items()):
+        if len(calibrations) <= _MAX_MODELS_IN_ONE_FIGURE:
+            file = f"calibration_{number}_{slug(benchmark)}.png"
+            plot_reliability(calibrations, out_dir / file)
+            figures.append(Figure(file, benchmark))
+    return figures
+
+
+def draw_differences(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+    """Draws the differences from the baseline: one figure a group where these are few, else one a benchmark."""
+    table = comparison.differences_from_baseline()
+    figures = []
+    if table["group"].nunique() <= _MAX_GROUPS_WITH_A_FIGURE:
+        for number, (group, rows) in enumerate(table.groupby("group", sort=False)):
+            if rows["benchmark"].nunique() > 1:
+                rows = rows[rows["slice"] == ALL]
+                labels = list(rows["benchmark"])
+            else:
+                labels = list(rows["benchmark"] + ", " + rows["slice"])
+            file = f"difference_{number}_{slug(str(group))}.png"
+            plot_differences(rows, labels, out_dir / file)
+            figures.append(Figure(file, difference_title(rows)))
+        return figures
+    for number, (benchmark, rows) in enumerate(table[table["slice"] == ALL].groupby("benchmark", sort=False)):
+        file = f"difference_{number}_{slug(str(benchmark))}.png"
+        plot_differences(rows, list(rows["group"]), out_dir / file)
+        figures.append(Figure(file, f"{benchmark}: each group minus {comparison.baseline.name}"))
+    return figures
+
+
+def difference_title(rows: pd.DataFrame) -> str:
+    """Returns what is compared in rows of one group that have a difference from the baseline."""
+    row = rows.iloc[0]
+    return f"{model_label(row['group'], row['model'])} minus {model_label(row['baseline'], row['baseline_model'])}"
+
+
+def draw_sweeps(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+    """Draws accuracy against each swept number, one figure a benchmark; and accuracy against cost."""
+    table = comparison.last_models()
+    figures = []
+    for axis in sweep_axes(comparison.groups, comparison.setting_names):
+        for number, (benchmark, rows) in enumerate(table.groupby("benchmark", sort=False)):
+            figures.append(_draw_sweep(axis, str(benchmark), rows, number, out_dir))
+    return [*figures, *_draw_pareto(table, out_dir)]
+
+
+def _draw_sweep(axis: SweepAxis, benchmark: str, rows: pd.DataFrame, number: int, out_dir: Path) -> Figure:
+    slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
+    file = f"swept_{number}_{slug(axis.key)}_{slug(benchmark)}.png"
+    plot_sweep(axis, rows[rows["slice"].isin(slices)], out_dir / file)
+    return Figure(file, f"{benchmark}: accuracy by {axis.name}")
+
+
+def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> list[Figure]:
+    """Draws the mean accuracy over benchmarks against the first cost that is known of every group."""
+    points = table[table["slice"] == ALL].groupby("group", sort=False)[["accuracy", *COSTS]].mean()
+    for column, unit in COSTS.items():
+        costs = points[column]
+        if len(points) > 1 and costs.notna().all() and costs.max() > 0:
+            plot_pareto(points.rename(columns={column: "cost"}), f"{unit} of a run", out_dir / "pareto.png")
+            title = f"accuracy against {unit}"
+            return [Figure("pareto.png", title, "Joined: the groups that no other beats in both.")]
+    return []
+
+
+def slug(text: str) -> str:
+    """Returns a part of a file name; the number beside it keeps equal slugs apart."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40]

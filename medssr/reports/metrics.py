@@ -1,0 +1,129 @@
+"""What a training stage logged as CSV: curves over its steps, and the cost of the run that it belongs to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medssr.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medssr.reports.runs import Run
+
+REWARD = "train/reward"
+# The metrics that are drawn over training, by their columns, and the labels of their axes.
+DRAWN = {
+    REWARD: "mean reward",
+    "val/probe/accuracy": "held-out accuracy",
+    "train/entropy": "entropy, nats a token",
+    "train/agreement": "agreement in a group",
+}
+
+
+def read_curves(path: Path) -> dict[str, pd.Series]:
+    """Returns the logged values of the reward, and of the other metrics in `DRAWN`, each as a series over steps.
+
+    A series holds every value that was logged, those that are not finite too.
+
+    Raises:
+        InputError: When the file is absent, has no column for step or reward, or a cell is no number.
+    """
+    import pandas as pd
+
+    table = _read_csv(path)
+    for name in ("step", REWARD):
+        if name not in table.columns:
+            columns = ", ".join(table.columns)
+            raise InputError.at(path, f"is no column; the columns are {columns}.", line=1, field=name)
+    curves = {}
+    for name in DRAWN:
+        if name in table.columns:
+            rows = table[table[name] != ""]  # the other rows hold other metrics
+            steps = [int(step) for step in _numbers(rows["step"], path)]
+            curves[name] = pd.Series(_numbers(rows[name], path), index=steps, dtype=float)
+    return curves
+
+
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """The cost of all steps of a run, steps shared with other runs included; None where it is not known.
+
+    Attributes:
+        gpu_hours: Hours times GPUs of the steps that ran on GPUs.
+        cpu_hours: Hours of the steps that ran without a GPU.
+        train_tokens: Prompt and completion tokens of training.
+    """
+
+    gpu_hours: float | None
+    cpu_hours: float | None
+    train_tokens: float | None
+
+    def summary(self) -> dict[str, float]:
+        """Returns the costs that are known as metrics."""
+        return {f"cost/{name}": value for name, value in asdict(self).items() if value is not None}
+
+
+def run_cost(run: Run) -> RunCost:
+    """Returns the cost of a run, from the manifests of its steps and the metrics of its training.
+
+    A step's manifest counts the seconds of its last start only; the metrics of training count those of all steps, so
+    the longer of the two is taken. The hours are unknown when a step has no manifest.
+    """
+    files = [run.folder / stage.metrics_file for stage in run.record.training]
+    training = {file.parent: _totals(file) for file in files}
+    folders = dict.fromkeys([*(run.folder / path for path in run.record.artifacts.values()), *training])
+    manifests = {folder: _manifest(folder) for folder in folders}
+    gpu_hours = cpu_hours = 0.0
+    for folder, manifest in manifests.items():
+        if manifest is not None:
+            num_gpus = len(manifest.get("hardware", {}).get("gpus", []))
+            seconds = max(manifest["seconds"], training[folder][0] if folder in training else 0.0)
+            gpu_hours += seconds / 3600 * num_gpus
+            cpu_hours += seconds / 3600 if num_gpus == 0 else 0.0
+    tokens = sum(tokens for _, tokens in training.values()) if files else None
+    is_complete = bool(manifests) and None not in manifests.values()
+    return RunCost(gpu_hours if is_complete else None, cpu_hours if is_complete else None, tokens)
+
+
+def _totals(file: Path) -> tuple[float, float]:
+    """Returns seconds and tokens of a stage."""
+    import numpy as np
+    import pandas as pd
+
+    columns = ["time/step", "time/probe", "train/num_tokens"]
+    table = _read_csv(file).reindex(columns=columns).apply(pd.to_numeric, errors="coerce")
+    seconds, probe_seconds, tokens = table.where(np.isfinite(table)).sum()
+    return float(seconds + probe_seconds), float(tokens)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Returns the cells as text, a row for each line."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise InputError.at(path, "there is no such file; a stage of training names it as its metrics.")
+    try:
+        return pd.read_csv(path, dtype=str, na_filter=False, skip_blank_lines=False)
+    except ValueError as error:
+        raise InputError.at(path, f"is no table of metrics ({error}).") from error
+
+
+def _numbers(cells: pd.Series, path: Path) -> list[float]:
+    """Returns the numbers in the cells of a column."""
+    numbers = []
+    for index, text in cells.items():
+        try:
+            numbers.append(float(text))
+        except ValueError as error:
+            problem, line = f"found {text!r}, expected a number.", int(index) + 2  # the header is line 1
+            raise InputError.at(path, problem, line=line, field=str(cells.name)) from error
+    return numbers
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    file = folder / "manifest.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -39,7 +39,7 @@ def test_a_shown_command_composes(command: str):
     if "-m" in overrides:
         overrides.remove("-m")
         # One job of the sweep: the first value of each list, the lower end of each range.
-        overrides = [re.sub(r"=(?:\w+\()?([^(\[{]*?),.*", r"=\1", override) for override in overrides]
+        overrides = [re.sub(r"^([^=]+=)(?:\w+\()?([^(\[{]*?),.*", r"\1\2", override) for override in overrides]
     if "hydra/launcher=slurm" in overrides:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install --editable '.[slurm]'")
     if name == "medssr-doctor":  # in front of another command's line

@@ -100,7 +100,7 @@ def default_settings() -> ExportSettings:
     from medssr.cli.entry import composed
 
     without_local = ["~local"] if (CONF_DIR / "local" / "default.yaml").is_file() else []
-    config, _ = composed("export", ["data.path=unused", "model.path=unused", *without_local])
+    config = composed("export", ["data.path=unused", "model.path=unused", *without_local])
     settings = config.settings["recommended"]
     assert isinstance(settings, ExportSettings)
     return settings

@@ -45,7 +45,7 @@ OmegaLoader.add_implicit_resolver(
 
 @pytest.mark.parametrize("root", sorted(SCHEMAS))
 def test_help_shows_the_groups_of_the_command_and_no_other(root):
-    groups = re.findall(r"^  ([\w@.]+): ", help_text(root, has_plan=False).split("Main settings")[0], re.M)
+    groups = re.findall(r"^  ([\w@./]+): ", help_text(root, has_plan=False).split("Main settings")[0], re.M)
     assert set(groups) <= set(groups_of(root))
     assert set(groups_of(root)) - set(groups) <= {"hydra", "local", "experiment", "debug", "hparams_search"}
 

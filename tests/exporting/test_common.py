@@ -74,6 +74,6 @@ def test_what_a_user_has_set_in_local_is_no_default(monkeypatch: pytest.MonkeyPa
     (tmp_path / "conf" / "local" / "default.yaml").write_text(local)
     monkeypatch.setattr("medssr.exporting.common.CONF_DIR", tmp_path / "conf")
     monkeypatch.setattr("medssr.cli.entry.CONF_DIR", tmp_path / "conf")
-    config, _ = composed("export", ["data.path=unused", "model.path=unused"])
+    config = composed("export", ["data.path=unused", "model.path=unused"])
     assert config.settings["recommended"].grpo.dynamic_sampling_rounds == 2
     assert default_settings().grpo.dynamic_sampling_rounds == 0

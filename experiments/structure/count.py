@@ -32,7 +32,19 @@ ENGINE = (
     "rollout/decoding",
     "rollout/hf_engine",
     "rollout/records",
+    "rollout/sampling",
     "rollout/types",
+)
+# What the algorithm is applied to: questions in batches, the policy with its prompts and its layers, and the vote of a metric.
+POLICY = (
+    "data/step_loader",
+    "labeling/votes",
+    "models/attention",
+    "models/policy",
+    "models/prompts",
+    "models/sharding",
+    "rollout/prompts",
+    "training/step_loader",
 )
 
 
@@ -255,13 +267,15 @@ def step_counts(checkout: Path, step: Iterable[str]) -> dict[str, object]:
 
 def by_kind(step: Iterable[str]) -> dict[str, list[str]]:
     """Returns the files of one step by what they are for."""
-    kinds: dict[str, list[str]] = defaultdict(list, {"algorithm": [], "engine": [], "general": []})
+    kinds: dict[str, list[str]] = defaultdict(list, {"algorithm": [], "policy": [], "engine": [], "general": []})
     for file in step:
         name = file.removesuffix(".py")
         if name.split("/")[0] in GENERAL:
             kinds["general"].append(file)
         elif name.startswith(ENGINE):
             kinds["engine"].append(file)
+        elif name in POLICY:
+            kinds["policy"].append(file)
         else:
             kinds["algorithm"].append(file)
     return dict(kinds)

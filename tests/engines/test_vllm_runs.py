@@ -136,7 +136,7 @@ def test_the_pipeline_reaches_what_it_reaches_without_vllm(tmp_path):
             "labeling.num_votes=8",
             "grpo.num_steps=24",
             "grpo.num_prompts_per_step=16",
-            "stages.1.grpo.num_steps=4",
+            "stages.1.settings.num_steps=4",
             f"benchmark.path={tmp_path}/benchmark.jsonl",
             f"paths.root_dir={tmp_path / rollout}",
         )

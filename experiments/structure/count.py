@@ -35,7 +35,7 @@ ENGINE = (
     "rollout/sampling",
     "rollout/types",
 )
-# What the algorithm is applied to: questions in batches, the policy with its prompts and its layers, and the vote of a metric.
+# What the algorithm is applied to: batches of questions, the policy with its prompts and layers, the vote of a metric.
 POLICY = (
     "data/step_loader",
     "labeling/votes",

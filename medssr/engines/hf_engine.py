@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn.functional import pad
 
 from medssr.engines.decoding import SampledTokens, draw_tokens, expand_cache, filtered_logps, seeded_uniforms
 from medssr.engines.types import Completion, Sampling
 from medssr.models.attention import adopt_attention
+from medssr.models.batching import left_pad, position_ids_of
 from medssr.models.policy import Policy
 
 # Finished rows are removed once at most this fraction is unfinished; removal copies the cache, so it is not done often.
@@ -119,16 +119,3 @@ class HFEngine:
             Completion(ids, logps, text, is_truncated=ids[-1] not in self._policy.eos_token_ids)
             for (ids, logps), text in zip(rows, texts, strict=True)
         ]
-
-
-def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns token ids and attention mask, both `[B, S]`, padded on the left."""
-    width = max(len(row) for row in rows)
-    input_ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
-    attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return input_ids, attention_mask
-
-
-def position_ids_of(attention_mask: Tensor) -> Tensor:
-    """Returns the position ids, `[B, S]`, which count tokens without padding; 0 for padding."""
-    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)

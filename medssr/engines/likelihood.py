@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from medssr.engines.hf_engine import left_pad, position_ids_of
+from medssr.models.batching import left_pad, position_ids_of
 from medssr.models.policy import Policy
 
 # Bounds of a forward pass: tokens, padding included, and rows, whose logits over the vocabulary take memory.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class RolloutBatch:
     @property
     def position_ids(self) -> Tensor:
         """The position ids, `[B, S + T]`, which count tokens without padding."""
-        return (self.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+        return position_ids_of(self.attention_mask)
 
 
 def pad_rollouts(
@@ -40,17 +41,30 @@ def pad_rollouts(
         >>> pad_rollouts([[5], [6, 7]], [[8, 9], [4]], pad_id=0).input_ids.tolist()
         [[0, 5, 8, 9], [6, 7, 4, 0]]
     """
-    prompt_width = max(len(row) for row in prompts)
-    completion_width = max(len(row) for row in completions)
-    ids, mask = [], []
-    for prompt, completion in zip(prompts, completions, strict=True):
-        before, after = prompt_width - len(prompt), completion_width - len(completion)
-        ids.append([pad_id] * before + prompt + completion + [pad_id] * after)
-        mask.append([0] * before + [1] * (len(prompt) + len(completion)) + [0] * after)
-    input_ids, attention_mask = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    assert len(prompts) == len(completions), "each completion continues one prompt"
+    prompt_ids, prompt_mask = left_pad(prompts, pad_id, device)
+    rows = [torch.tensor(completion, device=device) for completion in completions]
+    completion_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    completion_mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     return RolloutBatch(
-        input_ids, attention_mask, input_ids[:, prompt_width:], attention_mask[:, prompt_width:].float()
+        torch.cat([prompt_ids, completion_ids], dim=1),
+        torch.cat([prompt_mask, completion_mask], dim=1),
+        completion_ids,
+        completion_mask.float(),
     )
+
+
+def left_pad(rows: Sequence[list[int]], pad_id: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Returns token ids and attention mask, both `[B, S]`, padded on the left."""
+    width = max(len(row) for row in rows)
+    input_ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows], device=device)
+    attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return input_ids, attention_mask
+
+
+def position_ids_of(attention_mask: Tensor) -> Tensor:
+    """Returns the position ids, `[B, S]`, which count tokens without padding; 0 for padding."""
+    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def split_by_tokens(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -35,7 +35,7 @@ def test_the_pad_token_counts_where_it_was_sampled():
 
 
 def test_a_prompt_without_completion_is_an_error():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(AssertionError, match="one prompt"):
         pad_rollouts([[1], [2]], [[3]], pad_id=0)
 
 

@@ -125,7 +125,7 @@ def test_of_a_set_of_copies_exactly_one_stays():
 
 
 def test_similar_pairs_are_proposed_by_the_sketch():
-    """Among many texts, at least 98% of the pairs of similarity 0.8 to 0.95 are detected, and none below the threshold."""
+    """Of the pairs with similarity 0.8 to 0.95, at least 98% are detected; of those below the threshold, none."""
     rng = random.Random(0)
     vocabulary = ["".join(rng.choices(string.ascii_lowercase, k=7)) for _ in range(5000)]
     seen, found = NearDuplicates(), 0

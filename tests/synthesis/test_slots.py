@@ -21,7 +21,7 @@ OUT_OF_ORDER = Rejection("api_error", "HTTP 500", is_transient=True)
 
 
 class Scripted:
-    """A generator whose outcome is a function of the slot, the attempt and the number of earlier requests for that attempt."""
+    """A generator whose outcome depends on the slot, the attempt and the number of earlier requests for it."""
 
     name = "scripted"
 

@@ -43,7 +43,7 @@ class ReportConfig:
 
 def audit(config: AuditConfig) -> Artifact:
     """Returns the artefact of a sample to rate: `sample.jsonl`, `sheet.csv`, `sheet.html`, `judgements.jsonl`."""
-    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample does not depend on its verdicts
+    drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample does not depend on the verdicts
     return Step("audit", drawn, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _write_sample(config, directory)
     )
@@ -141,13 +141,13 @@ def _main(config: AuditConfig) -> None:
     if config.judge is not None:
         log.info("judgements %s, usage %s", counts["judgements"], counts["usage"])
         if set(counts["judgements"]) != {"judged"}:
-            log.warning("some have no verdict; force=true asks again where the call itself has failed")
+            log.warning("some questions have no verdict; force=true repeats the calls that failed")
     if config.judge is not None or config.audit.verdicts:
         page = report_audit(config, sample).path("report.md")
         Console(width=max(120, Console().width)).print(Markdown(page.read_text(encoding="utf-8")))
         log.info("made %s", page)
     sheets = (sample.path("sheet.html"), sample.path("sheet.csv"))
-    log.info("experts rate in %s or a copy of %s; then run this again with audit.verdicts=[FILE,...]", *sheets)
+    log.info("experts rate in %s or in a copy of %s; then run this again with audit.verdicts=[FILE,...]", *sheets)
 
 
 if __name__ == "__main__":

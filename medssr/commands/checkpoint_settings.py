@@ -1,4 +1,4 @@
-"""A finished training: the model that it made, and the settings that the model is asked with; imports no torch."""
+"""Reads the model of a finished training and the settings it was trained with. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medssr.utils.files import write_json_atomically
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# In the artefact of a training: how its model was loaded and sampled from.
+# Stored in the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
@@ -26,28 +26,28 @@ _RESULTS_FILE = "results.json"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained model with its settings, and the engine that sampled from it; None where nothing was sampled."""
+    """A trained model with its settings, and the engine that sampled from it (None if nothing was sampled)."""
 
     model: ModelConfig
     rollout: Node | None
 
 
 def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
-    """Writes what `read_trained` reads into the artefact's folder."""
+    """Writes the settings that `read_trained` reads to the artefact's folder."""
     model = asdict(replace(config.model, hub_config=None, cost=None)) | {"dtype": config.model.dtype.value}
     rollout = config.rollout if isinstance(config, TrainConfig) else None
     write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
 
 
 def read_trained(folder: Path) -> Trained:
-    """Returns the model that a training made, with the settings of that training.
+    """Returns the model of a training, with the settings of that training.
 
     Args:
-        folder: An artefact of medssr-train or medssr-sft, or a run folder of these or of medssr-pipeline, which
-            stands for the model of its last stage.
+        folder: An artefact of medssr-train or medssr-sft, or a run folder of one of these or of medssr-pipeline,
+            which stands for the model of its last stage.
 
     Raises:
-        InputError: When the folder is none of these, the training has not finished, or its model has gone.
+        InputError: When the folder is none of these, the training has not finished, or its model was removed.
     """
     artifact = _artifact_of(folder)
     if not (artifact / "manifest.json").is_file():
@@ -69,11 +69,11 @@ def read_trained(folder: Path) -> Trained:
 
 
 def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Returns a composed configuration with the model of the run that it names; what the command line sets stays.
+    """Returns a composed configuration with the model of its `run`; settings of the command line are kept.
 
     Args:
-        config: Its field `run` names the run's folder, or is None for no change.
-        overrides: Of the command line.
+        config: The configuration. Its field `run` is the run's folder, or None for no change.
+        overrides: The overrides of the command line.
 
     Raises:
         InputError: As `read_trained`, and when the command line chooses another model as well.
@@ -97,7 +97,7 @@ def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def _with_given(trained: Node, composed: Mapping[str, Any], given: set[str]) -> Node:
-    """Returns the engine of a training with what the command line sets of it."""
+    """Returns the engine settings of a training, updated by those of the command line."""
     names = [key.removeprefix("rollout.") for key in given if key.startswith("rollout.")]
     unknown = [name for name in names if name not in trained]
     if unknown:
@@ -107,7 +107,7 @@ def _with_given(trained: Node, composed: Mapping[str, Any], given: set[str]) -> 
 
 
 def _artifact_of(folder: Path) -> Path:
-    """Returns the artefact of the training that a folder is or names."""
+    """Returns the artefact of the training: the folder itself, or the artefact that it points to."""
     if not folder.is_dir():
         raise InputError.at(folder, "there is no such folder; give the folder of a finished training.", field="run")
     made = pointed_to(folder)
@@ -126,7 +126,7 @@ def _artifact_of(folder: Path) -> Path:
 
 
 def _is_training(artifact: Path) -> bool:
-    """Returns whether an artefact is that of a training, finished or not, whatever its method."""
+    """Returns whether an artefact belongs to a training, finished or not, of any method."""
     return (artifact / SETTINGS_FILE).is_file() or (artifact / "checkpoints").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""medssr-compare: one page from any set of runs."""
+"""medssr-compare: compare any set of runs on one page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_RUNS_IN_TERMINAL = 12  # above it, single runs are shown on the page only
+_MAX_RUNS_IN_TERMINAL = 12  # with more runs, single runs are shown on the page only
 
 
 def compare(config: CompareConfig) -> Path:
@@ -52,7 +52,7 @@ def compare(config: CompareConfig) -> Path:
 
 
 def _find_runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:
-    """Returns the runs to compare, and what cannot be read as a run, with the reasons."""
+    """Returns the runs to compare, and the folders that cannot be read as a run, with the reasons."""
     from medssr.reports.studies import download_runs, find_runs, find_study, read_runs
 
     if config.wandb is not None:
@@ -75,7 +75,7 @@ def main() -> None:
 def runs_as_override(arguments: Sequence[str]) -> list[str]:
     """Returns the command line with its folders as one override of `runs`, and its baseline quoted.
 
-    Folders of a sweep and groups of runs are named by overrides, which would otherwise have to be quoted for Hydra.
+    The names of sweep folders and of groups contain overrides, which otherwise would need quotes for Hydra.
 
     Example:
         >>> runs_as_override(["num_examples=1", ".", "baseline=model=tiny_llama,synthesis.rare_share=0.5"])

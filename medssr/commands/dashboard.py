@@ -1,4 +1,4 @@
-"""medssr-dashboard: the W&B workspace and report of a study."""
+"""medssr-dashboard: make the W&B workspace and report of a study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def dashboard(config: DashboardConfig) -> list[str]:
     """Returns the addresses of the workspace and the report of a study, or the file that they were written to.
 
     Raises:
-        InputError: When W&B cannot be reached, or refuses.
+        InputError: When W&B cannot be reached, or rejects the request.
     """
     import wandb
 
@@ -31,7 +31,7 @@ def dashboard(config: DashboardConfig) -> list[str]:
         write_json_atomically(Path(config.file), as_json(*pages))
         return [config.file]
     try:
-        wandb.Api(timeout=_TIMEOUT_S).viewer  # noqa: B018  fails at once without a key or network
+        wandb.Api(timeout=_TIMEOUT_S).viewer  # noqa: B018  fails immediately without a key or network
         for page in pages:
             page.save()
     except (wandb.Error, ValueError, OSError) as error:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig) -> Artifact:
     """Returns the artefact of scores: `results.json`, and for each benchmark its questions and all answers.
 
-    These are `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl`, with the same questions line by line.
+    The files `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl` have the same questions line by line.
     """
     made = Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _score_benchmarks(config, directory)
@@ -40,7 +40,7 @@ def evaluate(config: EvaluateConfig) -> Artifact:
 def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]:
     from medssr.benchmarks.suite import load_suite
 
-    # All are read before any is scored, and before torch is loaded: a fault in a file shows at once.
+    # Read all benchmarks before torch is loaded, so that an error in a file is reported immediately.
     suite = load_suite(config.benchmark, config.rarity)
     asked = _asked(suite, config.protocol.prefill)
 
@@ -88,7 +88,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
 
 
 def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
-    """Returns the questions to ask by benchmark: all, or those that have the prefill."""
+    """Returns the questions to ask, by benchmark: all of them, or those that have the prefill."""
     from medssr.evaluation.prefills import has_prefill
 
     if prefill is None:
@@ -106,7 +106,7 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
 
 
 def _ask(runner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> BenchmarkAnswers:
-    """Returns a benchmark with the answers to its questions, each asked in as many orders as the protocol says."""
+    """Returns the answers to a benchmark's questions, each asked in the number of option orders of the protocol."""
     from medssr.evaluation.benchmark_results import BenchmarkAnswers, text_sha256
     from medssr.evaluation.option_permutations import option_orders, permuted_questions, released_letters
 

@@ -1,4 +1,4 @@
-"""medssr-export: questions for other frameworks, to train on with reward and launch settings, or to be asked."""
+"""medssr-export: write training questions, reward and launch settings for verl and TRL, and benchmarks for lm-eval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def export(config: ExportConfig) -> Artifact:
-    """Returns the artefact of an export: a folder per framework, and what to do with it."""
+    """Returns the artefact of an export: a folder per framework, with instructions."""
     return Step("export", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _export(config, directory)
     )

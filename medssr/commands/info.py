@@ -33,13 +33,13 @@ from medssr.models.memory import Load, memory_parts
 
 Rows = list[tuple[str, str]]
 
-# Inputs that are read to know whether an artefact is there: more would take longer than an answer may.
+# Maximum size of the inputs that are hashed to look up an artefact; more would make `--info` slow.
 _MAX_READ_BYTES = 500_000_000
 _BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
 
 
 def train_plan(config: TrainConfig) -> Rows:
-    """Returns what medssr-train would do, as (what, how much)."""
+    """Returns the plan of medssr-train as rows (name, value)."""
     step = Step("train", config, Path(config.paths.artifact_dir))
     return [
         *_model_rows(config.model, config.lora),
@@ -52,7 +52,7 @@ def train_plan(config: TrainConfig) -> Rows:
 
 
 def pipeline_plan(config: PipelineConfig) -> Rows:
-    """Returns what medssr-pipeline would do, as (what, how much): each step, and which of them are made already."""
+    """Returns the plan of medssr-pipeline as rows (name, value): each step, and which artefacts already exist."""
     rows = _model_rows(config.model, config.lora)
     rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
     for stage in config.stages:
@@ -81,7 +81,7 @@ def _preparation_rows(config: PipelineConfig) -> Rows:
 def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
     architecture, stored = architecture_of(model.path), num_stored_parameters(Path(model.path))
     number = stored if stored is not None else architecture.num_parameters if architecture is not None else None
-    weights = f"{number:,} weights" if number is not None else "number of weights not known before it is loaded"
+    weights = f"{number:,} weights" if number is not None else "number of weights unknown before the model is loaded"
     rows = [("model", f"{model.path}: {weights}, {model.dtype.value}")]
     if lora is None:
         return [*rows, ("trained", "all weights, in float32")]
@@ -104,7 +104,7 @@ def _questions_text(path: str) -> str:
 
 
 def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
-    """Returns the arithmetic of the batches of a stage of GRPO; the first row is called `name`."""
+    """Returns the batch sizes and totals of a GRPO stage as rows; the first row is called `name`."""
     prompts, group = grpo.num_prompts_per_step, grpo.num_generations
     completions = prompts * group
     updates = grpo.num_iterations * prompts // (grpo.minibatch_prompts or prompts)
@@ -130,7 +130,7 @@ def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
 
 
 def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
-    """Returns the memory of an update on one device, as docs/scaling.md counts it."""
+    """Returns the memory of an update on one device as rows, computed as in docs/scaling.md."""
     parts = _memory(config)
     if isinstance(parts, str):
         return [("memory", parts)]
@@ -140,13 +140,13 @@ def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
 
 
 def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
-    """Returns the bytes that an update takes on each device; None where that cannot be computed."""
+    """Returns the bytes that an update needs on each device; None if they cannot be computed."""
     parts = _memory(config)
     return None if isinstance(parts, str) else sum(parts.values())
 
 
 def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
-    """Returns the bytes of an update on one device by what they hold, or why they cannot be computed."""
+    """Returns the bytes of an update on one device by their content, or why they cannot be computed."""
     architecture, trainer = architecture_of(config.model.path), config.trainer
     strategy = _strategy(trainer)
     if architecture is None:
@@ -176,13 +176,13 @@ def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_
 
 
 def _strategy(trainer: Node) -> str:
-    """Returns the name of a trainer's strategy; empty for one device."""
+    """Returns the name of a trainer's strategy; empty if there is one device."""
     strategy = trainer.get("strategy", "")
     return str(strategy["_target_"]).rpartition(".")[2] if isinstance(strategy, Mapping) else str(strategy)
 
 
 def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:
-    """Returns what the presets of the model and of the run say of their cost."""
+    """Returns the cost that the presets of the model and of the run state, as rows."""
     rows: Rows = []
     if cost := config.model.cost:
         hours = cost.stage1_hours
@@ -196,7 +196,7 @@ def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:
 
 
 def _made_rows(config: PipelineConfig) -> Rows:
-    """Returns which steps are made already; those after one that is not depend on what it will make."""
+    """Returns which artefacts already exist, as rows, up to the first missing one, on which the later ones depend."""
     root = Path(config.paths.artifact_dir)
     rows: Rows = []
 
@@ -227,7 +227,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
 
 
 def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
-    """Returns the questions of a stage; None where they are still to be made."""
+    """Returns the question file of a stage; None if it does not exist yet."""
     if stage.questions is StageQuestions.human:
         return Path(config.seed_questions.path)
     return (
@@ -236,7 +236,7 @@ def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None)
 
 
 def _artifact_text(step: Step) -> str:
-    """Returns where an artefact is, and whether it is made."""
+    """Returns the path of an artefact, and whether it already exists."""
     num_bytes = _input_bytes(asdict(step.config))
     if num_bytes > _MAX_READ_BYTES:
         return f"not looked up, since its name depends on {_size(num_bytes)} of inputs"
@@ -247,7 +247,7 @@ def _artifact_text(step: Step) -> str:
 
 
 def _input_bytes(node: Any, name: str = "") -> int:
-    """Returns the size of the files and folders that a configuration names."""
+    """Returns the total size of the files and folders that a configuration names, in bytes."""
     if isinstance(node, Mapping):
         return sum(_input_bytes(value, str(key)) for key, value in node.items())
     if isinstance(node, list):
@@ -260,7 +260,7 @@ def _input_bytes(node: Any, name: str = "") -> int:
 
 
 def _size(num_bytes: int) -> str:
-    """Returns a size in words.
+    """Returns a size as text.
 
     Example:
         >>> _size(131_051_765_760), _size(17_848_320)

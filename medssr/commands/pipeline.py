@@ -1,4 +1,4 @@
-"""medssr-pipeline: the whole method, from facts to a report."""
+"""medssr-pipeline: run the whole method, from facts to a report."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
-    """Runs every step and returns the report's page; steps whose artefacts are there are skipped.
+    """Runs all steps and returns the report's page; steps whose artefacts exist are skipped.
 
-    Where all stages ask human-annotated questions alone, none are synthesised.
+    If all stages use human-annotated questions only, no questions are synthesised.
 
     Args:
         config: The configuration of all steps.
-        run_dir: Where `results.json` and `report/` go.
+        run_dir: The folder that `results.json` and `report/` are written to.
     """
     from medssr.reports.comparison import compare_groups
     from medssr.reports.pages import console_scores, write_report
@@ -60,7 +60,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
 
 
 def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
-    """Returns what synthesis and labelling have made."""
+    """Returns the artefacts of synthesis and pseudo-labelling, which it makes if necessary."""
     synthetic = synthesize(synthesize_config(config))
     labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
     return {"synthesize": synthetic, "pseudo_label": labelled}

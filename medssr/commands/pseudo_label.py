@@ -1,4 +1,4 @@
-"""medssr-pseudo-label: the policy votes on the answers of unlabelled questions."""
+"""medssr-pseudo-label: label questions by majority vote over the policy's answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pseudo_label(config: PseudoLabelConfig) -> Artifact:
 def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:
     from medssr.questions import read_questions, write_questions
 
-    questions = list(read_questions(config.data.path))  # before torch is loaded: a fault in the file shows at once
+    questions = list(read_questions(config.data.path))  # before torch is loaded, so that errors show fast
 
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
@@ -73,7 +73,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
             vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
             if outcome is LabelOutcome.kept:
                 kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
-            # The truth is compared with the vote after the fact, for the report alone.
+            # The true answer is compared with the vote afterwards, for the report only.
             if vote.label is not None and "truth" in question.provenance:
                 assert vote.agreement is not None
                 labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
@@ -97,13 +97,15 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
 
 def _truth(question: Question) -> str:
-    """Returns the right letter.
+    """Returns the letter of the true answer.
 
     Raises:
         InputError: When the question has no hidden truth.
     """
     if "truth" not in question.provenance:
-        raise InputError(f"labeling.uses_truth: question {question.id!r} has no known truth; only built-in ones have.")
+        raise InputError(
+            f"labeling.uses_truth: question {question.id!r} has no known truth; only built-in questions have one."
+        )
     return str(question.provenance["truth"])
 
 

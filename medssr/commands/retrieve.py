@@ -39,7 +39,7 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
     passages = store_passages(instantiate(config.corpus, "corpus"), Path(config.paths.index_dir))
     grades = _read_grades(config.qrels.path, questions, passages)
     retriever = instantiate(config.retriever, "retriever")
-    if config.extras.num_threads is not None:  # of encoders; without one torch is not imported
+    if config.extras.num_threads is not None:  # for encoders; if it is None, torch is not imported here
         import torch
 
         torch.set_num_threads(config.extras.num_threads)
@@ -65,24 +65,24 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
 
 
 def search_documents(retriever: Retriever, query: str, num_documents: int) -> list[Hit]:
-    """Returns the best documents, each by its best passage, at most `num_documents`."""
+    """Returns the best documents, each as the hit of its best passage, at most `num_documents`."""
     top_k = num_documents
     while True:
         hits = retriever.search(query, top_k)
-        best = {document_id(hit): hit for hit in reversed(hits)}  # the first hit of a document stays
+        best = {document_id(hit): hit for hit in reversed(hits)}  # keeps the first hit of each document
         documents = [hit for hit in hits if best[document_id(hit)] is hit]
         if len(documents) >= num_documents or len(hits) < top_k:
             return documents[:num_documents]
-        top_k *= 4  # several passages of the same documents
+        top_k *= 4  # several hits are passages of the same document
 
 
 def document_id(hit: Hit) -> str:
-    """Returns the id of the document that a passage is, or is part of."""
+    """Returns the id of the document that a passage belongs to."""
     return hit.passage.id if hit.passage.document_id is None else hit.passage.document_id
 
 
 def _read_grades(path: str, questions: list[RetrievalQuestion], passages: StoredPassages) -> dict[str, Grades]:
-    """Returns the grades of each question's documents.
+    """Returns the relevance grades of each question's documents.
 
     Raises:
         InputError: When a judgement names a document that the corpus lacks, or no question has a relevant document.

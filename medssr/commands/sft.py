@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from medssr.training.demonstrations import Demonstration, Demonstrations
 
 log = logging.getLogger(__name__)
-# So many demonstrations hold every wording many times.
+# This many demonstrations contain each wording many times.
 _NUM_TOKENIZER_ROWS = 5000
-# Enters the seed of the order of demonstrations: with another word the tiny policies could not be made again.
+# Part of the seed of the demonstrations' order. The tiny policies cannot be reproduced with another name.
 _SEED_NAME = "warm_start"
 
 
@@ -39,7 +39,7 @@ def sft(config: SFTTrainConfig) -> Artifact:
 def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     from medssr.utils.instantiate import instantiate
 
-    # Before torch is loaded: a fault in the files shows at once.
+    # Read before torch is imported, so that an error in the files is reported immediately.
     demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
     drawn = demonstrations.draw(config.seed)
 
@@ -76,7 +76,7 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
 
 
 def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
-    """Returns a policy with random weights and a tokenizer trained on the built-in world, or on what is drawn."""
+    """Returns a policy with random weights and a tokenizer trained on the built-in world or on the demonstrations."""
     from medssr.knowledge.facts import builtin_common_diseases, builtin_rare_diseases
     from medssr.models.from_scratch import new_model, train_tokenizer
     from medssr.models.policy import Policy
@@ -97,7 +97,7 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
 
 
 def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:
-    """Returns prompt and completion of each demonstration as token ids, the completion with its end token."""
+    """Returns (prompt, completion) of each demonstration as token ids; completions end with the end token."""
     texts = [demonstration.completion for demonstration in demonstrations]
     completions = [
         [*token_ids, policy.tokenizer.eos_token_id]

@@ -1,4 +1,4 @@
-"""The methods of training that a stage of medssr-pipeline can name; `conf/method/` has a file for each."""
+"""The training methods that a stage of medssr-pipeline can use; each has a file in `conf/method/`."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class GRPOMethod:
         return train(config)
 
     def describe(self, name: str, config: TrainConfig) -> Rows:
-        """Returns the arithmetic of its batches."""
+        """Returns the batch sizes and totals of the stage as rows."""
         return grpo_rows(name, config.grpo)
 
 
 class SFTMethod:
-    """Supervised fine-tuning: the policy imitates the sentence that names the label, without reasoning."""
+    """Supervised fine-tuning: the policy learns to write the sentence that states the label, without reasoning."""
 
     def configure(
         self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
     ) -> SFTTrainConfig:
         """Returns the configuration of medssr-sft."""
         key = f"stages, {stage.name}.method"
-        require(config.probe is None, key, "sft; no probe watches it: probe=null, or method: grpo.")
+        require(config.probe is None, key, "sft, which cannot use a probe; set probe=null, or method: grpo.")
         return subconfig(
             config,
             SFTTrainConfig,
@@ -80,5 +80,5 @@ class SFTMethod:
         return sft(config)
 
     def describe(self, name: str, config: SFTTrainConfig) -> Rows:
-        """Returns how many labels are imitated."""
+        """Returns the number of steps and labels of the stage as a row."""
         return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels")]

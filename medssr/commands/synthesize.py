@@ -1,4 +1,4 @@
-"""medssr-synthesize: write new questions, a share of them about rare diseases."""
+"""medssr-synthesize: write new questions, a fraction of them about rare diseases."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The typed schema of every command: a typo or a wrong type fails when the configuration is composed.
+"""The typed schema of each command, so that a typo or a wrong type fails when the configuration is composed.
 
-`groups` and `grpo` hold one dataclass per configuration group, `roots` one per command; `__post_init__` holds the
-checks that span fields. Imports no torch.
+`groups`, `grpo` and `evaluation` have one dataclass per configuration group, `roots` has one per command. Their
+`__post_init__` checks ranges and combinations of fields. Imports no torch.
 """
 
 from medssr.config.composition import register, subconfig

@@ -1,4 +1,4 @@
-"""The groups, options and settings that a command has, as `conf/` holds them."""
+"""Lists the groups, options and settings of a command, read from `conf/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def _conf_dir() -> Path:
-    """Returns the folder of the YAML files: `medssr/conf` where installed, `conf` beside `medssr` in a checkout."""
+    """Returns the folder of the YAML files: `medssr/conf` in an installation, `conf` beside `medssr` in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"
@@ -20,7 +20,7 @@ CONF_DIR = _conf_dir()
 
 
 def group_of(override: str) -> str:
-    """Returns the key of an override, without what stands before it, its package and its value.
+    """Returns the key of an override, without its prefix (+, ~), package and value.
 
     Example:
         >>> group_of("+model@policy=tiny"), group_of("~lora"), group_of("grpo.beta=0.1")
@@ -31,7 +31,7 @@ def group_of(override: str) -> str:
 
 @cache
 def groups_of(command: str) -> dict[str, str | None]:
-    """Returns the groups of a command with the option that each has by default, groups inside groups too."""
+    """Returns the groups of a command, including nested groups, with their default options."""
     groups = _chosen_in(f"{command}.yaml")
     nested = {
         f"{group}/{inner}": inner_option
@@ -44,7 +44,7 @@ def groups_of(command: str) -> dict[str, str | None]:
 
 
 def _chosen_in(file: str) -> dict[str, str | None]:
-    """Returns the groups that the defaults list of a file names, with their options."""
+    """Returns the groups in the defaults list of a file, with their options."""
     import yaml
 
     entries = yaml.safe_load((CONF_DIR / file).read_text(encoding="utf-8")).get("defaults", [])
@@ -57,9 +57,9 @@ def _chosen_in(file: str) -> dict[str, str | None]:
 
 
 def as_choice(override: str) -> str:
-    """Returns the choice of an option for a dotted key that names a group inside a group; other overrides as they are.
+    """Returns an override whose dotted key is a nested group as the choice of its option; others are not changed.
 
-    Hydra writes such a group with a slash and its settings with dots, which is easily confused.
+    Hydra writes a nested group with a slash and its settings with dots, which are easily confused.
 
     Example:
         >>> as_choice("grpo.loss=gspo"), as_choice("grpo.loss.epsilon=0.1")
@@ -72,7 +72,7 @@ def as_choice(override: str) -> str:
 
 
 def commands_with(group: str) -> list[str]:
-    """Returns the commands that have a group, as they are typed."""
+    """Returns the commands that have a group, as typed in a shell."""
     names = sorted(file.stem for file in CONF_DIR.glob("*.yaml"))
     return [f"medssr-{name.replace('_', '-')}" for name in names if group in groups_of(name)]
 
@@ -83,11 +83,11 @@ def options_of(group: str) -> list[str]:
 
 
 def settings_of(command: str, overrides: Sequence[str] = ()) -> list[str]:
-    """Returns the full key of every setting of a command, with the options that the overrides choose where they can be.
+    """Returns the full keys of all settings of a command, with the options that the overrides choose if they compose.
 
     Args:
         command: The name of the root configuration.
-        overrides: Of a command line; those that choose options count.
+        overrides: The overrides of a command line; only those that choose options are used.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
@@ -98,7 +98,7 @@ def settings_of(command: str, overrides: Sequence[str] = ()) -> list[str]:
         try:
             with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
                 return list(_keys(compose(command, choice)))
-        except (HydraException, OmegaConfBaseException):  # one of the choices may be the fault
+        except (HydraException, OmegaConfBaseException):  # one of the choices may be invalid
             continue
     return []
 

@@ -1,4 +1,4 @@
-"""From composed configuration to typed configuration, and from one command's to another's."""
+"""Converts composed configurations to typed ones, and derives a command's configuration from a larger one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Schema = TypeVar("Schema")
 
 
 def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
-    """Returns the configuration of one step, from the fields that it shares with a larger one and from `values`.
+    """Returns the configuration of a step, from the fields it shares with a larger configuration and from `values`.
 
     Example:
         The pipeline runs a step with `subconfig(config, EvaluateConfig, task_name="evaluate", model=trained)`.
@@ -36,8 +36,8 @@ def register(*commands: str) -> None:
     """Registers the schemas of commands with Hydra.
 
     Args:
-        commands: The commands whose schemas are registered; none for all. Hydra copies its whole store for each group
-            of a command, so that each further schema makes a command start more slowly.
+        commands: The commands whose schemas are registered; all if empty. Hydra copies its whole store for each group
+            of a command, so each further schema makes a command start more slowly.
     """
     store = ConfigStore.instance()
     for name in commands or SCHEMAS:
@@ -58,15 +58,15 @@ def _register_resolvers() -> None:
         OmegaConf.register_new_resolver(name, resolve, replace=True)
 
 
-# At import, since a job of a sweep may be composed in a process that has done no more than import the command.
+# Registered at import, because a sweep's job can be composed in a process that only imports the command.
 _register_resolvers()
 
 
 def typed(config: DictConfig) -> Any:
-    """Returns the configuration as its dataclass, checked.
+    """Returns the configuration as an instance of its dataclass, with all checks done.
 
     Raises:
-        InputError: When a value is missing, or is refused.
+        InputError: When a value is missing or invalid.
     """
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""The typed configuration of an evaluation: which questions, about which diseases, asked how."""
+"""The typed configuration of an evaluation: benchmarks, rarity of questions, and protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medssr.errors import require
 
 
 class Defect(Enum):
-    """What can be wrong with a benchmark's question; `medssr.benchmarks.defects` says what each one is."""
+    """A defect of a benchmark question; `medssr.benchmarks.defects` defines each of them."""
 
     duplicate = "duplicate"
     duplicate_options = "duplicate_options"
@@ -21,7 +21,7 @@ class Defect(Enum):
 
 @dataclass
 class ItemFieldsConfig:
-    """Which field of a dataset's rows holds what; `id: null` numbers them, `options: null` looks below the question."""
+    """Names of a dataset's fields; `id: null` numbers the rows, `options: null` reads options from the question."""
 
     id: str | None
     question: str
@@ -31,7 +31,7 @@ class ItemFieldsConfig:
 
 @dataclass
 class HubConfig:
-    """A dataset on the hub, or a folder on disk that `datasets` reads."""
+    """A dataset on the hub, or a folder on disk that `datasets` can read."""
 
     path: str
     name: str | None
@@ -42,7 +42,7 @@ class HubConfig:
 
 @dataclass
 class MemberConfig:
-    """One benchmark of several: the names that its file may have, how many questions it has, where else it lives."""
+    """A benchmark of a suite: possible names of its file, number of questions, rarity, and its dataset on the hub."""
 
     files: list[str]
     num_questions: int | None = None
@@ -52,7 +52,7 @@ class MemberConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """The questions of an evaluation: files, or named members with means over them."""
+    """The benchmarks of an evaluation: files, or named members with means over them."""
 
     path: str | None
     members: dict[str, MemberConfig]
@@ -60,7 +60,7 @@ class BenchmarkConfig:
     exclude: list[Defect]
 
     def __post_init__(self) -> None:
-        """Checks that there is something to read and that means are over members."""
+        """Checks that there is a path or a member, and that means are over members."""
         require(
             self.path is not None or bool(self.members),
             "benchmark.path",
@@ -72,7 +72,7 @@ class BenchmarkConfig:
 
 
 class RarityField(Enum):
-    """A part of a question in which names of diseases are looked for."""
+    """A part of a question that is searched for disease names."""
 
     stem = "stem"
     gold_option = "gold_option"
@@ -80,20 +80,20 @@ class RarityField(Enum):
 
 @dataclass
 class RarityConfig:
-    """What makes a question of a benchmark one about a rare disease, where the benchmark does not say it."""
+    """How rare-disease questions are recognised if the benchmark does not mark them."""
 
     entities: Node
     fields: list[RarityField]
     min_chars: int
 
     def __post_init__(self) -> None:
-        """Checks that something is looked at."""
+        """Checks that there is a field to search, and the range."""
         require(bool(self.fields), "rarity.fields", "is empty; name stem, gold_option or both.")
         require(self.min_chars >= 1, "rarity.min_chars", f"{self.min_chars}; at least 1.")
 
 
 class ProtocolKind(Enum):
-    """How an answer is got: from a completion, or from the likelihood of the options' letters."""
+    """How an answer is obtained: from a completion, or from the likelihood of the option letters."""
 
     generate = "generate"
     letters = "letters"
@@ -101,7 +101,7 @@ class ProtocolKind(Enum):
 
 @dataclass
 class ProtocolConfig:
-    """How a benchmark is asked."""
+    """How the questions of a benchmark are asked."""
 
     name: str
     kind: ProtocolKind
@@ -120,7 +120,7 @@ class ProtocolConfig:
     questions_per_chunk: int
 
     def __post_init__(self) -> None:
-        """Checks the ranges, and what does not go together."""
+        """Checks ranges and combinations."""
         require(self.num_samples >= 1, "protocol.num_samples", f"{self.num_samples}; at least 1.")
         require(self.temperature >= 0, "protocol.temperature", f"{self.temperature}; at least 0.")
         require(

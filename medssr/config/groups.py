@@ -1,4 +1,4 @@
-"""The typed configuration groups. Fields have no defaults: each default stands once, in `conf/`, with a comment."""
+"""The typed configuration groups. Fields have no defaults, because each default is defined once, in `conf/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from medssr.errors import require
 
-# A node with a `_target_`: each option brings its own arguments.
+# A node with a `_target_`; its arguments depend on the option.
 Node = dict[str, Any]
 
 
@@ -23,7 +23,7 @@ class Dtype(Enum):
 
 @dataclass
 class PathsConfig:
-    """Where things are kept."""
+    """Folders of a project."""
 
     root_dir: str
     artifact_dir: str
@@ -33,7 +33,7 @@ class PathsConfig:
 
 @dataclass
 class ExtrasConfig:
-    """How a run looks and how much of the machine it takes; nothing here changes a result."""
+    """Display and CPU threads of a run; these settings change no result."""
 
     progress_bar: bool
     num_threads: int | None
@@ -46,12 +46,12 @@ class ExtrasConfig:
 
 @dataclass
 class ModelCostConfig:
-    """What training a model costs, as far as it does not follow from its size.
+    """Cost of training a model, beyond what follows from its size.
 
     Attributes:
         gpus: The GPUs that training fits on.
-        stage1_hours: Hours of an H100 for stage 1 of `grpo=large`.
-        note: What else there is to say.
+        stage1_hours: Hours of one H100 for stage 1 of `grpo=large`.
+        note: A further note.
     """
 
     gpus: str | None = None
@@ -61,9 +61,9 @@ class ModelCostConfig:
 
 @dataclass
 class ModelConfig:
-    """A policy: Hugging Face weights with their tokenizer, and how questions are put to it.
+    """A policy: Hugging Face weights with their tokenizer, and the prompt template.
 
-    `hub_config` and `cost` are read by `--info` alone; they change no result.
+    `hub_config` and `cost` are read only by `--info`; they change no result.
     """
 
     path: str
@@ -79,7 +79,7 @@ class ModelConfig:
 
 @dataclass
 class LoRAConfig:
-    """Adapters that are trained in place of the model's own weights."""
+    """Low-rank adapters that are trained instead of the model's weights."""
 
     rank: int
     alpha: int
@@ -94,14 +94,14 @@ class LoRAConfig:
 
 @dataclass
 class SeedQuestionsConfig:
-    """Human-annotated questions: the seeds of synthesis and the training set of supervised stages."""
+    """Human-annotated questions: the seed questions of synthesis and the training set of supervised stages."""
 
     path: str
 
 
 @dataclass
 class SynthesisConfig:
-    """How many questions are synthesised, of which kind, and what they must not repeat."""
+    """Number, kind and limits of synthetic questions, and the benchmark that they must not repeat."""
 
     num_questions: int
     rare_share: float
@@ -131,7 +131,7 @@ class SynthesisConfig:
 
 @dataclass
 class AuditingConfig:
-    """How many questions are audited, what a judge is asked, and what experts have said."""
+    """Sample size of an audit, the judge's prompt template, and the experts' filled sheets."""
 
     num_questions: int
     prompt_path: str
@@ -150,7 +150,7 @@ class AuditingConfig:
 
 @dataclass
 class LabelingConfig:
-    """How often the policy votes, and which agreement makes a pseudo-label."""
+    """Votes per question, their sampling, and the band of agreement in which a pseudo-label is kept."""
 
     num_votes: int
     temperature: float
@@ -173,19 +173,19 @@ class LabelingConfig:
 
 @dataclass
 class RetrievalQuestionsConfig:
-    """Questions with judged documents, and what of a question is asked."""
+    """Questions with judged documents, and the fields that make the query."""
 
     path: str
     query_fields: list[str]
 
     def __post_init__(self) -> None:
-        """Checks that something is asked."""
+        """Checks that there is at least one query field."""
         require(bool(self.query_fields), "questions.query_fields", "is empty; name at least one field.")
 
 
 @dataclass
 class QrelsConfig:
-    """The judgements."""
+    """Relevance judgements of documents."""
 
     path: str
 
@@ -198,7 +198,7 @@ class DataConfig:
 
 
 class KeptModel(Enum):
-    """Which model a training stage ends with."""
+    """Model that a training stage ends with: the last, or the best on the held-out questions."""
 
     last = "last"
     best = "best"
@@ -206,7 +206,7 @@ class KeptModel(Enum):
 
 @dataclass
 class ProbeConfig:
-    """Labelled questions that training is watched on, when it stops on them, and which model it ends with."""
+    """Held-out questions that training is evaluated on, early stopping, and the model that training ends with."""
 
     path: str
     num_questions: int | None
@@ -235,7 +235,7 @@ class OptimConfig:
 
 @dataclass
 class SFTConfig:
-    """Supervised fine-tuning: how long and on how much at a time."""
+    """Supervised fine-tuning: number of steps, batch sizes and limits."""
 
     num_steps: int
     num_rows_per_step: int
@@ -246,7 +246,7 @@ class SFTConfig:
 
 @dataclass
 class ScratchConfig:
-    """A policy that starts from random weights, with a tokenizer of its own."""
+    """A policy that starts from random weights, with its own tokenizer."""
 
     family: str
     vocab_size: int

@@ -1,4 +1,4 @@
-"""The typed group `grpo`: the algorithm and the names of its variants."""
+"""The typed group `grpo`: the settings of the algorithm, and the names of its variants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medssr.utils.instantiate import instantiate
 
 
 class ScaleRewards(Enum):
-    """What the centred rewards of a group are divided by: the group's deviation, the batch's, or nothing."""
+    """Normalisation of centred rewards: by the standard deviation of the group, of the batch, or none."""
 
     group = "group"
     batch = "batch"
@@ -19,7 +19,7 @@ class ScaleRewards(Enum):
 
 
 class KLEstimator(Enum):
-    """How the divergence from the reference policy is estimated from the sampled token alone."""
+    """Estimator of the KL to the reference policy from the sampled tokens."""
 
     k1 = "k1"
     k2 = "k2"
@@ -27,14 +27,14 @@ class KLEstimator(Enum):
 
 
 class KLPlacement(Enum):
-    """Where the divergence from the reference policy counts: as a term of the loss, or taken off the reward."""
+    """Where the KL to the reference policy is applied: added to the loss, or subtracted from the reward."""
 
     loss = "loss"
     reward = "reward"
 
 
 class Truncated(Enum):
-    """What becomes of a completion that was cut: judged by the rewards like any other, or left out."""
+    """Treatment of truncated completions: kept with their rewards, or masked out of group and loss."""
 
     keep = "keep"
     mask = "mask"
@@ -42,7 +42,7 @@ class Truncated(Enum):
 
 @dataclass
 class GRPOConfig:
-    """The algorithm: what is sampled per step, how rewards become advantages, how far a step may go."""
+    """Settings of GRPO: sampling, advantages, loss and update."""
 
     num_steps: int
     num_prompts_per_step: int
@@ -72,7 +72,7 @@ class GRPOConfig:
     max_skipped_steps: int
 
     def __post_init__(self) -> None:
-        """Checks the ranges."""
+        """Checks ranges and combinations."""
         self._check_sampling()
         self._check_update()
         self._check_loss()
@@ -122,4 +122,4 @@ class GRPOConfig:
     def _check_loss(self) -> None:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
         require(self.tis_cap is None or self.tis_cap >= 1, "grpo.tis_cap", f"{self.tis_cap}; at least 1, or null.")
-        instantiate(self.loss, "grpo.loss")  # its class checks its parameters; none of ours imports torch
+        instantiate(self.loss, "grpo.loss")  # the class checks its parameters; our losses do not import torch here

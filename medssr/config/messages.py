@@ -1,4 +1,4 @@
-"""Messages for values and keys that OmegaConf refuses: the full key, what was given and what is expected."""
+"""Builds messages for values and keys that OmegaConf rejects, with the full key, the given and the expected value."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _EXPECTED = {
 }
 _GIVEN = {"str": "text", "int": "number", "float": "number", "bool": "truth value", "dict": "mapping"}
 UNKNOWN_KEY = r"Key '.*' (?:not in|is not in)"
-# What OmegaConf says of a value, and what is said after the key instead. The groups `expected` and `given_type` are
-# types, which are said in plain words.
+# Patterns of OmegaConf's messages, and the messages that replace them after the key. The groups `expected` and
+# `given_type` are type names, which are translated to plain words.
 _WRONG_VALUES = (
     (r"^field '.*' is not Optional", "null, but a value is needed."),
     (
@@ -48,12 +48,12 @@ _WRONG_VALUES = (
 
 
 def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -> str:
-    """Returns what is wrong with a value that does not fit its setting, or with the setting.
+    """Returns the message for an invalid value or an unknown setting.
 
     Args:
-        error: OmegaConf's.
-        within: Where the setting lies, as far as the error does not know it.
-        names: The full keys of the settings that there are.
+        error: The error of OmegaConf.
+        within: The key above the error's own key, if the error lacks it.
+        names: The full keys of all existing settings.
     """
     key = ".".join(part for part in (within, getattr(error, "full_key", None)) if part)
     text = first_line(error)
@@ -67,12 +67,12 @@ def wrong_value(error: Exception, within: str = "", names: Iterable[str] = ()) -
 
 
 def matched_message(text: str, messages: Iterable[tuple[str, str]], **words: str) -> str | None:
-    """Returns the message of the first pattern that is found in a text; None where none is.
+    """Returns the message of the first pattern that matches a text; None if no pattern matches.
 
     Args:
-        text: What Hydra or OmegaConf says.
-        messages: Patterns and messages, which name the pattern's groups.
-        words: What else messages name.
+        text: The message of Hydra or OmegaConf.
+        messages: Patterns and messages; a message can contain the groups of its pattern as fields.
+        words: Values of further fields.
     """
     for pattern, message in messages:
         if match := re.search(pattern, text):

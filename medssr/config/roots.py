@@ -1,6 +1,6 @@
-"""The typed root of each command: the groups that it takes.
+"""The typed root configuration of each command.
 
-Fields have no defaults here but `= None`, for groups that need no option: Hydra leaves their fields as they are.
+The only default here is `= None`, for optional groups: Hydra sets no value if no option is chosen.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from medssr.config.stages import StageConfig, stage_method
 from medssr.errors import InputError, require
 from medssr.utils.nearest import did_you_mean
 
-# Values of `ckpt_path` that stand for the newest good checkpoint: where there is one, and where there must be one.
+# Values of `ckpt_path` for the newest valid checkpoint: AUTO if there is one, LAST requires one.
 AUTO, LAST = "auto", "last"
 MIN_HITS = 32
-# Lightning's, the usual ones first.
+# Values that Lightning accepts, the common ones first.
 _DEVICES = ("cpu", "gpu", "auto", "cuda", "mps", "tpu")
 _PRECISIONS = (
     *("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "32", "64", "16", "bf16"),
@@ -47,13 +47,13 @@ _PRECISIONS = (
 
 @dataclass(kw_only=True)
 class CommandConfig:
-    """What every command has.
+    """Fields of all commands.
 
     Attributes:
-        task_name: Name of the command in run folders and logs.
-        paths: Where things are kept.
-        extras: How a run looks and how much of the machine it takes.
-        cost: What a preset says of the time that it takes; `--info` shows it.
+        task_name: Name of the command, used in run folders and logs.
+        paths: Folders of the project.
+        extras: Display and CPU threads of a run.
+        cost: Cost of a preset as text, which `--info` shows.
     """
 
     task_name: str
@@ -72,7 +72,7 @@ class StepConfig(CommandConfig):
 
 @dataclass(kw_only=True)
 class LoggedStepConfig(StepConfig):
-    """A step of the method, which a study can hold and Weights & Biases can log."""
+    """A step of the method, which can belong to a study and be logged to Weights & Biases."""
 
     study: str | None
     logger: Node | None = None
@@ -129,12 +129,12 @@ class TrainConfig(LoggedStepConfig):
     probe: ProbeConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks what spans groups."""
+        """Checks combinations of groups."""
         _check_trainer(self.trainer)
 
 
 class ExportTarget(Enum):
-    """The framework that an export is for: two that train, and lm-evaluation-harness."""
+    """Framework of an export: verl and TRL for training, lm-evaluation-harness for benchmarks."""
 
     verl = "verl"
     trl = "trl"
@@ -162,7 +162,7 @@ class ExportConfig(StepConfig):
     protocol: ProtocolConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that each target has its questions, and that settings have names that can be file names."""
+        """Checks that each target has its questions, and that the names of settings are valid file names."""
         if not self.targets:
             raise InputError("targets: [] is empty; name verl, trl or lm_eval.")
         self._check_tasks()
@@ -173,7 +173,9 @@ class ExportConfig(StepConfig):
         )
         for name in self.settings:
             if not re.fullmatch(r"\w+", name):
-                raise InputError(f"settings.{name}: names a file, so expected letters, digits and _ alone.")
+                raise InputError(
+                    f"settings.{name}: this name becomes a file name; expected only letters, digits and _."
+                )
 
     def _check_tasks(self) -> None:
         if ExportTarget.lm_eval not in self.targets:
@@ -186,7 +188,11 @@ class ExportConfig(StepConfig):
             "protocol.kind",
             f"{self.protocol.kind.value}; tasks of lm-evaluation-harness compare letters: protocol=loglikelihood.",
         )
-        require(self.protocol.num_orders == 1, "protocol.num_orders", f"{self.protocol.num_orders}; exported is one.")
+        require(
+            self.protocol.num_orders == 1,
+            "protocol.num_orders",
+            f"{self.protocol.num_orders}; an export has one order: 1.",
+        )
 
 
 @dataclass(kw_only=True)
@@ -230,10 +236,12 @@ class PipelineConfig(LoggedStepConfig):
     rarity: RarityConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that stages can be told apart, and that their methods take their settings."""
+        """Checks that the names of stages are distinct, and that their methods accept their settings."""
         names = [stage.name for stage in self.stages]
         if len({*names, "base"}) <= len(names):
-            raise InputError(f'stages: the names {names} are not distinct, or one is "base", the start of them all.')
+            raise InputError(
+                f'stages: the names {names} are not distinct, or one is "base", the name of the first model.'
+            )
         for stage in self.stages:
             stage_method(stage).configure(self, stage, self.model, Path())
         _check_trainer(self.trainer)
@@ -279,9 +287,9 @@ class RetrieveConfig(StepConfig):
     num_hits: int
 
     def __post_init__(self) -> None:
-        """Checks that the metrics have the ranks that they look at."""
+        """Checks that enough documents are retrieved for the metrics."""
         if self.num_hits < MIN_HITS:
-            raise InputError(f"num_hits: {self.num_hits}; at least {MIN_HITS}, which recall@{MIN_HITS} looks at.")
+            raise InputError(f"num_hits: {self.num_hits}; at least {MIN_HITS}, which recall@{MIN_HITS} needs.")
 
 
 @dataclass(kw_only=True)
@@ -298,14 +306,14 @@ class SFTTrainConfig(LoggedStepConfig):
     lora: LoRAConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks what spans groups."""
+        """Checks combinations of groups."""
         problem = "adapters on random weights, which would never be trained; leave out lora or scratch."
         require(self.scratch is None or self.lora is None, "lora", problem)
         _check_trainer(self.trainer)
 
 
 def _check_trainer(trainer: Node) -> None:
-    """Raises InputError for an unknown device or precision, and for 16-bit weights, which lose steps of RL's size."""
+    """Raises InputError for an unknown device or precision, and for 16-bit weights, which lose small updates."""
     device = str(trainer["accelerator"])
     if device not in _DEVICES:
         raise InputError(f"trainer.accelerator: {device}; expected one of {', '.join(_DEVICES)}.")
@@ -317,7 +325,7 @@ def _check_trainer(trainer: Node) -> None:
         )
     if precision in ("bf16-true", "16-true"):
         mixed = precision.replace("true", "mixed")
-        raise InputError(f"trainer.precision: {precision} rounds small steps of the weights away; take {mixed}.")
+        raise InputError(f"trainer.precision: {precision} rounds small updates of the weights to zero; use {mixed}.")
 
 
 SCHEMAS: dict[str, type] = {

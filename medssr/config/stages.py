@@ -1,4 +1,4 @@
-"""The stages of medssr-pipeline: which questions they ask, and the method by which they train."""
+"""The training stages of medssr-pipeline: their questions and their training methods."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Settings = TypeVar("Settings")
 
 
 class StageQuestions(Enum):
-    """Which questions a training stage asks."""
+    """The kind of questions that a training stage uses."""
 
     pseudo_labelled = "pseudo_labelled"
     human = "human"
@@ -35,44 +35,44 @@ class StageConfig:
     """One training stage of the pipeline.
 
     Attributes:
-        name: Tells it from the other stages; the seeds of its rollouts derive from it.
-        questions: Which questions it asks.
-        method: How it trains: the name of a file in `conf/method/`, or the `_target_` of a class with its arguments.
-        settings: What differs from the settings that the method takes from the pipeline.
+        name: Unique name of the stage; the seeds of its rollouts derive from it.
+        questions: The kind of its questions.
+        method: Training method: the name of a file in `conf/method/`, or the `_target_` of a class with its arguments.
+        settings: Changes to the settings that the method takes from the pipeline.
     """
 
     name: str
     questions: StageQuestions
-    # The items of a list have no file in `conf/` for their defaults.
+    # The default is here, because items of a list have no file in `conf/`.
     method: Any = "grpo"
     settings: Node = field(default_factory=dict)
 
 
 class StageMethod(Protocol):
-    """How a stage trains. A new one is a class with these methods, and a file in `conf/method/` with its `_target_`."""
+    """A training method of a stage: a class with these methods, and a file in `conf/method/` with its `_target_`."""
 
     def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> Any:
-        """Returns the typed configuration of the step that trains; its `task_name` names the step and its folder.
+        """Returns the typed configuration of the training step; its `task_name` names the step and its folder.
 
-        Called when the pipeline's configuration is composed as well, so that it refuses what does not fit.
+        It is also called when the pipeline's configuration is composed, to reject invalid settings early.
 
         Args:
             config: The pipeline's configuration.
             stage: The stage.
-            model: What the stage starts from.
-            questions: The file of its questions.
+            model: The model that the stage starts from.
+            questions: The stage's question file.
 
         Raises:
-            InputError: When the stage or the pipeline has settings that the method does not take.
+            InputError: When the stage or the pipeline has settings that the method does not accept.
         """
         ...
 
     def run(self, config: Any) -> Artifact:
-        """Trains as `configure` said; the artefact holds `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
+        """Trains and returns the artefact, with `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
         ...
 
     def describe(self, name: str, config: Any) -> list[tuple[str, str]]:
-        """Returns what `--info` says of the stage as (what, how much); the first row is called `name`."""
+        """Returns the rows (name, value) that `--info` shows for the stage; the first row is called `name`."""
         ...
 
 
@@ -80,7 +80,7 @@ def stage_method(stage: StageConfig) -> StageMethod:
     """Returns the method of a stage.
 
     Raises:
-        InputError: When `conf/method/` has no file of the name, or the class cannot be made.
+        InputError: When `conf/method/` has no file of this name, or the class cannot be instantiated.
     """
     key = f"stages, {stage.name}.method"
     node = stage.method
@@ -99,20 +99,20 @@ def stage_method(stage: StageConfig) -> StageMethod:
 
 
 def method_name(stage: StageConfig) -> str:
-    """Returns what to call the method of a stage: its name, or that of its class."""
+    """Returns the name of a stage's method, or of its class."""
     return stage.method if isinstance(stage.method, str) else str(stage.method["_target_"]).rpartition(".")[2]
 
 
 def with_settings(settings: Settings, stage: StageConfig, group: str) -> Settings:
-    """Returns the settings of a group with what a stage changes of them, checked like any other.
+    """Returns the settings of a group with the changes of a stage, with all checks done.
 
     Raises:
-        InputError: When the stage sets what the group does not have, or a value of the wrong type.
+        InputError: When the stage sets a field that the group does not have, or a value of the wrong type.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    # Another class has other parameters, so a node with a `_target_` replaces the node that it changes.
+    # Another class has other parameters, so a node with a `_target_` replaces the whole node.
     replaced = {
         name: dict(node) for name, node in stage.settings.items() if isinstance(node, Mapping) and "_target_" in node
     }

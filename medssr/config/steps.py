@@ -1,4 +1,4 @@
-"""The configuration of each step of medssr-pipeline, from that of the whole; imports no torch."""
+"""Derives the configuration of each step from that of medssr-pipeline. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from medssr.config import (
 
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
-    """Returns whether a stage asks synthetic questions, so that they have to be made."""
+    """Returns whether any stage uses synthetic questions, which then must be made."""
     return any(stage.questions is not StageQuestions.human for stage in config.stages)
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:
-    """Returns how questions are written."""
+    """Returns the configuration of synthesis."""
     return subconfig(config, SynthesizeConfig, task_name="synthesize")
 
 
 def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelConfig:
-    """Returns how the questions of a file are labelled: by the policy, or by the model that is named for it."""
+    """Returns the configuration that labels the questions of a file, by `labeler` if it is set, else by the policy."""
     return subconfig(
         config,
         PseudoLabelConfig,
@@ -39,5 +39,5 @@ def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelC
 
 
 def evaluate_config(config: PipelineConfig, model: ModelConfig) -> EvaluateConfig:
-    """Returns how a model is scored."""
+    """Returns the configuration that evaluates a model."""
     return subconfig(config, EvaluateConfig, task_name="evaluate", model=model, run=None)

@@ -12,7 +12,7 @@ NOMINAL = disagreement_costs(2, is_ordinal=False)
 
 
 def pairs(table):
-    """The answers of two raters with this table."""
+    """Returns the answers of two raters with this contingency table."""
     cells = [(row, column) for row, line in enumerate(table) for column, count in enumerate(line) for _ in range(count)]
     return [row for row, _ in cells], [column for _, column in cells]
 

@@ -1,4 +1,4 @@
-"""The page as a parser and as a browser see it."""
+"""Tests the page with an HTML parser and with its script run as in a browser."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def page(tmp_path):
 
 
 def dump(path) -> str:
-    """The page as a browser has it once its script has run."""
+    """Returns the page after its script has run, as in a browser."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("there is no Chromium")

@@ -18,7 +18,7 @@ def question(number: int, words: int = 5, **fields) -> Question:
 
 
 def population(count: int = 300) -> list[Question]:
-    """A tenth is rare; stems of 1 to 30 words."""
+    """Returns questions of which a tenth are rare, with stems of 1 to 30 words."""
     return [question(n, words=1 + n % 30, is_rare=n % 10 == 0) for n in range(count)]
 
 

@@ -8,7 +8,7 @@ from medssr.questions import Question
 
 
 def sample(**strata: tuple[int, int]) -> list[SampledQuestion]:
-    """Sampled questions from (in the sample, in the file) by stratum, with ids such as "rare0"."""
+    """Returns sampled questions for (number in the sample, number in the file) by stratum, with ids such as "rare0"."""
     return [
         SampledQuestion(Question(f"{name}{n}", "?", {"A": "x", "B": "y"}, None, "toy"), name, size)
         for name, (count, size) in strata.items()

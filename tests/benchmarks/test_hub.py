@@ -1,4 +1,4 @@
-"""Datasets are read from folders on disk, by the code that reads those of the hub."""
+"""Tests datasets in folders on disk, which are read by the same code as datasets on the hub."""
 
 import json
 

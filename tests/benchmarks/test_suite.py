@@ -16,7 +16,7 @@ def item(number, stem="Which organ?", **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of benchmarks: each name with items."""
+    """Writes a folder of benchmarks, each with a name and items."""
 
     def write(**files):
         for name, items in files.items():

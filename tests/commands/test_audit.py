@@ -1,4 +1,4 @@
-"""The command: sheets and judgements first, figures once experts have filled the sheets in."""
+"""Tests the command: it first writes sheets and judgements, then estimates from the filled sheets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def settings(tmp_path, server):
 
 
 def fill(sheet, path, wrong=(), rated=None):
-    """Fills in a sheet as an expert would in a spreadsheet."""
+    """Fills in a sheet like an expert in a spreadsheet."""
     with sheet.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows if rated is None else rows[:rated]:

@@ -1,4 +1,4 @@
-"""The model of a finished training, with its settings, by the training's folder."""
+"""Tests that `run=FOLDER` selects the model of a finished training with its settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def prompt(tmp_path) -> Path:
 
 @pytest.fixture
 def artifact(tmp_path, prompt) -> Path:
-    """The artefact of a training with settings that are not the default."""
+    """Returns the artefact of a training with non-default settings."""
     config: TrainConfig = typed(
         "train",
         f"paths.root_dir={tmp_path}",

@@ -1,4 +1,4 @@
-"""The W&B workspace and report of a study, as wandb-workspaces would send them."""
+"""Tests the W&B workspace and report of a study in the form that wandb-workspaces sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(tmp_path_factory) -> dict:
 
 
 def panels_in(node: object) -> list[dict]:
-    """The panels below a node: the objects with a view type."""
+    """Returns the panels below a node, which are the objects with a view type."""
     if isinstance(node, dict):
         panels = [node] if "viewType" in node else []
         return panels + [panel for value in node.values() for panel in panels_in(value)]

@@ -1,4 +1,4 @@
-"""medssr-doctor: what it looks at for a command, and how it ends."""
+"""Tests medssr-doctor: the checks of a command, and the exit codes."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_what_a_command_lacks_is_named_with_a_remedy(doctor, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare", "retrieve", "synthesize", "audit", "export", "sft"])
-def test_every_command_can_be_looked_at(command):
-    found = findings(typed(command))
-    assert all(one.remedy for one in found if one.state is not State.fine)
+def test_every_command_can_be_checked(command):
+    results = findings(typed(command))
+    assert all(result.remedy for result in results if result.state is not State.fine)
 
 
 @pytest.mark.parametrize(

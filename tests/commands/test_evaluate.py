@@ -1,4 +1,4 @@
-"""The whole command on tiny policies: what is asked, what is kept, what is written."""
+"""Tests the whole command on tiny policies: prompts, resuming and results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_TOKENS = [*ALWAYS[:2], "protocol=loglikelihood"]
 
 @pytest.fixture
 def settings(tmp_path):
-    """The configuration of an evaluation of a random policy on five toy questions."""
+    """Returns the configuration of an evaluation of a random policy on five toy questions."""
     random_policy("qwen3").save(tmp_path / "model")
     traces = [{"trace": "Perhaps B. heart is right."}, {"trace": "I would say B. heart"}, {}, {}, {}]
     questions = [toy_question(number, provenance=trace) for number, trace in enumerate(traces)]

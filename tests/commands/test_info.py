@@ -1,4 +1,4 @@
-"""`--info` says what would run, from the configuration alone, and runs nothing."""
+"""Tests that `--info` shows the plan of a run from the configuration alone, and runs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ended in any step and started again, the pipeline ends with the same results, byte for byte."""
+"""Tests that a pipeline that is interrupted in any step and restarted has the same results, byte for byte."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_to_the_end(folder: Path) -> Path:
 
 
 def end_at(folder: Path, moment: str, signum: signal.Signals, *overrides: str) -> str:
-    """Sends a signal when a line is printed, and returns what is printed after that."""
+    """Sends a signal when a line is printed, and returns the output after it."""
     process = start(folder, *overrides)
     log = lines(process)
     for line in log:
@@ -80,7 +80,7 @@ def without_places(results: Path) -> str:
 
 
 def contents(root: Path, pattern: str) -> dict[str, bytes]:
-    """The content of files of artefacts, whose own place in it does not count."""
+    """Returns the content of the artefacts' files, with the root folder's path masked."""
     files = sorted(root.glob(f"artifacts/{pattern}"))
     return {str(file.relative_to(root)): file.read_bytes().replace(str(root).encode(), b"") for file in files}
 

@@ -1,4 +1,4 @@
-"""Killed at any moment of training and started again, medssr-train ends with the same weights, state and curves."""
+"""Tests that medssr-train, killed at any moment and restarted, ends with the same weights, state and curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs share, and that the whole method runs."""
+"""Tests that the whole method runs, and which artefacts runs share."""
 
 from __future__ import annotations
 

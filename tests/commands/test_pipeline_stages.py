@@ -1,4 +1,4 @@
-"""Stages of the pipeline that learn by imitation, alone and before GRPO."""
+"""Tests fine-tuning stages of the pipeline, alone and before GRPO."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SFT_THEN_GRPO = "stages=[{name: imitate, questions: human, method: sft}, {name: 
 
 @pytest.fixture
 def settings(tmp_path):
-    """The settings of a pipeline of the tiny policy on five toy questions."""
+    """Returns the settings of a pipeline with the tiny policy on five toy questions."""
     write_questions(tmp_path / "toy.jsonl", [toy_question(number) for number in range(5)])
     return [
         *SMALL,
@@ -112,7 +112,7 @@ def test_a_stage_is_of_grpo_where_nothing_else_is_said():
 
 
 class TwiceMethod(SFTMethod):
-    """A method of one's own: fine-tuning with a multiple of the steps."""
+    """A user-defined method: fine-tuning with a multiple of the steps."""
 
     def __init__(self, times: int) -> None:
         self._times = times

@@ -154,7 +154,7 @@ def test_the_command_ends_with_a_table_and_where_the_metrics_are(tmp_path):
 
 @pytest.mark.slow
 def test_the_default_finds_the_judged_answers_of_the_public_collection(shared_data, tmp_path):
-    """What experiments/retrieval reports; a collection of 17,877 documents."""
+    """Reproduces the report of experiments/retrieval on a collection of 17,877 documents."""
     folder = shared_data / "medquad" / "retrieval"
     arguments = [
         f"corpus.path={folder / 'corpus.jsonl'}",

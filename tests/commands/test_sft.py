@@ -1,4 +1,4 @@
-"""medssr-sft from random weights, with phrases of the built-in world as tokens, and from what that ends with."""
+"""Tests medssr-sft from random weights, with phrases as tokens, and then from the resulting model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""medssr-synthesize against a chat server: stopped by its budget, gone on with, and what it leaves behind."""
+"""Tests medssr-synthesize against a chat server: stopped by its budget, resumed, and the files that it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""medssr-train: which checkpoint it starts from, and its messages if it cannot start."""
+"""Tests medssr-train: the checkpoint it starts from, and its messages if it cannot start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dynamic sampling: steps roll out further questions to replace groups without signal."""
+"""Tests dynamic sampling: steps roll out further questions to replace groups with zero reward variance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medssr.questions import write_questions
 
 @pytest.fixture
 def stage(tmp_path):
-    """Trains on twelve questions, of which those with an odd number have no signal."""
+    """Trains on twelve questions, of which those with an odd number have zero reward variance."""
     random_policy("qwen3").save(tmp_path / "model")
     write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(12)])
 
@@ -45,7 +45,7 @@ def stage(tmp_path):
 
 
 def asked(artifact):
-    """The questions of each step, in order."""
+    """Returns the questions of each step, in order."""
     steps = []
     for path in sorted(artifact.path("completions").iterdir()):
         rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""medssr-train on two processes: the same step as on one, and one set of files."""
+"""Tests medssr-train on two processes: the same step as on one process, and one set of files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def two_processes(folder: Path, questions: list[Question], *overrides: str, laun
 
 
 def change(artifact: Path) -> torch.Tensor:
-    """The change of the weights in the step."""
+    """Returns the change of the weights in the step."""
     before = load_file(RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors")
     after = load_file(artifact / "model" / "model.safetensors")
     return torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
@@ -123,7 +123,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, launcher, overrides):
 
 @pytest.mark.slow
 def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path):
-    """One question has signal and one has none, so one of the processes has no samples."""
+    """One question has zero reward variance, so one of the two processes has no samples."""
     questions = [RARE[0], COMMON[0]]
     one = one_process(tmp_path / "one", questions)
     assert metrics(one)[0]["train/frac_nonzero_std"] == 0.5
@@ -140,7 +140,7 @@ def test_questions_that_cannot_be_shared_equally_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_sharded_model_takes_the_step_of_one_process(tmp_path):
-    """FSDP2, on CPUs."""
+    """Trains with FSDP2 on CPUs."""
     one = one_process(tmp_path / "one", RARE[:4], *LETTERS)
     two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
     assert_same_step(two, one)

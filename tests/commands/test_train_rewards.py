@@ -1,4 +1,4 @@
-"""medssr-train with user-defined rewards, good and faulty."""
+"""Tests medssr-train with user-defined rewards, valid and faulty ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABEL = {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0}
 
 @pytest.fixture
 def train_with(tmp_path):
-    """Trains a few steps by an engine that answers A in three of four samples, else B; both are graded by `rewards`."""
+    """Trains a few steps with an engine that answers A in three of four samples, else B; `rewards` scores both."""
     random_policy("qwen3").save(tmp_path / "model")
     write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(3)])
 

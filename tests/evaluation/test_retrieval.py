@@ -29,7 +29,7 @@ RANKED = st.lists(st.sampled_from(DOCUMENTS + "xyz"), unique=True)
 
 
 def dcg(ranked, grades):
-    """As the formula is written down, rank by rank."""
+    """Computes the formula literally, rank by rank."""
     total = 0.0
     for rank in range(1, len(ranked) + 1):
         gain = {1: 0, 2: 1, 3: 3, 4: 7}[grades.get(ranked[rank - 1], 1)]

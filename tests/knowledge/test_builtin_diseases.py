@@ -1,4 +1,4 @@
-"""The facts that ship with the package, held against their sources."""
+"""Compares the facts that ship with the package with their sources."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def words(text: str) -> set[str]:
 
 
 def known_classes(entry: dict) -> list[str]:
-    """The entry's known classes of prevalence, the rarest first."""
+    """Returns the known prevalence classes of an entry, the rarest first."""
     return [name for name in PREVALENCE_IS_RARE if name in entry["point_prevalence"]]
 
 

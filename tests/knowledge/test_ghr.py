@@ -155,7 +155,7 @@ def test_faults_of_the_file_are_named(tmp_path):
 
 
 def test_facts_of_the_public_pages_agree_with_orphanet(shared_data):
-    """Of 365 genes 8 differ: 7 have a new symbol since, 1 page was joined by a synonym of another disease."""
+    """Of 365 genes, 8 differ: 7 were renamed since, and 1 page was matched by a synonym of another disease."""
     from medssr.knowledge.entities.orphanet_facts import PATTERN_OF_INHERITANCE
 
     entries = [json.loads(line) for line in (shared_data / "entities" / "orphanet.jsonl").open(encoding="utf-8")]

@@ -84,7 +84,7 @@ def test_more_replaced_words_score_less():
 
 @pytest.mark.parametrize("size", [1, 50])
 def test_standing_phrases_of_examinations_are_no_copies(size):
-    """However few stems the index has."""
+    """Holds for an index of any size."""
     index = ContaminationIndex(
         [VIGNETTE] * (size > 0) + [OTHER_VIGNETTE.replace("ankles", f"{i}") for i in range(size - 1)]
     )
@@ -178,7 +178,7 @@ def test_any_text_can_be_indexed_and_checked(stems, question):
 
 
 def test_the_builtin_training_questions_do_not_repeat_the_evaluation():
-    """They ask the same facts in other words."""
+    """The questions ask for the same facts in different words."""
     index = ContaminationIndex(question.stem for question in read_questions(EVALUATION_FILE))
     alarms = [question for question in read_questions(HUMAN_FILE) if index.check(question.stem)]
     assert len(alarms) <= 0.02 * 320

@@ -24,7 +24,7 @@ def question(stem, options=GENES, name="new", entity=None):
 
 
 def is_duplicate(first, second):
-    """Whether the second is dropped after the first; it must not matter which of them comes first."""
+    """Returns whether the second text is dropped after the first; the order of the two must not matter."""
     found = []
     for early, late in ((first, second), (second, first)):
         seen = NearDuplicates()
@@ -125,7 +125,7 @@ def test_of_a_set_of_copies_exactly_one_stays():
 
 
 def test_similar_pairs_are_proposed_by_the_sketch():
-    """Pairs of similarity 0.8 to 0.95 among many others: at least 98% are found, and none below the threshold."""
+    """Of the pairs with similarity 0.8 to 0.95, at least 98% are detected; of those below the threshold, none."""
     rng = random.Random(0)
     vocabulary = ["".join(rng.choices(string.ascii_lowercase, k=7)) for _ in range(5000)]
     seen, found = NearDuplicates(), 0

@@ -23,7 +23,7 @@ COMMON = builtin_common_diseases()
 
 @dataclass
 class Listed:
-    """An entity list of the given diseases."""
+    """Returns an entity list of the given diseases."""
 
     diseases: list[Entity]
 

@@ -1,4 +1,4 @@
-"""The local generator with tiny policies: one that knows nothing, and one that has learnt two replies by heart."""
+"""Tests the local generator with two tiny policies: an untrained one, and one that has memorised two replies."""
 
 from __future__ import annotations
 

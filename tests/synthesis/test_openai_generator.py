@@ -1,4 +1,4 @@
-"""The generator against a real server on this machine that speaks the chat-completions protocol."""
+"""Tests the generator against a local server that implements the chat-completions protocol."""
 
 from __future__ import annotations
 

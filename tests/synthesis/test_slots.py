@@ -21,7 +21,7 @@ OUT_OF_ORDER = Rejection("api_error", "HTTP 500", is_transient=True)
 
 
 class Scripted:
-    """A generator whose outcomes are a function of slot, attempt and how often that attempt was asked for before."""
+    """A generator whose outcome depends on the slot, the attempt and the number of earlier requests for it."""
 
     name = "scripted"
 

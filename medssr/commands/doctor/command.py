@@ -1,4 +1,4 @@
-"""medssr-doctor: whether this machine can run a command, and what to change."""
+"""medssr-doctor: check whether this machine can run a command, and suggest changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.cli.entry import composed
-from medssr.commands.doctor.findings import Finding, State, looked_at
+from medssr.commands.doctor.findings import Finding, State, run_check
 from medssr.commands.doctor.machine import (
     available_memory,
     check_disk,
@@ -32,24 +32,24 @@ from medssr.models.architecture import architecture_of
 from medssr.utils.nearest import did_you_mean
 
 HELP = """\
-medssr-doctor: whether this machine can run a command, and what to change.
+medssr-doctor: check whether this machine can run a command, and suggest changes.
 
-  medssr-doctor                              the machine, for medssr-pipeline with its defaults
-  medssr-doctor COMMAND SETTINGS...          the same for a command: put medssr-doctor in front of its line, as in
+  medssr-doctor                              checks the machine for medssr-pipeline with its defaults
+  medssr-doctor COMMAND SETTINGS...          checks it for a command: put medssr-doctor in front of its line, as in
   medssr-doctor medssr-train model=qwen3_8b_base trainer=gpu rollout=vllm grpo=large data.path=FILE.jsonl
 
-Looks at Python, packages, GPUs, memory, disk, folders, files, processes, threads, keys, W&B, the model and vLLM.
-Ends with 1 where something that the command needs is lacking, with 2 where the command line is wrong. Changes nothing,
-and sends nothing but the model's name to the hub.
+It checks Python, packages, GPUs, memory, disk, folders, files, processes, threads, keys, W&B, the model and vLLM.
+The exit code is 1 if something that the command needs is missing, and 2 if the command line is wrong. It changes
+nothing, and sends only the model's name to the hub.
 """
 _MARKS = {State.fine: "[green]fine[/]", State.advice: "[yellow]advice[/]", State.lacking: "[red]lacking[/]"}
-# Weights in float32 and AdamW's two averages; the newest two checkpoints stay while the next is written.
+# Weights in float32 and AdamW's two averages. The newest two checkpoints are kept while the next is written.
 _CHECKPOINT_BYTES_PER_WEIGHT = 12
 _NUM_CHECKPOINTS = 3
 
 
 def findings(typed: Any) -> list[Finding]:
-    """Returns what was found of everything that a command needs.
+    """Returns the results of all checks for a command.
 
     Args:
         typed: The command's configuration.
@@ -73,15 +73,15 @@ def findings(typed: Any) -> list[Finding]:
         "W&B": lambda: check_wandb((config.get("logger") or {}).get("wandb")),
         "vLLM": lambda: check_vllm(any(".vllm_engine." in target for target in _targets(config))),
     }
-    found = [looked_at(subject, check) for subject, check in checks.items()]
+    results = [run_check(subject, check) for subject, check in checks.items()]
     if model:
-        found.append(looked_at("model", partial(check_hub, model["path"], model["revision"])))
+        results.append(run_check("model", partial(check_hub, model["path"], model["revision"])))
     servers = (config.get("rollout") or {}).get("addresses") or []
-    return [*found, *check_servers(servers), *check_keys(config), *check_files(config)]
+    return [*results, *check_servers(servers), *check_keys(config), *check_files(config)]
 
 
 def _targets(node: Any) -> Iterator[str]:
-    """Yields the name of every class that a configuration makes."""
+    """Yields the names of all classes (`_target_`) in a configuration."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             yield str(node["_target_"])
@@ -90,12 +90,12 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _checkpoint_bytes(config: Mapping[str, Any]) -> int | None:
-    """Returns the size of the checkpoints of a training; None where nothing is trained or the model is not known."""
+    """Returns the bytes of a training's checkpoints; None if nothing is trained or the model is unknown."""
     architecture = architecture_of(config["model"]["path"]) if config.get("trainer") else None
     if architecture is None:
         return None
     if config.get("lora") is not None:
-        return 2 * architecture.num_parameters  # the merged model, beside which adapters are small
+        return 2 * architecture.num_parameters  # the merged model; the adapters are small
     return _CHECKPOINT_BYTES_PER_WEIGHT * _NUM_CHECKPOINTS * architecture.num_parameters
 
 
@@ -104,7 +104,7 @@ def _num_cores() -> int:
 
 
 def command_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the command that is to be checked, by its root configuration, and its settings.
+    """Returns the root configuration of the command to check, and its settings.
 
     Raises:
         InputError: When the first word is neither a command nor a setting.
@@ -124,14 +124,14 @@ def command_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     return commands[word], list(arguments[1:])
 
 
-def _print(found: list[Finding]) -> None:
+def _print(results: list[Finding]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("what", "state", "found", "what to change", show_lines=False)
-    for one in found:
-        table.add_row(one.subject, _MARKS[one.state], escape(one.found), escape(one.remedy))
+    for result in results:
+        table.add_row(result.subject, _MARKS[result.state], escape(result.observation), escape(result.remedy))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -146,9 +146,9 @@ def main() -> None:
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USER_FAULT)
-    found = findings(config)
-    _print(found)
-    num_lacking = sum(one.state is State.lacking for one in found)
+    results = findings(config)
+    _print(results)
+    num_lacking = sum(result.state is State.lacking for result in results)
     typed_command = f"medssr-{command.replace('_', '-')}"
     print(f"{typed_command}: {num_lacking} lacking" if num_lacking else f"{typed_command} can run here")
     sys.exit(1 if num_lacking else 0)

@@ -1,4 +1,4 @@
-"""The result of a check of the machine."""
+"""Defines the result of a check of the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """Whether something is as it should be, could be better, or is needed and not there."""
+    """State of a checked item: fine, advice (it works but could be better), or lacking (needed, but missing)."""
 
     fine = "fine"
     advice = "advice"
@@ -21,35 +21,35 @@ class Finding:
 
     Attributes:
         subject: What was checked.
-        state: Whether it is as it should be.
-        found: What the check found, in words.
-        remedy: What to change; empty where nothing has to be.
+        state: Whether it is fine, could be better, or is missing.
+        observation: What the check observed, as text.
+        remedy: What to change; empty if no change is needed.
     """
 
     subject: str
     state: State
-    found: str
+    observation: str
     remedy: str = ""
 
 
-def fine(subject: str, found: str) -> Finding:
+def fine(subject: str, observation: str) -> Finding:
     """Builds an OK result."""
-    return Finding(subject, State.fine, found)
+    return Finding(subject, State.fine, observation)
 
 
-def lacking(subject: str, found: str, remedy: str) -> Finding:
+def lacking(subject: str, observation: str, remedy: str) -> Finding:
     """Builds a result for something that is needed and missing."""
-    return Finding(subject, State.lacking, found, remedy)
+    return Finding(subject, State.lacking, observation, remedy)
 
 
-def advice(subject: str, found: str, remedy: str) -> Finding:
-    """Builds a result for something that works and could be better."""
-    return Finding(subject, State.advice, found, remedy)
+def advice(subject: str, observation: str, remedy: str) -> Finding:
+    """Builds a result for something that works but could be better."""
+    return Finding(subject, State.advice, observation, remedy)
 
 
-def looked_at(subject: str, check: Callable[[], Finding]) -> Finding:
-    """Returns what a check finds; one that fails itself is a finding too, since the others are still of use."""
+def run_check(subject: str, check: Callable[[], Finding]) -> Finding:
+    """Returns the result of a check; an exception in it becomes an advice, so that the other checks still run."""
     try:
         return check()
     except (OSError, ImportError, RuntimeError, ValueError) as error:
-        return advice(subject, f"could not be checked ({type(error).__name__}: {error})", "look at it by hand.")
+        return advice(subject, f"could not be checked ({type(error).__name__}: {error})", "check it by hand.")

@@ -1,4 +1,4 @@
-"""Checks of what lies outside the machine, or is reached by a key: W&B, the hub, chat services, vLLM."""
+"""Checks services: W&B, the hub, chat services and their keys, vLLM; and the files that settings name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from medssr.errors import InputError
 
 _TIMEOUT_S = 3.0
 _WANDB_HOST = "api.wandb.ai"
-_MODEL_FILE = "config.json"  # that every model has
+_MODEL_FILE = "config.json"  # each model has this file
 
 
 def check_wandb(node: Mapping[str, Any] | None) -> Finding:
-    """Returns whether there is a key where runs go to Weights & Biases at once.
+    """Checks that there is a key if runs are sent to Weights & Biases immediately.
 
     Args:
-        node: The configuration `logger.wandb`; None where there is none.
+        node: The configuration `logger.wandb`; None if there is none.
     """
     if node is None or node.get("offline", False) or os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         return fine("W&B", "nothing is sent; `wandb sync` sends it later" if node is not None else "not used")
@@ -43,7 +43,7 @@ def _has_netrc_entry(address: str) -> bool:
 
 
 def check_hub(name: str, revision: str | None) -> Finding:
-    """Returns whether a model can be had: from a folder, the cache or the hub.
+    """Checks that a model is available in a folder, in the cache or on the hub.
 
     Args:
         name: A folder or a name on the hub.
@@ -60,7 +60,7 @@ def check_hub(name: str, revision: str | None) -> Finding:
         return lacking("model", f"{name} is neither a folder nor a name on a hub", "check model.path.")
     if isinstance(cached, str):
         return fine("model", f"{name} in {constants.HF_HUB_CACHE}")
-    local = "or copy it here and take model=local model.path=FOLDER."
+    local = "or copy it here and set model=local model.path=FOLDER."
     if constants.is_offline_mode():
         return lacking("model", f"{name} is not in the cache, and HF_HUB_OFFLINE is set", f"unset it, {local}")
     return _asked_hub(name, revision, local)
@@ -78,20 +78,20 @@ def _asked_hub(name: str, revision: str | None, local: str) -> Finding:
         retries = urllib3.Retry(0, redirect=3)
         answer = urllib3.request("HEAD", address, headers=headers, timeout=_TIMEOUT_S, retries=retries)
     except urllib3.exceptions.HTTPError as error:
-        found = f"{endpoint} cannot be reached ({type(error).__name__})"
-        return lacking("model", found, f"check network and proxy (HF_ENDPOINT names a mirror), {local}")
+        observation = f"{endpoint} cannot be reached ({type(error).__name__})"
+        return lacking("model", observation, f"check network and proxy (HF_ENDPOINT names a mirror), {local}")
     if answer.status < 400:
         return fine("model", f"{name} on {endpoint}")
     if answer.status in (401, 403):
-        known = "the token has no access to it" if token else "no token"
+        access = "the token has no access to it" if token else "no token"
         remedy = f"accept the model's licence on {endpoint}/{name} and set HF_TOKEN, {local}"
-        return lacking("model", f"{name} is gated or private, or there is none; {known}", remedy)
-    found = f"{endpoint} has no {name} (answer {answer.status})"
-    return lacking("model", found, f"check model.path and model.revision, {local}")
+        return lacking("model", f"{name} is gated or private, or does not exist; {access}", remedy)
+    observation = f"{endpoint} has no {name} (status {answer.status})"
+    return lacking("model", observation, f"check model.path and model.revision, {local}")
 
 
 def check_vllm(is_needed: bool) -> Finding:
-    """Returns whether vLLM is installed in a version that can be used, without loading it.
+    """Checks that vLLM is installed in a supported version, without loading it.
 
     Args:
         is_needed: Whether the command samples with it.
@@ -103,31 +103,35 @@ def check_vllm(is_needed: bool) -> Finding:
     try:
         check_installation()
     except InputError as error:
-        found, _, remedy = str(error).removeprefix("rollout: ").partition(". ")
-        return lacking("vLLM", found, remedy or "pip install --editable '.[vllm]'.")
+        problem, _, remedy = str(error).removeprefix("rollout: ").partition(". ")
+        return lacking("vLLM", problem, remedy or "pip install --editable '.[vllm]'.")
     return fine("vLLM", "installed")
 
 
 def check_servers(addresses: Iterable[str]) -> Iterator[Finding]:
-    """Yields whether each vLLM server answers.
+    """Checks that each vLLM server answers; yields one result per server.
 
     Args:
-        addresses: Of the servers, such as http://localhost:8000.
+        addresses: Addresses of the servers, such as http://localhost:8000.
     """
     import urllib3
 
-    remedy = "start it (conf/rollout/vllm_server.yaml has the line), or leave it out of rollout.addresses."
+    remedy = "start it (conf/rollout/vllm_server.yaml has the command), or remove it from rollout.addresses."
     for address in addresses:
         try:
             status = urllib3.request("GET", f"{address}/health", timeout=_TIMEOUT_S, retries=False).status
         except urllib3.exceptions.HTTPError as error:
             yield lacking("server", f"{address} cannot be reached ({type(error).__name__})", remedy)
             continue
-        yield fine("server", address) if status < 400 else lacking("server", f"{address} answers {status}", remedy)
+        yield (
+            fine("server", address)
+            if status < 400
+            else lacking("server", f"{address} answers with status {status}", remedy)
+        )
 
 
 def check_keys(config: Any) -> Iterator[Finding]:
-    """Yields whether the variables that hold keys of chat services are set.
+    """Checks that the environment variables with keys of chat services are set; yields one result per variable.
 
     Args:
         config: A configuration as plain values; a field `api_key_env` names such a variable.
@@ -144,11 +148,11 @@ def check_keys(config: Any) -> Iterator[Finding]:
 
 
 def check_files(config: Any, key: str = "") -> Iterator[Finding]:
-    """Yields the files that a configuration names and that are not there.
+    """Yields a result for each file that a configuration names but that does not exist.
 
     Args:
-        config: A configuration as plain values; a field that ends in `path` and looks like a file's is one.
-        key: Its place in the whole.
+        config: A configuration as plain values. A field whose name ends in `path` counts if it looks like a file.
+        key: The full key of `config`.
     """
     if isinstance(config, Mapping):
         for name, value in config.items():
@@ -156,4 +160,4 @@ def check_files(config: Any, key: str = "") -> Iterator[Finding]:
     elif isinstance(config, str) and key.endswith("path") and key != "model.path":
         is_file = Path(config).suffix in (".jsonl", ".json", ".txt", ".xml", ".csv") or Path(config).is_absolute()
         if is_file and not Path(config).exists():
-            yield lacking("file", f"{key}: there is no {config}", f"give another by {key}=FILE.")
+            yield lacking("file", f"{key}: there is no {config}", f"give another file by {key}=FILE.")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from medssr.commands.doctor.findings import State, fine, looked_at
+from medssr.commands.doctor.findings import State, fine, run_check
 from medssr.commands.doctor.machine import (
     available_memory,
     check_disk,
@@ -25,35 +25,35 @@ from medssr.commands.doctor.machine import (
     ("version", "state"), [((3, 10, 4), State.lacking), ((3, 11, 0), State.fine), ((4, 0, 0), State.fine)]
 )
 def test_python(version, state):
-    found = check_python(version)
-    assert found.state is state
-    assert found.found == ".".join(map(str, version))
+    result = check_python(version)
+    assert result.state is state
+    assert result.observation == ".".join(map(str, version))
 
 
 def test_packages():
     present = f"torch=={torch.__version__.split('+')[0]}"
-    assert check_packages([present, 'nothing-such==1.0; extra == "dev"']).found == "1 as pinned"
+    assert check_packages([present, 'nothing-such==1.0; extra == "dev"']).observation == "1 as pinned"
     other = check_packages([present, "numpy==0.1"])
-    assert (other.state, "pinned 0.1" in other.found) == (State.advice, True)
+    assert (other.state, "pinned 0.1" in other.observation) == (State.advice, True)
     absent = check_packages([present, "numpy==0.1", "no-such-package==1.0"])
     assert absent.state is State.lacking
-    assert "no-such-package" in absent.found
-    assert "numpy" in absent.found
+    assert "no-such-package" in absent.observation
+    assert "numpy" in absent.observation
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
 def test_a_gpu_is_lacking_only_where_it_is_needed():
     assert check_gpus(False, 10**15).state is State.fine
-    found = check_gpus(True, None)
-    assert found.state is State.lacking
-    assert "trainer=cpu" in found.remedy
+    result = check_gpus(True, None)
+    assert result.state is State.lacking
+    assert "trainer=cpu" in result.remedy
 
 
 def test_memory():
     assert check_memory(10**9, None).state is State.fine
     assert check_memory(10**9, 10**9).state is State.fine
-    found = check_memory(10**9, 131 * 10**9)
-    assert (found.state, found.found) == (State.lacking, "1.0 GB available; 131.0 GB needed")
+    result = check_memory(10**9, 131 * 10**9)
+    assert (result.state, result.observation) == (State.lacking, "1.0 GB available; 131.0 GB needed")
 
 
 def test_a_container_s_limit_counts(tmp_path):
@@ -68,42 +68,42 @@ def test_a_container_s_limit_counts(tmp_path):
 def test_disk(tmp_path):
     free = shutil.disk_usage(tmp_path).free
     assert check_disk(tmp_path / "not" / "yet", 1).state is State.fine
-    found = check_disk(tmp_path, 2 * free + 10**12)
-    assert found.state is State.lacking
-    assert "paths.artifact_dir" in found.remedy
+    result = check_disk(tmp_path, 2 * free + 10**12)
+    assert result.state is State.lacking
+    assert "paths.artifact_dir" in result.remedy
 
 
 def test_writing(tmp_path):
     assert check_writing(tmp_path / "not" / "yet").state is State.fine
     assert not (tmp_path / "not").exists()
     (tmp_path / "file").touch()
-    found = check_writing(tmp_path / "file" / "folder")
-    assert found.state is State.lacking
-    assert "Not a directory" in found.found
-    assert "MEDSSR_ROOT" in found.remedy
+    result = check_writing(tmp_path / "file" / "folder")
+    assert result.state is State.lacking
+    assert "Not a directory" in result.observation
+    assert "MEDSSR_ROOT" in result.remedy
 
 
 def test_few_open_files_are_advised_against():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        found = check_processes()
+        result = check_processes()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert (found.state, found.found) == (State.advice, "512 open files allowed")
+    assert (result.state, result.observation) == (State.advice, "512 open files allowed")
     assert check_processes().state is State.fine
 
 
 def test_no_room_for_another_process():
-    """With hardly any open files nothing can be started."""
+    """No process can be started if too few open files are allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        found = check_processes()
+        result = check_processes()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert found.state is State.lacking
-    assert "ulimit" in found.remedy
+    assert result.state is State.lacking
+    assert "ulimit" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_check_that_fails_is_a_finding():
     def broken():
         raise RuntimeError("the driver is too old")
 
-    found = looked_at("GPU", broken)
-    assert (found.subject, found.state) == ("GPU", State.advice)
-    assert "the driver is too old" in found.found
-    assert looked_at("GPU", lambda: fine("GPU", "one")) == fine("GPU", "one")
+    result = run_check("GPU", broken)
+    assert (result.subject, result.state) == ("GPU", State.advice)
+    assert "the driver is too old" in result.observation
+    assert run_check("GPU", lambda: fine("GPU", "one")) == fine("GPU", "one")

@@ -15,7 +15,7 @@ ONLINE = {"offline": False}
 
 @pytest.fixture(autouse=True)
 def bare_environment(tmp_path, monkeypatch):
-    """No keys, no cache, no home."""
+    """Removes keys, the cache and the home folder."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "NETRC", "HF_TOKEN", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -27,13 +27,13 @@ def bare_environment(tmp_path, monkeypatch):
 
 def test_wandb_needs_a_key_only_online(tmp_path, monkeypatch):
     assert check_wandb(None).state is check_wandb({"offline": True}).state is State.fine
-    found = check_wandb(ONLINE)
-    assert found.state is State.lacking
-    assert "wandb login" in found.remedy
+    result = check_wandb(ONLINE)
+    assert result.state is State.lacking
+    assert "wandb login" in result.remedy
     (tmp_path / ".netrc").write_text("machine api.wandb.ai\n  login user\n  password secret\n")
-    found = check_wandb(ONLINE)
-    assert found.state is State.fine
-    assert "secret" not in found.found
+    result = check_wandb(ONLINE)
+    assert result.state is State.fine
+    assert "secret" not in result.observation
     (tmp_path / ".netrc").write_text("machine\n")
     assert check_wandb(ONLINE).state is State.lacking
     monkeypatch.setenv("WANDB_API_KEY", "secret")
@@ -44,7 +44,7 @@ def test_wandb_needs_a_key_only_online(tmp_path, monkeypatch):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Has one open model and one that wants a token."""
+    """Serves an open model and one that requires a token."""
 
     def do_HEAD(self) -> None:
         has_token = self.headers.get("Authorization") == "Bearer good"
@@ -78,9 +78,9 @@ def test_the_hub_is_asked_for_the_model(tmp_path, monkeypatch):
     assert (absent.state, "model.path" in absent.remedy) == (State.lacking, True)
     gated = check_hub("gated/model", "v1")
     assert (gated.state, "HF_TOKEN" in gated.remedy) == (State.lacking, True)
-    assert "no token" in gated.found
+    assert "no token" in gated.observation
     monkeypatch.setenv("HF_TOKEN", "bad")
-    assert "the token has no access" in check_hub("gated/model", "v1").found
+    assert "the token has no access" in check_hub("gated/model", "v1").observation
     monkeypatch.delenv("HF_TOKEN")
     (tmp_path / "token").write_text("good\n")
     assert check_hub("gated/model", "v1").state is State.fine
@@ -90,17 +90,17 @@ def test_a_hub_that_cannot_be_reached(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-    found = check_hub("open/model", None)
-    assert found.state is State.lacking
-    assert "cannot be reached" in found.found
-    assert "model=local" in found.remedy
+    result = check_hub("open/model", None)
+    assert result.state is State.lacking
+    assert "cannot be reached" in result.observation
+    assert "model=local" in result.remedy
 
 
 def test_what_is_here_needs_no_hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert check_hub(str(tmp_path), None).state is State.fine
-    found = check_hub("open/model", None)
-    assert (found.state, "HF_HUB_OFFLINE" in found.found) == (State.lacking, True)
+    result = check_hub("open/model", None)
+    assert (result.state, "HF_HUB_OFFLINE" in result.observation) == (State.lacking, True)
     cache = tmp_path / "hub" / "models--open--model"
     (cache / "snapshots" / "abc").mkdir(parents=True)
     (cache / "refs").mkdir()
@@ -112,8 +112,8 @@ def test_what_is_here_needs_no_hub(tmp_path, monkeypatch):
 
 
 def test_what_is_no_name_is_not_asked_for():
-    found = check_hub("artifacts/train/0/model", None)
-    assert (found.state, "neither a folder nor a name" in found.found) == (State.lacking, True)
+    result = check_hub("artifacts/train/0/model", None)
+    assert (result.state, "neither a folder nor a name" in result.observation) == (State.lacking, True)
 
 
 def test_vllm():
@@ -121,8 +121,8 @@ def test_vllm():
     try:
         import vllm  # noqa: F401
     except ImportError:
-        found = check_vllm(True)
-        assert (found.state, "rollout=hf" in found.remedy) == (State.lacking, True)
+        result = check_vllm(True)
+        assert (result.state, "rollout=hf" in result.remedy) == (State.lacking, True)
     else:
         assert check_vllm(True).state is State.fine
 
@@ -132,21 +132,21 @@ def test_servers():
     address = constants.ENDPOINT
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        states = [found.state for found in check_servers([address, f"http://127.0.0.1:{free.getsockname()[1]}"])]
+        states = [result.state for result in check_servers([address, f"http://127.0.0.1:{free.getsockname()[1]}"])]
     assert states == [State.fine, State.lacking]
-    (found,) = check_servers([f"{address}/elsewhere"])
-    assert "answers 404" in found.found
+    (result,) = check_servers([f"{address}/elsewhere"])
+    assert "answers with status 404" in result.observation
 
 
 def test_keys_of_chat_services(monkeypatch):
     monkeypatch.delenv("SOME_KEY", raising=False)
     config = {"generator": {"api_key_env": "SOME_KEY", "model": "m"}, "judge": {"api_key_env": None}, "seed": 1}
-    (found,) = check_keys(config)
-    assert (found.state, "SOME_KEY" in found.found) == (State.lacking, True)
+    (result,) = check_keys(config)
+    assert (result.state, "SOME_KEY" in result.observation) == (State.lacking, True)
     monkeypatch.setenv("SOME_KEY", "secret")
-    (found,) = check_keys(config)
-    assert found.state is State.fine
-    assert "secret" not in found.found
+    (result,) = check_keys(config)
+    assert result.state is State.fine
+    assert "secret" not in result.observation
 
 
 def test_files(tmp_path):
@@ -158,5 +158,5 @@ def test_files(tmp_path):
         "model": {"path": "Qwen/Qwen3-8B-Base", "prompt_path": str(tmp_path / "gone.txt")},
         "probe": {"path": None},
     }
-    found = list(check_files(config))
-    assert [one.found.split(":")[0] for one in found] == ["data.path", "model.prompt_path"]
+    results = list(check_files(config))
+    assert [result.observation.split(":")[0] for result in results] == ["data.path", "model.prompt_path"]

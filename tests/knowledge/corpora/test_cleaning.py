@@ -15,7 +15,7 @@ PARAGRAPH = "Rest a lot. Drink water. See a doctor."
 
 
 class Texts(DocumentCorpus):
-    """A corpus of the given texts."""
+    """Returns a corpus of the given texts."""
 
     def __init__(self, texts, max_chars=1000, cleaning=None):
         super().__init__(max_chars, cleaning)

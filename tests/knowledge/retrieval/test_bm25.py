@@ -14,7 +14,7 @@ from medssr.knowledge.retrieval import BM25Retriever, store_passages
 
 @pytest.fixture
 def searchable(tmp_path):
-    """Makes a retriever of a corpus."""
+    """Builds a retriever of a corpus."""
 
     def make(corpus: Corpus, fields=("title", "synonyms", "text"), k1=1.2, b=0.75, corrects_spelling=False):
         retriever = BM25Retriever(list(fields), k1, b, corrects_spelling)
@@ -115,7 +115,7 @@ def test_unknown_words_are_corrected_where_that_is_asked_for(searchable):
 
 
 def test_words_of_other_texts_are_known_to_the_spelling(searchable):
-    """A word that only texts have must not be taken for a similar one of a title."""
+    """A word that occurs only in texts must not be corrected to a similar word of a title."""
     corpus = ListCorpus(Passage("1", "Tables", "Tablets."))
     assert searchable(corpus, ["title"], corrects_spelling=True).search("tablets", 5) == []
 

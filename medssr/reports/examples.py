@@ -67,11 +67,8 @@ def match_answers(benchmark: str, before: Answers, after: Answers) -> list[Candi
 def choose_examples(candidates: Sequence[Candidate], num_examples: int) -> list[Candidate]:
     """Returns the questions with the largest gains and those with the largest losses, copies of a question once.
 
-    Among equal gains a hash of the question decides, so that no benchmark comes first.
-
-    Args:
-        candidates: All questions that both models answered.
-        num_examples: How many won, and how many lost ones.
+    `num_examples` is the number of each kind. Among equal gains a hash of the question decides, so that no benchmark
+    comes first.
     """
     ordered = sorted(
         (each for each in candidates if each.gain),
@@ -84,12 +81,7 @@ def choose_examples(candidates: Sequence[Candidate], num_examples: int) -> list[
 
 
 def read_examples(chosen: Sequence[Candidate], first: Path, second: Path) -> list[Example]:
-    """Returns the questions with a right answer of the one model beside a wrong one of the other.
-
-    Args:
-        chosen: The questions.
-        first: The folder of the first model's evaluation.
-        second: The folder of the second model's.
+    """Returns the questions with a right answer of one model beside a wrong one of the other, from two evaluations.
 
     Raises:
         InputError: When an answer has no text.

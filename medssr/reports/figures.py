@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
+from medssr.reports import plots
 from medssr.reports.comparison import GroupComparison
-from medssr.reports.group_plots import plot_pareto, plot_sweep, plot_training
-from medssr.reports.groups import SweepAxis, sweep_axes
+from medssr.reports.groups import sweep_axes
 from medssr.reports.metrics import DRAWN
 from medssr.reports.runs import Run, model_label
-from medssr.reports.score_plots import (
-    accuracy_limits,
-    plot_accuracy,
-    plot_differences,
-    plot_label_calibration,
-    plot_reliability,
-)
 from medssr.reports.tables import COSTS, runs_by_labels
 from medssr.statistics import Calibration
 
@@ -43,12 +36,7 @@ class Figure:
 
 
 def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> list[Figure]:
-    """Draws one figure for each benchmark; a benchmark alone is divided into its rare and its common questions.
-
-    Args:
-        scores: The table `medssr.reports.tables.scores`.
-        out_dir: The report's folder.
-    """
+    """Draws one figure for each benchmark of the table; one alone is divided into its rare and its common questions."""
     benchmarks = list(scores["benchmark"].unique())
     figures = []
     for number, benchmark in enumerate(benchmarks):
@@ -56,7 +44,7 @@ def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> list[Figure]:
         slices = set(rows["slice"]) if len(benchmarks) == 1 else set()
         for slice_name in [name for name in (RARE, COMMON) if name in slices] or [ALL]:
             file = f"accuracy_{number}_{slug(benchmark)}_{slice_name}.png"
-            plot_accuracy(rows[rows["slice"] == slice_name], accuracy_limits(rows), out_dir / file)
+            plots.plot_accuracy(rows[rows["slice"] == slice_name], plots.accuracy_limits(rows), out_dir / file)
             figures.append(Figure(file, f"{benchmark}, {slice_name} questions"))
     return figures
 
@@ -77,7 +65,7 @@ def draw_training(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
                         curves.setdefault(metric, {}).setdefault(group.name, []).append(curve[np.isfinite(curve)])
         if curves:
             file = f"training_{number}_{slug(stage)}.png"
-            plot_training(curves, axes[0] if axes else None, out_dir / file)
+            plots.plot_training(curves, axes[0] if axes else None, out_dir / file)
             note = f"{num_skipped} logged values are not finite numbers and are left out." if num_skipped else ""
             figures.append(Figure(file, stage, note))
     return figures
@@ -89,7 +77,7 @@ def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
     for number, (labels, names) in enumerate(runs_by_labels(runs)):
         if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
             file = f"labels_{number}.png"
-            plot_label_calibration(labels.bands, out_dir / file)
+            plots.plot_label_calibration(labels.bands, out_dir / file)
             figures.append(Figure(file, ", ".join(names)))
     return figures
 
@@ -107,7 +95,7 @@ def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
     for number, (benchmark, calibrations) in enumerate(by_benchmark.items()):
         if len(calibrations) <= _MAX_MODELS_IN_ONE_FIGURE:
             file = f"calibration_{number}_{slug(benchmark)}.png"
-            plot_reliability(calibrations, out_dir / file)
+            plots.plot_reliability(calibrations, out_dir / file)
             figures.append(Figure(file, benchmark))
     return figures
 
@@ -124,12 +112,12 @@ def draw_differences(comparison: GroupComparison, out_dir: Path) -> list[Figure]
             else:
                 labels = list(rows["benchmark"] + ", " + rows["slice"])
             file = f"difference_{number}_{slug(str(group))}.png"
-            plot_differences(rows, labels, out_dir / file)
+            plots.plot_differences(rows, labels, out_dir / file)
             figures.append(Figure(file, difference_title(rows)))
         return figures
     for number, (benchmark, rows) in enumerate(table[table["slice"] == ALL].groupby("benchmark", sort=False)):
         file = f"difference_{number}_{slug(str(benchmark))}.png"
-        plot_differences(rows, list(rows["group"]), out_dir / file)
+        plots.plot_differences(rows, list(rows["group"]), out_dir / file)
         figures.append(Figure(file, f"{benchmark}: each group minus {comparison.baseline.name}"))
     return figures
 
@@ -146,15 +134,11 @@ def draw_sweeps(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
     figures = []
     for axis in sweep_axes(comparison.groups, comparison.setting_names):
         for number, (benchmark, rows) in enumerate(table.groupby("benchmark", sort=False)):
-            figures.append(_draw_sweep(axis, str(benchmark), rows, number, out_dir))
+            slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
+            file = f"swept_{number}_{slug(axis.key)}_{slug(str(benchmark))}.png"
+            plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], out_dir / file)
+            figures.append(Figure(file, f"{benchmark}: accuracy by {axis.name}"))
     return [*figures, *_draw_pareto(table, out_dir)]
-
-
-def _draw_sweep(axis: SweepAxis, benchmark: str, rows: pd.DataFrame, number: int, out_dir: Path) -> Figure:
-    slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
-    file = f"swept_{number}_{slug(axis.key)}_{slug(benchmark)}.png"
-    plot_sweep(axis, rows[rows["slice"].isin(slices)], out_dir / file)
-    return Figure(file, f"{benchmark}: accuracy by {axis.name}")
 
 
 def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> list[Figure]:
@@ -163,7 +147,7 @@ def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> list[Figure]:
     for column, unit in COSTS.items():
         costs = points[column]
         if len(points) > 1 and costs.notna().all() and costs.max() > 0:
-            plot_pareto(points.rename(columns={column: "cost"}), f"{unit} of a run", out_dir / "pareto.png")
+            plots.plot_pareto(points.rename(columns={column: "cost"}), f"{unit} of a run", out_dir / "pareto.png")
             title = f"accuracy against {unit}"
             return [Figure("pareto.png", title, "Joined: the groups that no other beats in both.")]
     return []

@@ -53,10 +53,6 @@ def group_runs(runs: Sequence[Run], settings: Settings) -> list[RunGroup]:
     """Returns the groups of some runs in order of appearance, each with a name of its own.
 
     A run that repeats a seed of its group starts another group: the same seed twice is not a second seed.
-
-    Args:
-        runs: The runs.
-        settings: The settings in which they differ.
     """
     repeats: Counter[str] = Counter()
     groups: dict[str, list[int]] = {}
@@ -114,12 +110,7 @@ class SweepAxis:
 
 
 def sweep_axes(groups: Sequence[RunGroup], setting_names: dict[str, str]) -> list[SweepAxis]:
-    """Returns the settings that are a number in every group.
-
-    Args:
-        groups: The groups.
-        setting_names: The short names of the settings in which they differ, by full key.
-    """
+    """Returns the settings, given by full key with their short names, that are a number in every group."""
     axes = []
     for key, name in setting_names.items():
         numbers = {group.name: as_number(group.settings.get(key, "")) for group in groups}

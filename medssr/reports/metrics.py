@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +61,6 @@ class RunCost:
     gpu_hours: float | None
     cpu_hours: float | None
     train_tokens: float | None
-
-    def summary(self) -> dict[str, float]:
-        """Returns the costs that are known as metrics."""
-        return {f"cost/{name}": value for name, value in asdict(self).items() if value is not None}
 
 
 def run_cost(run: Run) -> RunCost:

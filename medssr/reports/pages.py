@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medssr.evaluation.scoring import ALL
+from medssr.reports import figures, tables
 from medssr.reports.comparison import GroupComparison
-from medssr.reports.figures import (
-    difference_title,
-    draw_accuracy,
-    draw_differences,
-    draw_label_calibration,
-    draw_reliability,
-    draw_sweeps,
-    draw_training,
-)
 from medssr.reports.render import (
     ConsoleTable,
     escape_markdown,
@@ -27,20 +19,6 @@ from medssr.reports.render import (
     write_csv,
 )
 from medssr.reports.runs import LeftOut, Run
-from medssr.reports.tables import (
-    accuracy_table,
-    all_scores_table,
-    as_text,
-    calibration_table,
-    config_table,
-    group_table,
-    label_table,
-    model_difference_table,
-    scores,
-    seed_table,
-    setting_note,
-    significance_table,
-)
 from medssr.utils.files import open_atomically
 
 if TYPE_CHECKING:
@@ -60,13 +38,25 @@ def write_report(comparison: GroupComparison, out_dir: Path | str, left_out: Seq
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    all_scores = scores(comparison.runs)
+    all_scores = tables.scores(comparison.runs)
     write_csv(all_scores, out_dir / "summary.csv")
     write_csv(comparison.table, out_dir / "comparisons.csv")
+    groups, note = tables.group_table(comparison), tables.setting_note(comparison)
+    content = {
+        "groups": groups if len(comparison.groups) > 1 else None,
+        "setting_note": note,
+        "baseline": comparison.baseline.name,
+        "accuracy": tables.accuracy_table(all_scores),
+        "seeds": tables.seed_table(comparison),
+        "model_differences": tables.model_difference_table(comparison),
+        "calibration": tables.calibration_table(comparison.runs),
+        "differences": _significance_tables(comparison),
+        "left_out": [*left_out, *comparison.left_out],
+    }
     for name, text in (
-        ("comparisons.tex", latex(group_table(comparison), setting_note(comparison))),
-        ("summary.md", _markdown_page(comparison, all_scores, left_out)),
-        ("index.html", _html_page(comparison, all_scores, left_out, out_dir)),
+        ("comparisons.tex", latex(groups, note)),
+        ("summary.md", _markdown_page(content)),
+        ("index.html", _html_page(comparison, all_scores, content, out_dir)),
     ):
         with open_atomically(out_dir / name) as stream:
             stream.write(text)
@@ -75,13 +65,13 @@ def write_report(comparison: GroupComparison, out_dir: Path | str, left_out: Seq
 
 def console_scores(runs: Sequence[Run]) -> ConsoleTable:
     """Returns accuracy by model and slice as a table for the terminal."""
-    return ConsoleTable(accuracy_table(scores(runs)), "accuracy, 95% interval, n questions")
+    return ConsoleTable(tables.accuracy_table(tables.scores(runs)), "accuracy, 95% interval, n questions")
 
 
 def console_groups(comparison: GroupComparison) -> ConsoleTable:
     """Returns the groups as a table for the terminal, without their costs."""
     title = f"mean over seeds, 95% interval; difference from {comparison.baseline.name}"
-    return ConsoleTable(group_table(comparison, has_costs=False), title, setting_note(comparison))
+    return ConsoleTable(tables.group_table(comparison, has_costs=False), title, tables.setting_note(comparison))
 
 
 def console_differences(comparison: GroupComparison) -> ConsoleTable | None:
@@ -91,68 +81,57 @@ def console_differences(comparison: GroupComparison) -> ConsoleTable | None:
     if rows.empty:
         return None
     columns = ["n", "difference, 95% interval", "corrected p", "won / lost"]
-    table = significance_table(rows).droplevel("slice")[columns]
+    table = tables.significance_table(rows).droplevel("slice")[columns]
     return ConsoleTable(table, f"difference from {comparison.baseline.name}")
 
 
 def _significance_tables(comparison: GroupComparison) -> dict[str, tuple[str, pd.DataFrame]]:
     """Returns a title and a table for each group that is compared with the baseline."""
     by_group = comparison.differences_from_baseline().groupby("group", sort=False)
-    return {str(name): (difference_title(rows), significance_table(rows)) for name, rows in by_group}
+    return {str(name): (figures.difference_title(rows), tables.significance_table(rows)) for name, rows in by_group}
 
 
-def _html_page(
-    comparison: GroupComparison, all_scores: pd.DataFrame, left_out: Sequence[LeftOut], out_dir: Path
-) -> str:
+def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: dict[str, Any], out_dir: Path) -> str:
     """Returns the page; the figures that it shows are written on the way."""
     from jinja2 import Environment, StrictUndefined
 
     runs = comparison.runs
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["without_repeats"] = without_repeats
-    environment.filters["as_text"] = as_text
+    environment.filters["as_text"] = tables.as_text
     template = environment.from_string(resources.files("medssr.reports").joinpath("page.html").read_text("utf-8"))
     return template.render(
+        content,
         runs=runs,
-        baseline=comparison.baseline.name,
-        groups=group_table(comparison) if len(comparison.groups) > 1 else None,
-        setting_note=setting_note(comparison),
-        differences=_significance_tables(comparison),
         examples=comparison.examples,
-        left_out=[*left_out, *comparison.left_out],
-        config_table=config_table(runs),
+        config_table=tables.config_table(runs),
         sample_counts=sorted(all_scores["num_samples"].unique()),
-        accuracy=accuracy_table(all_scores),
-        seeds=seed_table(comparison),
-        model_differences=model_difference_table(comparison),
-        calibration=calibration_table(runs),
-        labels=label_table(runs),
-        tables_of_runs=[all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
-        accuracy_figures=draw_accuracy(all_scores, out_dir),
-        difference_figures=draw_differences(comparison, out_dir),
-        sweep_figures=draw_sweeps(comparison, out_dir),
-        training_figures=draw_training(comparison, out_dir),
-        reliability_figures=draw_reliability(runs, out_dir),
-        label_figures=draw_label_calibration(runs, out_dir),
+        labels=tables.label_table(runs),
+        tables_of_runs=[tables.all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
+        accuracy_figures=figures.draw_accuracy(all_scores, out_dir),
+        difference_figures=figures.draw_differences(comparison, out_dir),
+        sweep_figures=figures.draw_sweeps(comparison, out_dir),
+        training_figures=figures.draw_training(comparison, out_dir),
+        reliability_figures=figures.draw_reliability(runs, out_dir),
+        label_figures=figures.draw_label_calibration(runs, out_dir),
     )
 
 
-def _markdown_page(comparison: GroupComparison, all_scores: pd.DataFrame, left_out: Sequence[LeftOut]) -> str:
-    tables = {
-        "Accuracy: mean over n questions of the fraction of right samples, 95% interval": accuracy_table(all_scores),
-        "Mean over seeds, standard deviation between seeds": seed_table(comparison),
-        "Differences between models of a run on the same n questions, 95% interval, corrected p": (
-            model_difference_table(comparison)
-        ),
-        "Expected calibration error of the agreement between samples": calibration_table(comparison.runs),
+def _markdown_page(content: dict[str, Any]) -> str:
+    """Returns the tables of the page as Markdown, and what was not compared."""
+    titles = {
+        "accuracy": "Accuracy: mean over n questions of the fraction of right samples, 95% interval",
+        "seeds": "Mean over seeds, standard deviation between seeds",
+        "model_differences": "Differences between models of a run on the same n questions, 95% interval, corrected p",
+        "calibration": "Expected calibration error of the agreement between samples",
     }
-    sections = [f"## {title}\n\n{markdown(table)}" for title, table in tables.items() if len(table)]
-    if len(comparison.groups) > 1:
-        title = f"Groups: mean over seeds, 95% interval, difference from {comparison.baseline.name}"
-        table = markdown(group_table(comparison), setting_note(comparison))
+    sections = [f"## {title}\n\n{markdown(content[name])}" for name, title in titles.items() if len(content[name])]
+    if content["groups"] is not None:
+        title = f"Groups: mean over seeds, 95% interval, difference from {content['baseline']}"
+        table = markdown(content["groups"], content["setting_note"])
         sections.insert(0, f"## {escape_markdown(title)}\n\n{table}")
-    differences = _significance_tables(comparison).values()
+    differences = content["differences"].values()
     sections += [f"### {escape_markdown(title)}\n\n{markdown(table)}" for title, table in differences]
-    reasons = [f"- {escape_markdown(f'{each.what}: {each.reason}')}\n" for each in [*left_out, *comparison.left_out]]
+    reasons = [f"- {escape_markdown(f'{each.what}: {each.reason}')}\n" for each in content["left_out"]]
     sections += ["## Not compared\n\n" + "".join(reasons)] if reasons else []
     return "\n".join(sections)

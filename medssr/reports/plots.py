@@ -1,27 +1,332 @@
-"""What all plots share: size, colours and style, labels of limited length, running means."""
+"""Every plot of a report: scores, differences, calibration, sweeps, training curves, cost against accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from medssr.reports.groups import SweepAxis
+from medssr.reports.metrics import DRAWN
+from medssr.reports.runs import AgreementBand
+from medssr.reports.tables import p_text
+from medssr.statistics import Calibration, wilson_interval
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
-GRID = "#e4e4e4"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
+_GRID = "#e4e4e4"
 _WIDTH = 4.6  # inches: its text stays legible on a phone
 _DPI = 180
+_SIGNIFICANT = 0.05
+_BASE_COLOUR = "#8a8a8a"
+_ROW_HEIGHT = 0.185  # inches
+_GAP = 0.25  # rows between runs
+_MAX_CURVES = len(_COLOURS)  # that can be told apart by colour
+_MAX_NAMED_POINTS = 6
+_LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from which its axis is logarithmic
+_LEGEND_ROW = 0.19  # inches
+
+
+def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path) -> None:
+    """Draws accuracy with its interval and, beside it, the invalid rate: one row for each model of each run.
+
+    The table holds the rows of `medssr.reports.tables.scores` for one slice of a benchmark. A dotted line marks the
+    accuracy of always answering A where it is the same in all rows.
+    """
+    heights, headings, bottom = _layout(table)
+    with _new_figure(path, height=0.9 + _ROW_HEIGHT * bottom) as figure:
+        axes, invalid = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
+        colours = _colours(table)
+        axes.hlines(heights, table["accuracy_low"], table["accuracy_high"], colors=colours, linewidth=1.6)
+        axes.scatter(table["accuracy"], heights, color=colours, s=20)
+        invalid.barh(heights, table["invalid_rate"], height=0.55, color=colours)
+        for y, name in headings:
+            text = axes.text(0.01, y + 0.05, name, transform=axes.get_yaxis_transform(), va="center", weight="bold")
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+        if table["always_a_accuracy"].nunique() == 1:
+            always_a = table["always_a_accuracy"].iloc[0]
+            axes.axvline(always_a, color="#555555", linestyle=":", linewidth=1, label="always answer A")
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8, borderaxespad=0)
+        labels = table["model"] if headings else table["run"]
+        axes.set_yticks(heights, [shorten(label, 22) for label in labels])
+        axes.set_xlim(*limits)
+        axes.set_ylim(bottom - 0.5, -0.6)
+        sizes = table["num_questions"]
+        num_questions = str(sizes.min()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
+        axes.set_xlabel(f"accuracy, 95% interval, {num_questions} questions")
+        highest = table["invalid_rate"].max()
+        invalid.set_xlim(0, max(0.01, 1.1 * highest))
+        invalid.set_xticks([0, max(0.01, round(highest, 2))])
+        invalid.set_xlabel("invalid")
+        for part in (axes, invalid):
+            part.tick_params(axis="y", length=0)
+            part.grid(axis="x", color=_GRID, linewidth=0.8)
+
+
+def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Returns one range for all slices of a benchmark, so that plots side by side have the same scale."""
+    low = table[["accuracy_low", "always_a_accuracy"]].min(axis=None)
+    high = table[["accuracy_high", "always_a_accuracy"]].max(axis=None)
+    margin = 0.03 * (high - low) + 0.005
+    return low - margin, high + margin
+
+
+def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
+    """Draws each difference from the baseline with its interval.
+
+    A full dot marks a corrected p-value of at most 0.05 or, over several seeds, an interval without 0.
+    """
+    with _new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(table)) as figure:
+        axes = figure.add_subplot()
+        axes.axvline(0, color="#555555", linewidth=1)
+        for y, row in enumerate(table.itertuples()):
+            has_test = not isnan(row.p_adjusted)
+            is_significant = row.p_adjusted <= _SIGNIFICANT if has_test else row.low > 0 or row.high < 0
+            colour = _COLOURS[0] if row.difference >= 0 else _COLOURS[1]
+            axes.hlines(y, row.low, row.high, colors=colour, linewidth=1.6)
+            face = colour if is_significant else "white"
+            axes.plot([row.difference], [y], "o", color=colour, markerfacecolor=face, markersize=5)
+            text = p_text(row.p_adjusted) if has_test else f"{row.num_seeds} seeds"
+            axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        axes.set_yticks(range(len(table)), [shorten(label, 24) for label in labels])
+        axes.set_ylim(len(table) - 0.5, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=_GRID, linewidth=0.8)
+        axes.locator_params(axis="x", nbins=5)
+        p_note = "; right: corrected p" if table["p_adjusted"].notna().any() else ""
+        axes.set_xlabel(f"difference of accuracy, 95% interval{p_note}")
+
+
+def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> None:
+    """Draws, for each model, how often its majority is right against how far its samples agree, with Wilson intervals.
+
+    On the diagonal the majority is right as often as the samples agree on it.
+    """
+    with _new_figure(path, height=3.2 + _ROW_HEIGHT * len(calibrations), width=4.2) as figure:
+        axes = figure.add_subplot()
+        _diagonal(axes, "votes for the answer", "fraction of answers that are right")
+        for number, (name, calibration) in enumerate(calibrations.items()):
+            colour, shift = _COLOURS[number % len(_COLOURS)], 0.006 * (number - (len(calibrations) - 1) / 2)
+            agreements = [each.agreement + shift for each in calibration.bins]
+            lows, highs = ([getattr(each, f"accuracy_{end}") for each in calibration.bins] for end in ("low", "high"))
+            axes.vlines(agreements, lows, highs, colors=colour, linewidth=1.2)
+            accuracies = [each.accuracy for each in calibration.bins]
+            label = f"{shorten(name, 34)} (error {calibration.expected_error:.3f})"
+            axes.plot(agreements, accuracies, "o-", color=colour, markersize=4, linewidth=0.7, label=label)
+        axes.set_xlim(0, 1.03)
+        _legend(figure, axes)
+
+
+def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
+    """Draws label accuracy with its Wilson interval against agreement, with n at each band.
+
+    On the diagonal a label is right as often as the votes agree on it.
+    """
+    scored = [(band, band.accuracy) for band in bands if band.accuracy is not None and band.n > 0]
+    note: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 8, "color": "#444444"}
+    with _new_figure(path, height=3.4, width=4.2) as figure:
+        axes = figure.add_subplot()
+        _diagonal(axes, "votes for the label", "fraction of labels that are right")
+        for band, accuracy in scored:
+            middle = (band.low + band.high) / 2
+            ends = wilson_interval(round(accuracy * band.n), band.n)
+            axes.vlines(middle, ends.low, ends.high, colors=_COLOURS[0], linewidth=1.4)
+            axes.hlines(accuracy, band.low, band.high, colors=_COLOURS[0], linewidth=2.6)
+            above = note | {"xycoords": ("data", "axes fraction"), "ha": "center"}
+            axes.annotate(str(band.n), (middle, 1.02), **above)
+        axes.annotate("n =", (-0.02, 1.02), ha="right", **note)
+        axes.set_xlim(max(0.0, min((band.low for band, _ in scored), default=0.0) - 0.05), 1.01)
+
+
+def _diagonal(axes: Any, votes: str, fraction: str) -> None:
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_xlabel(f"agreement ({votes} / valid votes)")
+    axes.set_ylabel(fraction)
+
+
+def _layout(table: pd.DataFrame) -> tuple[list[float], list[tuple[float, str]], float]:
+    """Returns the height of each row, the headings above the runs, and the height of it all in rows.
+
+    Runs have headings unless each is one model of the run's name, as evaluations are.
+    """
+    has_headings = any(
+        not run.startswith(model) for run, model in zip(table["run"], table["model"], strict=True)
+    ) or table["run"].duplicated().any()  # fmt: skip
+    heights: list[float] = []
+    headings: list[tuple[float, str]] = []
+    bottom = 0.0
+    for name, rows in table.groupby("run", sort=False):
+        if has_headings:
+            headings.append((bottom, shorten(str(name), 44)))
+            bottom += 1
+        heights += [bottom + number for number in range(len(rows))]
+        bottom += len(rows) + (_GAP if has_headings else 0)
+    return heights, headings, bottom
+
+
+def _colours(table: pd.DataFrame) -> list[str]:
+    """Returns a colour for each row: one for each model, and grey for the base model."""
+    others = [model for model in table["model"].unique() if model != "base"]
+    if not table["run"].duplicated().any() and len(others) == len(table):
+        return [_COLOURS[0]] * len(table)
+    return [_BASE_COLOUR if m == "base" else _COLOURS[others.index(m) % len(_COLOURS)] for m in table["model"]]
+
+
+def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path) -> None:
+    """Draws accuracy with its interval against a swept number: a panel for each slice, a curve for what else is equal.
+
+    The table holds the rows of `GroupComparison.last_models` for one benchmark.
+    """
+    curves = list(dict.fromkeys(axis.curves.values()))
+    slices = list(dict.fromkeys(table["slice"]))
+    is_named = 1 < len(curves) <= _MAX_CURVES
+    with _new_figure(path, height=0.5 + 1.9 * len(slices) + (_LEGEND_ROW * len(curves) if is_named else 0)) as figure:
+        panels = _panels(figure, len(slices))
+        for axes, name in zip(panels, slices, strict=True):
+            rows = table[table["slice"] == name]
+            for number, curve in enumerate(curves):
+                points = rows[rows["group"].map(axis.curves) == curve]
+                _sweep_curve(axes, axis, points, number, len(curves), curve)
+            axes.set_ylabel(f"accuracy, {name}")
+        panels[-1].set_xlabel(axis.name)
+        if _is_logarithmic(axis):
+            numbers = sorted(set(axis.values.values()))
+            panels[-1].set_xscale("log")
+            panels[-1].set_xticks(numbers, [f"{number:g}" for number in numbers])
+            panels[-1].minorticks_off()
+        if is_named:
+            _legend(figure, panels[0])
+
+
+def _sweep_curve(
+    axes: Axes, axis: SweepAxis, points: pd.DataFrame, number: int, num_curves: int, label: str
+) -> None:  # fmt: skip
+    """Draws one curve, moved a little to the side so that the intervals of several do not hide each other."""
+    is_coloured = num_curves <= _MAX_CURVES
+    offset = 0.01 * (number - (num_curves - 1) / 2) if is_coloured else 0.0
+    colour = _COLOURS[number % len(_COLOURS)] if is_coloured else "#777777"
+    low, high = min(axis.values.values()), max(axis.values.values())
+    values = points["group"].map(axis.values).astype(float).sort_values()
+    points = points.loc[values.index]
+    x = values * (high / low) ** offset if _is_logarithmic(axis) else values + offset * (high - low)
+    axes.plot(x, points["accuracy"], "o-", color=colour, markersize=4, linewidth=1.2, label=label or None)
+    ends = points[["accuracy_low", "accuracy_high"]].dropna()  # a point may have no interval
+    axes.vlines(x[ends.index], ends["accuracy_low"], ends["accuracy_high"], colors=colour, linewidth=1.2, alpha=0.7)
+
+
+def _is_logarithmic(axis: SweepAxis) -> bool:
+    low, high = min(axis.values.values()), max(axis.values.values())
+    return low > 0 and high / low >= _LOG_RATIO
+
+
+# By metric and group, the curve of each seed over the steps.
+Curves = Mapping[str, Mapping[str, Sequence["pd.Series"]]]
+
+
+def plot_training(curves: Curves, axis: SweepAxis | None, path: Path) -> None:
+    """Draws metrics over the steps, a panel each: a group's seeds as logged (thin) and a running mean of their mean.
+
+    All values are finite. The swept number colours the curves when there are too many for a legend.
+    """
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    groups = list(dict.fromkeys(name for by_group in curves.values() for name in by_group))
+    is_named = len(groups) <= _MAX_CURVES
+    values = axis.values if axis is not None else {name: number for number, name in enumerate(groups)}
+    scale = Normalize(min(values.values()), max(values.values()))
+    viridis = matplotlib.colormaps["viridis"]
+    all_seeds = (seed for by_group in curves.values() for seeds in by_group.values() for seed in seeds)
+    window = max(1, max(map(len, all_seeds)) // 12)
+    num_legend_rows = len(groups) if 1 < len(groups) <= _MAX_CURVES else 0
+    with _new_figure(path, height=1.0 + 1.9 * len(curves) + _LEGEND_ROW * num_legend_rows) as figure:
+        panels = _panels(figure, len(curves))
+        for axes, (metric, by_group) in zip(panels, curves.items(), strict=True):
+            for number, name in enumerate(groups):
+                if name in by_group:
+                    colour = _COLOURS[number] if is_named else viridis(0.92 * scale(values[name]))
+                    _training_curve(axes, by_group[name], window, colour, name)
+            axes.set_ylabel(DRAWN[metric])
+        panels[0].set_title(f"thick: mean of up to {window} steps" if window > 1 else "as logged")
+        panels[-1].set_xlabel("optimiser step")
+        if num_legend_rows:
+            _legend(figure, panels[0])
+        elif not is_named and axis is not None:
+            figure.colorbar(ScalarMappable(scale, viridis), ax=panels, label=axis.name)
+
+
+def _training_curve(axes: Axes, seeds: Sequence[pd.Series], window: int, colour: Any, label: str) -> None:
+    import pandas as pd
+
+    mean = pd.concat(seeds).groupby(level=0).mean()  # at each step that any of the seeds has
+    if window > 1 or len(seeds) > 1:
+        for seed in seeds:
+            axes.plot(seed.index, seed, color=colour, linewidth=0.6, alpha=0.35)
+    marker = "o" if len(mean) == 1 else None
+    smooth = mean.rolling(window, min_periods=1).mean()
+    axes.plot(smooth.index, smooth, color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
+
+
+def plot_pareto(points: pd.DataFrame, unit: str, path: Path) -> None:
+    """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
+    best = pareto_front(points)
+    with _new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
+        axes = figure.add_subplot()
+        others = points.drop(best.index)
+        axes.plot(others["cost"], others["accuracy"], "o", color="#999999", markersize=4)
+        axes.plot(best["cost"], best["accuracy"], color="#555555", linewidth=1)
+        for number, (name, row) in enumerate(best.iterrows()):
+            label = shorten(str(name), 56) if number < _MAX_NAMED_POINTS else None
+            axes.plot([row["cost"]], [row["accuracy"]], "o", color=_COLOURS[number % len(_COLOURS)], label=label)
+        axes.set_xlabel(unit)
+        axes.set_ylabel("accuracy, mean over benchmarks")
+        axes.grid(color=_GRID, linewidth=0.8)
+        _legend(figure, axes)
+
+
+def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
+    """Returns the points that no other has both at most the cost and at least the accuracy of, cheapest first.
+
+    Example:
+        >>> import pandas as pd
+        >>> pareto_front(pd.DataFrame({"cost": [1.0, 2.0, 3.0], "accuracy": [0.5, 0.4, 0.6]}, index=list("abc")))
+           cost  accuracy
+        a   1.0       0.5
+        c   3.0       0.6
+    """
+    ordered = points.sort_values(["cost", "accuracy"], ascending=[True, False])
+    best_before = ordered["accuracy"].cummax().shift(fill_value=-np.inf)
+    return ordered[ordered["accuracy"] > best_before]
+
+
+def _panels(figure: Figure, number: int) -> list[Axes]:
+    """Returns axes below each other that share their x axis."""
+    panels: list[Axes] = list(np.atleast_1d(figure.subplots(number, 1, sharex=True)))
+    for axes in panels:
+        axes.grid(color=_GRID, linewidth=0.8)
+    return panels
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Draws the legend below all panels of a figure, from the labels of one of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    names = [shorten(label, 58) for label in labels]
+    figure.legend(handles, names, loc="outside lower left", frameon=False, fontsize=8)
 
 
 @contextmanager
-def new_figure(path: Path, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
+def _new_figure(path: Path, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
     """Yields a new figure, sizes in inches, and writes it to `path` when the drawing is done."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -41,27 +346,6 @@ def new_figure(path: Path, *, height: float, width: float = _WIDTH) -> Iterator[
         FigureCanvasAgg(figure)
         yield figure
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-
-
-def draw_interval(
-    axes: Axes, x: Sequence[float], y: Sequence[float], colour: Any, *, linewidth: float = 1.6, alpha: float = 1.0
-) -> None:
-    """Draws a line between the two ends of an interval."""
-    axes.plot(x, y, color=colour, linewidth=linewidth, alpha=alpha, solid_capstyle="butt")
-
-
-def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
-    """Returns, for each index, the mean of the last `window` values up to it (fewer at the start).
-
-    Example:
-        >>> running_mean([0.0, 1.0, 1.0, 0.0], 2).tolist()
-        [0.0, 0.5, 1.0, 0.5]
-    """
-    totals = np.concatenate([[0.0], np.cumsum(values)])  # [N + 1]
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    means: NDArray[np.float64] = (totals[ends] - totals[starts]) / (ends - starts)
-    return means
 
 
 def shorten(text: str, length: int) -> str:

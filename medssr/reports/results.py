@@ -10,10 +10,18 @@ from pathlib import Path
 from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig, StageConfig, method_name
 from medssr.evaluation.comparison import Comparison, compare, corrected
-from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, read_asked_questions, read_predictions
+from medssr.evaluation.results_io import RESULTS_FILE, read_asked_questions, read_predictions
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, BenchmarkScore, score
 from medssr.questions import Question, read_questions
-from medssr.reports.runs import label_summary_of_counts, read_evaluation
+from medssr.reports.runs import (
+    ModelResult,
+    PairedDifference,
+    RunRecord,
+    TrainingStage,
+    label_summary_of_counts,
+    read_evaluation,
+    record_json,
+)
 from medssr.utils.files import write_json_atomically
 from medssr.utils.naming import job_name
 from medssr.utils.provenance import overrides
@@ -46,40 +54,31 @@ def write_run_results(
     """
     asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
     models, pairs = _scored_and_compared(scores, asked, config.seed)
-    results = {
-        "schema_version": SCHEMA_VERSION,
-        "run": job_name(overrides()),
-        "study": config.study,
-        "overrides": overrides(),
-        "config": {
+    artifacts = {**prepared, **{f"evaluate {name}": evaluation for name, evaluation in scores.items()}}
+    record = RunRecord(
+        run=job_name(overrides()),
+        study=config.study,
+        overrides=overrides(),
+        config={
             "model": config.model.path.rstrip("/").split("/")[-1],
             "seed": config.seed,
             "rare_share": config.synthesis.rare_share,
             "num_questions": config.synthesis.num_questions,
             "stages": [stage.name for stage in config.stages],
         },
-        "models": [
-            {"name": name, "benchmarks": {benchmark: asdict(result) for benchmark, result in benchmarks.items()}}
-            for name, benchmarks in models.items()
-        ],
-        "paired": [
-            {"from": before, "to": after, "benchmark": benchmark, "slice": name} | asdict(comparison)
+        models=[ModelResult(name, benchmarks) for name, benchmarks in models.items()],
+        paired=[
+            PairedDifference(before, after, benchmark, name, **asdict(comparison))
             for (before, after), comparisons in pairs.items()
             for benchmark, by_slice in corrected(comparisons).items()
             for name, comparison in by_slice.items()
         ],
-        "labels": asdict(label_summary_of_counts(prepared["pseudo_label"].manifest["counts"])) if prepared else None,
-        "training": [
-            {"stage": files.stage.name, "metrics_file": str(files.metrics), "method": method_name(files.stage)}
-            for files in stages
-        ],
-        "artifacts": {
-            name: str(artifact.directory)
-            for name, artifact in [*prepared.items(), *((f"evaluate {name}", made) for name, made in scores.items())]
-        },
-    }
+        labels=label_summary_of_counts(prepared["pseudo_label"].manifest["counts"]) if prepared else None,
+        training=[TrainingStage(files.stage.name, str(files.metrics), method_name(files.stage)) for files in stages],
+        artifacts={name: str(artifact.directory) for name, artifact in artifacts.items()},
+    )
     path = run_dir / RESULTS_FILE
-    write_json_atomically(path, results)
+    write_json_atomically(path, record_json(record))
     return path
 
 

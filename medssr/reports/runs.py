@@ -163,10 +163,6 @@ def read_run(folder: Path | str) -> Run:
         InputError: When `results.json` is absent, no JSON or neither of the form of `RunRecord` nor of that of
             `EvaluationResults`, label outcomes do not add up, or a metrics file is absent or broken. The message names
             file, field and what was found.
-
-    Example:
-        >>> read_run("runs/2026-01-01").record.models[0].name  # doctest: +SKIP
-        'base'
     """
     folder = Path(folder)
     path = folder / RESULTS_FILE

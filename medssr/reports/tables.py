@@ -68,11 +68,7 @@ def _with_ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
 
 def accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns accuracy (mean@n) with its interval and n, one row for each run, model and benchmark of `scores`."""
-    return _wide(
-        table,
-        _shown_labels(table, ["run", "model", "benchmark"]),
-        _accuracy,
-    )
+    return _wide(table, _shown_labels(table, ["run", "model", "benchmark"]), _accuracy)
 
 
 def all_scores_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,12 +126,7 @@ def model_difference_table(comparison: GroupComparison) -> pd.DataFrame:
 
 
 def group_table(comparison: GroupComparison, *, has_costs: bool = True) -> pd.DataFrame:
-    """Returns the last model of each group: accuracy and difference from the baseline by slice, seeds and cost.
-
-    Args:
-        comparison: The groups.
-        has_costs: Whether the table has columns for the costs.
-    """
+    """Returns the last model of each group: accuracy and difference from the baseline by slice, seeds and cost."""
     import pandas as pd
 
     rows = comparison.last_models()
@@ -205,13 +196,9 @@ def config_table(runs: Sequence[Run]) -> pd.DataFrame:
     """Returns the configuration fields whose value differs between runs, one row a run."""
     import pandas as pd
 
-    names = dict.fromkeys(name for run in runs for name in run.record.config)
-    texts = {
-        name: [as_text(run.record.config[name]) if name in run.record.config else ABSENT for run in runs]
-        for name in names
-    }
-    varying = {name: cells for name, cells in texts.items() if len(set(cells)) > 1}
-    return pd.DataFrame(varying, index=pd.Index(distinct(run.name for run in runs), name="run"))
+    rows = [{name: as_text(value) for name, value in run.record.config.items()} for run in runs]
+    table = pd.DataFrame(rows, index=pd.Index(distinct(run.name for run in runs), name="run")).fillna(ABSENT)
+    return table.loc[:, table.nunique() > 1]
 
 
 def label_table(runs: Sequence[Run]) -> pd.DataFrame:

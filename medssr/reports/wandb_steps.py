@@ -28,10 +28,6 @@ def log_step(config: Any, artifact: Artifact) -> None:
     """Logs lineage and summary of a finished step to the W&B run that has its fingerprint.
 
     A step is logged once, however often its artefact is used later. Without a W&B logger nothing happens.
-
-    Args:
-        config: The step's typed configuration.
-        artifact: The output of the step.
     """
     marker = artifact.path(_LOGGED)
     node = _wandb_node(config)
@@ -54,10 +50,6 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     """Logs the results of a whole run to a W&B run: scores of the base model and of the last one, labels and cost.
 
     The W&B run also holds `results.json` and the metrics of its stages, so `medssr-compare` reads it like a folder.
-
-    Args:
-        config: The pipeline's configuration.
-        run: The run, read from its folder.
     """
     node = _wandb_node(config)
     if node is None:
@@ -81,7 +73,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
             score_summary(last.benchmarks)
             | score_summary(first.benchmarks, "base_score")
             | label_summary(run.record.labels)
-            | run_cost(run).summary()
+            | {f"cost/{name}": value for name, value in asdict(run_cost(run)).items() if value is not None}
         )
         texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
         logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
@@ -90,10 +82,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
 def log_tables(config: CompareConfig, tables: Mapping[str, pd.DataFrame], report: Path) -> None:
     """Logs tables as W&B tables by their names, where the command has a W&B logger.
 
-    Args:
-        config: The command's configuration with its loggers.
-        tables: The tables of numbers by name.
-        report: The report's folder. Its scores name the W&B run: the same report again is the same run.
+    The scores in the report's folder name the W&B run: the same report again is the same run.
     """
     from medssr.tracking.loggers import open_loggers
     from medssr.tracking.wandb_logger import WandbMetrics

@@ -16,7 +16,7 @@ from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
 from medssr.questions import Question
 from medssr.reports.comparison import compare_groups
 from medssr.reports.pages import console_scores, write_report
-from medssr.reports.plots import running_mean, shorten
+from medssr.reports.plots import shorten
 from medssr.reports.render import markdown
 from medssr.reports.runs import read_run
 from medssr.reports.tables import accuracy_table, config_table, model_difference_table, scores, seed_table
@@ -326,11 +326,6 @@ def test_a_console_table_of_several_runs_names_each_run_once(tmp_path):
     with console.capture() as captured:
         console.print(console_scores(runs))
     assert captured.get().count("run 0") == captured.get().count("run 1") == 1
-
-
-def test_the_running_mean_looks_back():
-    assert running_mean([1, 2, 3, 4], 3).tolist() == [1, 1.5, 2, 3]
-    assert running_mean([1, 2, 3], 1).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("length", "expected"), [(7, "abcdefg"), (6, "abc…fg"), (5, "ab…fg")])

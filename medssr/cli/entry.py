@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -79,7 +79,7 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
-    """Returns a command's typed configuration, without running the command.
+    """Returns a command's typed configuration, without running the command; also in a command that runs.
 
     Args:
         name: The root configuration.
@@ -90,11 +90,13 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
         InputError: When it cannot be composed, or a value is out of range.
     """
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
     register(name)
+    is_started = GlobalHydra.instance().is_initialized()
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
-        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        with nullcontext() if is_started else hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = hydra.compose(name, [*map(as_choice, overrides), *searched])
     except Exception as error:
         message = None if os.environ.get(_FULL_ERROR) == "1" else error_message(error, name, overrides)

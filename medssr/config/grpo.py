@@ -71,6 +71,11 @@ class GRPOConfig:
     max_grad_norm: float
     max_skipped_steps: int
 
+    @property
+    def has_kl_in_reward(self) -> bool:
+        """Whether the KL to the reference is subtracted from the reward."""
+        return self.beta > 0 and self.kl_placement is KLPlacement.reward
+
     def __post_init__(self) -> None:
         """Checks ranges and combinations."""
         self._check_sampling()

@@ -3,7 +3,7 @@
 ::
 
     questions of the step                     training/step_loader.py   StepBatch
-        |   rollouts.py: sample completions, extract answers, compute rewards
+        |   rollouts.py: sample completions, extract answers, ask the rewards; the records of a step
         v
     RolloutGroup [P][G]
         |   advantages.py: weighted sum, truncation, over-long, KL      -> rewards [P, G]
@@ -19,6 +19,6 @@
         v
     metrics.py: metrics of the step
 
-`module.py` has the loop: `training_step` and `update`. `stage.py` assembles and runs a stage. `heldout.py` and
-`completion_table.py` are callbacks that evaluate and log it.
+`module.py` has the loop: `training_step` and `update`. `stage.py` assembles and runs a stage. `heldout.py` (accuracy on
+held-out questions) and `completion_table.py` (a table of completions) are Lightning callbacks.
 """

@@ -70,7 +70,8 @@ class Aggregation(Enum):
 class PolicyLoss(ABC):
     """The base of all policy losses.
 
-    A subclass defines its parameters, `token_loss`, and `aggregation`.
+    A subclass defines its parameters, `token_loss` and `aggregation`; where it needs them, `pooled_log_ratio` (a ratio
+    for each sequence) and `is_global_mean`. A loss that needs more overrides `__call__`.
     """
 
     aggregation: ClassVar[Aggregation] = Aggregation.tokens
@@ -83,7 +84,7 @@ class PolicyLoss(ABC):
         is_token = inputs.completion_mask.bool()
         logps = inputs.per_token_logps.where(is_token, 0.0)
         log_ratio = (inputs.per_token_logps - inputs.old_per_token_logps).where(is_token, 0.0)
-        log_ratio = self.log_ratio(log_ratio, inputs.completion_mask)
+        log_ratio = self.pooled_log_ratio(log_ratio, inputs.completion_mask)
         ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
         advantages = inputs.advantages if inputs.advantages.dim() == 2 else inputs.advantages.unsqueeze(1)
         return self.token_loss(logps, ratio, advantages)
@@ -98,7 +99,7 @@ class PolicyLoss(ABC):
             advantages: `[B, 1]` or `[B, T]`.
         """
 
-    def log_ratio(self, log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
+    def pooled_log_ratio(self, log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
         """Returns the log-ratio that the loss uses, given the log-ratio of each token, `[B, T]`."""
         return log_ratio
 
@@ -159,11 +160,8 @@ class ClippedLoss(PolicyLoss):
     """
 
     def __init__(self, epsilon: float, epsilon_high: float, dual_clip: float | None) -> None:
-        self.epsilon, self.epsilon_high, self.dual_clip = (
-            _checked_bounds(epsilon, epsilon_high),
-            epsilon_high,
-            dual_clip,
-        )
+        _check_bounds(epsilon, epsilon_high)
+        self.epsilon, self.epsilon_high, self.dual_clip = epsilon, epsilon_high, dual_clip
         if dual_clip is not None and not dual_clip > 1 + epsilon_high:
             raise InputError(
                 f"grpo.loss.dual_clip: {dual_clip}; above 1 + grpo.loss.epsilon_high ({1 + epsilon_high:g}), or null."
@@ -212,13 +210,13 @@ class GSPO(ClippedLoss):
 
     aggregation = Aggregation.sequences
 
-    def log_ratio(self, log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
+    def pooled_log_ratio(self, log_ratio: Tensor, completion_mask: Tensor) -> Tensor:
         """Returns the mean log-ratio of each row's tokens, `[B, 1]`; all tokens of a row get the same gradient.
 
         Example:
             >>> import torch
             >>> log_ratio, mask = torch.tensor([[0.5, 0.25, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
-            >>> GSPO(3e-4, 4e-4, None).log_ratio(log_ratio, mask).tolist()
+            >>> GSPO(3e-4, 4e-4, None).pooled_log_ratio(log_ratio, mask).tolist()
             [[0.375]]
         """
         return log_ratio.sum(dim=1, keepdim=True) / completion_mask.sum(dim=1, keepdim=True).clamp(min=1)
@@ -244,7 +242,8 @@ class CISPO(PolicyLoss):
     """
 
     def __init__(self, epsilon: float, epsilon_high: float) -> None:
-        self.epsilon, self.epsilon_high = _checked_bounds(epsilon, epsilon_high), epsilon_high
+        _check_bounds(epsilon, epsilon_high)
+        self.epsilon, self.epsilon_high = epsilon, epsilon_high
 
     def token_loss(self, logps: Tensor, ratio: Tensor, advantages: Tensor) -> LossOutputs:
         """Returns the weighted log-prob of each token."""
@@ -342,7 +341,6 @@ def masked_sum(values: Tensor, completion_mask: Tensor) -> Tensor:
     return values.where(completion_mask.bool(), 0).sum()
 
 
-def _checked_bounds(epsilon: float, epsilon_high: float) -> float:
+def _check_bounds(epsilon: float, epsilon_high: float) -> None:
     require(0 < epsilon < 1, "grpo.loss.epsilon", f"{epsilon}; between 0 and 1.")
     require(epsilon_high > 0, "grpo.loss.epsilon_high", f"{epsilon_high}; above 0.")
-    return epsilon

@@ -65,8 +65,8 @@ def make_minibatches(
             Minibatch(
                 [samples[group][index] for group, index in trained],
                 [advantages[group, index].item() for group, index in trained],
-                # Data-parallel training averages gradients over W processes: (1/W) sum_r S_r / M is the step's S / N
-                # where M = N / W, the mean of the processes' normalisers.
+                # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r
+                # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
                 mean_over_processes(local_normalizer) if loss.is_global_mean else local_normalizer,
             )
         )

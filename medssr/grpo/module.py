@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from medssr.config import GRPOConfig, KLPlacement
+from medssr.config import GRPOConfig
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
@@ -92,15 +92,15 @@ class GRPOModule(L.LightningModule):
         groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
         kls = None
-        if self.config.beta > 0 and self.config.kl_placement is KLPlacement.reward:
+        if self.config.has_kl_in_reward:
             flat = [sample for group in samples for sample in group]
             self.objective.compute_ref_and_old_logps(flat, has_old=True)
             old_logps = require_logps(sample.old_logps for sample in flat)
             ref_logps = require_logps(sample.ref_logps for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1)
         rewards = step_rewards(groups, self.config, kls)
-        for_label = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
-        return ScoredGroups(groups, samples, rewards, is_nonzero_std(for_label))
+        scored_label_rewards = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
+        return ScoredGroups(groups, samples, rewards, is_nonzero_std(scored_label_rewards))
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
         """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
@@ -112,7 +112,7 @@ class GRPOModule(L.LightningModule):
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
         """Takes the optimiser steps of a training step, and returns the means of their metrics."""
-        if self.config.kl_placement is KLPlacement.loss:  # else `roll_out` has computed them
+        if not self.config.has_kl_in_reward:  # else `roll_out` has computed them
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
             # The first of several optimiser steps changes the weights that sampled.
             has_old = self.config.num_iterations * len(minibatches) > 1
@@ -212,7 +212,7 @@ class GRPOModule(L.LightningModule):
             )
         if not self.strict_loading:
             raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
-        if self.config.kl_placement is KLPlacement.reward and self.config.dynamic_sampling_rounds > 0:
+        if self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0:
             raise InputError(
                 "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
             )

@@ -156,7 +156,7 @@ class RolloutCollector:
         config = self.config
         prompts = self.policy.encode(list(questions), config.max_new_tokens, self.source)
         seeds = [
-            [derive_seed(self.seed, self.stage, step, question.id, sample) for sample in range(config.num_generations)]
+            [derive_seed(self.seed, self.stage, step, question.id, index) for index in range(config.num_generations)]
             for question in questions
         ]
         completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))

@@ -102,7 +102,7 @@ VALUES = {
         "pipeline stages=[{name:a,questions:humans}]", "stages.questions: humans", "Did you mean human"
     ),
     "unknown method of a stage": mistake(
-        "pipeline stages=[{name:a,questions:human,method:stf}]", "stages, a.method: stf", "expected one of grpo, sft"
+        "pipeline stages=[{name:a,questions:human,method:stf}]", "stages, a.method: stf", "expected one of "
     ),
     "setting that fine-tuning has not": mistake(
         "pipeline stages=[{name:a,questions:human,method:sft,settings:{num_step:1}}]",

@@ -11,7 +11,7 @@ from support.grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit,
 from support.helpers import LOSSES, copy_policy, grpo_config
 from torch.optim import SGD, AdamW
 
-from medssr.config import ScaleRewards
+from medssr.config import KLPlacement, ScaleRewards
 
 
 def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
@@ -168,3 +168,24 @@ def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows
         torch.testing.assert_close(padded[name], value, rtol=1e-5, atol=1e-6)
     for name, value in packed_row.items():
         assert float(padded_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
+
+
+def test_without_a_kl_its_placement_changes_nothing(random_policies, tmp_path):
+    """Several updates compare with the policy that sampled, also where `kl_placement` is reward and beta is 0."""
+
+    def trained(placement):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(
+            loss_values={"epsilon": 0.01, "epsilon_high": 0.01},
+            num_steps=1,
+            num_iterations=3,
+            beta=0.0,
+            kl_placement=placement,
+        )
+        fit(policy, tmp_path / placement.name, config, optimizer=partial(SGD, lr=1.0))
+        row = metrics(tmp_path / placement.name)[0]
+        return weights(policy), float(row["train/clip_low_share"]) + float(row["train/clip_high_share"])
+
+    (in_loss, clipped), (in_reward, _) = trained(KLPlacement.loss), trained(KLPlacement.reward)
+    assert clipped > 0
+    assert are_equal(in_loss, in_reward)

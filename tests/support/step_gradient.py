@@ -23,6 +23,7 @@ COMPLETIONS = [[40 + 5 * row + column for column in range(1 + 5 * row % 9)] for 
 ADVANTAGES = [1.2, -0.7, 0.3, -1.5, 0.9, -0.2, 0.6, -0.4] * 2
 OLD_SHIFT = [0.0, 0.3, -0.4, 0.1, -0.3, 0.25, 0.02, -1.3] * 2  # so that some tokens are clipped, from both sides
 MAX_NEW_TOKENS = 12
+CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}  # wide enough that gspo clips only some sequences
 LENGTHS = [len(prompt) + len(completion) for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
 EVERY_ROW = list(range(16))
 
@@ -54,7 +55,7 @@ def step_gradient(
     normalizer = loss_class.normalizer(lengths, MAX_NEW_TOKENS)
     if loss_class.is_global_mean:
         normalizer = mean_over_processes(normalizer)
-    bounds = {"epsilon": 0.2, "epsilon_high": 0.28} if kind != "sapo" else {}
+    bounds = {name: value for name, value in CLIP.items() if hasattr(loss_class, name)}
     for rows in micro_batches:
         prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]
         shifts, advantages = [OLD_SHIFT[row] for row in rows], [ADVANTAGES[row] for row in rows]

@@ -25,9 +25,10 @@ SMALL_MODULE = 100
 LONG_FUNCTION = 50
 # Who works on the algorithm calls these, and need not open them.
 GENERAL = ("answers", "artifacts", "config", "errors", "questions", "resources", "statistics", "tracking", "utils")
-# Sampling completions. Before the folder `engines` there were modules in another one.
+# Sampling completions, with the padding of its prompts. Before the folder `engines` there were modules in another one.
 ENGINE = (
     "engines",
+    "models/batching",
     "rollout/cached_answers",
     "rollout/decoding",
     "rollout/hf_engine",

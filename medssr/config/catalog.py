@@ -65,9 +65,9 @@ def as_choice(override: str) -> str:
         >>> as_choice("grpo.loss=gspo"), as_choice("grpo.loss.epsilon=0.1")
         ('grpo/loss=gspo', 'grpo.loss.epsilon=0.1')
     """
-    key, _, value = override.partition("=")
+    key, equals, value = override.partition("=")
     group = key.replace(".", "/")
-    is_choice = "." in key and set(value.split(",")) <= set(options_of(group))
+    is_choice = bool(equals) and "." in key and bool(options_of(group)) and not value.startswith(("{", "["))
     return f"{group}={value}" if is_choice else override
 
 

@@ -127,4 +127,7 @@ class GRPOConfig:
     def _check_loss(self) -> None:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
         require(self.tis_cap is None or self.tis_cap >= 1, "grpo.tis_cap", f"{self.tis_cap}; at least 1, or null.")
-        instantiate(self.loss, "grpo.loss")  # the class checks its parameters; our losses do not import torch here
+        loss = instantiate(self.loss, "grpo.loss")  # checks its parameters; the classes of medssr import no torch
+        is_loss = callable(loss) and hasattr(loss, "normalizer") and hasattr(loss, "row_weights")
+        remedy = "derive it from medssr.grpo.losses.PolicyLoss."
+        require(is_loss, "grpo.loss._target_", f"{self.loss['_target_']} is no policy loss; {remedy}")

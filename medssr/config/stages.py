@@ -112,6 +112,10 @@ def with_settings(settings: Settings, stage: StageConfig, group: str) -> Setting
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    for name, value in stage.settings.items():
+        if isinstance(value, str) and options_of(f"{group}/{name}"):
+            problem = f"{value}; a stage takes the class with its parameters: {{_target_: CLASS, ...}}."
+            raise InputError(f"stages, {stage.name}, {group}.{name}: {problem}")
     # Another class has other parameters, so a node with a `_target_` replaces the whole node.
     replaced = {
         name: dict(node) for name, node in stage.settings.items() if isinstance(node, Mapping) and "_target_" in node

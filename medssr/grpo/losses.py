@@ -162,7 +162,10 @@ class ClippedLoss(PolicyLoss):
     def __init__(self, epsilon: float, epsilon_high: float, dual_clip: float | None) -> None:
         _check_bounds(epsilon, epsilon_high)
         self.epsilon, self.epsilon_high, self.dual_clip = epsilon, epsilon_high, dual_clip
-        if dual_clip is not None and not dual_clip > 1 + epsilon_high:
+        if dual_clip is None:
+            return
+        _check_number("dual_clip", dual_clip)
+        if not dual_clip > 1 + epsilon_high:
             raise InputError(
                 f"grpo.loss.dual_clip: {dual_clip}; above 1 + grpo.loss.epsilon_high ({1 + epsilon_high:g}), or null."
             )
@@ -279,6 +282,7 @@ class SAPO(PolicyLoss):
 
     def __init__(self, temperature_positive: float, temperature_negative: float) -> None:
         for name, temperature in (("positive", temperature_positive), ("negative", temperature_negative)):
+            _check_number(f"temperature_{name}", temperature)
             require(temperature > 0, f"grpo.loss.temperature_{name}", f"{temperature}; above 0.")
         self.temperature_positive, self.temperature_negative = temperature_positive, temperature_negative
 
@@ -341,6 +345,13 @@ def masked_sum(values: Tensor, completion_mask: Tensor) -> Tensor:
     return values.where(completion_mask.bool(), 0).sum()
 
 
+def _check_number(name: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    require(is_number, f"grpo.loss.{name}", f"{value!r}; expected a number.")
+
+
 def _check_bounds(epsilon: float, epsilon_high: float) -> None:
+    _check_number("epsilon", epsilon)
+    _check_number("epsilon_high", epsilon_high)
     require(0 < epsilon < 1, "grpo.loss.epsilon", f"{epsilon}; between 0 and 1.")
     require(epsilon_high > 0, "grpo.loss.epsilon_high", f"{epsilon_high}; above 0.")

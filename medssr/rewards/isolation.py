@@ -203,6 +203,8 @@ def open_rewards(nodes: Mapping[str, Any], timeout_s: float) -> Iterator[dict[st
     Raises:
         InputError: When a reward cannot be created.
     """
+    if not nodes:
+        raise InputError("reward: there is none, so that nothing can be learnt; keep one, such as reward=label_match.")
     rewards: dict[str, Reward] = {}
     try:
         for name, node in nodes.items():

@@ -221,7 +221,7 @@ def test_a_comment_stands_above_every_field(file):
         ("train", "grpo.num_step=3", ["grpo.num_step"]),
         ("train", "grpo.num_steps=many", ["grpo.num_steps", "many"]),
         ("train", "grpo.scale_rewards=groups", ["grpo.scale_rewards", "groups"]),
-        ("train", "grpo/loss=ppo", ["grpo/loss", "ppo"]),
+        ("train", "grpo/loss=reinforce", ["grpo/loss", "reinforce"]),
         ("train", "model.dtype=float8", ["model.dtype", "float8"]),
         ("train", "grpo=tiny", ["grpo/tiny", "large"]),
         ("train", "sed=3", ["sed"]),
@@ -435,6 +435,11 @@ def test_the_reference_has_every_setting_with_its_comment(tmp_path):
         assert sorted(options) == sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
     assert reference["grpo"]["default"]["num_generations"] == typed("train").grpo.num_generations
     assert "# Completions per question (G), at least 2." in text
+
+
+def test_a_preset_leaves_the_bounds_of_another_loss_alone():
+    config = composed("train", ["data.path=given.jsonl", "grpo=parity", "grpo/loss=gspo"])
+    assert (config.grpo.loss["epsilon"], config.grpo.loss["epsilon_high"]) == (3e-4, 4e-4)
 
 
 @pytest.mark.parametrize("override", ["grpo/loss=gspo", "grpo.loss=gspo"])

@@ -80,6 +80,20 @@ VALUES = {
     "text for a truth value": mistake("train force=maybe", "force: maybe", "true or false"),
     "null where a value is needed": mistake("train grpo.num_steps=null", "grpo.num_steps: null", "a value is needed"),
     "unknown name": mistake("train grpo/loss=dapoo", "grpo/loss=dapoo", "dr_grpo|Did you mean dapo"),
+    "unknown name after a dot": mistake("train grpo.loss=dapoo", "grpo/loss=dapoo", "dr_grpo|Did you mean dapo"),
+    "text for a parameter of a loss": mistake(
+        "train grpo.loss.epsilon=abc " + GOOD, "grpo.loss.epsilon: 'abc'", "expected a number"
+    ),
+    "class that is no loss": mistake(
+        "train grpo/loss=custom grpo.loss._target_=pathlib.Path " + GOOD,
+        "grpo.loss._target_: pathlib.Path is no policy loss",
+        "derive it from medssr.grpo.losses.PolicyLoss",
+    ),
+    "loss of a stage by its name": mistake(
+        "pipeline stages=[{name:a,questions:human,settings:{loss:gspo}}]",
+        "stages, a, grpo.loss: gspo",
+        "_target_: CLASS",
+    ),
     "unknown number format": mistake("train model.dtype=bf16", "model.dtype: bf16", "bfloat16"),
     "text for a list": mistake("compare runs=logs/pipeline", "runs: found a text", "runs=[a,b]"),
     "list for a number": mistake("train grpo.num_steps=[1,2]", "grpo.num_steps", "whole number"),

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from medssr.config import GRPOConfig, register
-from medssr.config.catalog import CONF_DIR
+from medssr.config.catalog import CONF_DIR, options_of
 from medssr.engines.types import Completion
 from medssr.grpo.losses import PolicyLoss
 from medssr.knowledge.corpora import Passage
@@ -91,7 +91,7 @@ SHORT_STAGE: dict[str, Any] = {
 }
 
 
-LOSSES = sorted(file.stem for file in (CONF_DIR / "grpo" / "loss").glob("*.yaml"))
+LOSSES = sorted(name for name in options_of("grpo/loss") if name != "custom")
 
 
 def grpo_config(loss: str = "dapo", loss_values: Mapping[str, Any] | None = None, **values: Any) -> GRPOConfig:

@@ -16,6 +16,8 @@ from medssr.sweeps.jobs import job_fingerprint
 from medssr.sweeps.running import combinations
 from medssr.utils.naming import job_name
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 STUDIES = sorted(
     file.stem for file in CONF_DIR.glob("experiment/*.yaml") if "study" in yaml.safe_load(file.read_text())

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from medssr.artifacts import fingerprint_parts
 from medssr.config import PipelineConfig, PseudoLabelConfig, SynthesizeConfig, register, subconfig
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,6 +13,8 @@ from support.helpers import random_policy, toy_question, typed
 from medssr.commands.train import train
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage(tmp_path):

@@ -13,6 +13,8 @@ from medssr.exporting.conversations import chat_token_ids, export_prompts, with_
 from medssr.models.prompts import prompt_messages
 from medssr.questions import Question
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_exported_tokenizer_makes_the_policy_s_prompts(exported):
     tokenizer = AutoTokenizer.from_pretrained(exported.directory / "tokenizer")

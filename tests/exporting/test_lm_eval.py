@@ -19,6 +19,8 @@ from medssr.commands.export import export
 from medssr.errors import InputError
 from medssr.questions import Question, write_questions
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = [
     Question(f"q{number}", f"  Which {word}, 漢字 {number}?", dict(zip(letters, "vwxyz", strict=False)), answer, "toy")
     for number, (word, letters, answer) in enumerate(

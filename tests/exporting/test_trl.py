@@ -24,6 +24,8 @@ from medssr.exporting.trl import trl_settings
 from medssr.models.policy import load_policy
 from medssr.rewards.label_match import LabelMatch
 
+pytestmark = pytest.mark.slow
+
 
 def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])

@@ -26,6 +26,8 @@ from medssr.models.policy import load_policy
 from medssr.questions import Question
 from medssr.rewards.label_match import LabelMatch
 
+pytestmark = pytest.mark.slow
+
 
 def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
     prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])

@@ -117,10 +117,13 @@ def test_a_resumed_run_ends_with_the_same_tables(stage):
     assert tables(made.directory) == whole
 
 
+@pytest.mark.slow
 def test_weights_and_biases_gets_a_table_too(tmp_path, monkeypatch):
     """The real logger, without network: its table is a file in the run's folder."""
+    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
+    wandb.teardown()  # another test of this process may have left W&B with the address of a server
     monkeypatch.setenv("WANDB_SILENT", "true")
     logger = WandbLogger(save_dir=str(tmp_path), offline=True, project="tables")
     step = StepRollouts(0, [group(1, RewardResult(1.0), RewardResult(0.0))], [[1.0, 0.0]], [[0.5, -0.5]])

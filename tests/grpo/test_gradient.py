@@ -19,6 +19,8 @@ from medssr.models.attention import adopt_attention
 from medssr.models.batching import split_by_tokens
 from medssr.models.packing import split_by_packed_tokens
 
+pytestmark = pytest.mark.slow
+
 COMPLETION_LENGTHS = [len(completion) for completion in COMPLETIONS]
 SHUFFLED = random.Random(0).sample(EVERY_ROW, 16)
 

@@ -15,6 +15,8 @@ from medssr.commands.train import train
 from medssr.errors import InputError
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 RISE_AND_FALL = [0.4, 0.6, 0.9, 0.8, 0.7, 0.9, 0.4]
 REWARDS = {"even": {"_target_": "support.user_rewards.EvenTokens", "weight": 1.0}}
 

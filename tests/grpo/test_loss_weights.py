@@ -32,6 +32,7 @@ def test_a_row_without_tokens_changes_nothing(kind):
     assert policy_loss(kind).row_weights(torch.zeros(1, 3)).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind != "dr_grpo"])
 @given(LENGTHS)
 def test_the_weights_of_all_tokens_add_up_to_one(kind, lengths):

@@ -134,6 +134,7 @@ def test_the_kl_term_by_hand():
 ANY_CASE = st.tuples(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 @given(ANY_CASE, st.sampled_from(["k1", "k2", "k3"]), st.sampled_from([None, 2.0]), st.booleans())
 def test_every_loss_and_its_gradient_agree_with_loops(kind, case, estimator, dual_clip, has_weights):

@@ -21,6 +21,8 @@ from medssr.reports.render import markdown
 from medssr.reports.runs import read_run
 from medssr.reports.tables import accuracy_table, config_table, model_difference_table, scores, seed_table
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"A": "liver", "B": "heart"}
 QUESTIONS = [
     Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)

@@ -16,6 +16,8 @@ from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.train import train
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["extras.progress_bar=false", "extras.num_threads=1", "study=alpha", "logger=default"]
 
 

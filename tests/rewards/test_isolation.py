@@ -19,6 +19,8 @@ from medssr.rewards.isolation import IsolatedReward, open_rewards
 from medssr.rewards.label_match import LabelMatch
 from medssr.rewards.scoring import FaultKind, ScoredInput
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {"_target_": "support.user_rewards.Hostile", "weight": 0.5}
 TIMEOUT_S = 1.0
 

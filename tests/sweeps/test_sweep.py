@@ -13,6 +13,8 @@ from pathlib import Path
 import joblib
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SWEEP = "logs/synthesize/sweeps/default"
 
 

@@ -19,6 +19,8 @@ from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.loggers import open_loggers
 from medssr.tracking.wandb_logger import AXES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config() -> TrainConfig:

@@ -23,6 +23,8 @@ from medssr.tracking import wandb_logger
 from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.files import hash_path
 
+pytestmark = pytest.mark.slow
+
 
 class KillsWandb(LetterEngine):
     """An engine that kills W&B's service before its second step."""

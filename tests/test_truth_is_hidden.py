@@ -19,6 +19,8 @@ from medssr.errors import InputError
 from medssr.questions import read_questions, write_questions
 from medssr.toy.builtin_questions import EVALUATION_FILE
 
+pytestmark = pytest.mark.slow
+
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
 REPORTED = {"train/label_accuracy", "train/true_accuracy"}
 PROVENANCES = {"none": {}, "right": {"truth": "A"}, "wrong": {"truth": "B"}}

@@ -103,6 +103,7 @@ GIVEN = {
 
 
 @pytest.mark.parametrize(("root", "keys"), [(root, GIVEN.get(root, set())) for root in ROOTS])
+@pytest.mark.slow
 def test_only_what_has_no_default_has_to_be_given(root, keys):
     register()
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -126,6 +127,7 @@ def test_what_an_option_asks_for_has_to_be_given(file, field):
 
 
 @OPTIONS
+@pytest.mark.slow
 def test_every_option_belongs_to_a_root(file):
     assert roots_with(file.parent.name)
 
@@ -232,6 +234,7 @@ def test_a_comment_stands_above_every_field(file):
         ("pipeline", "grpoo=large", ["grpoo"]),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
     with pytest.raises((ConfigCompositionException, OmegaConfBaseException)) as caught:
         compose(root, override)
@@ -398,6 +401,7 @@ def run(*arguments: str, root_dir: Path) -> subprocess.CompletedProcess[str]:
         (["grpo.num_generations=1", "data.path=x"], ["grpo.num_generations", "at least 2"]),
     ],
 )
+@pytest.mark.slow
 def test_a_command_ends_with_code_2_and_a_message_for_a_user_s_fault(tmp_path, overrides, parts):
     done = run("-m", "medssr.commands.train", *overrides, root_dir=tmp_path)
     assert done.returncode == 2

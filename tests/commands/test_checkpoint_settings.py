@@ -16,6 +16,8 @@ from medssr.commands.checkpoint_settings import read_trained, with_run, write_se
 from medssr.config import Dtype, TrainConfig
 from medssr.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def prompt(tmp_path) -> Path:

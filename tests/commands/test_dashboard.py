@@ -13,6 +13,8 @@ from medssr.commands.dashboard import dashboard
 from medssr.errors import InputError
 from medssr.reports.dashboard import metrics_of, sections
 
+pytestmark = pytest.mark.slow
+
 DOC = Path(__file__).parents[2] / "docs" / "metrics.md"
 PANELS = [panel for panels in sections("synthesis.rare_share").values() for panel in panels]
 

@@ -14,6 +14,8 @@ from medssr.commands.doctor.findings import State
 from medssr.errors import InputError
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 SUBJECTS = ["Python", "packages", "GPU", "memory", "disk", "processes", "threads", "W&B", "vLLM", "model"]
 
 

@@ -18,6 +18,8 @@ from medssr.evaluation.results_io import SCHEMA_VERSION, read_predictions
 from medssr.evaluation.scoring import score
 from medssr.questions import read_questions, write_questions
 
+pytestmark = pytest.mark.slow
+
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1", "protocol.max_new_tokens=6"]
 NO_TOKENS = [*ALWAYS[:2], "protocol=loglikelihood"]
 

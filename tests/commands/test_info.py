@@ -16,6 +16,8 @@ from medssr.commands.info import pipeline_plan, train_plan
 from medssr.commands.pipeline import pseudo_label_config
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 
 def plan(root: str, *overrides: str) -> dict[str, str]:
     make = {"train": train_plan, "pipeline": pipeline_plan}[root]

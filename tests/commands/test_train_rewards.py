@@ -14,6 +14,8 @@ from medssr.commands.train import train
 from medssr.errors import InputError
 from medssr.questions import write_questions
 
+pytestmark = pytest.mark.slow
+
 LABEL = {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0}
 
 

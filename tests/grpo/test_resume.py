@@ -15,6 +15,8 @@ from medssr.config.roots import AUTO
 from medssr.errors import InputError
 from medssr.training.checkpoints import starting_point
 
+pytestmark = pytest.mark.slow
+
 
 class Interrupt(L.Callback):
     """Interrupts the run before or after a step, and copies the files that a killed process would have left."""

@@ -19,6 +19,8 @@ from medssr.engines.hf_engine import HFEngine
 from medssr.training.checkpoints import LAST, starting_point
 from medssr.utils import stopping
 
+pytestmark = pytest.mark.slow
+
 SIGNAL_STEP = 2
 CONFIG = grpo_config(num_steps=4, minibatch_prompts=1)  # two optimiser steps a training step
 

@@ -13,6 +13,8 @@ from support.chat_server import KEY, ServerReply
 from medssr.errors import InputError
 from medssr.llm.chat_client import pause_before_retry
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("reply", "outcome"),

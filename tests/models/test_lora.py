@@ -23,6 +23,8 @@ from medssr.grpo.rollouts import Sample
 from medssr.models.lora import add_adapters, disabled_adapters, merged_weights
 from medssr.questions import read_questions, write_questions
 
+pytestmark = pytest.mark.slow
+
 CONFIG = LoRAConfig(rank=4, alpha=8, target_modules=None)
 RESOURCES = Path(medssr.__file__).parent / "resources"
 BENCHMARK, TINY = RESOURCES / "questions" / "evaluation.jsonl", RESOURCES / "policies" / "tiny_qwen3"

@@ -21,6 +21,8 @@ from medssr.reports.pages import console_differences, write_report
 from medssr.reports.runs import LeftOut, model_name
 from medssr.reports.studies import read_runs
 
+pytestmark = pytest.mark.slow
+
 
 def predictions_of(answers):
     return [Prediction(question.id, answers[question.id], ["x", "x"]) for question in QUESTIONS]

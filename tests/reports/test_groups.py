@@ -22,6 +22,8 @@ from medssr.reports.studies import read_runs
 from medssr.reports.tables import group_table, model_difference_table, seed_table, setting_note
 from medssr.statistics import crossed_bootstrap_interval
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(tmp_path):

@@ -14,6 +14,8 @@ from medssr.commands.compare import compare, runs_as_override
 from medssr.errors import InputError
 from medssr.reports.studies import find_runs, find_study, run_folders
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_study_is_the_runs_that_were_started_with_its_name(tmp_path):
     for alpha in (0.0, 1.0):

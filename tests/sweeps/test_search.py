@@ -9,6 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from medssr.errors import InputError
 from medssr.sweeps.search import open_study, run_trials, search_space
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"x": FloatDistribution(0.0, 1.0), "kind": CategoricalDistribution(["a", "b"])}
 
 

@@ -13,6 +13,8 @@ from medssr.questions import read_questions
 from medssr.synthesis.contamination import ContaminationIndex
 from medssr.toy.builtin_questions import EVALUATION_FILE, HUMAN_FILE
 
+pytestmark = pytest.mark.slow
+
 VIGNETTE = (
     "A 34-year-old woman comes to the physician because of a 2-week history of burning pain in her hands and feet. "
     "Examination shows dark red papules around the umbilicus and opacities of both corneas. "

@@ -19,6 +19,8 @@ from medssr.synthesis.generators import Draft, Rejection
 from medssr.synthesis.llm_generators import LocalGenerator
 from medssr.synthesis.plan import Draw, SynthesisRequest
 
+pytestmark = pytest.mark.slow
+
 SEED = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds")
 PROMPTS = ["Ask about insulin.", "Ask about the gene."]
 REPLIES = [

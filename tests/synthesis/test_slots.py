@@ -14,6 +14,8 @@ from medssr.synthesis.generators import Draft, Outcome, Rejection
 from medssr.synthesis.plan import QuestionPlan, SynthesisRequest
 from medssr.synthesis.slots import SynthesisTally, fill_slots
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A", "seeds") for number in range(5)]
 SAMPLER = EntitySampler([Entity(f"disease {number}", True) for number in range(700)])
 NO = Rejection("unparsable", "no JSON")

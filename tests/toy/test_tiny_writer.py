@@ -19,6 +19,8 @@ from medssr.synthesis.prompts import build_synthesis_prompt, load_template
 from medssr.toy.builtin_questions import human_questions
 from medssr.utils.instantiate import instantiate
 
+pytestmark = pytest.mark.slow
+
 NUM_REQUESTS = 100
 RARE = builtin_rare_diseases()
 ENTITIES = [*RARE, *builtin_common_diseases()]

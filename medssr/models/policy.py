@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
+from medssr.models.gguf import forget_quantization, gguf_arguments, is_gguf
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
 from medssr.utils.processes import is_main_process
@@ -73,7 +75,7 @@ def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Loads the policy of a folder or hub name. Weights are read only from safetensors.
+    """Loads the policy of a folder, GGUF file or hub name. Weights are read only from safetensors and GGUF.
 
     Raises:
         InputError: When the folder is incomplete, or the hub has no such model or cannot be reached.
@@ -89,6 +91,7 @@ def load_policy(config: ModelConfig) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
+    forget_quantization(model)
     if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(model, tokenizer, template)
@@ -127,15 +130,16 @@ def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
     from safetensors import SafetensorError
 
     try:
-        yield {
-            "pretrained_model_name_or_path": config.path,
-            "revision": config.revision,
-            "trust_remote_code": config.trust_remote_code,
-        }
-    except (OSError, ValueError, SafetensorError) as error:
+        path = (
+            gguf_arguments(Path(config.path))
+            if is_gguf(config.path)
+            else {"pretrained_model_name_or_path": config.path}
+        )
+        yield {**path, "revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    except (OSError, ValueError, SafetensorError, LookupError, struct.error) as error:  # the last two: damaged GGUF
         raise InputError(
             f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
-            "safetensors and a tokenizer, or a hub name that this machine can reach."
+            "safetensors and a tokenizer, a GGUF file, or a hub name that this machine can reach."
         ) from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.config.catalog import CONF_DIR
+from medssr.models.gguf import gguf_config, is_gguf
 
 _FAMILIES = ("llama", "qwen3", "qwen3_moe")
 _HEADER_LENGTH_BYTES = 8
@@ -121,10 +122,13 @@ def _num_experts(config: Mapping[str, Any]) -> int:
 
 
 def architecture_of(path: str) -> Architecture | None:
-    """Returns the architecture of a model's folder, or of a model on the hub that has a preset; None for any other."""
+    """Returns the architecture of a folder, GGUF file, or model on the hub that has a preset; None for any other."""
     file = Path(path) / "config.json"
     if file.is_file():
         return from_config(json.loads(file.read_text(encoding="utf-8")))
+    if is_gguf(path):
+        described = gguf_config(Path(path))
+        return None if described is None else from_config(described)
     hub_config = _hub_configs().get(path)
     return None if hub_config is None else from_config(hub_config)
 

@@ -9,6 +9,15 @@ from typing import Any
 from medssr.errors import InputError
 
 _MAGIC = b"GGUF"
+# What a file calls the fields of a Hugging Face config.json, after the name of its architecture and a dot.
+_CONFIG_FIELDS = {
+    "hidden_size": "embedding_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "intermediate_size": "feed_forward_length",
+}
 
 
 def is_gguf(path: str | Path) -> bool:
@@ -31,6 +40,26 @@ def gguf_arguments(path: Path) -> dict[str, str]:
             path, 'GGUF files are read with the package gguf: pip install "medssr[gguf]"', field="model.path"
         )
     return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+
+
+def gguf_config(path: Path) -> dict[str, Any] | None:
+    """Returns the fields of a `config.json` that determine the size of a GGUF file's model; None without `gguf`.
+
+    Only the beginning of the file is read, and torch is not imported.
+    """
+    if find_spec("gguf") is None:
+        return None
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    architecture = reader.fields["general.architecture"].contents()
+    fields = {name: reader.get_field(f"{architecture}.{key}") for name, key in _CONFIG_FIELDS.items()}
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    return {name: field.contents() for name, field in fields.items() if field is not None} | {
+        "model_type": architecture,
+        "vocab_size": int(tensors["token_embd.weight"].shape[1]),
+        "tie_word_embeddings": "output.weight" not in tensors,
+    }
 
 
 def forget_quantization(model: Any) -> None:

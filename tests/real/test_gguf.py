@@ -5,6 +5,7 @@ import json
 import torch
 from support.helpers import copy_policy, typed
 
+from medssr.models.architecture import architecture_of
 from medssr.models.policy import load_policy
 from medssr.models.prompts import render_prompt
 
@@ -48,3 +49,9 @@ def test_it_can_be_trained(read_policy):
 def test_bfloat16_is_what_is_asked_for(gguf_file):
     config = typed("evaluate", "model=gguf", f"model.path={gguf_file}").model
     assert load_policy(config).model.dtype == torch.bfloat16
+
+
+def test_the_size_is_known_before_the_weights_are_read(gguf_file, read_policy):
+    architecture = architecture_of(str(gguf_file))
+    assert architecture is not None
+    assert architecture.num_parameters == sum(weight.numel() for weight in read_policy.model.parameters())

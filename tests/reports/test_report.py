@@ -114,12 +114,15 @@ def test_a_run_without_labels_and_training_is_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"run": 3}, 'field "run": found 3, expected a text'),
+        ({"run": 3}, 'field "run": found 3, expected a valid string'),
         ({"models": []}, 'field "models": is empty'),
         ({"models": [{"benchmarks": {}}]}, r'field "models\[0\].name": is missing'),
         ({"models": [{"name": "base", "benchmarks": {}}] * 2}, "expected unique names"),
-        ({"models": {"base": {}}}, 'field "models": found .* expected a list'),
-        ({"paired": [{"from": "base", "to": "x", "benchmark": "b", "slice": "rare", "difference": "?"}]}, "a number"),
+        ({"models": {"base": {}}}, 'field "models": found .* expected a valid array'),
+        (
+            {"paired": [{"from": "base", "to": "x", "benchmark": "b", "slice": "rare", "difference": "?"}]},
+            "expected a valid number",
+        ),
         (
             {"labels": {"num_questions": 9, "num_kept": 1, "outcomes": {"kept": 1, "tied": 7}, "bands": []}},
             'field "labels.outcomes": the counts add up to 8, not to num_questions = 9',
@@ -155,7 +158,7 @@ def test_a_folder_without_results_is_an_input_error(tmp_path, content):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("step,loss\n0,1\n", r'field "train/reward": is no column; the columns are step, loss'),
+        ("train/reward,loss\n0,1\n", r'field "step": is no column; the columns are train/reward, loss'),
         ("step,train/reward\n0,0.5\n1,high\n", r"line 3, field \"train/reward\": found 'high'"),
         ("step,train/reward\n,0.5\n", r"line 2, field \"step\": found ''"),
     ],
@@ -163,6 +166,13 @@ def test_a_folder_without_results_is_an_input_error(tmp_path, content):
 def test_broken_metrics_are_named(tmp_path, metrics, message):
     with pytest.raises(InputError, match=message):
         read_run(write_run(tmp_path / "run", results(), metrics))
+
+
+@pytest.mark.parametrize("metric", ["train/reward", "train/loss"])
+def test_a_stage_of_any_method_has_curves_of_what_it_logged(tmp_path, metric):
+    record = results(training=[{"stage": "s", "metrics_file": "metrics.csv", "method": "MyMethod"}])
+    curves = read_run(write_run(tmp_path / "run", record, f"step,{metric}\n0,1\n")).curves
+    assert {stage: list(logged) for stage, logged in curves.items()} == ({"s": [metric]} if "reward" in metric else {})
 
 
 def test_the_scores_hold_every_score_with_its_denominator(run):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
+from support.helpers import toy_question
 
 from medssr.errors import InputError
 from medssr.evaluation.comparison import compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
-from medssr.questions import Question
 from medssr.reports.comparison import compare_groups
 from medssr.reports.pages import console_scores, write_report
 from medssr.reports.plots import shorten
@@ -23,10 +23,7 @@ from medssr.reports.tables import accuracy_table, config_table, model_difference
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = {"A": "liver", "B": "heart"}
-QUESTIONS = [
-    Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)
-]
+QUESTIONS = [toy_question(i, "AB"[i % 2], is_rare=i < 4) for i in range(10)]
 EXTRA = {RARE_ASKED: {"q0", "q1"}}
 
 
@@ -50,11 +47,8 @@ def results(name="first", **changes):
             {"name": "stage1_selfsup", "benchmarks": {"builtin": dataclasses.asdict(score(QUESTIONS, trained, EXTRA))}},
         ],
         "paired": [
-            {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": slice_name}
-            | dataclasses.asdict(difference)
-            for slice_name, difference in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})[
-                "builtin"
-            ].items()
+            {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": name} | dataclasses.asdict(each)
+            for name, each in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})["builtin"].items()
         ],
         "labels": {
             "num_questions": 100,

@@ -18,7 +18,8 @@ def start(command: str, *overrides: str, folder: Path, **options: Any) -> subpro
     """
     environment = {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
-    options = streams | options | {"env": os.environ | environment | options.get("env", {})}
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of the tests' process
+    options = streams | options | {"env": inherited | environment | options.get("env", {})}
     return subprocess.Popen([sys.executable, "-m", f"medssr.commands.{command}", *overrides], **options)
 
 

@@ -115,11 +115,6 @@ class Run:
         return self.record.run
 
     @property
-    def last_model(self) -> str:
-        """The name of the model that the run ends with."""
-        return self.record.models[-1].name
-
-    @property
     def objective(self) -> float:
         """The objective of a hyper-parameter search: the last model's accuracy, a mean over benchmarks."""
         benchmarks = self.record.models[-1].benchmarks.values()

@@ -113,10 +113,8 @@ def test_a_run_without_labels_and_training_is_a_run(tmp_path):
         ({"models": [{"benchmarks": {}}]}, r'field "models\[0\].name": is missing'),
         ({"models": [{"name": "base", "benchmarks": {}}] * 2}, "expected unique names"),
         ({"models": {"base": {}}}, 'field "models": found .* expected a valid array'),
-        (
-            {"paired": [{"from": "base", "to": "x", "benchmark": "b", "slice": "rare", "difference": "?"}]},
-            "expected a valid number",
-        ),
+        ({"paired": [{"from": "a", "to": "b", "benchmark": "c", "slice": "d", "difference": "?"}]}, "a valid number"),
+        ({"paired": [{"from": "a", "to": "b", "benchmark": "c", "slice": "d", "difference": True}]}, "found True"),
         (
             {"labels": {"num_questions": 9, "num_kept": 1, "outcomes": {"kept": 1, "tied": 7}, "bands": []}},
             'field "labels.outcomes": the counts add up to 8, not to num_questions = 9',

@@ -202,28 +202,6 @@ def test_the_manifest_says_what_was_made_from_what(config, tmp_path):
     assert not {"paths", "logger", "extras"} & manifest["config"].keys()
 
 
-def _run_step(config: ToyConfig, folder: Path, barrier: Any) -> None:
-    def build(directory: Path) -> dict[str, int]:
-        with (folder / "calls").open("a") as calls:
-            calls.write("x")
-        return {}
-
-    barrier.wait()
-    Step("toy", config, folder).run(build)
-
-
-def test_of_two_processes_at_once_only_one_builds(config, tmp_path):
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(2)
-    processes = [context.Process(target=_run_step, args=(config, tmp_path, barrier)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert (tmp_path / "calls").read_text() == "x"
-
-
 def _run_step_slowly(config: ToyConfig, folder: Path, is_building: Any, may_end: Any) -> None:
     def build(directory: Path) -> dict[str, int]:
         is_building.set()

@@ -85,7 +85,8 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is lacking of the trials; the process ends with code 3 where a job is not done after that."""
-        from medssr.sweeps.running import Job, plan_jobs, run_jobs
+        from medssr.sweeps.jobs import Job
+        from medssr.sweeps.running import plan_jobs, run_jobs
         from medssr.sweeps.search import open_study, run_trials, search_space
         from medssr.sweeps.summary import job_value, log_best, summarised
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from medssr.config.catalog import CONF_DIR, groups_of, options_of
+from medssr.config.catalog import CONF_DIR, bases_of, groups_of, options_of
 
 # Groups whose settings are in the reference alone: they decide how a run looks, where it is kept and how it is logged.
 _IN_REFERENCE_ONLY = ("hydra", "paths", "extras", "callbacks", "logger", "trainer", "experiment", "local", "debug")
@@ -48,7 +48,8 @@ def help_text(name: str, has_plan: bool) -> str:
     """
     groups = {group: option for group, option in groups_of(name).items() if group not in ("hydra", "local")}
     first = (CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-    settings = [setting for setting in settings_in(f"{name}.yaml") if setting.key not in groups]
+    files = [f"{name}.yaml", *bases_of(f"{name}.yaml")]
+    settings = [setting for file in files for setting in settings_in(file) if setting.key not in groups]
     num_root = len(settings)
     for group, option in groups.items():
         if option is not None and group not in _IN_REFERENCE_ONLY:

@@ -44,16 +44,29 @@ def groups_of(command: str) -> dict[str, str | None]:
 
 
 def _chosen_in(file: str) -> dict[str, str | None]:
-    """Returns the groups in the defaults list of a file, with their options."""
+    """Returns the groups in the defaults list of a file, and in those of its bases, with their options."""
+    chosen: dict[str, str | None] = {}
+    for entry in _defaults_of(file):
+        if isinstance(entry, dict):
+            chosen |= {key.split()[-1].removeprefix("/"): option for key, option in entry.items()}
+    for base in bases_of(file):
+        chosen |= _chosen_in(base)
+    return chosen
+
+
+def bases_of(file: str) -> list[str]:
+    """Returns the files of `conf/base/` that a file is composed of, the most general one first."""
+    folder = "base/" if file.startswith("base/") else ""
+    names = [f"{folder}{entry}.yaml" for entry in _defaults_of(file) if isinstance(entry, str)]
+    bases = [name for name in names if name.startswith("base/") and "_self_" not in name]
+    return [name for base in bases for name in (*bases_of(base), base)]
+
+
+def _defaults_of(file: str) -> list[Any]:
     import yaml
 
-    entries = yaml.safe_load((CONF_DIR / file).read_text(encoding="utf-8")).get("defaults", [])
-    return {
-        key.split()[-1].removeprefix("/"): option
-        for entry in entries
-        if isinstance(entry, dict)
-        for key, option in entry.items()
-    }
+    defaults: list[Any] = yaml.safe_load((CONF_DIR / file).read_text(encoding="utf-8")).get("defaults", [])
+    return defaults
 
 
 def as_choice(override: str) -> str:

@@ -18,7 +18,7 @@ from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.objective import LossStatistics
 from medssr.grpo.rollouts import RolloutGroup
 from medssr.labeling.votes import majority_vote
-from medssr.utils.processes import gathered, means
+from medssr.utils.processes import average_metrics, gather_objects
 
 
 def step_metrics(
@@ -57,7 +57,7 @@ def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatis
     for part in statistics:
         totals.update(part.metrics)
     totals["num_tokens"] = sum(len(sample.completion_ids) for sample in minibatch.samples)
-    metrics = means(totals)
+    metrics = average_metrics(totals)
     num_tokens = metrics.pop("num_tokens")
     return {
         name: value if name == "loss" else value * minibatch.normalizer / num_tokens for name, value in metrics.items()
@@ -77,7 +77,7 @@ def mismatch_metrics(statistics: Sequence[LossStatistics], tis_cap: float | None
         (trainer, sample.engine_logps) for sample, trainer in zip(samples, logps, strict=True) if not sample.is_dummy
     ]
     local = tuple(torch.cat(column) for column in zip(*pairs, strict=True)) if pairs else None
-    columns = [part for part in gathered(local) if part is not None]
+    columns = [part for part in gather_objects(local) if part is not None]
     if not columns:
         return {}
     old_logps, engine_logps = (torch.cat(column) for column in zip(*columns, strict=True))

@@ -10,7 +10,7 @@ from medssr.config import GRPOConfig
 from medssr.grpo.advantages import is_scored
 from medssr.grpo.losses import PolicyLoss
 from medssr.grpo.rollouts import Sample, ScoredGroups
-from medssr.utils.processes import mean_over_processes
+from medssr.utils.processes import average_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def make_minibatches(
                 # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r
                 # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
                 # At least 1: a process without a scored completion must not divide the loss of its dummy by 0.
-                mean_over_processes(local_normalizer) if loss.is_global_mean else max(local_normalizer, 1.0),
+                average_number(local_normalizer) if loss.is_global_mean else max(local_normalizer, 1.0),
             )
         )
     return minibatches

@@ -26,7 +26,7 @@ from medssr.models.sharding import is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
-from medssr.utils.processes import gathered
+from medssr.utils.processes import gather_objects
 
 Metrics = dict[str, float]
 
@@ -105,7 +105,7 @@ class GRPOModule(L.LightningModule):
     def advantages(self, scored: ScoredGroups) -> Tensor:
         """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
         # Rewards are gathered because `scale_rewards=batch` normalises by the deviation of the whole step.
-        rewards_by_rank = gathered(scored.rewards)
+        rewards_by_rank = gather_objects(scored.rewards)
         advantages = group_advantages(torch.cat(rewards_by_rank), self.config.scale_rewards)
         local = advantages.split([len(rewards) for rewards in rewards_by_rank])[self.global_rank]
         return torch.where(scored.has_signal.unsqueeze(1), local, 0.0)
@@ -155,9 +155,9 @@ class GRPOModule(L.LightningModule):
 
     def describe(self, batch: StepBatch[Question], scored: ScoredGroups, advantages: Tensor) -> Metrics:
         """Returns the metrics of the rollouts of all processes, and keeps the rollouts for callbacks."""
-        groups = [group for local in gathered(scored.groups) for group in local]
+        groups = [group for local in gather_objects(scored.groups) for group in local]
         rewards, has_signal, advantages = (
-            torch.cat(gathered(local)) for local in (scored.rewards, scored.has_signal, advantages)
+            torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / len(batch.items) - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,24 +35,21 @@ class Figure:
     note: str = ""
 
 
-def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> list[Figure]:
+def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> Iterator[Figure]:
     """Draws one figure for each benchmark of the table; one alone is divided into its rare and its common questions."""
     benchmarks = list(scores["benchmark"].unique())
-    figures = []
     for number, benchmark in enumerate(benchmarks):
         rows = scores[scores["benchmark"] == benchmark]
         slices = set(rows["slice"]) if len(benchmarks) == 1 else set()
         for slice_name in [name for name in (RARE, COMMON) if name in slices] or [ALL]:
             file = f"accuracy_{number}_{slug(benchmark)}_{slice_name}.png"
             plots.plot_accuracy(rows[rows["slice"] == slice_name], plots.accuracy_limits(rows), out_dir / file)
-            figures.append(Figure(file, f"{benchmark}, {slice_name} questions"))
-    return figures
+            yield Figure(file, f"{benchmark}, {slice_name} questions")
 
 
-def draw_training(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+def draw_training(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
     """Draws the curves of each stage: reward and, where they were logged, held-out accuracy, entropy and agreement."""
     axes = sweep_axes(comparison.groups, comparison.setting_names)
-    figures = []
     for number, stage in enumerate(dict.fromkeys(stage for run in comparison.runs for stage in run.curves)):
         curves: dict[str, dict[str, list[pd.Series]]] = {}
         num_skipped = 0
@@ -67,22 +64,19 @@ def draw_training(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
             file = f"training_{number}_{slug(stage)}.png"
             plots.plot_training(curves, axes[0] if axes else None, out_dir / file)
             note = f"{num_skipped} logged values are not finite numbers and are left out." if num_skipped else ""
-            figures.append(Figure(file, stage, note))
-    return figures
+            yield Figure(file, stage, note)
 
 
-def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
+def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:
     """Draws one figure for each set of labels whose truth is known; runs that share their labels share it."""
-    figures = []
     for number, (labels, names) in enumerate(runs_by_labels(runs)):
         if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
             file = f"labels_{number}.png"
             plots.plot_label_calibration(labels.bands, out_dir / file)
-            figures.append(Figure(file, ", ".join(names)))
-    return figures
+            yield Figure(file, ", ".join(names))
 
 
-def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
+def draw_reliability(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:
     """Draws one figure a benchmark with the agreement and accuracy of all models, where they are few enough."""
     by_benchmark: dict[str, dict[str, Calibration]] = {}
     for run in runs:
@@ -91,19 +85,16 @@ def draw_reliability(runs: Sequence[Run], out_dir: Path) -> list[Figure]:
             for benchmark, score in model.benchmarks.items():
                 if score.calibration is not None and score.calibration.n > 0:
                     by_benchmark.setdefault(benchmark, {})[name] = score.calibration
-    figures = []
     for number, (benchmark, calibrations) in enumerate(by_benchmark.items()):
         if len(calibrations) <= _MAX_MODELS_IN_ONE_FIGURE:
             file = f"calibration_{number}_{slug(benchmark)}.png"
             plots.plot_reliability(calibrations, out_dir / file)
-            figures.append(Figure(file, benchmark))
-    return figures
+            yield Figure(file, benchmark)
 
 
-def draw_differences(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+def draw_differences(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
     """Draws the differences from the baseline: one figure a group where these are few, else one a benchmark."""
     table = comparison.differences_from_baseline()
-    figures = []
     if table["group"].nunique() <= _MAX_GROUPS_WITH_A_FIGURE:
         for number, (group, rows) in enumerate(table.groupby("group", sort=False)):
             if rows["benchmark"].nunique() > 1:
@@ -113,13 +104,12 @@ def draw_differences(comparison: GroupComparison, out_dir: Path) -> list[Figure]
                 labels = list(rows["benchmark"] + ", " + rows["slice"])
             file = f"difference_{number}_{slug(str(group))}.png"
             plots.plot_differences(rows, labels, out_dir / file)
-            figures.append(Figure(file, difference_title(rows)))
-        return figures
+            yield Figure(file, difference_title(rows))
+        return
     for number, (benchmark, rows) in enumerate(table[table["slice"] == ALL].groupby("benchmark", sort=False)):
         file = f"difference_{number}_{slug(str(benchmark))}.png"
         plots.plot_differences(rows, list(rows["group"]), out_dir / file)
-        figures.append(Figure(file, f"{benchmark}: each group minus {comparison.baseline.name}"))
-    return figures
+        yield Figure(file, f"{benchmark}: each group minus {comparison.baseline.name}")
 
 
 def difference_title(rows: pd.DataFrame) -> str:
@@ -128,20 +118,19 @@ def difference_title(rows: pd.DataFrame) -> str:
     return f"{model_label(row['group'], row['model'])} minus {model_label(row['baseline'], row['baseline_model'])}"
 
 
-def draw_sweeps(comparison: GroupComparison, out_dir: Path) -> list[Figure]:
+def draw_sweeps(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
     """Draws accuracy against each swept number, one figure a benchmark; and accuracy against cost."""
     table = comparison.last_models()
-    figures = []
     for axis in sweep_axes(comparison.groups, comparison.setting_names):
         for number, (benchmark, rows) in enumerate(table.groupby("benchmark", sort=False)):
             slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
             file = f"swept_{number}_{slug(axis.key)}_{slug(str(benchmark))}.png"
             plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], out_dir / file)
-            figures.append(Figure(file, f"{benchmark}: accuracy by {axis.name}"))
-    return [*figures, *_draw_pareto(table, out_dir)]
+            yield Figure(file, f"{benchmark}: accuracy by {axis.name}")
+    yield from _draw_pareto(table, out_dir)
 
 
-def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> list[Figure]:
+def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> Iterator[Figure]:
     """Draws the mean accuracy over benchmarks against the first cost that is known of every group."""
     points = table[table["slice"] == ALL].groupby("group", sort=False)[["accuracy", *COSTS]].mean()
     for column, unit in COSTS.items():
@@ -149,8 +138,8 @@ def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> list[Figure]:
         if len(points) > 1 and costs.notna().all() and costs.max() > 0:
             plots.plot_pareto(points.rename(columns={column: "cost"}), f"{unit} of a run", out_dir / "pareto.png")
             title = f"accuracy against {unit}"
-            return [Figure("pareto.png", title, "Joined: the groups that no other beats in both.")]
-    return []
+            yield Figure("pareto.png", title, "Joined: the groups that no other beats in both.")
+            return
 
 
 def slug(text: str) -> str:

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
     from medssr.reports.runs import Run
 
-REWARD = "train/reward"
 # The metrics that are drawn over training, by their columns, and the labels of their axes.
 DRAWN = {
-    REWARD: "mean reward",
+    "train/reward": "mean reward",
     "val/probe/accuracy": "held-out accuracy",
     "train/entropy": "entropy, nats a token",
     "train/agreement": "agreement in a group",
@@ -25,20 +24,20 @@ DRAWN = {
 
 
 def read_curves(path: Path) -> dict[str, pd.Series]:
-    """Returns the logged values of the reward, and of the other metrics in `DRAWN`, each as a series over steps.
+    """Returns the logged values of the metrics in `DRAWN`, each as a series over steps.
 
-    A series holds every value that was logged, those that are not finite too.
+    A series holds every value that was logged, those that are not finite too. Which metrics there are depends on the
+    method of the stage: supervised fine-tuning has no reward.
 
     Raises:
-        InputError: When the file is absent, has no column for step or reward, or a cell is no number.
+        InputError: When the file is absent, has no column for the step, or a cell is no number.
     """
     import pandas as pd
 
     table = _read_csv(path)
-    for name in ("step", REWARD):
-        if name not in table.columns:
-            columns = ", ".join(table.columns)
-            raise InputError.at(path, f"is no column; the columns are {columns}.", line=1, field=name)
+    if "step" not in table.columns:
+        columns = ", ".join(table.columns)
+        raise InputError.at(path, f"is no column; the columns are {columns}.", line=1, field="step")
     curves = {}
     for name in DRAWN:
         if name in table.columns:

@@ -108,12 +108,12 @@ def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: d
         sample_counts=sorted(all_scores["num_samples"].unique()),
         labels=tables.label_table(runs),
         tables_of_runs=[tables.all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
-        accuracy_figures=figures.draw_accuracy(all_scores, out_dir),
-        difference_figures=figures.draw_differences(comparison, out_dir),
-        sweep_figures=figures.draw_sweeps(comparison, out_dir),
-        training_figures=figures.draw_training(comparison, out_dir),
-        reliability_figures=figures.draw_reliability(runs, out_dir),
-        label_figures=figures.draw_label_calibration(runs, out_dir),
+        accuracy_figures=list(figures.draw_accuracy(all_scores, out_dir)),
+        difference_figures=list(figures.draw_differences(comparison, out_dir)),
+        sweep_figures=list(figures.draw_sweeps(comparison, out_dir)),
+        training_figures=list(figures.draw_training(comparison, out_dir)),
+        reliability_figures=list(figures.draw_reliability(runs, out_dir)),
+        label_figures=list(figures.draw_label_calibration(runs, out_dir)),
     )
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from medssr.errors import InputError
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import ALL, BenchmarkScore
 from medssr.reports.metrics import read_curves
-from medssr.reports.records import FormError, T, record_from_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# The method whose metrics have rewards to draw.
-_GRPO = "grpo"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class ModelResult:
 class PairedDifference:
     """Model `to` against model `origin` of one run; `medssr.evaluation.comparison.Comparison` explains the numbers."""
 
-    origin: str = field(metadata={"key": "from"})
+    origin: Annotated[str, Field(alias="from")]
     to: str
     benchmark: str
     slice: str
@@ -77,7 +76,7 @@ class TrainingStage:
 
     stage: str
     metrics_file: str
-    method: str = _GRPO
+    method: str = "grpo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Run:
     Attributes:
         folder: The folder that it was read from.
         record: Its results.
-        curves: What each stage of GRPO logged, by stage and metric, each metric as a series over steps.
+        curves: What is drawn of each stage, by stage and metric, each metric as a series over steps.
     """
 
     folder: Path
@@ -114,11 +113,6 @@ class Run:
     def name(self) -> str:
         """The name of the run."""
         return self.record.run
-
-    @property
-    def last_model(self) -> str:
-        """The name of the model that the run ends with."""
-        return self.record.models[-1].name
 
     @property
     def objective(self) -> float:
@@ -172,24 +166,19 @@ def read_run(folder: Path | str) -> Run:
     else:
         record = _record(RunRecord, content, path)
     _check(record, path)
-    curves = {
-        stage.stage: read_curves(folder / stage.metrics_file) for stage in record.training if stage.method == _GRPO
-    }
-    return Run(folder, record, curves)
+    curves = {stage.stage: read_curves(folder / stage.metrics_file) for stage in record.training}
+    return Run(folder, record, {stage: logged for stage, logged in curves.items() if logged})
 
 
 def record_json(record: RunRecord) -> dict[str, Any]:
     """Returns a record as `results.json` has it."""
-    content = asdict(record)
-    for pair in content["paired"]:
-        pair["from"] = pair.pop("origin")
+    content: dict[str, Any] = TypeAdapter(RunRecord).dump_python(record, by_alias=True)
     return content
 
 
 def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
     """Returns the summary of labels from the counts in the manifest of pseudo-labelling."""
-    fields = ("num_questions", "num_kept", "outcomes", "bands")
-    return record_from_json(LabelSummary, {name: counts[name] for name in fields})
+    return TypeAdapter(LabelSummary).validate_python(counts)
 
 
 def read_evaluation(folder: Path) -> EvaluationResults:
@@ -225,14 +214,21 @@ def _read_json(path: Path) -> Any:
 
 
 def _record(kind: type[T], content: Any, path: Path) -> T:
+    """Returns decoded JSON as a dataclass; an error names the path of the first value that does not fit."""
     version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:
         problem = f"found {version!r}; this version of medssr reads {SCHEMA_VERSION}."
         raise InputError.at(path, problem, field="schema_version")
+    # In a tuple, because the settings of a dataclass itself cannot be given here. Strict: "3" and true are no numbers.
+    adapter = TypeAdapter(tuple[kind], config=ConfigDict(strict=True, allow_inf_nan=False))  # type: ignore[valid-type]
     try:
-        return record_from_json(kind, content)
-    except FormError as error:
-        raise InputError.at(path, error.problem, field=error.path) from error
+        return adapter.validate_json(json.dumps([content]))[0]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in first["loc"][1:])
+        expected = first["msg"].replace("Input should be", "expected")
+        problem = "is missing." if first["type"] == "missing" else f"found {first['input']!r:.60}, {expected}."
+        raise InputError.at(path, problem, field=keys.removeprefix(".") or "the file") from error
 
 
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:

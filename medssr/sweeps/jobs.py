@@ -27,9 +27,11 @@ JOB_FILE = "job.json"
 
 
 class JobState(StrEnum):
-    """How far a job is; a job whose process was killed stays `running`, and no process holds its lock."""
+    """How far a job is; the record of a job whose process was killed says `running`, and no process holds its lock."""
 
+    not_started = "not started"
     running = "running"
+    killed = "killed"
     ended = "ended"  # by a signal
     failed = "failed"
     done = "done"
@@ -58,6 +60,60 @@ class JobRecord:
     seconds: float | None = None
     value: float | None = None
     error: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is there, as far as this machine can tell."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # somebody else's
+            pass
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        overrides: What makes it.
+        folder: Where it keeps its record and its results.
+        fingerprint: Of its configuration; None where that is refused.
+        is_forced: Whether it runs although it is finished.
+    """
+
+    overrides: tuple[str, ...]
+    folder: Path
+    fingerprint: str | None
+    is_forced: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the job."""
+        return self.folder.name
+
+    @property
+    def record(self) -> JobRecord | None:
+        """The record of the job as it is now; None where it was not started with these settings and files."""
+        record = read_job(self.folder)
+        return record if record is None or self.fingerprint in (None, record.fingerprint) else None
+
+    @property
+    def state(self) -> JobState:
+        """How far the job is."""
+        record = self.record
+        if record is None:
+            return JobState.not_started
+        return JobState.killed if record.state is JobState.running and not record.is_alive else record.state
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.fingerprint is not None and not self.is_forced and self.state is JobState.done
 
 
 def job_fingerprint(config: Any) -> str:
@@ -93,28 +149,9 @@ def write_job(folder: Path, record: JobRecord) -> None:
     write_json_atomically(folder / JOB_FILE, asdict(record))
 
 
-def is_finished(folder: Path, fingerprint: str) -> bool:
-    """Returns whether the job in a folder has run to its end with these settings and files."""
-    record = read_job(folder)
-    return record is not None and record.state is JobState.done and record.fingerprint == fingerprint
-
-
 def new_record(state: JobState, fingerprint: str, **values: Any) -> JobRecord:
     """Returns a record of this process, started now."""
     return JobRecord(state, fingerprint, socket.gethostname(), os.getpid(), time.time(), **values)
-
-
-def is_alive(record: JobRecord) -> bool:
-    """Returns whether the process of a job is there, as far as this machine can tell."""
-    if record.host != socket.gethostname():
-        return True
-    try:
-        os.kill(record.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
 
 
 def run_job(folder: Path, fingerprint: str, is_forced: bool, work: Callable[[], Any]) -> float | None:
@@ -136,11 +173,10 @@ def run_job(folder: Path, fingerprint: str, is_forced: bool, work: Callable[[], 
         value = work()
         return None if value is None else float(value)
     with _alone(folder):
-        if not is_forced and is_finished(folder, fingerprint):
+        job = Job((), folder, fingerprint, is_forced)
+        if job.is_finished and job.record is not None:
             log.info("finished before: %s", folder)
-            record = read_job(folder)
-            assert record is not None
-            return record.value
+            return job.record.value
         return _run_alone(folder, fingerprint, work)
 
 

@@ -11,23 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from medssr.config.composition import typed
 from medssr.errors import InputError
-from medssr.sweeps.jobs import (
-    JobRecord,
-    JobState,
-    is_alive,
-    is_finished,
-    job_fingerprint,
-    new_record,
-    read_job,
-    write_job,
-)
+from medssr.sweeps.jobs import Job, JobRecord, JobState, job_fingerprint, new_record, write_job
 from medssr.utils.stopping import SIGNALS, Stopped
 
 if TYPE_CHECKING:
@@ -44,33 +34,6 @@ MAX_STARTS = 2
 PATIENCE_S = 30.0
 # Seconds between looks at the records of jobs whose output is elsewhere.
 WATCH_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job of a sweep.
-
-    Attributes:
-        overrides: What makes it.
-        folder: Where it keeps its record and its results.
-        fingerprint: Of its configuration; None where that is refused.
-        is_forced: Whether it runs although it is finished.
-    """
-
-    overrides: tuple[str, ...]
-    folder: Path
-    fingerprint: str | None
-    is_forced: bool
-
-    @property
-    def name(self) -> str:
-        """The name of the job."""
-        return self.folder.name
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether there is nothing to do."""
-        return self.fingerprint is not None and not self.is_forced and is_finished(self.folder, self.fingerprint)
 
 
 def combinations(
@@ -154,7 +117,7 @@ def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:
 def _after_a_death(jobs: Sequence[Job], starts: Counter[str]) -> list[Job]:
     """Returns the jobs to start again after a process of a pool has died, and with it the pool."""
     for job in jobs:
-        record = read_job(job.folder)
+        record = job.record
         if record is None or record.state is not JobState.running:
             continue
         starts[job.name] += 1
@@ -164,12 +127,8 @@ def _after_a_death(jobs: Sequence[Job], starts: Counter[str]) -> list[Job]:
             log.error("job failed: %s\n%s", job.folder, error)
         else:
             log.warning("the process of a job was killed; it is started once more: %s", job.folder)
-    return [job for job in jobs if 0 <= starts[job.name] < MAX_STARTS and not job.is_finished and not _has_failed(job)]
-
-
-def _has_failed(job: Job) -> bool:
-    record = read_job(job.folder)
-    return record is not None and record.state is JobState.failed and record.fingerprint == job.fingerprint
+    left = [job for job in jobs if not job.is_finished and job.state is not JobState.failed]
+    return [job for job in left if starts[job.name] < MAX_STARTS]
 
 
 @contextmanager
@@ -218,11 +177,11 @@ def _failures_logged(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
         is_last = False
         while not is_last:
             is_last = has_ended.wait(WATCH_S)
-            for folder in (job.folder for job in jobs if job.folder not in told):
-                record = read_job(folder)
+            for job in (job for job in jobs if job.folder not in told):
+                record = job.record
                 if record is not None and record.state is JobState.failed and record.started >= begin:
-                    told.add(folder)
-                    log.error("job failed: %s\n%s", folder, record.error)
+                    told.add(job.folder)
+                    log.error("job failed: %s\n%s", job.folder, record.error)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -235,5 +194,4 @@ def _failures_logged(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
 
 def _running_here(jobs: Sequence[Job]) -> list[JobRecord]:
     """Returns the records of the jobs that run in other processes of this machine."""
-    records = [record for job in jobs if (record := read_job(job.folder)) is not None]
-    return [record for record in records if record.state is JobState.running and is_alive(record)]
+    return [record for job in jobs if job.state is JobState.running and (record := job.record) is not None]

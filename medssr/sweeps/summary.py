@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medssr.errors import USER_FAULT, InputError
-from medssr.sweeps.jobs import JobState, is_alive, read_job
-from medssr.sweeps.running import Job
+from medssr.sweeps.jobs import Job, JobState
 from medssr.utils.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -43,12 +42,11 @@ def summarised(folder: Path, jobs: Sequence[Job]) -> Iterator[None]:
         _print(folder, jobs)
         raise
     _print(folder, jobs)
-    states = [job_state(job) for job in jobs]
-    for job, (state, _, fault) in zip(jobs, states, strict=True):
-        if fault is not None:
-            log.error("%s %s: %s", state, job.folder, fault)
+    for job in jobs:
+        if job.record is not None and job.record.error is not None:
+            log.error("%s %s: %s", job.state, job.folder, job.record.error)
     _write_report(folder, jobs)
-    num_lacking = sum(state != JobState.done for state, _, _ in states)
+    num_lacking = sum(job.state is not JobState.done for job in jobs)
     if num_lacking:
         log.error("%d of %d jobs are not done; the same command goes on with them", num_lacking, len(jobs))
         raise SystemExit(NOT_ALL_DONE)
@@ -71,23 +69,12 @@ def job_value(job: Job) -> float | None:
     Raises:
         InputError: When it is done and returned no number.
     """
-    if job_state(job)[0] != JobState.done:
+    record = job.record
+    if record is None or record.state is not JobState.done:
         return None
-    record = read_job(job.folder)
-    assert record is not None
     if record.value is None:
         raise InputError(f"{job.name}: the command returned no number to search by; medssr-train needs a probe for it.")
     return record.value
-
-
-def job_state(job: Job) -> tuple[str, float | None, str | None]:
-    """Returns the state of a job, the seconds that its last start took, and why it failed."""
-    record = read_job(job.folder)
-    if record is None or (job.fingerprint is not None and record.fingerprint != job.fingerprint):
-        return "not started", None, None
-    if record.state is JobState.running and not is_alive(record):
-        return "killed", None, None
-    return record.state.value, record.seconds, record.error
 
 
 def jobs_table(jobs: Sequence[Job]) -> Table:
@@ -99,8 +86,9 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     table.add_column("state")
     table.add_column("seconds", justify="right")
     for job in jobs:
-        state, seconds, _ = job_state(job)
-        table.add_row(job.name, state, "" if seconds is None else f"{seconds:.0f}")
+        record = job.record
+        has_time = record is not None and record.seconds is not None and job.state is not JobState.killed
+        table.add_row(job.name, job.state, f"{record.seconds:.0f}" if record and has_time else "")
     return table
 
 
@@ -117,9 +105,7 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
 
     from medssr.evaluation.results_io import RESULTS_FILE
 
-    finished = [
-        job.folder for job in jobs if job_state(job)[0] == JobState.done and (job.folder / RESULTS_FILE).is_file()
-    ]
+    finished = [job.folder for job in jobs if job.state is JobState.done and (job.folder / RESULTS_FILE).is_file()]
     if not finished:
         return
     from medssr.reports.comparison import compare_groups

@@ -28,7 +28,7 @@ def are_started_together() -> bool:
     )
 
 
-def gathered(value: T) -> list[T]:
+def gather_objects(value: T) -> list[T]:
     """Returns the value of each process, in the order of their ranks; every process has to call it."""
     import torch.distributed as dist
 
@@ -39,17 +39,16 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def means(values: Mapping[str, float]) -> dict[str, float]:
+def average_metrics(values: Mapping[str, float]) -> dict[str, float]:
     """Returns the mean of each value over all processes; what a process does not have counts as 0 there."""
-    by_rank = gathered(dict(values))
+    by_rank = gather_objects(dict(values))
     names = dict.fromkeys(name for local in by_rank for name in local)
     return {name: sum(local.get(name, 0.0) for local in by_rank) / len(by_rank) for name in names}
 
 
-def mean_over_processes(value: float) -> float:
+def average_number(value: float) -> float:
     """Returns the mean of a number over all processes, summed in float64."""
-    values = gathered(value)
-    return sum(values) / len(values)
+    return average_metrics({"": value})[""]
 
 
 def pad_to_longest(items: list[T], filler: T) -> list[T]:
@@ -57,9 +56,4 @@ def pad_to_longest(items: list[T], filler: T) -> list[T]:
 
     For loops of collective calls, which every process has to make equally often.
     """
-    return items + [filler] * (max(gathered(len(items))) - len(items))
-
-
-def wait_for_all() -> None:
-    """Returns once every process has called it."""
-    gathered(None)
+    return items + [filler] * (max(gather_objects(len(items))) - len(items))

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.chat_server import KEY, NO_BUDGET, NO_PRICES, ServerReply, running_server
+from support.chat_server import CLIENT_FIELDS, KEY, ServerReply, running_server
 
 import medssr
-from medssr.auditing.judging import JudgeReply, OpenAIJudge, judge_request, read_judge_replies
+from medssr.auditing.judging import JudgeReply, OpenAIJudge, judge_request, parse_verdict, read_judge_replies
 from medssr.auditing.rubric import CRITERIA, Verdict
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
@@ -52,19 +52,7 @@ def judge(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
     def run(count: int = 1, **changes) -> list[JudgeReply]:
-        fields = {
-            "base_url": server.url,
-            "model": "tiny",
-            "api_key_env": "TEST_API_KEY",
-            "temperature": 0.0,
-            "max_tokens": 256,
-            "max_concurrency": 4,
-            "timeout_s": 5.0,
-            "max_retries": 1,
-            "prices": NO_PRICES,
-            "budget": NO_BUDGET,
-            "ledger_dir": tmp_path,
-        }
+        fields = CLIENT_FIELDS | {"base_url": server.url, "temperature": 0.0, "ledger_dir": tmp_path}
         with closing(OpenAIJudge(**(fields | changes))) as judge:
             return list(judge.judge(judge_request(TEMPLATE, question(n), (), seed=1) for n in range(count)))
 
@@ -118,8 +106,6 @@ def test_a_broken_verdict_is_repaired_once_and_else_has_none(server, judge, chan
 
 
 def test_a_reply_without_comment_or_letter_is_enough():
-    from medssr.auditing.judging import parse_verdict
-
     record = {name: value for name, value in VERDICT.items() if name not in ("comment", "best_answer")}
     text = f"<think>{{}}</think>```json\n{json.dumps(record | {'has_one_best_answer': False})}\n```"
     assert parse_verdict(text, "ABC") == Verdict(True, False, None, True, 4, 2, "")

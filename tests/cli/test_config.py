@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shlex
-import subprocess
-import sys
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,29 +14,20 @@ import yaml
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from support.commands import run, run_program
 from support.helpers import compose, missing_keys, typed
 
 from medssr.cli.entry import composed
-from medssr.config import (
-    SCHEMAS,
-    EvaluateConfig,
-    GRPOConfig,
-    ScaleRewards,
-    StageConfig,
-    StageQuestions,
-    TrainConfig,
-    register,
-    subconfig,
-    with_settings,
-)
-from medssr.config.catalog import CONF_DIR
+from medssr.cli.reference import main as reference_main
+from medssr.config import SCHEMAS, register
+from medssr.config.catalog import CONF_DIR, groups_of
 from medssr.errors import InputError
 
 ROOTS = sorted(SCHEMAS)
 # Groups whose options set fields of several groups; each option says by which command it is launched.
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule"}
-# Groups that no command has: options of other groups include theirs, and are composed with them.
-BASES = {"chat"}
+# Groups that no command has: roots or options of other groups include theirs, and are composed with them.
+BASES = {"base", "chat"}
 # Options that the stages of a pipeline name, in a list.
 NAMED_BY_STAGES = {"method"}
 # Options for one of the commands that have their group.
@@ -60,12 +47,6 @@ def option_id(file: Path) -> str:
 
 
 OPTIONS = pytest.mark.parametrize("file", option_files(), ids=option_id)
-
-
-def groups_of(root: str) -> dict[str, str | None]:
-    """The groups of a root with the option that each has by default."""
-    defaults = yaml.safe_load((CONF_DIR / f"{root}.yaml").read_text())["defaults"]
-    return {key.split()[-1]: option for entry in defaults if isinstance(entry, dict) for key, option in entry.items()}
 
 
 def roots_with(group: str) -> list[str]:
@@ -126,23 +107,31 @@ def test_what_an_option_asks_for_has_to_be_given(file, field):
     assert field in {key.split(".")[-1] for key in missing_keys(config[group])}
 
 
-@OPTIONS
-@pytest.mark.slow
-def test_every_option_belongs_to_a_root(file):
-    assert roots_with(file.parent.name)
+def test_every_root_has_its_defaults_in_the_same_order():
+    last = ["_self_", "scale", "experiment", "hparams_search", "local", "debug"]
+    for root in ROOTS:
+        entries = yaml.safe_load((CONF_DIR / f"{root}.yaml").read_text())["defaults"]
+        names = [entry if isinstance(entry, str) else next(iter(entry)).split()[-1] for entry in entries]
+        assert names[0] == f"{root}_schema"
+        assert names[1] in ("base/command", "base/step", "base/logged_step")
+        assert names[names.index("_self_") :] == [name for name in last if name in names]
 
 
 @pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
-def test_every_base_is_included_by_options(file):
-    assert any(f"- /{file.parent.name}@_here_: {file.stem}\n" in option.read_text() for option in option_files())
+def test_every_base_is_included(file):
+    lines = {f"- /{file.parent.name}@_here_: {file.stem}", f"- {file.parent.name}/{file.stem}"}
+    lines |= {f"- {file.stem}"} if file.stem != "logged_step" else set()
+    assert any(lines & {line.strip() for line in other.read_text().splitlines()} for other in CONF_DIR.rglob("*.yaml"))
 
 
 @pytest.mark.slow
 @OPTIONS
 def test_every_option_composes_with_every_root_that_has_its_group(file):
+    roots = roots_with(file.parent.name)
+    assert roots
     if file.parent.name in GLOBAL_GROUPS:
         pytest.skip("launched by the command that its comment names")
-    for root in roots_with(file.parent.name):
+    for root in roots:
         is_default = groups_of(root)[file.parent.name] == file.stem  # composed with the root itself
         if not is_default and root == ONLY_ROOT.get(option_id(file), root):
             typed(root, option_id(file))
@@ -188,7 +177,7 @@ def nodes_with_target(node: Any) -> list[dict[str, Any]]:
     "file",
     [
         file
-        for file in [*sorted(CONF_DIR.glob("*.yaml")), *option_files()]
+        for file in [*sorted(CONF_DIR.glob("*.yaml")), *sorted(CONF_DIR.glob("base/*.yaml")), *option_files()]
         if file.parent.name not in GLOBAL_GROUPS | {"hydra"}
     ],
     ids=lambda file: f"{file.parent.name}/{file.name}",
@@ -197,7 +186,7 @@ def test_a_comment_stands_above_every_field(file):
     """An option that builds on another one inherits its comments; a comment on a block covers what is in it."""
     lines = file.read_text().splitlines()
     assert lines[0].startswith("#")
-    builds_on_another = "defaults:" in lines and file.parent != CONF_DIR
+    builds_on_another = "defaults:" in lines and file.parent not in (CONF_DIR, CONF_DIR / "base")
     if builds_on_another:
         return
     commented_indents: list[int] = []  # of the blocks around this line that have a comment
@@ -242,54 +231,35 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         assert part in str(caught.value) + str(caught.value.__cause__)
 
 
+OUT_OF_RANGE = {
+    "pipeline": "synthesis.rare_share=1.5 trainer.precision=16-true grpo.top_k=20",
+    "synthesize": """
+        synthesis.rare_share=-0.1 synthesis.num_questions=0 synthesis.num_options=1
+        synthesis.num_passages=-1 synthesis.max_draws_per_question=0
+        """,
+    "audit": "audit.num_questions=0",
+    "export": "targets=[]",
+    "train": """
+        trainer.precision=bf16-true grpo.num_generations=1 grpo.num_prompts_per_step=0 grpo.num_steps=0
+        grpo.temperature=0 grpo.top_p=0.95 grpo.min_p=0.05 grpo.dynamic_sampling_rounds=-1 grpo.beta=-0.1
+        grpo.loss.epsilon=1.0 grpo.loss.epsilon_high=0 grpo.loss.dual_clip=1.28 grpo.tis_cap=0.5
+        grpo.num_iterations=0 grpo.minibatch_prompts=5 grpo.minibatch_prompts=0 grpo.overlong_buffer=65
+        grpo.overlong_penalty=-1 grpo.reward_timeout_s=0 grpo.head_chunk_tokens=0 grpo.loss.epsilon=0
+        """,
+    "pseudo_label": """
+        labeling.num_votes=1 labeling.temperature=0 labeling.min_agreement=1.5 labeling.max_agreement=1.01
+        """,
+    "evaluate": """
+        protocol.num_samples=0 protocol.temperature=-0.1 protocol.top_p=0 protocol.top_k=-1
+        protocol.max_new_tokens=0 protocol.questions_per_chunk=0 protocol.num_orders=0 protocol.num_shots=-1
+        """,
+    "retrieve": "num_hits=10",
+}
+
+
 @pytest.mark.parametrize(
     ("root", "override"),
-    [
-        ("pipeline", "synthesis.rare_share=1.5"),
-        ("synthesize", "synthesis.rare_share=-0.1"),
-        ("synthesize", "synthesis.num_questions=0"),
-        ("synthesize", "synthesis.num_options=1"),
-        ("synthesize", "synthesis.num_passages=-1"),
-        ("synthesize", "synthesis.max_draws_per_question=0"),
-        ("audit", "audit.num_questions=0"),
-        ("export", "targets=[]"),
-        ("train", "trainer.precision=bf16-true"),
-        ("pipeline", "trainer.precision=16-true"),
-        ("train", "grpo.num_generations=1"),
-        ("train", "grpo.num_prompts_per_step=0"),
-        ("train", "grpo.num_steps=0"),
-        ("train", "grpo.temperature=0"),
-        ("train", "grpo.top_p=0.95"),
-        ("pipeline", "grpo.top_k=20"),
-        ("train", "grpo.min_p=0.05"),
-        ("train", "grpo.dynamic_sampling_rounds=-1"),
-        ("train", "grpo.beta=-0.1"),
-        ("train", "grpo.loss.epsilon=1.0"),
-        ("train", "grpo.loss.epsilon_high=0"),
-        ("train", "grpo.loss.dual_clip=1.28"),
-        ("train", "grpo.tis_cap=0.5"),
-        ("train", "grpo.num_iterations=0"),
-        ("train", "grpo.minibatch_prompts=5"),
-        ("train", "grpo.minibatch_prompts=0"),
-        ("train", "grpo.overlong_buffer=65"),
-        ("train", "grpo.overlong_penalty=-1"),
-        ("train", "grpo.reward_timeout_s=0"),
-        ("train", "grpo.head_chunk_tokens=0"),
-        ("train", "grpo.loss.epsilon=0"),
-        ("pseudo_label", "labeling.num_votes=1"),
-        ("pseudo_label", "labeling.temperature=0"),
-        ("pseudo_label", "labeling.min_agreement=1.5"),
-        ("pseudo_label", "labeling.max_agreement=1.01"),
-        ("evaluate", "protocol.num_samples=0"),
-        ("evaluate", "protocol.temperature=-0.1"),
-        ("evaluate", "protocol.top_p=0"),
-        ("evaluate", "protocol.top_k=-1"),
-        ("evaluate", "protocol.max_new_tokens=0"),
-        ("evaluate", "protocol.questions_per_chunk=0"),
-        ("evaluate", "protocol.num_orders=0"),
-        ("evaluate", "protocol.num_shots=-1"),
-        ("retrieve", "num_hits=10"),
-    ],
+    [(root, override) for root, overrides in OUT_OF_RANGE.items() for override in overrides.split()],
 )
 def test_a_value_out_of_range_names_the_full_key_and_the_value(root, override):
     key, value = override.split("=")
@@ -312,85 +282,10 @@ def test_both_ends_of_alpha_are_allowed(share):
     assert typed("synthesize", f"synthesis.rare_share={share}").synthesis.rare_share == share
 
 
-@pytest.mark.parametrize(
-    "stages",
-    [
-        "[{name: a, questions: human}, {name: a, questions: human}]",
-        "[{name: base, questions: human}]",
-    ],
-)
-def test_stages_have_names_of_their_own(stages):
-    with pytest.raises(InputError, match="stages"):
-        typed("pipeline", f"stages={stages}")
-
-
-def test_stages_are_a_matter_of_configuration():
-    stages = "[{name: only, questions: mixed, settings: {num_steps: 5, scale_rewards: none}}]"
-    (stage,) = typed("pipeline", f"stages={stages}").stages
-    assert (stage.name, stage.questions) == ("only", StageQuestions.mixed)
-
-
-def stage(settings):
-    return StageConfig("one", StageQuestions.human, settings=settings)
-
-
-def test_stage_overrides_change_their_fields_alone():
-    base = typed("train").grpo
-    changed = with_settings(base, stage({"num_steps": 5, "scale_rewards": "none"}), "grpo")
-    assert isinstance(changed, GRPOConfig)
-    assert (changed.num_steps, changed.scale_rewards) == (5, ScaleRewards.none)
-    rest = [field.name for field in fields(GRPOConfig) if field.name not in ("num_steps", "scale_rewards")]
-    assert [getattr(changed, name) for name in rest] == [getattr(base, name) for name in rest]
-    assert with_settings(base, stage({}), "grpo") == base
-
-
-def test_a_stage_takes_another_loss_with_its_own_parameters():
-    base = typed("train").grpo
-    loss = {"_target_": "medssr.grpo.losses.CISPO", "epsilon": 0.5, "epsilon_high": 0.3}
-    assert with_settings(base, stage({"loss": loss}), "grpo").loss == loss
-    assert with_settings(base, stage({"loss": {"epsilon": 0.1}}), "grpo").loss == base.loss | {"epsilon": 0.1}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "parts"),
-    [
-        ({"num_step": 3}, ["stages", "grpo.num_step"]),
-        ({"num_steps": "many"}, ["stages", "grpo.num_steps", "many"]),
-        ({"num_generations": 1}, ["grpo.num_generations"]),
-    ],
-)
-def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
-    with pytest.raises(InputError) as caught:
-        with_settings(typed("train").grpo, stage(overrides), "grpo")
-    for part in parts:
-        assert part in str(caught.value)
-
-
-def test_a_wrong_stage_override_is_found_before_anything_runs():
-    with pytest.raises((InputError, OmegaConfBaseException), match="num_step"):
-        typed("pipeline", "stages=[{name: a, questions: human, settings: {num_step: 3}}]")
-
-
-def test_a_step_of_the_pipeline_has_its_configuration():
-    config = typed("pipeline", "seed=7", "grpo.num_steps=11")
-    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
-    assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
-    assert train.model == config.model
-    evaluate = subconfig(config, EvaluateConfig, task_name="evaluate", run=None)
-    assert evaluate.benchmark == config.benchmark
-    with pytest.raises(AttributeError):
-        subconfig(config, TrainConfig, task_name="train")  # a field that neither has
-
-
 def test_shipped_resources_exist():
     config = typed("pipeline")
     for path in (config.seed_questions.path, config.benchmark.path, config.model.prompt_path):
         assert Path(path).is_file()
-
-
-def run(*arguments: str, root_dir: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"MEDSSR_ROOT": str(root_dir)}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.mark.parametrize(
@@ -403,14 +298,12 @@ def run(*arguments: str, root_dir: Path) -> subprocess.CompletedProcess[str]:
 )
 @pytest.mark.slow
 def test_a_command_ends_with_code_2_and_a_message_for_a_user_s_fault(tmp_path, overrides, parts):
-    done = run("-m", "medssr.commands.train", *overrides, root_dir=tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stdout + done.stderr
+    _, errors = run("train", *overrides, folder=tmp_path, code=2)
     for part in parts:
-        assert part in done.stderr
+        assert part in errors
 
 
-def test_composing_imports_no_heavy_library(tmp_path):
+def test_composing_imports_no_heavy_library():
     program = """
 import sys
 import hydra
@@ -424,15 +317,13 @@ with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
     OmegaConf.to_object(hydra.compose("train", ["data.path=x", "paths.root_dir=/somewhere"]))
 print(sorted({"torch", "transformers", "vllm", "lightning", "numpy"} & sys.modules.keys()))
 """
-    done = run("-c", program, root_dir=tmp_path)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert run_program(program).strip() == "[]"
 
 
-def test_the_reference_has_every_setting_with_its_comment(tmp_path):
-    file = tmp_path / "pages" / "reference.yaml"
-    done = run("-m", "medssr.cli.reference", str(file), root_dir=tmp_path)
-    assert done.returncode == 0, done.stderr
-    text = file.read_text(encoding="utf-8")
+def test_the_reference_has_every_setting_with_its_comment(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["reference", str(tmp_path / "pages" / "reference.yaml")])
+    reference_main()
+    text = (tmp_path / "pages" / "reference.yaml").read_text(encoding="utf-8")
     reference = yaml.safe_load(text)
     assert sorted(reference.pop("commands")) == ROOTS
     for group, options in reference.items():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from support.chat_server import ServerReply, running_server
+from support.commands import run
 from support.helpers import typed
 
 from medssr.commands.audit import audit, report_audit
@@ -160,17 +158,9 @@ def test_the_command_prints_the_figures_and_a_broken_sheet_ends_it_with_code_2(s
     arguments = [f"data.path={tmp_path}/questions.jsonl", "judge=openai", f"judge.base_url={server.url}"]
     arguments += ["judge.model=tiny", "judge.api_key_env=null", "extras.progress_bar=false"]
 
-    def run(*overrides):
-        command = [sys.executable, "-m", "medssr.commands.audit", *arguments, *overrides]
-        environment = os.environ | {"MEDSSR_ROOT": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-    done = run()
-    assert done.returncode == 0, done.stderr
-    assert "1 of 40" in done.stdout
-    assert "audit.verdicts=" in done.stderr
+    output, log = run("audit", *arguments, folder=tmp_path)
+    assert "1 of 40" in output
+    assert "audit.verdicts=" in log
     (tmp_path / "ada.csv").write_text("id,text_key\n")
-    done = run(f"audit.verdicts=[{tmp_path}/ada.csv]")
-    assert done.returncode == 2
-    assert "ada.csv, line 1" in done.stderr
-    assert "Traceback" not in done.stderr
+    _, log = run("audit", *arguments, f"audit.verdicts=[{tmp_path}/ada.csv]", folder=tmp_path, code=2)
+    assert "ada.csv, line 1" in log

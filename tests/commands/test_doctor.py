@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 from huggingface_hub import constants
+from support.commands import run_program
 from support.helpers import toy_question, typed
 
 from medssr.commands.doctor.command import command_of, findings, main
@@ -86,6 +86,6 @@ def test_help_loads_nothing():
         "import sys; sys.argv = ['medssr-doctor', '--help']; from medssr.commands.doctor.command import main; main(); "
         "print(sorted({'torch', 'transformers', 'lightning', 'numpy'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "medssr-doctor COMMAND SETTINGS" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
+    output = run_program(program)
+    assert "medssr-doctor COMMAND SETTINGS" in output
+    assert output.splitlines()[-1] == "[]"

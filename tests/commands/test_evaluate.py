@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from support.commands import start
 from support.helpers import random_policy, toy_question, typed
 
 from medssr.artifacts import fingerprint_parts
@@ -202,11 +201,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(settings, tmp_path)
 @pytest.mark.slow
 def test_of_two_commands_at_once_one_evaluates_and_both_have_the_scores(settings, tmp_path):
     places = [f"paths.root_dir={tmp_path}", f"model.path={tmp_path}/model", f"benchmark.path={tmp_path}/toy.jsonl"]
-    command = [sys.executable, "-m", "medssr.commands.evaluate", *places, *ALWAYS]
-    both = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
-        for _ in range(2)
-    ]
+    both = [start("evaluate", *places, *ALWAYS, folder=tmp_path) for _ in range(2)]
     outputs = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert sum("already made" in output for output in outputs) == 1
@@ -214,43 +209,21 @@ def test_of_two_commands_at_once_one_evaluates_and_both_have_the_scores(settings
     assert (artifact / "manifest.json").is_file()
 
 
-BAD = {
-    "gold that is no option": ('[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "E"}]', 'item 1, field "gold"'),
-    "no options": ('[{"id": "1", "question": "Which?", "gold": "A"}]', 'item 1, field "question"'),
-    "unknown field names": ('[{"id": "1", "text": "Which?", "key": "A"}]', 'item 1, field "question": is missing'),
-    "unknown field": (
-        '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "gold": "A"}',
-        'line 1, field "gold"',
-    ),
-    "duplicate ids, one a line": (
-        '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "answer": "A"}\n' * 2,
-        'line 2, field "id": "1" was used on line 1 already',
-    ),
-    "gold that is no option, options apart": (
-        '{"id": "1", "question": "W?", "options": {"A": "x", "B": "y"}, "label": "E"}',
-        'line 1, field "label"',
-    ),
-    "no options, options apart": (
-        '{"id": "1", "question": "W?", "options": {}, "label": "A"}',
-        'line 1, field "options"',
-    ),
-    "empty": ("", "is empty"),
-    "cut off": (
-        '[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"},\n{"id": "2", "qu',
-        "line 2: is not valid JSON",
-    ),
-    "no JSON": ("id,stem", "expected a JSON list"),
-    "duplicate ids": (
-        '[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"},\n'
-        '{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"}]',
-        'item 2, field "id": "1" is the id of item 1 already; make the ids unique. The item starts on line 2.',
-    ),
-}
+TWICE = (
+    '[{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"},\n'
+    '{"id": "1", "question": "W?\\nA. x\\nB. y", "gold": "A"}]'
+)
+UNKNOWN_FIELD = '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "gold": "A"}'
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_names_its_place_and_leaves_nothing_behind(settings, tmp_path, name):
-    content, place = BAD[name]
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (TWICE, 'item 2, field "id": "1" is the id of item 1 already; make the ids unique. The item starts on line 2.'),
+        (UNKNOWN_FIELD, 'line 1, field "gold"'),
+    ],
+)
+def test_bad_input_names_its_place_and_leaves_nothing_behind(settings, tmp_path, content, place):
     (tmp_path / "bad.json").write_text(content, encoding="utf-8")
     config = settings(*NO_TOKENS, f"benchmark.path={tmp_path}/bad.json")
     with pytest.raises(InputError) as caught:
@@ -263,7 +236,7 @@ def test_bad_input_names_its_place_and_leaves_nothing_behind(settings, tmp_path,
 def test_a_bad_file_among_good_ones_stops_all_before_any_is_asked(settings, tmp_path):
     folder = tmp_path / "suite"
     write_questions(folder / "a.jsonl", [toy_question()])
-    (folder / "b.json").write_text(BAD["duplicate ids"][0], encoding="utf-8")
+    (folder / "b.json").write_text(TWICE, encoding="utf-8")
     config = settings(*NO_TOKENS, f"benchmark.path={folder}")
     with pytest.raises(InputError, match=r'b\.json, item 2, field "id"'):
         evaluate(config)

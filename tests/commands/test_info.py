@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from support.commands import run_program
 from support.helpers import toy_question, typed
 
 from medssr.artifacts import Step
@@ -158,12 +158,9 @@ print(sorted({{"torch", "transformers", "lightning", "numpy"}} & sys.modules.key
 
 @pytest.mark.parametrize("name", ["train", "pipeline"])
 def test_info_loads_nothing_and_leaves_nothing(name, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(name=name)], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "completions" in done.stdout
+    output = run_program(PROGRAM.format(name=name), tmp_path)
+    assert output.splitlines()[-1] == "[]"
+    assert "completions" in output
     assert not list(tmp_path.iterdir())
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.commands import start
 
 SETTINGS = [
     "debug=quick",
@@ -39,12 +38,9 @@ MOMENTS = [
 EXIT_CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "medssr.commands.pipeline", *overrides, *SETTINGS, f"hydra.run.dir={folder}/run"]
-    environment = os.environ | {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
-    )
+def start_pipeline(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return start("pipeline", *overrides, *SETTINGS, f"hydra.run.dir={folder}/run", folder=folder, **streams)
 
 
 def lines(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -53,7 +49,7 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def run_to_the_end(folder: Path) -> Path:
-    process = start(folder)
+    process = start_pipeline(folder)
     log = list(lines(process))
     assert process.wait() == 0, "".join(log)
     return folder / "run" / "results.json"
@@ -61,7 +57,7 @@ def run_to_the_end(folder: Path) -> Path:
 
 def end_at(folder: Path, moment: str, signum: signal.Signals, *overrides: str) -> str:
     """Sends a signal when a line is printed, and returns the output after it."""
-    process = start(folder, *overrides)
+    process = start_pipeline(folder, *overrides)
     log = lines(process)
     for line in log:
         if re.search(moment, line):

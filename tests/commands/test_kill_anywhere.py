@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support.commands import start
 from support.helpers import are_same, toy_question
 from support.wandb_runs import records
 
@@ -35,17 +33,12 @@ SETTINGS = [
 ]
 
 
-def start(folder: Path, *overrides: str) -> int:
+def train(folder: Path, *overrides: str) -> int:
+    folder.mkdir(exist_ok=True)
     settings = [*SETTINGS, f"data.path={folder.parent}/questions.jsonl", f"model.path={folder.parent}/model"]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {
-        "MEDSSR_ROOT": str(folder),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": f"{root}:{root / 'tests'}",
-    }
-    environment.pop("WANDB_SERVICE", None)  # of the process that runs the tests
-    command = [sys.executable, "-m", "medssr.commands.train", *settings, *overrides]
-    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+    process = start("train", *settings, *overrides, folder=folder)
+    process.communicate()
+    return process.returncode
 
 
 def artifact(folder: Path) -> Path:
@@ -66,7 +59,7 @@ def untimed(rows):
 def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
     random_policies["qwen3"].save(tmp_path / "model")
     write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(5)])
-    assert start(tmp_path / "whole", "+callbacks.kill.at_call=null") == 0
+    assert train(tmp_path / "whole", "+callbacks.kill.at_call=null") == 0
     whole = artifact(tmp_path / "whole")
     num_calls = int((whole / "num_calls").read_text())
 
@@ -76,10 +69,10 @@ def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
     moments.insert(2, "+callbacks.kill.at_call=10 +callbacks.kill.function=take_optimizer_step")
     moments.insert(3, "+callbacks.kill.at_call=20 +callbacks.kill.function=write_record")
     for moment in moments:
-        assert start(tmp_path / "killed", *moment.split()) == -signal.SIGKILL, moment
+        assert train(tmp_path / "killed", *moment.split()) == -signal.SIGKILL, moment
         if "write_record" in moment:
             assert list(artifact(tmp_path / "killed").glob("checkpoints/*.tmp"))
-    assert start(tmp_path / "killed", "+callbacks.kill.at_call=null") == 0
+    assert train(tmp_path / "killed", "+callbacks.kill.at_call=null") == 0
 
     killed = artifact(tmp_path / "killed")
     assert killed.name == whole.name

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.commands import run
 from support.helpers import ListCorpus, typed
 
 from medssr.commands.retrieve import retrieve, search_documents
@@ -141,15 +139,11 @@ def test_a_split_document_counts_once_at_the_rank_of_its_first_passage(tmp_path)
 
 
 def test_the_command_ends_with_a_table_and_where_the_metrics_are(tmp_path):
-    command = [sys.executable, "-m", "medssr.commands.retrieve", *overrides(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"MEDSSR_ROOT": str(tmp_path)}, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    output, log = run("retrieve", *overrides(tmp_path), folder=tmp_path)
     for part in ("ndcg@10", "recall@32", "mrr@10", "judged@10"):
-        assert part in done.stdout
-    assert "metrics.json" in done.stderr
-    assert "5 questions, 4 of them judged, 3 with a relevant document" in done.stderr
+        assert part in output
+    assert "metrics.json" in log
+    assert "5 questions, 4 of them judged, 3 with a relevant document" in log
 
 
 @pytest.mark.slow

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from dataclasses import replace
 
 import pytest
-from safetensors.torch import load_file
-from support.helpers import random_policy, toy_question, typed
-
-from medssr.commands.train import train
-from medssr.questions import write_questions
+from support.toy_stage import ToyStage, column, stop_before, weights
 
 pytestmark = pytest.mark.slow
 
@@ -19,31 +13,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def stage(tmp_path):
     """Trains on twelve questions, of which those with an odd number have zero reward variance."""
-    random_policy("qwen3").save(tmp_path / "model")
-    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(12)])
-
-    def run(name, *overrides):
-        config = typed(
-            "train",
-            f"paths.root_dir={tmp_path / name}",
-            f"model.path={tmp_path}/model",
-            f"data.path={tmp_path}/questions.jsonl",
-            "extras.progress_bar=false",
-            "extras.num_threads=1",
-            "trainer=cpu",
-            "logger=csv",
-            "grpo.num_steps=4",
-            "grpo.num_prompts_per_step=4",
-            "grpo.num_generations=4",
-            "grpo.max_new_tokens=6",
-            "callbacks.checkpoint.every_num_steps=1",
-            "callbacks.completions.every_num_steps=1",
-            "callbacks.completions.num_groups=100",
-            *overrides,
-        )
-        return train(replace(config, rollout={"_target_": "support.planned_engine.SignalForSome"}))
-
-    return run
+    settings = {"num_steps": 4, "num_prompts_per_step": 4, "num_generations": 4, "max_new_tokens": 6}
+    overrides = [f"grpo.{name}={value}" for name, value in settings.items()]
+    overrides += ["callbacks.checkpoint.every_num_steps=1", "callbacks.completions.every_num_steps=1"]
+    rollout = "support.planned_engine.SignalForSome"
+    return ToyStage(tmp_path, 12, *overrides, "callbacks.completions.num_groups=100", rollout=rollout)
 
 
 def asked(artifact):
@@ -53,11 +27,6 @@ def asked(artifact):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         steps.append(list(dict.fromkeys(int(row["question_id"][1:]) for row in rows)))
     return steps
-
-
-def column(artifact, name):
-    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
-        return [float(row[name]) for row in csv.DictReader(stream)]
 
 
 def test_a_step_asks_further_until_all_its_places_have_signal(stage):
@@ -82,12 +51,7 @@ def test_refills_have_a_cap(stage):
 def test_a_resumed_run_asks_the_same_and_ends_with_the_same_weights(stage):
     whole = stage("whole", "grpo.dynamic_sampling_rounds=2")
     with pytest.raises(ConnectionAbortedError):
-        stage(
-            "stopped",
-            "grpo.dynamic_sampling_rounds=2",
-            "+callbacks.stop={_target_: support.planned_engine.StopBefore, step: 2}",
-        )
+        stage("stopped", "grpo.dynamic_sampling_rounds=2", stop_before(2))
     resumed = stage("stopped", "grpo.dynamic_sampling_rounds=2")
     assert asked(resumed) == asked(whole)
-    expected, actual = (load_file(made.path("model") / "model.safetensors") for made in (whole, resumed))
-    assert all(value.equal(actual[name]) for name, value in expected.items())
+    assert weights(resumed.path("model")) == weights(whole.path("model"))

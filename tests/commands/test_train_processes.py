@@ -34,14 +34,21 @@ ONE_LARGE_STEP = [
     "grpo.beta=0.1",
 ]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
-SPREAD = [sys.executable, "-m", "medssr.commands.train", "trainer=fsdp2", *TWO[1:]]
+TRAIN = [sys.executable, "-m", "medssr.commands.train"]
+SPREAD = [*TRAIN, "trainer=fsdp2", *TWO[1:]]
 # An engine that needs no forward pass of the model.
 LETTERS = ["rollout._target_=support.helpers.LetterEngine", "~rollout.max_batch_size"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 LAUNCHERS = {
-    "Lightning": [sys.executable, "-m", "medssr.commands.train", *TWO],
+    "Lightning": [*TRAIN, *TWO],
     "torchrun": [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"),
-        *(sys.executable, "-m", "medssr.commands.train", *TWO),
+        *TRAIN[:2],
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "--no-python",
+        *TRAIN,
+        *TWO,
     ],
 }
 
@@ -69,9 +76,7 @@ def trained(folder: Path, *args, **kwargs) -> Path:
 
 
 def one_process(folder: Path, questions: list[Question], *overrides: str) -> Path:
-    return trained(
-        folder, questions, *overrides, command=[sys.executable, "-m", "medssr.commands.train", "trainer=cpu"]
-    )
+    return trained(folder, questions, *overrides, command=[*TRAIN, "trainer=cpu"])
 
 
 def two_processes(folder: Path, questions: list[Question], *overrides: str, launcher: str = "Lightning") -> Path:

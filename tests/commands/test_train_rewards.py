@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-from dataclasses import replace
 
 import pytest
-from safetensors.torch import load_file
-from support.helpers import random_policy, toy_question, typed
+from support.toy_stage import ToyStage, rows, weights
 
-from medssr.commands.train import train
 from medssr.errors import InputError
-from medssr.questions import write_questions
 
 pytestmark = pytest.mark.slow
 
@@ -22,31 +17,9 @@ LABEL = {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0}
 @pytest.fixture
 def train_with(tmp_path):
     """Trains a few steps with an engine that answers A in three of four samples, else B; `rewards` scores both."""
-    random_policy("qwen3").save(tmp_path / "model")
-    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(3)])
-
-    def run(rewards, num_steps=2):
-        config = typed(
-            "train",
-            f"paths.root_dir={tmp_path}",
-            f"model.path={tmp_path}/model",
-            f"data.path={tmp_path}/questions.jsonl",
-            "extras.progress_bar=false",
-            "extras.num_threads=1",
-            "logger=csv",
-            "trainer=cpu",
-            f"grpo.num_steps={num_steps}",
-            "grpo.num_prompts_per_step=2",
-            "grpo.num_generations=8",
-        )
-        return train(replace(config, rollout={"_target_": "support.helpers.LetterEngine"}, reward=rewards))
-
-    return run
-
-
-def rows(artifact):
-    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    sizes = ["grpo.num_prompts_per_step=2", "grpo.num_generations=8"]
+    stage = ToyStage(tmp_path, 3, *sizes, rollout="support.helpers.LetterEngine")
+    return lambda rewards, num_steps=2: stage("", f"grpo.num_steps={num_steps}", reward=rewards)
 
 
 def mine(letters, weight=0.5):
@@ -72,8 +45,7 @@ def test_what_a_reward_fails_for_leaves_the_group_and_the_rest_is_learnt_from(tr
     assert float(first["train/unscored_share"]) == pytest.approx(1 / 4)
     assert float(first["train/reward_fault_share"]) == pytest.approx(4 / 32)
     assert float(first["train/frac_nonzero_std"]) == 0  # the three scored completions are equal
-    weights, start = (load_file(path / "model.safetensors") for path in (made.path("model"), tmp_path / "model"))
-    assert all(value.equal(start[name]) for name, value in weights.items())
+    assert weights(made.path("model")) == weights(tmp_path / "model")
     warnings = [record for record in caplog.records if "reward.mine" in record.getMessage()]
     assert len(warnings) == 1
     assert "ValueError: B" in warnings[0].getMessage()

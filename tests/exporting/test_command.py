@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from support.commands import run
 
 from medssr.resources import RESOURCES
 
-
-@pytest.fixture
-def export(tmp_path):
-    def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-        questions = RESOURCES / "questions" / "human.jsonl"
-        paths = ["experiment=tiny_export", f"data.path={questions}", f"paths.root_dir={tmp_path}"]
-        return subprocess.run(
-            [sys.executable, "-m", "medssr.commands.export", *paths, *overrides],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    return run
+SETTINGS = ["experiment=tiny_export", f"data.path={RESOURCES / 'questions' / 'human.jsonl'}"]
 
 
 @pytest.mark.slow
-def test_the_command_writes_both_forms(export, tmp_path):
-    done = export()
-    assert done.returncode == 0, done.stderr
+def test_the_command_writes_both_forms(tmp_path):
+    run("export", *SETTINGS, folder=tmp_path)
     folders = {path.name for path in next((tmp_path / "artifacts" / "export").iterdir()).iterdir()}
     assert {"for_trl", "for_verl"} <= folders
 
 
 @pytest.mark.slow
-def test_the_command_refuses_what_has_no_counterpart(export):
-    done = export("settings.recommended.grpo.dynamic_sampling_rounds=2")
-    assert done.returncode == 2
-    assert "settings.recommended.grpo.dynamic_sampling_rounds" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_command_refuses_what_has_no_counterpart(tmp_path):
+    setting = "settings.recommended.grpo.dynamic_sampling_rounds"
+    _, log = run("export", *SETTINGS, f"{setting}=2", folder=tmp_path, code=2)
+    assert setting in log

@@ -23,6 +23,9 @@ from medssr.exporting.verl import verl_settings
 PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9])
 
 
+FRAMEWORKS = pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
+
+
 @dataclass
 class ExtendedGRPOConfig(GRPOConfig):
     """The schema of next month."""
@@ -36,28 +39,27 @@ def extended(new_setting: float) -> ExportSettings:
     return replace(settings, grpo=ExtendedGRPOConfig(**values, new_setting=new_setting))
 
 
-@pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
-def test_a_field_new_in_the_schema_is_refused_once_it_differs(framework: str, translate: Callable[..., object]):
-    translate(SettingsReader(framework, "settings.mine", extended(0.0), extended(0.0)), PROMPTS, "stage", 1)
-    message = rf"settings\.mine\.grpo\.new_setting: {framework} has no counterpart of 0\.5; set it to 0\.0, or leave"
-    with pytest.raises(InputError, match=message):
-        translate(SettingsReader(framework, "settings.mine", extended(0.5), extended(0.0)), PROMPTS, "stage", 1)
-
-
-@pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
-def test_an_argument_that_the_default_does_not_give_is_refused(framework: str, translate: Callable[..., object]):
+def changed(node: str, **values: float) -> ExportSettings:
     settings = deepcopy(defaults())
-    settings.optim.optimizer["eps"] = 1e-6
-    with pytest.raises(InputError, match=r"settings\.mine\.optim\.optimizer\.eps: .* 1e-06; leave it out"):
-        translate(SettingsReader(framework, "settings.mine", settings, defaults()), PROMPTS, "stage", 1)
+    {"loss": settings.grpo.loss, "optimizer": settings.optim.optimizer}[node].update(values)
+    return settings
 
 
-@pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
-def test_a_parameter_new_in_a_loss_is_refused_once_it_differs(framework: str, translate: Callable[..., object]):
-    settings, extended_defaults = deepcopy(defaults()), deepcopy(defaults())
-    settings.grpo.loss["gamma"], extended_defaults.grpo.loss["gamma"] = 0.9, 1.0
-    with pytest.raises(InputError, match=r"settings\.mine\.grpo\.loss\.gamma: .* of 0\.9; set it to 1\.0"):
-        translate(SettingsReader(framework, "settings.mine", settings, extended_defaults), PROMPTS, "stage", 1)
+@FRAMEWORKS
+@pytest.mark.parametrize(
+    ("settings", "standard", "message"),
+    [
+        (extended(0.5), extended(0.0), r"grpo\.new_setting: FRAMEWORK has no counterpart of 0\.5; set it to 0\.0, or"),
+        (changed("optimizer", eps=1e-6), defaults(), r"optim\.optimizer\.eps: .* 1e-06; leave it out"),
+        (changed("loss", gamma=0.9), changed("loss", gamma=1.0), r"grpo\.loss\.gamma: .* of 0\.9; set it to 1\.0"),
+    ],
+    ids=["field", "argument", "parameter"],
+)
+def test_what_is_new_is_refused_once_it_differs(framework: str, translate: Callable, settings, standard, message: str):
+    """A field of the schema, an argument that the default does not give, a parameter of a loss."""
+    translate(SettingsReader(framework, "settings.mine", standard, standard), PROMPTS, "stage", 1)
+    with pytest.raises(InputError, match=rf"settings\.mine\.{message.replace('FRAMEWORK', framework)}"):
+        translate(SettingsReader(framework, "settings.mine", settings, standard), PROMPTS, "stage", 1)
 
 
 def test_betas_are_translated_where_they_are_given():

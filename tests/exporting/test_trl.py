@@ -10,12 +10,12 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from support.exports import PROMPT, QUESTIONS, defaults, settings_with
+from support.exports import NO_FRAMEWORK_HAS, PROMPT, QUESTIONS, defaults, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
 from medssr.commands.evaluate import evaluate
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
@@ -67,10 +67,7 @@ def test_parity_has_four_updates_a_rollout():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (
-            {"loss": "gspo"},
-            {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_high": 4e-4},
-        ),
+        ({"loss": "gspo"}, {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_high": 4e-4}),
         ({"loss": "cispo", "loss_values": {"epsilon_high": 4.0}}, {"loss_type": "cispo", "epsilon_high": 5.0}),
         ({"loss": "sapo"}, {"loss_type": "sapo", "sapo_temperature_neg": 1.05}),
         ({"num_iterations": 2}, {"num_iterations": 2, "max_steps": 600, "warmup_steps": 20}),
@@ -86,15 +83,7 @@ def test_settings_of_the_update(changes, expected):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
-        ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
-        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
-        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
-        (
-            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
-            ["grpo.loss._target_", "ForeignLoss"],
-        ),
+        *NO_FRAMEWORK_HAS,
         ({"kl_estimator": KLEstimator.k2}, ["grpo.kl_estimator", "k2"]),
         ({"kl_placement": KLPlacement.reward}, ["grpo.kl_placement", "reward"]),
         ({"num_prompts_per_step": 1025}, ["grpo.num_prompts_per_step", "1025", "1024"]),

@@ -12,11 +12,11 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from support.exports import QUESTIONS, defaults, make_export, settings_with
+from support.exports import NO_FRAMEWORK_HAS, QUESTIONS, defaults, make_export, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
-from medssr.config import ExportSettings, KLEstimator, KLPlacement, ScaleRewards, Truncated
+from medssr.config import ExportSettings, KLEstimator, KLPlacement, ScaleRewards
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.exporting.common import SettingsReader
@@ -66,10 +66,7 @@ def test_parity_is_verl_0_3():
     ("changes", "expected"),
     [
         ({"loss": "grpo"}, {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-mean"}),
-        (
-            {"loss": "dr_grpo"},
-            {"loss_mode": "vanilla", "loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": 2048},
-        ),
+        ({"loss": "dr_grpo"}, {"loss_agg_mode": "seq-mean-token-sum-norm", "loss_scale_factor": 2048}),
         ({"loss": "gspo"}, {"loss_mode": "gspo", "loss_agg_mode": "seq-mean-token-mean"}),
         ({"loss": "cispo"}, {"loss_mode": "cispo", "loss_agg_mode": "token-mean"}),
         ({"loss": "sapo"}, {"loss_mode": "sapo", "loss_agg_mode": "seq-mean-token-mean"}),
@@ -100,15 +97,7 @@ def test_kl_in_the_reward_is_verl_s_as_well():
     [
         ({"loss": "bnpo"}, ["grpo.loss._target_", "BNPO"]),
         ({"scale_rewards": ScaleRewards.batch}, ["grpo.scale_rewards", "batch"]),
-        ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
-        ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
-        ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
-        ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
-        ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
-        (
-            {"loss_values": {"_target_": "support.exports.ForeignLoss"}},
-            ["grpo.loss._target_", "ForeignLoss"],
-        ),
+        *NO_FRAMEWORK_HAS,
         ({"num_prompts_per_step": 1001}, ["grpo.num_prompts_per_step", "1001", "1000"]),
     ],
 )
@@ -122,9 +111,7 @@ def test_what_verl_cannot_do_is_refused(changes, parts):
 def test_another_optimiser_is_refused():
     settings = settings_with()
     settings.optim.optimizer["_target_"] = "torch.optim.SGD"
-    with pytest.raises(
-        InputError, match=r"settings\.recommended\.optim\.optimizer\._target_: verl .* torch\.optim\.SGD"
-    ):
+    with pytest.raises(InputError, match=r"settings\.recommended\.optim\.optimizer\._target_: verl .*optim\.SGD"):
         translate(settings)
 
 
@@ -158,14 +145,8 @@ def compose_with_verl(exported, name):
 
     folder = exported.directory / "for_verl"
     with hydra.initialize_config_dir(str(folder), version_base=None):
-        return hydra.compose(
-            name,
-            [
-                "hydra.searchpath=[pkg://verl.trainer.config]",
-                f"medssr.export_dir={folder}",
-                f"actor_rollout_ref.model.path={exported.model}",
-            ],
-        )
+        paths = [f"medssr.export_dir={folder}", f"actor_rollout_ref.model.path={exported.model}"]
+        return hydra.compose(name, ["hydra.searchpath=[pkg://verl.trainer.config]", *paths])
 
 
 @pytest.mark.parametrize("name", ["recommended", "parity"])
@@ -183,6 +164,13 @@ def test_verl_accepts_the_settings(chat_export, name):
     assert omega_conf_to_dataclass(config.algorithm).adv_estimator == "grpo"
 
 
+def printed_by(*command: str, cwd: Path, **variables: str) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | variables
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 def test_the_launch_script_composes(chat_export, tmp_path):
     """Run as a user would, but for `--cfg job`, which prints the configuration and ends."""
     pytest.importorskip("verl", reason="verl is installed by `make test-export`")
@@ -190,21 +178,10 @@ def test_the_launch_script_composes(chat_export, tmp_path):
     script = tmp_path / "bin" / "python"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     script.chmod(0o755)
-    environment = os.environ | {
-        "PATH": f"{script.parent}:{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
     launch = chat_export.directory / "for_verl" / "verl_launch.sh"
-    done = subprocess.run(
-        ["bash", str(launch), "parity", "some/model", "trainer.nnodes=2", "--cfg", "job"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    composed = yaml.safe_load(done.stdout[done.stdout.index("actor_rollout_ref:") :])
+    command = ["bash", str(launch), "parity", "some/model", "trainer.nnodes=2", "--cfg", "job"]
+    output = printed_by(*command, cwd=tmp_path, PATH=f"{script.parent}:{os.environ['PATH']}")
+    composed = yaml.safe_load(output[output.index("actor_rollout_ref:") :])
     assert composed["trainer"]["nnodes"] == 2
     assert composed["actor_rollout_ref"]["model"]["path"] == "some/model"
     assert composed["medssr"]["export_dir"] == str(launch.parent)
@@ -303,15 +280,7 @@ def test_what_verl_s_merger_makes_comes_back(chat_export, tmp_path):
     torch.save(chat_export.policy.model.state_dict(), actor / "model_world_size_1_rank_0.pt")
     (actor / "fsdp_config.json").write_text(json.dumps({"FSDP_version": 2, "world_size": 1}))
     command = ["verl.model_merger", "merge", "--backend", "fsdp", "--local_dir", str(actor), "--target_dir"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-m", *command, str(tmp_path / "merged")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    printed_by(sys.executable, "-m", *command, str(tmp_path / "merged"), cwd=tmp_path)
     policy = load_policy(typed("evaluate", "model=local", f"model.path={tmp_path / 'merged'}").model)
     for name, weight in chat_export.policy.model.state_dict().items():
         torch.testing.assert_close(policy.model.state_dict()[name], weight, rtol=1e-2, atol=1e-3)  # saved in bfloat16

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
-from support.helpers import completion, random_policy, toy_question, typed
+from support.helpers import completion, random_policy, toy_question
+from support.toy_stage import ToyStage, stop_before
 
 from medssr.answers import Choice
-from medssr.commands.train import train
 from medssr.grpo.completion_table import CompletionTable, completion_rows
 from medssr.grpo.rollouts import Rollout, RolloutGroup, StepRollouts
-from medssr.questions import write_questions
 from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 NAN = math.nan
@@ -67,29 +65,10 @@ def test_every_completion_of_the_first_groups_has_a_row():
 @pytest.fixture
 def stage(tmp_path):
     """Trains six steps with a table every second step; the engine answers A, A, A and B."""
-    random_policy("qwen3").save(tmp_path / "model")
-    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(5)])
-
-    def run(name, *overrides, rollout="support.helpers.LetterEngine"):
-        config = typed(
-            "train",
-            f"paths.root_dir={tmp_path / name}",
-            f"model.path={tmp_path}/model",
-            f"data.path={tmp_path}/questions.jsonl",
-            "extras.progress_bar=false",
-            "extras.num_threads=1",
-            "trainer=cpu",
-            "grpo.num_steps=6",
-            "grpo.num_prompts_per_step=3",
-            "grpo.num_generations=4",
-            "callbacks.checkpoint.every_num_steps=1",
-            "callbacks.completions.every_num_steps=2",
-            "callbacks.completions.num_groups=2",
-            *overrides,
-        )
-        return train(replace(config, rollout={"_target_": rollout}))
-
-    return run
+    overrides = ["grpo.num_steps=6", "grpo.num_prompts_per_step=3", "grpo.num_generations=4"]
+    overrides += ["callbacks.checkpoint.every_num_steps=1", "callbacks.completions.every_num_steps=2"]
+    rollout = "support.helpers.LetterEngine"
+    return ToyStage(tmp_path, 5, *overrides, "callbacks.completions.num_groups=2", rollout=rollout)
 
 
 def tables(artifact_dir):
@@ -97,7 +76,7 @@ def tables(artifact_dir):
 
 
 def test_a_table_every_other_step(stage):
-    written = tables(stage("run", "logger=csv").directory)
+    written = tables(stage("run").directory)
     assert list(written) == ["step_0000000.jsonl", "step_0000002.jsonl", "step_0000004.jsonl"]
     for name, text in written.items():
         rows = [json.loads(line) for line in text.splitlines()]
@@ -109,11 +88,10 @@ def test_a_table_every_other_step(stage):
 
 
 def test_a_resumed_run_ends_with_the_same_tables(stage):
-    whole = tables(stage("whole", "logger=csv").directory)
-    stop = "+callbacks.stop={_target_: support.planned_engine.StopBefore, step: 3}"
+    whole = tables(stage("whole").directory)
     with pytest.raises(ConnectionAbortedError):
-        stage("stopped", "logger=csv", stop)
-    made = stage("stopped", "logger=csv")
+        stage("stopped", stop_before(3))
+    made = stage("stopped")
     assert tables(made.directory) == whole
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
-from dataclasses import replace
 
 import pytest
-from safetensors.torch import load_file
-from support.helpers import random_policy, toy_question, typed
+from support.helpers import toy_question
+from support.toy_stage import ToyStage, column, stop_before, weights
 
-from medssr.commands.train import train
 from medssr.errors import InputError
 from medssr.questions import write_questions
 
@@ -24,58 +21,18 @@ REWARDS = {"even": {"_target_": "support.user_rewards.EvenTokens", "weight": 1.0
 @pytest.fixture
 def stage(tmp_path):
     """Trains up to six steps on four questions, evaluated on ten others."""
-    random_policy("qwen3").save(tmp_path / "model")
-    write_questions(tmp_path / "questions.jsonl", [toy_question(number) for number in range(14)])
     write_questions(tmp_path / "probe.jsonl", [toy_question(number) for number in range(4, 14)])
+    settings = {"num_steps": 6, "num_prompts_per_step": 2, "num_generations": 4, "max_new_tokens": 8, "beta": 0.0}
+    overrides = ["probe=file", f"probe.path={tmp_path}/probe.jsonl", "probe.every_num_steps=1"]
+    overrides += [f"grpo.{name}={value}" for name, value in settings.items()]
+    overrides += ["optim.optimizer.lr=0.01", "callbacks.checkpoint.every_num_steps=1"]
+    toy_stage = ToyStage(tmp_path, 14, *overrides, rollout="support.planned_engine.PlannedEngine")
 
     def run(name, *overrides, rates=RISE_AND_FALL):
-        config = typed(
-            "train",
-            f"paths.root_dir={tmp_path / name}",
-            f"model.path={tmp_path}/model",
-            f"data.path={tmp_path}/questions.jsonl",
-            "probe=file",
-            f"probe.path={tmp_path}/probe.jsonl",
-            "probe.every_num_steps=1",
-            "extras.progress_bar=false",
-            "extras.num_threads=1",
-            "trainer=cpu",
-            "logger=csv",
-            "grpo.num_steps=6",
-            "grpo.num_prompts_per_step=2",
-            "grpo.num_generations=4",
-            "grpo.max_new_tokens=8",
-            "grpo.beta=0.0",
-            "optim.optimizer.lr=0.01",
-            "callbacks.checkpoint.every_num_steps=1",
-            *overrides,
-        )
         (tmp_path / name).mkdir(exist_ok=True)
-        rollout = {
-            "_target_": "support.planned_engine.PlannedEngine",
-            "rates": rates,
-            "count_dir": str(tmp_path / name),
-        }
-        return train(replace(config, rollout=rollout, reward=REWARDS))
+        return toy_stage(name, *overrides, reward=REWARDS, rates=rates, count_dir=str(tmp_path / name))
 
     return run
-
-
-def stopped(step):
-    return f"+callbacks.stop={{_target_: support.planned_engine.StopBefore, step: {step}}}"
-
-
-def column(artifact, name):
-    with artifact.path("metrics.csv").open(encoding="utf-8") as stream:
-        return [float(row[name]) if row[name] else None for row in csv.DictReader(stream)]
-
-
-def weights(folder):
-    return load_file(folder / "model.safetensors")
-
-
-def equal(first, second):
-    return all(value.equal(second[name]) for name, value in first.items())
 
 
 def test_accuracy_stands_beside_the_reward_of_its_step(stage):
@@ -102,17 +59,17 @@ def test_the_best_model_stays_and_patience_ends_the_training(stage):
         "last": 0.9,
     }
     two = stage("two", "grpo.num_steps=2")
-    assert equal(weights(best.path("model")), weights(two.path("model")))
+    assert weights(best.path("model")) == weights(two.path("model"))
     assert (best.path("model") / "tokenizer.json").is_file()
     later = stage("later", "probe.patience=2", "probe.min_steps=5")
     assert len(column(later, "train/reward")) == 6
-    assert not equal(weights(later.path("model")), weights(two.path("model")))
+    assert weights(later.path("model")) != weights(two.path("model"))
 
 
 def test_training_that_only_harms_ends_with_the_model_that_it_began_with(stage, tmp_path):
     made = stage("run", "probe.keep=best", "grpo.num_steps=2", rates=[0.9, 0.8, 0.7])
     assert made.manifest["counts"]["probe"]["best_step"] == 0
-    assert equal(weights(made.path("model")), weights(tmp_path / "model"))
+    assert weights(made.path("model")) == weights(tmp_path / "model")
 
 
 @pytest.mark.parametrize("num_done", [1, 3, 4])
@@ -120,12 +77,12 @@ def test_a_resumed_run_stops_at_the_same_step_with_the_same_model(stage, num_don
     overrides = ("probe.patience=2", "probe.keep=best")
     whole = stage("whole", *overrides)
     with pytest.raises(ConnectionAbortedError):
-        stage("resumed", *overrides, stopped(num_done))
+        stage("resumed", *overrides, stop_before(num_done))
     made = stage("resumed", *overrides)
     assert made.manifest["counts"] == whole.manifest["counts"]
     for name in ("val/probe/accuracy", "val/probe/best_accuracy", "train/reward"):
         assert column(made, name) == column(whole, name)
-    assert equal(weights(made.path("model")), weights(whole.path("model")))
+    assert weights(made.path("model")) == weights(whole.path("model"))
 
 
 def test_a_run_that_had_stopped_trains_no_further(stage, tmp_path):
@@ -142,7 +99,7 @@ def test_a_run_that_had_stopped_trains_no_further(stage, tmp_path):
 
 def test_a_missing_best_model_is_logged_and_searched_again(stage, tmp_path, caplog):
     with pytest.raises(ConnectionAbortedError):
-        stage("run", "probe.keep=best", stopped(4))
+        stage("run", "probe.keep=best", stop_before(4))
     (folder,) = (tmp_path / "run").glob("artifacts/train/*/best")
     shutil.rmtree(folder)
     with caplog.at_level(logging.WARNING, logger="medssr"):

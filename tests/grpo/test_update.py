@@ -42,33 +42,31 @@ def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_poli
     assert float(beside_another["train/entropy"]) == pytest.approx(float(alone["train/entropy"]), rel=1e-4)
 
 
-@pytest.mark.parametrize("micro_batch_tokens", [1, 150])
-def test_micro_batches_do_not_change_the_step(random_policies, tmp_path, micro_batch_tokens):
-    def one_step(name, tokens):
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        ({"micro_batch_tokens": 10**6}, {"micro_batch_tokens": 1}),
+        ({"micro_batch_tokens": 10**6}, {"micro_batch_tokens": 150}),
+        ({"head_chunk_tokens": None}, {"head_chunk_tokens": 7}),
+        # A model whose attention is not known has padded rows.
+        ({"attention": "sdpa"}, {"attention": "eager"}),
+    ],
+    ids=str,
+)
+def test_what_saves_memory_does_not_change_the_step(random_policies, tmp_path, plain, other):
+    def one_step(name, attention="sdpa", **settings):
         policy = copy_policy(random_policies["qwen3"])
-        config = grpo_config(num_steps=1, num_prompts_per_step=5, micro_batch_tokens=tokens)
-        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
-        return weights(policy), metrics(tmp_path / name)
-
-    (whole, whole_metrics), (split, split_metrics) = one_step("whole", 10**6), one_step("split", micro_batch_tokens)
-    for name, value in whole.items():
-        torch.testing.assert_close(split[name], value, rtol=1e-5, atol=1e-6)
-    for name, value in whole_metrics[0].items():
-        assert float(split_metrics[0][name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
-
-
-def test_the_chunked_head_changes_no_step(random_policies, tmp_path):
-    def one_step(name, chunk):
-        policy = copy_policy(random_policies["qwen3"])
-        config = grpo_config(num_steps=1, num_prompts_per_step=5, head_chunk_tokens=chunk)
-        fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        policy.model.set_attn_implementation(attention)
+        config = grpo_config(num_steps=1, num_prompts_per_step=5, **settings)
+        module = fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
+        assert module.model.config._attn_implementation == {"eager": "eager", "sdpa": "medssr_sdpa"}[attention]
         return weights(policy), metrics(tmp_path / name)[0]
 
-    (plain, plain_row), (chunked, chunked_row) = one_step("plain", None), one_step("chunked", 7)
-    for name, value in plain.items():
-        torch.testing.assert_close(chunked[name], value, rtol=1e-5, atol=1e-6)
-    for name, value in plain_row.items():
-        assert float(chunked_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
+    (expected, expected_row), (actual, row) = one_step("plain", **plain), one_step("other", **other)
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, rtol=1e-5, atol=1e-6)
+    for name, value in expected_row.items():
+        assert float(row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("scale", list(ScaleRewards))
@@ -152,22 +150,6 @@ def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_pol
 
     assert changed_fraction(torch.float32) > 0.9
     assert changed_fraction(torch.bfloat16) < 0.1
-
-
-def test_a_model_whose_attention_is_not_known_takes_the_same_step_on_padded_rows(random_policies, tmp_path):
-    def one_step(name, attention):
-        policy = copy_policy(random_policies["qwen3"])
-        policy.model.set_attn_implementation(attention)
-        config = grpo_config(num_steps=1, num_prompts_per_step=5)
-        module = fit(policy, tmp_path / name, config, optimizer=partial(SGD, lr=1.0))
-        assert module.model.config._attn_implementation == {"eager": "eager", "sdpa": "medssr_sdpa"}[attention]
-        return weights(policy), metrics(tmp_path / name)[0]
-
-    (packed, packed_row), (padded, padded_row) = one_step("packed", "sdpa"), one_step("padded", "eager")
-    for name, value in packed.items():
-        torch.testing.assert_close(padded[name], value, rtol=1e-5, atol=1e-6)
-    for name, value in packed_row.items():
-        assert float(padded_row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
 
 
 def test_without_a_kl_its_placement_changes_nothing(random_policies, tmp_path):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
+from support.helpers import toy_question
 
 from medssr.errors import InputError
 from medssr.evaluation.comparison import compare, corrected
 from medssr.evaluation.scoring import RARE_ASKED, Prediction, score
-from medssr.questions import Question
 from medssr.reports.comparison import compare_groups
 from medssr.reports.pages import console_scores, write_report
 from medssr.reports.plots import shorten
@@ -23,10 +23,7 @@ from medssr.reports.tables import accuracy_table, config_table, model_difference
 
 pytestmark = pytest.mark.slow
 
-OPTIONS = {"A": "liver", "B": "heart"}
-QUESTIONS = [
-    Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=i < 4) for i in range(10)
-]
+QUESTIONS = [toy_question(i, "AB"[i % 2], is_rare=i < 4) for i in range(10)]
 EXTRA = {RARE_ASKED: {"q0", "q1"}}
 
 
@@ -50,11 +47,8 @@ def results(name="first", **changes):
             {"name": "stage1_selfsup", "benchmarks": {"builtin": dataclasses.asdict(score(QUESTIONS, trained, EXTRA))}},
         ],
         "paired": [
-            {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": slice_name}
-            | dataclasses.asdict(difference)
-            for slice_name, difference in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})[
-                "builtin"
-            ].items()
+            {"from": "base", "to": "stage1_selfsup", "benchmark": "builtin", "slice": name} | dataclasses.asdict(each)
+            for name, each in corrected({"builtin": compare(QUESTIONS, base, trained, EXTRA)})["builtin"].items()
         ],
         "labels": {
             "num_questions": 100,
@@ -114,12 +108,13 @@ def test_a_run_without_labels_and_training_is_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"run": 3}, 'field "run": found 3, expected a text'),
+        ({"run": 3}, 'field "run": found 3, expected a valid string'),
         ({"models": []}, 'field "models": is empty'),
         ({"models": [{"benchmarks": {}}]}, r'field "models\[0\].name": is missing'),
         ({"models": [{"name": "base", "benchmarks": {}}] * 2}, "expected unique names"),
-        ({"models": {"base": {}}}, 'field "models": found .* expected a list'),
-        ({"paired": [{"from": "base", "to": "x", "benchmark": "b", "slice": "rare", "difference": "?"}]}, "a number"),
+        ({"models": {"base": {}}}, 'field "models": found .* expected a valid array'),
+        ({"paired": [{"from": "a", "to": "b", "benchmark": "c", "slice": "d", "difference": "?"}]}, "a valid number"),
+        ({"paired": [{"from": "a", "to": "b", "benchmark": "c", "slice": "d", "difference": True}]}, "found True"),
         (
             {"labels": {"num_questions": 9, "num_kept": 1, "outcomes": {"kept": 1, "tied": 7}, "bands": []}},
             'field "labels.outcomes": the counts add up to 8, not to num_questions = 9',
@@ -155,7 +150,7 @@ def test_a_folder_without_results_is_an_input_error(tmp_path, content):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ("step,loss\n0,1\n", r'field "train/reward": is no column; the columns are step, loss'),
+        ("train/reward,loss\n0,1\n", r'field "step": is no column; the columns are train/reward, loss'),
         ("step,train/reward\n0,0.5\n1,high\n", r"line 3, field \"train/reward\": found 'high'"),
         ("step,train/reward\n,0.5\n", r"line 2, field \"step\": found ''"),
     ],
@@ -163,6 +158,13 @@ def test_a_folder_without_results_is_an_input_error(tmp_path, content):
 def test_broken_metrics_are_named(tmp_path, metrics, message):
     with pytest.raises(InputError, match=message):
         read_run(write_run(tmp_path / "run", results(), metrics))
+
+
+@pytest.mark.parametrize("metric", ["train/reward", "train/loss"])
+def test_a_stage_of_any_method_has_curves_of_what_it_logged(tmp_path, metric):
+    record = results(training=[{"stage": "s", "metrics_file": "metrics.csv", "method": "MyMethod"}])
+    curves = read_run(write_run(tmp_path / "run", record, f"step,{metric}\n0,1\n")).curves
+    assert {stage: list(logged) for stage, logged in curves.items()} == ({"s": [metric]} if "reward" in metric else {})
 
 
 def test_the_scores_hold_every_score_with_its_denominator(run):

@@ -32,7 +32,7 @@ def test_an_evaluation_of_the_study_is_found_by_its_pointer(tmp_path):
     write_job(job, "evaluate", ["model.path=hub/qwen", "study=alpha"], {"study": "alpha"})
     point_to(Artifact(tmp_path / "artifacts" / "evaluate" / "0", {}), job)
     ((run,), left_out) = find_study("alpha", tmp_path / "logs")
-    assert (run.name, run.last_model, left_out) == ("model.path=hub_qwen~a8297e12", "qwen", [])
+    assert (run.name, run.record.models[-1].name, left_out) == ("model.path=hub_qwen~a8297e12", "qwen", [])
 
 
 def test_what_is_no_finished_run_is_left_out_with_its_reason(tmp_path):

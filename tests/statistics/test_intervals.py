@@ -9,15 +9,6 @@ from hypothesis import strategies as st
 from medssr.statistics import clustered_bootstrap_interval, crossed_bootstrap_interval, wilson_interval
 
 
-def test_wilson_interval_by_hand():
-    # p = 0.8, n = 10, z = 1.959964, z^2 = 3.841459
-    centre = (0.8 + 3.841459 / 20) / 1.3841459
-    half_width = 1.959964 * math.sqrt(0.016 + 3.841459 / 400) / 1.3841459
-    interval = wilson_interval(8, 10)
-    assert interval.low == pytest.approx(centre - half_width, abs=1e-6)
-    assert interval.high == pytest.approx(centre + half_width, abs=1e-6)
-
-
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
 def test_wilson_interval_equals_scipy(counts, confidence):
     expected = scipy.stats.binomtest(*counts).proportion_ci(confidence, method="wilson")
@@ -140,11 +131,6 @@ def misses(simulated, accuracy, num_resamples):
         np.mean([interval.high < accuracy for interval in intervals]),
         np.mean([interval.low > accuracy for interval in intervals]),
     )
-
-
-def test_bootstrap_interval_holds_the_true_mean_about_as_often_as_it_says():
-    below, above = misses(benchmarks(300, 300, 4, 0.5, 0.1, np.random.default_rng(11)), 0.5, 500)
-    assert 0.92 <= 1 - below - above <= 0.98
 
 
 @pytest.mark.slow

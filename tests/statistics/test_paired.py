@@ -165,10 +165,3 @@ def test_holm_never_lowers_a_p_value_nor_swaps_two(p_values):
 def test_holm_rejects_anything_falsely_in_at_most_one_comparison_in_twenty():
     p_values = np.random.default_rng(5).random((2_000, 10))
     assert 0.035 <= np.mean([min(holm_adjusted(row)) <= 0.05 for row in p_values.tolist()]) <= 0.055
-
-
-def test_a_bootstrap_of_gains_is_the_bootstrap_of_the_difference():
-    before, after = [0.0, 0.25, 1.0, 0.5], [1.0, 0.25, 0.5, 1.0]
-    interval = clustered_bootstrap_interval(np.subtract(after, before), seed=3)
-    found = paired_bootstrap_difference(before, after, seed=3)
-    assert (found.low, found.high) == (interval.low, interval.high)

@@ -12,12 +12,6 @@ from torchmetrics.functional.classification import binary_calibration_error
 from medssr.statistics import calibration, pass_at_k, wilson_interval
 
 
-def test_the_example_of_torchmetrics():
-    # documentation of binary_calibration_error, n_bins=2, norm="l1"
-    found = calibration([0.25, 0.25, 0.55, 0.75, 0.75], [False, False, True, True, True], num_bins=2)
-    assert found.expected_error == pytest.approx(0.29)
-
-
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=60), st.integers(1, 12))
 def test_the_error_equals_that_of_torchmetrics(answers, num_bins):
     agreement, is_right = zip(*answers, strict=True)
@@ -59,14 +53,6 @@ def test_json_keeps_it():
 def test_what_is_no_agreement_is_refused(shares, right, bins):
     with pytest.raises(ValueError, match="expected"):
         calibration(shares, right, bins)
-
-
-@pytest.mark.parametrize(
-    ("num_correct", "num_samples", "k", "expected"),
-    [(0, 4, 2, 0.0), (1, 4, 2, 0.5), (2, 4, 2, 5 / 6), (3, 4, 2, 1.0), (1, 4, 1, 0.25), (1, 4, 4, 1.0)],
-)
-def test_pass_at_k_by_hand(num_correct, num_samples, k, expected):
-    assert pass_at_k([num_correct], num_samples, k).tolist() == pytest.approx([expected])
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n))))

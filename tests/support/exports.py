@@ -13,7 +13,7 @@ from support.helpers import loss_node, typed
 from tokenizers.processors import TemplateProcessing
 
 from medssr.commands.export import export
-from medssr.config import ExportSettings
+from medssr.config import ExportSettings, Truncated
 from medssr.exporting.common import default_settings
 from medssr.grpo.losses import DAPO
 from medssr.models.policy import Policy, load_policy
@@ -65,6 +65,17 @@ def settings_with(loss: str | None = None, loss_values: Mapping[str, Any] | None
     settings = deepcopy(defaults())
     node = settings.grpo.loss if loss is None else loss_node(loss)
     return replace(settings, grpo=replace(settings.grpo, loss={**node, **(loss_values or {})}, **grpo))
+
+
+# What no other framework has, with the key and the value that the refusal names.
+NO_FRAMEWORK_HAS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"truncated": Truncated.mask}, ["grpo.truncated", "mask"]),
+    ({"overlong_buffer": 64}, ["grpo.overlong_buffer", "64"]),
+    ({"shuffle_options": True}, ["grpo.shuffle_options", "True", "set it to False"]),
+    ({"dynamic_sampling_rounds": 2}, ["grpo.dynamic_sampling_rounds", "2"]),
+    ({"max_skipped_steps": 7}, ["grpo.max_skipped_steps", "7"]),
+    ({"loss_values": {"_target_": "support.exports.ForeignLoss"}}, ["grpo.loss._target_", "ForeignLoss"]),
+]
 
 
 def without_chat_template(tokenizer: Any) -> None:

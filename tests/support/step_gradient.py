@@ -15,7 +15,7 @@ from support.losses import step_loss
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps, packed_logps
 from medssr.models.packing import pack_rollouts
-from medssr.utils.processes import mean_over_processes
+from medssr.utils.processes import average_number
 
 # Some of them shared by two completions.
 PROMPTS = [[5 + row % 12 + column for column in range(1 + 3 * (row % 12) % 7)] for row in range(16)]
@@ -54,7 +54,7 @@ def step_gradient(
     lengths = [len(COMPLETIONS[row]) for rows in micro_batches for row in rows]
     normalizer = loss_class.normalizer(lengths, MAX_NEW_TOKENS)
     if loss_class.is_global_mean:
-        normalizer = mean_over_processes(normalizer)
+        normalizer = average_number(normalizer)
     bounds = {name: value for name, value in CLIP.items() if hasattr(loss_class, name)}
     for rows in micro_batches:
         prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]

@@ -10,51 +10,28 @@ from zlib import crc32
 
 import numpy as np
 import yaml
+from support.evaluations import write_run
+from support.helpers import toy_question
 
-from medssr.evaluation.results_io import (
-    EvaluatedModel,
-    EvaluationResults,
-    predictions_file,
-    questions_file,
-    write_evaluation,
-)
-from medssr.evaluation.scoring import Prediction, score
-from medssr.questions import Question, write_questions
-
-OPTIONS = {"A": "liver", "B": "heart"}
+from medssr.evaluation.scoring import BenchmarkScore
+from medssr.questions import Question
 
 
 def asked(num_questions: int = 40) -> list[Question]:
     """Questions, the first half of them about rare diseases."""
-    return [
-        Question(f"q{i}", f"Which organ is number {i}?", OPTIONS, "AB"[i % 2], "toy", is_rare=2 * i < num_questions)
-        for i in range(num_questions)
-    ]
+    return [toy_question(i, "AB"[i % 2], is_rare=2 * i < num_questions) for i in range(num_questions)]
 
 
-def write_evaluation_of(folder: Path, name: str, share: float, seed: int, num_questions: int = 40) -> Any:
+def write_evaluation_of(folder: Path, name: str, share: float, seed: int) -> dict[str, BenchmarkScore]:
     """An evaluation with two samples a question, of which `share` are right; returns its scores."""
-    questions, generator = asked(num_questions), np.random.default_rng(seed)
-    other = {"A": "B", "B": "A"}
-    folder.mkdir(parents=True)
-    predictions = []
-    for question in questions:
-        assert question.answer is not None
-        letters = [question.answer if right else other[question.answer] for right in generator.random(2) < share]
-        predictions.append(Prediction(question.id, list(letters), ["x", "x"]))
-    lines = [
-        {
-            "question_id": prediction.question_id,
-            "answers": [{"text": f"It is {letter}.", "letter": letter, "reason": "x"} for letter in prediction.letters],
-        }
-        for prediction in predictions
-    ]
-    scores = {"toy": score(questions, predictions)}
-    write_questions(questions_file(folder, "toy"), questions)
-    predictions_file(folder, "toy").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    write_evaluation(folder, EvaluationResults(EvaluatedModel(name), {"num_samples": 2}, scores))
+    generator, other = np.random.default_rng(seed), {"A": "B", "B": "A"}
+    answers = {
+        question.id: [question.answer if right else other[question.answer] for right in generator.random(2) < share]
+        for question in asked()
+    }
+    run = write_run(folder, name, answers, questions=asked(), protocol={"num_samples": 2}, text="It is {}.")
     write_manifest(folder, "evaluate", seconds=360)
-    return scores
+    return run.record.models[0].benchmarks
 
 
 def write_manifest(folder: Path, step: str, seconds: float, gpus: tuple[str, ...] = ()) -> None:

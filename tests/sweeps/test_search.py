@@ -30,12 +30,7 @@ def worth(overrides: list[str]) -> float:
 def test_the_space_is_what_hydra_s_syntax_says():
     space, fixed = search_space(
         parsed(
-            "a=interval(0.1,1)",
-            "b=tag(log,interval(1e-5,1e-3))",
-            "d=range(2,9,3)",
-            "e=choice(x,y)",
-            "f=1,2",
-            "seed=3",
+            "a=interval(0.1,1)", "b=tag(log,interval(1e-5,1e-3))", "d=range(2,9,3)", "e=choice(x,y)", "f=1,2", "seed=3"
         )
     )
     assert space == {

@@ -12,26 +12,19 @@ from pathlib import Path
 
 import joblib
 import pytest
+from support.commands import run, start
 
 pytestmark = pytest.mark.slow
 
 SWEEP = "logs/synthesize/sweeps/default"
 
 
-def start(root: Path, *overrides: str, command: str = "medssr.commands.synthesize") -> subprocess.Popen[str]:
-    environment = os.environ | {"MEDSSR_ROOT": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.Popen(
-        [sys.executable, "-m", command, "-m", "extras.progress_bar=false", *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=root,
-        env=environment,
-    )
+def start_sweep(root: Path, *overrides: str, command: str = "synthesize") -> subprocess.Popen[str]:
+    return start(command, "-m", "extras.progress_bar=false", *overrides, folder=root, env={"COLUMNS": "200"})
 
 
-def sweep(root: Path, *overrides: str, code: int = 0, command: str = "medssr.commands.synthesize") -> str:
-    process = start(root, *overrides, command=command)
+def sweep(root: Path, *overrides: str, code: int = 0, command: str = "synthesize") -> str:
+    process = start_sweep(root, *overrides, command=command)
     output, _ = process.communicate()
     assert process.returncode == code, output
     return output
@@ -101,21 +94,17 @@ def test_refused_and_failing_jobs_stop_no_other(tmp_path, launcher):
 
 def test_a_sweep_over_trained_models_knows_what_is_done(tmp_path):
     """A job is known by the run that it names; one that names none fails alone."""
-    sft = (
-        sys.executable, "-m", "medssr.commands.sft", "demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu",
-        "extras.progress_bar=false", f"hydra.run.dir={tmp_path}/trained",
-    )  # fmt: skip
-    environment = os.environ | {"MEDSSR_ROOT": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    subprocess.run(sft, check=True, capture_output=True, env=environment)
+    sft = ("demonstrations.num_rows=4", "sft.num_steps=1", "trainer=cpu", "extras.progress_bar=false")
+    run("sft", *sft, f"hydra.run.dir={tmp_path}/trained", folder=tmp_path)
     (tmp_path / "asked.jsonl").write_text(questions("A"))
     command = (f"benchmark.path={tmp_path}/asked.jsonl", "protocol.num_samples=1", "protocol.max_new_tokens=3")
     states = "logs/evaluate/sweeps/default"
 
-    output = sweep(tmp_path, f"run={tmp_path}/trained", *command, command="medssr.commands.evaluate")
+    output = sweep(tmp_path, f"run={tmp_path}/trained", *command, command="evaluate")
     (file,) = (tmp_path / states).glob("*/job.json")
     first = json.loads(file.read_text())
     assert first["state"] == "done", output
-    output = sweep(tmp_path, f"run={tmp_path}/trained,/nowhere", *command, command="medssr.commands.evaluate", code=3)
+    output = sweep(tmp_path, f"run={tmp_path}/trained,/nowhere", *command, command="evaluate", code=3)
     assert "/nowhere" in output
     assert "evaluate: started" not in output
     assert json.loads(file.read_text()) == first
@@ -131,7 +120,7 @@ def test_a_typo_in_one_job_is_found_before_any_starts(tmp_path):
 
 
 def test_a_sweep_that_is_started_twice_at_once_runs_each_job_once(tmp_path):
-    processes = [start(tmp_path, "synthesis.num_questions=40,50") for _ in range(2)]
+    processes = [start_sweep(tmp_path, "synthesis.num_questions=40,50") for _ in range(2)]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert sum(output.count("synthesize: started") for output in outputs) == 2
@@ -165,7 +154,7 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
 )
 def test_an_ended_sweep_goes_on(tmp_path, launcher, signum):
     command = (f"hydra/launcher={launcher}", "synthesis.num_questions=1500,1501,1502", "generator=grounded")
-    process = start(tmp_path, *command)
+    process = start_sweep(tmp_path, *command)
     wait_for(lambda: list(tmp_path.glob("artifacts/synthesize/*/.questions*")), process)
     process.send_signal(signum)
     output, _ = process.communicate()
@@ -183,7 +172,7 @@ def test_an_ended_sweep_goes_on(tmp_path, launcher, signum):
 
 def test_a_job_whose_process_dies_is_started_once_more(tmp_path):
     command = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "synthesis.num_questions=900,901,902")
-    process = start(tmp_path, *command)
+    process = start_sweep(tmp_path, *command)
     wait_for(lambda: list(tmp_path.glob("artifacts/synthesize/*/.questions*")), process)
     running = next(json.loads(file.read_text()) for file in (tmp_path / SWEEP).glob("*/job.json"))
     os.kill(running["pid"], signal.SIGKILL)

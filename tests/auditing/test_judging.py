@@ -58,6 +58,7 @@ def judge(server, tmp_path, monkeypatch):
             "api_key_env": "TEST_API_KEY",
             "temperature": 0.0,
             "max_tokens": 256,
+            "extra_body": {},
             "max_concurrency": 4,
             "timeout_s": 5.0,
             "max_retries": 1,

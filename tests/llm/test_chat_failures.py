@@ -110,7 +110,9 @@ def test_an_empty_account_stops_the_run(server, make_client):
 
 
 def test_a_server_that_fails_call_after_call_stops_the_run(server, make_client):
-    server.answer = lambda prompt, _: ServerReply(status=500)
+    ask(make_client(), -1)
+    faults = [ServerReply(status=500), ServerReply(status=503), ServerReply(drops_connection=True)]
+    server.answer = lambda prompt, _: faults[len(server.calls) % 3]
     client = make_client(max_retries=0)
     with pytest.raises(InputError, match=r"the last 5\d calls failed"):
         list(client.ask_all(lambda number: ask(client, number), range(500)))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from medssr.cli.error_messages import disk_error_message, error_message
 from medssr.cli.help_text import help_text
 from medssr.config import register
-from medssr.config.catalog import CONF_DIR, as_choice
+from medssr.config.catalog import CONF_DIR, as_addition, as_choice
 from medssr.config.composition import typed
+from medssr.config.local_paths import expand_home, with_local_paths
 from medssr.errors import USER_FAULT, InputError
 from medssr.utils.nearest import did_you_mean
 from medssr.utils.stopping import Stopped, catch_signals
@@ -48,7 +49,10 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         return
     import hydra
 
-    sys.argv[1:] = map(as_choice, sys.argv[1:])
+    try:
+        sys.argv[1:] = map(_readable, sys.argv[1:])
+    except InputError as error:
+        _end_with(str(error))
     asks_for_plan, arguments = without_info(sys.argv[1:])
     overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
     register(name)
@@ -97,7 +101,7 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
         with nullcontext() if is_started else hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*map(as_choice, overrides), *searched])
+            config = hydra.compose(name, [*map(_readable, overrides), *searched])
     except Exception as error:
         message = None if os.environ.get(_FULL_ERROR) == "1" else error_message(error, name, overrides)
         if message is None:
@@ -120,6 +124,11 @@ def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     width = max(len(what) for what, _ in rows)
     for what, text in rows:
         print(f"{what:{width}}  {text}")
+
+
+def _readable(override: str) -> str:
+    """Returns a word of the command line as Hydra reads it."""
+    return as_addition(as_choice(expand_home(override)))
 
 
 def _checked_flags(arguments: list[str]) -> list[str]:
@@ -154,7 +163,8 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
     from hydra.core.hydra_config import HydraConfig
 
     def work() -> Any:
-        return task(typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task)))
+        adapted = config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task)
+        return task(typed(adapted))
 
     try:
         with catch_signals():

@@ -71,6 +71,18 @@ def as_choice(override: str) -> str:
     return f"{group}={value}" if is_choice else override
 
 
+def as_addition(override: str) -> str:
+    """Returns an override of `extra_body` as one that may add keys, as which Hydra else wants it written with a +.
+
+    Example:
+        >>> as_addition("generator.extra_body.top_p=0.9"), as_addition("generator.model=NAME")
+        ('++generator.extra_body.top_p=0.9', 'generator.model=NAME')
+    """
+    key, equals, _ = override.lstrip("+").partition("=")
+    is_open = bool(equals) and "extra_body" in key.split(".")[1:]
+    return f"++{override.lstrip('+')}" if is_open else override
+
+
 def commands_with(group: str) -> list[str]:
     """Returns the commands that have a group, as typed in a shell."""
     names = sorted(file.stem for file in CONF_DIR.glob("*.yaml"))

@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from medssr.config.local_paths import InputPath, OutputPath
 from medssr.errors import require
 
 # A node with a `_target_`; its arguments depend on the option.
@@ -25,10 +26,10 @@ class Dtype(Enum):
 class PathsConfig:
     """Folders of a project."""
 
-    root_dir: str
-    artifact_dir: str
-    index_dir: str
-    log_dir: str
+    root_dir: OutputPath
+    artifact_dir: OutputPath
+    index_dir: OutputPath
+    log_dir: OutputPath
 
 
 @dataclass
@@ -66,12 +67,12 @@ class ModelConfig:
     `hub_config` and `cost` are read only by `--info`; they change no result.
     """
 
-    path: str
+    path: InputPath
     revision: str | None
     dtype: Dtype
     attn_implementation: str
     trust_remote_code: bool
-    prompt_path: str
+    prompt_path: InputPath
     gradient_checkpointing: bool
     hub_config: Node | None = None
     cost: ModelCostConfig | None = None
@@ -96,7 +97,7 @@ class LoRAConfig:
 class SeedQuestionsConfig:
     """Human-annotated questions: the seed questions of synthesis and the training set of supervised stages."""
 
-    path: str
+    path: InputPath
 
 
 @dataclass
@@ -112,8 +113,8 @@ class SynthesisConfig:
     max_option_words: int
     max_copied_words: int
     max_draws_per_question: int
-    prompt_path: str
-    benchmark_path: str | None
+    prompt_path: InputPath
+    benchmark_path: InputPath | None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -134,8 +135,8 @@ class AuditingConfig:
     """Sample size of an audit, the judge's prompt template, and the experts' filled sheets."""
 
     num_questions: int
-    prompt_path: str
-    verdicts: list[str]
+    prompt_path: InputPath
+    verdicts: list[InputPath]
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -175,7 +176,7 @@ class LabelingConfig:
 class RetrievalQuestionsConfig:
     """Questions with judged documents, and the fields that make the query."""
 
-    path: str
+    path: InputPath
     query_fields: list[str]
 
     def __post_init__(self) -> None:
@@ -187,14 +188,14 @@ class RetrievalQuestionsConfig:
 class QrelsConfig:
     """Relevance judgements of documents."""
 
-    path: str
+    path: InputPath
 
 
 @dataclass
 class DataConfig:
     """The labelled questions of one training stage."""
 
-    path: str
+    path: InputPath
 
 
 class KeptModel(Enum):
@@ -208,7 +209,7 @@ class KeptModel(Enum):
 class ProbeConfig:
     """Held-out questions that training is evaluated on, early stopping, and the model that training ends with."""
 
-    path: str
+    path: InputPath
     num_questions: int | None
     every_num_steps: int
     patience: int | None

@@ -30,6 +30,7 @@ from medssr.config.groups import (
     SynthesisConfig,
 )
 from medssr.config.grpo import GRPOConfig
+from medssr.config.local_paths import InputPath, OutputPath
 from medssr.config.stages import StageConfig, stage_method
 from medssr.errors import InputError, require
 from medssr.utils.nearest import did_you_mean
@@ -108,7 +109,7 @@ class PseudoLabelConfig(LoggedStepConfig):
     rollout: Node
     data: DataConfig
     labeling: LabelingConfig
-    run: str | None
+    run: InputPath | None
 
 
 @dataclass(kw_only=True)
@@ -116,7 +117,7 @@ class TrainConfig(LoggedStepConfig):
     """Root of medssr-train."""
 
     stage: str
-    ckpt_path: str
+    ckpt_path: InputPath
     model: ModelConfig
     rollout: Node
     data: DataConfig
@@ -203,7 +204,7 @@ class EvaluateConfig(LoggedStepConfig):
     rollout: Node
     benchmark: BenchmarkConfig
     protocol: ProtocolConfig
-    run: str | None
+    run: InputPath | None
     rarity: RarityConfig | None = None
 
 
@@ -251,12 +252,12 @@ class PipelineConfig(LoggedStepConfig):
 class CompareConfig(CommandConfig):
     """Root of medssr-compare."""
 
-    runs: list[str]
+    runs: list[InputPath]
     study: str | None
     wandb: str | None
     baseline: str | None
     num_examples: int
-    output_dir: str
+    output_dir: OutputPath
     logger: Node | None = None
 
     def __post_init__(self) -> None:
@@ -272,7 +273,7 @@ class DashboardConfig(CommandConfig):
     entity: str
     project: str
     swept: str
-    file: str | None
+    file: OutputPath | None
     extras: ExtrasConfig
 
 

@@ -79,12 +79,18 @@ def expand_home(override: str) -> str:
 def launch_folder() -> Path:
     """Returns the folder in which the command was launched, also when Hydra has moved into the run folder."""
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
-    if HydraConfig.initialized():
-        hydra = HydraConfig.get()
-        if hydra.job.chdir and Path(hydra.runtime.output_dir).absolute() == Path.cwd():
-            return Path(hydra.runtime.cwd)
-    return Path.cwd()
+    if not HydraConfig.initialized():
+        return Path.cwd()
+    hydra = HydraConfig.get()
+    # The run folder has no name yet while its name is composed.
+    has_moved = (
+        hydra.job.chdir
+        and not OmegaConf.is_missing(hydra.runtime, "output_dir")
+        and Path(hydra.runtime.output_dir).absolute() == Path.cwd()
+    )
+    return Path(hydra.runtime.cwd) if has_moved else Path.cwd()
 
 
 def absolute(path: str) -> str:

@@ -17,6 +17,8 @@ def _conf_dir() -> Path:
 
 
 CONF_DIR = _conf_dir()
+# Settings that are mappings with any keys.
+_OPEN_MAPPINGS = frozenset({"extra_body", "hub_config"})
 
 
 def group_of(override: str) -> str:
@@ -72,14 +74,14 @@ def as_choice(override: str) -> str:
 
 
 def as_addition(override: str) -> str:
-    """Returns an override of `extra_body` as one that may add keys, as which Hydra else wants it written with a +.
+    """Returns an override of a mapping with any keys as one that may add keys, which Hydra wants written with a +.
 
     Example:
         >>> as_addition("generator.extra_body.top_p=0.9"), as_addition("generator.model=NAME")
         ('++generator.extra_body.top_p=0.9', 'generator.model=NAME')
     """
     key, equals, _ = override.lstrip("+").partition("=")
-    is_open = bool(equals) and "extra_body" in key.split(".")[1:]
+    is_open = bool(equals) and not _OPEN_MAPPINGS.isdisjoint(key.split(".")[1:])
     return f"++{override.lstrip('+')}" if is_open else override
 
 

@@ -74,8 +74,14 @@ class ModelConfig:
     trust_remote_code: bool
     prompt_path: InputPath
     gradient_checkpointing: bool
-    hub_config: Node | None = None
+    # Not Node | None, into whose null Hydra cannot merge settings of the command line.
+    hub_config: Any = None
     cost: ModelCostConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that the sizes are a mapping."""
+        problem = f"{self.hub_config}; expected the fields of the model's config.json, each as name: value."
+        require(self.hub_config is None or isinstance(self.hub_config, dict), "model.hub_config", problem)
 
 
 @dataclass

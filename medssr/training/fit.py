@@ -72,6 +72,8 @@ def fit(
             raise InputError(f"trainer: {error}") from error
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if config.trainer.get("profiler"):
+        log.info("%s", trainer.profiler.summary())  # Lightning's own messages are not shown
     num_trained: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
     if num_check_steps(config):
         log.warning(

@@ -19,6 +19,11 @@ COMMANDS = {"train": ["data.path=q.jsonl"], "sft": [], "pipeline": []}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_trains_checks_its_trainer(command):
+    with pytest.raises(InputError, match=r"trainer\.max_steps: 10; .*num_steps"):
+        composed(command, [*COMMANDS[command], "+trainer.max_steps=10"])
+
+
 @pytest.mark.parametrize(
     ("override", "advice"),
     [
@@ -38,10 +43,10 @@ COMMANDS = {"train": ["data.path=q.jsonl"], "sft": [], "pipeline": []}
         ("+trainer.fast_dev_run=often", "a number of steps"),
     ],
 )
-def test_a_setting_that_cannot_work_names_the_one_to_take(command, override, advice):
+def test_a_setting_that_cannot_work_names_the_one_to_take(override, advice):
     key = override.lstrip("+").partition("=")[0]
     with pytest.raises(InputError, match=rf"{key}: .*{advice}"):
-        composed(command, [*COMMANDS[command], override])
+        composed("train", [*COMMANDS["train"], override])
 
 
 @pytest.mark.parametrize(

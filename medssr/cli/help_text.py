@@ -144,8 +144,8 @@ def settings_in(file: str) -> list[Setting]:
 def _with_bases(group: str, option: str) -> list[Setting]:
     """Returns the settings of an option and of those that it builds on, each with its own value."""
     text = (CONF_DIR / group / f"{option}.yaml").read_text(encoding="utf-8")
-    bases = re.findall(r"^  - (?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
-    settings = {setting.key: setting for base in bases for setting in _with_bases(group, base)}
+    bases = re.findall(r"^  - (?:/(\w+)@_here_: )?(?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
+    settings = {setting.key: setting for base, name in bases for setting in _with_bases(base or group, name)}
     for setting in settings_in(f"{group}/{option}.yaml"):
         for other in [key for key in settings if _is_below(key, setting.key) or _is_below(setting.key, key)]:
             del settings[other]  # a block in place of a value, or a value in place of a block

@@ -123,7 +123,7 @@ def from_config(config: Mapping[str, Any]) -> Architecture | None:
 
 def _num_experts(config: Mapping[str, Any]) -> int:
     # The first key is that of released models, the second that of transformers 5.
-    num_experts = config.get("num_experts", config.get("num_local_experts"))
+    num_experts: int | None = config.get("num_experts", config.get("num_local_experts"))
     if num_experts is None:
         raise KeyError("num_experts")
     return num_experts

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -73,7 +73,7 @@ def fit(
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if config.trainer.get("profiler"):
-        log.info("%s", trainer.profiler.summary())  # Lightning's own messages are not shown
+        log.info("%s", cast(Any, trainer).profiler.summary())  # Lightning's own messages are not shown
     num_trained: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
     if num_check_steps(config):
         log.warning(

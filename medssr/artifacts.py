@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # In the folder of a run.
 _POINTER_FILE = "artifact.json"
+# Sent to a chat server as it stands, so its names mean nothing here.
+_VERBATIM = "extra_body"
 # Left out of fingerprints at any depth: pace, addresses and cost do not change a result.
 _PACE_AND_MONEY = frozenset(
     {"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses", "cost", "hub_config"}
@@ -168,7 +170,10 @@ def fingerprint_parts(
 
     def walk(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
-            return {name: walk(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+            return {
+                name: value if name == _VERBATIM else walk(value, f"{key}.{name}" if key else str(name))
+                for name, value in node.items()
+            }
         if isinstance(node, list):
             return [walk(value, f"{key}.{index}") for index, value in enumerate(node)]
         is_path_field = key.split(".")[-1].endswith("path") and isinstance(node, str)
@@ -186,7 +191,7 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
     def walk(node: Any) -> Any:
         if isinstance(node, Mapping):
             return {
-                name: walk(value)
+                name: value if name == _VERBATIM else walk(value)
                 for name, value in node.items()
                 if not name.endswith("_dir") and name not in _PACE_AND_MONEY
             }

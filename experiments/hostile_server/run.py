@@ -198,6 +198,7 @@ def check(run: Run, log: list[dict[str, Any]], in_flight: list[set[str]]) -> dic
     for reason in ("refusal", "truncated", "empty_response", "malformed_response"):
         assert reasons[reason] == outcomes[reason], f"{reason}: {reasons[reason]} rejected, {outcomes[reason]} replies"
     used = counts["usage"]
+    assert used["left_out"] == ["response_format", "temperature"], "the manifest does not say what was left out"
     assert used["num_answers"] == len(answered), "an answer was paid for and not used"
     assert used["tokens"] == sum(line["prompt_tokens"] + line["completion_tokens"] for line in answered)
     assert abs(used["dollars"] - sum(line["dollars"] for line in answered)) < 1e-4

@@ -28,8 +28,11 @@ FAULTS = {
     "status_503": 1,
     "drop_before_answer": 3,
     "drop_within_answer": 2,
+    "error_with_200": 1,
     "hang": 0.5,  # for longer than the client's timeout
 }
+# Parameters that the server does not take; the first under its old name only, as newer models do.
+REFUSED = ("max_tokens", "response_format", "temperature")
 # After this many faults a call is answered, except for the few calls that always fail.
 MOST_FAULTS_PER_CALL = 4
 ANSWERS = {
@@ -90,9 +93,10 @@ class Handler(BaseHTTPRequestHandler):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = hashlib.sha256(json.dumps(call["messages"]).encode()).hexdigest()
         name = f"{prompt}-{call['seed']}"
-        if "response_format" in call:
-            self.server.note(call=name, event="request", response="status_400")
-            self.send(400, b'{"error": {"message": "unknown field response_format"}}')
+        refused = next((parameter for parameter in REFUSED if parameter in call), None)
+        if refused is not None:
+            self.server.note(call=name, event="request", response=f"refused_{refused}")
+            self.send(400, json.dumps({"error": {"message": f"Unsupported parameter: {refused}"}}).encode())
             return
         with self.server.lock:
             number = self.server.num_seen[name]
@@ -117,6 +121,9 @@ class Handler(BaseHTTPRequestHandler):
         if fault.startswith("status"):
             headers = {"Retry-After": "1"} if fault.endswith("retry_after") else {}
             self.send(int(fault.split("_")[1]), b'{"error": {"message": "not now"}}', headers)
+            return
+        if fault == "error_with_200":
+            self.send(200, b'{"error": "the server behind is overloaded"}')
             return
         if fault == "hang":
             time.sleep(HANG_S)
@@ -163,9 +170,22 @@ def body_of(answer: str, call: dict, name: str) -> bytes:
         content, refusal = None, "I cannot help with that."
     elif answer == "all_of_the_above":
         content = json.dumps(good | {"options": good["options"] | {"D": "all of the above"}})
-    message = {"role": "assistant", "content": content, "refusal": refusal}
+    message = {"role": "assistant", "content": content, "refusal": refusal} | placed(content, name)
     usage = {"prompt_tokens": len(json.dumps(call["messages"])) // 4, "completion_tokens": len(content or "") // 4 + 1}
     return json.dumps({"choices": [{"message": message, "finish_reason": finish}], "usage": usage}).encode()
+
+
+def placed(content: str | None, name: str) -> dict:
+    """Returns the fields of a message that hold the answer: as a text, as parts, or where reasoning stands."""
+    form = pick({"text": 70, "parts": 15, "after_reasoning": 10, "as_reasoning": 5}, f"{name} form")
+    if not content or form == "text":
+        return {}
+    if form == "parts":
+        halves = (content[: len(content) // 2], content[len(content) // 2 :])
+        return {"content": [{"type": "text", "text": half} for half in halves]}
+    if form == "after_reasoning":
+        return {"reasoning_content": "The question should be about findings."}
+    return {"content": None, "reasoning_content": content}
 
 
 def question(prompt: str, name: str) -> dict:

@@ -105,6 +105,7 @@ def client(url: str, count: int) -> None:
             base_url=url,
             model="fast",
             api_key_env=None,
+            extra_body={},
             temperature=1.0,
             max_tokens=1024,
             max_concurrency=MAX_CONCURRENCY,

@@ -98,6 +98,7 @@ def read_judge_replies(path: Path) -> list[JudgeReply]:
 class OpenAIJudge(ChatModel):
     """Asks a chat-completions server, with one repair of a reply that cannot be read."""
 
+    group: ClassVar[str] = "judge"
     ledger_name: ClassVar[str] = "judge.jsonl"
 
     def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[JudgeReply]:
@@ -119,7 +120,7 @@ class OpenAIJudge(ChatModel):
             reply = self._client.ask(purpose, messages, request.seed, verdict_schema(letters))
             replies.append(reply)
             if reply.outcome != "answer" or reply.text is None:
-                outcome, problem = reply.outcome, reply.error or reply.text or ""
+                outcome, problem = reply.outcome, reply.why_unusable
                 break
             try:
                 verdict, outcome, problem = parse_verdict(reply.text, letters), "judged", ""

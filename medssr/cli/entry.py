@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from medssr.cli.error_messages import disk_error_message, error_message
-from medssr.cli.help_text import help_text
+from medssr.cli.help_text import composed_values, help_text
 from medssr.config import register
-from medssr.config.catalog import CONF_DIR, as_choice
+from medssr.config.catalog import CONF_DIR, as_addition, as_choice
 from medssr.config.composition import typed
+from medssr.config.local_paths import expand_home, with_local_paths
 from medssr.errors import USER_FAULT, InputError
 from medssr.utils.nearest import did_you_mean
 from medssr.utils.stopping import Stopped, catch_signals
@@ -43,12 +44,15 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and returns what `--info` prints.
     """
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(help_text(name, plan is not None))
-        return
+    try:
+        sys.argv[1:] = map(_readable, sys.argv[1:])
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(help_text(name, plan is not None, _composed_help(name, without_info(sys.argv[1:])[1])))
+            return
+    except InputError as error:
+        _end_with(str(error))
     import hydra
 
-    sys.argv[1:] = map(as_choice, sys.argv[1:])
     asks_for_plan, arguments = without_info(sys.argv[1:])
     overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
     register(name)
@@ -89,6 +93,10 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     Raises:
         InputError: When it cannot be composed, or a value is out of range.
     """
+    return typed(_compose(name, overrides, config_dir))
+
+
+def _compose(name: str, overrides: Sequence[str], config_dir: str | None = None, **arguments: Any) -> DictConfig:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -97,13 +105,34 @@ def composed(name: str, overrides: Sequence[str], config_dir: str | None = None)
     searched = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     try:
         with nullcontext() if is_started else hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = hydra.compose(name, [*map(as_choice, overrides), *searched])
+            config = hydra.compose(name, [*map(_readable, overrides), *searched], **arguments)
     except Exception as error:
         message = None if os.environ.get(_FULL_ERROR) == "1" else error_message(error, name, overrides)
         if message is None:
             raise
         raise InputError(message) from error
-    return typed(config)
+    return config
+
+
+def _composed_help(name: str, arguments: list[str]) -> tuple[dict[str, str | None], dict[str, Any]] | None:
+    """Returns the options that a command line chooses, by group, and the values of all settings.
+
+    Returns:
+        None where it sets nothing, or several values for a sweep.
+    """
+    if not any("=" in argument for argument in arguments):
+        return None
+    from hydra._internal.utils import get_args_parser
+    from omegaconf import open_dict
+
+    flags, _ = get_args_parser().parse_known_args(arguments)
+    if flags.multirun or not flags.overrides:
+        return None
+    config = _compose(name, flags.overrides, flags.config_dir, return_hydra_config=True)
+    choices = {group: None if option == "null" else option for group, option in config.hydra.runtime.choices.items()}
+    with open_dict(config):
+        del config["hydra"]
+    return choices, composed_values(config)
 
 
 def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
@@ -120,6 +149,11 @@ def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     width = max(len(what) for what, _ in rows)
     for what, text in rows:
         print(f"{what:{width}}  {text}")
+
+
+def _readable(override: str) -> str:
+    """Returns a word of the command line as Hydra reads it."""
+    return as_addition(as_choice(expand_home(override)))
 
 
 def _checked_flags(arguments: list[str]) -> list[str]:
@@ -154,7 +188,8 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
     from hydra.core.hydra_config import HydraConfig
 
     def work() -> Any:
-        return task(typed(config if adapt is None else adapt(config, HydraConfig.get().overrides.task)))
+        adapted = config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task)
+        return task(typed(adapted))
 
     try:
         with catch_signals():

@@ -1,14 +1,20 @@
 """Builds what `--help` prints: the groups of a command with their options, and its settings with their comments.
 
-The files in `conf/` are read and not composed, which takes a tenth of a second.
+The files in `conf/` are read, which takes a tenth of a second. They are composed where the command line sets anything.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from medssr.config.catalog import CONF_DIR, bases_of, groups_of, options_of
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 # Groups whose settings are in the reference alone: they decide how a run looks, where it is kept and how it is logged.
 _IN_REFERENCE_ONLY = ("hydra", "paths", "extras", "callbacks", "logger", "trainer", "experiment", "local", "debug")
@@ -39,14 +45,17 @@ class Setting:
     comment: str
 
 
-def help_text(name: str, has_plan: bool) -> str:
+def help_text(name: str, has_plan: bool, composed: tuple[dict[str, str | None], dict[str, Any]] | None = None) -> str:
     """Returns what `--help` prints for a command.
 
     Args:
         name: The root configuration.
         has_plan: Whether the command takes `--info`.
+        composed: The chosen options by group and the values of all settings, where the command line sets any.
     """
+    choices, values = composed or ({}, None)
     groups = {group: option for group, option in groups_of(name).items() if group not in ("hydra", "local")}
+    groups |= {group: choices[group] for group in groups if group in choices}
     first = (CONF_DIR / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     files = [f"{name}.yaml", *bases_of(f"{name}.yaml")]
     settings = [setting for file in files for setting in settings_in(file) if setting.key not in groups]
@@ -60,6 +69,10 @@ def help_text(name: str, has_plan: bool) -> str:
             ]
     root_keys = {setting.key for setting in settings[:num_root]}  # the root is composed last
     settings = [setting for i, setting in enumerate(settings) if i < num_root or setting.key not in root_keys]
+    if values is not None:
+        settings = [
+            replace(setting, value=_shown(values[setting.key])) for setting in settings if setting.key in values
+        ]
     info = "  --info          what would run: sizes, memory, what is made already; nothing runs\n" if has_plan else ""
     lines = [
         f"  {group}: {', '.join(marked)}"
@@ -69,13 +82,35 @@ def help_text(name: str, has_plan: bool) -> str:
     return "\n\n".join(
         [
             first,
-            "Groups and their options (group=option; the default has a *):",
+            "Groups and their options (group=option; the one in use has a *):",
             "\n".join(lines),
             "Main settings (setting=value):",
             "\n".join(map(_line, settings)),
             _FOOTER.format(info=info),
         ]
     )
+
+
+def composed_values(config: DictConfig) -> dict[str, Any]:
+    """Returns the values of all settings of a composed configuration by their full keys, interpolations as written."""
+    from omegaconf import OmegaConf
+
+    def walk(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+        yield key, node
+        if isinstance(node, dict):
+            for name, value in node.items():
+                yield from walk(value, f"{key}.{name}" if key else str(name))
+
+    return dict(walk(OmegaConf.to_container(config, resolve=False, enum_to_str=True), ""))
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as it is written in a configuration file."""
+    import yaml
+
+    if isinstance(value, str):
+        return value
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()
 
 
 def settings_in(file: str) -> list[Setting]:
@@ -110,8 +145,8 @@ def settings_in(file: str) -> list[Setting]:
 def _with_bases(group: str, option: str) -> list[Setting]:
     """Returns the settings of an option and of those that it builds on, each with its own value."""
     text = (CONF_DIR / group / f"{option}.yaml").read_text(encoding="utf-8")
-    bases = re.findall(r"^  - (?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
-    settings = {setting.key: setting for base in bases for setting in _with_bases(group, base)}
+    bases = re.findall(r"^  - (?:/(\w+)@_here_: )?(?!_self_)(\w+)$", text, re.M) if "defaults:" in text else []
+    settings = {setting.key: setting for base, name in bases for setting in _with_bases(base or group, name)}
     for setting in settings_in(f"{group}/{option}.yaml"):
         for other in [key for key in settings if _is_below(key, setting.key) or _is_below(setting.key, key)]:
             del settings[other]  # a block in place of a value, or a value in place of a block

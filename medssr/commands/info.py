@@ -1,4 +1,4 @@
-"""Plans a command without running it, for `--info`: sizes, memory, costs and finished artefacts. Imports no torch."""
+"""Plans a command without running it, for `--info`: sizes, memory, costs and finished artefacts."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from medssr.config.steps import (
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
+from medssr.models.meta_model import MeasuredModel
 
 Rows = list[tuple[str, str]]
 
@@ -79,7 +80,7 @@ def _preparation_rows(config: PipelineConfig) -> Rows:
 
 
 def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
-    architecture, stored = architecture_of(model.path), num_stored_parameters(Path(model.path))
+    architecture, stored = architecture_of(model.path, model.hub_config), num_stored_parameters(Path(model.path))
     number = stored if stored is not None else architecture.num_parameters if architecture is not None else None
     weights = f"{number:,} weights" if number is not None else "number of weights unknown before the model is loaded"
     rows = [("model", f"{model.path}: {weights}, {model.dtype.value}")]
@@ -147,7 +148,7 @@ def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
 
 def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
     """Returns the bytes of an update on one device by their content, or why they cannot be computed."""
-    architecture, trainer = architecture_of(config.model.path), config.trainer
+    architecture, trainer = architecture_of(config.model.path, config.model.hub_config), config.trainer
     strategy = _strategy(trainer)
     if architecture is None:
         return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
@@ -159,7 +160,7 @@ def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
     return memory_parts(_load(config, architecture, num_parts))
 
 
-def _load(config: TrainConfig | PipelineConfig, architecture: Architecture, num_parts: int) -> Load:
+def _load(config: TrainConfig | PipelineConfig, architecture: Architecture | MeasuredModel, num_parts: int) -> Load:
     lora, grpo = config.lora, config.grpo
     adapters = None if lora is None else architecture.num_adapter_parameters(lora.rank, lora.target_modules)
     return Load(

@@ -64,13 +64,13 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
         config.sft.max_skipped_steps,
     )
     loader = StepLoader(rows, config.seed, _SEED_NAME, config.sft.num_steps, config.sft.num_rows_per_step)
-    fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
+    num_steps = fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
     policy.save(directory / "model")
     if is_main_process():
         write_settings(config, directory)
     return {
         "num_demonstrations": len(rows),
-        "num_steps": config.sft.num_steps,
+        "num_steps": num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }
 

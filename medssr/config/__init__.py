@@ -53,6 +53,7 @@ from medssr.config.roots import (
     TrainConfig,
 )
 from medssr.config.stages import StageConfig, StageMethod, StageQuestions, method_name, stage_method, with_settings
+from medssr.config.trainer import num_check_steps
 
 __all__ = [
     "SCHEMAS",
@@ -104,6 +105,7 @@ __all__ = [
     "TrainConfig",
     "Truncated",
     "method_name",
+    "num_check_steps",
     "register",
     "stage_method",
     "subconfig",

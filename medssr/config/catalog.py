@@ -17,6 +17,8 @@ def _conf_dir() -> Path:
 
 
 CONF_DIR = _conf_dir()
+# Settings that are mappings with any keys.
+_OPEN_MAPPINGS = frozenset({"extra_body", "hub_config"})
 
 
 def group_of(override: str) -> str:
@@ -82,6 +84,18 @@ def as_choice(override: str) -> str:
     group = key.replace(".", "/")
     is_choice = bool(equals) and "." in key and bool(options_of(group)) and not value.startswith(("{", "["))
     return f"{group}={value}" if is_choice else override
+
+
+def as_addition(override: str) -> str:
+    """Returns an override of a mapping with any keys as one that may add keys, which Hydra wants written with a +.
+
+    Example:
+        >>> as_addition("generator.extra_body.top_p=0.9"), as_addition("generator.model=NAME")
+        ('++generator.extra_body.top_p=0.9', 'generator.model=NAME')
+    """
+    key, equals, _ = override.lstrip("+").partition("=")
+    is_open = bool(equals) and not _OPEN_MAPPINGS.isdisjoint(key.split(".")[1:])
+    return f"++{override.lstrip('+')}" if is_open else override
 
 
 def commands_with(group: str) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from medssr.config.local_paths import absolute, with_local_paths
 from medssr.config.messages import wrong_value
 from medssr.config.roots import SCHEMAS
 from medssr.errors import InputError
@@ -49,8 +49,9 @@ def _register_resolvers() -> None:
     resolvers: dict[str, Callable[..., str]] = {
         # A file that ships with the package.
         "resource": lambda name: str(RESOURCES / name),
-        # Not ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
-        "cwd": lambda: str(Path.cwd()),
+        # A path as it is in any folder, with the home folder in place of a leading ~. The folder of the launch is not
+        # ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
+        "absolute": absolute,
         "sweep_name": lambda study: study or "default",
         "job_name": lambda overrides: job_name(list(overrides)),
     }
@@ -63,7 +64,7 @@ _register_resolvers()
 
 
 def typed(config: DictConfig) -> Any:
-    """Returns the configuration as an instance of its dataclass, with all checks done.
+    """Returns the configuration as an instance of its dataclass, with paths that can be opened and all checks done.
 
     Raises:
         InputError: When a value is missing or invalid.
@@ -71,7 +72,7 @@ def typed(config: DictConfig) -> Any:
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
-        return OmegaConf.to_object(config)
+        return OmegaConf.to_object(with_local_paths(config))
     except MissingMandatoryValue as error:
         raise InputError(f"{error.full_key}: has no default; give {error.full_key}=... on the command line.") from error
     except OmegaConfBaseException as error:

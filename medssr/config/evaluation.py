@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from medssr.config.groups import Node
+from medssr.config.local_paths import InputPath
 from medssr.errors import require
 
 
@@ -33,7 +34,7 @@ class ItemFieldsConfig:
 class HubConfig:
     """A dataset on the hub, or a folder on disk that `datasets` can read."""
 
-    path: str
+    path: InputPath
     name: str | None
     split: str
     revision: str | None
@@ -54,7 +55,7 @@ class MemberConfig:
 class BenchmarkConfig:
     """The benchmarks of an evaluation: files, or named members with means over them."""
 
-    path: str | None
+    path: InputPath | None
     members: dict[str, MemberConfig]
     means: dict[str, list[str]]
     exclude: list[Defect]
@@ -105,7 +106,7 @@ class ProtocolConfig:
 
     name: str
     kind: ProtocolKind
-    prompt_path: str
+    prompt_path: InputPath
     num_samples: int
     temperature: float
     top_p: float
@@ -114,7 +115,7 @@ class ProtocolConfig:
     second_pass: bool
     cue: str
     num_shots: int
-    shots_path: str | None
+    shots_path: InputPath | None
     prefill: str | None
     num_orders: int
     questions_per_chunk: int

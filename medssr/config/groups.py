@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from medssr.config.local_paths import InputPath, OutputPath
 from medssr.errors import require
 
 # A node with a `_target_`; its arguments depend on the option.
@@ -25,10 +26,10 @@ class Dtype(Enum):
 class PathsConfig:
     """Folders of a project."""
 
-    root_dir: str
-    artifact_dir: str
-    index_dir: str
-    log_dir: str
+    root_dir: OutputPath
+    artifact_dir: OutputPath
+    index_dir: OutputPath
+    log_dir: OutputPath
 
 
 @dataclass
@@ -66,15 +67,21 @@ class ModelConfig:
     `hub_config` and `cost` are read only by `--info`; they change no result.
     """
 
-    path: str
+    path: InputPath
     revision: str | None
     dtype: Dtype
     attn_implementation: str
     trust_remote_code: bool
-    prompt_path: str
+    prompt_path: InputPath
     gradient_checkpointing: bool
-    hub_config: Node | None = None
+    # Not Node | None, into whose null Hydra cannot merge settings of the command line.
+    hub_config: Any = None
     cost: ModelCostConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that the sizes are a mapping."""
+        problem = f"{self.hub_config}; expected the fields of the model's config.json, each as name: value."
+        require(self.hub_config is None or isinstance(self.hub_config, dict), "model.hub_config", problem)
 
 
 @dataclass
@@ -96,7 +103,7 @@ class LoRAConfig:
 class SeedQuestionsConfig:
     """Human-annotated questions: the seed questions of synthesis and the training set of supervised stages."""
 
-    path: str
+    path: InputPath
 
 
 @dataclass
@@ -112,8 +119,8 @@ class SynthesisConfig:
     max_option_words: int
     max_copied_words: int
     max_draws_per_question: int
-    prompt_path: str
-    benchmark_path: str | None
+    prompt_path: InputPath
+    benchmark_path: InputPath | None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -134,8 +141,8 @@ class AuditingConfig:
     """Sample size of an audit, the judge's prompt template, and the experts' filled sheets."""
 
     num_questions: int
-    prompt_path: str
-    verdicts: list[str]
+    prompt_path: InputPath
+    verdicts: list[InputPath]
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -175,7 +182,7 @@ class LabelingConfig:
 class RetrievalQuestionsConfig:
     """Questions with judged documents, and the fields that make the query."""
 
-    path: str
+    path: InputPath
     query_fields: list[str]
 
     def __post_init__(self) -> None:
@@ -187,14 +194,14 @@ class RetrievalQuestionsConfig:
 class QrelsConfig:
     """Relevance judgements of documents."""
 
-    path: str
+    path: InputPath
 
 
 @dataclass
 class DataConfig:
     """The labelled questions of one training stage."""
 
-    path: str
+    path: InputPath
 
 
 class KeptModel(Enum):
@@ -208,7 +215,7 @@ class KeptModel(Enum):
 class ProbeConfig:
     """Held-out questions that training is evaluated on, early stopping, and the model that training ends with."""
 
-    path: str
+    path: InputPath
     num_questions: int | None
     every_num_steps: int
     patience: int | None

@@ -30,19 +30,14 @@ from medssr.config.groups import (
     SynthesisConfig,
 )
 from medssr.config.grpo import GRPOConfig
+from medssr.config.local_paths import InputPath, OutputPath
 from medssr.config.stages import StageConfig, stage_method
+from medssr.config.trainer import check_trainer
 from medssr.errors import InputError, require
-from medssr.utils.nearest import did_you_mean
 
 # Values of `ckpt_path` for the newest valid checkpoint: AUTO if there is one, LAST requires one.
 AUTO, LAST = "auto", "last"
 MIN_HITS = 32
-# Values that Lightning accepts, the common ones first.
-_DEVICES = ("cpu", "gpu", "auto", "cuda", "mps", "tpu")
-_PRECISIONS = (
-    *("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true", "32", "64", "16", "bf16"),
-    *("transformer-engine", "transformer-engine-float16"),
-)
 
 
 @dataclass(kw_only=True)
@@ -108,7 +103,7 @@ class PseudoLabelConfig(LoggedStepConfig):
     rollout: Node
     data: DataConfig
     labeling: LabelingConfig
-    run: str | None
+    run: InputPath | None
 
 
 @dataclass(kw_only=True)
@@ -116,7 +111,7 @@ class TrainConfig(LoggedStepConfig):
     """Root of medssr-train."""
 
     stage: str
-    ckpt_path: str
+    ckpt_path: InputPath
     model: ModelConfig
     rollout: Node
     data: DataConfig
@@ -130,7 +125,7 @@ class TrainConfig(LoggedStepConfig):
 
     def __post_init__(self) -> None:
         """Checks combinations of groups."""
-        _check_trainer(self.trainer)
+        check_trainer(self.trainer)
 
 
 class ExportTarget(Enum):
@@ -203,7 +198,7 @@ class EvaluateConfig(LoggedStepConfig):
     rollout: Node
     benchmark: BenchmarkConfig
     protocol: ProtocolConfig
-    run: str | None
+    run: InputPath | None
     rarity: RarityConfig | None = None
 
 
@@ -244,19 +239,19 @@ class PipelineConfig(LoggedStepConfig):
             )
         for stage in self.stages:
             stage_method(stage).configure(self, stage, self.model, Path())
-        _check_trainer(self.trainer)
+        check_trainer(self.trainer)
 
 
 @dataclass(kw_only=True)
 class CompareConfig(CommandConfig):
     """Root of medssr-compare."""
 
-    runs: list[str]
+    runs: list[InputPath]
     study: str | None
     wandb: str | None
     baseline: str | None
     num_examples: int
-    output_dir: str
+    output_dir: OutputPath
     logger: Node | None = None
 
     def __post_init__(self) -> None:
@@ -272,7 +267,7 @@ class DashboardConfig(CommandConfig):
     entity: str
     project: str
     swept: str
-    file: str | None
+    file: OutputPath | None
     extras: ExtrasConfig
 
 
@@ -309,23 +304,7 @@ class SFTTrainConfig(LoggedStepConfig):
         """Checks combinations of groups."""
         problem = "adapters on random weights, which would never be trained; leave out lora or scratch."
         require(self.scratch is None or self.lora is None, "lora", problem)
-        _check_trainer(self.trainer)
-
-
-def _check_trainer(trainer: Node) -> None:
-    """Raises InputError for an unknown device or precision, and for 16-bit weights, which lose small updates."""
-    device = str(trainer["accelerator"])
-    if device not in _DEVICES:
-        raise InputError(f"trainer.accelerator: {device}; expected one of {', '.join(_DEVICES)}.")
-    precision = str(trainer["precision"])
-    if precision not in _PRECISIONS:
-        allowed = ", ".join(_PRECISIONS[:4])
-        raise InputError(
-            f"trainer.precision: {precision}; expected one of {allowed}.{did_you_mean(precision, _PRECISIONS)}"
-        )
-    if precision in ("bf16-true", "16-true"):
-        mixed = precision.replace("true", "mixed")
-        raise InputError(f"trainer.precision: {precision} rounds small updates of the weights to zero; use {mixed}.")
+        check_trainer(self.trainer)
 
 
 SCHEMAS: dict[str, type] = {

@@ -83,8 +83,8 @@ def run_stage(
         )
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks = [] if evaluation is None else [evaluation]
-        fit(config, module, data, directory, checkpoint, config.grpo.num_steps, callbacks)
-        counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": config.grpo.num_steps}
+        num_steps = fit(config, module, data, directory, checkpoint, config.grpo.num_steps, callbacks)
+        counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": num_steps}
         best_model = None
         if evaluation is not None:
             counts["probe"] = evaluation.finish(module.trainer)

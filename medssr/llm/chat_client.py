@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from collections import deque
@@ -16,9 +16,15 @@ from urllib.parse import urlsplit
 
 from medssr.errors import InputError
 from medssr.llm.budget import Allowance, Budget, Cost, Prices
-from medssr.llm.chat_protocol import ChatCall, Ending, Message, Transport, UnreachableError, read_response
+from medssr.llm.chat_health import Health
+from medssr.llm.chat_protocol import RESPONSE_FORMAT, ChatCall, Message, check_extra_body, refused_parameter
+from medssr.llm.chat_response import Ending, read_response
+from medssr.llm.chat_transport import Transport, UnreachableError
+from medssr.llm.keys import key_from_environment
 from medssr.llm.ledger import Ledger, Reply
 from medssr.utils.seeding import derive_seed
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,8 +34,6 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 # A server that asks for a longer pause has run out of a quota, which a run does not wait for.
 _LONGEST_PAUSE_ASKED_S = 300.0
-# Calls that fail one after the other, each after all its retries, until the server counts as out of order.
-_MOST_FAILURES_IN_A_ROW = 50
 # Items taken ahead for each call under way: one that fails and pauses at the head does not leave the others idle.
 _TAKEN_AHEAD = 64
 _BYTES_PER_TOKEN = 4
@@ -45,19 +49,24 @@ class ChatSettings:
         api_key_env: Name of the environment variable that holds the key; None for a server without one.
         temperature: Sampling temperature.
         max_tokens: The most tokens of an answer.
+        extra_body: Additions to the JSON of each request, which replace fields of the same name.
         max_concurrency: Calls under way at a time.
         timeout_s: Seconds until an attempt is given up.
         max_retries: Further attempts of a call, with growing pauses, after 429, 5xx, a lost connection or a time-out.
         prices: Of the model's tokens.
         budget: The most that all answers in the ledger may cost.
         ledger_dir: Folder of the ledgers. Runs may share one.
+        group: The configuration group that these settings are in, for messages.
     """
+
+    group: ClassVar[str] = "chat"
 
     base_url: str
     model: str
     api_key_env: str | None
     temperature: float
     max_tokens: int
+    extra_body: Mapping[str, Any]
     max_concurrency: int
     timeout_s: float
     max_retries: int
@@ -77,6 +86,7 @@ class ChatSettings:
             raise InputError(f'base_url: "{self.base_url}" is no address; it starts with http:// or https://.')
         if address.username or address.password:
             raise InputError("base_url: holds credentials, which logs would show; name their variable in api_key_env.")
+        check_extra_body(self.extra_body)
         for name, least in (("max_concurrency", 1), ("max_retries", 0), ("max_tokens", 1), ("temperature", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}: {getattr(self, name)}; at least {least}.")
@@ -85,21 +95,6 @@ class ChatSettings:
         if self.budget.dollars is not None and None in (self.prices.prompt, self.prices.completion):
             problem = "needs prices.prompt and prices.completion, in dollars per million tokens."
             raise InputError(f"budget.dollars: {problem}")
-
-    def api_key(self) -> str | None:
-        """Returns the key, or None for a server without one.
-
-        Raises:
-            InputError: When its environment variable is not set or holds what no key is made of.
-        """
-        if self.api_key_env is None:
-            return None
-        key = os.environ.get(self.api_key_env, "").strip()
-        if not key or not key.isascii() or not key.isprintable():
-            problem = f"The environment variable {self.api_key_env} {'holds no key' if key else 'is not set'}"
-            remedy = f"put the key of {self.base_url} in it, or set api_key_env=null for a server without one"
-            raise InputError(f"{problem}; {remedy}.")
-        return key
 
 
 class ChatClient:
@@ -117,19 +112,20 @@ class ChatClient:
 
     def __init__(self, settings: ChatSettings, ledger_name: str) -> None:
         self._settings = settings
-        self._key = settings.api_key()
+        self._key = key_from_environment(settings.api_key_env, settings.base_url)
         self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
         self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
         self._used_keys: set[str] = set()
         self._used_cost = Cost()
+        self._left_out: set[str] = set()
         url = f"{settings.base_url.rstrip('/')}/chat/completions"
         self._transport = Transport(url, self._key, settings.max_concurrency, settings.timeout_s)
         self._pool = ThreadPoolExecutor(settings.max_concurrency)
         self._is_stopped = threading.Event()
         self._fault: InputError | None = None  # what has shown that no call can succeed
-        self._takes_schemas = True
+        self._refused: frozenset[str] = frozenset()  # parameters that the server does not take
         self._has_response = False
-        self._num_failures_in_a_row = 0
+        self._health = Health()
         self._count_lock = threading.Lock()
 
     def ask(
@@ -142,7 +138,8 @@ class ChatClient:
         """Returns how the model answered, from the ledger where it is there, else from the server.
 
         The same arguments and settings give the same answer for ever. A refusal, a time-out or an error after all
-        retries is a reply with that outcome; `is_answered` says whether the ledger will give it again.
+        retries is a reply with that outcome; `is_answered` says whether the ledger will give it again. A parameter that
+        the server does not support is left out from then on, and the replies say so.
 
         Args:
             purpose: Names what the call is for. Calls that are to be independent draws have different ones.
@@ -153,24 +150,27 @@ class ChatClient:
 
         Raises:
             BudgetError: When the budget does not cover another call.
-            InputError: When no call can succeed: the address, the key or the model is wrong, the account is empty, or
-                the server has failed many calls in a row.
+            InputError: When no call can succeed: the address, the key or the model is wrong, the account is empty, the
+                server has failed many calls in a row, or none of the first calls gave a usable answer.
         """
         settings = self._settings
         sampling = {"model": settings.model, "temperature": settings.temperature, "max_tokens": settings.max_tokens}
-        call = ChatCall.of(purpose, messages, sampling, seed, schema)
+        call = ChatCall.of(purpose, messages, sampling, seed, schema, settings.extra_body)
         reply = self._ledger.find(call.key)
-        if reply is None:
+        if reply is not None:
+            self._check_health(reply, Ending(reply.outcome))
+        else:
             with self._allowance.one_call():
                 if self._is_stopped.is_set():
                     raise self._fault or CancelledError
                 reply, ending = self._send(call)
                 self._ledger.append(reply)
-            self._check_health(ending)
+            self._check_health(reply, ending)
         with self._count_lock:
             if reply.is_answered and reply.key not in self._used_keys:
                 self._used_keys.add(reply.key)
                 self._used_cost += reply.cost
+                self._left_out.update(reply.left_out)
         return reply
 
     def ask_all(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -196,10 +196,15 @@ class ChatClient:
             wait([future for _, future in pending if not future.cancel()])
             raise
 
-    def usage(self) -> dict[str, float]:
-        """Returns how many answers were used so far, and what they cost, whenever they were paid for."""
+    def usage(self) -> dict[str, Any]:
+        """Returns how many answers were used so far, and what they cost, whenever they were paid for.
+
+        Under "left_out" are the parameters that the server did not take, where there are any: the answers were sampled
+        without them.
+        """
         cost = self._used_cost
-        return {"num_answers": len(self._used_keys), "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
+        usage = {"num_answers": len(self._used_keys), "tokens": cost.tokens, "dollars": round(cost.dollars, 6)}
+        return usage | ({"left_out": sorted(self._left_out)} if self._left_out else {})
 
     def close(self) -> None:
         """Waits for the calls under way and closes connections and ledger."""
@@ -213,12 +218,19 @@ class ChatClient:
         start = time.monotonic()
         failures: list[str] = []
         num_retries = 0
-        has_schema = call.schema is not None and self._takes_schemas
+        refused = self._refused
+        is_schema_suspect = False
         while True:
             self._ledger.note_sent(call.key, len(failures))
-            ending = self._exchange(call.body(has_schema))
-            if ending.is_refused_form and has_schema:
-                has_schema = False  # Whether the schema was the fault shows without it.
+            ending = self._exchange(call.body(refused))
+            optional = call.optional(refused)
+            name = refused_parameter(ending.server_error, optional) if ending.server_error else None
+            if name is not None:
+                self._remember_refusal(name, ending)
+                refused |= {name}
+            elif ending.is_refused_form and RESPONSE_FORMAT in optional:
+                is_schema_suspect = True  # Whether the schema was the fault shows without it.
+                refused |= {RESPONSE_FORMAT}
             elif ending.is_worth_retry and num_retries < self._settings.max_retries:
                 if self._is_stopped.wait(pause_before_retry(call.key, num_retries, ending.pause_s)):
                     break
@@ -226,9 +238,27 @@ class ChatClient:
             else:
                 break
             failures.append(ending.error or ending.outcome)
-        if ending.error is None and call.schema is not None and not has_schema:
-            self._takes_schemas = False
-        return self._reply(call, ending, failures, time.monotonic() - start), ending
+            refused |= self._refused  # what other calls have found out
+        if ending.error is None and is_schema_suspect:
+            self._remember_refusal(RESPONSE_FORMAT, None)
+        latency_s = time.monotonic() - start
+        return self._reply(call, ending, failures, latency_s, call.left_out(refused)), ending
+
+    def _remember_refusal(self, name: str, ending: Ending | None) -> None:
+        """Leaves a parameter out of the calls that follow, and says so once."""
+        with self._count_lock:
+            if name in self._refused:
+                return
+            self._refused |= {name}
+        what = (
+            "it is sent as max_completion_tokens"
+            if name == "max_tokens"
+            else "it is left out, so the server's own choice applies; the manifest says so"
+        )
+        why = "" if ending is None else f" ({ending.error})"
+        log.warning(
+            '%s, model "%s": does not take %s; %s%s', self._settings.base_url, self._settings.model, name, what, why
+        )
 
     def _exchange(self, body: bytes) -> Ending:
         """Returns how one attempt ended."""
@@ -243,37 +273,41 @@ class ChatClient:
         except ConnectionError as error:
             return Ending("connection", error=f"the connection was lost ({error})", is_worth_retry=True)
         self._has_response = True
-        ending = self._without_key(read_response(response.status, response.headers, response.body))
+        ending = read_response(response.status, response.headers, response.body, self._key)
         if ending.is_worth_retry and (ending.pause_s or 0) > _LONGEST_PAUSE_ASKED_S:
             problem = f"{ending.error} (and asks to wait {ending.pause_s:.0f} s)"
             return replace(ending, error=problem, is_worth_retry=False, is_fatal=True)
         return ending
 
-    def _without_key(self, ending: Ending) -> Ending:
-        """Returns the ending without the key, which some servers send back."""
-        key = self._key
-        if key is None:
-            return ending
-        text, error = (part and part.replace(key, "***") for part in (ending.text, ending.error))
-        return replace(ending, text=text, error=error)
-
-    def _check_health(self, ending: Ending) -> None:
+    def _check_health(self, reply: Reply, ending: Ending) -> None:
         """Raises InputError when no further call can succeed."""
-        with self._count_lock:
-            self._num_failures_in_a_row = 0 if ending.error is None else self._num_failures_in_a_row + 1
-            num_failures = self._num_failures_in_a_row
-        settings = self._settings
-        remedy = "put it right and start the same command again; no answer is lost"
-        problem = ending.error
-        if num_failures >= _MOST_FAILURES_IN_A_ROW:
-            problem = f"the last {num_failures} calls failed, the last one so: {ending.error}"
-        elif not ending.is_fatal:
+        reason = self._health.take(ending.kind, is_failure=not reply.is_answered)
+        if reason is None and not ending.is_fatal:
             return
+        if reply.is_answered:
+            remedy = "change settings, prompt or model; a call that was answered is not made again"
+        else:
+            remedy = "put it right and start the same command again; no answer is lost"
+        problem = ": ".join(filter(None, (reason, reply.outcome if reply.is_answered else None, reply.why_unusable)))
+        settings = self._settings
         self._fault = InputError(f'{settings.base_url}, model "{settings.model}": {problem}; {remedy}.')
         self._is_stopped.set()
         raise self._fault
 
-    def _reply(self, call: ChatCall, ending: Ending, failures: list[str], latency_s: float) -> Reply:
+    def _problem(self, ending: Ending) -> str | None:
+        """Returns why an answer is of no use, with the setting to change where one decides it."""
+        if ending.outcome != "truncated":
+            return ending.problem
+        settings = self._settings
+        setting, limit = f"{settings.group}.max_tokens", settings.max_tokens
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name in settings.extra_body:
+                setting, limit = f"{settings.group}.extra_body.{name}", settings.extra_body[name]
+        return f"{ending.problem}; raise {setting}, which is {limit}"
+
+    def _reply(
+        self, call: ChatCall, ending: Ending, failures: list[str], latency_s: float, left_out: list[str]
+    ) -> Reply:
         tokens = (0, 0)
         is_estimated = ending.error is None and None in (ending.prompt_tokens, ending.completion_tokens)
         if is_estimated:
@@ -290,6 +324,8 @@ class ChatClient:
             outcome=ending.outcome,
             text=ending.text,
             error=ending.error,
+            problem=self._problem(ending),
+            left_out=left_out,
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],
             is_estimated=is_estimated,

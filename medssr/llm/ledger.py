@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Reply:
         num_attempts: How often the request was sent.
         failures: Why each attempt but the last failed.
         latency_s: Seconds from the first attempt to the end of the last, pauses included.
+        problem: Why an answer is of no use, and the setting that would change it; None for a usable one.
+        left_out: Parameters that the server does not take, so that the request was sent without them.
     """
 
     key: str
@@ -57,6 +59,8 @@ class Reply:
     num_attempts: int
     failures: list[str]
     latency_s: float
+    problem: str | None = None
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def is_answered(self) -> bool:
@@ -67,6 +71,11 @@ class Reply:
     def is_transient(self) -> bool:
         """Whether the same call may be answered later: the server or the way to it failed, not the request."""
         return not self.is_answered and self.outcome != "invalid_request"
+
+    @property
+    def why_unusable(self) -> str:
+        """What went wrong, why the answer is of no use, or what the model wrote in place of one."""
+        return self.error or ": ".join(filter(None, (self.problem, self.text)))
 
     @property
     def cost(self) -> Cost:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medssr.config.catalog import CONF_DIR
+from medssr.errors import InputError
 from medssr.models.gguf import gguf_config, is_gguf
+
+if TYPE_CHECKING:
+    from medssr.models.meta_model import MeasuredModel
 
 _FAMILIES = ("llama", "qwen3", "qwen3_moe")
 _HEADER_LENGTH_BYTES = 8
@@ -93,7 +97,11 @@ class Architecture:
 
 
 def from_config(config: Mapping[str, Any]) -> Architecture | None:
-    """Returns the architecture that a `config.json` describes; None for an unsupported family."""
+    """Returns the architecture that a `config.json` describes; None for an unsupported family.
+
+    Raises:
+        KeyError: When a field is missing.
+    """
     if config.get("model_type") not in _FAMILIES or config.get("attention_bias") or config.get("mlp_bias"):
         return None
     has_experts = config["model_type"] == "qwen3_moe"
@@ -116,21 +124,64 @@ def from_config(config: Mapping[str, Any]) -> Architecture | None:
 
 def _num_experts(config: Mapping[str, Any]) -> int:
     # The first key is that of released models, the second that of transformers 5.
-    num_experts = config.get("num_experts", config.get("num_local_experts"))
-    assert isinstance(num_experts, int)
+    num_experts: int | None = config.get("num_experts", config.get("num_local_experts"))
+    if num_experts is None:
+        raise KeyError("num_experts")
     return num_experts
 
 
-def architecture_of(path: str) -> Architecture | None:
-    """Returns the architecture of a folder, GGUF file, or model on the hub that has a preset; None for any other."""
+def architecture_of(path: str, hub_config: Mapping[str, Any] | None = None) -> Architecture | MeasuredModel | None:
+    """Returns the architecture of a folder, GGUF file, or model on the hub whose sizes are known; None for any other.
+
+    The sizes of Llama and Qwen3 are computed. A model of another family is built without memory for its weights, which
+    imports torch.
+
+    Args:
+        path: A folder, a GGUF file, or a name on the hub.
+        hub_config: The configuration's `model.hub_config`; None for that of the preset with this name.
+
+    Raises:
+        InputError: When the folder's `config.json` or `hub_config` lacks a size.
+    """
     file = Path(path) / "config.json"
     if file.is_file():
-        return from_config(json.loads(file.read_text(encoding="utf-8")))
+        return _architecture(_read_config(file), str(file))
     if is_gguf(path):
-        described = gguf_config(Path(path))
-        return None if described is None else from_config(described)
-    hub_config = _hub_configs().get(path)
-    return None if hub_config is None else from_config(hub_config)
+        sizes = gguf_config(Path(path))
+        return None if sizes is None else _architecture(sizes, path)
+    sizes = hub_config or _hub_configs().get(path)
+    return None if sizes is None else _architecture(sizes, "model.hub_config")
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError.at(file, f"is no valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise InputError.at(file, "holds no JSON object; copy the model again.")
+    return config
+
+
+def _architecture(config: Mapping[str, Any], where: str) -> Architecture | MeasuredModel | None:
+    if not isinstance(config.get("model_type"), str):
+        raise InputError(f"{where}: has no model_type; give the sizes that the model's config.json has.")
+    advice = "give the fields of the model's config.json"
+    try:
+        known = from_config(config)
+    except KeyError as error:
+        problem = f"lacks {error.args[0]}, which the size of a {config['model_type']} model depends on"
+        raise InputError(f"{where}: {problem}; {advice}.") from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise InputError(f"{where}: a size is no whole number above 0; {advice}.") from error
+    if known is not None:
+        wrong = [name for name, size in asdict(known).items() if not isinstance(size, int) or size < 0]
+        if wrong:
+            raise InputError(f"{where}: {wrong[0]} is no whole number; {advice}.")
+        return known
+    from medssr.models.meta_model import measured
+
+    return measured(config)
 
 
 @cache

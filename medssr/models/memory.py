@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medssr.models.architecture import Architecture
+from medssr.models.meta_model import MeasuredModel
 
 # A trained weight and its gradient in float32, and AdamW's two averages.
 BYTES_PER_TRAINED_WEIGHT = 16
@@ -29,7 +30,7 @@ class Load:
         recomputes: Whether only the activations between layers are kept, and others recomputed.
     """
 
-    architecture: Architecture
+    architecture: Architecture | MeasuredModel
     weight_bytes: int
     compute_bytes: int
     num_adapter_parameters: int | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from medssr.tracking.wandb_limits import accepted_text
+
 _STEP = "train/step"  # the x axis of curves, unless a panel names another
 
 
@@ -72,7 +74,7 @@ def workspace(entity: str, project: str, study: str, swept: str) -> Any:
         name=f"study {study}",
         sections=shown,
         settings=workspaces.WorkspaceSettings(x_axis=_STEP, max_runs=100),
-        runset_settings=workspaces.RunsetSettings(filters=expr.And(expr.Metric("Group") == study)),
+        runset_settings=workspaces.RunsetSettings(filters=expr.And(expr.Metric("Group") == accepted_text(study))),
     )
 
 
@@ -89,7 +91,7 @@ def report(entity: str, project: str, study: str, swept: str) -> Any:
     ]
     for title, panels in sections(swept).items():
         # No `project` argument: with one, the library would ask W&B for it at once.
-        runs = reports.Runset(name=study, filters=expr.And(expr.Metric("Group") == study))
+        runs = reports.Runset(name=study, filters=expr.And(expr.Metric("Group") == accepted_text(study)))
         blocks += [reports.H2(title), reports.PanelGrid(runsets=[runs], panels=panels)]
     return reports.Report(
         entity=entity,

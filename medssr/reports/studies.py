@@ -13,6 +13,7 @@ from medssr.errors import InputError, first_line
 from medssr.evaluation.results_io import RESULTS_FILE
 from medssr.reports.runs import LeftOut, Run, read_hydra_file, read_run
 from medssr.reports.settings import name_runs
+from medssr.tracking.wandb_limits import accepted_text
 from medssr.utils.naming import job_name
 
 # The commands that a study consists of, and why a job of theirs has no results.
@@ -146,7 +147,7 @@ def download_runs(project: str, study: str | None, folder: Path) -> list[Path]:
 
     folders = []
     try:
-        filters = None if study is None else {"group": study}
+        filters = None if study is None else {"group": accepted_text(study)}
         runs: Any = wandb.Api(timeout=_WANDB_TIMEOUT_S).runs(project, filters=filters)
         for run in runs:
             files = [file for file in run.files() if _WANDB_FILES.fullmatch(file.name)]

@@ -11,6 +11,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, decisive_values, read_artifact
+from medssr.config import num_check_steps
+from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.processes import is_main_process
 
@@ -98,9 +100,12 @@ def log_tables(config: CompareConfig, tables: Mapping[str, pd.DataFrame], report
 
 
 def _wandb_node(config: Any) -> dict[str, Any] | None:
-    """Returns the settings of the W&B logger; None without one, and in all processes but the main one."""
+    """Returns the settings of the W&B logger; None where nothing is logged there.
+
+    In processes beside the main one, in quick checks, and where the environment disables it.
+    """
     node: dict[str, Any] | None = (config.logger or {}).get("wandb")
-    return node if is_main_process() else None
+    return node if is_main_process() and not is_wandb_disabled() and not num_check_steps(config) else None
 
 
 def score_summary(benchmarks: Mapping[str, BenchmarkScore], prefix: str = "score") -> dict[str, float]:

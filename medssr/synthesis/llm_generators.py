@@ -33,6 +33,7 @@ class OpenAIGenerator(ChatModel):
     """
 
     name: ClassVar[str] = "openai"
+    group: ClassVar[str] = "generator"
     ledger_name: ClassVar[str] = "openai.jsonl"
 
     num_options: int

@@ -139,7 +139,7 @@ class Conversation:
         """Returns the outcome of the reply, or None after it has added a repair request to the messages to send."""
         self._replies.append(reply)
         if reply.outcome != "answer" or reply.text is None:
-            return Rejection(reply.outcome, reply.error or reply.text or "", reply.is_transient)
+            return Rejection(reply.outcome, reply.why_unusable, reply.is_transient)
         try:
             stem, options = parse_reply(reply.text)
         except ReplyError as error:

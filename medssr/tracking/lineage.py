@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.artifacts import Artifact, read_artifact
 from medssr.evaluation.results_io import RESULTS_FILE
+from medssr.tracking.wandb_limits import accepted_text
 
 if TYPE_CHECKING:
     import wandb
@@ -113,7 +114,13 @@ def _source(name: str, node: Mapping[str, Any]) -> Reference:
     text = json.dumps(node, sort_keys=True, default=str)
     if "path" in node and isinstance(node["path"], str):  # on a hub
         readable = re.sub(r"[^\w.-]+", "-", node["path"]).strip("-")
-        return Reference(f"{name}-{readable}", name, (), (f"https://huggingface.co/{node['path']}",), {"setting": text})
+        return Reference(
+            accepted_text(f"{name}-{readable}"),
+            name,
+            (),
+            (f"https://huggingface.co/{node['path']}",),
+            {"setting": text},
+        )
     return Reference(f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}", name, metadata={"setting": text})
 
 

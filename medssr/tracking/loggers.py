@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from medssr.tracking.csv_logger import CSVMetrics
+from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.instantiate import instantiate
 from medssr.utils.naming import job_name
 from medssr.utils.provenance import all_packages, git_state, hardware, overrides
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def open_loggers(
     nodes: dict[str, Any] | None, config: Any, directory: Path, run_id: str | None = None
 ) -> Iterator[list[Any]]:
-    """Yields the loggers that write into a folder; each gets the whole configuration.
+    """Yields the loggers that write into a folder, without W&B where the environment disables it.
+
+    Each gets the whole configuration.
 
     Args:
         nodes: Loggers by name; None for none.
@@ -30,14 +37,17 @@ def open_loggers(
         run_id: The id of the W&B run; None for the folder's name, the fingerprint, so that a resumed run logs to the
             same W&B run.
     """
-    has_wandb = nodes is not None and "wandb" in nodes
-    if has_wandb:
+    nodes = dict(nodes or {})
+    if "wandb" in nodes and is_wandb_disabled():
+        del nodes["wandb"]
+        _say_disabled()
+    if "wandb" in nodes:
         import wandb
 
         wandb.termsetup(wandb.Settings(silent=True), None)  # the banner would break the progress bar
         os.environ.setdefault("WANDB_SILENT", "true")
     loggers = []
-    for name, node in (nodes or {}).items():
+    for name, node in nodes.items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
         if name == "wandb":
             arguments |= {"id": run_id or directory.name} | _identity(config, node)
@@ -54,6 +64,11 @@ def open_loggers(
         for logger in loggers:
             if isinstance(logger, WandbMetrics):
                 logger.close()
+
+
+@cache  # says it once, however many loggers are opened
+def _say_disabled() -> None:
+    log.info("the environment disables Weights & Biases: nothing is logged there")
 
 
 def plain(config: Any) -> dict[str, Any]:

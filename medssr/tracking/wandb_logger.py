@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from medssr.errors import first_line
 from medssr.tracking.lineage import Reference
+from medssr.tracking.wandb_limits import is_wandb_offline, within_limits
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +92,12 @@ class WandbMetrics(WandbLogger):
 
     Args:
         save_dir: Folder of the run.
-        offline: Whether to keep the run on disk only.
+        offline: Whether to keep the run on disk only; the environment may ask for it too.
         arguments: Of `wandb.init`.
     """
 
     def __init__(self, save_dir: str, offline: bool = False, **arguments: Any) -> None:
-        super().__init__(save_dir=save_dir, offline=offline, **arguments)
+        super().__init__(save_dir=save_dir, offline=offline or is_wandb_offline(), **within_limits(arguments))
         self.is_lost = False
         self._is_disk_full = False
         self._directory = Path(save_dir)

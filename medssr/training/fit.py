@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from medssr.artifacts import decisive_values
-from medssr.config import SFTTrainConfig, TrainConfig
+from medssr.config import SFTTrainConfig, TrainConfig, num_check_steps
 from medssr.errors import InputError
 from medssr.tracking.loggers import open_loggers
 from medssr.training.checkpoints import check_compatible
 from medssr.training.step_checkpoint import StepCheckpoint
 from medssr.utils.instantiate import instantiate
 from medssr.utils.stopping import catch_signals
+
+log = logging.getLogger(__name__)
 
 
 def fit(
@@ -28,8 +31,10 @@ def fit(
     checkpoint: Path | None,
     num_steps: int,
     further_callbacks: Sequence[L.Callback] = (),
-) -> None:
-    """Trains the module until the last step, or until a signal ends the process.
+) -> int:
+    """Trains the module until the last step, or until a signal ends the process, and returns the number of steps.
+
+    With `trainer.fast_dev_run` the first steps alone are trained, and nothing is logged to W&B.
 
     Args:
         config: The configuration of trainer, callbacks, loggers and extras.
@@ -49,10 +54,10 @@ def fit(
     callbacks = [
         instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
     ]
-    with catch_signals(), open_loggers(config.logger, config, directory) as loggers:
+    with catch_signals(), open_loggers(_loggers(config), config, directory) as loggers:
         try:
             trainer: L.Trainer = instantiate(
-                config.trainer,
+                _trainer(config),
                 "trainer",
                 # Checkpoints come last, so that they contain the state after all other callbacks.
                 callbacks=[
@@ -67,3 +72,30 @@ def fit(
             raise InputError(f"trainer: {error}") from error
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    if config.trainer.get("profiler"):
+        log.info("%s", cast(Any, trainer).profiler.summary())  # Lightning's own messages are not shown
+    num_trained: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+    if num_check_steps(config):
+        log.warning(
+            "trainer.fast_dev_run: trained %d of %d steps, logged to CSV alone; the artefact is good for a check only",
+            num_trained,
+            num_steps,
+        )
+    return num_trained
+
+
+def _loggers(config: TrainConfig | SFTTrainConfig) -> dict[str, Any] | None:
+    """Returns the loggers of a run; those of a quick check are on disk alone."""
+    if not num_check_steps(config) or config.logger is None:
+        return config.logger
+    return {name: node for name, node in config.logger.items() if name != "wandb"}
+
+
+def _trainer(config: TrainConfig | SFTTrainConfig) -> dict[str, Any]:
+    """Returns the Trainer's settings, with the limit that `fast_dev_run` stands for in place of it.
+
+    Lightning would replace the loggers by a dummy, and with them the file of metrics that belongs to an artefact.
+    """
+    settings = {name: value for name, value in config.trainer.items() if name != "fast_dev_run"}
+    num_steps = num_check_steps(config)
+    return settings | ({"limit_train_batches": num_steps} if num_steps else {})

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from support.commands import run, run_program
 from support.helpers import compose, missing_keys, typed
 
+from medssr.artifacts import Step
 from medssr.cli.entry import composed
 from medssr.cli.reference import main as reference_main
 from medssr.config import SCHEMAS, register
@@ -310,6 +311,7 @@ import hydra
 from omegaconf import OmegaConf
 import medssr.commands.train
 from medssr.config import register
+from medssr.artifacts import Step
 from medssr.cli.entry import composed
 from medssr.config.catalog import CONF_DIR
 register()
@@ -342,3 +344,20 @@ def test_a_loss_is_chosen_by_its_name_and_brings_its_own_parameters(override):
     config = composed("train", ["data.path=given.jsonl", override, "grpo.loss.dual_clip=null"])
     expected = {"_target_": "medssr.grpo.losses.GSPO", "epsilon": 3e-4, "epsilon_high": 4e-4, "dual_clip": None}
     assert config.grpo.loss == expected
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["generator.extra_body={top_p: 0.9, nested: {a: [1]}}"],
+        ["generator.extra_body.top_p=0.9", "generator.extra_body.nested={a: [1]}"],
+        ["+generator.extra_body.top_p=0.9", "++generator.extra_body.nested.a=[1]"],
+    ],
+)
+def test_the_additions_to_a_request_take_any_key_and_belong_to_the_fingerprint(overrides):
+    chat = ["generator=openai", "generator.model=m"]
+    config = composed("synthesize", [*chat, *overrides])
+    assert config.generator["extra_body"] == {"top_p": 0.9, "nested": {"a": [1]}}
+    others = [composed("synthesize", [*chat, *more]) for more in ([], ["generator.extra_body={timeout_s: 1}"])]
+    folders = {Step("synthesize", each, Path("made")).directory for each in (config, *others)}
+    assert len(folders) == 3

@@ -11,9 +11,11 @@ import yaml
 from omegaconf import OmegaConf
 from support.helpers import compose
 
+from medssr.cli.entry import _composed_help
 from medssr.cli.help_text import help_text, settings_in
 from medssr.config import SCHEMAS
-from medssr.config.catalog import groups_of, options_of
+from medssr.config.catalog import as_choice, groups_of, options_of
+from medssr.errors import InputError
 
 
 def shown_settings(text: str) -> dict[str, str]:
@@ -76,3 +78,30 @@ def test_help_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def shown(root: str, *arguments: str) -> dict[str, str]:
+    return shown_settings(
+        help_text(root, True, _composed_help(root, [as_choice(word) for word in arguments])).split("Further:")[0]
+    )
+
+
+def test_help_shows_what_the_command_line_composes():
+    settings = shown("train", "grpo/loss=gspo", "grpo.beta=0.3", "--help")
+    assert (settings["grpo.loss.epsilon"], settings["grpo.beta"]) == ("0.0003", "0.3")
+    assert shown("train", "--help")["grpo.loss.epsilon"] == "0.2"
+    assert "grpo.loss.temperature_positive" in shown("train", "grpo.loss=sapo")
+    marked = help_text("train", True, _composed_help("train", ["grpo/loss=gspo"]))
+    assert re.search(r"^  grpo/loss: .*\bgspo\*", marked, re.M)
+    assert "dapo*" not in marked
+
+
+def test_help_of_a_preset_and_of_another_group_shows_their_settings():
+    assert shown("train", "grpo=large")["grpo.num_steps"] == str(compose("train", "grpo=large").grpo.num_steps)
+    assert "generator.max_concurrency" in shown("synthesize", "generator=openai")
+    assert "generator.max_concurrency" not in shown("synthesize")
+
+
+def test_help_of_a_wrong_choice_says_so():
+    with pytest.raises(InputError, match="grpo/loss=nope: there is no such option"):
+        _composed_help("train", ["grpo/loss=nope"])

@@ -119,8 +119,8 @@ def test_rejected_drafts_are_tried_again_and_kept_with_their_reasons(server, tmp
 
 
 def test_no_question_at_all_is_an_error_and_leaves_no_file(server, tmp_path):
-    server.answer = lambda prompt, _: ServerReply(refusal="No.")
-    with pytest.raises(InputError, match=r"all 40 drafts were rejected \({'refusal': 40}\)"):
+    server.answer = lambda prompt, _: ServerReply("no question")
+    with pytest.raises(InputError, match=r"all 40 drafts were rejected \({'unparsable': 40}\)"):
         run(server, tmp_path, "synthesis.max_draws_per_question=2")
     assert finished_files(tmp_path) == set()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.chat_clients import PRICES, ask, records
 from support.chat_server import KEY, ServerReply
@@ -145,11 +147,42 @@ def test_settings_out_of_range_are_named(make_client, changes, message):
     assert "sk-1" not in str(caught.value)
 
 
-def test_the_key_is_in_no_file(server, make_client, tmp_path):
-    server.answer = lambda prompt, _: ServerReply(KEY) if prompt == "prompt 1" else ServerReply(status=400)
-    assert ask(make_client()).error == "HTTP 400: fault with key ***"
-    assert ask(make_client(), 1).text == "***"
-    assert KEY not in (tmp_path / "chat.jsonl").read_text()
+ECHOES = [
+    ServerReply(status=400),
+    ServerReply(status=500),
+    ServerReply(status=502, error=f"upstream said: Authorization: Bearer {KEY}"),
+    ServerReply(status=400, error={"message": "x" * 490 + f" {KEY}"}),  # the message is cut within the key
+    ServerReply(body=f"<html>Authorization: Bearer {KEY}</html>".encode()),
+    ServerReply(body=json.dumps({"error": {"message": f"no key {KEY}"}}).encode()),
+    ServerReply(status=422, body=json.dumps({"detail": [{"loc": ["header"], "msg": f"bad {KEY}"}]}).encode()),
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_a_key_that_a_server_repeats_is_in_no_file_and_no_message(server, make_client, tmp_path, caplog, echo):
+    server.answer = lambda prompt, _: echo
+    with caplog.at_level("DEBUG"):
+        reply = ask(make_client(max_retries=1))
+    assert KEY[:6] not in (tmp_path / "chat.jsonl").read_text() + caplog.text + repr(reply)
+
+
+def test_what_the_model_writes_is_never_changed(server, make_client, monkeypatch):
+    for key in ("pain", "neuropathic", "sk-very-secret-1234"):
+        monkeypatch.setenv("TEST_API_KEY", key)
+        server.answer = lambda prompt, _, key=key: ServerReply(f"neuropathic pain, {key}")
+        assert ask(make_client(model=key)).text == f"neuropathic pain, {key}"
+
+
+def test_a_word_that_is_the_key_of_a_local_server_stays_in_errors(server, make_client, monkeypatch):
+    monkeypatch.setenv("TEST_API_KEY", "pain")
+    server.answer = lambda prompt, _: ServerReply(status=400, error="Bearer pain: neuropathic pain")
+    assert ask(make_client()).error == "HTTP 400: Bearer ***: neuropathic pain"
+
+
+def test_a_key_in_place_of_the_name_of_its_variable_is_refused_and_not_shown(make_client):
+    with pytest.raises(InputError, match="api_key_env: is not the name of an environment variable") as caught:
+        make_client(api_key_env="sk-proj-123456")
+    assert "123456" not in str(caught.value)
 
 
 def test_the_schema_goes_to_servers_that_take_it(server, make_client):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
+import traceback
 
 import pytest
 from support.chat_clients import ask, records
 from support.chat_server import KEY, ServerReply
+from support.helpers import typed
 
 from medssr.errors import InputError
 from medssr.llm.chat_client import pause_before_retry
+from medssr.tracking.loggers import _provenance, plain
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +114,9 @@ def test_an_empty_account_stops_the_run(server, make_client):
 
 
 def test_a_server_that_fails_call_after_call_stops_the_run(server, make_client):
-    server.answer = lambda prompt, _: ServerReply(status=500)
+    ask(make_client(), -1)
+    faults = [ServerReply(status=500), ServerReply(status=503), ServerReply(drops_connection=True)]
+    server.answer = lambda prompt, _: faults[len(server.calls) % 3]
     client = make_client(max_retries=0)
     with pytest.raises(InputError, match=r"the last 5\d calls failed"):
         list(client.ask_all(lambda number: ask(client, number), range(500)))
@@ -121,3 +127,16 @@ def test_an_address_that_nobody_answers_at_stops_the_run(make_client):
     with socket.socket() as taken, pytest.raises(InputError, match="cannot be reached"):
         taken.bind(("127.0.0.1", 0))  # held, but not listened at
         ask(make_client(max_retries=0, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1"))
+
+
+def test_a_key_is_in_no_traceback_and_no_configuration_that_is_logged(server, make_client, monkeypatch):
+    server.answer = lambda prompt, _: ServerReply(status=401, error=f"Incorrect API key provided: {KEY}.")
+    client = make_client()
+    with pytest.raises(InputError) as caught:
+        ask(client)
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=False).format())
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    config = typed("synthesize", "generator=openai", "generator.model=m", "logger=default")
+    logged = json.dumps(plain(config) | _provenance(), default=str)
+    assert "OPENAI_API_KEY" in logged
+    assert KEY not in shown + logged + repr(client) + repr(config)

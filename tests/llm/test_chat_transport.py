@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from medssr.llm.chat_protocol import Transport, UnreachableError
+from medssr.llm.chat_transport import Transport, UnreachableError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 

@@ -6,13 +6,17 @@ import json
 import re
 from pathlib import Path
 
+import peft
 import pytest
 from support.helpers import random_policy, typed
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from medssr.config import LoRAConfig
 from medssr.config.catalog import CONF_DIR
+from medssr.errors import InputError
 from medssr.models.architecture import architecture_of, from_config, num_stored_parameters
 from medssr.models.lora import add_adapters
+from medssr.models.meta_model import MeasuredModel, measured
 
 PRESETS = sorted(file.stem for file in (CONF_DIR / "model").glob("*.yaml") if file.stem not in ("local", "real"))
 # Sums of the tensors in the released checkpoints.
@@ -81,6 +85,66 @@ def test_the_formula_counts_adapters(modules, tmp_path):
     add_adapters(policy.model, LoRAConfig(rank=4, alpha=8, target_modules=modules), seed=0)
     trained = sum(weight.numel() for weight in policy.model.parameters() if weight.requires_grad)
     assert architecture.num_adapter_parameters(4, modules) == trained
+
+
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        ("qwen2", {}),
+        ("gemma2", {"head_dim": 8, "num_key_value_heads": 2}),
+        ("phi3", {"num_key_value_heads": 2, "pad_token_id": 0}),
+        ("llama", {"attention_bias": True}),
+        ("gpt2", {"n_positions": 64}),
+    ],
+)
+def test_a_model_of_another_family_is_measured(family, fields):
+    config = AutoConfig.for_model(family, **SIZES, **fields)
+    model = AutoModelForCausalLM.from_config(config)
+    counted = architecture_of("me/mine", config.to_dict())
+    assert isinstance(counted, MeasuredModel)
+    assert counted.num_parameters == sum(weight.numel() for weight in model.parameters())
+    assert (counted.vocab_size, counted.width, counted.num_layers) == (300, 32, 3)
+    policy = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules="all-linear"))
+    trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
+    assert counted.num_adapter_parameters(4, None) == trained
+
+
+@pytest.mark.parametrize("known", ["llama", "qwen3", "qwen3_moe"])
+def test_measuring_agrees_with_the_formula(known):
+    config = AutoConfig.for_model(known, **SIZES, num_key_value_heads=2, head_dim=8, moe_intermediate_size=16).to_dict()
+    formula, counted = from_config(config), measured(config)
+    assert formula is not None
+    assert counted is not None
+    for name in ("vocab_size", "width", "num_layers", "layer_parameters", "num_parameters"):
+        assert getattr(formula, name) == getattr(counted, name), name
+
+
+@pytest.mark.parametrize(
+    ("hub_config", "part"),
+    [
+        ({"vocab_size": 1}, "model.hub_config: has no model_type"),
+        ({"model_type": "llama"}, "model.hub_config: lacks num_attention_heads"),
+        ({"model_type": "llama", **SIZES, "num_attention_heads": 0}, "model.hub_config: a size is no whole number"),
+        ({"model_type": "llama", **SIZES, "vocab_size": "32"}, "model.hub_config: vocab_size is no whole number"),
+    ],
+)
+def test_sizes_that_are_missing_or_wrong_are_named(hub_config, part):
+    with pytest.raises(InputError, match=re.escape(part)):
+        architecture_of("me/mine", hub_config)
+
+
+def test_a_family_that_transformers_does_not_know_has_no_size():
+    assert architecture_of("me/mine", {"model_type": "no_such_family"}) is None
+    assert architecture_of("me/mine", {"model_type": "gemma2", "hidden_size": "wide"}) is None
 
 
 def test_other_families_are_not_guessed(tmp_path):

@@ -24,6 +24,7 @@ CLIENT_FIELDS = {
     "api_key_env": "TEST_API_KEY",
     "temperature": 0.7,
     "max_tokens": 256,
+    "extra_body": {},
     "max_concurrency": 4,
     "timeout_s": 5.0,
     "max_retries": 3,
@@ -40,6 +41,7 @@ class ServerReply:
     status: int = 200
     finish: str = "stop"
     refusal: str | None = None
+    message: dict[str, Any] = field(default_factory=dict)  # further fields of the message: reasoning, tool_calls ...
     error: Any = None
     usage: dict[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 11, "completion_tokens": 7})
     headers: dict[str, str] = field(default_factory=lambda: {"retry-after-ms": "1"})
@@ -52,7 +54,7 @@ class ServerReply:
         if self.status != 200:
             error = self.error or {"message": f"fault with key {KEY}", "type": "fault", "code": None, "param": None}
             return json.dumps({"error": error}).encode()
-        message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
+        message = {"role": "assistant", "content": self.text, "refusal": self.refusal} | self.message
         choice = {"index": 0, "message": message, "finish_reason": self.finish}
         return json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": self.usage}).encode()
 
@@ -68,6 +70,25 @@ def varied_question_text(prompt: str) -> str:
     words = [*(["".join(rng.sample("bdfgklmnprstaeiou", 6)) for _ in range(12)])]
     stem = f"A patient with {disease[1] if disease else words[0]} has {' '.join(words)}. Which organ is affected?"
     return json.dumps({"question": stem, "options": OPTIONS})
+
+
+def refuse(
+    name: str, message: str = "Unsupported parameter: '{name}' is not supported with this model."
+) -> ServerReply:
+    """How OpenAI's API says that a model does not take a parameter."""
+    error = {"message": message.format(name=name), "type": "invalid_request_error"}
+    return ServerReply(status=400, error=error | {"param": name, "code": "unsupported_parameter"})
+
+
+def reasoning_only(finish: str, name: str = "reasoning_content", text: str = "Let me think.") -> ServerReply:
+    """What servers of reasoning models send when there is no answer beside the reasoning."""
+    return ServerReply(None, finish=finish, message={name: text})
+
+
+def tool_call() -> ServerReply:
+    """What a model sends that calls a tool, although it was given none."""
+    call = {"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    return ServerReply(None, finish="tool_calls", message={"tool_calls": [call]})
 
 
 class ChatServer:

@@ -91,7 +91,9 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _checkpoint_bytes(config: Mapping[str, Any]) -> int | None:
     """Returns the bytes of a training's checkpoints; None if nothing is trained or the model is unknown."""
-    architecture = architecture_of(config["model"]["path"]) if config.get("trainer") else None
+    if not config.get("trainer"):
+        return None
+    architecture = architecture_of(config["model"]["path"], config["model"].get("hub_config"))
     if architecture is None:
         return None
     if config.get("lora") is not None:

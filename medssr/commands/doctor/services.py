@@ -10,6 +10,7 @@ from typing import Any
 
 from medssr.commands.doctor.findings import Finding, fine, lacking
 from medssr.errors import InputError
+from medssr.tracking.wandb_limits import is_wandb_disabled, is_wandb_offline
 
 _TIMEOUT_S = 3.0
 _WANDB_HOST = "api.wandb.ai"
@@ -22,7 +23,9 @@ def check_wandb(node: Mapping[str, Any] | None) -> Finding:
     Args:
         node: The configuration `logger.wandb`; None if there is none.
     """
-    if node is None or node.get("offline", False) or os.environ.get("WANDB_MODE") in ("offline", "disabled"):
+    if is_wandb_disabled():
+        return fine("W&B", "disabled by the environment; nothing is logged there")
+    if node is None or node.get("offline", False) or is_wandb_offline():
         return fine("W&B", "nothing is sent; `wandb sync` sends it later" if node is not None else "not used")
     if os.environ.get("WANDB_API_KEY"):
         return fine("W&B", "key in WANDB_API_KEY")

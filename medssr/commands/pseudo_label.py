@@ -29,6 +29,8 @@ def pseudo_label(config: PseudoLabelConfig) -> Artifact:
     made = Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _label_questions(config, directory)
     )
+    if made.manifest["counts"]["warning"] is not None:
+        log.warning("%s\n%s", made.path("questions.jsonl"), made.manifest["counts"]["warning"])
     log_step(config, made)
     return made
 
@@ -40,6 +42,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
+    from medssr.labeling.unreadable import UnreadableAnswers
     from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
@@ -63,14 +66,25 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     )
     kept, vote_lines, labels_with_truth = [], [], []
     outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
+    unreadable, was_warned = UnreadableAnswers(labeling.max_new_tokens), False
     with closing(engine):
         for question, answers in zip(
             questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
         ):
+            unreadable.add(answers)
+            if unreadable.is_certain and not was_warned and (warning := unreadable.warning()) is not None:
+                log.warning("%s", warning)
+                was_warned = True
             vote = majority_vote([answer.letter for answer in answers])
-            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
+            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement, labeling.min_valid_share)
             outcomes[outcome.value] += 1
-            vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
+            vote_lines.append(
+                json.dumps(
+                    {"question_id": question.id, "outcome": outcome.value}
+                    | asdict(vote)
+                    | {"valid_share": vote.valid_share}
+                )
+            )
             if outcome is LabelOutcome.kept:
                 kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
             # The true answer is compared with the vote afterwards, for the report only.
@@ -78,10 +92,8 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
                 assert vote.agreement is not None
                 labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
     if not kept:
-        raise InputError(
-            f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "
-            "or take another policy."
-        )
+        remedy = unreadable.warning() or "Widen the band of agreement or take another policy."
+        raise InputError(f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}). {remedy}")
     write_questions(directory / "questions.jsonl", kept)
     write_lines_atomically(directory / "votes.jsonl", vote_lines)
     log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
@@ -90,6 +102,8 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         "num_questions": len(questions),
         "num_kept": len(kept),
         "outcomes": dict(outcomes),
+        "valid_share": unreadable.valid_share,
+        "warning": unreadable.warning(),
         "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
         "kept_with_truth": len(with_truth),
         "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),

@@ -69,6 +69,7 @@ def sections(swept: str) -> dict[str, list[Panel]]:
             Curve("agreement of a group's answers", ("train/agreement",)),
             Curve("label accuracy in training", ("train/label_accuracy",)),
             Bars("agreement of votes", "labels/agreement"),
+            Bars("fraction of votes with a letter", "labels/valid_share"),
             Bars("label accuracy", "labels/accuracy"),
             Bars("fraction of questions with a label", "labels/kept_share"),
         ],

@@ -63,12 +63,21 @@ class AgreementBand:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """The outcomes of the questions that were voted on; they add up to `num_questions`."""
+    """The outcomes of the questions that were voted on; they add up to `num_questions`.
+
+    `valid_share` is the fraction of all votes that have a letter; None in runs that did not record it.
+    """
 
     num_questions: int
     num_kept: int
     outcomes: dict[str, int]
     bands: list[AgreementBand]
+    valid_share: float | None = None
+
+    @property
+    def has_few_valid_votes(self) -> bool:
+        """Whether most votes are known to have no letter."""
+        return self.valid_share is not None and self.valid_share < 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +197,7 @@ def record_json(record: RunRecord) -> dict[str, Any]:
 
 def label_summary_of_counts(counts: dict[str, Any]) -> LabelSummary:
     """Returns the summary of labels from the counts in the manifest of pseudo-labelling."""
-    fields = ("num_questions", "num_kept", "outcomes", "bands")
+    fields = ("num_questions", "num_kept", "outcomes", "bands", "valid_share")
     return record_from_json(LabelSummary, {name: counts[name] for name in fields})
 
 

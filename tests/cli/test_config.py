@@ -280,6 +280,8 @@ def test_what_cannot_be_composed_names_the_full_key(root, override, parts):
         ("pseudo_label", "labeling.temperature=0"),
         ("pseudo_label", "labeling.min_agreement=1.5"),
         ("pseudo_label", "labeling.max_agreement=1.01"),
+        ("pseudo_label", "labeling.min_valid_share=1.01"),
+        ("pseudo_label", "labeling.min_valid_share=-0.1"),
         ("evaluate", "protocol.num_samples=0"),
         ("evaluate", "protocol.temperature=-0.1"),
         ("evaluate", "protocol.top_p=0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from medssr.models.device import prepare_process
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
+    from medssr.engines.sampled_answers import SampledAnswer
     from medssr.questions import Question
 
 log = logging.getLogger(__name__)
@@ -40,37 +42,16 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     questions = list(read_questions(config.data.path))  # before torch is loaded, so that errors show fast
 
-    from medssr.engines.sampled_answers import AnswerSampler
-    from medssr.engines.types import Sampling
     from medssr.labeling.unreadable import UnreadableAnswers
     from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
-    from medssr.models.device import use_gpu
-    from medssr.models.policy import load_policy
     from medssr.utils.files import write_lines_atomically
-    from medssr.utils.instantiate import instantiate
 
-    prepare_process(config.extras, config.seed)
     labeling = config.labeling
-    policy = load_policy(config.model)
-    engine = instantiate(config.rollout, "rollout", policy=policy)
-    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
-    sampler = AnswerSampler(
-        policy,
-        engine,
-        Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
-        labeling.num_votes,
-        config.seed,
-        "votes",
-        labeling.questions_per_chunk,
-        config.extras.progress_bar,
-    )
     kept, vote_lines, labels_with_truth = [], [], []
     outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
     unreadable, was_warned = UnreadableAnswers(labeling.max_new_tokens), False
-    with closing(engine):
-        for question, answers in zip(
-            questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
-        ):
+    with closing(_sampled_answers(config, questions, directory)) as answers_by_question:
+        for question, answers in zip(questions, answers_by_question, strict=True):
             unreadable.add(answers)
             if unreadable.is_certain and not was_warned and (warning := unreadable.warning()) is not None:
                 log.warning("%s", warning)
@@ -78,13 +59,8 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
             vote = majority_vote([answer.letter for answer in answers])
             outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement, labeling.min_valid_share)
             outcomes[outcome.value] += 1
-            vote_lines.append(
-                json.dumps(
-                    {"question_id": question.id, "outcome": outcome.value}
-                    | asdict(vote)
-                    | {"valid_share": vote.valid_share}
-                )
-            )
+            head, tail = {"question_id": question.id, "outcome": outcome.value}, {"valid_share": vote.valid_share}
+            vote_lines.append(json.dumps(head | asdict(vote) | tail))
             if outcome is LabelOutcome.kept:
                 kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
             # The true answer is compared with the vote afterwards, for the report only.
@@ -108,6 +84,35 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         "kept_with_truth": len(with_truth),
         "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),
     }
+
+
+def _sampled_answers(
+    config: PseudoLabelConfig, questions: Sequence[Question], directory: Path
+) -> Generator[list[SampledAnswer]]:
+    """Yields the policy's answers to each question; the engine is closed with the generator."""
+    from medssr.engines.sampled_answers import AnswerSampler
+    from medssr.engines.types import Sampling
+    from medssr.models.device import use_gpu
+    from medssr.models.policy import load_policy
+    from medssr.utils.instantiate import instantiate
+
+    prepare_process(config.extras, config.seed)
+    labeling = config.labeling
+    policy = load_policy(config.model)
+    engine = instantiate(config.rollout, "rollout", policy=policy)
+    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
+    sampler = AnswerSampler(
+        policy,
+        engine,
+        Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
+        labeling.num_votes,
+        config.seed,
+        "votes",
+        labeling.questions_per_chunk,
+        config.extras.progress_bar,
+    )
+    with closing(engine):
+        yield from sampler.sample(questions, directory / "answers", config.data.path)
 
 
 def _truth(question: Question) -> str:

@@ -71,10 +71,10 @@ class UnreadableAnswers:
         """Returns what is wrong, examples, and what to change when most answers have no letter, else None."""
         if 2 * self.num_unreadable <= self.num_answers:
             return None
-        percentage = f"{100 * self.num_unreadable / self.num_answers:.1f}%"
+        share = f"{self.num_unreadable} of {self.num_answers} ({100 * self.num_unreadable / self.num_answers:.1f}%)"
         return "\n".join(
             [
-                f"MOST ANSWERS HAVE NO LETTER: {self.num_unreadable} of {self.num_answers} ({percentage}). For example:",
+                f"MOST ANSWERS HAVE NO LETTER: {share}. For example:",
                 *(f"  {number}. {example}" for number, example in enumerate(self._examples, start=1)),
                 self._advice(),
             ]
@@ -85,9 +85,9 @@ class UnreadableAnswers:
         if 2 * self.num_truncated >= self.num_unreadable:
             return f"{truncated}: raise labeling.max_new_tokens (now {self._max_new_tokens})."
         return (
-            f"{truncated}; the model does not answer in a form that can be read. Change the prompt (model.prompt_path), "
-            'so that answers end with "The answer is B", or take a model whose tokenizer has the chat template that it '
-            "was trained with."
+            f"{truncated}; the model does not answer in a form that can be read. Change the prompt "
+            '(model.prompt_path), so that answers end with "The answer is B", or take a model whose tokenizer has the '
+            "chat template that it was trained with."
         )
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-
 from support.helpers import LetterEngine
 
 from medssr.engines.hf_engine import HFEngine

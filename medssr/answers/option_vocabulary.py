@@ -31,7 +31,7 @@ def _words(text: str) -> frozenset[str]:
 # Between the names of options: "A and C". A single small letter joins in Spanish, Italian, Portuguese and Polish.
 JOINING = _words(
     """
-    and or nor & + / , ; plus with then well
+    and or nor & + / , ; plus with then well through
     und oder noch sowie
     y e o u ni ou et ni mit con avec com i
     en of och og eller
@@ -80,7 +80,7 @@ NOUNS = _words(
     antwort antworten aussage aussagen antwortmoglichkeit antwortmoglichkeiten moglichkeiten optionen
     opcion opciones respuesta respuestas afirmacion afirmaciones enunciado enunciados alternativa alternativas
     reponse reponses affirmation affirmations propositions
-    risposta risposte affermazione affermazioni opzione opzioni
+    risposta risposte voce voci affermazione affermazioni opzione opzioni
     opcao opcoes resposta respostas afirmacao afirmacoes afirmativa afirmativas
     antwoord antwoorden stelling stellingen
     ответ ответы ответов утверждения утверждений варианты вариантов
@@ -94,14 +94,14 @@ QUANTIFYING = _words(
     """
     all both none neither any either each every everything nothing anything no some most more
     alle allen alles keine keiner keines keins beide beides jede nichts samtliche
-    todas todos todo ningun ninguna ninguno ambas ambos cualquiera nada
+    todas todos todo ningun ninguna ningunas ninguno ningunos ambas ambos cualquiera nada
     toutes tous tout aucune aucun rien chacune chacun
     tutte tutti tutto nessuna nessuno entrambe entrambi ambedue niente qualsiasi
     nenhuma nenhum tudo quaisquer qualquer
     geen allemaal elk
     все всё ничего ни оба обе любой любое любая нет
     wszystkie zadna zadne zadnej alla inget ingen inga bada hepsi hicbiri tumu
-    都 均 皆 全 全部 全都 所有 任何 任一 各 俱 没有 沒有 无 無 两者 兩者 二者 三者
+    都 均 皆 全 全部 全都 所有 任何 任意 任一 一种 各 俱 没有 沒有 无 無 两者 兩者 二者 三者
     すべて 全て いずれ どれ ない semua hepsi
     """  # noqa: RUF001
 )
@@ -141,8 +141,8 @@ FILLING = _words(
     well which
     als auch auf aus das dass dem den der die es ist kein sind von zu zum
     al de del el en entre es hay la las lo los que se ser son una uno
-    ce ci d des deux du est il l la le les n ne ni ou par parmi plus qu que qui sont un y
-    che da degli dei del della delle di e gli i il la le lo nessun quelle sono tra fra
+    ce ci d des deux du est l la le les n ne ni ou par parmi plus qu que qui sont un y
+    che da degli dei del della delle di e gli i la le lo nessun quelle sono tra fra
     as da das do dos e entre estao nenhuma o os sao
     alles dat de een er het is ook van zijn
     в все из но один одно ни также что это
@@ -175,6 +175,9 @@ _PHRASE = re.compile(
             (
                 # English abbreviations of "all of the above" and "none of the above".
                 r"[an] ?o ?t ?a",
+                r"(?:none|neither|either|any|one|both|all) of the (?:two|three|four)",
+                # A range; with figures it is an amount.
+                r"[a-h] (?:to|bis|a) [a-h]",
                 r"(?:tous |toutes )?les deux",
                 # Korean
                 r"(?:위의?|상기|이상|보기|이들).{0,12}(?:모두|전부|전체|없음|없다|아니다|아님|해당)",

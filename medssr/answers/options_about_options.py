@@ -82,8 +82,8 @@ _NONE: frozenset[str] = frozenset()
 _AROUND = string.punctuation + string.whitespace
 _IGNORED = frozenset(".:()[]{}'\"!*?\u2026\u3002")
 _TOKEN = re.compile(
-    # A phrase of a script without blanks, a word, a number, another sign.
-    rf"{vocabulary.UNSPACED_PHRASE}|[^\W\d_{vocabulary.UNSPACED}]+(?:-[^\W\d_{vocabulary.UNSPACED}]+)*|\d+|\S"
+    # A phrase of a script without blanks, a word or number, another sign.
+    rf"{vocabulary.UNSPACED_PHRASE}|[^\W_{vocabulary.UNSPACED}]+(?:-[^\W_{vocabulary.UNSPACED}]+)*|\S"
 )
 
 
@@ -220,7 +220,7 @@ _BY_POSITION = tuple(
         # With the place at the end or followed by a statement: "all muscles below the knee" is anatomy.
         rf"\b{_QUANTIFIER}\b.{{,40}}\b{_PLACE}(?=\W*$|\W+(?:{_STATED})\b)",
         rf"\b(?:{_QUANTIFIER}|one|two|three|four|more)\s+of\s+(?:the\s+)?{_PLACE}\b",
-        rf"\bthe\s+(?:above|following|foregoing|preceding)\b(?!\s+(?:{_TIME})\b)",
+        rf"\bthe\s+(?:above|following|foregoing|preceding)\b(?!\s+(?:{_TIME})\b|-(?!mentioned|listed|named|stated))",
         r"\bthe\s+(?:former|latter)\b(?=\W*$|\W+(?:alone|and|are|but|if|in|is|only|or|two|when|with)\b)",
         rf"\b{_QUANTIFIER}\s+(?:of\s+)?(?:the\s+)?(?:other\s+)?(?:options?|choices|answers)\b",
         rf"\b{_QUANTIFIER}\s+(?:of\s+)?(?:these|those)\b(?!\s+(?:{_POPULATION})\b)",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
 
 from medssr.synthesis.content_words import has_content
 from medssr.synthesis.coverage import CoverageIndex
-from medssr.text.words import split_words, words_key
+from medssr.text.words import words_key
+
+_BLANK_BESIDE_LETTER = re.compile(r"(?<!\d) | (?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,8 @@ class ContaminationIndex:
 
 
 def _exact_key(stem: str) -> str:
-    """Returns the letters and digits of a stem."""
-    return "".join(split_words(stem))
+    """Returns the letters and numbers of a stem, with blanks between numbers alone."""
+    return _BLANK_BESIDE_LETTER.sub("", words_key(stem))
 
 
 def _option_text(options: Iterable[str]) -> str:

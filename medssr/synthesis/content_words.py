@@ -44,7 +44,8 @@ _STANDING_WORDS = frozenset(
     wahrscheinlichste wahrscheinlichsten welche welchem welchen welcher welches werden wird wie zu zum zur zutreffend
     erkrankung schritt massnahme behandlung tun was nun kreuzen an sinnvoll ehesten
 
-    affirmation affirmations au aucune aux avec ce cette ces chez conduite concernant d dans des du est et etes exacte
+    affirmation affirmations au aucune aux avec ce cette ces chez conduite concernant d dans des du est et etes
+    correcte correctes exacte
     exactes fausse fausses faux il ils indiquez inexacte juste justes l laquelle le lequel lesquelles les leur ou par
     parmi pas patiente plus pour proposition propositions quel quelle quelles quels qui reponse reponses sauf sont sous
     suivant suivante suivantes suivants sur traitement tous toutes un une vous vrai vraie vraies cochez choisissez
@@ -62,7 +63,8 @@ _STANDING_WORDS = frozenset(
 
     из какое какая какой какие каких следующих следующее следующий следующие утверждений утверждение утверждения верно
     верным верный верная неверно неверным неправильно правильно правильный является являются что это при наиболее
-    вероятный вероятная вероятное вероятен вероятна диагноз лечение у в на о и не для перечисленных выберите ответ ответы все кроме
+    вероятный вероятная вероятное вероятен вероятна диагноз лечение у в на о и не для перечисленных выберите ответ
+    ответы все кроме
 
     다음 중 옳은 것은 것을 틀린 옳지 않은 아닌 맞는 고르시오 설명으로 설명
     가장 적절한 진단은 진단명은 치료는 원인은 환자의 이 대한 무엇인가 다음의
@@ -73,7 +75,7 @@ _STANDING = (FUNCTION_WORDS | EXAM_WORDS | _STANDING_WORDS) - _SUBJECTS
 # like "which of the following is correct", "the most likely diagnosis is", "treatment of choice for this patient".
 _STANDING_CHARACTER = re.compile(
     "[\u3040-\u309f下列以上述关關于於有该該哪那一二项項个個种種些者组組是的之为為说說法叙敘描述正确確错錯误誤不非最可能诊診断斷"
-    "此患者病人应應首选選治疗療处處理措施常见見原因属屬除外都均皆包括何与與和及或对對其中题題答案选項择擇合适適当當次记記佳步面出请請先考虑慮价值價切检檢查理优優判问問]"
+    "此患者疾病人应應首选選治疗療处處理措施常见見原因属屬除外都均皆包括何与與和及或对對其中题題答案选項择擇合适適当當次记記佳步面出请請先考虑慮价值價切检檢查理优優判问問]"
 )
 
 

@@ -93,7 +93,7 @@ NOUNS = _words(
 QUANTIFYING = _words(
     """
     all both none neither any either each every everything nothing anything no some most more
-    alle allen alles keine keiner keines keins beide beides jede nichts samtliche
+    alle allen alles samtliga keine keiner keines keins beide beides jede nichts samtliche
     todas todos todo ningun ninguna ningunas ninguno ningunos ambas ambos cualquiera nada
     toutes tous tout aucune aucun rien chacune chacun
     tutte tutti tutto nessuna nessuno entrambe entrambi ambedue niente qualsiasi

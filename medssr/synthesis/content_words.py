@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, singular, split_words
 
@@ -79,6 +80,7 @@ _STANDING_CHARACTER = re.compile(
 )
 
 
+@lru_cache(maxsize=2**16)
 def is_content_word(word: str) -> bool:
     """Returns whether a folded word, its numbers masked, says what a question is about.
 

@@ -79,6 +79,7 @@ def test_a_study_s_variants_are_what_they_are_called():
     assert other.model.path.endswith("tiny_qwen3")
     bands = [(config.labeling.min_agreement, config.labeling.max_agreement) for config in (no_filter, low, high)]
     assert bands == [(0.0, 1.0), (0.4, 0.7), (0.7, 1.0)]
+    assert [config.labeling.min_valid_share for config in (no_filter, low, high)] == [0.0, 0.5, 0.5]
     assert [config.labeling.uses_truth for config in by_labels.values()] == [False] * 5 + [True]
     none, name, bm25, _ = (typed("pipeline", *job) for job in jobs("knowledge"))
     assert (none.synthesis.rare_share, name.synthesis.num_passages, bm25.synthesis.num_passages) == (0, 0, 1)

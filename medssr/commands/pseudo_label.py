@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from medssr.models.device import prepare_process
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
+    from medssr.engines.sampled_answers import SampledAnswer
     from medssr.questions import Question
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ def pseudo_label(config: PseudoLabelConfig) -> Artifact:
     made = Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
         lambda directory: _label_questions(config, directory)
     )
+    if made.manifest["counts"]["warning"] is not None:
+        log.warning("%s\n%s", made.path("questions.jsonl"), made.manifest["counts"]["warning"])
     log_step(config, made)
     return made
 
@@ -38,12 +42,58 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
 
     questions = list(read_questions(config.data.path))  # before torch is loaded, so that errors show fast
 
+    from medssr.labeling.unreadable import UnreadableAnswers
+    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
+    from medssr.utils.files import write_lines_atomically
+
+    labeling = config.labeling
+    kept, vote_lines, labels_with_truth = [], [], []
+    outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
+    unreadable, was_warned = UnreadableAnswers(labeling.max_new_tokens), False
+    with closing(_sampled_answers(config, questions, directory)) as answers_by_question:
+        for question, answers in zip(questions, answers_by_question, strict=True):
+            unreadable.add(answers)
+            if unreadable.is_certain and not was_warned and (warning := unreadable.warning()) is not None:
+                log.warning("%s", warning)
+                was_warned = True
+            vote = majority_vote([answer.letter for answer in answers])
+            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement, labeling.min_valid_share)
+            outcomes[outcome.value] += 1
+            head, tail = {"question_id": question.id, "outcome": outcome.value}, {"valid_share": vote.valid_share}
+            vote_lines.append(json.dumps(head | asdict(vote) | tail))
+            if outcome is LabelOutcome.kept:
+                kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
+            # The true answer is compared with the vote afterwards, for the report only.
+            if vote.label is not None and "truth" in question.provenance:
+                assert vote.agreement is not None
+                labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
+    if not kept:
+        remedy = unreadable.warning() or "Widen the band of agreement or take another policy."
+        raise InputError(f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}). {remedy}")
+    write_questions(directory / "questions.jsonl", kept)
+    write_lines_atomically(directory / "votes.jsonl", vote_lines)
+    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
+    with_truth = [question for question in kept if "truth" in question.provenance]
+    return {
+        "num_questions": len(questions),
+        "num_kept": len(kept),
+        "outcomes": dict(outcomes),
+        "valid_share": unreadable.valid_share,
+        "warning": unreadable.warning(),
+        "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
+        "kept_with_truth": len(with_truth),
+        "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),
+    }
+
+
+def _sampled_answers(
+    config: PseudoLabelConfig, questions: Sequence[Question], directory: Path
+) -> Generator[list[SampledAnswer]]:
+    """Yields the policy's answers to each question; the engine is closed with the generator."""
     from medssr.engines.sampled_answers import AnswerSampler
     from medssr.engines.types import Sampling
-    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
-    from medssr.utils.files import write_lines_atomically
     from medssr.utils.instantiate import instantiate
 
     prepare_process(config.extras, config.seed)
@@ -61,39 +111,8 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         labeling.questions_per_chunk,
         config.extras.progress_bar,
     )
-    kept, vote_lines, labels_with_truth = [], [], []
-    outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
     with closing(engine):
-        for question, answers in zip(
-            questions, sampler.sample(questions, directory / "answers", config.data.path), strict=True
-        ):
-            vote = majority_vote([answer.letter for answer in answers])
-            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement)
-            outcomes[outcome.value] += 1
-            vote_lines.append(json.dumps({"question_id": question.id, "outcome": outcome.value} | asdict(vote)))
-            if outcome is LabelOutcome.kept:
-                kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
-            # The true answer is compared with the vote afterwards, for the report only.
-            if vote.label is not None and "truth" in question.provenance:
-                assert vote.agreement is not None
-                labels_with_truth.append((vote.agreement, vote.label == question.provenance["truth"]))
-    if not kept:
-        raise InputError(
-            f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}); widen the band of agreement "
-            "or take another policy."
-        )
-    write_questions(directory / "questions.jsonl", kept)
-    write_lines_atomically(directory / "votes.jsonl", vote_lines)
-    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
-    with_truth = [question for question in kept if "truth" in question.provenance]
-    return {
-        "num_questions": len(questions),
-        "num_kept": len(kept),
-        "outcomes": dict(outcomes),
-        "bands": [asdict(band) for band in label_accuracy_by_band(labels_with_truth)] if labels_with_truth else [],
-        "kept_with_truth": len(with_truth),
-        "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),
-    }
+        yield from sampler.sample(questions, directory / "answers", config.data.path)
 
 
 def _truth(question: Question) -> str:

@@ -48,9 +48,9 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         open_atomically(directory / "questions.jsonl") as questions,
         open_atomically(directory / "rejected.jsonl") as rejected,
     ):
+        screen, benchmarks = _draft_screen(config, generator.name)
 
         def accepted() -> Iterator[Question]:
-            screen = _draft_screen(config, generator.name)
             for attempt in fill_slots(
                 controls.num_questions, controls.max_draws_per_question, generator, request, screen
             ):
@@ -66,7 +66,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         if tally.num_questions == 0:
             raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
         distribution.write(directory)
-        return tally.counts(controls.rare_share) | {"usage": generator.usage()} | knowledge
+        return tally.counts(controls.rare_share) | {"usage": generator.usage()} | benchmarks | knowledge
 
 
 def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
@@ -97,8 +97,8 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     return maker, knowledge | {"corpus": asdict(corpus.counts)}
 
 
-def _draft_screen(config: SynthesizeConfig, generator_name: str) -> DraftScreen:
-    """Returns the screen that accepts or rejects drafts."""
+def _draft_screen(config: SynthesizeConfig, generator_name: str) -> tuple[DraftScreen, dict[str, Any]]:
+    """Returns the screen that accepts or rejects drafts, and the counts of the benchmarks for the manifest."""
     from medssr.benchmarks.reader import benchmark_files, load_benchmark
     from medssr.questions import read_questions
     from medssr.synthesis.filters import FilterLimits
@@ -117,7 +117,7 @@ def _draft_screen(config: SynthesizeConfig, generator_name: str) -> DraftScreen:
     benchmarks = (question for file in files.values() for question in load_benchmark(file))
     repeats = RepeatScreen(benchmarks, seeds=read_questions(config.seed_questions.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
-    return DraftScreen(limits, repeats, origin)
+    return DraftScreen(limits, repeats, origin), {"benchmarks": repeats.benchmark_counts()}
 
 
 def main() -> None:
@@ -134,6 +134,10 @@ def _main(config: SynthesizeConfig) -> None:
         *(counts[name] for name in ("num_questions", "num_rare", "asked_rare_share", "achieved_rare_share")),
     )
     log.info("%d drafts rejected %s", counts["num_rejected"], counts["rejected"])
+    log.info(
+        "compared with %d benchmark questions; %d have a stem without content and were compared by their options",
+        *(counts["benchmarks"][name] for name in ("num_questions", "num_stems_without_content")),
+    )
     if counts["num_unfilled"]:
         log.warning("%d questions missing %s", counts["num_unfilled"], counts["unfilled"])
     log.info(

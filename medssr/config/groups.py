@@ -157,13 +157,14 @@ class AuditingConfig:
 
 @dataclass
 class LabelingConfig:
-    """Votes per question, their sampling, and the band of agreement in which a pseudo-label is kept."""
+    """Votes per question, their sampling, and the valid share and agreement at which a pseudo-label is kept."""
 
     num_votes: int
     temperature: float
     max_new_tokens: int
     min_agreement: float
     max_agreement: float
+    min_valid_share: float
     uses_truth: bool
     questions_per_chunk: int
 
@@ -175,6 +176,9 @@ class LabelingConfig:
             0 <= self.min_agreement <= self.max_agreement <= 1,
             "labeling.min_agreement, labeling.max_agreement",
             f"{self.min_agreement} to {self.max_agreement}; expected 0 <= min <= max <= 1.",
+        )
+        require(
+            0 <= self.min_valid_share <= 1, "labeling.min_valid_share", f"{self.min_valid_share}; a fraction, 0 to 1."
         )
 
 

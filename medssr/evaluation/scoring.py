@@ -112,8 +112,8 @@ class BenchmarkScore:
         num_samples: Samples for each question, the n of mean@n and maj@n.
         slices: Scores by slice name: "all", "rare" (is_rare is True), "common" (is_rare is False) and the extra
             slices; one without a question is left out.
-        calibration: How often the majority is right by the agreement of the samples, over the questions that have a
-            majority; None with one sample each, which always agrees with itself.
+        calibration: How often the majority is right by the agreement of the samples (samples for it / all samples),
+            over the questions that have a majority; None with one sample each, which always agrees with itself.
     """
 
     num_questions: int

@@ -14,10 +14,10 @@ class Vote:
 
     Attributes:
         label: The letter with the most votes; None when first place is shared or nobody cast a valid vote.
-        agreement: Votes for the winner divided by valid votes, for a tie the votes of one of its leaders divided by
-            valid votes; None without a valid vote.
+        agreement: Votes for the winner divided by all votes, for a tie the votes of one of its leaders divided by all
+            votes; None without a valid vote.
         counts: Valid votes by letter, in the order of the alphabet.
-        num_invalid: Answers without a valid letter. They abstain.
+        num_invalid: Answers without a valid letter. Each is a vote against the winner.
         is_tied: Whether two or more letters share first place.
     """
 
@@ -29,36 +29,45 @@ class Vote:
 
     @property
     def num_valid(self) -> int:
-        """The number of answers that chose a letter: the denominator of `agreement`."""
+        """The number of answers that chose a letter."""
         return sum(self.counts.values())
+
+    @property
+    def num_votes(self) -> int:
+        """The number of all answers: the denominator of `agreement`."""
+        return self.num_valid + self.num_invalid
+
+    @property
+    def valid_share(self) -> float:
+        """The fraction of answers that chose a letter, the upper bound of `agreement`; 0 without an answer."""
+        return self.num_valid / self.num_votes if self.num_votes else 0.0
 
 
 def majority_vote(letters: Sequence[str | None]) -> Vote:
     """Returns the outcome of a vote; the order of the answers does not matter.
 
     The label is the plurality winner of self-consistency (Wang et al. 2023, arXiv 2203.11171, section 2) with two
-    further rules: an invalid answer abstains instead of being a candidate, and a tie gives no label instead of the
+    further rules: an invalid answer is no candidate but lowers the agreement, and a tie gives no label instead of the
     letter that came first.
 
     Args:
         letters: One extracted letter for each sampled answer, None for an invalid answer.
 
     Example:
-        Five answers, one of them invalid; B has two of the four valid votes.
+        Five answers, one of them invalid; B has two of the five votes.
 
         >>> majority_vote(["B", "A", None, "B", "C"])
-        Vote(label='B', agreement=0.5, counts={'A': 1, 'B': 2, 'C': 1}, num_invalid=1, is_tied=False)
+        Vote(label='B', agreement=0.4, counts={'A': 1, 'B': 2, 'C': 1}, num_invalid=1, is_tied=False)
     """
     counts = Counter(letter for letter in letters if letter is not None)
-    num_valid = counts.total()
-    num_invalid = len(letters) - num_valid
-    if num_valid == 0:
+    num_invalid = len(letters) - counts.total()
+    if not counts:
         return Vote(label=None, agreement=None, counts={}, num_invalid=num_invalid, is_tied=False)
     most = max(counts.values())
     leaders = [letter for letter, count in counts.items() if count == most]
     return Vote(
         label=leaders[0] if len(leaders) == 1 else None,
-        agreement=most / num_valid,
+        agreement=most / len(letters),
         counts=dict(sorted(counts.items())),
         num_invalid=num_invalid,
         is_tied=len(leaders) > 1,
@@ -75,19 +84,27 @@ class LabelOutcome(StrEnum):
     tied = "tied"
     below_band = "below_band"
     above_band = "above_band"
+    few_valid_votes = "few_valid_votes"
     no_valid_vote = "no_valid_vote"
 
 
-def label_outcome(vote: Vote, min_agreement: float, max_agreement: float) -> LabelOutcome:
-    """Returns whether the winner of a vote becomes the label: agreement within the band, ends included, and no tie.
+def label_outcome(vote: Vote, min_agreement: float, max_agreement: float, min_valid_share: float) -> LabelOutcome:
+    """Returns whether the winner of a vote becomes the label, or the first reason why it does not.
+
+    A label needs enough valid votes, a single winner, and an agreement within the band, ends included. Too few valid
+    votes come first because the others may be accidents of the few answers that could be read.
 
     Example:
         >>> from medssr.labeling.votes import majority_vote
-        >>> label_outcome(majority_vote(["A", "A", "B"]), 0.5, 0.9)
+        >>> label_outcome(majority_vote(["A", "A", "B"]), 0.5, 0.9, 0.5)
         <LabelOutcome.kept: 'kept'>
+        >>> label_outcome(majority_vote(["A", None, None]), 0.0, 1.0, 0.5)
+        <LabelOutcome.few_valid_votes: 'few_valid_votes'>
     """
     if vote.agreement is None:
         return LabelOutcome.no_valid_vote
+    if vote.valid_share < min_valid_share:
+        return LabelOutcome.few_valid_votes
     if vote.is_tied:
         return LabelOutcome.tied
     if vote.agreement < min_agreement:

@@ -1,77 +1,12 @@
-"""Options in another order, and the questions whose options must stay where they are.
-
-An option may refer to other options by letter ("both A and B", "all except (c)") or by position ("none of the above").
-In another order it would refer to other texts, and the answer would be wrong. Synthesis rejects such options
-(`option_about_options`); training and evaluation keep the order of such questions (`refers_to_order`).
-
-In doubt an option counts as a reference: a question that keeps its order costs some variety, a wrong answer more.
-"""
+"""Options in another order; the questions whose options speak about other options keep theirs."""
 
 from __future__ import annotations
 
 import random
-import re
-import string
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 
-from medssr.questions.record import LETTERS, Question
-from medssr.text.words import FUNCTION_WORDS
-
-# Letters that count as names of options even where a question has fewer of them. "I" is none of them: "I only" is about
-# a Roman numeral, unless there are nine options.
-_MIN_LETTERS = 8
-
-_TIME = (
-    r"half|part|stages?|hours?|days?|weeks?|months?|years?|mornings?|nights?|evenings?|trimesters?|meals?|dose|visits?"
-)
-_POPULATION = (
-    r"with|without|who|whose|aged?|over|under|in|on|at|of|from|that|which|above|below|older|younger|taking|having"
-)
-_STATED = (
-    r"are|is|apply|applies|mentioned|listed|given|options?|choices?|answers?|statements?|except|but|together|combined"
-)
-# "All of the above", "none of these options", "the former": options that are meant by their position.
-_BY_POSITION = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        # With "above" at the end or followed by a statement: "one finger above the umbilicus" is anatomy.
-        r"\b(?:all|both|none|neither|any|either|each|some|one|two|three|four|more)\b.{,30}"
-        rf"\b(?:above|below|preceding|foregoing)\b(?=\W*$|\W+(?:{_STATED})\b)",
-        r"\b(?:all|both|none|neither|any|either|each|some|one|two|three|four|more)\s+of\s+(?:above|below|foregoing)\b",
-        rf"\bthe\s+(?:above|following|former|latter|foregoing|preceding)\b(?!\s+(?:{_TIME})\b)",
-        r"\b(?:all|both|none|neither|any|either)\s+(?:of\s+)?(?:the\s+)?(?:other\s+)?(?:options?|choices|answers)\b",
-        rf"\b(?:all|both|none|neither|any|either)\s+(?:of\s+)?(?:these|those)\b(?!\s+(?:{_POPULATION})\b)",
-        r"^\W*(?:all|both|none|neither|any|either)\s+of\s+them\W*$",
-    )
-)
-
-# Words that an option which is made of nothing but other options may have beside their letters.
-_CHOOSING = frozenset(
-    """
-    all alone any both but either except just neither none not only
-    answer answers choice choices option options statement statements
-    """.split()  # noqa: SIM905
-)
-_JOINING = frozenset(["and", "or", "nor", "&", "+", "/", ","])
-_CLAIMING = frozenset(["correct", "true", "false", "right", "wrong"])
-_FILLING = _CLAIMING | {"of", "the", "above", "are", "is", "together"}
-_AROUND = string.punctuation + string.whitespace
-_WORD_OR_SIGN = re.compile(r"[^\W_]+|[^\s().;'\"]")
-
-# Nouns whose variants have letters: "vitamins A and C" are no options.
-_LETTERED = re.compile(
-    r"(?:[-\u2010\u2011]|\b(?:(?:apo)?(?:lipo)?proteins?|alleles?|amphotericin|antibod(?:y|ies)|antigens?|blood|botulinum"
-    r"|cells?|chains?|child-pugh|class(?:es)?|cyclosporine?|cytochromes?|domains?|factors?|fib(?:er|re)s?|genes?"
-    r"|genotypes?|grades?|groups?|ha?emophilias?|hepatitis|hla|hormones?|immunoglobulins?|influenzae?|intervals?"
-    r"|isoforms?|levels?|lines?|phases?|points?|regions?|serogroups?|serotypes?|stages?|strains?|subtypes?|subunits?"
-    r"|toxins?|trisomy|types?|variants?|virus(?:es)?|vitamins?|waves?|zones?)\s+)$",
-    re.IGNORECASE,
-)
-# Words that may follow the letters of options: "A and B combined", but not "A and B antigens".
-_FOLLOWING = FUNCTION_WORDS | _CLAIMING | {"alone", "combined", "followed", "simultaneously", "together"}
-_NEXT_WORD = re.compile(r"\s*-?\s*([^\W\d_]+)")
+from medssr.answers.options_about_options import names_option, option_about_options
+from medssr.questions.record import Question
 
 
 def reorder_options(question: Question, order: str) -> Question:
@@ -125,60 +60,4 @@ def refers_to_order(question: Question) -> bool:
         >>> refers_to_order(Question("q", "Which?", {"A": "hepatitis B", "B": "vitamin A"}, "A", "example"))
         False
     """
-    named = _patterns(_letters(question.options))[0]
-    return named.search(question.stem) is not None or option_about_options(question.options) is not None
-
-
-def option_about_options(options: Mapping[str, str]) -> str | None:
-    """Returns the first option that refers to other options, or None."""
-    letters = _letters(options)
-    return next((text for text in options.values() if _refers(text, letters)), None)
-
-
-def _refers(option: str, letters: str) -> bool:
-    return (
-        any(pattern.search(option) for pattern in _BY_POSITION)
-        or _is_made_of_letters(option, letters)
-        or _names_letters(option, letters)
-    )
-
-
-def _letters(options: Mapping[str, str]) -> str:
-    return LETTERS[: max(_MIN_LETTERS, len(options))]
-
-
-def _is_made_of_letters(option: str, letters: str) -> bool:
-    """Returns whether an option consists of letters of other options: "A only", "all except (b)", "a & c"."""
-    words = _WORD_OR_SIGN.findall(option.strip(_AROUND).casefold())
-    others = set(words) - set(letters.casefold())
-    if len(others) == len(words) or not others <= _CHOOSING | _JOINING | _FILLING:
-        return False
-    num_letters = sum(word not in others for word in words)
-    return bool(others & (_CHOOSING | _CLAIMING)) or (num_letters > 1 and bool(others & _JOINING))
-
-
-def _names_letters(option: str, letters: str) -> bool:
-    """Returns whether a longer option names others by their letters: "option B", "A and C, in that order"."""
-    named, chosen = _patterns(letters)
-    if named.search(option):
-        return True
-    for match in chosen.finditer(option):
-        following = _NEXT_WORD.match(option, match.end())
-        is_followed_by_noun = following is not None and following[1].casefold() not in _FOLLOWING
-        if not is_followed_by_noun and not _LETTERED.search(option, 0, match.start()):
-            return True
-    return False
-
-
-@lru_cache
-def _patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Returns patterns of "option B", and of letters that are joined or chosen ("A and C", "(a) & (b)", "only B").
-
-    A small letter counts in brackets alone: else it may be the article.
-    """
-    letter = rf"(?:\(?\b[{letters}]\b\)?|\([{letters.lower()}]\))"
-    joiner = r"\s*(?:(?:,|/|&|\+|\band\b|\bor\b|\bnor\b|\bbut\b|\bnot\b)\s*)+"
-    named = re.compile(rf"\b(?:[Oo]ptions?|[Cc]hoices?|[Aa]nswers?)\s+{letter}")
-    joined = rf"{letter}(?:{joiner}{letter})+"
-    single = rf"\b(?:[Oo]nly|[Bb]oth|[Ee]ither|[Nn]either|[Ee]xcept)\s+{letter}(?!\s+(?:and|or|nor)\b)"
-    return named, re.compile(rf"{joined}|{single}")
+    return names_option(question.stem, question.options) or option_about_options(question.options) is not None

@@ -50,6 +50,7 @@ def sections(swept: str) -> dict[str, list[Any]]:
             curve("agreement of a group's answers", "train/agreement"),
             curve("label accuracy in training", "train/label_accuracy"),
             bars("agreement of votes", "labels/agreement"),
+            bars("fraction of votes with a letter", "labels/valid_share"),
             bars("label accuracy", "labels/accuracy"),
             bars("fraction of questions with a label", "labels/kept_share"),
         ],

@@ -107,6 +107,7 @@ def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: d
         config_table=tables.config_table(runs),
         sample_counts=sorted(all_scores["num_samples"].unique()),
         labels=tables.label_table(runs),
+        has_few_valid_votes=any(labels.has_few_valid_votes for labels, _ in tables.runs_by_labels(runs)),
         tables_of_runs=[tables.all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
         accuracy_figures=list(figures.draw_accuracy(all_scores, out_dir)),
         difference_figures=list(figures.draw_differences(comparison, out_dir)),

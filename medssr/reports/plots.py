@@ -150,7 +150,7 @@ def _diagonal(axes: Any, votes: str, fraction: str) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
     axes.set_ylim(-0.02, 1.02)
     axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_xlabel(f"agreement ({votes} / valid votes)")
+    axes.set_xlabel(f"agreement ({votes} / all votes)")
     axes.set_ylabel(fraction)
 
 

@@ -62,12 +62,21 @@ class AgreementBand:
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """The outcomes of the questions that were voted on; they add up to `num_questions`."""
+    """The outcomes of the questions that were voted on; they add up to `num_questions`.
+
+    `valid_share` is the fraction of all votes that have a letter; None in runs that did not record it.
+    """
 
     num_questions: int
     num_kept: int
     outcomes: dict[str, int]
     bands: list[AgreementBand]
+    valid_share: float | None = None
+
+    @property
+    def has_few_valid_votes(self) -> bool:
+        """Whether most votes are known to have no letter."""
+        return self.valid_share is not None and self.valid_share < 1 / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,11 +202,15 @@ def config_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def label_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Returns the outcomes of votes with their fractions of all questions, one row for runs that share their labels."""
+    """Returns the outcomes of votes with their fractions of all questions, one row for runs that share their labels.
+
+    Beside them stands the fraction of votes that have a letter, where the run recorded it.
+    """
     import pandas as pd
 
     rows = [
         {"run": ", ".join(names), "questions": str(labels.num_questions)}
+        | ({} if labels.valid_share is None else {"valid votes": f"{100 * labels.valid_share:.1f}%"})
         | {
             outcome.replace("_", " "): f"{count} ({100 * count / max(labels.num_questions, 1):.1f}%)"
             for outcome, count in labels.outcomes.items()

@@ -129,13 +129,15 @@ def score_summary(benchmarks: Mapping[str, BenchmarkScore], prefix: str = "score
 
 
 def label_summary(labels: LabelSummary | None) -> dict[str, float]:
-    """Returns the fraction of questions with a label, the mean agreement of votes and the accuracy of labels.
+    """Returns the fractions of questions with a label and of valid votes, and agreement and accuracy of the labels.
 
     The last two are over the questions whose truth is known; agreement is that of the middles of the bands.
     """
     if labels is None or not labels.num_questions:
         return {}
     summary = {"labels/kept_share": labels.num_kept / labels.num_questions}
+    if labels.valid_share is not None:
+        summary["labels/valid_share"] = labels.valid_share
     scored = [(band, band.accuracy) for band in labels.bands if band.accuracy is not None and band.n]
     total = sum(band.n for band, _ in scored)
     if total:

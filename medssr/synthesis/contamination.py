@@ -1,69 +1,47 @@
-"""Finds the benchmark question that a question repeats, also where it is reworded, cut or part of a longer one.
-
-Stems are compared with stems. Two stems that agree but for case, punctuation and numbers match, however short they are.
-Else the score says how much of the benchmark's stem the question holds: its words in their order within one stretch of
-the question, each counted by how rare it is among the stems, so that an examination's standing phrases ("which of the
-following is the most likely cause of this patient's symptoms") count for little. `experiments/contamination` measures
-recall and false positives at each threshold.
-"""
+"""Finds the benchmark question that a question repeats: by its stem or, where that says nothing, by its options."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import repeat
 
-import numpy as np
-from numpy.typing import NDArray
+from medssr.synthesis.content_words import has_content
+from medssr.synthesis.coverage import CoverageIndex
+from medssr.text.words import words_key
 
-from medssr.synthesis.postings import Postings, WeightedText
-from medssr.text.words import EXAM_WORDS, FUNCTION_WORDS, fold, mask_numbers, split_words
-
-# Background counts, because a small index says little on how common words are: as if so many more stems were indexed,
-# half of them with any one function word and a fifth with any one word of examinations.
-_NUM_BACKGROUND_STEMS = 300
-_BACKGROUND_COUNTS = dict.fromkeys(EXAM_WORDS, _NUM_BACKGROUND_STEMS // 5) | dict.fromkeys(
-    FUNCTION_WORDS, _NUM_BACKGROUND_STEMS // 2
-)
-# How often a word must be seen until what follows it counts more than how common the follower is everywhere.
-_PAIR_PRIOR = 5.0
-# A word's weight is its surprise to this power. At 0 every word counts the same, and another disease in a common
-# template is a copy; at 1 rare words decide alone, and a copy with its rare words replaced is none.
-_SURPRISE_POWER = 0.5
-_NUM_CACHED_WEIGHTS = 2**16
-# A word is rare when less than one stem in a hundred has it in this position.
-_RARE = math.log(1 + 100) ** _SURPRISE_POWER
-# The discount for a question of at least twice the length of the stem.
-_MAX_LOSS = 0.3
-# The least size of a stem that may match within a longer question: smaller ones occur there by chance.
-_MIN_EMBEDDED_WORDS = 4
-_MIN_EMBEDDED_RARE_WORDS = 1
-# A question that is a part of a longer stem; 13 words are the usual length of n-grams in decontamination.
-_MIN_PART_WORDS = 13
-_MIN_PART_RARE_WORDS = 3
+_BLANK_BESIDE_LETTER = re.compile(r"(?<!\d) | (?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class ContaminationMatch:
-    """The benchmark stem that a question repeats.
+    """The benchmark question that a question repeats.
 
     Attributes:
-        stem: The stem as it was given to the index.
-        score: How much of it is repeated: 1 for the whole stem up to case, punctuation and numbers, else below 1.
+        stem: Its stem as it was given to the index.
+        score: How much of it is repeated: 1 for the whole stem up to case, punctuation and numbers, else below 1. For a
+            stem without content the same of its options.
+        index: The index of the stem among those that were given.
     """
 
     stem: str
     score: float
+    index: int
 
 
 class ContaminationIndex:
-    """Finds the benchmark stem that a question repeats.
+    """Finds the benchmark question that a question repeats.
+
+    Stems are compared with stems (`coverage` says how). A stem without content words, such as "Which of the following
+    is true?", is shared by questions that have nothing else in common, and nearly every stem repeats most of it. Such
+    questions are compared by their options, in any order, with other such questions. Without options to compare, a
+    stem without content matches only the same stem, numbers included.
 
     Args:
         stems: The stems of all benchmarks. Empty ones are passed over; of equal ones, the first is reported.
         threshold: The least score of a match.
+        options: The texts of the options of each stem; None to compare stems alone.
 
     Example:
         >>> index = ContaminationIndex(["Which enzyme is deficient in patients with Fabry disease?"])
@@ -75,166 +53,52 @@ class ContaminationIndex:
         True
     """
 
-    def __init__(self, stems: Iterable[str], threshold: float = 0.58) -> None:
-        self._threshold = threshold
+    def __init__(
+        self, stems: Iterable[str], threshold: float = 0.58, options: Iterable[Iterable[str]] | None = None
+    ) -> None:
         self._stems: list[str] = []
-        self._number_of_key: dict[str, int] = {}
-        for stem in stems:
-            key = _key(_masked_words(stem))
-            if key and key not in self._number_of_key:
-                self._number_of_key[key] = len(self._stems)
-                self._stems.append(stem)
-        self._joined = _joined_words(self._stems)
-        worded = [self._parted(_masked_words(stem)) for stem in self._stems]
-        self._counts = Counter(word for words in worded for word in set(words))
-        self._pair_counts = Counter(pair for words in worded for pair in set(_pairs(words)))
-        self._cached_weight = lru_cache(maxsize=_NUM_CACHED_WEIGHTS)(self._weight)
-        self._ids = {word: number for number, word in enumerate(self._counts)}
-        self._texts = [self._text(words) for words in worded]
-        self._totals = np.array([text.total for text in self._texts])
-        self._sizes = np.array([len(text.words) for text in self._texts])
-        self._postings = Postings(self._texts, threshold)
+        texts, option_texts = [], []
+        self._index_of_key: dict[str, int] = {}
+        keys = set()
+        pairs = zip(stems, repeat(()), strict=False) if options is None else zip(stems, options, strict=True)
+        for index, (stem, option_list) in enumerate(pairs):
+            is_content, key, option_text = has_content(stem), _exact_key(stem), _option_text(option_list)
+            self._stems.append(stem)
+            texts.append(stem if is_content else "")
+            option_texts.append("" if is_content or not has_content(option_text) else option_text)
+            if key and not is_content:
+                keys.add((key, words_key(option_text)))
+                if options is None:
+                    self._index_of_key.setdefault(key, index)
+        self._by_stem = CoverageIndex(texts, threshold)
+        self._by_options = CoverageIndex(option_texts, threshold)
+        self.num_without_content = len(keys)
 
     def __len__(self) -> int:
-        """Returns the number of different stems."""
-        return len(self._stems)
+        """Returns the number of different questions."""
+        return len(self._by_stem) + self.num_without_content
 
-    def check(self, stem: str) -> ContaminationMatch | None:
-        """Returns the stem that the question's stem repeats most, with its score, or None when it repeats none."""
-        words = _masked_words(stem)
-        number = self._number_of_key.get(_key(words))
-        if number is not None:
-            return ContaminationMatch(self._stems[number], 1.0)
-        question = self._text(self._parted(words))
-        best, best_score = None, self._threshold
-        for candidate, bound in self._candidates(question):
-            if bound < best_score:
-                break
-            score = _score(self._texts[candidate], question)
-            if score >= best_score and (best is None or score > best_score):
-                best, best_score = candidate, score
-        return None if best is None else ContaminationMatch(self._stems[best], best_score)
+    def check(self, stem: str, options: Iterable[str] = ()) -> ContaminationMatch | None:
+        """Returns the question that a question repeats most, with its score, or None when it repeats none.
 
-    def _candidates(self, question: WeightedText) -> Iterator[tuple[int, float]]:
-        """Yields (number of a stem, upper bound of its score) for each stem that may match, the highest bound first."""
-        overlaps = self._postings.overlaps(question)
-        if overlaps is None:
-            return
-        indices, num_shared = overlaps.indices, overlaps.num_shared
-        sizes, size = self._sizes[indices], len(question.words)
-        fractions = np.minimum(num_shared / sizes, overlaps.text_weight / self._totals[indices])
-        bounds = _discounted(fractions, size - num_shared, sizes)
-        if size >= _MIN_PART_WORDS:
-            fractions = np.minimum(num_shared / size, overlaps.question_weight / question.total)
-            part_bounds = _discounted(fractions, sizes - num_shared, size)
-            bounds = np.where(sizes > size, np.maximum(bounds, part_bounds), bounds)
-        passing = np.flatnonzero(bounds >= self._threshold)
-        for index in passing[np.argsort(-bounds[passing], kind="stable")]:
-            yield int(indices[index]), float(bounds[index])
-
-    def _parted(self, words: Sequence[str]) -> list[str]:
-        """Returns the words, split where the stems have them split: "45yearold" as "0", "year", "old"."""
-        if self._joined.keys().isdisjoint(words):
-            return list(words)
-        return [part for word in words for part in self._joined.get(word, (word,))]
-
-    def _text(self, words: Sequence[str]) -> WeightedText:
-        weights = np.array([self._cached_weight(*pair) for pair in _pairs(words)])
-        return WeightedText([self._ids.get(word, -1) for word in words], weights, float(weights.sum()))
-
-    def _weight(self, previous: str, word: str) -> float:
-        """Returns the surprise of a word after the previous one, by the counts of the stems less the one at hand.
-
-        A word that follows in many stems, as in a template, surprises little. Where the previous word is rare, the
-        fraction of stems with the word decides (additive smoothing towards that fraction).
+        Args:
+            stem: The stem of the question.
+            options: The texts of its options; they count only where the stem has no content.
         """
-        num_stems = len(self._stems) + _NUM_BACKGROUND_STEMS
-        fraction = max(1, self._counts[word] - 1 + _BACKGROUND_COUNTS.get(word, 0)) / num_stems
-        num_previous = self._counts[previous] if previous else len(self._stems)
-        num_pairs = self._pair_counts[previous, word]
-        probability = (max(0, num_pairs - 1) + _PAIR_PRIOR * fraction) / (max(0, num_previous - 1) + _PAIR_PRIOR)
-        surprise: float = math.log(1 + 1 / probability) ** _SURPRISE_POWER
-        return surprise
+        if has_content(stem):
+            found = self._by_stem.check(stem)
+        elif (index := self._index_of_key.get(_exact_key(stem))) is not None:
+            found = index, 1.0
+        else:
+            found = self._by_options.check(_option_text(options))
+        return None if found is None else ContaminationMatch(self._stems[found[0]], found[1], found[0])
 
 
-def _score(stem: WeightedText, question: WeightedText) -> float:
-    """Returns the coverage of the stem by the question or, for a question that is part of a stem, the reverse."""
-    return max(_whole_score(stem, question), _part_score(stem, question))
+def _exact_key(stem: str) -> str:
+    """Returns the letters and numbers of a stem, with blanks between numbers alone."""
+    return _BLANK_BESIDE_LETTER.sub("", words_key(stem))
 
 
-def _whole_score(stem: WeightedText, question: WeightedText) -> float:
-    score, num_rare = _coverage(stem, question)
-    if len(question.words) > 2 * len(stem.words) and (
-        len(stem.words) < _MIN_EMBEDDED_WORDS or num_rare < _MIN_EMBEDDED_RARE_WORDS
-    ):
-        return 0.0
-    return score
-
-
-def _part_score(stem: WeightedText, question: WeightedText) -> float:
-    if not _MIN_PART_WORDS <= len(question.words) < len(stem.words):
-        return 0.0
-    score, num_rare = _coverage(question, stem)
-    return score if num_rare >= _MIN_PART_RARE_WORDS else 0.0
-
-
-def _coverage(part: WeightedText, whole: WeightedText) -> tuple[float, int]:
-    """Returns the coverage of `part` by `whole`, discounted for further words, and the number of rare words covered.
-
-    The words that count are the longest common subsequence of `part` and of the stretch of `whole` that holds most
-    of it. The coverage is the smaller of their fractions by number and by weight: common words alone make no copy, nor
-    does the name of a disease.
-    """
-    from rapidfuzz.distance import LCSseq
-
-    stretch = _best_stretch(part, whole)
-    missing = [edit.src_pos for edit in LCSseq.editops(part.words, stretch) if edit.tag == "delete"]
-    size = len(part.words)
-    covered = np.delete(part.weights, missing)
-    fraction = min(1 - len(missing) / size, float(covered.sum()) / part.total)
-    score = float(_discounted(fraction, len(whole.words) - len(covered), size))
-    return score, int((covered >= _RARE).sum())
-
-
-def _discounted(
-    fraction: float | NDArray[np.float64], num_extra: int | NDArray[np.int64], size: int | NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Returns a fraction of `size` words less the discount for the further words."""
-    discounted: NDArray[np.float64] = fraction / (1 + _MAX_LOSS * np.minimum(1.0, num_extra / size))
-    return discounted
-
-
-def _best_stretch(part: WeightedText, whole: WeightedText) -> list[int]:
-    """Returns the stretch of `whole` that holds most of the weight of `part`, a quarter longer than `part`."""
-    length = len(part.words) + max(2, len(part.words) // 4)
-    if len(whole.words) <= length:
-        return whole.words
-    wanted = set(part.words)
-    is_wanted = np.array([word in wanted for word in whole.words])
-    sums = np.concatenate([[0.0], np.cumsum(whole.weights * is_wanted)])
-    start = int(np.argmax(sums[length:] - sums[:-length]))
-    return whole.words[start : start + length]
-
-
-def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields each word with the one before it, the first with an empty one."""
-    return zip(("", *words), words, strict=False)
-
-
-def _masked_words(stem: str) -> list[str]:
-    return split_words(mask_numbers(stem))
-
-
-def _key(masked_words: Sequence[str]) -> str:
-    """Returns the letters of a stem's words, and 0 for each number."""
-    return mask_numbers("".join(masked_words))
-
-
-def _joined_words(stems: Iterable[str]) -> dict[str, list[str]]:
-    """Returns the parts of each word that a text shows in one piece once its punctuation is deleted: "45yearold"."""
-    parts: dict[str, list[str]] = {}
-    for chunk in {chunk for stem in stems for chunk in fold(mask_numbers(stem)).split()}:
-        words = split_words(chunk)
-        if len(words) > 1:
-            parts["".join(words)] = words
-    return parts
+def _option_text(options: Iterable[str]) -> str:
+    """Returns the options in an order of their own, so that shuffled options are the same."""
+    return " | ".join(sorted(options, key=words_key))

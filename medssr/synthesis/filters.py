@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from medssr.questions.option_order import option_about_options
+from medssr.answers.options_about_options import option_about_options
 from medssr.synthesis.generators import Draft, Rejection
 from medssr.synthesis.plan import SynthesisRequest
 from medssr.text import faults as text_faults

@@ -22,10 +22,11 @@ class RepeatScreen:
     """
 
     def __init__(self, benchmarks: Iterable[Question], seeds: Iterable[Question]) -> None:
-        self._id_of_stem: dict[str, str] = {}
-        for question in benchmarks:
-            self._id_of_stem.setdefault(question.stem, question.id)
-        self._contamination = ContaminationIndex(self._id_of_stem)
+        kept = list(benchmarks)
+        self._benchmark_ids = [question.id for question in kept]
+        self._contamination = ContaminationIndex(
+            (question.stem for question in kept), options=[question.options.values() for question in kept]
+        )
         self._seen = NearDuplicates()
         self._seed_ids = set()
         for question in seeds:
@@ -34,14 +35,19 @@ class RepeatScreen:
 
     def check(self, question: Question) -> Rejection | None:
         """Returns the rejection "in_benchmark", "copies_seed" or "near_duplicate" with the other question, or None."""
-        match = self._contamination.check(question.stem)
+        match = self._contamination.check(question.stem, question.options.values())
         if match is not None:
-            return Rejection("in_benchmark", f"{self._id_of_stem[match.stem]} (score {match.score:.2f})")
+            return Rejection("in_benchmark", f"{self._benchmark_ids[match.index]} (score {match.score:.2f})")
         duplicate = self._seen.find(question)
         if duplicate is not None:
             reason = "copies_seed" if duplicate.id in self._seed_ids else "near_duplicate"
             return Rejection(reason, f"{duplicate.id} (similarity {duplicate.similarity:.2f})")
         return None
+
+    def benchmark_counts(self) -> dict[str, int]:
+        """Returns the number of different benchmark questions, and of those that are compared by their options."""
+        index = self._contamination
+        return {"num_questions": len(index), "num_stems_without_content": index.num_without_content}
 
     def add(self, question: Question) -> None:
         """Counts the question among the accepted ones."""

@@ -249,6 +249,7 @@ OUT_OF_RANGE = {
         """,
     "pseudo_label": """
         labeling.num_votes=1 labeling.temperature=0 labeling.min_agreement=1.5 labeling.max_agreement=1.01
+        labeling.min_valid_share=1.01 labeling.min_valid_share=-0.1
         """,
     "evaluate": """
         protocol.num_samples=0 protocol.temperature=-0.1 protocol.top_p=0 protocol.top_k=-1

@@ -147,10 +147,10 @@ def test_one_question_asked_often_is_no_certainty():
 
 def test_calibration_is_that_of_the_majority():
     found = score(QUESTIONS, PREDICTIONS).calibration
-    # q1: A by 4 of 4, right; q3: B by 2 of 3 valid votes, wrong; a tie and an empty vote have no majority
+    # q1: A by 4 of 4, right; q3: B by 2 of 4, one of them invalid, wrong; a tie and an empty vote have no majority
     assert found.n == 2
-    assert [(each.agreement, each.accuracy, each.n) for each in found.bins] == [(0.666667, 0.0, 1), (1.0, 1.0, 1)]
-    assert found.expected_error == pytest.approx(1 / 3, abs=1e-6)
+    assert [(each.agreement, each.accuracy, each.n) for each in found.bins] == [(0.5, 0.0, 1), (1.0, 1.0, 1)]
+    assert found.expected_error == pytest.approx(1 / 4, abs=1e-6)
     assert score(QUESTIONS[:1], [prediction(1, "A")]).calibration is None
 
 

@@ -43,8 +43,8 @@ def test_all_by_hand():
         "train/completion_tokens": pytest.approx(4),
         # A; B and none; A, B and none
         "train/distinct_answers": pytest.approx((1 + 2 + 3) / 3),
-        # of four, three and three valid answers
-        "train/agreement": pytest.approx((4 / 4 + 3 / 3 + 2 / 3) / 3),
+        # of four answers each, the invalid ones included
+        "train/agreement": pytest.approx((4 / 4 + 3 / 4 + 2 / 4) / 3),
     }
 
 

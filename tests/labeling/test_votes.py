@@ -14,8 +14,10 @@ ANSWERS = st.lists(st.sampled_from(["A", "B", "C", "D", None]), max_size=32)
     [
         (["A"], "A", 1.0, 0, False),
         (["A", "B", "B"], "B", 2 / 3, 0, False),
-        (["A", "B", "B", None], "B", 2 / 3, 1, False),
-        (["C", None, None, None], "C", 1.0, 3, False),
+        (["A", "B", "B", None], "B", 2 / 4, 1, False),
+        (["C", None, None, None], "C", 1 / 4, 3, False),
+        (["C", *[None] * 15], "C", 1 / 16, 15, False),
+        (["A", "B", None, None], None, 1 / 4, 2, True),
         (["A", "B"], None, 0.5, 0, True),
         (["A", "A", "B", "B", "C"], None, 0.4, 0, True),
         (["D", "C", "B", "A"], None, 0.25, 0, True),
@@ -32,7 +34,8 @@ def test_outcomes_computed_by_hand(letters, label, agreement, num_invalid, is_ti
 def test_counts_are_in_the_order_of_the_alphabet():
     vote = majority_vote(["C", "A", None, "C"])
     assert list(vote.counts.items()) == [("A", 1), ("C", 2)]
-    assert vote.num_valid == 3
+    assert (vote.num_valid, vote.num_votes, vote.valid_share) == (3, 4, 0.75)
+    assert majority_vote([None]).valid_share == majority_vote([]).valid_share == 0
 
 
 def test_invalid_answers_never_win():
@@ -47,14 +50,24 @@ def test_the_order_of_the_answers_does_not_matter(pair):
 
 
 @given(ANSWERS)
-def test_every_answer_is_counted_once_and_agreement_lies_between_one_kth_and_one(letters):
+def test_every_answer_is_counted_once_and_agreement_is_at_most_the_valid_share(letters):
     vote = majority_vote(letters)
-    assert vote.num_valid + vote.num_invalid == len(letters)
+    assert vote.num_valid + vote.num_invalid == vote.num_votes == len(letters)
     assert vote.counts == Counter(letter for letter in letters if letter is not None)
     if vote.num_valid == 0:
         assert vote.agreement is None
     else:
-        assert 1 / len(vote.counts) - 1e-12 <= vote.agreement <= 1
+        # With k letters, the winner has at least a kth of the valid votes.
+        assert vote.valid_share / len(vote.counts) - 1e-12 <= vote.agreement <= vote.valid_share <= 1
+
+
+@given(ANSWERS, st.integers(1, 20))
+def test_an_invalid_vote_never_raises_the_agreement_and_changes_no_winner(letters, num_invalid):
+    before, after = majority_vote(letters), majority_vote(letters + [None] * num_invalid)
+    assert (after.label, after.counts, after.is_tied) == (before.label, before.counts, before.is_tied)
+    assert after.valid_share <= before.valid_share
+    if before.agreement is not None:
+        assert after.agreement < before.agreement
 
 
 @given(ANSWERS)
@@ -68,16 +81,18 @@ def test_a_label_has_strictly_more_votes_than_any_other_letter(letters):
 SHARES = st.floats(0, 1)
 
 
-def outcome(letters: str, low: float, high: float) -> LabelOutcome:
+def outcome(letters: str, low: float, high: float, min_valid_share: float = 0.5) -> LabelOutcome:
     """The outcome of a vote of one letter a sample; "-" is an invalid answer."""
-    return label_outcome(majority_vote([None if letter == "-" else letter for letter in letters]), low, high)
+    vote = majority_vote([None if letter == "-" else letter for letter in letters])
+    return label_outcome(vote, low, high, min_valid_share)
 
 
 @pytest.mark.parametrize(
     ("letters", "expected"),
     [
         ("AAAB", LabelOutcome.kept),  # 3/4
-        ("AAB-", LabelOutcome.kept),  # 2/3: an invalid answer abstains
+        ("AAB-", LabelOutcome.kept),  # 2/4: an invalid answer is a vote against
+        ("AAB--", LabelOutcome.below_band),  # 2/5
         ("AABB", LabelOutcome.tied),
         ("AABC", LabelOutcome.kept),  # 1/2, the band's low end
         ("AABCD", LabelOutcome.below_band),  # 2/5
@@ -85,13 +100,24 @@ def outcome(letters: str, low: float, high: float) -> LabelOutcome:
         ("AAAAAAAAAB", LabelOutcome.kept),  # 9/10, the band's high end
         ("AAAAAAAAAAB", LabelOutcome.above_band),  # 10/11
         ("AAAA", LabelOutcome.above_band),
-        ("A---", LabelOutcome.above_band),
+        ("AAAA-", LabelOutcome.kept),  # 4/5
+        ("AA--", LabelOutcome.kept),  # 2/4, and half of the votes are valid
+        ("AA---", LabelOutcome.few_valid_votes),  # 2/5 of the votes are valid
+        ("A---", LabelOutcome.few_valid_votes),
+        ("AB---", LabelOutcome.few_valid_votes),
         ("----", LabelOutcome.no_valid_vote),
         ("", LabelOutcome.no_valid_vote),
     ],
 )
 def test_by_hand_in_a_band_of_a_half_to_nine_tenths(letters, expected):
     assert outcome(letters, 0.5, 0.9) is expected
+
+
+def test_one_valid_vote_of_sixteen_is_no_label():
+    letters = "A" + 15 * "-"
+    assert outcome(letters, 0.0, 1.0) is LabelOutcome.few_valid_votes
+    assert outcome(letters, 0.4, 1.0, min_valid_share=0.0) is LabelOutcome.below_band
+    assert outcome(letters, 0.0, 1.0, min_valid_share=0.0) is LabelOutcome.kept
 
 
 def test_a_tie_is_no_label_even_within_the_band():
@@ -113,18 +139,21 @@ def test_the_widest_band_keeps_every_label():
     assert outcome("AAAA", 0.0, 1.0) is outcome("AABC", 0.0, 1.0) is LabelOutcome.kept
 
 
-@given(st.lists(st.sampled_from("ABCD-"), max_size=16), SHARES, SHARES)
-def test_every_vote_has_one_outcome_that_fits_it(letters, one, other):
+@given(st.lists(st.sampled_from("ABCD-"), max_size=16), SHARES, SHARES, SHARES)
+def test_every_vote_has_one_outcome_that_fits_it(letters, one, other, min_valid_share):
     low, high = sorted((one, other))
     vote = majority_vote([None if letter == "-" else letter for letter in letters])
+    is_read = vote.num_valid > 0 and vote.valid_share >= min_valid_share
+    has_winner = is_read and vote.label is not None
     fits = {
         LabelOutcome.no_valid_vote: vote.num_valid == 0,
-        LabelOutcome.tied: vote.is_tied,
-        LabelOutcome.below_band: vote.label is not None and vote.agreement < low,
-        LabelOutcome.above_band: vote.label is not None and vote.agreement > high,
-        LabelOutcome.kept: vote.label is not None and low <= vote.agreement <= high,
+        LabelOutcome.few_valid_votes: vote.num_valid > 0 and vote.valid_share < min_valid_share,
+        LabelOutcome.tied: is_read and vote.is_tied,
+        LabelOutcome.below_band: has_winner and vote.agreement < low,
+        LabelOutcome.above_band: has_winner and vote.agreement > high,
+        LabelOutcome.kept: has_winner and low <= vote.agreement <= high,
     }
-    assert [name for name, is_met in fits.items() if is_met] == [label_outcome(vote, low, high)]
+    assert [name for name, is_met in fits.items() if is_met] == [label_outcome(vote, low, high, min_valid_share)]
 
 
 def test_bands_by_hand():

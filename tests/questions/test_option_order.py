@@ -6,12 +6,19 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.option_grid import option_grid
 
+from medssr.answers.options_about_options import option_about_options
+from medssr.benchmarks.reader import load_benchmark
+from medssr.engines.sampled_answers import SampledAnswer
+from medssr.evaluation.option_permutations import option_orders, order_score, permuted_questions
 from medssr.knowledge.entities import BuiltinEntities
 from medssr.knowledge.facts import builtin_common_diseases, relations
 from medssr.questions import Question, read_questions
-from medssr.questions.option_order import option_about_options, refers_to_order, shuffle_options
+from medssr.questions.option_order import refers_to_order, shuffle_options
 from medssr.resources import RESOURCES
+from medssr.synthesis.filters import all_or_none_of_the_above
+from medssr.synthesis.generators import Draft
 from medssr.training.step_loader import PromptDataModule
 
 
@@ -52,101 +59,28 @@ def test_a_question_without_answer_or_truth_has_none_afterwards():
     assert after.provenance == {}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "All of the above",
-        "all the above",
-        "None of the above.",
-        "None of these",
-        "Neither of the above options",
-        "Both A and C",
-        "A and B",
-        "A, B",
-        "A & B only",
-        "(a) and (b)",
-        "(A) or (B)",
-        "A/B",
-        "only B",
-        "Option B",
-        "the former",
-        "Two of the above are true",
-        "All of the options",
-        "Both A and B",
-        "A, B and C",
-        "A, B, and D",
-        "(a) & (b)",
-        "a and b",
-        "Only B",
-        "A only",
-        "(c) only",
-        "B alone",
-        "A and C only",
-        "All except B",
-        "All of the above except C",
-        "All but D",
-        "Either A or C",
-        "Neither A nor B",
-        "None of them",
-        "None of the statements above",
-        "Any of above conditions",
-        "A is correct",
-        "Both A and B are correct",
-        "Combination of A and C",
-        "A or B, depending on age",
-        "A followed by B and C",
-    ],
-)
-def test_options_that_mean_others_keep_the_order(text):
-    before = question("liver", "heart", "lung", text)
-    assert refers_to_order(before)
-    assert all(shuffle_options(before, seed) == before for seed in range(5))
+def draft_of(item):
+    return Draft(item.stem, item.options, None, None, None)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Vitamin A",
-        "Hepatitis B",
-        "previous chickenpox",
-        "Skin above the clavicle",
-        "children below 18 years",
-        "Decreased A-a gradient",
-        "H&E staining",
-        "A patient with fever and B symptoms",
-        "infection following surgery",
-        "yes",
-        "maybe",
-        "none",
-        "Both kidneys",
-        "Influenza A virus",
-        "vitamins A and D",
-        "Vitamin A and C",
-        "Hepatitis A or B",
-        "Both A and B blood group antigens",
-        "Anti-A, B, or O antibodies in the serum",
-        "Type A",
-        "Type A and B",
-        "Type B only",
-        "Factor H and factor B",
-        "HLA-A or B",
-        "A",
-        "AB",
-        "AB, A",
-        "Only B cells",
-        "A/B ratio",
-        "all of the small joints",
-        "All those with fever",
-        "One finger above the umbilicus",
-        "Two cm below the costal margin",
-        "in the latter half of pregnancy",
-        "the following morning",
-    ],
-)
-def test_other_texts_are_shuffled(text):
-    before = question("liver", "heart", "lung", text)
-    assert not refers_to_order(before)
-    assert any(shuffle_options(before, seed) != before for seed in range(5))
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_evaluation_training_and_synthesis_agree_on_every_option(is_fixed):
+    for text in option_grid(is_about_options=is_fixed):
+        before = question("liver", "heart", "lung", text)
+        assert refers_to_order(before) == is_fixed, text
+        assert (len(set(option_orders(before, 4, seed=0))) == 1) == is_fixed, text
+        assert all(shuffle_options(before, seed) == before for seed in range(5)) == is_fixed, text
+        rejected = all_or_none_of_the_above(draft_of(before), None, None)
+        assert rejected == (text if is_fixed else None), text
+
+
+def test_either_of_the_above_stays_where_it_is(shared_data):
+    released = list(load_benchmark(shared_data / "inputs" / "options_about_options.jsonl"))
+    assert [item.options["C"] for item in released] == ["Either of the above"]
+    orders = option_orders(released[0], 4, seed=0)
+    assert all(item.options == released[0].options for item in permuted_questions(released[0], orders))
+    right = SampledAnswer("The answer is C.", 5, False, "C", "answer_phrase")
+    assert order_score(released, [[right] * 4], 4).num_fixed == 1
 
 
 def test_a_stem_that_names_an_option_keeps_the_order():

@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
@@ -19,7 +20,15 @@ from medssr.reports.pages import console_scores, write_report
 from medssr.reports.plots import shorten
 from medssr.reports.render import markdown
 from medssr.reports.runs import read_run
-from medssr.reports.tables import accuracy_table, config_table, model_difference_table, scores, seed_table
+from medssr.reports.tables import (
+    accuracy_table,
+    config_table,
+    label_table,
+    model_difference_table,
+    scores,
+    seed_table,
+)
+from medssr.reports.wandb_steps import label_summary
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +112,20 @@ def test_a_run_without_labels_and_training_is_a_run(tmp_path):
     assert "Pseudo-labels" not in page
     assert "Training curves" not in page
     assert "Differences" not in page
+
+
+@pytest.mark.parametrize(("valid_share", "shown"), [(None, None), (0.93, "93.0%"), (0.23, "23.0%")])
+def test_the_share_of_valid_votes_stands_beside_the_outcomes(tmp_path, valid_share, shown):
+    outcomes = {"kept": 60, "tied": 10, "below_band": 15, "few_valid_votes": 15}
+    labels = results()["labels"] | {"outcomes": outcomes, "valid_share": valid_share}
+    run = read_run(write_run(tmp_path / "run", results(labels=labels)))
+    table = label_table([run])
+    assert table["few valid votes"].tolist() == ["15 (15.0%)"]
+    assert table.get("valid votes", default=pd.Series([None])).tolist() == [shown]
+    page = report_of([run], tmp_path / "report").read_text(encoding="utf-8")
+    assert ("most votes have no letter" in page) == (valid_share == 0.23)
+    summary = label_summary(run.record.labels)
+    assert summary.get("labels/valid_share") == valid_share
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+from support.helpers import LetterEngine
 
 from medssr.engines.hf_engine import HFEngine
 
@@ -65,6 +66,33 @@ class SignalForSome(HFEngine):
             ]
             for number, row in zip(numbers, groups, strict=True)
         ]
+
+
+class PlannedLetters(LetterEngine):
+    """Answers each question with planned letters.
+
+    Args:
+        policy: Its tokenizer makes the tokens.
+        letters: For each question in the order of asking its answers, such as "AAB-"; "-" is a truncated answer without
+            a letter. They repeat after the last.
+    """
+
+    def __init__(self, policy, letters):
+        super().__init__(policy)
+        self._letters = letters
+        self._num_asked = 0
+
+    def generate(self, prompts, seeds, sampling):
+        del sampling
+        rows = [self._letters[(self._num_asked + index) % len(self._letters)] for index in range(len(prompts))]
+        self._num_asked += len(prompts)
+        return [
+            [self._cut() if letter == "-" else self._answer(letter) for letter in row[: len(samples)]]
+            for row, samples in zip(rows, seeds, strict=True)
+        ]
+
+    def _cut(self):
+        return replace(self._answer("A"), text="The patient\x07 presents with", is_truncated=True)
 
 
 class StopBefore(L.Callback):

@@ -158,6 +158,61 @@ def test_stems_may_come_from_an_iterator():
     assert matched(SHORT, ContaminationIndex(stem for stem in STEMS)) == SHORT
 
 
+GENERIC = "Which of the following is true?"
+LIVER = ("The liver makes bile", "The spleen makes bile", "The kidney makes bile", "The heart makes bile")
+RICKETS = ("Rickets is due to lack of vitamin D", "Scurvy is infectious", "Pellagra is inherited", "Beriberi is viral")
+
+
+def of_options(*questions):
+    """An index of (stem, options)."""
+    return ContaminationIndex((stem for stem, _ in questions), options=[options for _, options in questions])
+
+
+def test_stems_without_content_are_compared_by_their_options_in_any_order():
+    index = of_options((GENERIC, LIVER), (GENERIC, RICKETS), (SHORT, ("yes", "no")))
+    assert (len(index), index.num_without_content) == (3, 2)
+    for order in permutations(RICKETS):
+        match = index.check("Choose the correct statement", order)
+        assert (match.stem, match.score, match.index) == (GENERIC, 1.0, 1)
+    reworded = ("Rickets comes from lack of vitamin D", *RICKETS[1:])
+    assert 0.58 < index.check(GENERIC, reworded).score < 1
+    other = ("Gout is a tumor", "Measles is a virus", "Asthma is a fracture", "Lupus is fatal")
+    assert index.check(GENERIC, other) is None
+    assert index.check(GENERIC) is None
+    assert index.check("Which of the following is true of the liver?", LIVER) is None
+
+
+def test_options_do_not_count_where_the_stem_has_content():
+    index = of_options((SHORT, ("yes", "no")), (GENERIC, LIVER))
+    assert index.check(SHORT, ("never", "always")).score == 1
+    assert index.check("Which organ makes bile?", LIVER) is None
+
+
+@pytest.mark.parametrize("options", [("Yes", "No"), ("1", "2", "3", "4"), ("10 mg", "20 mg"), ()])
+def test_a_question_without_any_content_is_not_compared(options):
+    index = of_options((GENERIC, options))
+    assert index.num_without_content == 1
+    assert index.check(GENERIC, options) is None
+
+
+def test_stems_of_numbers_match_the_same_numbers_only():
+    index = ContaminationIndex(["5 + 7", "12"])
+    assert [matched(stem, index) for stem in ("5+7 = ?", "12.", "5 + 8", "13")] == ["5 + 7", "12", None, None]
+
+
+def test_a_stem_of_one_content_word_matches_exactly():
+    index = ContaminationIndex(["Gingivitis", "Hypertrophic gingivitis of pregnancy"])
+    assert index.check("GINGIVITIS.").score == 1
+    assert matched("Which of the following is true of gingivitis?", index) is None
+    assert matched("Stomatitis", index) is None
+
+
+def test_a_match_rests_on_content_words():
+    index = ContaminationIndex(["Which of the following is true about gout?"])
+    assert matched("Which of the following is true about lupus?", index) is None
+    assert matched("Which of the following is not true about gout?", index) is not None
+
+
 def test_very_long_texts_are_compared():
     rng = random.Random(0)
     long = " ".join("".join(rng.choices("abcdefghij", k=6)) for _ in range(5000))

@@ -26,6 +26,20 @@ def test_a_question_of_a_benchmark_is_rejected_whatever_its_options():
     assert rejection.detail == "eval-1 (score 1.00)"
 
 
+def test_a_stem_without_content_is_rejected_for_its_options():
+    generic = "Which of the following is true?"
+    options = {"A": "Rickets is due to lack of vitamin D", "B": "Scurvy is infectious", "C": "Pellagra is inherited"}
+    other = {"A": "The liver makes bile", "B": "The spleen makes bile", "C": "The heart makes bile"}
+    screened = RepeatScreen([question("eval-1", generic, **other), question("eval-2", generic, **options)], [])
+    assert screened.benchmark_counts() == {"num_questions": 2, "num_stems_without_content": 2}
+    shuffled = dict(zip("ABC", (options["C"], options["A"], options["B"]), strict=True))
+    rejection = screened.check(question("new", "Which statement is correct?", **shuffled))
+    assert rejection.detail == "eval-2 (score 1.00)"
+    unlike = {"A": "Gout is a tumor", "B": "Measles is fatal", "C": "Lupus is viral"}
+    assert screened.check(question("new", generic, **unlike)) is None
+    assert screened.check(question("new", "Which of the following is true of rickets?", **options)) is None
+
+
 def test_a_copy_of_a_seed_is_rejected():
     rejection = screen().check(
         question("new", "which organ is mainly affected by Wilson's disease?", A="heart", B="liver")

@@ -147,8 +147,8 @@ def architecture_of(path: str, hub_config: Mapping[str, Any] | None = None) -> A
     if file.is_file():
         return _architecture(_read_config(file), str(file))
     if is_gguf(path):
-        sizes = gguf_config(Path(path))
-        return None if sizes is None else _architecture(sizes, path)
+        fields = gguf_config(Path(path))
+        return None if fields is None else _architecture(fields, path)
     sizes = hub_config or _hub_configs().get(path)
     return None if sizes is None else _architecture(sizes, "model.hub_config")
 

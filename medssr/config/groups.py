@@ -72,9 +72,19 @@ class ModelConfig:
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: str
+    chat_template_kwargs: dict[str, Any]
+    stop: list[str]
+    stop_without_template: list[str]
+    max_new_tokens: int
     gradient_checkpointing: bool
     hub_config: Node | None = None
     cost: ModelCostConfig | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.max_new_tokens >= 1, "model.max_new_tokens", f"{self.max_new_tokens}; at least 1.")
+        for name in ("stop", "stop_without_template"):
+            require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')
 
 
 @dataclass

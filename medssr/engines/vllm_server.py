@@ -81,7 +81,13 @@ class VLLMServer:
         return int(served[self._model]["max_model_len"])
 
     def complete(
-        self, prompt: list[int], num_samples: int, seed: int, sampling: Sampling, eos_ids: Sequence[int]
+        self,
+        prompt: list[int],
+        num_samples: int,
+        seed: int,
+        sampling: Sampling,
+        eos_ids: Sequence[int],
+        stop: Sequence[str],
     ) -> list[tuple[list[int], list[float]]]:
         """Returns token ids and log-probs of each sample; log-probs are empty if the sampling does not need them.
 
@@ -100,6 +106,7 @@ class VLLMServer:
             "max_tokens": sampling.max_new_tokens,
             "ignore_eos": True,
             "stop_token_ids": list(eos_ids),
+            "stop": list(stop),
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }

@@ -13,7 +13,7 @@ from medssr.commands.synthesize import synthesize
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
 from medssr.models.policy import Policy
-from medssr.models.prompts import encode_texts, render_chat
+from medssr.models.chat import encode_texts, render_chat
 from medssr.questions import Question, read_questions
 from medssr.synthesis.generators import Draft, Rejection
 from medssr.synthesis.llm_generators import LocalGenerator

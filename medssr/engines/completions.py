@@ -15,12 +15,12 @@ def stop_strings(policy: Policy, sampling: Sampling) -> tuple[str, ...]:
 
 
 def find_stop(text: str, stop: Collection[str]) -> int | None:
-    """Returns where a completion is cut, which is before the stop string that is complete first, or None.
+    r"""Returns where a completion is cut, which is before the stop string that is complete first, or None.
 
     vLLM cuts there too: the first in the list counts if several are complete at the same place.
 
     Example:
-        >>> find_stop("The answer is B.\\nQ: And now?", ["\\nQuestion:", "\\nQ:"])
+        >>> find_stop("The answer is B.\nQ: And now?", ["\nQuestion:", "\nQ:"])
         16
     """
     found = [(index + len(string), index) for string in stop if (index := text.find(string)) >= 0]

@@ -10,6 +10,7 @@ from typing import Any
 from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig, ProtocolKind
 from medssr.engines.sampled_answers import SampledAnswer, answers_in_chunks, read_completion
+from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
@@ -124,9 +125,13 @@ class BenchmarkRunner:
             return likelihood_answers(self.policy, contexts[start:end], questions[start:end])
 
         description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
-        yield from answers_in_chunks(
+        name, num_answers = f"{PURPOSE} of {Path(source).name}", len(questions) * self.protocol.num_samples
+        watch = TruncationWatch(name, "protocol.max_new_tokens", num_answers)
+        for answers in answers_in_chunks(
             questions, directory, self.protocol.questions_per_chunk, description, self.is_progress_shown, answer
-        )
+        ):
+            watch.add(item.is_truncated for item in answers)
+            yield answers
 
     def context(self, question: Question) -> str:
         """Returns the text that the model continues: the prompt, and the start of the answer if any."""

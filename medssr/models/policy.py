@@ -62,8 +62,8 @@ class Policy:
         end = next((token for token in ends if token is not None), None)
         if end is None:
             raise InputError(
-                "model.path: the tokenizer has neither a chat template that ends turns nor an EOS token, so completions "
-                "to imitate would have no end; set eos_token in its tokenizer_config.json."
+                "model.path: the tokenizer has neither a chat template that ends turns nor an EOS token, so targets "
+                "would have no end; set eos_token in its tokenizer_config.json."
             )
         end_texts = tuple(self.tokenizer.convert_ids_to_tokens(sorted(self.eos_token_ids)))
         texts = [escape_answer(_without_ends(text, end_texts), self.tokenizer) for text in completions]

@@ -12,8 +12,8 @@ from support.helpers import random_policy, typed
 from medssr.commands.synthesize import synthesize
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
-from medssr.models.policy import Policy
 from medssr.models.chat import encode_texts, render_chat
+from medssr.models.policy import Policy
 from medssr.questions import Question, read_questions
 from medssr.synthesis.generators import Draft, Rejection
 from medssr.synthesis.llm_generators import LocalGenerator

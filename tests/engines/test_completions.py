@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.helpers import expected_completion
 
 from medssr.engines.completions import find_stop, num_tokens_to_stop, read_completions
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.types import Completion, Sampling
-from medssr.models.policy import Policy
 
 PROMPTS = [[50, 51, 52], [60], [70, 71, 72, 73, 74, 75, 76]]
 SEEDS = [[10 * prompt + sample for sample in range(4)] for prompt in range(3)]
@@ -43,16 +43,6 @@ def test_it_is_found_as_if_the_text_grew_by_single_characters(text, stop):
             expected = end - len(ending[0])
             break
     assert find_stop(text, stop) == expected
-
-
-def expected_completion(whole: Completion, policy: Policy, stop: tuple[str, ...]) -> Completion:
-    """What a completion becomes with stop strings, token by token."""
-    for length in range(1, len(whole.token_ids) + 1):
-        text = policy.tokenizer.decode(whole.token_ids[:length], skip_special_tokens=True)
-        index = find_stop(text, stop)
-        if index is not None:
-            return Completion(whole.token_ids[:length], whole.logps[:length], text[:index], is_truncated=False)
-    return whole
 
 
 def test_stop_strings_end_completions_token_by_token(any_policy):

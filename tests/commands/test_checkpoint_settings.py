@@ -75,6 +75,7 @@ def test_it_is_the_same_evaluation_as_with_its_settings_typed_out(artifact, prom
         f"model.path={artifact}/model",
         "model.dtype=bfloat16",
         f"model.prompt_path={prompt}",
+        "model.max_new_tokens=64",
         "model.gradient_checkpointing=false",
         "rollout.max_batch_size=7",
     )

@@ -80,6 +80,10 @@ def make(folders, tmp_path):
             "trust_remote_code": False,
             "gradient_checkpointing": False,
             "prompt_path": str(folders / "prompt.txt"),
+            "chat_template_kwargs": {},
+            "stop": [],
+            "stop_without_template": [],
+            "max_new_tokens": 64,
         }
         (folders / "prompt.txt").write_text("{question}")
         fields = {

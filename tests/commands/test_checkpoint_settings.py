@@ -145,3 +145,12 @@ def test_what_is_missing_is_named(artifact, lacking, message):
     path.rename(path.with_name("elsewhere"))
     with pytest.raises(InputError, match=message):
         read_trained(artifact)
+
+
+def test_settings_of_an_older_version_are_refused(artifact):
+    file = artifact / "settings.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    del settings["model"]["max_new_tokens"]
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(InputError, match="lacks max_new_tokens, so an older version wrote it"):
+        read_trained(artifact)

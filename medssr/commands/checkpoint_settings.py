@@ -58,8 +58,12 @@ def read_trained(folder: Path) -> Trained:
         problem = f"there is no such file; name the model by model.path={artifact / _MODEL_FOLDER} and its settings."
         raise InputError.at(file, problem, field="run")
     settings = json.loads(file.read_text(encoding="utf-8"))
-    model = ModelConfig(**settings["model"] | {"dtype": Dtype(settings["model"]["dtype"])})
     path = artifact / _MODEL_FOLDER
+    lacking = [name for name in ("chat_template_kwargs", "stop", "max_new_tokens") if name not in settings["model"]]
+    if lacking:
+        problem = f"lacks {', '.join(lacking)}, so an older version wrote it; name the model by model.path={path}."
+        raise InputError.at(file, problem, field="run")
+    model = ModelConfig(**settings["model"] | {"dtype": Dtype(settings["model"]["dtype"])})
     if not path.is_dir():
         raise InputError.at(path, "there is no such folder; the model has been removed.", field="run")
     if not Path(model.prompt_path).is_file():

@@ -98,11 +98,7 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
 
 def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:
     """Returns (prompt, completion) of each demonstration as token ids; completions end with the end token."""
-    texts = [demonstration.completion for demonstration in demonstrations]
-    completions = [
-        [*token_ids, policy.tokenizer.eos_token_id]
-        for token_ids in policy.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    ]
+    completions = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
     longest = max(len(completion) for completion in completions)
     prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
     return list(zip(prompts, completions, strict=True))

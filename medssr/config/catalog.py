@@ -71,16 +71,25 @@ def _defaults_of(file: str) -> list[Any]:
     return defaults
 
 
+# Keys of mappings of any names, and of what is in them.
+_FREE_NAMES = re.compile(r"(\w+\.)+chat_template_kwargs(\.\w+)?")
+
+
 def as_choice(override: str) -> str:
     """Returns an override whose dotted key is a nested group as the choice of its option; others are not changed.
 
-    Hydra writes a nested group with a slash and its settings with dots, which are easily confused.
+    Hydra writes a nested group with a slash and its settings with dots, which are easily confused. It also adds a
+    name to a mapping of any names only if asked to by a prefix, which is added here.
 
     Example:
         >>> as_choice("grpo.loss=gspo"), as_choice("grpo.loss.epsilon=0.1")
         ('grpo/loss=gspo', 'grpo.loss.epsilon=0.1')
+        >>> as_choice("model.chat_template_kwargs.enable_thinking=false")
+        '++model.chat_template_kwargs.enable_thinking=false'
     """
     key, equals, value = override.partition("=")
+    if _FREE_NAMES.fullmatch(key) and equals:
+        return f"++{override}"
     group = key.replace(".", "/")
     is_choice = bool(equals) and "." in key and bool(options_of(group)) and not value.startswith(("{", "["))
     return f"{group}={value}" if is_choice else override

@@ -73,13 +73,20 @@ class ModelConfig:
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: InputPath
+    chat_template_kwargs: dict[str, Any]
+    stop: list[str]
+    stop_without_template: list[str]
+    max_new_tokens: int
     gradient_checkpointing: bool
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
     hub_config: Any = None
     cost: ModelCostConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks that the sizes are a mapping."""
+        """Checks the ranges, and that the sizes are a mapping."""
+        require(self.max_new_tokens >= 1, "model.max_new_tokens", f"{self.max_new_tokens}; at least 1.")
+        for name in ("stop", "stop_without_template"):
+            require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')
         problem = f"{self.hub_config}; expected the fields of the model's config.json, each as name: value."
         require(self.hub_config is None or isinstance(self.hub_config, dict), "model.hub_config", problem)
 

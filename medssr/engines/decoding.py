@@ -94,6 +94,11 @@ class SampledTokens:
         self._logps[rows, index] = logps
         self._lengths[rows] += is_wanted
 
+    def read_range(self, rows: Tensor, start: int, end: int) -> list[list[int]]:
+        """Returns the token ids with indices from `start` (included) to `end` (excluded) of the given rows."""
+        token_ids: list[list[int]] = self._ids[rows, start:end].tolist()
+        return token_ids
+
     def read(self) -> list[tuple[list[int], list[float]]]:
         """Returns token ids and log-probs of each row up to its end."""
         lengths = self._lengths.tolist()

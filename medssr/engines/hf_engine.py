@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
+from medssr.engines.completions import find_stop, read_completions, stop_strings
 from medssr.engines.decoding import SampledTokens, draw_tokens, expand_cache, filtered_logps, seeded_uniforms
 from medssr.engines.types import Completion, Sampling
 from medssr.models.attention import adopt_attention
@@ -16,6 +18,8 @@ from medssr.models.policy import Policy
 
 # Finished rows are removed once at most this fraction is unfinished; removal copies the cache, so it is not done often.
 _COMPACT_BELOW = 0.75
+# Number of tokens after which stop strings are looked for; what was sampled behind one in between is cut off.
+_STOP_INTERVAL = 16
 
 
 class HFEngine:
@@ -85,6 +89,8 @@ class HFEngine:
         uniforms = seeded_uniforms([seed for row in seeds for seed in row], sampling.max_new_tokens).to(device)
         eos_ids = torch.tensor(sorted(self._policy.eos_token_ids), device=device)
 
+        stop = stop_strings(self._policy, sampling)
+
         sampled = SampledTokens(len(uniforms), sampling.max_new_tokens, device)
         batch_rows = torch.arange(len(uniforms), device=device)  # the index in `uniforms` of each row of the batch
         is_unfinished = torch.ones_like(batch_rows, dtype=torch.bool)
@@ -94,6 +100,8 @@ class HFEngine:
             token_logps = logps.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
             sampled.add(batch_rows, step, tokens, token_logps, is_unfinished)
             is_unfinished &= ~torch.isin(tokens, eos_ids)
+            if stop and (step + 1) % _STOP_INTERVAL == 0:
+                is_unfinished &= ~self._has_stop(sampled, batch_rows, step + 1, stop)
             num_unfinished = int(is_unfinished.sum())
             if step + 1 == sampling.max_new_tokens or num_unfinished == 0:
                 break
@@ -110,12 +118,18 @@ class HFEngine:
                 use_cache=True,
             ).logits[:, -1]
             next_position = next_position + 1
-        rows = self._completions(sampled.read())
+        token_rows, logp_rows = zip(*sampled.read(), strict=True)
+        rows = read_completions(self._policy, token_rows, logp_rows, sampling)
         return [rows[start : start + num_samples] for start in range(0, len(rows), num_samples)]
 
-    def _completions(self, rows: list[tuple[list[int], list[float]]]) -> list[Completion]:
-        texts = self._policy.tokenizer.batch_decode([ids for ids, _ in rows], skip_special_tokens=True)
-        return [
-            Completion(ids, logps, text, is_truncated=ids[-1] not in self._policy.eos_token_ids)
-            for (ids, logps), text in zip(rows, texts, strict=True)
-        ]
+    def _has_stop(self, sampled: SampledTokens, rows: Tensor, length: int, stop: tuple[str, ...]) -> Tensor:
+        """Returns for each row, `[B]`, whether a stop string ends in its last `_STOP_INTERVAL` tokens."""
+        decode = self._policy.tokenizer.batch_decode
+        # A token that begins within a character or a word is decoded with the tokens before it.
+        window = _STOP_INTERVAL + max(len(string.encode()) for string in stop) + 4
+        texts = decode(sampled.read_range(rows, max(0, length - window), length), skip_special_tokens=True)
+        flags = [find_stop(text, stop) is not None for text in texts]
+        for index in [index for index, flag in enumerate(flags) if flag]:
+            (text,) = decode(sampled.read_range(rows[index : index + 1], 0, length), skip_special_tokens=True)
+            flags[index] = find_stop(text, stop) is not None
+        return torch.tensor(flags, device=rows.device)

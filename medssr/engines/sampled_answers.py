@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medssr.answers import extract_choice
+from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.models.policy import Policy
@@ -136,9 +137,12 @@ class AnswerSampler:
             return self._answer(questions[start:end], prompts[start:end])
 
         description = f"{self.purpose}: {len(questions)} questions x {self.num_samples}"
-        yield from answers_in_chunks(
+        watch = TruncationWatch(self.purpose, "labeling.max_new_tokens", len(questions) * self.num_samples)
+        for answers in answers_in_chunks(
             questions, directory, self.questions_per_chunk, description, self.is_progress_shown, answer
-        )
+        ):
+            watch.add(item.is_truncated for item in answers)
+            yield answers
 
     def _answer(self, questions: Sequence[Question], prompts: list[list[int]]) -> list[list[SampledAnswer]]:
         seeds = [

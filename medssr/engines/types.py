@@ -17,6 +17,7 @@ class Sampling:
         top_p: Nucleus sampling: keeps the smallest set of tokens with this mass; 1 keeps all.
         top_k: Keeps the k likeliest tokens; 0 keeps all.
         has_logps: Whether log-probs are needed; otherwise an engine may omit them to save time.
+        stop: Strings that end a completion, in addition to those of the policy.
     """
 
     temperature: float
@@ -24,6 +25,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     has_logps: bool = True
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,11 @@ class Completion:
     """One sampled answer.
 
     Attributes:
-        token_ids: The sampled tokens, the end-of-sequence token included.
+        token_ids: The sampled tokens, including the end token, or the tokens of the stop string that ended it.
         logps: Log-prob of each token under the distribution that it was sampled from; may be empty if the sampling does
             not need them.
-        text: The decoded text without control tokens.
-        is_truncated: Whether it reached `max_new_tokens` without an end-of-sequence token.
+        text: The decoded text without special tokens, up to a stop string.
+        is_truncated: Whether it reached `max_new_tokens` without an end token and without a stop string.
     """
 
     token_ids: list[int]

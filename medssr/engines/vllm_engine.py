@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from medssr.engines.completions import stop_strings
 from medssr.engines.sync_check import measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import (
@@ -18,7 +19,7 @@ from medssr.engines.vllm_process import (
     check_requests,
     num_distinct,
     preserve_process_state,
-    read_completions,
+    read_samples,
 )
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -141,6 +142,7 @@ class VLLMEngine:
         from vllm import SamplingParams
 
         eos_ids = sorted(self._policy.eos_token_ids)
+        stop = list(stop_strings(self._policy, sampling))
         params = [
             SamplingParams(
                 n=num_distinct(len(row), sampling),
@@ -153,7 +155,8 @@ class VLLMEngine:
                 stop_token_ids=eos_ids,
                 logprobs=0 if sampling.has_logps else None,  # 0: only of the sampled token
                 flat_logprobs=True,
-                detokenize=False,
+                stop=stop,
+                detokenize=bool(stop),
             )
             for row in seeds
         ]
@@ -167,7 +170,7 @@ class VLLMEngine:
     def _completions(self, samples: Sequence[Any], num_samples: int, sampling: Sampling) -> list[Completion]:
         token_rows = [list(sample.token_ids) for sample in samples]
         logp_rows = [list(sample.logprobs.logprobs) if sampling.has_logps else [] for sample in samples]
-        return read_completions(self._policy, token_rows, logp_rows, num_samples, sampling)
+        return read_samples(self._policy, token_rows, logp_rows, num_samples, sampling)
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:

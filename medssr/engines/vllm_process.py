@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from medssr.engines.completions import read_completions
 from medssr.engines.types import Completion, Sampling
 from medssr.errors import InputError
 from medssr.models.policy import Policy
@@ -261,7 +262,7 @@ def num_distinct(num_samples: int, sampling: Sampling) -> int:
     return num_samples if sampling.temperature > 0 else 1
 
 
-def read_completions(
+def read_samples(
     policy: Policy,
     token_rows: Sequence[list[int]],
     logp_rows: Sequence[list[float]],
@@ -279,9 +280,5 @@ def read_completions(
     """
     if sampling.temperature == 0:  # vLLM returns log-probs at temperature 1; greedy tokens have probability 1
         logp_rows = [[0.0] * len(row) for row in logp_rows]
-    texts = policy.tokenizer.batch_decode(token_rows, skip_special_tokens=True)
-    completions = [
-        Completion(tokens, logps, text, is_truncated=tokens[-1] not in policy.eos_token_ids)
-        for tokens, logps, text in zip(token_rows, logp_rows, texts, strict=True)
-    ]
+    completions = read_completions(policy, token_rows, logp_rows, sampling)
     return completions * (num_samples // len(completions))

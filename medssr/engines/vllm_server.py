@@ -13,6 +13,8 @@ from medssr.errors import InputError
 
 # Time-out in seconds of requests that a healthy server answers immediately.
 _QUICK_S = 10.0
+# Number of stop strings that a server takes.
+_MAX_STOP_STRINGS = 4
 # Routes that a server has only with VLLM_SERVER_DEV_MODE=1.
 _PAUSE, _RELOAD, _RESET, _RESUME = "/pause?mode=wait", "/collective_rpc", "/reset_prefix_cache", "/resume"
 # Descriptions of the parts of a weight update, for messages.
@@ -81,7 +83,13 @@ class VLLMServer:
         return int(served[self._model]["max_model_len"])
 
     def complete(
-        self, prompt: list[int], num_samples: int, seed: int, sampling: Sampling, eos_ids: Sequence[int]
+        self,
+        prompt: list[int],
+        num_samples: int,
+        seed: int,
+        sampling: Sampling,
+        eos_ids: Sequence[int],
+        stop: Sequence[str],
     ) -> list[tuple[list[int], list[float]]]:
         """Returns token ids and log-probs of each sample; log-probs are empty if the sampling does not need them.
 
@@ -100,6 +108,8 @@ class VLLMServer:
             "max_tokens": sampling.max_new_tokens,
             "ignore_eos": True,
             "stop_token_ids": list(eos_ids),
+            # The rest saves no time, but `read_completions` finds it too.
+            "stop": list(stop[:_MAX_STOP_STRINGS]),
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }

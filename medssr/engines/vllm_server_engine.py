@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from medssr.engines.completions import stop_strings
 from medssr.engines.sync_check import measure_sync_gap
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_process import check_requests, num_distinct, read_completions
+from medssr.engines.vllm_process import check_requests, num_distinct, read_samples
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -182,10 +183,10 @@ class VLLMServerEngine:
     def _complete(
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
     ) -> list[Completion]:
-        eos_ids = sorted(self._policy.eos_token_ids)
-        samples = server.complete(prompt, num_distinct(len(seeds), sampling), seeds[0], sampling, eos_ids)
+        eos_ids, stop = sorted(self._policy.eos_token_ids), stop_strings(self._policy, sampling)
+        samples = server.complete(prompt, num_distinct(len(seeds), sampling), seeds[0], sampling, eos_ids, stop)
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
-        return read_completions(self._policy, token_rows, logp_rows, len(seeds), sampling)
+        return read_samples(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
     def _run_on_servers(self, work: Callable[[VLLMServer], None], pending: SimpleQueue[int]) -> None:
         """Runs `work` in `max_concurrency` threads per ready server until all return."""

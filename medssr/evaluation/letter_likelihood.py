@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from medssr.engines.likelihood import continuation_logps
 from medssr.engines.sampled_answers import SampledAnswer
+from medssr.models.chat import escape_answer
 from medssr.models.policy import Policy
 from medssr.models.prompts import encode_with_continuations
 from medssr.questions import Question
@@ -75,7 +76,8 @@ def recover(
         for sample, answer in enumerate(row)
         if answer.letter is None
     ]
-    contexts = [prompts[index] + answers[index][sample].text + cue for index, sample in unread]
+    texts = [escape_answer(answers[index][sample].text, policy.tokenizer) for index, sample in unread]
+    contexts = [prompts[index] + text + cue for (index, _), text in zip(unread, texts, strict=True)]
     result = [list(row) for row in answers]
     if unread:
         logps_of_unread = letter_logps(policy, contexts, [questions[index] for index, _ in unread])

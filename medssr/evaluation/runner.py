@@ -10,12 +10,14 @@ from typing import Any
 from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig, ProtocolKind
 from medssr.engines.sampled_answers import SampledAnswer, answers_in_chunks, read_completion
+from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
+from medssr.models.chat import encode_texts, escape_answer, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import check_prompt_lengths, encode_texts, render_chat
-from medssr.questions import Question, render_question
+from medssr.models.prompts import check_prompt_lengths, prompt_messages
+from medssr.questions import Question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
 
@@ -44,11 +46,16 @@ class Prompter:
         """Returns the prompt of a question, up to where its answer begins."""
         messages = []
         for shot in self.shots:
-            messages += [self._turn("user", shot), {"role": "assistant", "content": f"The answer is {shot.answer}."}]
-        return render_chat([*messages, self._turn("user", question)], self.tokenizer)
+            messages += [*self._turn(shot), {"role": "assistant", "content": f"The answer is {shot.answer}."}]
+        return render_chat([*messages, *self._turn(question)], self.tokenizer)
 
-    def _turn(self, role: str, question: Question) -> dict[str, str]:
-        return {"role": role, "content": self.template.replace("{question}", render_question(question))}
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Strings that end an answer: the blank line that separates solved questions without a chat template."""
+        return ("\n\n",) if self.shots and self.form == "plain" else ()
+
+    def _turn(self, question: Question) -> list[dict[str, str]]:
+        return prompt_messages(question, self.template, self.tokenizer)
 
 
 def choose_shots(protocol: ProtocolConfig, questions: Sequence[Question]) -> tuple[Question, ...]:
@@ -118,9 +125,13 @@ class BenchmarkRunner:
             return likelihood_answers(self.policy, contexts[start:end], questions[start:end])
 
         description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
-        yield from answers_in_chunks(
+        name, num_answers = f"{PURPOSE} of {Path(source).name}", len(questions) * self.protocol.num_samples
+        watch = TruncationWatch(name, "protocol.max_new_tokens", num_answers)
+        for answers in answers_in_chunks(
             questions, directory, self.protocol.questions_per_chunk, description, self.is_progress_shown, answer
-        )
+        ):
+            watch.add(item.is_truncated for item in answers)
+            yield answers
 
     def context(self, question: Question) -> str:
         """Returns the text that the model continues: the prompt, and the start of the answer if any."""
@@ -129,7 +140,9 @@ class BenchmarkRunner:
     def _start(self, question: Question) -> str:
         if self.protocol.kind is ProtocolKind.letters:
             return self.protocol.cue
-        return "" if self.protocol.prefill is None else str(question.provenance[self.protocol.prefill])
+        if self.protocol.prefill is None:
+            return ""
+        return escape_answer(str(question.provenance[self.protocol.prefill]), self.policy.tokenizer)
 
     def _generated(
         self, questions: Sequence[Question], contexts: Sequence[str], encoded: Sequence[list[int]]
@@ -140,7 +153,12 @@ class BenchmarkRunner:
             for question in questions
         ]
         sampling = Sampling(
-            protocol.temperature, protocol.max_new_tokens, protocol.top_p, protocol.top_k, has_logps=False
+            protocol.temperature,
+            protocol.max_new_tokens,
+            protocol.top_p,
+            protocol.top_k,
+            has_logps=False,
+            stop=self.prompter.stop,
         )
         answers = [
             [read_completion(item, question, self._start(question)) for item in group]

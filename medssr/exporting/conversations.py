@@ -14,7 +14,7 @@ from medssr.models.policy import eos_token_ids, load_tokenizer, pretrained
 from medssr.models.prompts import encode_prompts, prompt_messages, read_prompt_template
 from medssr.questions import Question
 
-# What prompts.render_chat does without a chat template: turns one below the other, then a line break.
+# What render_chat does without a chat template: turns one below the other, then a line break.
 _PLAIN_TURNS = (
     "{% for message in messages %}{{ message['content'] }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
     "{{ '\\n' }}"
@@ -60,7 +60,7 @@ def export_prompts(
         model_config = AutoConfig.from_pretrained(**arguments)
     room = model_config.max_position_embeddings - max_new_tokens
     wanted = encode_prompts(questions, template, tokenizer, room, source)
-    conversations = [prompt_messages(question, template) for question in questions]
+    conversations = [prompt_messages(question, template, tokenizer) for question in questions]
     exported = with_chat_template(tokenizer)
     for question, conversation, token_ids in zip(questions, conversations, wanted, strict=True):
         if chat_token_ids(conversation, exported) != token_ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from medssr.config import GRPOConfig
 from medssr.engines.hf_engine import HFEngine
+from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
@@ -21,12 +23,14 @@ from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
-from medssr.grpo.rollouts import RolloutCollector, ScoredGroups, StepRollouts, make_samples, require_logps
+from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.models.sharding import is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
 from medssr.utils.processes import gather_objects
+
+log = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
 
@@ -59,6 +63,7 @@ class GRPOModule(L.LightningModule):
         self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see `state_dict`
         self.last_step: StepRollouts | None = None  # read by callbacks
+        self._has_warned_of_truncation = False
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
 
@@ -159,9 +164,19 @@ class GRPOModule(L.LightningModule):
         rewards, has_signal, advantages = (
             torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
+        if not self._has_warned_of_truncation and self.trainer.is_global_zero:
+            self._warn_of_truncation(batch.step, groups)
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / len(batch.items) - 1
         return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
+
+    def _warn_of_truncation(self, step: int, groups: Sequence[RolloutGroup]) -> None:
+        """Logs a warning at the first step in which most completions are truncated."""
+        flags = [rollout.completion.is_truncated for group in groups for rollout in group.rollouts]
+        message = truncation_warning(sum(flags), len(flags), f"training step {step}", "grpo.max_new_tokens")
+        if message is not None:
+            self._has_warned_of_truncation = True
+            log.warning(message)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Returns the trained weights; the frozen weights of a model with adapters are not in checkpoints."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
+from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
 from medssr.models.gguf import forget_quantization, gguf_arguments, is_gguf
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
@@ -19,11 +20,19 @@ from medssr.utils.processes import is_main_process
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A model with its tokenizer and prompt template."""
+    """A model with its tokenizer and prompt template.
+
+    Attributes:
+        model: The causal language model.
+        tokenizer: Its tokenizer, which has a chat template or not.
+        prompt_template: The text of the prompt template.
+        stop: Strings that end a completion where they occur in it.
+    """
 
     model: Any
     tokenizer: Any
     prompt_template: str
+    stop: tuple[str, ...] = ()
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -45,9 +54,27 @@ class Policy:
             )
         return encode_prompts(inputs, self.prompt_template, self.tokenizer, max_prompt_tokens, source)
 
+    def encode_targets(self, completions: Sequence[str]) -> list[list[int]]:
+        """Returns the token ids of completions to imitate; each ends once, in the token that ends a turn.
+
+        Raises:
+            InputError: When the model has no end token.
+        """
+        ends = [*turn_end_ids(self.tokenizer), self.tokenizer.eos_token_id]
+        end = next((token for token in ends if token is not None), None)
+        if end is None:
+            raise InputError(
+                "model.path: the tokenizer has neither a chat template that ends turns nor an EOS token, so targets "
+                "would have no end; set eos_token in its tokenizer_config.json."
+            )
+        end_texts = tuple(self.tokenizer.convert_ids_to_tokens(sorted(self.eos_token_ids)))
+        texts = [escape_answer(_without_ends(text, end_texts), self.tokenizer) for text in completions]
+        return [[*token_ids, end] for token_ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
     def save(self, directory: Path) -> None:
         """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
+        Its generation config has all end tokens, so that other programs end completions as this one does.
         Only the main process writes, but all processes must call this if the model is sharded.
 
         Raises:
@@ -59,6 +86,8 @@ class Policy:
             weights = {name: weight.cpu() for name, weight in merged_weights(self.model)}
             if not is_main_process():
                 return
+            ids = sorted(self.eos_token_ids)
+            self.model.generation_config.eos_token_id = ids if len(ids) > 1 else next(iter(ids), None)
             self.model.save_pretrained(directory, state_dict=weights)
             self.tokenizer.save_pretrained(directory)
             save_adapters(self.model, directory / "adapter")
@@ -67,11 +96,19 @@ class Policy:
             raise InputError.at(directory, problem) from error
 
 
+def _without_ends(text: str, end_texts: tuple[str, ...]) -> str:
+    """Returns a text without the end tokens at its end; white space counts only between or behind these."""
+    while (stripped := text.rstrip()).endswith(end_texts):
+        text = next(stripped.removesuffix(end) for end in end_texts if stripped.endswith(end))
+    return text
+
+
 def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
-    """Returns the ids of all tokens that end a completion, from the generation config and the tokenizer."""
+    """Returns the ids of all tokens that end a completion: by generation config, tokenizer and chat template."""
     from_config = generation_config.eos_token_id
     ids = from_config if isinstance(from_config, list) else [from_config]
-    return frozenset(token for token in [*ids, tokenizer.eos_token_id] if token is not None)
+    ids = [*ids, tokenizer.eos_token_id, *turn_end_ids(tokenizer)]
+    return frozenset(token for token in ids if token is not None)
 
 
 def load_policy(config: ModelConfig) -> Policy:
@@ -94,7 +131,8 @@ def load_policy(config: ModelConfig) -> Policy:
     forget_quantization(model)
     if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return Policy(model, tokenizer, template)
+    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
+    return Policy(model, tokenizer, template, tuple(stop))
 
 
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
@@ -110,7 +148,7 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """Loads the policy's tokenizer, with a padding token.
+    """Loads the policy's tokenizer, with a padding token and the settings of the chat template.
 
     Raises:
         InputError: When the folder has none, or the hub has no such model or cannot be reached.
@@ -121,6 +159,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(**source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    set_template_defaults(tokenizer, config.chat_template_kwargs)
     return tokenizer
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.models.chat import encode_texts, escape_control_tokens, render_chat
 from medssr.questions import Question, render_question
 
 # A question, which is inserted into the prompt template, or the text of a user turn, which is used unchanged.
@@ -28,34 +30,28 @@ def read_prompt_template(path: Path | str) -> str:
     return template
 
 
-def prompt_messages(prompt_input: PromptInput, template: str) -> list[dict[str, str]]:
-    """Returns the conversation that the policy answers: one user turn."""
-    content = (
-        prompt_input if isinstance(prompt_input, str) else template.replace("{question}", render_question(prompt_input))
-    )
-    return [{"role": "user", "content": content}]
+def prompt_text(prompt_input: PromptInput, template: str, escape: Callable[[str], str] = str) -> str:
+    """Returns the text of the user turn.
+
+    Args:
+        prompt_input: A question, or the whole text.
+        template: The text of a prompt template.
+        escape: Escapes control tokens in the question or text; those of the template remain.
+    """
+    if isinstance(prompt_input, str):
+        return escape(prompt_input)
+    return template.replace("{question}", escape(render_question(prompt_input)))
+
+
+def prompt_messages(prompt_input: PromptInput, template: str, tokenizer: Any) -> list[dict[str, str]]:
+    """Returns the conversation that the policy answers: one user turn, in which control tokens are escaped."""
+    escape = partial(escape_control_tokens, tokenizer=tokenizer)
+    return [{"role": "user", "content": prompt_text(prompt_input, template, escape)}]
 
 
 def render_prompt(prompt_input: PromptInput, template: str, tokenizer: Any) -> str:
     """Returns the text that the policy continues, in chat format if the tokenizer has a chat template."""
-    return render_chat(prompt_messages(prompt_input, template), tokenizer)
-
-
-def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
-    """Returns the text that a model continues with the next turn of a conversation.
-
-    Without a chat template, the turns are separated by blank lines.
-    """
-    if tokenizer.chat_template is None:
-        return "\n\n".join(message["content"] for message in messages) + "\n"
-    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
-
-
-def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    """Returns the token ids of each text."""
-    # A chat template adds the special tokens itself; without one, the tokenizer adds its BOS token.
-    encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=tokenizer.chat_template is None)["input_ids"]
-    return encoded
+    return render_chat(prompt_messages(prompt_input, template, tokenizer), tokenizer)
 
 
 def encode_with_continuations(

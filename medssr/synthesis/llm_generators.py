@@ -154,10 +154,11 @@ class LocalGenerator:
 
     def _answers(self, conversations: Sequence[Conversation]) -> list[Reply | Rejection]:
         """Returns the model's next turn in each conversation, from the ledger where it is there."""
-        from medssr.models.prompts import encode_texts, render_chat
+        from medssr.models.chat import encode_texts, escape_messages, render_chat
 
-        texts = [render_chat(conversation.messages, self._policy.tokenizer) for conversation in conversations]
-        prompts = encode_texts(texts, self._policy.tokenizer)
+        tokenizer = self._policy.tokenizer
+        texts = [render_chat(escape_messages(item.messages, tokenizer), tokenizer) for item in conversations]
+        prompts = encode_texts(texts, tokenizer)
         calls = [self._call(conversation) for conversation in conversations]
         answers: list[Reply | Rejection | None] = [self._ledger.find(call.key) for call in calls]
         room = self._policy.model.config.max_position_embeddings - self._sampling.max_new_tokens

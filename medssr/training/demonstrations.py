@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from medssr.errors import InputError
-from medssr.models.prompts import PromptInput, prompt_messages
+from medssr.models.prompts import PromptInput, prompt_text
 from medssr.questions import question_from_record, read_labelled_questions
 from medssr.utils.files import read_jsonl
 
@@ -86,6 +86,6 @@ def demonstrated_texts(demonstrations: Sequence[Demonstration], prompt_template:
     """Returns the turns of the demonstrations, for training a tokenizer on them."""
     texts = []
     for demonstration in demonstrations:
-        (message,) = prompt_messages(demonstration.asked, prompt_template)
-        texts.append("\n".join([message["role"], message["content"], "assistant", demonstration.completion]))
+        content = prompt_text(demonstration.asked, prompt_template)
+        texts.append("\n".join(["user", content, "assistant", demonstration.completion]))
     return texts

@@ -14,6 +14,7 @@ import yaml
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from support.command_lines import preset_commands
 from support.commands import run, run_program
 from support.helpers import compose, missing_keys, typed
 
@@ -52,16 +53,6 @@ OPTIONS = pytest.mark.parametrize("file", option_files(), ids=option_id)
 
 def roots_with(group: str) -> list[str]:
     return [root for root in ROOTS if group in groups_of(root)]
-
-
-def launches() -> list[tuple[str, str]]:
-    """The command lines in the comments of all configuration files."""
-    return [
-        (option_id(file), command)
-        for file in sorted(CONF_DIR.rglob("*.yaml"))
-        for command in re.findall(r"^#\s+(?:Launch: )?(?:\w+=\S+ )*(medssr-.+?)(?:  .*)?$", file.read_text(), re.M)
-        if not command.split()[0].endswith(":")
-    ]
 
 
 def test_every_root_has_a_schema():
@@ -144,7 +135,7 @@ def test_presets_of_several_groups_open_with_their_command_line(file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("where", "command"), launches(), ids=lambda text: text)
+@pytest.mark.parametrize(("where", "command"), preset_commands(), ids=lambda text: text)
 def test_every_command_line_in_the_comments_composes(where, command):
     name, *overrides = shlex.split(command)
     typed(name.removeprefix("medssr-").replace("-", "_"), *(item for item in overrides if item not in ("-m", "...")))

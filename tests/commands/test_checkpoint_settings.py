@@ -75,6 +75,7 @@ def test_it_is_the_same_evaluation_as_with_its_settings_typed_out(artifact, prom
         f"model.path={artifact}/model",
         "model.dtype=bfloat16",
         f"model.prompt_path={prompt}",
+        "model.max_new_tokens=64",
         "model.gradient_checkpointing=false",
         "rollout.max_batch_size=7",
     )
@@ -143,4 +144,13 @@ def test_what_is_missing_is_named(artifact, lacking, message):
     path = artifact / lacking
     path.rename(path.with_name("elsewhere"))
     with pytest.raises(InputError, match=message):
+        read_trained(artifact)
+
+
+def test_settings_of_an_older_version_are_refused(artifact):
+    file = artifact / "settings.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    del settings["model"]["max_new_tokens"]
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(InputError, match="lacks max_new_tokens, so an older version wrote it"):
         read_trained(artifact)

@@ -144,3 +144,13 @@ def test_an_over_long_prompt_is_an_error_before_anything_is_sampled(policy, tmp_
     with pytest.raises(InputError, match=r"toy\.jsonl.*q4"):
         list(sampler(policy, engine).sample([*QUESTIONS[:4], long], tmp_path, "toy.jsonl"))
     assert engine.num_prompts == 0
+
+
+def test_cut_off_votes_are_reported(policy, tmp_path, caplog):
+    list(sampler(policy, WritingEngine("A...", "B...", "C")).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    (record,) = caplog.records
+    assert "votes: 10 of 15 completions (67%)" in record.message
+    assert "labeling.max_new_tokens" in record.message
+    caplog.clear()
+    list(sampler(policy, WritingEngine("A...", "B", "C")).sample(QUESTIONS, tmp_path / "b", "toy.jsonl"))
+    assert not caplog.records

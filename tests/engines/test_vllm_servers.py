@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,13 +18,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.helpers import typed
+from support.helpers import expected_completion, typed
 
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.config import LoRAConfig
@@ -319,6 +320,21 @@ class TestServers:
         order = list(reversed(range(12)))
         shuffled = both.generate([prompts[i] for i in order], [SEEDS[i] for i in order], SAMPLING)
         assert token_ids(shuffled) == [expected[i] for i in order]
+
+    def test_stop_strings_end_completions_as_with_transformers(self, make, tiny, servers, prompts):
+        engine = make([servers[0].address])
+        whole = flat(prompts, engine.generate(prompts, SEEDS, SAMPLING))[1]
+        stop = tuple(sorted({pair for item in whole for pair in re.findall(r"[ -~]{3}", item.text)})[::25])
+        stopped = flat(prompts, engine.generate(prompts, SEEDS, replace(SAMPLING, stop=stop)))[1]
+        for item, before in zip(stopped, whole, strict=True):
+            expected = expected_completion(before, tiny, stop)
+            assert (item.token_ids, item.text, item.is_truncated) == (
+                expected.token_ids,
+                expected.text,
+                expected.is_truncated,
+            )
+            assert item.logps == pytest.approx(expected.logps, abs=1e-4)
+        assert sum(len(item.token_ids) for item in stopped) < sum(len(item.token_ids) for item in whole)
 
     def test_a_server_that_hangs_is_left_out_until_it_answers(self, make, servers, prompts, caplog):
         engine = make([server.address for server in servers], timeout_s=20)

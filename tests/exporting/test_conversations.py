@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_exported_tokenizer_makes_the_policy_s_prompts(exported):
     tokenizer = AutoTokenizer.from_pretrained(exported.directory / "tokenizer")
-    token_ids = [chat_token_ids(prompt_messages(question, PROMPT), tokenizer) for question in QUESTIONS]
+    token_ids = [chat_token_ids(prompt_messages(question, PROMPT, tokenizer), tokenizer) for question in QUESTIONS]
     assert token_ids == exported.prompts
 
 

@@ -89,3 +89,13 @@ def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
         fit(policy, tmp_path / str(number))
     assert are_equal(weights(policies[0]), weights(policies[1]))
     assert metrics(tmp_path / "0") == metrics(tmp_path / "1")
+
+
+def test_the_first_step_of_truncated_completions_is_reported_once(policy, tmp_path, caplog):
+    policy.model.generation_config.eos_token_id = None
+    fit(policy, tmp_path, grpo_config(num_steps=3))
+    assert all(float(row["train/truncated_share"]) > 0.5 for row in metrics(tmp_path))
+    messages = [record.message for record in caplog.records if "cut off" in record.message]
+    assert len(messages) == 1
+    assert "training step 0: 8 of 8" in messages[0]
+    assert "Raise grpo.max_new_tokens" in messages[0]

@@ -21,8 +21,21 @@ def prompt_file(tmp_path):
 
 @pytest.fixture
 def model_config(prompt_file):
-    def model_config(path, dtype=Dtype.float32, gradient_checkpointing=False):
-        return ModelConfig(str(path), None, dtype, "sdpa", False, str(prompt_file), gradient_checkpointing)
+    def model_config(path, dtype=Dtype.float32, **changes):
+        values = {
+            "path": str(path),
+            "revision": None,
+            "dtype": dtype,
+            "attn_implementation": "sdpa",
+            "trust_remote_code": False,
+            "prompt_path": str(prompt_file),
+            "chat_template_kwargs": {},
+            "stop": [],
+            "stop_without_template": ["\nQ:"],
+            "max_new_tokens": 16,
+            "gradient_checkpointing": False,
+        }
+        return ModelConfig(**(values | changes))
 
     return model_config
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medssr.config import GRPOConfig, register
 from medssr.config.catalog import CONF_DIR, options_of
+from medssr.engines.completions import find_stop
 from medssr.engines.types import Completion
 from medssr.grpo.losses import PolicyLoss
 from medssr.knowledge.corpora import Passage
@@ -141,6 +142,16 @@ def missing_keys(node: DictConfig, prefix: str = "") -> list[str]:
 def typed(root: str, *overrides: str) -> Any:
     """The configuration as the command gets it."""
     return OmegaConf.to_object(compose(root, *overrides))
+
+
+def expected_completion(whole: Completion, policy: Policy, stop: tuple[str, ...]) -> Completion:
+    """What a completion becomes with stop strings, token by token."""
+    for length in range(1, len(whole.token_ids) + 1):
+        text = policy.tokenizer.decode(whole.token_ids[:length], skip_special_tokens=True)
+        index = find_stop(text, stop)
+        if index is not None:
+            return Completion(whole.token_ids[:length], whole.logps[:length], text[:index], is_truncated=False)
+    return whole
 
 
 class LetterEngine:

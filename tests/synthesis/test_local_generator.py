@@ -12,8 +12,8 @@ from support.helpers import random_policy, typed
 from medssr.commands.synthesize import synthesize
 from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
+from medssr.models.chat import encode_texts, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import encode_texts, render_chat
 from medssr.questions import Question, read_questions
 from medssr.synthesis.generators import Draft, Rejection
 from medssr.synthesis.llm_generators import LocalGenerator
@@ -80,6 +80,10 @@ def make(folders, tmp_path):
             "trust_remote_code": False,
             "gradient_checkpointing": False,
             "prompt_path": str(folders / "prompt.txt"),
+            "chat_template_kwargs": {},
+            "stop": [],
+            "stop_without_template": [],
+            "max_new_tokens": 64,
         }
         (folders / "prompt.txt").write_text("{question}")
         fields = {

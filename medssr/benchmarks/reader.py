@@ -39,7 +39,9 @@ def benchmark_files(path: str) -> dict[str, Path]:
         raise InputError.at(source, "there is no benchmark file here; check the path.", field="benchmark.path")
     if not source.is_dir() or is_saved_dataset(source):
         return {benchmark_name(source): source}
-    found = data_files(source, is_deep=False) + [folder for folder in sorted(source.iterdir()) if is_saved_dataset(folder)]
+    found = data_files(source, is_deep=False) + [
+        folder for folder in sorted(source.iterdir()) if is_saved_dataset(folder)
+    ]
     if not found:
         endings = ", ".join(DATA_SUFFIXES)
         raise InputError.at(source, f"there is no benchmark file ({endings}) here.", field="benchmark.path")

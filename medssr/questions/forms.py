@@ -58,7 +58,13 @@ FORMS = (
     Form("MedMCQA", "question", _OP_COLUMNS, "cop", index_base=IndexBase.from_data),
     Form("MedBullets", "question", _OP_COLUMNS, "answer_idx", index_base=IndexBase.from_data, gold_text="answer"),
     Form("PubMedQA", "QUESTION", Fixed(("yes", "no", "maybe")), "final_decision", marks=("CONTEXTS",)),
-    Form("PubMedQA (Hugging Face)", "question", Fixed(("yes", "no", "maybe")), "final_decision", marks=("final_decision",)),
+    Form(
+        "PubMedQA (Hugging Face)",
+        "question",
+        Fixed(("yes", "no", "maybe")),
+        "final_decision",
+        marks=("final_decision",),
+    ),
     Form("HEAD-QA", "qtext", Field("answers"), "ra"),
     Form("MedXpertQA", "question", Field("options"), "label", index_base=IndexBase.from_data),
     Form("BigBio QA", "question", Field("choices"), "answer", marks=("type",), is_text_first=True),
@@ -156,7 +162,14 @@ def question_from_fields(
     stem = form.options.stem(text, options)
     contexts = _contexts(record)
     answer = _answer(record, options, layout)
-    read_fields = {layout.id, form.question, *layout.options, layout.gold, *(_SOURCES if form.has_source else ()), *_CONTEXTS}
+    read_fields = {
+        layout.id,
+        form.question,
+        *layout.options,
+        layout.gold,
+        *(_SOURCES if form.has_source else ()),
+        *_CONTEXTS,
+    }
     provenance = {name: value for name, value in record.items() if name not in read_fields}
     if contexts:
         provenance["has_context"] = True
@@ -170,7 +183,8 @@ def question_from_fields(
             provenance=provenance,
         )
     except FieldError as error:
-        names = {"id": layout.id, "stem": form.question, "options": layout.options[0] if layout.options else form.question}
+        options_field = layout.options[0] if layout.options else form.question
+        names = {"id": layout.id, "stem": form.question, "options": options_field, "source": "name"}
         raise FieldError(names.get(error.field) or error.field, error.problem) from error
 
 

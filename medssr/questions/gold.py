@@ -9,7 +9,6 @@ from typing import Any
 
 from medssr.questions.lettered_text import LETTERS, lone_letter, without_letters
 
-
 _MAX_DIGITS = 6
 
 

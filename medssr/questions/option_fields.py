@@ -101,7 +101,10 @@ class Columns:
         values = [record.get(name) for name in fields]
         while values and _is_empty(values[-1]):
             values.pop()
-        return [Option(_option_text(value, name), LETTERS[fields.index(name)]) for value, name in zip(values, fields, strict=False)]
+        return [
+            Option(_option_text(value, name), LETTERS[fields.index(name)])
+            for value, name in zip(values, fields, strict=False)
+        ]
 
     def stem(self, text: str, options: Sequence[Option]) -> str:
         """Returns the text without options that it repeats."""
@@ -133,7 +136,9 @@ class Field:
             while entries and _is_empty(entries[-1][1]):
                 entries.pop()
         elif isinstance(value, Mapping):
-            entries = [(str(label), value[label]) for label in sorted(value, key=_label_order) if value[label] is not None]
+            entries = [
+                (str(label), value[label]) for label in sorted(value, key=_label_order) if value[label] is not None
+            ]
         else:
             problem = f"found {value!r:.60}, expected an object of letter to text or a list."
             raise FieldError(self.name, problem)
@@ -214,4 +219,3 @@ def _without_repeated_options(text: str, options: Sequence[Option]) -> str:
     except ValueError:
         return text.strip()
     return stem if without_letters(list(lines.values())) == texts and stem else text.strip()
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from medssr.questions.forms import IndexBase, Layout, find_layout, question_from
 from medssr.questions.gold import base_of_indices, is_absent, whole_number
 from medssr.questions.lettered_text import without_letters
 from medssr.questions.record import FieldError, Question, write_questions
-from medssr.questions.table_headers import headerless_names, renamed
+from medssr.questions.table_headers import column_name, headerless_names, renamed
 from medssr.utils.files import hash_path
 from medssr.utils.records import Record, RecordFile, open_records, source_name
 
@@ -121,12 +121,13 @@ def open_questions(path: Path | str) -> QuestionFile:
         raise InputError.at(path, "holds no question.")
     if "stem" in first.value and not records.is_table:
         return QuestionFile(path, records, layout=None)
-    names = dict.fromkeys(
-        name for record in records for name in (renamed(record.value) if records.is_table else record.value)
-    )
+    names = dict.fromkeys(name for record in records for name in record.value)
+    if records.is_table:
+        names = _column_names(names, first)
     layout = find_layout(names)
     if layout is None:
-        field = "options" if "question" in names else "question"
+        is_own = names.keys() <= Question.__dataclass_fields__.keys()
+        field = "options" if "question" in names else "stem" if is_own else "question"
         problem = (
             f"is missing; found {', '.join(map(str, names)) or 'no field'}. No form of question file has these fields: "
             "a question needs a text, options and, for training and evaluation, a gold answer."
@@ -221,6 +222,16 @@ def _is_question(value: Mapping[str, Any]) -> bool:
         return True
     layout = find_layout(value)
     return layout is not None and isinstance(value[layout.form.question], str)
+
+
+def _column_names(names: Iterable[str], first: Record) -> dict[str, None]:
+    """Returns the names of a table's columns as the forms have them. Raises InputError where two become the same."""
+    spellings: dict[str, str] = {}
+    for name in names:
+        other = spellings.setdefault(column_name(name), name)
+        if other != name:
+            raise first.error(f'is the same column as "{other}"; rename one.', name)
+    return dict.fromkeys(spellings)
 
 
 def _index_base(records: RecordFile, layout: Layout) -> int | None:

@@ -47,14 +47,18 @@ def write_json_atomically(path: Path, value: Any) -> None:
         stream.write("\n")
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number, object) for each line of a JSONL file.
+
+    Args:
+        path: The file.
+        allows_nan: Whether NaN and Infinity are numbers, as in files that medssr itself has written.
 
     Raises:
         InputError: When the file is absent, a line is no JSON object, or a field holds what JSON or UTF-8 does not have.
             The message names file, line and field.
     """
-    decoder = StrictDecoder()
+    decoder = StrictDecoder(allows_nan=allows_nan)
     with open_bytes(path) as lines:  # as bytes, so that a wrong encoding has a line too
         for number, line in enumerate(lines, start=1):
             if not line.strip():

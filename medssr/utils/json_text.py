@@ -1,4 +1,4 @@
-"""Decodes JSON strictly, with the line and the field of what is wrong: NaN, repeated keys, half a surrogate pair, NUL."""
+"""Decodes JSON strictly, with the line and the field of what is wrong: NaN, repeated keys, half a surrogate pair."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from typing import Any, NoReturn
 from medssr.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BAD_CHARACTER = re.compile("[\0\ud800-\udfff]")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def bad_character(text: str) -> str | None:
-    """Returns what is wrong with a text that cannot be written as UTF-8 or that holds NUL; None for any other.
+    """Returns what is wrong with a text that holds NUL or cannot be written as UTF-8; None for any other.
 
     Example:
-        >>> bad_character("pain")
-        >>> bad_character("pain \\ud83d")
-        'holds half a surrogate pair (\\\\ud83d), a character cut in two; remove it or write the whole character.'
+        >>> bad_character("pain"), bad_character(chr(0))
+        (None, 'holds a NUL character; remove it.')
     """
-    match = _BAD_CHARACTER.search(text)
+    return "holds a NUL character; remove it." if "\0" in text else half_pair(text)
+
+
+def half_pair(text: str) -> str | None:
+    """Returns what is wrong with a text that holds half a surrogate pair, which UTF-8 cannot have; None for any other."""
+    match = _HALF_PAIR.search(text)
     if match is None:
         return None
-    if match[0] == "\0":
-        return "holds a NUL character (\\u0000); remove it."
-    return (
-        f"holds half a surrogate pair (\\u{ord(match[0]):04x}), a character cut in two; "
-        "remove it or write the whole character."
-    )
+    code = f"{ord(match[0]):04x}"
+    return f"holds half a surrogate pair (\\u{code}), a character cut in two; remove it or write the whole character."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,15 @@ class _Odd:
 
 
 class StrictDecoder(json.JSONDecoder):
-    """Decodes JSON; `is_odd` says whether a value held what JSON does not have. For one thread at a time."""
+    """Decodes JSON; `is_odd` says whether a value held what JSON does not have. For one thread at a time.
 
-    def __init__(self) -> None:
-        super().__init__(object_pairs_hook=self._object, parse_constant=self._constant, parse_float=self._float)
+    Args:
+        allows_nan: Whether NaN and Infinity are numbers, as in what Python itself has written.
+    """
+
+    def __init__(self, *, allows_nan: bool = False) -> None:
+        numbers: dict[str, Any] = {} if allows_nan else {"parse_constant": self._constant, "parse_float": self._float}
+        super().__init__(object_pairs_hook=self._object, **numbers)
         self.is_odd = False
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,9 +85,7 @@ class JsonText:
         first_line: The number of its first line in the file.
     """
 
-    def __init__(
-        self, text: str, path: Path, first_line: int = 1, decoder: StrictDecoder | None = None
-    ) -> None:
+    def __init__(self, text: str, path: Path, first_line: int = 1, decoder: StrictDecoder | None = None) -> None:
         self.text = text
         self.path = path
         self.first_line = first_line
@@ -181,9 +184,9 @@ def parse_json(text: str, path: Path, line: int, decoder: StrictDecoder | None =
     Raises:
         InputError: When it is no valid JSON, or something stands behind it. The message names file, line and field.
     """
-    source = JsonText(text, path, line, decoder)
+    source = JsonText(text.rstrip(), path, line, decoder)
     value, end = source.value(source.skip_space(0))
-    if source.skip_space(end) < len(text):
+    if source.skip_space(end) < len(source.text):
         problem = f"is not valid JSON (extra text from column {end + 1} on); each line holds one object."
         raise InputError.at(path, problem, line=line)
     return value
@@ -191,7 +194,7 @@ def parse_json(text: str, path: Path, line: int, decoder: StrictDecoder | None =
 
 def _check(value: Any, field: str, path: Path, line: int) -> None:
     """Raises InputError for the first field that holds what JSON or UTF-8 does not have."""
-    problem = bad_character(value) if isinstance(value, str) else value.problem if isinstance(value, _Odd) else None
+    problem = half_pair(value) if isinstance(value, str) else value.problem if isinstance(value, _Odd) else None
     if problem is not None:
         raise InputError.at(path, problem, line=line, field=field or None)
     if isinstance(value, Mapping):

@@ -193,11 +193,13 @@ def _open_json(path: Path, is_record: IsRecord) -> RecordFile:
     if first.startswith(b"["):
         return RecordFile(path, "JSON list", lambda: _walk(source, source.skip_space(0), is_record))
     values = [value for _, value in source.values()]
-    if len(values) > 1 or is_record(values[0]):
+    first_record = None
+    if len(values) == 1 and not is_record(values[0]):
+        first_record = next(_walk(source, source.skip_space(0), is_record), None)
+    if first_record is None:
         container = "JSONL" if lone_object else "JSON, indented objects one behind another"
         return RecordFile(path, container, lambda: _successive(source))
-    first_record = next(_walk(source, source.skip_space(0), is_record), None)
-    container = "JSON object" if first_record is None else _object_container(first_record.keys)
+    container = _object_container(first_record.keys)
     return RecordFile(path, container, lambda: _walk(source, source.skip_space(0), is_record))
 
 
@@ -261,7 +263,9 @@ def _contains(value: Any, is_record: IsRecord, depth: int) -> bool:
         return False
     if isinstance(value, dict) and is_record(value):
         return True
-    return any(_contains(member, is_record, depth - 1) for member in (value.values() if isinstance(value, dict) else value))
+    return any(
+        _contains(member, is_record, depth - 1) for member in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _record(source: JsonText, value: Any, position: int, number: int, keys: tuple[str | int, ...]) -> Record:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,8 +12,6 @@ from pathlib import Path
 
 from medssr.errors import InputError
 from medssr.utils.text_files import data_suffix, read_text
-
-log = logging.getLogger(__name__)
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -86,8 +83,6 @@ def read_table(path: Path) -> Table:
         InputError: When the file cannot be read, or a quote does not close.
     """
     text = read_text(path, may_be_legacy=True)
-    if text.encoding != "UTF-8":
-        log.warning("%s: is not UTF-8; read as %s, check letters with accents", path, text.encoding)
     content, first_line, delimiter = text.content, 1, None
     if match := _SEPARATOR_LINE.match(content):
         content, first_line, delimiter = content[match.end() :], 2, match[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from medssr.errors import InputError
+
+log = logging.getLogger(__name__)
 
 _GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -101,6 +104,7 @@ def read_text(path: Path, *, may_be_legacy: bool) -> DecodedText:
             problem = f"is not UTF-8 text ({error.reason}); convert the file."
             raise InputError.at(path, problem, line=line) from error
         text = _legacy_text(data)
+        log.warning("%s: is not UTF-8; read as %s, check letters with accents", path, text.encoding)
     if (position := text.content.find("\0")) >= 0:
         line = text.content.count("\n", 0, position) + 1
         raise InputError.at(path, "holds a NUL character; save the file as UTF-8 text.", line=line)

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-
 from medssr.benchmarks.dataset_schemas import MEDXPERTQA, RELEASED, ItemForm, question_from_item
+
 from medssr.benchmarks.reader import load_benchmark
 from medssr.errors import InputError
 from medssr.questions import FieldError

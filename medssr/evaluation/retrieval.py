@@ -184,14 +184,15 @@ def read_relevance_judgements(path: Path | str) -> Iterator[RelevanceJudgement]:
     """
     path = Path(path)
     line_of: dict[tuple[str, str], int] = {}
-    for record in open_records(path):
+    records = open_records(path)
+    for record in records:
         key = _id(record, "question_id"), _id(record, "doc_id")
         if key in line_of:
             problem = f'"{key[1]}" was judged for question "{key[0]}" on line {line_of[key]} already; keep one.'
             raise record.error(problem, "doc_id")
         line_of[key] = record.line or record.number
         grade = _field(record, "grade")
-        if isinstance(grade, str) and grade.strip().isdecimal():  # a cell of a table
+        if records.is_table and isinstance(grade, str) and grade.strip().isdecimal():
             grade = int(grade)
         if not isinstance(grade, int) or isinstance(grade, bool) or not MIN_GRADE <= grade <= MAX_GRADE:
             problem = f"expected a whole number from {MIN_GRADE} to {MAX_GRADE}, found {grade!r}."

@@ -127,10 +127,16 @@ def read_options(record: Mapping[str, Any], layout: Layout) -> list[Option]:
         FieldError: When they are missing, not as the form writes them, or more than there are letters.
     """
     options = unlettered(layout.form.options.read(record, layout.options))
+    if len(options) < 2:
+        raise FieldError(_options_field(layout), f"holds {len(options)} options; a question needs at least two.")
     if len(options) > len(LETTERS):
         problem = f"holds {len(options)} options; at most {len(LETTERS)} (A to Z) can be asked. Remove some."
-        raise FieldError(layout.options[0], problem)
+        raise FieldError(_options_field(layout), problem)
     return options
+
+
+def _options_field(layout: Layout) -> str:
+    return layout.options[0] if layout.options else layout.form.question
 
 
 def question_from_fields(
@@ -183,8 +189,7 @@ def question_from_fields(
             provenance=provenance,
         )
     except FieldError as error:
-        options_field = layout.options[0] if layout.options else form.question
-        names = {"id": layout.id, "stem": form.question, "options": options_field, "source": "name"}
+        names = {"id": layout.id, "stem": form.question, "options": _options_field(layout), "source": "name"}
         raise FieldError(names.get(error.field) or error.field, error.problem) from error
 
 

@@ -76,8 +76,10 @@ def gold_letter(value: Any, options: Sequence[Option], index_base: int | None, *
 
     Example:
         >>> options = [Option("liver"), Option("heart")]
-        >>> gold_letter("B", options, None, is_text_first=False), gold_letter("Liver", options, None, is_text_first=True)
-        ('B', 'A')
+        >>> gold_letter("B", options, None, is_text_first=False)
+        'B'
+        >>> gold_letter("Liver", options, None, is_text_first=True)
+        'A'
         >>> gold_letter(1, options, 0, is_text_first=False)
         'B'
     """

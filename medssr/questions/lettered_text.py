@@ -21,11 +21,12 @@ _OPTION_LINES = tuple(
 _LETTER_BEFORE = re.compile(r"\s*[(\[]?\s*([A-Za-z])\s*[.):\]\uff1a\u3001\uff0e\uff09]\s*(.*\S)", re.DOTALL)
 _LONE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.):\]]?")
 # "Answer:", "The correct answer is:", "Answer: B" on a line of its own, and "Answer:" at the end of the last option.
+_ANSWER = "answer|antwort|respuesta|r[ée]ponse|\u7b54\u6848"
 _CUE = re.compile(
-    r"(?:(?:^|\n)[ \t]*(?:the\s+|your\s+)?(?:(?:correct|best|right|final)\s+)?(?:answer|antwort|respuesta|r[ée]ponse|\u7b54\u6848)"
+    rf"(?:(?:^|\n)[ \t]*(?:the\s+|your\s+)?(?:(?:correct|best|right|final)\s+)?(?:{_ANSWER})"
     r"(?:\s+is)?\s*[:\uff1a]?[ \t]*[(\[]?[A-Z]?[)\].]?"
     r"|\n[ \t]*A:"
-    r"|[ \t]+(?:Answer|ANSWER)[ \t]*:)\s*\Z",
+    r"|[ \t]+Answer[ \t]*:)\s*\Z",
     re.IGNORECASE,
 )
 

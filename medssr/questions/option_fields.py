@@ -1,4 +1,4 @@
-"""The ways in which question files write options: in one field, in a column each, below the stem, or always the same."""
+"""The ways in which question files write options: in a field, in columns, below the stem, or always the same."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ class Field:
             raise FieldError(self.name, problem)
         labels = [label for label, _ in entries if label is not None]
         letters = [label.upper() for label in labels]
-        if all(len(letter) == 1 and letter in LETTERS for letter in letters):
-            if labels and letters != list(LETTERS[: len(entries)]):
-                raise FieldError(self.name, f"the options are lettered {', '.join(labels)}, not A, B, C ... in order.")
+        are_letters = bool(letters) and all(len(letter) == 1 and letter in LETTERS for letter in letters)
+        if are_letters and letters != list(LETTERS[: len(entries)]):
+            raise FieldError(self.name, f"the options are lettered {', '.join(labels)}, not A, B, C ... in order.")
         return [Option(_option_text(text, self.name), label) for label, text in entries]
 
     def stem(self, text: str, options: Sequence[Option]) -> str:

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from medssr.questions.record import LETTERS, Question
+from medssr.questions.lettered_text import LETTERS
+from medssr.questions.record import Question
 from medssr.text.words import FUNCTION_WORDS
 
 # Letters that count as names of options even where a question has fewer of them. "I" is none of them: "I only" is about

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.questions.forms import IndexBase, Layout, find_layout, question_from_fields, read_options
-from medssr.questions.gold import base_of_indices, is_absent, whole_number
+from medssr.questions.forms import Layout, find_layout, question_from_fields, read_options
+from medssr.questions.gold import IndexBase, base_of_indices, is_absent, whole_number
 from medssr.questions.lettered_text import without_letters
 from medssr.questions.record import FieldError, Question, write_questions
 from medssr.questions.table_headers import column_name, headerless_names, renamed
@@ -68,8 +68,8 @@ class QuestionFile:
             beside: A field that stands beside those of the question, as `completion` in demonstrations.
 
         Raises:
-            InputError: When there is no question, a field is missing, of the wrong type or inconsistent, or an id occurs
-                twice. The message names file, line and field.
+            InputError: When there is no question, a field is missing, of the wrong type or inconsistent, or an id
+                occurs twice. The message names file, line and field.
         """
         first_use: dict[str, Record] = {}
         for number, record in enumerate(self.records, start=1):

@@ -18,8 +18,8 @@ _ARROW_FILE = b"ARROW1"
 def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the rows of a Parquet or Arrow file.
 
-    Numbers that stand for a class (ClassLabel of `datasets`) become its name, -1 becomes None. Members of an object that
-    are null are left out, because in such files all rows have the members that any row has.
+    Numbers that stand for a class (ClassLabel of `datasets`) become its name, -1 becomes None. Members of an object
+    that are null are left out, because in such files all rows have the members that any row has.
 
     Raises:
         InputError: When the file is absent or cannot be read.

@@ -55,8 +55,8 @@ def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, d
         allows_nan: Whether NaN and Infinity are numbers, as in files that medssr itself has written.
 
     Raises:
-        InputError: When the file is absent, a line is no JSON object, or a field holds what JSON or UTF-8 does not have.
-            The message names file, line and field.
+        InputError: When the file is absent, a line is no JSON object, or a field holds what JSON or UTF-8 does not
+            have. The message names file, line and field.
     """
     decoder = StrictDecoder(allows_nan=allows_nan)
     with open_bytes(path) as lines:  # as bytes, so that a wrong encoding has a line too

@@ -29,7 +29,7 @@ def bad_character(text: str) -> str | None:
 
 
 def half_pair(text: str) -> str | None:
-    """Returns what is wrong with a text that holds half a surrogate pair, which UTF-8 cannot have; None for any other."""
+    """Returns what is wrong with a text that holds half a surrogate pair, which UTF-8 has not; None for others."""
     match = _HALF_PAIR.search(text)
     if match is None:
         return None

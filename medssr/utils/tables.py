@@ -67,7 +67,10 @@ class Table:
             while len(cells) > len(header) and not cells[-1]:
                 cells.pop()
             if len(cells) > len(header):
-                problem = f"has {len(cells)} cells, but there are {len(header)} columns; put texts with a delimiter in quotes."
+                problem = (
+                    f"has {len(cells)} cells, but there are {len(header)} columns; put a text that holds a "
+                    f"{_DELIMITERS[self.delimiter]} in quotes."
+                )
                 raise InputError.at(self.path, problem, line=row.line)
             cells += [None] * (len(header) - len(cells))
             yield row.line, dict(zip(header, cells, strict=True))
@@ -120,7 +123,7 @@ def _num_widths(rows: Sequence[TableRow]) -> int:
 
 
 def _find_delimiter(content: str, path: Path) -> str:
-    """Returns the delimiter with the most columns, counted as their usual number times the share of rows that have it."""
+    """Returns the delimiter with the most columns: their usual number, times the share of rows that have it."""
 
     def columns(delimiter: str) -> float:
         widths: list[int] = []

@@ -124,7 +124,7 @@ def test_an_id_that_occurs_twice_names_both_items(tmp_path):
         ('[{"id": "toy-1",\n "question": ', "line 2: is not valid JSON"),
         ("[1]", "line 1: found int 1"),
         ("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
-        ('{"id": "q", \n', "line 1: is not valid JSON"),
+        ('{"id": "q", \n', "line 2: is not valid JSON"),
         ('{"id": "q", "stem": "S?"}\n', 'line 1, field "options": is missing'),
     ],
 )

@@ -1,4 +1,4 @@
-"""The entries of an entity list that are left out, by reason: obsolete terms, diseases that are not rare, template rows."""
+"""Entries of entity lists that are left out, by reason: obsolete, not rare, rows of a template."""
 
 from __future__ import annotations
 

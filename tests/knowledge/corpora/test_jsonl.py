@@ -96,7 +96,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(tmp_path):
 
 
 def test_a_folder_without_files_is_a_fault(tmp_path):
-    with pytest.raises(InputError, match="holds no file"):
+    with pytest.raises(InputError, match="holds no data file"):
         list(corpus(tmp_path).passages())
 
 

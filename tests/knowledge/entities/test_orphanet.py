@@ -202,7 +202,7 @@ def test_orphanet_faults_name_file_line_and_field(tmp_path, entry, parts):
 
 
 def test_an_orphanet_file_without_a_rare_disease_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="no rare disease"):
+    with pytest.raises(InputError, match=r"no disease that is taken.*1 of another type"):
         orphanet(tmp_path, ENTRY | {"type": "Category"})
 
 

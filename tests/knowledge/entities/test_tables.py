@@ -70,6 +70,7 @@ def test_other_names_of_another_kind_are_a_fault(tmp_path, aka):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         TableEntities(tmp_path / "none.csv", "name", None, ";", None).entities()
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match=r'ending "\.xlsx"'):
         TableEntities(tmp_path / "a.xlsx", "name", None, ";", None).entities()
 

@@ -23,8 +23,8 @@ _LONE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.):\]]?")
 # "Answer:", "The correct answer is:", "Answer: B" on a line of its own, and "Answer:" at the end of the last option.
 _ANSWER = "answer|antwort|respuesta|r[ée]ponse|\u7b54\u6848"
 _CUE = re.compile(
-    rf"(?:(?:^|\n)[ \t]*(?:the\s+|your\s+)?(?:(?:correct|best|right|final)\s+)?(?:{_ANSWER})"
-    r"(?:\s+is)?\s*[:\uff1a]?[ \t]*[(\[]?[A-Z]?[)\].]?"
+    rf"(?:(?:^|\n)[ \t*#_>]*(?:the\s+|your\s+)?(?:(?:correct|best|right|final)\s+)?(?:{_ANSWER})"
+    r"(?:\s+is)?\s*[*_]*[:\uff1a]?[ \t*_]*[(\[]?[A-Z]?[)\].]?[*_]*"
     r"|\n[ \t]*A:"
     r"|[ \t]+Answer[ \t]*:)\s*\Z",
     re.IGNORECASE,

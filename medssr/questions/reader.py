@@ -71,18 +71,16 @@ class QuestionFile:
             InputError: When there is no question, a field is missing, of the wrong type or inconsistent, or an id
                 occurs twice. The message names file, line and field.
         """
-        first_use: dict[str, Record] = {}
+        first_use: dict[str, tuple[int, str]] = {}
         for number, record in enumerate(self.records, start=1):
             fields = {name: value for name, value in record.value.items() if name != beside}
             try:
                 question = self._question(fields, record, number)
             except FieldError as error:
                 raise record.error(error.problem, error.field) from error
-            first = first_use.setdefault(question.id, record)
-            if first is not record:
-                where = "in" if first.path != record.path else "on"
-                place = str(first.path) if first.path != record.path else _place(first)
-                problem = f'"{question.id}" was used {where} {place} already; ids are unique.'
+            first, place = first_use.setdefault(question.id, (number, _place(record)))
+            if first != number:
+                problem = f'"{question.id}" was used on {place} already; ids are unique.'
                 raise record.error(problem, "id" if self.layout is None else self.layout.id)
             yield record, question
         if not first_use:

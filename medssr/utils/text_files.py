@@ -99,7 +99,7 @@ def read_text(path: Path, *, may_be_legacy: bool) -> DecodedText:
     try:
         text = DecodedText(data.decode("utf-8-sig"), "UTF-8")
     except UnicodeDecodeError as error:
-        if not may_be_legacy:
+        if not may_be_legacy or _is_mostly_utf8(data):
             line = data.count(b"\n", 0, error.start) + 1
             problem = f"is not UTF-8 text ({error.reason}); convert the file."
             raise InputError.at(path, problem, line=line) from error
@@ -109,6 +109,14 @@ def read_text(path: Path, *, may_be_legacy: bool) -> DecodedText:
         line = text.content.count("\n", 0, position) + 1
         raise InputError.at(path, "holds a NUL character; save the file as UTF-8 text.", line=line)
     return text
+
+
+def _is_mostly_utf8(data: bytes) -> bool:
+    """Returns whether the characters beyond ASCII are UTF-8 but for a few broken ones."""
+    text = data.decode("utf-8", errors="replace")
+    num_broken = text.count("\ufffd")
+    num_whole = sum(not char.isascii() for char in text) - num_broken
+    return num_whole > num_broken
 
 
 def _legacy_text(data: bytes) -> DecodedText:

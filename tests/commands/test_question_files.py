@@ -15,11 +15,11 @@ NO_MODEL = "model=local model.path=./nowhere"
 # Command lines with the place of the question file. Each stops behind the reading of it, before a model is loaded.
 COMMANDS = {
     "train data.path": f"train data.path=FILE {NO_MODEL}",
-    "train probe.path": f"train data.path=GOOD probe=file probe.path=FILE {NO_MODEL}",
+    "train probe.path": f"train data.path=GOOD probe=file probe.path=FILE probe.num_questions=1 {NO_MODEL}",
     "pseudo_label data.path": f"pseudo_label data.path=FILE {NO_MODEL}",
     "export data.path": f"export data.path=FILE {NO_MODEL}",
-    "sft labels": f"sft demonstrations=labels demonstrations.path=FILE sft=stage optim=sft scratch=null {NO_MODEL}",
-    "sft file": f"sft demonstrations=file demonstrations.path=FILE sft=stage optim=sft scratch=null {NO_MODEL}",
+    "sft labels": f"sft demonstrations=labels demonstrations.path=FILE sft=stage optim=sft {NO_MODEL}",
+    "sft file": f"sft demonstrations=file demonstrations.path=FILE sft=stage optim=sft {NO_MODEL}",
     "evaluate benchmark.path": f"evaluate benchmark.path=FILE {NO_MODEL}",
     "evaluate protocol.shots_path": f"evaluate protocol=few_shot protocol.shots_path=FILE {NO_MODEL}",
     "synthesize seed_questions.path": "synthesize seed_questions.path=FILE generator=openai generator.model=any",
@@ -28,7 +28,6 @@ FAULTS_ONLY = {
     "pipeline seed_questions.path": "pipeline seed_questions.path=FILE synthesis.num_questions=2",
     "synthesize synthesis.benchmark_path": "synthesize synthesis.num_questions=2 synthesis.benchmark_path=FILE",
     "audit data.path": "audit data.path=FILE",
-    "train --info": "train --info data.path=FILE",
     "retrieve questions.path": "retrieve corpus.path=GOOD questions.path=FILE qrels.path=GOOD",
 }
 ROWS = [

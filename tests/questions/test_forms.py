@@ -106,7 +106,18 @@ def test_options_keep_letters_that_are_not_theirs(texts):
     assert list(read(ASKED | {"options": texts, "label": "A"}).options.values()) == texts
 
 
-CUES = ["Answer:", "answer :", "The correct answer is:", "Answer", "A:", "Answer: B", "Antwort:", "\u7b54\u6848\uff1a"]
+CUES = [
+    "Answer:",
+    "answer :",
+    "The correct answer is:",
+    "Answer",
+    "A:",
+    "Answer: B",
+    "**Answer:**",
+    "### Answer",
+    "Antwort:",
+    "\u7b54\u6848\uff1a",
+]
 
 
 @pytest.mark.parametrize("cue", CUES)

@@ -18,7 +18,7 @@ NOT_RARE = "not rare in Europe"
 TEMPLATE_ROW = "row of a ROBOT template"
 
 # Orphanet writes "OBSOLETE: name", MONDO "obsolete name".
-_OBSOLETE = re.compile(r"\s*[(\[]?obsolete\b(?:_|\W)*(?=\w)|.*[(\[]obsolete[)\]]\s*$", re.IGNORECASE)
+_OBSOLETE = re.compile(r"\s*[(\[]?obsolete[\W_]+(?=\w)|.*[(\[]obsolete[)\]]\s*$", re.IGNORECASE)
 _NOT_RARE = re.compile(r"\s*non[ -]rare\b", re.IGNORECASE)
 # Cells of the second line of a ROBOT template, which say how the columns are read: "ID", "A rdfs:label", "SC %".
 _TEMPLATE_CELL = re.compile(
@@ -32,7 +32,8 @@ def reason_of_name(name: str) -> str | None:
     Example:
         >>> reason_of_name("OBSOLETE: Rett-like syndrome"), reason_of_name("NON RARE IN EUROPE: Gout")
         ('obsolete', 'not rare in Europe')
-        >>> reason_of_name("Fabry disease")
+        >>> reason_of_name("obsolete_gout"), reason_of_name("Fabry disease")
+        ('obsolete', None)
     """
     if _NOT_RARE.match(name):
         return NOT_RARE

@@ -107,6 +107,8 @@ def find_layout(fields: Iterable[str]) -> Layout | None:
     """
     names = set(fields)
     layouts = [layout for form in FORMS if (layout := _fit(form, names)) is not None]
+    # A field for the options beats lines in the text, which may repeat them.
+    layouts = [layout for layout in layouts if not isinstance(layout.form.options, LetteredLines)] or layouts
     with_gold = [layout for layout in layouts if layout.form.gold in names]
     return next(iter([*with_gold, *layouts]), None)
 

@@ -18,6 +18,7 @@ _OPTION_LINES = tuple(
         r"^\s*[(\[]?([a-z])[.)\]]\s?(.*)$",
     )
 )
+_LINE_BEHIND_Z = re.compile(r"^\s*[(\[]?(?:AA|27)[.):\]]", re.MULTILINE)
 _LETTER_BEFORE = re.compile(r"\s*[(\[]?\s*([A-Za-z])\s*[.):\]\uff1a\u3001\uff0e\uff09]\s*(.*\S)", re.DOTALL)
 _LONE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.):\]]?")
 # "Answer:", "The correct answer is:", "Answer: B" on a line of its own, and "Answer:" at the end of the last option.
@@ -61,6 +62,8 @@ def parse_lettered_text(text: str) -> tuple[str, dict[str, str]]:
         letter: "\n".join([match[2], *lines[index + 1 : end]]).strip()
         for letter, (index, match), end in zip(letters, run, ends, strict=True)
     }
+    if len(options) == len(LETTERS) and _LINE_BEHIND_Z.search(options["Z"]):
+        raise ValueError(f"more than {len(LETTERS)} options (A to Z), which is more than can be asked")
     return "\n".join(lines[: run[0][0]]).strip(), options
 
 

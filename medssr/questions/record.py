@@ -97,6 +97,8 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
     if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
         yield "options", f"expected an object of letter to text, found {options!r}."
         return
+    if len(options) > len(LETTERS):
+        yield "options", f"holds {len(options)} options; at most {len(LETTERS)} (A to Z) can be asked. Remove some."
     if list(options) != list(LETTERS[: len(options)]) or len(options) < 2:
         yield "options", f"expected at least two options lettered A, B, C ... in order, found {list(options)}."
     for letter, text in options.items():

@@ -106,17 +106,13 @@ class JsonText:
         return match.end()
 
     def value(self, start: int) -> tuple[Any, int]:
-        """Returns the value that starts at a position, and the position behind it.
+        """Returns the value that starts at a position, and the position behind it; `check` says whether it is sound.
 
         Raises:
-            InputError: When it is no valid JSON, or a field is repeated or holds what JSON does not have.
+            InputError: When it is no valid JSON.
         """
-        decoder = self._decoder
-        decoder.is_odd = False
         try:
-            value, end = decoder.raw_decode(self.text, start)
-            if decoder.is_odd or self.text.find("\\u", start, end) >= 0:
-                _check(value, "", self.path, self.line(start))
+            return self._decoder.raw_decode(self.text, start)
         except json.JSONDecodeError as error:
             line = self.line(error.pos)
             problem = f"is not valid JSON ({error.msg}, column {error.colno}); was the file written or copied whole?"
@@ -125,11 +121,16 @@ class JsonText:
             problem = "is nested too deeply to be read; expected flat objects."
             raise InputError.at(self.path, problem, line=self.line(start)) from error
         except ValueError as error:
-            if isinstance(error, InputError):
-                raise
             problem = f"holds a number that cannot be read ({error})."
             raise InputError.at(self.path, problem, line=self.line(start)) from error
-        return value, end
+
+    def check(self, value: Any, start: int) -> None:
+        """Raises InputError for the first field that is repeated or holds what JSON or UTF-8 does not have."""
+        try:
+            _check(value, "", self.path, self.line(start))
+        except RecursionError as error:
+            problem = "is nested too deeply to be read; expected flat objects."
+            raise InputError.at(self.path, problem, line=self.line(start)) from error
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """Yields (position, value) of values that stand one behind another, with spaces or commas between."""
@@ -184,11 +185,16 @@ def parse_json(text: str, path: Path, line: int, decoder: StrictDecoder | None =
     Raises:
         InputError: When it is no valid JSON, or something stands behind it. The message names file, line and field.
     """
+    decoder = decoder or StrictDecoder()
+    decoder.is_odd = False
     source = JsonText(text.rstrip(), path, line, decoder)
-    value, end = source.value(source.skip_space(0))
+    start = source.skip_space(0)
+    value, end = source.value(start)
     if source.skip_space(end) < len(source.text):
         problem = f"is not valid JSON (extra text from column {end + 1} on); each line holds one object."
         raise InputError.at(path, problem, line=line)
+    if decoder.is_odd or "\\u" in text:
+        source.check(value, start)
     return value
 
 

@@ -269,6 +269,7 @@ def _contains(value: Any, is_record: IsRecord, depth: int) -> bool:
 
 
 def _record(source: JsonText, value: Any, position: int, number: int, keys: tuple[str | int, ...]) -> Record:
+    source.check(value, position)
     if not isinstance(value, dict):
         problem = f"found {type(value).__name__} {value!r:.60}, expected an object."
         raise InputError.at(source.path, problem, line=source.line(position))

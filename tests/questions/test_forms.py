@@ -56,6 +56,7 @@ RECORDS = {
     "MIRAGE": ASKED | {"options": VITAMINS, "answer": "C"},
     "gold in letters and text": ASKED | {"options": VITAMINS, "answer": "C. Vit C\n"},
     "gold as text": ASKED | {"options": VITAMINS, "answer": "vit c"},
+    "options beside gold": ASKED | {"options": [*VITAMINS.values()], "gold": "Vit C"},
     "another name of the gold field": ASKED | {"options": VITAMINS, "correct_option": "(C)"},
     "ARC": ASKED | {"choices": {"text": [*VITAMINS.values()], "label": ["1", "2", "3", "4"]}, "answerKey": "3"},
     "CMB": ASKED | {"option": VITAMINS, "answer": "C"},
@@ -238,3 +239,15 @@ def test_a_number_outside_the_options_is_refused(tmp_path):
     path = write(tmp_path, RECORDS["MMLU (Hugging Face)"], RECORDS["MMLU (Hugging Face)"] | {"answer": 4})
     with pytest.raises(InputError, match=r'line 2, field "answer": 4 is no option; the options are A, B, C, D'):
         list(open_questions(path).questions())
+
+
+@pytest.mark.parametrize("name", ["question", "stem"])
+def test_more_options_than_letters_are_refused_in_every_form(tmp_path, name):
+    letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB"]
+    if name == "stem":
+        record = {"id": "1", "stem": "Q?", "options": {letter: f"text {letter}" for letter in letters}}
+    else:
+        record = {"id": "1", "question": "Q?\n" + "\n".join(f"{letter}. text" for letter in letters), "gold": "A"}
+    field = "options" if name == "stem" else "question"
+    with pytest.raises(InputError, match=rf'line 1, field "{field}": .*26'):
+        list(open_questions(write(tmp_path, record)).questions())

@@ -212,6 +212,16 @@ def test_a_folder_of_files_is_read_in_order_but_never_two_splits_as_one(tmp_path
             b'[{"id": "1",\n"options": ["x", "\\udc00"]}]',
             r'line 1, field "options\[1\]": holds half a surrogate',
         ),
+        (
+            "q.json",
+            b'{"1": {"QUESTION": "Q?",\n"CONTEXTS": []},\n"2": {"QUESTION": "Q \\ud83d?",\n"CONTEXTS": []}}',
+            'line 3, field "QUESTION": holds half a surrogate',
+        ),
+        (
+            "q.json",
+            b'{"1": {"QUESTION": "Q?", "CONTEXTS": []},\n"1": {"QUESTION": "R?", "CONTEXTS": []}}',
+            'line 2.*"1" was used',
+        ),
         ("q.jsonl", b'{"n": ' + b"9" * 5000 + b"}", "line 1: holds a number that cannot be read"),
         ("q.jsonl", b'{"n": 1e999}', 'field "n": 1e999 is no JSON value'),
         ("q.jsonl", b"[" * 100000, "line 1: is nested too deeply"),

@@ -126,3 +126,23 @@ def test_a_corpus_with_half_a_surrogate_pair_is_named(ended_with, tmp_path):
     code, printed = ended_with("synthesize corpus=jsonl corpus.path=corpus.jsonl")
     assert (code, "Traceback" in printed) == (USER_FAULT, False)
     assert 'corpus.jsonl, line 1, field "text": holds half a surrogate pair' in printed
+
+
+def test_diseases_that_are_left_out_stand_in_the_manifest_with_their_reasons(ended_with, tmp_path, shared_data):
+    from support.helpers import typed
+
+    from medssr.commands.synthesize import synthesize
+
+    orphanet = shared_data / "inputs" / "orphanet_nonrare.jsonl"
+    settings = [
+        "entities=orphanet",
+        f"entities.path={orphanet}",
+        "entities.require_prevalence=false",
+        "synthesis.num_questions=2",
+        "seed_questions.path=good.jsonl",
+        f"paths.root_dir={tmp_path}",
+        "extras.progress_bar=false",
+    ]
+    counts = synthesize(typed("synthesize", *settings)).manifest["counts"]
+    assert counts["entities_left_out"] == {"not rare in Europe": 1, "obsolete": 1}
+    assert counts["num_entities"] == 5

@@ -20,6 +20,8 @@ _IDS = ("id", "qid", "question_id", "pubid", "idx", "uid")
 _SOURCES = ("name",)
 # Texts to be read before the question, such as the abstract of a PubMedQA question.
 _CONTEXTS = ("contexts", "context", "CONTEXTS")
+# Names that mean something in the provenance of medssr's own questions, such as their hidden true answer.
+_OWN_PROVENANCE = frozenset({"truth", "audit", "has_context"})
 # Other fields that may hold the gold answer, where the form's own is not there.
 _OTHER_GOLDS = ("answer", "gold", "label", "answer_idx", "correct_answer", "correct_option", "correct", "answer_key")
 
@@ -178,7 +180,11 @@ def question_from_fields(
         *(_SOURCES if form.has_source else ()),
         *_CONTEXTS,
     }
-    provenance = {name: value for name, value in record.items() if name not in read_fields}
+    provenance = {
+        f"{form.name}: {name}" if name in _OWN_PROVENANCE else name: value
+        for name, value in record.items()
+        if name not in read_fields
+    }
     if contexts:
         provenance["has_context"] = True
     try:

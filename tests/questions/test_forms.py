@@ -170,6 +170,15 @@ def test_contexts_stand_in_front_of_the_question(contexts):
     assert question.provenance == {"has_context": True}
 
 
+def test_a_field_of_another_meaning_is_no_hidden_truth():
+    question = read(MEDXPERTQA | {"truth": "drug J", "has_context": False})
+    assert question.provenance == {
+        "body_system": "Nervous",
+        "MedXpertQA: truth": "drug J",
+        "MedXpertQA: has_context": False,
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medssr.benchmarks.dataset_schemas import ItemForm
-from medssr.benchmarks.reader import questions_of_items
-from medssr.config import HubConfig
+from medssr.benchmarks.reader import NEEDS_GOLD
+from medssr.config import HubConfig, ItemFieldsConfig
 from medssr.errors import InputError
-from medssr.questions import Question
+from medssr.questions import Question, QuestionFile
+from medssr.questions.forms import Form, Layout
+from medssr.questions.option_fields import Field, LetteredLines
+from medssr.questions.reader import answered
+from medssr.utils.records import Record, RecordFile
 
 _TIMEOUT_S = 10.0
 
@@ -28,17 +31,17 @@ def load_hub_benchmark(config: HubConfig) -> tuple[list[Question], str | None]:
         InputError: When the dataset cannot be read, or a row is no question with a gold answer; with row and field.
     """
     commit = None if Path(config.path).exists() else _commit(config)
-    rows = _rows(config, commit)
-    fields = config.fields
-    form = ItemForm(fields.id, fields.question, fields.options, fields.answer)
+    path = Path(config.path)
+    records = [Record(row, path, number) for number, row in enumerate(_rows(config, commit), start=1)]
+    file = QuestionFile(path, RecordFile(path, "dataset", lambda: iter(records)), _layout(config.fields))
+    return answered(file, NEEDS_GOLD), commit
 
-    def error_at(number: int, problem: str, field: str | None) -> InputError:
-        return InputError.at(f"{config.path}, row {number}", problem, field=field)
 
-    questions = questions_of_items(enumerate(rows, start=1), form, config.path.rstrip("/").split("/")[-1], error_at)
-    if not questions:
-        raise InputError.at(config.path, f'the split "{config.split}" holds no question.')
-    return questions, commit
+def _layout(fields: ItemFieldsConfig) -> Layout:
+    """Returns the form that the configuration of a dataset describes."""
+    options = LetteredLines(fields.question) if fields.options is None else Field(fields.options)
+    form = Form("fields of the configuration", fields.question, options, fields.answer)
+    return Layout(form, () if fields.options is None else (fields.options,), fields.answer, fields.id)
 
 
 def _commit(config: HubConfig) -> str | None:

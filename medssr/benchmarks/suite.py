@@ -13,10 +13,11 @@ from typing import Any
 from medssr.benchmarks.defects import find_defects
 from medssr.benchmarks.hub import HubUnavailableError, load_hub_benchmark
 from medssr.benchmarks.rarity import RareDiseaseMatcher
-from medssr.benchmarks.reader import benchmark_files, load_benchmark
+from medssr.benchmarks.reader import NEEDS_GOLD, benchmark_files
 from medssr.config import BenchmarkConfig, Defect, MemberConfig, RarityConfig
 from medssr.errors import InputError
-from medssr.questions import Question
+from medssr.questions import Question, open_questions
+from medssr.questions.reader import answered
 from medssr.text.words import words_key
 from medssr.utils.instantiate import instantiate
 
@@ -39,6 +40,7 @@ class Subset:
         source: The file's name, or the dataset's name on the hub.
         revision: The dataset's commit on the hub.
         num_rare: Questions about a rare disease; None where some question has no flag.
+        form: What the file was taken for: "MedQA, JSONL"; None for a dataset from the hub.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Subset:
     source: str
     revision: str | None
     num_rare: int | None
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +133,19 @@ class _LoadedBenchmark:
     source: str
     revision: str | None = None
     expected: int | None = None
+    form: str | None = None
+
+
+def _from_file(name: str, path: Path, expected: int | None = None) -> _LoadedBenchmark:
+    file = open_questions(path)
+    questions = answered(file, NEEDS_GOLD)
+    return _LoadedBenchmark(name, questions, str(path), path.name, expected=expected, form=file.description)
 
 
 def _files(config: BenchmarkConfig) -> Iterator[_LoadedBenchmark]:
     assert config.path is not None
     for name, file in benchmark_files(config.path).items():
-        yield _LoadedBenchmark(name, load_benchmark(file), str(file), file.name)
+        yield _from_file(name, file)
 
 
 def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_LoadedBenchmark]:
@@ -150,7 +160,7 @@ def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_Load
     for name, member in config.members.items():
         file = _file_of(name, member, files)
         if file is not None:
-            loaded = _LoadedBenchmark(name, load_benchmark(file), str(file), file.name, expected=member.num_questions)
+            loaded = _from_file(name, file, member.num_questions)
         elif member.hub is not None:
             try:
                 questions, commit = load_hub_benchmark(member.hub)
@@ -159,7 +169,7 @@ def _members(config: BenchmarkConfig, missing: dict[str, str]) -> Iterator[_Load
                 continue
             loaded = _LoadedBenchmark(name, questions, member.hub.path, member.hub.path, commit, member.num_questions)
         else:
-            missing[name] = f"no file of {config.path} has its name ({', '.join(member.files)}: .json or .jsonl)"
+            missing[name] = f"no file of {config.path} has its name ({', '.join(member.files)})"
             continue
         if member.is_rare is not None:
             loaded = replace(loaded, questions=[replace(item, is_rare=member.is_rare) for item in loaded.questions])
@@ -192,6 +202,7 @@ def _benchmark(loaded: _LoadedBenchmark, exclude: Sequence[Defect], matcher: Rar
         source=loaded.source,
         revision=loaded.revision,
         num_rare=None if None in flags else sum(flag is True for flag in flags),
+        form=loaded.form,
     )
     return Benchmark(kept, subset, defects, [item.id for item in questions if item.id in excluded_ids])
 

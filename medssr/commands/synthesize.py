@@ -81,7 +81,8 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
 
     controls = config.synthesis
     corpus = instantiate(config.corpus, "corpus")
-    entities = instantiate(config.entities, "entities").entities()
+    entity_list = instantiate(config.entities, "entities")
+    entities = entity_list.entities()
     plan = QuestionPlan(
         config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seed_questions.path))
     )
@@ -93,7 +94,11 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     maker = RequestMaker(
         plan, retriever, load_template(controls.prompt_path), controls.num_passages, controls.num_options
     )
-    knowledge = {"num_entities": coverage.num_entities, "num_entities_with_passages": coverage.num_covered}
+    knowledge = {
+        "num_entities": coverage.num_entities,
+        "num_entities_with_passages": coverage.num_covered,
+        "entities_left_out": dict(entity_list.left_out),
+    }
     return maker, knowledge | {"corpus": asdict(corpus.counts)}
 
 

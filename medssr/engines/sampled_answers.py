@@ -72,7 +72,7 @@ def answers_in_chunks(
         if not file.is_file():
             _write_chunk(file, chunk, answer(start, start + len(chunk)))
             log.debug("%s: chunk %d of %d", description, start // questions_per_chunk + 1, len(starts))
-        records = [record for _, record in read_jsonl(file)]
+        records = [record for _, record in read_jsonl(file, allows_nan=True)]
         if [record["question_id"] for record in records] != [question.id for question in chunk]:
             raise InputError.at(file, "holds answers to other questions; run the command again with force=true.")
         for record in records:

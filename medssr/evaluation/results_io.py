@@ -90,7 +90,7 @@ def read_predictions(directory: Path, benchmark: str) -> list[Prediction]:
     """
     path = predictions_file(directory, benchmark)
     predictions = []
-    for line, record in read_jsonl(path):
+    for line, record in read_jsonl(path, allows_nan=True):
         try:
             answers = record["answers"]
             has_second_pass = any("recovered" in answer for answer in answers)

@@ -14,7 +14,7 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.evaluation.estimates import Estimate, mean_estimate
-from medssr.utils.files import read_jsonl
+from medssr.utils.records import Record, open_records
 
 MIN_GRADE, MAX_GRADE = 1, 4
 _MIN_RELEVANT_GRADE = 3
@@ -153,7 +153,7 @@ class RelevanceJudgement:
 
 
 def read_retrieval_questions(path: Path | str, query_fields: Sequence[str]) -> list[RetrievalQuestion]:
-    """Returns the questions of a JSONL file, each with the texts of some of its fields as its query.
+    """Returns the questions of a file, each with the texts of some of its fields as its query.
 
     Raises:
         InputError: When the file is absent, empty or broken, a field is missing, all of a question's fields are empty,
@@ -161,14 +161,14 @@ def read_retrieval_questions(path: Path | str, query_fields: Sequence[str]) -> l
     """
     path = Path(path)
     questions: dict[str, RetrievalQuestion] = {}
-    for line, record in read_jsonl(path):
-        question_id = _id(record, "question_id", path, line)
+    for record in open_records(path):
+        question_id = _id(record, "question_id")
         if question_id in questions:
-            raise InputError.at(path, f'"{question_id}" is used twice; ids are unique.', line=line, field="question_id")
-        texts = [_text(record, field, path, line) for field in query_fields]
+            raise record.error(f'"{question_id}" is used twice; ids are unique.', "question_id")
+        texts = [_text(record, field) for field in query_fields]
         query = " ".join(text for text in texts if text)
         if not query:
-            raise InputError.at(path, "is empty; a question needs a text.", line=line, field=", ".join(query_fields))
+            raise record.error("is empty; a question needs a text.", ", ".join(query_fields))
         questions[question_id] = RetrievalQuestion(question_id, query)
     if not questions:
         raise InputError.at(path, "holds no question; give a JSONL file with one question a line.")
@@ -176,7 +176,7 @@ def read_retrieval_questions(path: Path | str, query_fields: Sequence[str]) -> l
 
 
 def read_relevance_judgements(path: Path | str) -> Iterator[RelevanceJudgement]:
-    """Yields the relevance judgements of a JSONL file of question_id, doc_id and grade.
+    """Yields the relevance judgements of a file of question_id, doc_id and grade.
 
     Raises:
         InputError: When the file is absent, empty or broken, a field is missing or has another type, a grade lies
@@ -184,36 +184,39 @@ def read_relevance_judgements(path: Path | str) -> Iterator[RelevanceJudgement]:
     """
     path = Path(path)
     line_of: dict[tuple[str, str], int] = {}
-    for line, record in read_jsonl(path):
-        key = _id(record, "question_id", path, line), _id(record, "doc_id", path, line)
+    records = open_records(path)
+    for record in records:
+        key = _id(record, "question_id"), _id(record, "doc_id")
         if key in line_of:
             problem = f'"{key[1]}" was judged for question "{key[0]}" on line {line_of[key]} already; keep one.'
-            raise InputError.at(path, problem, line=line, field="doc_id")
-        line_of[key] = line
-        grade = _field(record, "grade", path, line)
+            raise record.error(problem, "doc_id")
+        line_of[key] = record.line or record.number
+        grade = _field(record, "grade")
+        if records.is_table and isinstance(grade, str) and grade.strip().isdecimal():
+            grade = int(grade)
         if not isinstance(grade, int) or isinstance(grade, bool) or not MIN_GRADE <= grade <= MAX_GRADE:
             problem = f"expected a whole number from {MIN_GRADE} to {MAX_GRADE}, found {grade!r}."
-            raise InputError.at(path, problem, line=line, field="grade")
-        yield RelevanceJudgement(*key, grade, line)
+            raise record.error(problem, "grade")
+        yield RelevanceJudgement(*key, grade, line_of[key])
     if not line_of:
         raise InputError.at(path, "holds no judgement; give a JSONL file with one judgement a line.")
 
 
-def _field(record: Mapping[str, Any], name: str, path: Path, line: int) -> Any:
-    if name not in record:
-        raise InputError.at(path, f"is missing; the line has {', '.join(record)}.", line=line, field=name)
-    return record[name]
+def _field(record: Record, name: str) -> Any:
+    if name not in record.value:
+        raise record.error(f"is missing; the line has {', '.join(record.value)}.", name)
+    return record.value[name]
 
 
-def _id(record: Mapping[str, Any], name: str, path: Path, line: int) -> str:
-    value = _field(record, name, path, line)
+def _id(record: Record, name: str) -> str:
+    value = _field(record, name)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
-        raise InputError.at(path, f"expected a number or a text, found {value!r}.", line=line, field=name)
+        raise record.error(f"expected a number or a text, found {value!r}.", name)
     return str(value).strip()
 
 
-def _text(record: Mapping[str, Any], name: str, path: Path, line: int) -> str:
-    value = _field(record, name, path, line)
+def _text(record: Record, name: str) -> str:
+    value = _field(record, name)
     if not isinstance(value, str | None):
-        raise InputError.at(path, f"expected a text, found {value!r}.", line=line, field=name)
+        raise record.error(f"expected a text, found {value!r}.", name)
     return (value or "").strip()

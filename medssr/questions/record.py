@@ -1,23 +1,21 @@
-"""The question record: reads, writes and mixes question files, renders questions and parses lettered text."""
+"""The question record: its rules, its text as prompts have it, and its line in a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
-from medssr.utils.files import hash_file, read_jsonl, write_lines_atomically
+from medssr.questions.lettered_text import LETTERS
+from medssr.utils.files import write_lines_atomically
+from medssr.utils.json_text import bad_character
 
-LETTERS = string.ascii_uppercase
 _WORD = re.compile(r"\w+")
-_OPTION_LINE = re.compile(r"^\s*([A-Z])[.)]\s?(.*)$")
 
 
 class FieldError(ValueError):
@@ -75,92 +73,9 @@ def render_question(question: Question) -> str:
     return "\n".join([question.stem, *(f"{letter}. {text}" for letter, text in question.options.items())])
 
 
-def parse_lettered_text(text: str) -> tuple[str, dict[str, str]]:
-    r"""Returns the stem and the options of a text that ends in lettered lines.
-
-    The options are the last run of lines A, B, C ... that reaches the end of the text: a stem may hold lettered lines
-    of its own. A line without a letter continues the option above it.
-
-    Raises:
-        ValueError: When no run of at least two options reaches the end.
-
-    Example:
-        >>> parse_lettered_text("Which organ?\nA. liver\nB. heart")
-        ('Which organ?', {'A': 'liver', 'B': 'heart'})
-    """
-    lines = text.rstrip().split("\n")
-    starts = [(index, match) for index, line in enumerate(lines) if (match := _OPTION_LINE.match(line))]
-    first = max((index for index, (_, match) in enumerate(starts) if match[1] == "A"), default=None)
-    if first is None or len(starts) - first < 2:
-        raise ValueError("no lettered options (lines that start with 'A. ', 'B. ', ...) at the end of the text")
-    run = starts[first:]
-    letters = [match[1] for _, match in run]
-    if letters != list(LETTERS[: len(letters)]):
-        raise ValueError(f"the options are lettered {', '.join(letters)}, not A, B, C ... in order")
-    ends = [index for index, _ in run[1:]] + [len(lines)]
-    options = {
-        match[1]: "\n".join([match[2], *lines[index + 1 : end]]).strip()
-        for (index, match), end in zip(run, ends, strict=True)
-    }
-    return "\n".join(lines[: run[0][0]]).strip(), options
-
-
-def read_questions(path: Path | str) -> Iterator[Question]:
-    """Yields the questions of a JSONL file, one object a line.
-
-    Raises:
-        InputError: When the file is absent or empty, a line is no JSON object, a field is missing, unknown, of the
-            wrong type or inconsistent, or an id occurs twice. The message names file, line and field.
-    """
-    path = Path(path)
-    line_of_id: dict[str, int] = {}
-    for line, record in read_jsonl(path):
-        question = question_from_record(record, path, line)
-        if question.id in line_of_id:
-            problem = f'"{question.id}" was used on line {line_of_id[question.id]} already; ids are unique.'
-            raise InputError.at(path, problem, line=line, field="id")
-        line_of_id[question.id] = line
-        yield question
-    if not line_of_id:
-        raise InputError.at(path, "holds no question.")
-
-
-def read_labelled_questions(path: Path | str) -> list[Question]:
-    """Returns the questions of a JSONL file, all of which have an answer.
-
-    Raises:
-        InputError: As `read_questions`, and when a question has no label.
-    """
-    questions = list(read_questions(path))
-    for question in questions:
-        if question.answer is None:
-            problem = f'question "{question.id}" has no label; run medssr-pseudo-label on the file first.'
-            raise InputError.at(path, problem, field="answer")
-    return questions
-
-
 def write_questions(path: Path | str, questions: Iterable[Question]) -> int:
     """Writes the questions as JSONL, whole or not at all, and returns how many there were."""
     return write_lines_atomically(Path(path), (question_to_json(question) for question in questions))
-
-
-def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
-    """Returns a file in `folder` with the questions of all files; its name is a hash of their content.
-
-    Ids get the index of their file as a prefix, so that they stay unique.
-    """
-    name = hashlib.sha256("\n".join(hash_file(path) for path in paths).encode()).hexdigest()[:16]
-    mixed = folder / f"{name}.jsonl"
-    if not mixed.is_file():
-        write_questions(
-            mixed,
-            (
-                replace(question, id=f"{index}-{question.id}")
-                for index, path in enumerate(paths)
-                for question in read_questions(path)
-            ),
-        )
-    return mixed
 
 
 def question_to_json(question: Question) -> str:
@@ -170,40 +85,27 @@ def question_to_json(question: Question) -> str:
     return json.dumps(record, ensure_ascii=False)
 
 
-def question_from_record(record: Mapping[str, Any], path: Path, line: int) -> Question:
-    """Returns the question that a decoded JSON object describes.
-
-    Raises:
-        InputError: When a field is missing, unknown, of the wrong type or inconsistent.
-    """
-    fields = Question.__dataclass_fields__
-    for name in ("id", "stem", "options"):
-        if name not in record:
-            raise InputError.at(path, "is missing.", line=line, field=name)
-    for name in record:
-        if name not in fields:
-            raise InputError.at(path, f"is unknown; the fields are {', '.join(fields)}.", line=line, field=name)
-    try:
-        return Question(**({"answer": None, "source": path.stem} | dict(record)))
-    except FieldError as error:
-        raise InputError.at(path, error.problem, line=line, field=error.field) from error
-
-
 def _problems(question: Question) -> Iterator[tuple[str, str]]:
     """Yields (field, problem) for each rule that the record breaks, the types first."""
     for name in ("id", "stem", "source"):
         value = getattr(question, name)
         if not isinstance(value, str) or not value.strip():
             yield name, f"expected a text that is not empty, found {value!r}."
+        elif (problem := bad_character(value)) is not None:
+            yield name, problem
     options = question.options
     if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
         yield "options", f"expected an object of letter to text, found {options!r}."
         return
+    if len(options) > len(LETTERS):
+        yield "options", f"holds {len(options)} options; at most {len(LETTERS)} (A to Z) can be asked. Remove some."
     if list(options) != list(LETTERS[: len(options)]) or len(options) < 2:
         yield "options", f"expected at least two options lettered A, B, C ... in order, found {list(options)}."
     for letter, text in options.items():
         if not text.strip():
             yield "options", f"option {letter} is empty."
+        elif (problem := bad_character(text)) is not None:
+            yield "options", f"option {letter} {problem}"
     if question.answer is not None and not (isinstance(question.answer, str) and question.answer in options):
         yield "answer", f"{question.answer!r} is no option; the options are {', '.join(options)}."
     if not (question.entity is None or isinstance(question.entity, str)):

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from medssr.errors import InputError
 from medssr.models.prompts import PromptInput, prompt_text
-from medssr.questions import question_from_record, read_labelled_questions
-from medssr.utils.files import read_jsonl
+from medssr.questions import open_questions, read_labelled_questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Demonstrations(Protocol):
 
 
 class FileDemonstrations:
-    """The demonstrations of a JSONL file: the fields of a question and `completion`.
+    """The demonstrations of a question file of any form whose records have a field `completion` as well.
 
     Args:
         path: The file.
@@ -51,14 +49,12 @@ class FileDemonstrations:
         Raises:
             InputError: As for question files, or when a completion is missing.
         """
-        path, demonstrations = Path(self.source), []
-        for line, record in read_jsonl(path):
-            completion = record.pop("completion", None)
+        demonstrations = []
+        for record, question in open_questions(self.source).items(beside="completion"):
+            completion = record.value.get("completion")
             if not isinstance(completion, str) or not completion.strip():
-                raise InputError.at(path, f"expected a text, found {completion!r}.", line=line, field="completion")
-            demonstrations.append(Demonstration(question_from_record(record, path, line), completion))
-        if not demonstrations:
-            raise InputError.at(path, "holds no demonstration.")
+                raise record.error(f"expected a text, found {completion!r:.60}.", "completion")
+            demonstrations.append(Demonstration(question, completion))
         return demonstrations
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from medssr.errors import InputError
+from medssr.utils.json_text import StrictDecoder, parse_json
+from medssr.utils.text_files import open_bytes
 
 
 @contextmanager
@@ -45,27 +47,28 @@ def write_json_atomically(path: Path, value: Any) -> None:
         stream.write("\n")
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number, object) for each line of a JSONL file.
 
+    Args:
+        path: The file.
+        allows_nan: Whether NaN and Infinity are numbers, as in files that medssr itself has written.
+
     Raises:
-        InputError: When the file is absent or a line is no JSON object.
+        InputError: When the file is absent, a line is no JSON object, or a field holds what JSON or UTF-8 does not
+            have. The message names file, line and field.
     """
-    if not path.is_file():
-        problem = "is a folder; give a file in it." if path.is_dir() else "there is no such file."
-        raise InputError.at(path, problem)
-    with path.open("rb") as lines:  # as bytes, so that a wrong encoding has a line too
+    decoder = StrictDecoder(allows_nan=allows_nan)
+    with open_bytes(path) as lines:  # as bytes, so that a wrong encoding has a line too
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8-sig"))
+                text = line.decode("utf-8-sig")
             except UnicodeDecodeError as error:
                 problem = f"is not UTF-8 text ({error.reason}); convert the file."
                 raise InputError.at(path, problem, line=number) from error
-            except json.JSONDecodeError as error:
-                problem = f"is not valid JSON ({error}); each line holds one object."
-                raise InputError.at(path, problem, line=number) from error
+            record = parse_json(text, path, number, decoder)
             if not isinstance(record, dict):
                 raise InputError.at(path, f"is a JSON {type(record).__name__}, expected an object.", line=number)
             yield number, record

@@ -51,7 +51,7 @@ def test_options_that_some_rows_lack_are_left_out(dataset):
     ("change", "message"),
     [
         ({"label": "K"}, r'row 2, field "label": \'K\' is no option'),
-        ({"id": "Text-0"}, r'row 2, field "id": "Text-0" is the id of item 1 already'),
+        ({"id": "Text-0"}, r'row 2, field "id": "Text-0" was used on row 1 already'),
     ],
 )
 def test_a_fault_names_row_and_field(dataset, change, message):
@@ -61,7 +61,9 @@ def test_a_fault_names_row_and_field(dataset, change, message):
 
 def test_a_field_that_is_not_there_is_named(dataset):
     fields = ItemFieldsConfig(id="id", question="question", options="choices", answer="label")
-    with pytest.raises(InputError, match=r'row 1, field "choices": is missing.*Found id, question, options, label'):
+    with pytest.raises(
+        InputError, match=r'row 1, field "choices": is missing.*Found the fields id, question, options, label'
+    ):
         load_hub_benchmark(dataset(ROWS, fields))
 
 

@@ -11,7 +11,7 @@ ITEM = {"id": "toy-1", "question": "Which organ makes bile?\nA. liver\nB. heart"
 
 def write_items(tmp_path, *items):
     path = tmp_path / "toy.json"
-    path.write_text(json.dumps(list(items)), encoding="utf-8")
+    path.write_text("[\n" + ",\n".join(map(json.dumps, items)) + "\n]", encoding="utf-8")
     return path
 
 
@@ -73,15 +73,16 @@ def test_a_byte_order_mark_is_no_content(tmp_path):
     ("change", "field", "found"),
     [
         ({"gold": "C"}, "gold", "'C' is no option; the options are A, B"),
-        ({"gold": ""}, "gold", "'' is no option"),
-        ({"gold": None}, "gold", "is null"),
+        ({"gold": ""}, "gold", "is missing or null"),
+        ({"gold": None}, "gold", "is missing or null"),
         ({"gold": 1}, "gold", "1 is no option"),
         ({"question": "Which organ makes bile?"}, "question", "no lettered options"),
         ({"question": "Which organ?\nA. liver\nC. heart"}, "question", "lettered A, C"),
         ({"question": "Which organ?\nA. liver\nB. "}, "question", "option B is empty"),
         ({"question": "A. liver\nB. heart"}, "question", "expected a text that is not empty"),
         ({"question": ["Which organ?"]}, "question", "expected a text"),
-        ({"id": 7}, "id", "found 7"),
+        ({"id": 7.5}, "id", "found 7.5"),
+        ({"id": " "}, "id", "found ' '"),
         ({"name": ""}, "name", "found ''"),
     ],
 )
@@ -89,33 +90,41 @@ def test_a_bad_field_is_named_with_its_file_and_item(tmp_path, change, field, fo
     path = write_items(tmp_path, ITEM | {"id": "toy-0"}, ITEM | change)
     with pytest.raises(InputError) as caught:
         load_benchmark(path)
-    assert str(caught.value).startswith(f'{path}, item 2, field "{field}": ')
+    assert str(caught.value).startswith(f'{path}, line 3, field "{field}": ')
     assert found in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["id", "question", "gold"])
+@pytest.mark.parametrize("name", ["question", "gold"])
 def test_a_missing_field_is_named(tmp_path, name):
     path = write_items(tmp_path, {key: value for key, value in ITEM.items() if key != name})
-    with pytest.raises(InputError, match=f'item 1, field "{name}": is missing'):
+    with pytest.raises(InputError, match=f'line 2, field "{name}": is missing'):
         load_benchmark(path)
+
+
+def test_questions_without_ids_are_numbered_but_ids_are_given_to_all_or_none(tmp_path):
+    item = {name: value for name, value in ITEM.items() if name != "id"}
+    assert [question.id for question in load_benchmark(write_items(tmp_path, item, item))] == ["1", "2"]
+    with pytest.raises(InputError, match=r'line 3, field "id": found None.*or none of them'):
+        load_benchmark(write_items(tmp_path, ITEM, item))
 
 
 def test_an_id_that_occurs_twice_names_both_items(tmp_path):
     path = write_items(tmp_path, ITEM, ITEM | {"id": "toy-2"}, ITEM)
-    with pytest.raises(InputError, match='item 3, field "id": "toy-1" is the id of item 1 already'):
+    with pytest.raises(InputError, match='line 4, field "id": "toy-1" was used on line 2 already'):
         load_benchmark(path)
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("", "is empty"),
-        (" \n\n", "is empty"),
-        ("[]", "is an empty list"),
+        ("", "holds no question"),
+        (" \n\n", "holds no question"),
+        ("[]", "holds no question"),
+        ("{}", "found no field"),
         ('[{"id": "toy-1",\n "question": ', "line 2: is not valid JSON"),
-        ("[1]", "item 1: found int 1"),
-        ("version https://git-lfs.github.com/spec/v1\n", "starts with 'version https://git-lfs"),
-        ('{"id": "q", \n', "line 1: is not valid JSON"),
+        ("[1]", "line 1: found int 1"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ('{"id": "q", \n', "line 2: is not valid JSON"),
         ('{"id": "q", "stem": "S?"}\n', 'line 1, field "options": is missing'),
     ],
 )

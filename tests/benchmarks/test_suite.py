@@ -34,6 +34,7 @@ def test_without_members_every_file_is_a_benchmark(folder):
     suite = suite_of(folder(test_short_medqa=[item(1)], other=[item(1), item(2, "Which other?")]))
     assert {name: len(found.questions) for name, found in suite.benchmarks.items()} == {"other": 2, "medqa": 1}
     assert suite.benchmarks["medqa"].subset.source == "test_short_medqa.json"
+    assert suite.benchmarks["medqa"].subset.form == "MedSSR release, JSON list"
     assert suite.missing == {}
 
 
@@ -165,3 +166,31 @@ def test_stems_with_lettered_lines_keep_them_and_options_are_as_released(shared_
             assert text.strip().startswith(question.stem)
             assert all(option in text for option in question.options.values())
             assert len(question.stem) + sum(map(len, question.options.values())) <= len(text)
+
+
+def test_a_folder_may_hold_benchmarks_of_several_forms(folder, tmp_path):
+    import datasets
+
+    path = folder(medqa=[item(1)])
+    (tmp_path / "anatomy.csv").write_text("Which nerve?,Vagus,Phrenic,B\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("Not a benchmark.", encoding="utf-8")
+    rows = {"question": ["Which?"], "choices": [["x", "y"]], "answer": [1]}
+    datasets.Dataset.from_dict(rows).save_to_disk(tmp_path / "mmlu")
+    suite = suite_of(path)
+    assert {name: loaded.subset.form for name, loaded in suite.benchmarks.items()} == {
+        "anatomy": "MMLU (columns), CSV without header",
+        "medqa": "MedSSR release, JSON list",
+        "mmlu": "MMLU (Hugging Face), folder, saved by datasets: Arrow",
+    }
+    assert [loaded.questions[0].answer for loaded in suite.benchmarks.values()] == ["B", "A", "B"]
+
+
+def test_the_parts_of_one_dataset_are_one_benchmark(tmp_path):
+    import datasets
+
+    for part in range(2):
+        rows = {"question": [f"Which {part}?"], "choices": [["x", "y"]], "answer": [part]}
+        datasets.Dataset.from_dict(rows).to_parquet(tmp_path / f"test-0000{part}-of-00002.parquet")
+    suite = suite_of(str(tmp_path))
+    (loaded,) = suite.benchmarks.values()
+    assert [(question.id, question.answer) for question in loaded.questions] == [("1", "A"), ("2", "B")]

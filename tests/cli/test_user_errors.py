@@ -159,13 +159,15 @@ SIGNS = {
 FILES = {
     "no questions given": mistake("train", "data.path: has no default", "data.path=..."),
     "questions that are not there": mistake("train data.path=nowhere.jsonl", "nowhere.jsonl", "there is no such file"),
-    "folder for a file": mistake("train data.path={files}", "{files}", "folder"),
+    "folder of other files": mistake("train data.path={files}", "{files}/latin.jsonl, line 1", "UTF-8"),
     "line that is no JSON": mistake("train data.path={files}/broken.jsonl", "broken.jsonl, line 2", "JSON"),
     "question without options": mistake("train data.path={files}/optionless.jsonl", "line 1|options", "letter"),
     "question without an answer": mistake("train data.path={files}/unanswered.jsonl", "unanswered.jsonl", "answer"),
     "other encoding": mistake("train data.path={files}/latin.jsonl", "latin.jsonl, line 1", "UTF-8"),
     "empty file": mistake("train data.path={files}/empty.jsonl", "empty.jsonl", "question"),
-    "weights for questions": mistake("train data.path={files}/untokenized/model.safetensors", "safetensors", "UTF-8"),
+    "weights for questions": mistake(
+        "train data.path={files}/untokenized/model.safetensors", "safetensors", "expected JSON"
+    ),
     "checkpoint that is not there": mistake("train ckpt_path=nowhere.ckpt " + GOOD, "ckpt_path|nowhere", "checkpoint"),
     "no checkpoint to go on from": mistake("train ckpt_path=last " + GOOD, "ckpt_path", "ckpt_path=auto"),
     "checkpoint that is none": mistake("train ckpt_path={files}/broken.jsonl " + GOOD, "broken.jsonl", "no checkpoint"),
@@ -187,7 +189,7 @@ FILES = {
         "train model.prompt_path=nowhere.txt " + GOOD, "nowhere.txt", "prompt template|model.prompt_path"
     ),
     "benchmark that is not there": mistake(
-        "evaluate benchmark.path=nowhere.json", "nowhere.json", "benchmark.path|.json or .jsonl"
+        "evaluate benchmark.path=nowhere.json", "nowhere.json", "benchmark.path|check the path"
     ),
     "runs that are none": mistake("compare runs=[{files}]", "results.json", "run"),
     "no runs": mistake("compare runs=[]", "runs: no results.json", "give folders of finished runs"),

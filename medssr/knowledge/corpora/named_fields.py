@@ -1,4 +1,4 @@
-"""Corpora of records with named fields: JSONL files, MedRAG's among them, and Hugging Face datasets."""
+"""Corpora of records with named fields: JSONL files, MedRAG's among them, tables, and Hugging Face datasets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from medssr.errors import InputError
 from medssr.knowledge.corpora.cleaning import Cleaning
 from medssr.knowledge.corpora.documents import DocumentCorpus, Passage
-from medssr.utils.files import read_jsonl
-
-_LFS_POINTER = b"version https://git-lfs"
+from medssr.utils.records import data_files, open_records
+from medssr.utils.text_files import data_suffix
 
 
 class JsonlCorpus(DocumentCorpus):
-    """A JSONL file, one document a line, or a folder of such files.
+    """A file of documents, one a record: JSONL, JSON, CSV, TSV, Parquet; or a folder of such files.
 
     Attributes:
-        path: The file, or a folder whose files "*.jsonl" are read in the order of their names, subfolders' too.
+        path: The file, or a folder whose files are read in the order of their names, subfolders' too. Where a folder
+            has JSONL files, those alone are read.
         fields: Which field holds what; see `FieldNames`.
         max_chars: See `DocumentCorpus`.
         cleaning: See `DocumentCorpus`.
@@ -49,28 +49,27 @@ class JsonlCorpus(DocumentCorpus):
         """
         first_use: dict[str, tuple[Path, int]] = {}
         for file in _files(self.path):
-            for line, record in read_jsonl(file):
-                document = document_from_record(record, self.fields, f"{file}, line {line}", len(first_use) + 1)
-                first_file, first_line = first_use.setdefault(document.id, (file, line))
-                if (first_file, first_line) != (file, line):
-                    where = f"line {first_line}" if first_file == file else f"{first_file}, line {first_line},"
+            for record in open_records(file):
+                location = f"{file}, row {record.number}" if record.line is None else f"{file}, line {record.line}"
+                place = record.line or record.number
+                document = document_from_record(record.value, self.fields, location, len(first_use) + 1)
+                first_file, first_place = first_use.setdefault(document.id, (file, place))
+                if (first_file, first_place) != (file, place):
+                    where = f"line {first_place}" if first_file == file else f"{first_file}, line {first_place},"
                     problem = f'"{document.id}" was used on {where} already; ids are unique.'
-                    raise InputError.at(file, problem, line=line, field=self.fields.id)
+                    raise record.error(problem, self.fields.id)
                 yield document
         if not first_use:
             raise InputError.at(self.path, "holds no document; give a JSONL file with one document a line.")
 
 
 def _files(path: Path) -> list[Path]:
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    files = data_files(path, is_deep=True)
     if not files:
-        raise InputError.at(path, 'the folder holds no file "*.jsonl".')
-    for file in files:
-        if file.is_file():
-            with file.open("rb") as stream:
-                if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                    raise InputError.at(file, "is a Git LFS pointer, not the file itself; fetch it: git lfs pull.")
-    return files
+        raise InputError.at(path, "the folder holds no data file (.jsonl, .json, .csv, .tsv, .parquet).")
+    return [file for file in files if data_suffix(file) == ".jsonl"] or files
 
 
 class HuggingFaceCorpus(DocumentCorpus):

@@ -1,26 +1,40 @@
-"""Entity lists: the built-in one, plain names, and tables (CSV, TSV or JSONL), MONDO's and GARD's among them."""
+"""Entity lists: the built-in one, plain names, and tables and ontologies, MONDO's and GARD's among them."""
 
 from __future__ import annotations
 
-import csv
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from medssr.errors import InputError
+from medssr.knowledge.entities.left_out import (
+    OBSOLETE,
+    TEMPLATE_ROW,
+    is_template_row,
+    reason_of_name,
+    report_left_out,
+)
+from medssr.knowledge.entities.obo import OboTerm, read_obo
 from medssr.knowledge.facts import Entity, builtin_rare_diseases
-from medssr.utils.files import read_jsonl
+from medssr.utils.records import DATA_SUFFIXES, Record, open_records
+from medssr.utils.text_files import data_suffix, read_text
 
-# TSV knows no quotes: in MONDO's reports a name may begin with one.
-_FORMATS: dict[str, dict[str, Any]] = {
-    ".csv": {"delimiter": ",", "strict": True},
-    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
-}
+_OBO = ".obo"
+# Other forms of ontologies, by their endings.
+_ONTOLOGIES = {".owl": "OWL", ".ttl": "Turtle", ".xml": "XML"}
+_NOT_IN_OBO = 'without a subset that says it is rare ("rare", "gard_rare" ...)'
 
 
 class EntityList(Protocol):
-    """A source of diseases."""
+    """A source of diseases.
+
+    Attributes:
+        left_out: How many entries were left out the last time that `entities` ran, by reason.
+    """
+
+    left_out: Mapping[str, int]
 
     def entities(self) -> list[Entity]:
         """Returns the diseases in the list's order."""
@@ -29,6 +43,8 @@ class EntityList(Protocol):
 
 class BuiltinEntities:
     """The rare diseases that ship with the package, with their facts."""
+
+    left_out: Mapping[str, int] = {}
 
     def entities(self) -> list[Entity]:
         """Returns the built-in rare diseases."""
@@ -39,49 +55,58 @@ class ListEntities:
     """A plain text file with the name of one rare disease a line; nothing else is known about them.
 
     Attributes:
-        path: The file, in UTF-8. Blank lines are skipped.
+        path: The file. Blank lines are skipped.
+        left_out: See `EntityList`.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.left_out: Mapping[str, int] = {}
 
     def entities(self) -> list[Entity]:
         """Returns the diseases in the file's order, all rare and without facts.
 
         Raises:
-            InputError: When the file is absent, empty or not UTF-8, or a name occurs twice.
+            InputError: When the file is absent, empty or no plain text, or a name occurs twice.
         """
-        if not self.path.is_file():
-            raise InputError.at(self.path, "there is no such file.")
-        try:
-            lines = self.path.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError.at(self.path, f"is not UTF-8 ({error}); save it as UTF-8 text.") from error
+        suffix = data_suffix(self.path)
+        if suffix in (*DATA_SUFFIXES, _OBO, *_ONTOLOGIES) and suffix not in (".csv", ".tsv", ".tab"):
+            remedy = "entities=mondo" if suffix == _OBO else "entities=table"
+            raise InputError.at(self.path, f'is no plain list, by its ending "{suffix}"; read it with {remedy}.')
+        lines = read_text(self.path, may_be_legacy=True).content.splitlines()
         line_of_name: dict[str, int] = {}
         entities = []
+        left_out: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             name = line.strip()
             if not name:
+                continue
+            if reason := reason_of_name(name):
+                left_out[reason] += 1
                 continue
             first = line_of_name.setdefault(name.casefold(), number)
             if first != number:
                 raise InputError.at(self.path, f'"{name}" is on line {first} already; remove one.', line=number)
             entities.append(Entity(name, is_rare=True))
-        if not entities:
+        if not entities and not left_out:
             raise InputError.at(self.path, "holds no name; write the name of one disease a line.")
+        self.left_out = report_left_out(self.path, len(entities), left_out)
         return entities
 
 
 class TableEntities:
-    """Rare diseases from a table: CSV or TSV with a header, or JSONL, told apart by the file's ending.
+    """Rare diseases from a table: CSV or TSV with a header, JSONL, JSON or Parquet.
+
+    Left out are names that say they are obsolete or not rare, and the second line of a ROBOT template.
 
     Attributes:
-        path: The file, in UTF-8.
+        path: The file.
         name_field: Name of the column with the disease's name.
         synonyms_field: Name of the column with its other names. None: there is none.
         separator: What stands between other names, where they are one text.
         weight_field: Name of the column with a weight above 0; diseases with great weights are drawn early. None: all
             weigh the same.
+        left_out: See `EntityList`.
     """
 
     def __init__(
@@ -97,6 +122,7 @@ class TableEntities:
         self.synonyms_field = synonyms_field
         self.separator = separator
         self.weight_field = weight_field
+        self.left_out: Mapping[str, int] = {}
 
     def entities(self) -> list[Entity]:
         """Returns the diseases in the table's order, all rare and without facts.
@@ -105,106 +131,150 @@ class TableEntities:
             InputError: When the file is absent, empty or broken, a column is missing, a value is of the wrong kind, or
                 a name occurs twice. The message names file, line and column.
         """
-        return [entity for _, entity in self.rows()]
+        rows, left_out = self.rows()
+        self.left_out = report_left_out(self.path, len(rows), left_out)
+        return [entity for _, entity in rows]
 
-    def rows(self) -> list[tuple[Mapping[str, Any], Entity]]:
-        """Returns each row as it stands in the table, with the disease in it. Raises as `entities` does."""
+    def rows(self) -> tuple[list[tuple[Mapping[str, Any], Entity]], Counter[str]]:
+        """Returns each row with the disease in it, and how many were left out by reason. Raises as `entities` does."""
         rows: list[tuple[Mapping[str, Any], Entity]] = []
-        line_of_name: dict[str, int] = {}
-        for line, row in read_table(self.path):
-            entity = self._entity(row, line)
-            first = line_of_name.setdefault(entity.name, line)
-            if first != line:
-                problem = f'"{entity.name}" is on line {first} already; remove one.'
-                raise InputError.at(self.path, problem, line=line, field=self.name_field)
-            rows.append((row, entity))
-        if not rows:
+        place_of_name: dict[str, int] = {}
+        left_out: Counter[str] = Counter()
+        for record in read_table(self.path):
+            if reason := self._reason(record):
+                left_out[reason] += 1
+                continue
+            entity = self._entity(record)
+            place = record.line or record.number
+            first = place_of_name.setdefault(entity.name, place)
+            if first != place:
+                raise record.error(f'"{entity.name}" is on line {first} already; remove one.', self.name_field)
+            rows.append((record.value, entity))
+        if not rows and not left_out:
             raise InputError.at(self.path, "holds no disease; give a table with a header and one disease a line.")
-        return rows
+        return rows, left_out
 
-    def _entity(self, row: Mapping[str, Any], line: int) -> Entity:
-        name = self._value(row, self.name_field, line)
+    def _reason(self, record: Record) -> str | None:
+        name = record.value.get(self.name_field)
+        if record.number == 1 and is_template_row(record.value.values()):
+            return TEMPLATE_ROW
+        return reason_of_name(name) if isinstance(name, str) else None
+
+    def _entity(self, record: Record) -> Entity:
+        name = self._value(record, self.name_field)
         if not isinstance(name, str) or not name.strip():
-            problem = f"expected a name, found {name!r}; correct or remove the line."
-            raise InputError.at(self.path, problem, line=line, field=self.name_field)
-        weight = 1.0 if self.weight_field is None else self._weight(row, self.weight_field, line)
-        synonyms = () if self.synonyms_field is None else self._synonyms(row, self.synonyms_field, line)
+            raise record.error(f"expected a name, found {name!r}; correct or remove the line.", self.name_field)
+        weight = 1.0 if self.weight_field is None else self._weight(record, self.weight_field)
+        synonyms = () if self.synonyms_field is None else self._synonyms(record, self.synonyms_field)
         return Entity(name.strip(), is_rare=True, synonyms=synonyms, weight=weight)
 
-    def _synonyms(self, row: Mapping[str, Any], field: str, line: int) -> tuple[str, ...]:
-        value = self._value(row, field, line) or []
+    def _synonyms(self, record: Record, field: str) -> tuple[str, ...]:
+        value = self._value(record, field) or []
         items = value.split(self.separator) if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            problem = f'expected names with "{self.separator}" between, found {value!r}.'
-            raise InputError.at(self.path, problem, line=line, field=field)
+            raise record.error(f'expected names with "{self.separator}" between, found {value!r}.', field)
         return tuple(dict.fromkeys(item.strip() for item in items if item.strip()))
 
-    def _weight(self, row: Mapping[str, Any], field: str, line: int) -> float:
-        value = self._value(row, field, line)
+    def _weight(self, record: Record, field: str) -> float:
+        value = self._value(record, field)
         try:
             weight = math.nan if value is None or isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             weight = math.nan
         if not (weight > 0 and math.isfinite(weight)):
-            raise InputError.at(self.path, f"expected a number above 0, found {value!r}.", line=line, field=field)
+            raise record.error(f"expected a number above 0, found {value!r}.", field)
         return weight
 
-    def _value(self, row: Mapping[str, Any], field: str, line: int) -> Any:
-        if field not in row:
-            problem = f"is missing; the table has {', '.join(row)}. Name the right column in the entities config."
-            raise InputError.at(self.path, problem, line=line, field=field)
-        return row[field]
+    def _value(self, record: Record, field: str) -> Any:
+        if field not in record.value:
+            columns = ", ".join(record.value)
+            problem = f"is missing; the table has {columns}. Name the right column in the entities config."
+            raise record.error(problem, field)
+        return record.value[field]
 
 
 class MondoEntities:
-    """MONDO's report of rare diseases (`new-rare-diseases.tsv`: ID, LABEL, SYNONYMS with "|" between).
+    """MONDO's rare diseases: its report of them, or its ontology in the OBO format.
 
     Attributes:
-        path: The report.
+        path: The report (`new-rare-diseases.tsv`: ID, LABEL, SYNONYMS with "|" between), or `mondo.obo`, of which the
+            terms in a subset "rare", "gard_rare" and the like are taken.
         gard_path: MONDO's template of GARD's subset (`gard-subset.template.tsv`: mondo_id ...), which has no names:
             only diseases that it lists are taken. None: all.
+        left_out: See `EntityList`.
     """
 
     def __init__(self, path: Path | str, gard_path: Path | str | None) -> None:
         self.path = Path(path)
         self.gard_path = None if gard_path is None else Path(gard_path)
+        self.left_out: Mapping[str, int] = {}
 
     def entities(self) -> list[Entity]:
-        """Returns the diseases in the report's order, all rare and without facts.
+        """Returns the diseases in the file's order, all rare and without facts.
 
         Raises:
-            InputError: As `TableEntities` does, and when no disease of the report is in GARD's subset.
+            InputError: As `TableEntities` does, when an ontology does not say which terms are rare or is in another
+                format, and when no disease is in GARD's subset.
         """
-        table = TableEntities(self.path, "LABEL", "SYNONYMS", "|", None)
-        if self.gard_path is None:
-            return table.entities()
-        listed = {row.get("mondo_id") for _, row in read_table(self.gard_path)} - {None, ""}
-        entities = [entity for row, entity in table.rows() if row.get("ID") in listed]
-        if not entities:
-            problem = f'its column "mondo_id" names no disease in the column "ID" of {self.path}.'
-            raise InputError.at(self.gard_path, problem)
-        return entities
+        suffix = data_suffix(self.path)
+        if suffix in _ONTOLOGIES:
+            problem = (
+                f"is an ontology as {_ONTOLOGIES[suffix]}; take MONDO's report new-rare-diseases.tsv or mondo.obo."
+            )
+            raise InputError.at(self.path, problem)
+        rows, left_out = self._obo_rows() if suffix == _OBO else self._report_rows()
+        if self.gard_path is not None:
+            listed = {record.value.get("mondo_id") for record in read_table(self.gard_path)} - {None, ""}
+            left_out["not in GARD's subset"] = sum(mondo_id not in listed for mondo_id, _ in rows)
+            rows = [(mondo_id, entity) for mondo_id, entity in rows if mondo_id in listed]
+            if not rows:
+                problem = f'its column "mondo_id" names no disease of {self.path}.'
+                raise InputError.at(self.gard_path, problem)
+        self.left_out = report_left_out(self.path, len(rows), left_out)
+        return [entity for _, entity in rows]
+
+    def _report_rows(self) -> tuple[list[tuple[Any, Entity]], Counter[str]]:
+        rows, left_out = TableEntities(self.path, "LABEL", "SYNONYMS", "|", None).rows()
+        return [(row.get("ID"), entity) for row, entity in rows], left_out
+
+    def _obo_rows(self) -> tuple[list[tuple[Any, Entity]], Counter[str]]:
+        rows: dict[str, tuple[str, Entity]] = {}
+        left_out: Counter[str] = Counter()
+        for term in read_obo(self.path):
+            if reason := _reason_of_term(term):
+                left_out[reason] += 1
+            elif term.name in rows:
+                left_out["of the name of an earlier term"] += 1
+            else:
+                synonyms = tuple(dict.fromkeys(term.synonyms))
+                rows[term.name] = (term.id, Entity(term.name, is_rare=True, synonyms=synonyms))
+        if not rows and left_out[_NOT_IN_OBO]:
+            problem = (
+                'is an OBO file in which no term has a subset "rare", so that it does not say which diseases are rare; '
+                "take MONDO's report new-rare-diseases.tsv, or a mondo.obo whose rare diseases have such a subset."
+            )
+            raise InputError.at(self.path, problem)
+        return list(rows.values()), left_out
 
 
-def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (line number, row by column name) of a CSV, TSV or JSONL file.
+def _reason_of_term(term: OboTerm) -> str | None:
+    """Returns why a term is left out; None where it is not."""
+    if term.is_obsolete:
+        return OBSOLETE
+    if not term.name:
+        return "without a name"
+    return reason_of_name(term.name) or (None if term.is_rare else _NOT_IN_OBO)
+
+
+def read_table(path: Path) -> Iterator[Record]:
+    """Yields the rows of a table: CSV, TSV, JSONL, JSON or Parquet.
 
     Raises:
-        InputError: When the file is absent, has another ending, is not UTF-8 or has a quote that does not close.
+        InputError: When the file is absent, has another ending, or is broken. The message names file and line.
     """
-    if path.suffix == ".jsonl":
-        yield from read_jsonl(path)
-        return
-    if path.suffix not in _FORMATS:
-        raise InputError.at(path, f'has the ending "{path.suffix}"; expected .csv, .tsv or .jsonl.')
-    if not path.is_file():
+    if not path.exists():
         raise InputError.at(path, "there is no such file.")
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, **_FORMATS[path.suffix])
-        try:
-            for row in reader:
-                yield reader.line_num, {name: value for name, value in row.items() if name is not None}
-        except csv.Error as error:
-            raise InputError.at(path, f"is no valid table ({error}).", line=reader.line_num) from error
-        except UnicodeDecodeError as error:
-            raise InputError.at(path, f"is not UTF-8 text ({error.reason}); convert the file.") from error
+    if data_suffix(path) not in DATA_SUFFIXES:
+        expected = ", ".join(DATA_SUFFIXES)
+        raise InputError.at(path, f'has the ending "{path.suffix}"; expected one of {expected}.')
+    yield from open_records(path)

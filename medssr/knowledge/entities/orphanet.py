@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.knowledge.entities.left_out import reason_of_name, report_left_out
 from medssr.knowledge.entities.orphanet_facts import Relatives, orphanet_facts
 from medssr.knowledge.facts import Entity
-from medssr.utils.files import read_jsonl
+from medssr.utils.records import Record, open_records
 
 # Orphanet's types that name a disease. Left out: groups and categories (they name many diseases), morphological and
 # biological anomalies (a malformation of one organ, a laboratory finding) and particular clinical situations.
@@ -69,8 +71,9 @@ class OrphanetEntities:
     """The rare diseases of an Orphanet file: JSONL, one entry a line.
 
     An entry is taken when its type is one of `DISEASE_TYPES` and none of its known classes of point prevalence is above
-    "1-5 / 10 000": classes differ by country, and a disease that is frequent somewhere is not called rare. What is
-    asked about a disease is in `orphanet_facts`.
+    "1-5 / 10 000": classes differ by country, and a disease that is frequent somewhere is not called rare. Labels that
+    say so leave an entry out too ("NON RARE IN EUROPE: ...", "OBSOLETE: ..."). What is asked about a disease is in
+    `orphanet_facts`.
 
     Attributes:
         path: The file.
@@ -78,12 +81,14 @@ class OrphanetEntities:
             Orphanet lists rare diseases, so they are rare by its judgement, but not by a number.
         weight_by_prevalence: Whether a disease weighs as much as people have it, by the middle of its class: of the
             highest one, where it has several, and of the lowest, where none is known. False: all weigh the same.
+        left_out: How many entries were left out the last time that the diseases were read, by reason.
     """
 
     def __init__(self, path: Path | str, require_prevalence: bool, weight_by_prevalence: bool = False) -> None:
         self.path = Path(path)
         self.require_prevalence = require_prevalence
         self.weight_by_prevalence = weight_by_prevalence
+        self.left_out: Mapping[str, int] = {}
 
     def entities(self) -> list[Entity]:
         """Returns the rare diseases of the file in its order.
@@ -96,21 +101,27 @@ class OrphanetEntities:
 
     def diseases(self) -> list[OrphanetDisease]:
         """Returns the rare diseases of the file in its order, with what is ambiguous. Raises as `entities` does."""
-        records = [(_checked(record, self.path, line), line) for line, record in read_jsonl(self.path)]
+        records = list(open_records(self.path))
+        values = [_checked(record) for record in records]
         # Groups too: a gene of a group is no wrong answer for a disease of that group.
-        relatives = Relatives([record for record, _ in records])
-        diseases = [
-            OrphanetDisease(
-                self._entity(record, number, relatives),
-                frozenset(gene["symbol"] for gene in record["genes"]),
-                relatives.genes(number),
-                frozenset(record["inheritance"]),
+        relatives = Relatives(values)
+        diseases = []
+        left_out: Counter[str] = Counter()
+        for number, (record, value) in enumerate(zip(records, values, strict=True)):
+            if reason := self._reason(record, value):
+                left_out[reason] += 1
+                continue
+            diseases.append(
+                OrphanetDisease(
+                    self._entity(value, number, relatives),
+                    frozenset(gene["symbol"] for gene in value["genes"]),
+                    relatives.genes(number),
+                    frozenset(value["inheritance"]),
+                )
             )
-            for number, (record, line) in enumerate(records)
-            if self._is_rare_disease(record, line)
-        ]
-        if not diseases:
+        if not diseases and not left_out:
             raise InputError.at(self.path, "holds no rare disease; give Orphanet entries as JSONL.")
+        self.left_out = report_left_out(self.path, len(diseases), left_out)
         return diseases
 
     def _entity(self, record: Mapping[str, Any], number: int, relatives: Relatives) -> Entity:
@@ -123,32 +134,35 @@ class OrphanetEntities:
             weight=_weight(record["point_prevalence"]) if self.weight_by_prevalence else 1.0,
         )
 
-    def _is_rare_disease(self, record: Mapping[str, Any], line: int) -> bool:
-        if record["type"] not in DISEASE_TYPES:
-            return False
-        classes = [name for name in record["point_prevalence"] if name not in UNKNOWN_PREVALENCE]
+    def _reason(self, record: Record, value: Mapping[str, Any]) -> str | None:
+        """Returns why an entry is left out, None where it is a rare disease."""
+        if value["type"] not in DISEASE_TYPES:
+            return "of another type than a disease"
+        if reason := reason_of_name(value["label"]):
+            return reason
+        classes = [name for name in value["point_prevalence"] if name not in UNKNOWN_PREVALENCE]
         for name in classes:
             if name not in PREVALENCE_IS_RARE:
                 expected = ", ".join([*PREVALENCE_IS_RARE, *sorted(UNKNOWN_PREVALENCE)])
-                problem = f"the class {name!r} is unknown; expected one of {expected}."
-                raise InputError.at(self.path, problem, line=line, field="point_prevalence")
-        return all(PREVALENCE_IS_RARE[name] for name in classes) and bool(classes or not self.require_prevalence)
+                raise record.error(f"the class {name!r} is unknown; expected one of {expected}.", "point_prevalence")
+        if not all(PREVALENCE_IS_RARE[name] for name in classes):
+            return "more prevalent than 5 in 10,000"
+        return None if classes or not self.require_prevalence else "without a known prevalence"
 
 
 def _weight(classes: list[str]) -> float:
     return max([_PREVALENCE[name] for name in classes if name in _PREVALENCE], default=min(_PREVALENCE.values()))
 
 
-def _checked(record: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
-    """Returns the record, or raises InputError for the first field that is missing or of the wrong type."""
+def _checked(record: Record) -> dict[str, Any]:
+    """Returns the fields of a record, or raises InputError for the first that is missing or of the wrong type."""
+    value = record.value
     for name, kind in _FIELDS.items():
-        if name not in record:
-            raise InputError.at(path, "is missing; give Orphanet entries as JSONL.", line=line, field=name)
-        if not isinstance(record[name], kind):
-            problem = f"expected a {kind.__name__}, found {record[name]!r}."
-            raise InputError.at(path, problem, line=line, field=name)
-    for gene in record["genes"]:
+        if name not in value:
+            raise record.error("is missing; give Orphanet entries as JSONL.", name)
+        if not isinstance(value[name], kind):
+            raise record.error(f"expected a {kind.__name__}, found {value[name]!r}.", name)
+    for gene in value["genes"]:
         if not isinstance(gene, dict) or not all(isinstance(gene.get(key), str) for key in ("symbol", "association")):
-            problem = f'expected objects with the texts "symbol" and "association", found {gene!r}.'
-            raise InputError.at(path, problem, line=line, field="genes")
-    return record
+            raise record.error(f'expected objects with the texts "symbol" and "association", found {gene!r}.', "genes")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +59,11 @@ class OrphanetGhrEntities:
     ) -> None:
         self._orphanet = OrphanetEntities(path, require_prevalence, weight_by_prevalence)
         self.ghr_path = Path(ghr_path)
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many of Orphanet's entries were left out, by reason."""
+        return self._orphanet.left_out
 
     def entities(self) -> list[Entity]:
         """Returns the rare diseases in Orphanet's order.

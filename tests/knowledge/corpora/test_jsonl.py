@@ -96,7 +96,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(tmp_path):
 
 
 def test_a_folder_without_files_is_a_fault(tmp_path):
-    with pytest.raises(InputError, match="holds no file"):
+    with pytest.raises(InputError, match="holds no data file"):
         list(corpus(tmp_path).passages())
 
 
@@ -130,3 +130,34 @@ def test_cleaning_is_off_unless_asked_for(tmp_path):
     assert len(list(corpus(path).passages())) == 2
     cleaned = JsonlCorpus(path, "key", "heading", "body", None, 1000, cleaning=Cleaning({}, None))
     assert len(list(cleaned.passages())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.csv", 'key;heading;body\nd1;Behçet;"First; line.\nSecond."\nd2;Fabry;\n'.encode("cp1252")),
+        ("c.tsv", 'key\theading\tbody\nd1\tBehçet\t"First; line.\nSecond."\nd2\tFabry\t\n'.encode("utf-16")),
+        (
+            "c.json",
+            json.dumps(
+                [
+                    {"key": "d1", "heading": "Behçet", "body": "First; line.\nSecond."},
+                    {"key": "d2", "heading": "Fabry", "body": None},
+                ],
+                indent=1,
+            ).encode(),
+        ),
+    ],
+)
+def test_tables_and_lists_are_corpora_too(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    for path in (tmp_path / name, tmp_path):
+        read = corpus(path, source_field=None)
+        assert list(read.passages()) == [Passage("d1", "Behçet", "First; line.\nSecond.")]
+        assert read.counts.num_empty == 1
+
+
+def test_half_a_surrogate_pair_is_named(shared_data):
+    path = shared_data / "inputs" / "half_surrogate_corpus.jsonl"
+    with pytest.raises(InputError, match=r'line 1, field "text": holds half a surrogate pair .*; remove it'):
+        list(JsonlCorpus(path, "id", "title", "text", None, None).documents())

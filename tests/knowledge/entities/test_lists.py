@@ -25,7 +25,8 @@ def test_list_entities_reads_one_name_a_line(tmp_path):
         (b"", "holds no name"),
         (b"\n \n", "holds no name"),
         (b"Fabry\nGaucher\nfabry\n", 'line 3: "fabry" is on line 1 already'),
-        (b"Beh\xe7et", "not UTF-8"),
+        (b"Fabry\0disease", "NUL"),
+        (b"OBSOLETE: Fabry disease\n", "left out: 1 obsolete"),
     ],
 )
 def test_list_faults_are_named(tmp_path, content, part):
@@ -40,3 +41,20 @@ def test_list_faults_are_named(tmp_path, content, part):
 def test_an_absent_list_is_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         ListEntities(tmp_path / "none.txt").entities()
+
+
+def test_names_that_are_obsolete_or_not_rare_are_left_out_and_counted(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_bytes(
+        "Fabry disease\nobsolete Pompe disease\nNON RARE IN EUROPE: Gout\nBehçet disease\n".encode("cp1252")
+    )
+    names = ListEntities(path)
+    assert [entity.name for entity in names.entities()] == ["Fabry disease", "Behçet disease"]
+    assert names.left_out == {"obsolete": 1, "not rare in Europe": 1}
+
+
+@pytest.mark.parametrize("name", ["names.jsonl", "mondo.obo", "mondo.owl", "names.parquet"])
+def test_a_file_of_another_form_is_no_list_of_names(tmp_path, name):
+    (tmp_path / name).write_text("Fabry disease\n")
+    with pytest.raises(InputError, match="is no plain list"):
+        ListEntities(tmp_path / name).entities()

@@ -202,7 +202,7 @@ def test_orphanet_faults_name_file_line_and_field(tmp_path, entry, parts):
 
 
 def test_an_orphanet_file_without_a_rare_disease_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="no rare disease"):
+    with pytest.raises(InputError, match=r"no disease that is taken.*1 of another type"):
         orphanet(tmp_path, ENTRY | {"type": "Category"})
 
 
@@ -237,3 +237,11 @@ def test_no_public_gene_question_has_another_gene_of_its_disease_as_an_option(sh
                 assert not genes & set(pool.distractors(fact))
             if fact.relation == "disease_of_gene":
                 assert not diseases_of[fact.subject] & set(pool.distractors(fact))
+
+
+def test_labels_that_say_they_are_obsolete_or_not_rare_are_left_out_and_counted(shared_data):
+    path = shared_data / "inputs" / "orphanet_nonrare.jsonl"
+    entities = OrphanetEntities(path, require_prevalence=False)
+    names = [entity.name for entity in entities.entities()]
+    assert names == ["Fabry disease", "Pompe disease", "Gaucher disease", "Tay-Sachs disease", "Sandhoff disease"]
+    assert entities.left_out == {"not rare in Europe": 1, "obsolete": 1}

@@ -70,11 +70,33 @@ def test_other_names_of_another_kind_are_a_fault(tmp_path, aka):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         TableEntities(tmp_path / "none.csv", "name", None, ";", None).entities()
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match=r'ending "\.xlsx"'):
         TableEntities(tmp_path / "a.xlsx", "name", None, ";", None).entities()
-    (tmp_path / "a.csv").write_bytes(b"name\nBeh\xe7et\n")
-    with pytest.raises(InputError, match="not UTF-8"):
-        TableEntities(tmp_path / "a.csv", "name", None, ";", None).entities()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'name;aka;share\r\nFabry disease;AFD;2\r\n"Behçet disease, adult";;0.5\r\n'.encode("cp1252")),
+        ("a.csv", 'sep=;\nname;aka;share\n"Fabry disease";AFD;2\nBehçet disease, adult;;0.5\n'.encode()),
+        ("a.csv", "name\taka\tshare\nFabry disease\tAFD\t2\nBehçet disease, adult\t\t0.5\n".encode("utf-16")),
+        ("a.tsv", 'name\taka\tshare\n"Fabry disease"\t"AFD"\t2\n"Behçet disease, adult"\t\t0.5\n'.encode()),
+        ("a.csv", "name|aka|share\nFabry disease|AFD|2\nBehçet disease, adult||0.5\n".encode()),
+    ],
+    ids=["semicolon cp1252", "Excel's sep line", "Unicode text", "quoted tab", "bar"],
+)
+def test_tables_of_spreadsheets_are_read(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert TableEntities(tmp_path / name, "name", "aka", ";", "share").entities() == [
+        Entity("Fabry disease", True, ("AFD",), weight=2.0),
+        EXPECTED[1],
+    ]
+
+
+def test_a_row_with_too_many_cells_is_a_fault(tmp_path):
+    with pytest.raises(InputError, match=r"line 3: has 4 cells, but there are 3 columns"):
+        table(tmp_path / "a.csv", "name,aka,share\nFabry,,1\nPompe, adult,,1\n")
 
 
 REPORT = (
@@ -115,3 +137,79 @@ def test_gard_s_subset_takes_its_diseases_with_mondo_s_names(tmp_path):
 def test_a_subset_without_a_common_disease_is_a_fault(tmp_path):
     with pytest.raises(InputError, match=r'gard\.tsv.*"mondo_id"'):
         mondo(tmp_path, "gard_id\n1\n")
+
+
+def test_template_rows_and_obsolete_terms_are_left_out_and_counted(tmp_path):
+    (tmp_path / "report.tsv").write_text(
+        "ID\tLABEL\tSYNONYMS\n"
+        "ID\tLABEL\tA oboInOwl:hasExactSynonym SPLIT=|\n"
+        "MONDO:1\tobsolete Fabry disease\t\n"
+        "MONDO:2\tPompe disease\tGSD II\n"
+    )
+    entities = MondoEntities(tmp_path / "report.tsv", None)
+    assert entities.entities() == [Entity("Pompe disease", True, ("GSD II",))]
+    assert entities.left_out == {"obsolete": 1, "row of a ROBOT template": 1}
+
+
+OBO = """format-version: 1.2
+ontology: mondo
+
+[Term]
+id: MONDO:0010526
+name: Fabry disease
+subset: gard_rare {source="GARD:6400"}
+synonym: "Anderson-Fabry \\"disease\\"" EXACT [OMIM:301500]
+synonym: "angiokeratoma" RELATED []
+
+[Term]
+id: MONDO:0005148
+name: type 2 diabetes mellitus
+subset: otar
+
+[Term]
+id: MONDO:0000001
+name: obsolete Tay disease
+subset: rare
+is_obsolete: true
+
+[Term]
+id: MONDO:0009290
+name: Pompe disease
+subset: rare
+
+[Typedef]
+id: part_of
+name: part of
+"""
+
+
+def test_the_rare_terms_of_an_obo_file_are_read(tmp_path):
+    (tmp_path / "mondo.obo").write_text(OBO)
+    entities = MondoEntities(tmp_path / "mondo.obo", None)
+    assert entities.entities() == [
+        Entity("Fabry disease", True, ('Anderson-Fabry "disease"',)),
+        Entity("Pompe disease", True),
+    ]
+    assert entities.left_out == {"obsolete": 1, 'without a subset that says it is rare ("rare", "gard_rare" ...)': 1}
+    (tmp_path / "gard.tsv").write_text(GARD)
+    assert [item.name for item in MondoEntities(tmp_path / "mondo.obo", tmp_path / "gard.tsv").entities()] == [
+        "Fabry disease"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "mondo.obo",
+            "format-version: 1.2\n\n[Term]\nid: MONDO:1\nname: Fabry disease\n",
+            "OBO file.*new-rare-diseases.tsv",
+        ),
+        ("mondo.obo", "<rdf>", "is no OBO file"),
+        ("mondo.owl", "<rdf>", "ontology as OWL; take"),
+    ],
+)
+def test_ontologies_that_do_not_say_what_is_rare_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        MondoEntities(tmp_path / name, None).entities()

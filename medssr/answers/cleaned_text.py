@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import islice, pairwise
+from itertools import pairwise
 
 # --- Cleaning: no reasoning blocks, no markup, no further turns ---------------------------------------------------
 
@@ -19,7 +19,8 @@ _THINKING_ENDS = (
 )  # fmt: skip
 _TURN_ENDS = (
     "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
-    "<end_of_turn>", "[eos]",
+    "<end_of_turn>", "[eos]", "<|im_start|>user", "<|user|>", "<|human|>", "<|start_header_id|>user", "<start_of_turn>user", "[INST]",
+    "<|prompter|>", "<|start|>user",
 )  # fmt: skip
 _THINKING_MARK = re.compile(
     f"(?P<start>{'|'.join(map(re.escape, _THINKING_STARTS))})|{'|'.join(map(re.escape, _THINKING_ENDS))}"
@@ -27,14 +28,11 @@ _THINKING_MARK = re.compile(
 _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
-_NEXT_QUESTION = re.compile(
-    r"\n[#\s>*-]{0,8}(?=(?:question|q|next question|problem|exercise|user|human|instruction)(?: ?\d+)?:)"
-)
-_MAX_QUESTIONS = 20
+_STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
     r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
     r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
-    r"|__+|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
+    r"|(?<!\n)__+|__+(?![_\n])|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
 )
 
 # One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.
@@ -56,7 +54,9 @@ def plain_characters(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """Returns the text without Markdown, LaTeX and HTML decoration."""
+    """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
+    if "~~" in text or "</" in text:
+        text = _STRUCK_OUT.sub("", text)
     return _DECORATION.sub("", text)
 
 
@@ -82,12 +82,6 @@ def first_turn(text: str) -> str:
     """Returns the text up to the end of the model's turn, without special tokens."""
     end = next((mark.start() for mark in _TURN_END.finditer(text) if text[: mark.start()].strip()), len(text))
     return _SPECIAL_TOKEN.sub("\n", text[:end])
-
-
-def questions(text: str) -> list[str]:
-    """Returns the text, cut where a model goes on to write further questions of its own."""
-    cuts = [match.start() for match in islice(_NEXT_QUESTION.finditer(text.lower()), _MAX_QUESTIONS)]
-    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
 # --- The options and where they stand -----------------------------------------------------------------------------

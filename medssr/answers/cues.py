@@ -7,27 +7,22 @@ from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
-from medssr.answers.cleaned_text import Page, is_letter_at
+from medssr.answers.cleaned_text import Page
 from medssr.answers.lexicon import any_of
-from medssr.answers.named_options import (
-    JOINED_TEXT,
-    SENTENCE_END,
-    SPACE,
-    is_asked,
-    is_joined,
-    mention_at,
-    read_denied_slot,
-    read_field,
-    read_slot,
-)
-from medssr.answers.preceding import (
+from medssr.answers.corrections import mention_of_conclusion, read_correction
+from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
+from medssr.answers.statements import (
     decides_nothing,
     is_about_the_least,
     is_chosen_by_others,
+    is_counterfactual,
     is_label,
+    is_of_another_case,
+    is_reported,
     line_before,
-    subject_before,
+    names_another_case,
 )
+from medssr.answers.subjects import subject_before
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
 _WINDOW = 512
@@ -58,13 +53,9 @@ _IS = re.compile(rf"{SPACE}(?:is|would be|must be|should be){SPACE}\**\(?")
 _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
 _NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
-_IN_OTHER_CASES = re.compile(rf"[^.,;\n]{{0,90}}?{SPACE}(?:if|unless|only when)(?![a-z])")
 _QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giusta)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
-_CONDITION = re.compile(r"(?:^|[.;,]\s)(?:but |and )?if [^.;]{2,58},\s(?:then )?(?:the )?(?:best |correct |right )?\Z")
-_OTHER_CASE = re.compile(r"(?:^|[.;,]\s)if (?!i |we |forced|pressed)[^.;]{2,58},\s(?:then )?(?:the )?(?:\w+ )?\Z")
-_CONDITIONS = (" if ", " only ", " when ")
 _EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
 _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
@@ -76,18 +67,31 @@ _LEAD_LINK = re.compile(
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
     rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
 )
-_OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
-_DENIAL = re.compile(rf"{SPACE}*(?:that|this|it)(?:'s| is| was)? (?:wrong|incorrect|not (?:right|correct))")
 
 _Span = tuple[int, int]
 
 
 def cue_decisions(page: Page) -> Iterator[Decision]:
     """Returns the decisions that the cues of a text state, the last first."""
-    for start, end in islice(_cues_from_the_end(page.low), MAX_CUES):
-        decision = _READERS[page.low[start:end]](page, (start, end))
+    for cue in islice(_cues_from_the_end(page.low), MAX_CUES):
+        reader = _READERS[page.low[slice(*cue)]]
+        decision = reader(page, cue)
+        if decision and decision.is_explicit and reader in _READERS_OF_PROSE:
+            decision = _in_its_statement(page, cue[0], decision)
         if decision:
             yield decision
+
+
+def _in_its_statement(page: Page, start: int, decision: Decision) -> Decision | None:
+    """Returns the decision as its statement means it: under a condition, for two cases, or not at all."""
+    if decision.reason is Reason.RETRACTED:
+        return decision
+    end = decision.end or len(page.low)
+    if is_reported(page, start) or is_counterfactual(page, start, end):
+        return None
+    if decision.end and names_another_case(page, decision.end):
+        return Decision(None, Reason.SEVERAL_LETTERS)
+    return replace(decision, is_qualified=is_of_another_case(page, start, end))
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:
@@ -106,8 +110,6 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
             return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
-    if "would" in link[0] and (_IN_OTHER_CASES.match(page.low, link.end()) or _OTHER_CASE.search(line)):
-        return None  # "the answer would be B if the patient were pregnant"
     if link["before"] or link["after"]:
         decision: Decision | None = read_denied_slot(page, link.end())
     else:
@@ -116,7 +118,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
         return None
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
-    return replace(decision, is_conditional=True) if _CONDITION.search(line) else decision
+    return decision
 
 
 def _is_whole_sentence(page: Page, cue: _Span) -> bool:
@@ -145,7 +147,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
     """Reads "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
-    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
+    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith("?", end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)
@@ -156,7 +158,7 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
     if subject.problem:
         return Decision(None, subject.problem, is_explicit)
     is_explicit = is_explicit and not subject.is_pronoun
-    return Decision(subject.letter, Reason.ANSWER_PHRASE if is_explicit else Reason.VERDICT, is_explicit)
+    return Decision(subject.letter, Reason.ANSWER_PHRASE if is_explicit else Reason.VERDICT, is_explicit, end=end)
 
 
 def _around_praise(page: Page, cue: _Span) -> Decision | None:
@@ -188,24 +190,12 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 
 
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
-    """Reads "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
-    start, end = cue
-    if page.low.startswith(lexicon.CORRECTING, start) and _DENIAL.match(page.low, end):
-        return Decision(None, Reason.RETRACTED)
-    link = _LEAD_LINK.match(page.low, end)
-    position = link.end() if link else end
-    if not page.raw[position : position + 1].isupper():
+    """Reads "So, B." and "leaving B"."""
+    link = _LEAD_LINK.match(page.low, cue[1])
+    mention = mention_of_conclusion(page, link.end() if link else cue[1])
+    if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
-    mention = mention_at(page, position)
-    if mention is None or mention.letter is None or is_joined(page, mention) or is_asked(page, mention):
-        return None
-    if JOINED_TEXT.match(page.low, mention.end) or _OWN_VERB.match(page.low, mention.end):
-        return None  # "thus A and C can be excluded", "so C is less likely"
-    if position <= page.walk_end or decides_nothing(line_before(page, start)):
-        return None  # "A. Aspirin: no. B. Warfarin: yes.", "maybe it's C"
-    if not SENTENCE_END.match(page.low, mention.end) and not is_letter_at(page.low, position):
-        return None
-    return Decision(mention.letter, Reason.ANSWER_PHRASE)
+    return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
 
 
 def _in_box(page: Page, cue: _Span) -> Decision | None:
@@ -232,11 +222,15 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys(lexicon.PRAISE, _around_praise),
     **dict.fromkeys(lexicon.CHOOSING, _after_choosing),
     **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
-    **dict.fromkeys((*lexicon.CONCLUDING, *lexicon.CORRECTING), _after_lead),
+    **dict.fromkeys(lexicon.CONCLUDING, _after_lead),
+    **dict.fromkeys(lexicon.CORRECTING, read_correction),
     **dict.fromkeys(lexicon.BOXES, _in_box),
     **dict.fromkeys(lexicon.TAGS, _in_tag),
     **dict.fromkeys(lexicon.TAGS_OF_PROSE, _in_tag_of_prose),
 }
+
+
+_READERS_OF_PROSE = {_after_noun, _around_praise, _after_choosing, _after_lead}
 
 
 def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:

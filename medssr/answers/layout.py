@@ -21,6 +21,7 @@ from medssr.answers.named_options import (
 _LINE_LEAD = re.compile(
     r"(?:[✅✔✓☑➡👉•∴=\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|choice|letter|assistant)[: ]{1,2}\(?)?"
 )
+_WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
 _LONGEST_LETTER = 4  # "(B)."
 _LONGEST_LETTER_LIST = 24  # "A, B, and D"
 _HEADING = re.compile(r":[^\S\n]*[^\s]")
@@ -75,6 +76,9 @@ def opening_line(page: Page) -> Decision | None:
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
         is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
+    is_whole = is_answer and not is_small and not heads_a_list(page, mention) and page.walk_end < 0
+    if is_whole and _WHOLE_END.match(page.low, mention.end):  # "B. Warfarin" and reasons
+        return Decision(mention.letter, Reason.BARE_OPTION)
     if not is_answer or (not _has_small_text(page, mention.letter) and _REJECTED.match(page.low, mention.end)):
         return None
     return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=False)

@@ -20,10 +20,30 @@ CHOOSING = (
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
     "i'll answer", "i answer", "故选", "应选",
 )  # fmt: skip
-CORRECTING = ("no,", "no.", "no -", "wait,", "wait -", "actually,", "actually", "rather,", "correction:", "sorry,")
+CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
+    "no,", "no.", "no -", "no:", "no;", "no wait", "nope", "wait", "hold on", "hang on", "hmm,", "oops", "sorry", "apologies", "pardon", "my bad",
+    "my mistake", "actually", "rather,", "or rather", "rather", "instead,", "instead:", "make it", "make that",
+    "scratch that", "strike that", "ignore that", "forget that", "disregard that", "never mind", "typo", "erratum", "errata",
+    "that's wrong", "that is wrong", "that was wrong", "that's not right", "that is not right", "that's incorrect",
+    "that is incorrect", "this is incorrect", "this is wrong", "that can't be right", "that cannot be right",
+    "i was wrong", "i made a mistake", "i made an error", "i misread the question", "i misread", "i misspoke", "i stand corrected",
+    "correct myself", "correct that", "correct this", "revise that", "revise my answer", "reconsider", "reconsidering", "rethink", "double-check",
+    "second thought", "second thoughts", "reflection", "thinking again", "thinking about it again", "after review", "after reconsidering",
+    "changed my mind", "change my mind", "changed to", "change to", "change that to", "change it to", "change my answer to",
+    "changing my answer to", "changing to", "changing it to", "switching to", "switch to", "revising to",
+    "correction", "corrected", "revised", "revision", "update", "updated", "amended", "edit", "edited", "better:",
+    "i meant", "i mean", "meant to say", "meant to write", "intended to write", "intended to say", "should have said", "should have written",
+    "it should be", "it should have been", "that should be", "that should have been", "should have read", "should read",
+)  # fmt: skip
+DENYING = ("no", "wait", "hmm", "actually", "sorry", "hold on", "hang on", "oops")  # "wait, that is wrong"
+CORRECTION_FILLERS = (
+    "the", "a", "no", "wait", "so", "well", "hmm", "sorry", "it", "it's", "that", "that's", "this", "is", "be", "must", "should", "would", "has", "have", "been",
+    "to", "read", "answer", "correct", "right", "best", "final", "new", "revised", "option", "choice", "letter", "my", "i", "i'd", "i'll", "would", "think", "believe", "mean", "meant",
+    "choose", "pick", "say", "go", "with", "make", "for", "now", "rather", "actually", "instead", "only", "definitely", "myself", "of", "course",
+)  # fmt: skip
 CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
-    "it is", "it's", "it must be", "it should be", "it has to be", "leaving", "leaves", "left with",
+    "it is", "it's", "it must be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
     "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
@@ -89,19 +109,25 @@ SMALL_TEXTS = ("yes", "no", "maybe", "true", "false", "none", "all", "both", "ot
 LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "and", "answer", "la"))
 NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
-    "other", "another", "second", "alternative", "previous", "initial", "first", "common", "tempting", "possible",
-    "long",
-    "doubt", "user says", "user said", "might say", "might think", "may think", "could argue", "could say",
-    "think of",
+    "other", "another", "second", "second-best", "second best", "next best", "next-best", "third-best", "runner-up", "backup", "alternative", "alternate",
+    "previous", "prior", "earlier", "old", "older", "original", "initial", "first", "common", "tempting", "possible", "plausible", "attractive",
+    "trap", "distractor", "decoy", "worst", "poorest", "false", "bad", "textbook", "their", "his", "her", "student's", "students'", "user's", "patient's",
+    "competing", "rejected", "excluded", "discarded", "eliminated", "long", "doubt", "user says", "user said", "might say",
+    "might think", "may think", "could argue", "could say", "think of",
     "don't think", "do not think", "not think", "doesn't mean", "cannot say", "can't say", "not believe", "of each",
 )  # fmt: skip
+NOT_MINE = ("your",)  # "Your answer: B" counts only where there is no other
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
 NOT_CHOSEN = ("not", "never", "might", "could", "may", "who", "before")
 OTHERS = (
-    "if", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
-    "mistake", "mistakenly", "pitfall", "trap", "tempting", "tempted",
+    "if", "when", "whenever", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
+    "beginners", "novices", "candidates", "examiners", "residents", "physicians", "most", "anyone", "everyone", "they", "he", "she", "reader", "readers",
 )  # fmt: skip
+WARNINGS = frozenset((  # what is said of the choice of a wrong answer
+    "avoid", "avoids", "avoiding", "resist", "mistake", "mistaken", "mistakenly", "error", "errors", "pitfall", "trap", "wrong",
+    "wrongly", "distractor", "tempting", "tempted", "temptation", "beware", "careful", "never",
+))  # fmt: skip
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
 VERDICT_WORDS = frozenset((*QUALITIES, "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
@@ -139,3 +165,18 @@ def _guarded(word: str) -> str:
     start = r"(?<![a-z0-9])" if word[0].isascii() and word[0].isalnum() else ""
     end = r"(?![a-z0-9])" if word[-1].isascii() and word[-1].isalnum() else ""
     return start + re.escape(word) + end
+
+
+# --- A further question ----------------------------------------------------------------------------------------------
+
+QUESTION_NOUNS = (  # "Question 2: ..." begins a question
+    "question", "questions", "ques", "qn", "qns", "mcq", "problem", "exercise", "quiz", "instruction", "instructions",
+    "frage", "aufgabe", "pregunta", "pergunta", "questão", "domanda", "quesito", "vraag", "вопрос", "питання", "задача", "задание", "soru",
+    "السؤال", "سؤال", "سوال", "שאלה", "pytanie", "otázka", "întrebare", "întrebarea", "kérdés", "ερώτηση", "câu hỏi", "câu", "प्रश्न", "सवाल", "প্রশ্ন", "คำถาม", "คําถาม",
+    "soal", "pertanyaan", "fråga", "spørsmål", "spørgsmål", "kysymys", "问题", "题目", "例题", "試題", "试题", "问", "題目", "問題", "質問", "질문", "문제", "문항",
+)  # fmt: skip
+QUESTION_NOUNS_IF_ASKED = (  # "Case 2: ..." may also head a part of an explanation, "Q." an option
+    "q", "case", "case study", "clinical case", "vignette", "clinical vignette", "scenario", "clinical scenario", "example", "item", "task",
+    "part", "test", "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso", "ejemplo", "esempio", "exemplo",
+    "cas clinique", "exemple", "пример", "example question", "案例", "例", "病例", "題",
+)  # fmt: skip

@@ -153,7 +153,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
         return Decision(None, mention.problem, is_explicit)
     if is_joined(page, mention) or heads_a_list(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS, is_explicit)
-    return Decision(mention.letter, reason, is_explicit)
+    return Decision(mention.letter, reason, is_explicit, end=mention.end)
 
 
 def read_denied_slot(page: Page, start: int) -> Decision:

@@ -1,0 +1,157 @@
+"""Reads the statement around a cue: does it decide this question, decide it under a condition, or decide nothing?
+
+"In gout, the answer is B" and "had she been pregnant, B" are said of another case; "the most common wrong answer is B",
+"students often choose B" and "avoid choosing B" are said about other answers than one's own.
+"""
+
+import re
+from collections.abc import Iterable
+
+from medssr.answers import lexicon
+from medssr.answers.cleaned_text import Page
+
+_REACH = 60  # characters of a line in front of a cue that say what the cue is about
+_SENTENCE_REACH = 160
+_SENTENCE_END = re.compile(r"[.!?;。？；]\s|\n")
+_CLAUSE_START = re.compile(r"[,;:—]\s|\s-\s|\s(?:but|so|hence|thus|therefore|while|whereas)\s")
+_WORD = re.compile(r"[a-z'-]+")
+
+
+def endings(words: Iterable[str]) -> tuple[str, ...]:
+    """Returns how a text that begins with a space ends where it ends with one of the words."""
+    return tuple(mark + word for word in words for mark in (' ("' if word[0].isascii() else ("",)))
+
+
+_VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
+_QUALITY_ENDINGS = endings((*lexicon.QUALITIES, "answer", "die"))
+_NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
+_SURE_ENDINGS = endings(("sure", "certain"))
+
+# --- The words directly in front of a cue ------------------------------------------------------------------------------
+
+
+def line_before(page: Page, position: int) -> str:
+    """Returns the words in front of a position, in lower case and no further than the start of its line."""
+    return page.low[max(0, position - _REACH) : position].rpartition("\n")[2]
+
+
+def ends_with(line: str, endings: tuple[str, ...]) -> bool:
+    """Returns whether a line ends with one of the endings, which begin with a space or a mark."""
+    return (" " + line.rstrip()).endswith(endings)
+
+
+def is_label(line: str) -> bool:
+    """Returns whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
+    return not line.strip(" #>*-") or ends_with(line, _QUALITY_ENDINGS)
+
+
+def decides_nothing(line: str) -> bool:
+    """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
+    for _ in range(5):
+        if ends_with(line, _VOID_ENDINGS) or _is_unsure(line):
+            return True
+        line, _, word = line.rstrip().rpartition(" ")
+        if word not in lexicon.LEADING_WORDS:
+            return False
+    return False
+
+
+def is_about_the_least(line: str) -> bool:
+    """Returns whether the line ends like "the least appropriate ..."."""
+    words = line.split()
+    while words and words[-1] in lexicon.LEADING_WORDS:
+        words.pop()
+    return bool(words) and words[-1] in lexicon.LEAST
+
+
+def _is_unsure(line: str) -> bool:
+    if not ends_with(line, _SURE_ENDINGS):
+        return False
+    return any(word in lexicon.UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
+
+
+def is_chosen_by_others(line: str) -> bool:
+    """Returns whether the line ends like "some experts would", "you might", "I would not", "the mistake of"."""
+    words = _WORD.findall(re.split(r"[.!?]", line)[-1])
+    if any(word in lexicon.NOT_CHOSEN or word.endswith("n't") for word in words[-2:]):
+        return True
+    if words[-2:] == ["reason", "to"] or not lexicon.WARNINGS.isdisjoint(words):
+        return True
+    return next(
+        (word in lexicon.OTHERS for word in reversed(words) if word in lexicon.OTHERS or word in lexicon.MYSELF), False
+    )
+
+
+# --- The sentence around a decision ------------------------------------------------------------------------------------
+
+# What is no other case: "in this patient", "for the reasons above", "in summary", "if I had to choose".
+_OWN_CASE = (
+    r"(?:this|these|those|the(?! (?:past|elderly|other))|our|my|his|her|their|its|such|that|which|both|all|any|each|it|him"
+    r"|them|me|us|summary|short|brief|conclusion|sum|light|view|fact|general|total|essence|addition|order|other words|contrast"
+    r"|example|instance|now|sure|certain|free|step|terms|line|most|a (?:nutshell|word|sentence)|question|\d)(?![a-z])"
+)
+_MY_VIEW = (
+    r"(?:i|we|you have|you must|forced|pressed|considering|taken|looking|all|comparing|evaluating|asked for the (?:best|single)"
+    r"|so|not|anything|only one)(?![a-z])"
+)
+_SCOPE = rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})|without[^\S\n](?!this|a doubt|doubt|question|further))"
+_CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
+_STARTS_OTHER_CASE = re.compile(
+    rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}|in case of"
+    r"|otherwise(?![a-z])|by contrast|in contrast|on the other hand|conversely|historically|traditionally|formerly"
+    r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
+)
+_CONTAINS_CONDITION = re.compile(rf"(?<![a-z])(?:if|unless|whenever|in which case|only in|only if)[^\S\n](?!{_MY_VIEW})")
+_ENDS_IN_OTHER_CASE = re.compile(
+    rf"[)\]}}\"']{{0,2}},?[^\S\n](?:only[^\S\n])?(?:{_SCOPE}|{_CONDITION}|to (?:a|the) (?:different|other|previous|next)"
+    r"|of (?:a|the) (?:different|other|previous|next))"
+)
+_UNREAL = re.compile(
+    rf"(?:^|[.,;:][^\S\n])(?:(?:but|and|or|even|then)[^\S\n])?{_CONDITION}|(?<![a-z])(?:if|unless)[^\S\n](?!{_MY_VIEW})"
+)
+_UNREAL_BEHIND = re.compile(rf"[^.,;\n]{{0,90}}?[^\S\n](?:if|unless|only when)[^\S\n](?!{_MY_VIEW})")
+_REPORTED = re.compile(
+    r"(?<![a-z])(?:initial|initially|previously|formerly|historically|(?:textbooks?|sources?|key|colleagues?|others?|people|friends?"
+    r"|authors?|guidelines?|students?|some) (?:\w+ ){0,3}(?:says?|said|lists?|listed|claims?|think|answers?|states?)"
+    r"|(?:my )?first (?:thought|guess|impression|instinct)|might|could argue|tempt\w+|would have|i thought|at first|glance)(?![a-z])"
+)
+_OTHERS_CASE = re.compile(
+    r"[)\]}\"'.,]{0,2}[^\S\n](?:if|in|for|when|unless)[^.\n]{2,80}?(?:,|;| and| but| or)[^\S\n](?:option )?\(?([a-z])\)?"
+    r"[^\S\n](?:if|in|for|when|unless)(?![a-z])"
+)
+
+
+def sentence_before(page: Page, position: int) -> str:
+    """Returns the start of the sentence that a position is in."""
+    reach = max(0, position - _SENTENCE_REACH)
+    before = page.low[reach:position]
+    start = 0
+    for end in _SENTENCE_END.finditer(before):
+        start = end.end()
+    return before[start:].lstrip(" \"'(*#>-")
+
+
+def is_reported(page: Page, position: int) -> bool:
+    """Returns whether the clause tells what others say, or what one said before: "some books say the answer is"."""
+    return bool(_REPORTED.search(_CLAUSE_START.split(sentence_before(page, position))[-1]))
+
+
+def is_of_another_case(page: Page, start: int, end: int) -> bool:
+    """Returns whether a decision between two positions is said under a condition or of other patients."""
+    before = sentence_before(page, start)
+    if _STARTS_OTHER_CASE.match(before.rpartition(": ")[2]) or _CONTAINS_CONDITION.search(before):
+        return True
+    return ends_with(before, _NOT_MINE_ENDINGS) or bool(_ENDS_IN_OTHER_CASE.match(page.low, end))
+
+
+def is_counterfactual(page: Page, start: int, end: int) -> bool:
+    """Returns whether a decision is said of what is not the case: "had she been pregnant, the answer would be B"."""
+    statement = sentence_before(page, start) + page.low[start:end]
+    if "would" not in statement:
+        return False
+    return bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(page.low, end))
+
+
+def names_another_case(page: Page, end: int) -> bool:
+    """Returns whether the sentence goes on like "B [if it is acute and C if it is chronic]"."""
+    return bool(_OTHERS_CASE.match(page.low, end))

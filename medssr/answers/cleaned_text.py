@@ -32,7 +32,7 @@ _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
     r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
     r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
-    r"|(?<!\n)__+|__+(?![_\n])|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
+    r"|__++(?!\n)|__++(?<=[^\n_]__)|_(?<![a-zA-Z0-9_]_)(?!_)|_(?<![_\n]_)(?![a-zA-Z0-9_])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
 )
 
 # One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.

@@ -90,7 +90,7 @@ _LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption
 _TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: `option_table` makes one for each question
 class OptionTable:
     """The options of a question, as they are looked up: letters, and normalised texts, the longest first."""
 

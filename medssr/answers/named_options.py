@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at, text_at
+from medssr.answers.combinations import combination_at
 from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
 
 # --- An option, by its letter, by its text, or by both -----------------------------------------------------------
@@ -15,6 +16,7 @@ LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
 SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
 OPENING = re.compile(r"(?:[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
+_ADDED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?{SPACE}?(?:[+&/]|plus|with|together with|combined with|as well as){SPACE}?")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
     rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-])"
@@ -55,7 +57,7 @@ class Mention:
 
 def mention_at(page: Page, position: int) -> Mention | None:
     """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
-    by_text = text_at(page, position)
+    by_text = max(text_at(page, position), combination_at(page, position), key=lambda named: named[1] if named else -1)
     is_letter = is_letter_at(page.low, position)
     names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
     if by_text and (names_no_letter or by_text[1] > position + 1):
@@ -106,7 +108,7 @@ def is_joined(page: Page, mention: Mention) -> bool:
     following = mention_at(page, lettered.start(1)) if lettered else None
     if lettered and following and following.end > lettered.end():
         return following.letter != mention.letter
-    text = JOINED_TEXT.match(page.low, mention.end)
+    text = JOINED_TEXT.match(page.low, mention.end) or _ADDED_TEXT.match(page.low, mention.end)
     other = mention_at(page, text.end()) if text else None
     return other is not None and other.letter not in (None, mention.letter)
 

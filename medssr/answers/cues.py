@@ -33,7 +33,7 @@ _CLAUSE = (
 )
 _ADVERB = (
     rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
-    r"|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?"
+    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?|ที่ถูกต้อง"
 )
 _MODAL = (
     rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
@@ -45,14 +45,16 @@ _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
-    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
+    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)|(?<=vastaus){SPACE}on(?=\s)"
+    rf"|(?<=válasz){SPACE}a(?=\s))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )
 _THE = re.compile(rf"(?:.*[.:;!?]{SPACE}|[#>*\s]*)(?:(?:so|thus|hence|therefore),?{SPACE})?(?:the|my){SPACE}")
 _IS = re.compile(rf"{SPACE}(?:is|would be|must be|should be){SPACE}\**\(?")
 _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
-_NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
+_NO_LINK = re.compile(rf"(?: choice| option| صحیح| درست گزینه)?[.)]?{SPACE}\(?(?=[a-z])")
+_LABELLED_END = re.compile(rf"{SENTENCE_END.pattern}|{SPACE}?{any_of(lexicon.COPULAS)}")
 _QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giusta)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
@@ -65,7 +67,7 @@ _HEDGES = (" could ", " might ", " may ")
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
-    rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
+    rf"(?:with |us with |option |antwort |réponse |la réponse |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
 )
 
 _Span = tuple[int, int]
@@ -139,7 +141,7 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
     if page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION and not line.strip(" #>*-"):
         return None  # "Option C" heads a discussion of C
     mention = mention_at(page, gap.end())
-    if mention is None or mention.letter is None or not SENTENCE_END.match(page.low, mention.end):
+    if mention is None or mention.letter is None or not _LABELLED_END.match(page.low, mention.end):
         return None
     return read_slot(page, gap.end(), Reason.ANSWER_PHRASE)
 

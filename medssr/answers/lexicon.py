@@ -9,16 +9,29 @@ NOUNS = (
     "answer", "ans", "winner", "exception", "antwort", "lösung", "respuesta", "réponse", "reponse", "risposta",
     "resposta", "antwoord", "ответ", "відповідь", "odpowiedź", "odpověď", "răspunsul", "svar", "svaret", "cevap",
     "jawaban", "الإجابة", "الجواب", "پاسخ", "התשובה", "उत्तर", "คำตอบ", "答案", "正解", "答え", "정답", "답", "đáp án",
+    "sol", "soln", "gabarito", "soluzione", "solución", "solução", "lösung", "vastaus", "odpowiedzią", "răspuns",
+    "válasz", "απάντηση", "ответом", "ответа", "yanıt", "جواب", "תשובה", "जवाब", "উত্তর", "ตอบ", "câu trả lời",
+    "jawabannya", "解答", "回答", "答", "答复", "답변", "svaret", "řešení",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
     "letter", "opción", "opcion", "opzione", "opção", "alternativa", "选项",
+    "key", "result", "output", "opt", "pick", "vote", "optie", "opțiunea", "opcja", "вариант",
+    "відповіді", "seçenek", "şık", "الخيار", "گزینه", "विकल्प", "選択肢", "ข้อ", "lựa chọn", "pilihan", "보기", "one",
 )  # fmt: skip
-PRAISE = ("correct", "right", "正确", "richtig")
+PRAISE = (
+    "correct", "right", "正确", "richtig",
+    "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верный", "верна", "верно", "正しい",
+    "vera", "giusta", "certa", "exacte", "esatta",
+)  # fmt: skip
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
     "i'll answer", "i answer", "故选", "应选",
+    "go for", "going for", "settle on", "settle for", "leaning towards", "lean toward",
+    "leaning toward", "i say", "i vote", "vote for", "vote goes to", "decide on", "decide for", "picking",
+    "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
+    "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
     "no,", "no.", "no -", "no:", "no;", "no wait", "nope", "wait", "hold on", "hang on", "hmm,", "oops", "sorry", "apologies", "pardon", "my bad",
@@ -47,13 +60,22 @@ CONCLUDING = (
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
     "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
+    "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered",
+    "this would be", "that would be", "that makes it", "donc", "por tanto", "por lo tanto", "portanto", "quindi",
+    "daher", "deshalb", "somit", "folglich", "dus", "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
+    "la correcta es la", "la correcta es", "correct one is", "right one is", "∴", "=>", "->", "⇒", "→",
+    
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
     "diagnosis",
 )  # fmt: skip
-BOXES = ("boxed{", "boxed {", "fbox{", "framebox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
-TAGS = ("<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>", "<boxed>")
+BOXES = ("boxed{", "boxed {", "boxed ", "fbox{", "framebox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
+TAGS = (
+    "<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>", "<boxed>",
+    "<final-answer>", "<finalanswer>", "<correct_answer>", "<correct>", "<selected>", "<selection>", "<letter>",
+    "<answer_letter>", "<my_answer>", "<best_answer>", "[final answer]", "[final_answer]",
+)  # fmt: skip
 TAGS_OF_PROSE = ("<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
 
 # --- Between a cue and its option --------------------------------------------------------------------------------
@@ -64,14 +86,22 @@ QUALITIES = (
     "probable", "single", "only", "my", "chosen", "selected", "preferred", "ultimate", "overall", "true", "valid",
     "logical", "richtige", "korrekte", "correcta", "correcte", "bonne", "corretta", "correta", "giusta", "juiste",
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
+    "juiste", "korrekte", "exacte", "esatta", "certa", "helyes", "správná", "prawidłowa", "poprawna", "prawidłową",
+    "poprawną", "правильный", "правильным", "верный", "правильна", "правильная", "σωστή", "oikea", "rätt", "riktig",
+    "riktige", "rätta", "korrekta", "सही", "সঠিক", "benar", "tepat", "صحيح", "正しい", "適切な", "最も適切な", "올바른", "최종",
+    "jadi", "final answer", "het", "så", "الصحيح",
 )  # fmt: skip
 LINKS = (
     "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",
     "ist", "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
+    ">>", "::", ";", "είναι", "jest", "является", "er", "হল", "হলো", "है", "donc", "est donc",
+    "nya adalah", "就是", "應是", "となる",
 )  # fmt: skip
-NEGATIONS_BEFORE = ("no", "n'", "ne", "non", "não", "不", "并不", "并非")
+NEGATIONS_BEFORE = (
+    "no", "n'", "ne", "non", "não", "不", "并不", "并非",
+)  # fmt: skip
 NEGATIONS_AFTER = ("not", "n't", "nicht", "never", "niet", "不")
 FILLERS = (
     "option", "options", "choice", "letter", "answer", "number", "the", "an", "therefore", "thus", "then", "hence",
@@ -81,6 +111,8 @@ FILLERS = (
     "begin", "order", "initiate", "correct", "best", "opción", "opcion", "la", "letra", "lettre", "pas", "die",
     "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
     "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
+    "optie", "voor", "l'opzione", "opzione", "opção", "вариант", "ответ", "đáp án", "el", "le", "il", "een", "für",
+    "η", "ο", "a letra", "lettera", "letter", "選択肢", "الخيار", "گزینه", "विकल्प", "option:",
 )  # fmt: skip
 UNDECIDED = (
     "unclear", "unknown", "uncertain", "undetermined", "undecided", "not clear", "not known", "not certain",
@@ -97,8 +129,12 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "though", "while", "whereas", "so", "it", "this", "these", "the", "that", "explanation", "reason", "reasoning",
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
     "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
+    "after", "upon", "しました", "となります", "となる", "である", "になります", "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
+    "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा", "हैं", "ではなく", "i.e.", "i.e", "namely",     "正确", "で",
 )  # fmt: skip
-JOINING = ("and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者")
+JOINING = (
+    "and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+)  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",
 )  # fmt: skip
@@ -130,14 +166,17 @@ WARNINGS = frozenset((  # what is said of the choice of a wrong answer
 ))  # fmt: skip
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
+COPULAS = (  # behind a letter: "सही उत्तर B है"
+    "है", "हैं", "होगा", "است", "dir", "dır", "'dir", "'dır", "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "です", "である", "입니다", "이다", "번입니다", "হবে",
+)  # fmt: skip
 VERDICT_WORDS = frozenset((*QUALITIES, "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
     " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
     " has to be", " seems",
-    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是",
+    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é", " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
-    "option", "choice", "statement", "answer", "antwort", "letter", "that", "think", "believe", "makes", "making",
+    "option", "choice", "statement", "answer", "antwort", "letter", "l'option", "opción", "réponse", "l'opzione", "opzione", "opção", "optie", "odpowiedź", "вариант", "alternativa", "選択肢", "that", "think", "believe", "makes", "making",
     "only", "because", "since",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip

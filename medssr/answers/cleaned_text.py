@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import unescape
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -29,6 +30,10 @@ _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
+_RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
+_LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
+_TEXT_GROUP = re.compile(r"\\(?:text|math)(?:bf|rm|sf|it|tt|normal)?\s?\{([^{}\n]{0,200})\}")
+_THIN_SPACE = re.compile(r"\\[,;: ]")
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
     r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
     r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
@@ -40,10 +45,11 @@ _PLAIN_FORMS = {"。": ".", "、": ",", "“": '"', "”": '"', "„": '"', "«"
 _PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
 _PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 _INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x2000, 0x200B), 0xA0)
+_STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x1F130, 0x1F14A), *range(0x2000, 0x200B), 0xA0)
 _PLAIN_TABLE = str.maketrans(
     _PLAIN_FORMS
     | dict.fromkeys(map(chr, _INVISIBLE), "")
+    | {chr(0x1F150 + i): chr(65 + i) for i in range(26)} | {chr(0x1F170 + i): chr(65 + i) for i in range(26)}
     | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in _STYLED}
 )
 
@@ -56,7 +62,11 @@ def plain_characters(text: str) -> str:
 def without_markup(text: str) -> str:
     """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
     if "~~" in text or "</" in text:
-        text = _STRUCK_OUT.sub("", text)
+        text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
+    if "\\" in text:
+        text = _THIN_SPACE.sub(" ", _TEXT_GROUP.sub(r"\1", text))
+    if "&" in text:
+        text = unescape(text)
     return _DECORATION.sub("", text)
 
 

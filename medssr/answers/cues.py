@@ -7,7 +7,7 @@ from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
-from medssr.answers.cleaned_text import Page
+from medssr.answers.cleaned_text import Page, text_at
 from medssr.answers.lexicon import any_of
 from medssr.answers.corrections import mention_of_conclusion, read_correction
 from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
@@ -22,7 +22,7 @@ from medssr.answers.statements import (
     line_before,
     names_another_case,
 )
-from medssr.answers.subjects import subject_before
+from medssr.answers.subjects import subject_at_end, subject_before
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
 _WINDOW = 512
@@ -113,7 +113,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
     if link["before"] or link["after"]:
-        decision: Decision | None = read_denied_slot(page, link.end())
+        decision: Decision | None = _text_of_denial(page, link) or read_denied_slot(page, link.end())
     else:
         decision = read_slot(page, link.end(), Reason.ANSWER_PHRASE)
     if decision is None or decides_nothing(line):
@@ -121,6 +121,12 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
     return decision
+
+
+def _text_of_denial(page: Page, link: re.Match[str]) -> Decision | None:
+    """Reads "The answer is not possible to say" where that is what an option says."""
+    start = link.end() - len((link["after"] or "").lstrip())
+    return read_slot(page, start, Reason.ANSWER_PHRASE) if link["after"] and text_at(page, start) else None
 
 
 def _is_whole_sentence(page: Page, cue: _Span) -> bool:
@@ -136,9 +142,11 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
     """Reads "Answer C" and "Correct option (C) Heparin", which have no verb."""
     gap = _NO_LINK.match(page.low, cue[1])
     line = line_before(page, cue[0])
-    if gap is None or not page.raw[gap.end()].isupper() or not is_label(line) or decides_nothing(line):
+    is_one_of_many = page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION
+    is_labelling = is_label(line) or (not is_one_of_many and line.rstrip().endswith("."))
+    if gap is None or not page.raw[gap.end()].isupper() or not is_labelling or decides_nothing(line):
         return None
-    if page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION and not line.strip(" #>*-"):
+    if is_one_of_many and not line.strip(" #>*-"):
         return None  # "Option C" heads a discussion of C
     mention = mention_at(page, gap.end())
     if mention is None or mention.letter is None or not _LABELLED_END.match(page.low, mention.end):
@@ -152,7 +160,10 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
     if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith("?", end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
-    subject = subject_before(page, start, needs_link=not is_explicit)
+    if page.low[start:end] in lexicon.VERBS_OF_PRAISE:
+        subject = subject_at_end(page, start) if SENTENCE_END.match(page.low, end) else None
+    else:
+        subject = subject_before(page, start, needs_link=not is_explicit)
     if subject is None:
         return None
     if subject.is_denied:
@@ -221,7 +232,7 @@ def _in_tag_of_prose(page: Page, cue: _Span) -> Decision | None:
 
 _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys((*lexicon.NOUNS, *lexicon.NOUNS_OF_ANY_OPTION), _after_noun),
-    **dict.fromkeys(lexicon.PRAISE, _around_praise),
+    **dict.fromkeys((*lexicon.PRAISE, *lexicon.VERBS_OF_PRAISE), _around_praise),
     **dict.fromkeys(lexicon.CHOOSING, _after_choosing),
     **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
     **dict.fromkeys(lexicon.CONCLUDING, _after_lead),

@@ -14,9 +14,10 @@ from medssr.answers.cleaned_text import (
     without_thinking,
 )
 from medssr.answers.cues import cue_decisions
-from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
-from medssr.answers.named_options import read_field
+from medssr.answers.json_field import json_answer
+from medssr.answers.layout import closing_line, closing_sentence, opening_line
 from medssr.answers.next_question import cuts
+from medssr.answers.verdict_lists import verdict_list
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
@@ -69,11 +70,10 @@ def _decision_on_the_first_question(text: str, table: OptionTable) -> Decision:
 def _decisions(page: Page) -> Iterator[Decision]:
     """Returns the decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
     json = json_answer(page)
-    field = read_field(json[0], 0, Reason.JSON) if json else None
-    if json is None or field is None:
+    if json is None:
         yield from _decisions_in_prose(page)
         return
-    value, rest = json
+    field, value, rest = json
     yield from _decisions_in_prose(rest)
     if field.reason is Reason.NOT_AN_OPTION:  # "answer": "I would choose B"
         yield from cue_decisions(value)

@@ -20,16 +20,17 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
     "відповіді", "seçenek", "şık", "الخيار", "گزینه", "विकल्प", "選択肢", "ข้อ", "lựa chọn", "pilihan", "보기", "one",
 )  # fmt: skip
 PRAISE = (
-    "correct", "right", "正确", "richtig",
+    "drug of choice", "treatment of choice", "best fit", "correct", "right", "正确", "richtig",
     "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верный", "верна", "верно", "正しい",
     "vera", "giusta", "certa", "exacte", "esatta",
 )  # fmt: skip
+VERBS_OF_PRAISE = ("fits best", "fits", "remains", "is in")  # "only B fits"
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
     "i'll answer", "i answer", "故选", "应选",
     "go for", "going for", "settle on", "settle for", "leaning towards", "lean toward",
-    "leaning toward", "i say", "i vote", "vote for", "vote goes to", "decide on", "decide for", "picking",
+    "leaning toward", "i say", "i vote", "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
 )  # fmt: skip

@@ -12,9 +12,10 @@ from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, 
 
 SPACE = r"[^\S\n]"  # white space within a line
 
-LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
-SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
-OPENING = re.compile(r"(?:[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
+_SIGNS = "✅✔✓☑🎯👍💯🟢⭐"  # as in "Answer: B ✅"
+LINE_END = re.compile(rf"[)\]}}>\"'. |\\{_SIGNS}]{{0,6}}(?:\Z|\n)")
+SENTENCE_END = re.compile(rf"[)\]}}>\"'. |\\{_SIGNS}]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
+OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _ADDED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?{SPACE}?(?:[+&/]|plus|with|together with|combined with|as well as){SPACE}?")
 _JOINER = (
@@ -31,7 +32,7 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
 _ARTICLE = re.compile(rf"a{SPACE}(?!{any_of(AFTER_LETTER)})[a-zA-Z]")
@@ -40,6 +41,10 @@ _SEPARATOR = re.compile(
     rf"(?:[)\]}}\"'.:,;({{>=/]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"'=]|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
 )
 _SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
+_UNIT = re.compile(  # "0.5 mg" for the option "0.5"
+    rf"{SPACE}?(?:[mµuck]?g|mcg|[mdµ]?l|[mµn]?mol|meq|[mckn]?m|%|years?|days?|weeks?|months?|hours?|minutes?|units?|iu)(?![a-z])"
+)
+_DENIED_BEHIND = re.compile(r"(?:ではなく|でなく|而不是|가 아니라|이 아니라)て?,? ?")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
 _LETTER_OF_TEXT = re.compile(
     r"[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )([a-z])(?![a-z0-9-])"
@@ -84,7 +89,8 @@ def _mention_by_letter(page: Page, position: int) -> Mention | None:
 
 def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention | None:
     text = page.low[start:end]
-    if (text in SMALL_TEXTS or len(text) <= 3) and not _SMALL_TEXT_END.match(page.low, end):
+    is_small = text in SMALL_TEXTS or len(text) <= 3
+    if is_small and not (_SMALL_TEXT_END.match(page.low, end) or (text[0].isdigit() and _UNIT.match(page.low, end))):
         return None
     if _DENIED_TEXT.match(page.low, end):
         return None
@@ -131,6 +137,7 @@ def heads_a_list(page: Page, mention: Mention) -> bool:
 _FILLER = re.compile(any_of(FILLERS) + r"|an? ")
 _MAX_FILLERS = 6
 _UNDECIDED = re.compile(any_of(UNDECIDED))
+_NEITHER = re.compile(r"neither [^.;\n]{1,60}[.;] (?:it is |but )?")
 _EMPTY_FIELD = re.compile(r"[\s\"']*(?:[}<\]]|\Z)")
 _LETTER_IN_DESCRIPTION = re.compile(r"[ \[]\(([a-z])\)|(?:option|choice) ([a-z])(?=[.)\n]|\Z)")
 _DESCRIPTION_END = re.compile(r"[.?!]\s|\n|\Z")
@@ -144,6 +151,9 @@ _BUT_RATHER = re.compile(
 def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = True) -> Decision | None:
     """Returns the decision in the words after a cue; None where they state none, or ask instead ("is it B?")."""
     mention, position = _mention_after_fillers(page, start)
+    denied = (_DENIED_BEHIND.match(page.low, mention.end) if mention else None) or _NEITHER.match(page.low, position)
+    if denied:
+        mention = mention_at(page, denied.end())
     if mention is None:
         if _UNDECIDED.match(page.low, position):
             return Decision(None, Reason.NO_ANSWER, is_explicit)

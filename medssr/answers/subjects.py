@@ -39,13 +39,14 @@ def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | 
     if not link and (needs_link or rest != affirmed or rest == line.rstrip()):  # "making B the answer" has no link
         return None
     end = position - len(line) + len(affirmed) - len(link)
-    subject = _subject_at_end(page, end)
+    subject = subject_at_end(page, end)
     if subject and rest != affirmed:
         return Subject(subject.letter, subject.problem, subject.is_pronoun, is_denied=True)
     return subject
 
 
-def _subject_at_end(page: Page, end: int) -> Subject | None:
+def subject_at_end(page: Page, end: int) -> Subject | None:
+    """Returns the option that the line names last before `end`."""
     reach = max(0, end - _LONGEST_SUBJECT - page.options.longest)
     line_start = max(reach, page.low.rfind("\n", reach, end) + 1)
     line = page.low[line_start:end].rstrip(" .,)\"']:-")

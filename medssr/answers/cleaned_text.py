@@ -30,6 +30,7 @@ _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
+_RULE_OF_STARS = re.compile(r"(?<=\n)\*\*\*+(?=\s*\n)")
 _RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
 _LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
 _TEXT_GROUP = re.compile(r"\\(?:text|math)(?:bf|rm|sf|it|tt|normal)?\s?\{([^{}\n]{0,200})\}")
@@ -41,7 +42,7 @@ _DECORATION = re.compile(  # every branch opens with a character of its own, so 
 )
 
 # One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.
-_PLAIN_FORMS = {"。": ".", "、": ",", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"'}
+_PLAIN_FORMS = {"。": ". ", "、": ",", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"'}
 _PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
 _PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 _INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -63,6 +64,8 @@ def without_markup(text: str) -> str:
     """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
     if "~~" in text or "</" in text:
         text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
+    if "***" in text:
+        text = _RULE_OF_STARS.sub("---", text)
     if "\\" in text:
         text = _THIN_SPACE.sub(" ", _TEXT_GROUP.sub(r"\1", text))
     if "&" in text:

@@ -1,14 +1,14 @@
 """Cues, the phrases that announce a decision: where they stand, and what each kind of them decides."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, text_at
-from medssr.answers.lexicon import any_of
+from medssr.answers.lexicon import any_of, longest_of
 from medssr.answers.corrections import mention_of_conclusion, read_correction
 from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
 from medssr.answers.statements import (
@@ -33,7 +33,7 @@ _CLAUSE = (
 )
 _ADVERB = (
     rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
-    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?|ที่ถูกต้อง"
+    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|corect),?|ที่ถูกต้อง"
 )
 _MODAL = (
     rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
@@ -56,6 +56,7 @@ _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
 _NO_LINK = re.compile(rf"(?: choice| option| صحیح| درست گزینه)?[.)]?{SPACE}\(?(?=[a-z])")
 _LABELLED_END = re.compile(rf"{SENTENCE_END.pattern}|{SPACE}?{any_of(lexicon.COPULAS)}")
 _QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giusta)(?![a-z])")
+_OF_ANOTHER_QUESTION = re.compile(r"(?<![a-z])(?:previous|last|other|another|different|next|first)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
 _EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
@@ -93,7 +94,7 @@ def _in_its_statement(page: Page, start: int, decision: Decision) -> Decision | 
         return None
     if decision.end and names_another_case(page, decision.end):
         return Decision(None, Reason.SEVERAL_LETTERS)
-    return replace(decision, is_qualified=is_of_another_case(page, start, end))
+    return replace(decision, is_qualified=True) if is_of_another_case(page, start, end) else decision
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:
@@ -120,7 +121,7 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
         return None
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
-    return decision
+    return replace(decision, is_qualified=True) if _OF_ANOTHER_QUESTION.search(link[0]) else decision
 
 
 def _text_of_denial(page: Page, link: re.Match[str]) -> Decision | None:
@@ -160,10 +161,9 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
     if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith("?", end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
-    if page.low[start:end] in lexicon.VERBS_OF_PRAISE:
-        subject = subject_at_end(page, start) if SENTENCE_END.match(page.low, end) else None
-    else:
-        subject = subject_before(page, start, needs_link=not is_explicit)
+    subject = subject_before(page, start, needs_link=not is_explicit)
+    if page.low[start:end] in lexicon.VERBS_OF_PRAISE and SENTENCE_END.match(page.low, end):
+        subject = subject or subject_at_end(page, start)
     if subject is None:
         return None
     if subject.is_denied:
@@ -246,18 +246,10 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
 _READERS_OF_PROSE = {_after_noun, _around_praise, _after_choosing, _after_lead}
 
 
-def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:
-    """Returns a pattern that looks at the starts of words only and branches on the first character, for speed."""
-    by_first: dict[str, list[str]] = {}
-    for cue in sorted(cues, key=len, reverse=True):
-        by_first.setdefault(cue[0], []).append(re.escape(cue[1:]))
-    branches = {first: f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in by_first.items()}
-    words = "|".join(branch for first, branch in branches.items() if first.isascii() and first.isalpha())
-    others = "|".join(branch for first, branch in branches.items() if not (first.isascii() and first.isalpha()))
-    return re.compile(rf"(?<![a-z0-9])(?:{words})|{others}")
-
-
-_CUE = _cue_pattern(_READERS)
+_WORDS = [cue for cue in _READERS if cue[0].isascii() and cue[0].isalpha()]
+_SIGNS = [cue for cue in _READERS if cue not in _WORDS]
+_FIRST_SIGNS = "".join({re.escape(sign[0]) for sign in _SIGNS})
+_CUE = re.compile(rf"(?<![a-z0-9])(?=[a-z]){longest_of(_WORDS)}|(?=[{_FIRST_SIGNS}]){longest_of(_SIGNS)}")
 _LONGEST_CUE = max(map(len, _READERS))
 
 

@@ -21,6 +21,7 @@ from medssr.answers.named_options import (
 _LINE_LEAD = re.compile(
     r"(?:\[x\] |[✅✔✓☑➡👉•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项)[: ]{1,2}\(?)?"
 )
+_BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
 _WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
 _LONGEST_LETTER = 4  # "(B)."
 _LONGEST_LETTER_LIST = 24  # "A, B, and D"
@@ -69,6 +70,8 @@ def opening_line(page: Page) -> Decision | None:
         return None  # the pronoun
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
+    if _BROKEN_OFF.match(page.low, mention.end):
+        return None  # "Option B is a drug that"
     is_small = page.low[start : mention.end] in SMALL_TEXTS
     if (_HEADING.match(page.low, mention.end) and not is_small) or JOINED_TEXT.match(page.low, mention.end):
         return None  # "A: ..." may as well open an answer in a dialogue; "A or C would be reasonable"
@@ -184,7 +187,11 @@ def _option_before(page: Page, end: int) -> tuple[str, int] | None:
 
 def _last_letter(page: Page, end: int) -> tuple[str, int] | None:
     last = _LAST_LETTER.search(page.raw, max(0, end - _LONGEST_LETTER), end)
-    if last is None or last[1] not in page.options.letters or not _is_linked(page, last.start()):
+    if last is None or last[1] not in page.options.letters:
+        return None
+    if page.low.endswith((". ", "! ", "? "), 0, last.start()):  # "She needs warfarin. B."
+        return last[1], last.start() - 1
+    if not _is_linked(page, last.start()):
         return None
     is_meant = _OF_THIS_QUESTION.match(page.low, _sentence_start(page, last.start()))
     return (last[1], last.start()) if is_meant else None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
 # --- Cues: words that announce a decision ------------------------------------------------------------------------
 
@@ -20,17 +21,15 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
     "відповіді", "seçenek", "şık", "الخيار", "گزینه", "विकल्प", "選択肢", "ข้อ", "lựa chọn", "pilihan", "보기", "one",
 )  # fmt: skip
 PRAISE = (
-    "drug of choice", "treatment of choice", "best fit", "correct", "right", "正确", "richtig",
-    "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верный", "верна", "верно", "正しい",
-    "vera", "giusta", "certa", "exacte", "esatta",
+    "drug of choice", "treatment of choice", "best fit", "correct", "right", "richtig",
+    "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно",     "vera", "giusta", "certa", "exacte", "esatta",
 )  # fmt: skip
-VERBS_OF_PRAISE = ("fits best", "fits", "remains", "is in")  # "only B fits"
+VERBS_OF_PRAISE = ("fits best", "fits", "remains", "is in", "верный", "верна", "正确", "正しい")  # "only B fits"
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
     "i'll answer", "i answer", "故选", "应选",
-    "go for", "going for", "settle on", "settle for", "leaning towards", "lean toward",
-    "leaning toward", "i say", "i vote", "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
+    "go for", "going for", "settle on", "settle for", "leaning towards",     "leaning toward", "i say", "i vote", "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
 )  # fmt: skip
@@ -61,7 +60,7 @@ CONCLUDING = (
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
     "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
-    "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered",
+    "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered", "everything fits", "to conclude",
     "this would be", "that would be", "that makes it", "donc", "por tanto", "por lo tanto", "portanto", "quindi",
     "daher", "deshalb", "somit", "folglich", "dus", "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
     "la correcta es la", "la correcta es", "correct one is", "right one is", "∴", "=>", "->", "⇒", "→",
@@ -170,7 +169,7 @@ MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 COPULAS = (  # behind a letter: "सही उत्तर B है"
     "है", "हैं", "होगा", "است", "dir", "dır", "'dir", "'dır", "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "です", "である", "입니다", "이다", "번입니다", "হবে",
 )  # fmt: skip
-VERDICT_WORDS = frozenset((*QUALITIES, "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
+VERDICT_WORDS = frozenset((*QUALITIES, "die", "der", "das", "la", "le", "el", "il", "o", "het", "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
     " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
     " has to be", " seems",
@@ -193,12 +192,33 @@ EXCLUDING = frozenset((  # what a sentence that concludes with an option does no
 ))  # fmt: skip
 
 
+_Trie: TypeAlias = "dict[str, _Trie]"
+
+
 def any_of(words: Iterable[str]) -> str:
     """Returns a pattern for any of the words, as whole words where they are spelled in Latin letters."""
     longest_first = sorted(words, key=len, reverse=True)
     whole = [re.escape(word) for word in longest_first if word.isascii() and word[0].isalnum() and word[-1].isalnum()]
     others = [_guarded(word) for word in longest_first if re.escape(word) not in whole]
     return "(?:" + "|".join([rf"(?<![a-z0-9])(?:{'|'.join(whole)})(?![a-z0-9])", *others]) + ")"
+
+
+def longest_of(words: Iterable[str]) -> str:
+    """Returns a pattern for the longest of the words, written as a trie: a text is read once, not once for each word."""
+    trie: _Trie = {}
+    for word in words:
+        node = trie
+        for char in word:
+            node = node.setdefault(char, {})
+        node[""] = {}
+    return _pattern_of(trie)
+
+
+def _pattern_of(node: _Trie) -> str:
+    branches = [re.escape(char) + _pattern_of(child) for char, child in node.items() if char]
+    if not branches:
+        return ""
+    return ("(?:" + "|".join(branches) + ")") + ("?" if "" in node else "")
 
 
 def _guarded(word: str) -> str:

@@ -13,8 +13,8 @@ from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, 
 SPACE = r"[^\S\n]"  # white space within a line
 
 _SIGNS = "✅✔✓☑🎯👍💯🟢⭐"  # as in "Answer: B ✅"
-LINE_END = re.compile(rf"[)\]}}>\"'. |\\{_SIGNS}]{{0,6}}(?:\Z|\n)")
-SENTENCE_END = re.compile(rf"[)\]}}>\"'. |\\{_SIGNS}]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
+LINE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n)")
+SENTENCE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
 OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _ADDED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?{SPACE}?(?:[+&/]|plus|with|together with|combined with|as well as){SPACE}?")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from medssr.answers.lexicon import QUESTION_NOUNS, QUESTION_NOUNS_IF_ASKED, any_of
+from medssr.answers.lexicon import QUESTION_NOUNS, QUESTION_NOUNS_IF_ASKED, any_of, longest_of
 
 _MAX_CUTS = 20
 _REACH = 900  # characters of a stem, in which a question mark or the options have to follow
@@ -61,13 +61,13 @@ _SECTION = re.compile(
 )
 _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:options|choices):?\s{1,4})?\Z")
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.
-_FIRST_WORDS = sorted(
+_FIRST_WORDS = (
     {noun.split()[0] for noun in (*QUESTION_NOUNS, *QUESTION_NOUNS_IF_ASKED)}
     | set("here let now next new another second third further more bonus additional extra follow practice sample similar".split())
     | set("clinical exam multiple test review q qn ques user human answer choose select pick solve read consider below".split())
     | {"the next", "the new", "the second", "the third", "the following", "a new", "your next", "one more", "第", "下一题", "問", "문제"}
 )
-_FIRST = rf"[#\s>*_=~|(\[\-]{{0,12}}+(?P<first>(?:{'|'.join(map(re.escape, _FIRST_WORDS))})(?![a-z])|\d|<q|a[).:\]]\s)"
+_FIRST = rf"[#\s>*_=~|(\[\-]{{0,12}}+(?P<first>{longest_of(_FIRST_WORDS)}(?![a-z])|\d|<q|a[).:\]]\s)"
 _LINE = re.compile(rf"\n(?:{_FIRST}|(?P<rule>[^\S\n]*(?:[-=_]{{3,}}|(?:[-_][^\S\n]){{2,}}[-_])[^\S\n]*(?=\n)))")
 _CLOSING_MARK = re.compile(rf"(?:</\w{{2,20}}>|}}){_FIRST}")
 _ASKED = re.compile(

@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from medssr.answers import lexicon
 from medssr.answers.cleaned_text import Page
@@ -17,9 +18,24 @@ _CLAUSE_START = re.compile(r"[,;:—]\s|\s-\s|\s(?:but|so|hence|thus|therefore|w
 _WORD = re.compile(r"[a-z'-]+")
 
 
-def endings(words: Iterable[str]) -> tuple[str, ...]:
-    """Returns how a text that begins with a space ends where it ends with one of the words."""
-    return tuple(mark + word for word in words for mark in (' ("' if word[0].isascii() else ("",)))
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """Words and phrases that a line may end with."""
+
+    words: frozenset[str]
+    phrases: tuple[str, ...]
+
+    def end(self, line: str) -> bool:
+        """Returns whether the line ends with one of them, as whole words where they are spelled in Latin letters."""
+        line = line.rstrip()
+        return line.rpartition(" ")[2].lstrip('("') in self.words or (" " + line).endswith(self.phrases)
+
+
+def endings(words: Iterable[str]) -> Endings:
+    """Returns the endings for some words."""
+    single = frozenset(word for word in words if " " not in word and word[0].isascii())
+    phrases = (mark + word for word in words if word not in single for mark in (' ("' if word[0].isascii() else ("",)))
+    return Endings(single, tuple(phrases))
 
 
 _VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
@@ -35,20 +51,15 @@ def line_before(page: Page, position: int) -> str:
     return page.low[max(0, position - _REACH) : position].rpartition("\n")[2]
 
 
-def ends_with(line: str, endings: tuple[str, ...]) -> bool:
-    """Returns whether a line ends with one of the endings, which begin with a space or a mark."""
-    return (" " + line.rstrip()).endswith(endings)
-
-
 def is_label(line: str) -> bool:
     """Returns whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
-    return not line.strip(" #>*-") or ends_with(line, _QUALITY_ENDINGS)
+    return not line.strip(" #>*-") or _QUALITY_ENDINGS.end(line.rstrip(" _"))
 
 
 def decides_nothing(line: str) -> bool:
     """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
-        if ends_with(line, _VOID_ENDINGS) or _is_unsure(line):
+        if _VOID_ENDINGS.end(line) or _is_unsure(line):
             return True
         line, _, word = line.rstrip().rpartition(" ")
         if word not in lexicon.LEADING_WORDS:
@@ -65,7 +76,7 @@ def is_about_the_least(line: str) -> bool:
 
 
 def _is_unsure(line: str) -> bool:
-    if not ends_with(line, _SURE_ENDINGS):
+    if not _SURE_ENDINGS.end(line):
         return False
     return any(word in lexicon.UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
 
@@ -141,7 +152,7 @@ def is_of_another_case(page: Page, start: int, end: int) -> bool:
     before = sentence_before(page, start)
     if _STARTS_OTHER_CASE.match(before.rpartition(": ")[2]) or _CONTAINS_CONDITION.search(before):
         return True
-    return ends_with(before, _NOT_MINE_ENDINGS) or bool(_ENDS_IN_OTHER_CASE.match(page.low, end))
+    return _NOT_MINE_ENDINGS.end(before) or bool(_ENDS_IN_OTHER_CASE.match(page.low, end))
 
 
 def is_counterfactual(page: Page, start: int, end: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from medssr.answers.choice import Reason
 from medssr.answers.cleaned_text import Page
 from medssr.answers.lexicon import PRONOUNS, SUBJECT_LEADS, VERDICT_LINKS, VERDICT_WORDS
-from medssr.answers.statements import decides_nothing, endings, ends_with, line_before
+from medssr.answers.statements import decides_nothing, endings, line_before
 
 _LONGEST_SUBJECT = 300
 _SUBJECT_LEAD_ENDINGS = endings(SUBJECT_LEADS)
@@ -50,7 +50,7 @@ def subject_at_end(page: Page, end: int) -> Subject | None:
     reach = max(0, end - _LONGEST_SUBJECT - page.options.longest)
     line_start = max(reach, page.low.rfind("\n", reach, end) + 1)
     line = page.low[line_start:end].rstrip(" .,)\"']:-")
-    if ends_with(line, _PRONOUN_ENDINGS):
+    if _PRONOUN_ENDINGS.end(line):
         head = _LINE_HEAD.match(line)
         letter = head[1].upper() if head else ""
         return Subject(letter, is_pronoun=True) if letter and letter in page.options.letters else None
@@ -80,7 +80,7 @@ def _subject_by_text(page: Page, before: str, letters: str) -> Subject | None:
 
 def _may_start_subject(before: str) -> bool:
     before = before.rstrip(" \"'")
-    return not before or before[-1] in ".!?:;,([" or ends_with(before, _SUBJECT_LEAD_ENDINGS)
+    return not before or before[-1] in ".!?:;,([" or _SUBJECT_LEAD_ENDINGS.end(before)
 
 
 def _without_last_words(line: str, words: Collection[str]) -> str:

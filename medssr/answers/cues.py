@@ -12,15 +12,13 @@ from medssr.answers.lexicon import any_of, longest_of
 from medssr.answers.corrections import mention_of_conclusion, read_correction
 from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
 from medssr.answers.statements import (
+    Statement,
     decides_nothing,
     is_about_the_least,
     is_chosen_by_others,
-    is_counterfactual,
     is_label,
-    is_of_another_case,
-    is_reported,
     line_before,
-    names_another_case,
+    statement_of,
 )
 from medssr.answers.subjects import subject_at_end, subject_before
 
@@ -89,12 +87,12 @@ def _in_its_statement(page: Page, start: int, decision: Decision) -> Decision | 
     """Returns the decision as its statement means it: under a condition, for two cases, or not at all."""
     if decision.reason is Reason.RETRACTED:
         return decision
-    end = decision.end or len(page.low)
-    if is_reported(page, start) or is_counterfactual(page, start, end):
+    statement = statement_of(page, start, decision.end or len(page.low))
+    if statement is Statement.NO_DECISION:
         return None
-    if decision.end and names_another_case(page, decision.end):
+    if statement is Statement.TWO_CASES:
         return Decision(None, Reason.SEVERAL_LETTERS)
-    return replace(decision, is_qualified=True) if is_of_another_case(page, start, end) else decision
+    return replace(decision, is_qualified=True) if statement is Statement.OTHER_CASE else decision
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:

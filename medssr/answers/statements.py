@@ -7,13 +7,14 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from medssr.answers import lexicon
 from medssr.answers.cleaned_text import Page
 
 _REACH = 60  # characters of a line in front of a cue that say what the cue is about
 _SENTENCE_REACH = 160
-_SENTENCE_END = re.compile(r"[.!?;。？；]\s|\n")
+_SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "; ")
 _CLAUSE_START = re.compile(r"[,;:—]\s|\s-\s|\s(?:but|so|hence|thus|therefore|while|whereas)\s")
 _WORD = re.compile(r"[a-z'-]+")
 
@@ -132,37 +133,37 @@ _OTHERS_CASE = re.compile(
 )
 
 
-def sentence_before(page: Page, position: int) -> str:
-    """Returns the start of the sentence that a position is in."""
-    reach = max(0, position - _SENTENCE_REACH)
-    before = page.low[reach:position]
-    start = 0
-    for end in _SENTENCE_END.finditer(before):
-        start = end.end()
-    return before[start:].lstrip(" \"'(*#>-")
+class Statement(Enum):
+    """What the statement of a decision is about."""
+
+    OWN_CASE = auto()  # "The answer is B."
+    OTHER_CASE = auto()  # "In gout, the answer is B."
+    TWO_CASES = auto()  # "The answer is B if it is acute and C if it is chronic."
+    NO_DECISION = auto()  # "Had she been pregnant, the answer would be B.", "Some books say the answer is B."
 
 
-def is_reported(page: Page, position: int) -> bool:
-    """Returns whether the clause tells what others say, or what one said before: "some books say the answer is"."""
-    return bool(_REPORTED.search(_CLAUSE_START.split(sentence_before(page, position))[-1]))
+def statement_of(page: Page, start: int, end: int) -> Statement:
+    """Returns what the sentence is about in which a decision stands, from its cue to its option."""
+    before = _sentence_before(page.low, start)
+    if _REPORTED.search(_CLAUSE_START.split(before)[-1]) or _is_counterfactual(page.low, before, start, end):
+        return Statement.NO_DECISION
+    if _OTHERS_CASE.match(page.low, end):
+        return Statement.TWO_CASES
+    is_other = (
+        _STARTS_OTHER_CASE.match(before.rpartition(": ")[2])
+        or _CONTAINS_CONDITION.search(before)
+        or _NOT_MINE_ENDINGS.end(before)
+        or _ENDS_IN_OTHER_CASE.match(page.low, end)
+    )
+    return Statement.OTHER_CASE if is_other else Statement.OWN_CASE
 
 
-def is_of_another_case(page: Page, start: int, end: int) -> bool:
-    """Returns whether a decision between two positions is said under a condition or of other patients."""
-    before = sentence_before(page, start)
-    if _STARTS_OTHER_CASE.match(before.rpartition(": ")[2]) or _CONTAINS_CONDITION.search(before):
-        return True
-    return _NOT_MINE_ENDINGS.end(before) or bool(_ENDS_IN_OTHER_CASE.match(page.low, end))
+def _sentence_before(low: str, position: int) -> str:
+    before = low[max(0, position - _SENTENCE_REACH) : position]
+    start = max(before.rfind(mark) + len(mark) for mark in _SENTENCE_ENDS)
+    return before[start if start > 1 else 0 :].lstrip(" \"'(*#>-")
 
 
-def is_counterfactual(page: Page, start: int, end: int) -> bool:
-    """Returns whether a decision is said of what is not the case: "had she been pregnant, the answer would be B"."""
-    statement = sentence_before(page, start) + page.low[start:end]
-    if "would" not in statement:
-        return False
-    return bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(page.low, end))
-
-
-def names_another_case(page: Page, end: int) -> bool:
-    """Returns whether the sentence goes on like "B [if it is acute and C if it is chronic]"."""
-    return bool(_OTHERS_CASE.match(page.low, end))
+def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
+    statement = before + low[start:end]
+    return "would" in statement and bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(low, end))

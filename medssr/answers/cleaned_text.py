@@ -30,7 +30,7 @@ _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
-_RULE_OF_STARS = re.compile(r"(?<=\n)\*\*\*+(?=\s*\n)")
+_RULE_OF_STARS = re.compile(r"(?<=\n)\*[^\S\n]?\*[^\S\n]?\*[^\S\n]*+\**(?=\s*\n)")
 _RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
 _LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
 _TEXT_GROUP = re.compile(r"\\(?:text|math)(?:bf|rm|sf|it|tt|normal)?\s?\{([^{}\n]{0,200})\}")
@@ -64,7 +64,7 @@ def without_markup(text: str) -> str:
     """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
     if "~~" in text or "</" in text:
         text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
-    if "***" in text:
+    if "***" in text or "* *" in text:
         text = _RULE_OF_STARS.sub("---", text)
     if "\\" in text:
         text = _THIN_SPACE.sub(" ", _TEXT_GROUP.sub(r"\1", text))

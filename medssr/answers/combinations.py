@@ -9,8 +9,8 @@ _LEAD = re.compile(
     r"(?:(?:a|an|the|both|combined|combination|dual|triple|concurrent|therapy|treatment|regimen|use|of|with|using)\s){1,6}"
 )
 _JOINER = (
-    r"\s?(?:,|\+|&|/|;)\s?(?:(?:and|plus|with)\s)?"
-    r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|and also|and|plus|with"
+    r"\s?(?:,|\+|&|/|;)\s?(?:(?:and|plus|with)\s)?(?:the\s|an?\s)?"
+    r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by|and then|then|and also|and|plus|with"
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s)?|\s?[和加与联]合?\s?"
 )
 _JOINED_BY = re.compile(_JOINER)

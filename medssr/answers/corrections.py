@@ -1,18 +1,19 @@
 """Reads a correction: "scratch that: B", "sorry, I meant B", "on second thoughts B"; a denial without one takes back."""
 
 import re
+from collections.abc import Iterator
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at
 from medssr.answers.lexicon import any_of
 from medssr.answers.named_options import JOINED_TEXT, SENTENCE_END, SPACE, Mention, is_asked, is_joined, mention_at
-from medssr.answers.statements import decides_nothing, line_before
+from medssr.answers.statements import Statement, decides_nothing, line_before, statement_of
 
-# Between the cue and the option: "actually[, I think it is] B".
-_LINK = re.compile(
-    rf"(?:[,:;.…!-]|{SPACE}){{0,4}}(?:(?:{any_of(lexicon.CORRECTION_FILLERS)})(?:[,:;.]|{SPACE}){{0,3}}){{0,7}}[\"'(\[]{{0,2}}"
-)
+# Between the cue and the option: "hold on [a moment: it's] B", "actually[, I think it is] B".
+_FILLER = rf"(?:{any_of(lexicon.CORRECTION_FILLERS)})(?:[,:;.]|{SPACE}){{0,3}}"
+_FILLERS = re.compile(rf"(?:[,:;.…!-]|{SPACE}){{0,4}}(?:{_FILLER}){{0,7}}[\"'(\[]{{0,2}}")
+_REST_OF_CLAUSE = re.compile(rf"[^.:;,!?\n]{{0,40}}[.:;,!-]{SPACE}{{1,2}}(?:{_FILLER}){{0,7}}[\"'(\[]{{0,2}}")
 _DENIAL = re.compile(
     rf"(?:[,:;.]|{SPACE})*(?:no,?{SPACE})?(?:that|this|it|i)(?:'s| is| was| am)?"
     rf" (?:wrong|incorrect|mistaken|not (?:right|correct)|(?:can't|cannot|can not) be (?:right|correct|true|it))"
@@ -25,11 +26,20 @@ def read_correction(page: Page, cue: tuple[int, int]) -> Decision | None:
     start, end = cue
     if _DENIAL.match(page.low, end) and page.low.startswith(lexicon.DENYING, start):
         return Decision(None, Reason.RETRACTED)
-    link = _LINK.match(page.low, end)
-    mention = mention_of_conclusion(page, link.end() if link else end)
+    mention = next(filter(None, (mention_of_conclusion(page, link.end()) for link in _links(page.low, end))), None)
     if mention is None or decides_nothing(line_before(page, start)):
         return None
+    if statement_of(page, start, mention.end) is not Statement.OWN_CASE:
+        return None
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
+
+
+def _links(low: str, start: int) -> Iterator[re.Match[str]]:
+    """Yields what may join a cue and its option: fillers only, or the rest of the cue's clause and fillers."""
+    for pattern in (_FILLERS, _REST_OF_CLAUSE):
+        link = pattern.match(low, start)
+        if link:
+            yield link
 
 
 def mention_of_conclusion(page: Page, position: int) -> Mention | None:

@@ -206,6 +206,8 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     mention = mention_of_conclusion(page, link.end() if link else cue[1])
     if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
+    if not page.low[cue[0]].isalnum():  # an arrow
+        return Decision(mention.letter, Reason.VERDICT, is_explicit=False)
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
 
 

@@ -132,7 +132,7 @@ _LONGEST_LETTER_OF_TEXT = 12  # " (choice C)"
 _LAST_LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-HJ-Z])\)?\Z")
 _LINK = re.compile(  # what says that the option behind it is the one
     r"(?:(?<![a-z])(?:is|are|be|was|means|suggests?|indicates?|points? to|consistent with|diagnostic of"
-    r"|remains|namely|called|only)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
+    r"|remains|namely|called|only|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
 )
 _LINK_REACH = 24
 _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option

@@ -13,6 +13,7 @@ NOUNS = (
     "sol", "soln", "gabarito", "soluzione", "solución", "solução", "lösung", "vastaus", "odpowiedzią", "răspuns",
     "válasz", "απάντηση", "ответом", "ответа", "yanıt", "جواب", "תשובה", "जवाब", "উত্তর", "ตอบ", "câu trả lời",
     "jawabannya", "解答", "回答", "答", "答复", "답변", "svaret", "řešení",
+    "jawaban saya", "cevabım", "إجابتي", "vastaukseni", "odpovědí", "cevabim",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
@@ -24,7 +25,7 @@ PRAISE = (
     "drug of choice", "treatment of choice", "best fit", "correct", "right", "richtig",
     "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно",     "vera", "giusta", "certa", "exacte", "esatta",
 )  # fmt: skip
-VERBS_OF_PRAISE = ("fits best", "fits", "remains", "is in", "верный", "верна", "正确", "正しい")  # "only B fits"
+VERBS_OF_PRAISE = ("fits best", "fits", "matches best", "matches", "wins", "explains everything", "looks right", "looks correct", "remains", "is in", "верный", "верна", "正确", "正しい")  # "only B fits"
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
@@ -32,21 +33,35 @@ CHOOSING = (
     "go for", "going for", "settle on", "settle for", "leaning towards",     "leaning toward", "i say", "i vote", "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
+    "mark", "tick", "circle", "je réponds", "tôi chọn",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
-    "no,", "no.", "no -", "no:", "no;", "no wait", "nope", "wait", "hold on", "hang on", "hmm,", "oops", "sorry", "apologies", "pardon", "my bad",
-    "my mistake", "actually", "rather,", "or rather", "rather", "instead,", "instead:", "make it", "make that",
-    "scratch that", "strike that", "ignore that", "forget that", "disregard that", "never mind", "typo", "erratum", "errata",
-    "that's wrong", "that is wrong", "that was wrong", "that's not right", "that is not right", "that's incorrect",
-    "that is incorrect", "this is incorrect", "this is wrong", "that can't be right", "that cannot be right",
-    "i was wrong", "i made a mistake", "i made an error", "i misread the question", "i misread", "i misspoke", "i stand corrected",
-    "correct myself", "correct that", "correct this", "revise that", "revise my answer", "reconsider", "reconsidering", "rethink", "double-check",
-    "second thought", "second thoughts", "reflection", "thinking again", "thinking about it again", "after review", "after reconsidering",
-    "changed my mind", "change my mind", "changed to", "change to", "change that to", "change it to", "change my answer to",
-    "changing my answer to", "changing to", "changing it to", "switching to", "switch to", "revising to",
-    "correction", "corrected", "revised", "revision", "update", "updated", "amended", "edit", "edited", "better:",
-    "i meant", "i mean", "meant to say", "meant to write", "intended to write", "intended to say", "should have said", "should have written",
-    "it should be", "it should have been", "that should be", "that should have been", "should have read", "should read",
+    "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hang on", "hmm", "oops", "whoops",
+    "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually", "in fact",
+    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:",
+    # taking back
+    "scratch", "strike that", "cancel that", "delete that", "ignore", "forget", "disregard", "never mind", "nevermind",
+    "retract", "take that back", "take it back", "taking that back",
+    # an error
+    "typo", "slip", "erratum", "errata", "recte", "read:", "mistyped", "misspoke", "misread", "miswrote", "i erred",
+    "i was wrong", "i was mistaken", "i am wrong", "i'm wrong", "i am mistaken", "got that wrong", "got it wrong",
+    "i made a", "i made an", "that's wrong", "that is wrong", "that was wrong", "this was wrong", "this is wrong",
+    "that's not right", "that is not right", "that was not right", "that's incorrect", "that is incorrect",
+    "this is incorrect", "that was incorrect", "that answer is wrong", "that answer was", "that can't be right",
+    "that cannot be right", "that's a mistake", "that is a mistake", "that was a mistake", "that's an error",
+    "that is an error", "that was an error", "stand corrected",
+    # another answer
+    "correct myself", "correct that", "correct this", "correct my answer", "correcting", "correction", "corrected",
+    "revise", "revised", "revising", "revision", "fix that", "amend", "amended", "amending", "restate", "rephrase",
+    "update", "updated", "edit", "edited", "change", "changed", "changing", "switch", "switched", "switching",
+    "i meant", "i mean", "meant to", "intended to", "should have said", "should have written", "should have been",
+    "it should be", "that should be", "should read", "should have read",
+    # thinking again
+    "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
+    "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about", "come to think",
+    "looking again", "looking at it again", "closer look", "closer inspection", "more thought", "further thought",
+    "further consideration", "further review", "after review", "upon review", "on review", "reviewing", "rereading",
+    "re-reading", "on balance", "now think", "now believe", "now say", "now lean",
 )  # fmt: skip
 DENYING = ("no", "wait", "hmm", "actually", "sorry", "hold on", "hang on", "oops")  # "wait, that is wrong"
 CORRECTION_FILLERS = (
@@ -64,7 +79,9 @@ CONCLUDING = (
     "this would be", "that would be", "that makes it", "donc", "por tanto", "por lo tanto", "portanto", "quindi",
     "daher", "deshalb", "somit", "folglich", "dus", "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
     "la correcta es la", "la correcta es", "correct one is", "right one is", "∴", "=>", "->", "⇒", "→",
-    
+    "it would be", "without doubt", "without a doubt", "undoubtedly", "surely", "absolutely", "simply", "no doubt",
+    "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
+    "è la", "الحل هو", "가장 적절한 것은", "confident in",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -75,6 +92,7 @@ TAGS = (
     "<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>", "<boxed>",
     "<final-answer>", "<finalanswer>", "<correct_answer>", "<correct>", "<selected>", "<selection>", "<letter>",
     "<answer_letter>", "<my_answer>", "<best_answer>", "[final answer]", "[final_answer]",
+    "<prediction>", "<answer_choice>", "<selected_option>", "<selected_answer>",
 )  # fmt: skip
 TAGS_OF_PROSE = ("<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
 
@@ -90,6 +108,7 @@ QUALITIES = (
     "poprawną", "правильный", "правильным", "верный", "правильна", "правильная", "σωστή", "oikea", "rätt", "riktig",
     "riktige", "rätta", "korrekta", "सही", "সঠিক", "benar", "tepat", "صحيح", "正しい", "適切な", "最も適切な", "올바른", "최종",
     "jadi", "final answer", "het", "så", "الصحيح",
+    "juste", "la correcta", "plausible", "paling tepat",
 )  # fmt: skip
 LINKS = (
     "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",
@@ -98,6 +117,7 @@ LINKS = (
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
     ">>", "::", ";", "είναι", "jest", "является", "er", "হল", "হলো", "है", "donc", "est donc",
     "nya adalah", "就是", "應是", "となる",
+    "➜", "▶", "➡️", "~", "是不是", "sarebbe",
 )  # fmt: skip
 NEGATIONS_BEFORE = (
     "no", "n'", "ne", "non", "não", "不", "并不", "并非",
@@ -155,7 +175,7 @@ NO_DECISION_BEFORE = (
 NOT_MINE = ("your",)  # "Your answer: B" counts only where there is no other
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
-NOT_CHOSEN = ("not", "never", "might", "could", "may", "who", "before")
+NOT_CHOSEN = ("almost", "nearly", "initially", "previously", "cannot", "not", "never", "might", "could", "may", "who", "before")
 OTHERS = (
     "if", "when", "whenever", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
     "beginners", "novices", "candidates", "examiners", "residents", "physicians", "most", "anyone", "everyone", "they", "he", "she", "reader", "readers",
@@ -163,6 +183,9 @@ OTHERS = (
 WARNINGS = frozenset((  # what is said of the choice of a wrong answer
     "avoid", "avoids", "avoiding", "resist", "mistake", "mistaken", "mistakenly", "error", "errors", "pitfall", "trap", "wrong",
     "wrongly", "distractor", "tempting", "tempted", "temptation", "beware", "careful", "never",
+))  # fmt: skip
+OF_OTHERS_BEFORE = frozenset((  # "the crowd would go with B"
+    "would", "will", "usually", "often", "generally", "frequently", "typically", "always", "sometimes", "commonly",
 ))  # fmt: skip
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
@@ -239,4 +262,6 @@ QUESTION_NOUNS_IF_ASKED = (  # "Case 2: ..." may also head a part of an explanat
     "q", "case", "case study", "clinical case", "vignette", "clinical vignette", "scenario", "clinical scenario", "example", "item", "task",
     "part", "test", "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso", "ejemplo", "esempio", "exemplo",
     "cas clinique", "exemple", "пример", "example question", "案例", "例", "病例", "題",
+    "patient", "quest", "no", "nr", "exercice", "ejercicio", "esercizio", "exercício", "oefening", "bài",
+    "zadanie", "übung", "fragestellung", "次の問題", "设问", "exam question",
 )  # fmt: skip

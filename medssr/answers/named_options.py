@@ -20,7 +20,7 @@ JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE
 _ADDED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?{SPACE}?(?:[+&/]|plus|with|together with|combined with|as well as){SPACE}?")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
-    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-])"
+    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-](?:{SPACE}(?:possibly|maybe|perhaps|or maybe))?)"
 )
 _JOINED_LETTER = re.compile(
     rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"

@@ -48,7 +48,7 @@ _HEADING = re.compile(
     rf"(?:(?P<further>{_FURTHER})[^\S\n])?{_KIND}{any_of(QUESTION_NOUNS)}(?:{_NUMBER})?{_END}"
     rf"|(?:q|qn|ques|question|problem|exercise)\.?{_SPACE}(?P<short>\d{{1,4}})(?!\d|\.\d)"
     rf"|(?P<numeral>第\d+题|下一题|問{_SPACE}\d+|문제{_SPACE}\d+)"
-    rf"|(?P<role>(?:user|human){_SPACE}(?:\n|:))"
+    rf"|(?P<role>(?:user|human)(?:[^\S\n](?:message|prompt|turn|input|query))?{_SPACE}(?:\n|:))"
     r"|<question>"
 )
 _SECTION = re.compile(
@@ -56,9 +56,10 @@ _SECTION = re.compile(
     rf"|{_FURTHER}(?:[^\S\n][^\n]{{0,40}})?[:.\n]"
     r"|(?:answer|choose|select|pick|solve|read|consider)[^\S\n](?:the|one|another|this)[^\n]{0,80}[.:\n]"
     r"|(?:the following|below)[^\S\n]is[^\n]{0,80}[.:\n]"
-    r"|#?\d{1,3}[.):]{1,2}[^\S\n\d]"
+    r"|#?\d{1,3}[.):]{1,2}(?!\d)\s"
     r"|(?<=#)[^\S\n]?\d{1,3}[^\S\n]"
 )
+_LABELLED_QUESTION = re.compile(r"\n[^\n:?.!]{1,40}:[^\S\n][^\n]{15,900}\?(?=[^\S\n]{0,3}\n)")
 _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:options|choices):?\s{1,4})?\Z")
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.
 _FIRST_WORDS = (
@@ -85,6 +86,9 @@ def cuts(text: str) -> list[Cut]:
     low = text.lower()
     lines = (_cut_at_line(low, line) for line in _LINE.finditer(low))
     found = list(islice(filter(None, lines), _MAX_CUTS))
+    if "?" in low:
+        labelled = (label for label in _LABELLED_QUESTION.finditer(low) if not _DISCUSSION.search(label[0]))
+        found += (Cut(label.start(), False, False) for label in islice(labelled, _MAX_CUTS))
     if "</" in low or "}" in low:
         marks = (_cut_at(low, mark.start("first"), mark) for mark in _CLOSING_MARK.finditer(low))
         found += islice(filter(None, marks), _MAX_CUTS)

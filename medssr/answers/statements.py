@@ -41,8 +41,9 @@ def endings(words: Iterable[str]) -> Endings:
 
 _VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
 _QUALITY_ENDINGS = endings((*lexicon.QUALITIES, "answer", "die"))
+_MYSELF = frozenset(lexicon.MYSELF)
 _NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
-_SURE_ENDINGS = endings(("sure", "certain"))
+_SURE_ENDINGS = endings(("sure", "certain", "convinced", "persuaded"))
 
 # --- The words directly in front of a cue ------------------------------------------------------------------------------
 
@@ -87,6 +88,8 @@ def is_chosen_by_others(line: str) -> bool:
     words = _WORD.findall(re.split(r"[.!?]", line)[-1])
     if any(word in lexicon.NOT_CHOSEN or word.endswith("n't") for word in words[-2:]):
         return True
+    if words and words[-1] in lexicon.OF_OTHERS_BEFORE and len(words) > 1 and not _MYSELF & set(words):
+        return True
     if words[-2:] == ["reason", "to"] or not lexicon.WARNINGS.isdisjoint(words):
         return True
     return next(
@@ -98,32 +101,33 @@ def is_chosen_by_others(line: str) -> bool:
 
 # What is no other case: "in this patient", "for the reasons above", "in summary", "if I had to choose".
 _OWN_CASE = (
-    r"(?:this|these|those|the(?! (?:past|elderly|other))|our|my|his|her|their|its|such|that|which|both|all|any|each|it|him"
+    r"(?:this|these|those|the(?! (?:past|elderly|other|next|previous|last|first|second|absence))|our|my|his|her|their|its|such|that|which|both|all|any|each|it|him"
     r"|them|me|us|summary|short|brief|conclusion|sum|light|view|fact|general|total|essence|addition|order|other words|contrast"
-    r"|example|instance|now|sure|certain|free|step|terms|line|most|a (?:nutshell|word|sentence)|question|\d)(?![a-z])"
+    r"|example|instance|now|sure|certain|free|step|terms|line|most|a (?:nutshell|word|sentence)|question(?! \d))(?![a-z])"
 )
 _MY_VIEW = (
     r"(?:i|we|you have|you must|forced|pressed|considering|taken|looking|all|comparing|evaluating|asked for the (?:best|single)"
     r"|so|not|anything|only one)(?![a-z])"
 )
-_SCOPE = rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})|without[^\S\n](?!this|a doubt|doubt|question|further))"
+_SCOPE = rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}|in case of"
-    r"|otherwise(?![a-z])|by contrast|in contrast|on the other hand|conversely|historically|traditionally|formerly"
+    r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
 )
 _CONTAINS_CONDITION = re.compile(rf"(?<![a-z])(?:if|unless|whenever|in which case|only in|only if)[^\S\n](?!{_MY_VIEW})")
 _ENDS_IN_OTHER_CASE = re.compile(
-    rf"[)\]}}\"']{{0,2}},?[^\S\n](?:only[^\S\n])?(?:{_SCOPE}|{_CONDITION}|to (?:a|the) (?:different|other|previous|next)"
+    rf"[)\]}}\"']{{0,2}},?[^\S\n](?:only[^\S\n])?(?:{_SCOPE}|{_CONDITION}|to (?:(?:a|the) (?:different|other|previous|next)|(?:question|case|item)[^\S\n]\d)"
     r"|of (?:a|the) (?:different|other|previous|next))"
 )
 _UNREAL = re.compile(
     rf"(?:^|[.,;:][^\S\n])(?:(?:but|and|or|even|then)[^\S\n])?{_CONDITION}|(?<![a-z])(?:if|unless)[^\S\n](?!{_MY_VIEW})"
+    r"|(?<![a-z])then(?![a-z])"
 )
 _UNREAL_BEHIND = re.compile(rf"[^.,;\n]{{0,90}}?[^\S\n](?:if|unless|only when)[^\S\n](?!{_MY_VIEW})")
 _REPORTED = re.compile(
-    r"(?<![a-z])(?:initial|initially|previously|formerly|historically|(?:textbooks?|sources?|key|colleagues?|others?|people|friends?"
+    r"(?<![a-z])(?:says|said|claims|claimed|thinks|argues|argued|lists|initial|initially|previously|formerly|historically|(?:textbooks?|sources?|key|colleagues?|others?|people|friends?"
     r"|authors?|guidelines?|students?|some) (?:\w+ ){0,3}(?:says?|said|lists?|listed|claims?|think|answers?|states?)"
     r"|(?:my )?first (?:thought|guess|impression|instinct)|might|could argue|tempt\w+|would have|i thought|at first|glance)(?![a-z])"
 )
@@ -150,7 +154,7 @@ def statement_of(page: Page, start: int, end: int) -> Statement:
     if _OTHERS_CASE.match(page.low, end):
         return Statement.TWO_CASES
     is_other = (
-        _STARTS_OTHER_CASE.match(before.rpartition(": ")[2])
+        any(_STARTS_OTHER_CASE.match(part) for part in before.split(": "))
         or _CONTAINS_CONDITION.search(before)
         or _NOT_MINE_ENDINGS.end(before)
         or _ENDS_IN_OTHER_CASE.match(page.low, end)

@@ -9,12 +9,12 @@ _RIGHT_MARK = r"(?:[✅✔✓☑●]|[\[(][x✓✔][\])])"
 _WRONG_MARK = r"(?:[❌✗✘✖❎☐○]|[\[(] ?[\])])"
 _LINE = re.compile(
     rf"^[\s#>|*-]{{0,8}}(?:(?P<right>{_RIGHT_MARK})|(?P<wrong>{_WRONG_MARK}))?\s{{0,2}}"
-    rf"(?:option )?\(?(?P<letter>[a-z])(?:[).:\]]| ?\|| ?-(?= )|(?= (?:{_RIGHT_MARK}|{_WRONG_MARK}))|(?=[ \t]*$))(?P<rest>[^\n]*)$",
+    rf"(?:option )?\(?(?P<letter>[a-z])(?:[).:\]]| ?\|| ?-(?= |yes|no)|(?= (?:{_RIGHT_MARK}|{_WRONG_MARK}))|(?=[ \t]*$))(?P<rest>[^\n]*)$",
     re.MULTILINE,
 )
 _END = r"[\s.!|)\]]{0,9}\Z"
-_ENDS_RIGHT = re.compile(rf"(?:(?<![a-z])(?<!not )(?:correct|right|true|yes|t|correct answer)|{_RIGHT_MARK}){_END}")
-_ENDS_WRONG = re.compile(rf"(?:(?<![a-z])(?:incorrect|not correct|wrong|false|no|f)|{_WRONG_MARK}){_END}")
+_ENDS_RIGHT = re.compile(rf"(?:(?<![a-z])(?<!not )(?:correct|right|true|yes|t|y|correct answer)|{_RIGHT_MARK}){_END}")
+_ENDS_WRONG = re.compile(rf"(?:(?<![a-z])(?:incorrect|not correct|wrong|false|no|f|n)|{_WRONG_MARK}){_END}")
 _STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct|right)(?= ?[.,:;|-]))")
 _STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")

@@ -11,7 +11,7 @@ _LEAD = re.compile(
 _JOINER = (
     r"\s?(?:,|\+|&|/|;)\s?(?:(?:and|plus|with)\s)?(?:the\s|an?\s)?"
     r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by|and then|then|and also|and|plus|with"
-    r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s)?|\s?[和加与联]合?\s?"
+    r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
 _JOINED_BY = re.compile(_JOINER)
 _PART_END = re.compile(r"(?![a-z0-9])")

@@ -31,7 +31,7 @@ _CLAUSE = (
 )
 _ADVERB = (
     rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
-    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|corect),?|ที่ถูกต้อง"
+    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|yang paling tepat|chính xác|juste|נכונה|نهایی|corect),?|ที่ถูกต้อง|ที่ถูก"
 )
 _MODAL = (
     rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
@@ -43,7 +43,7 @@ _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
-    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)|(?<=vastaus){SPACE}on(?=\s)"
+    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)|(?<=vastaus){SPACE}on(?=\s)|(?<=vastaukseni){SPACE}on(?=\s)"
     rf"|(?<=válasz){SPACE}a(?=\s))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )

@@ -34,6 +34,7 @@ CHOOSING = (
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
     "mark", "tick", "circle", "je réponds", "tôi chọn",
+    "ich würde",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
     "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hang on", "hmm", "oops", "whoops",
@@ -82,6 +83,7 @@ CONCLUDING = (
     "it would be", "without doubt", "without a doubt", "undoubtedly", "surely", "absolutely", "simply", "no doubt",
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
     "è la", "الحل هو", "가장 적절한 것은", "confident in",
+    "a correta é a", "la solution est", "that's option",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -109,6 +111,7 @@ QUALITIES = (
     "riktige", "rätta", "korrekta", "सही", "সঠিক", "benar", "tepat", "صحيح", "正しい", "適切な", "最も適切な", "올바른", "최종",
     "jadi", "final answer", "het", "så", "الصحيح",
     "juste", "la correcta", "plausible", "paling tepat",
+    "chính xác", "נכונה",
 )  # fmt: skip
 LINKS = (
     "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",

@@ -39,7 +39,7 @@ _FURTHER = (
 )
 _KIND = r"(?:(?:the|a|one|practice|sample|similar|clinical|exam|multiple[- ]choice|test|review)[^\S\n]){0,3}"
 _NUMBER = (
-    rf"{_SPACE}(?:#|n[o°º]\.?|nr\.?|number)?{_SPACE}(?P<number>\d{{1,4}}|[ivx]{{1,4}}(?![a-z])|two|three|four|five)"
+    rf"{_SPACE}(?:#|n[o°º]?\.|n[o°º]|nr\.?|number)?{_SPACE}(?P<number>\d{{1,4}}|[ivx]{{1,4}}(?![a-z])|two|three|four|five)"
     rf"(?:{_SPACE}(?:/|of|out of){_SPACE}\d{{1,4}})?(?:{_SPACE}\([^)\n]{{1,20}}\))?"
 )
 _END = rf"{_SPACE}(?:[:.)\]>|]|-+[^\S\n]|(?=\n)|(?=\Z))"

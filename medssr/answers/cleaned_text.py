@@ -46,7 +46,7 @@ _PLAIN_FORMS = {"。": ". ", "、": ",", "“": '"', "”": '"', "„": '"', "«
 _PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
 _PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 _INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x1F130, 0x1F14A), *range(0x2000, 0x200B), 0xA0)
+_STYLED = (*range(0xFF01, 0xFF5F), *range(0x249C, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x1F130, 0x1F14A), *range(0x2000, 0x200B), 0xA0)
 _PLAIN_TABLE = str.maketrans(
     _PLAIN_FORMS
     | dict.fromkeys(map(chr, _INVISIBLE), "")

@@ -13,7 +13,7 @@ _JOINER = (
     r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by|and then|then|and also|and|plus|with"
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
-_JOINED_BY = re.compile(_JOINER)
+JOINED_BY = re.compile(_JOINER)
 _PART_END = re.compile(r"(?![a-z0-9])")
 _SHORTEST_PART = 3  # characters: "1 and 3" and "A and B" are no combinations
 _MOST_PARTS = 8
@@ -33,7 +33,7 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
             break
         named.add(part)
         end = start + len(part)
-        joiner = _JOINED_BY.match(page.low, end)
+        joiner = JOINED_BY.match(page.low, end)
         if joiner is None:
             break
         start = joiner.end()
@@ -47,7 +47,7 @@ def _combinations(options: OptionTable) -> tuple[dict[frozenset[str], str], tupl
     letters_of: dict[frozenset[str], str] = {}
     for text, letters in options.letters_of.items():
         lead = _LEAD.match(text)
-        parts = [part for part in _JOINED_BY.split(text[lead.end() if lead else 0 :]) if part]
+        parts = [part for part in JOINED_BY.split(text[lead.end() if lead else 0 :]) if part]
         if len(parts) > 1 and all(len(part) >= _SHORTEST_PART and part[0].isalpha() for part in parts):
             key = frozenset(parts)
             letters_of[key] = letters_of.get(key, "") + letters

@@ -27,7 +27,7 @@ _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
 _CLAUSE = (
-    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (
     rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"

@@ -19,7 +19,7 @@ from medssr.answers.named_options import (
 # --- A last line that is an option, a first line that begins with one ----------------------------------------------
 
 _LINE_LEAD = re.compile(
-    r"(?:\[x\] |[✅✔✓☑➡👉•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项)[: ]{1,2}\(?)?"
+    r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
 )
 _BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
 _WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")

@@ -20,10 +20,12 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
     "letter", "opción", "opcion", "opzione", "opção", "alternativa", "选项",
     "key", "result", "output", "opt", "pick", "vote", "optie", "opțiunea", "opcja", "вариант",
     "відповіді", "seçenek", "şık", "الخيار", "گزینه", "विकल्प", "選択肢", "ข้อ", "lựa chọn", "pilihan", "보기", "one",
+    "fit",
 )  # fmt: skip
 PRAISE = (
     "drug of choice", "treatment of choice", "best fit", "correct", "right", "richtig",
     "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно",     "vera", "giusta", "certa", "exacte", "esatta",
+    "likeliest", "最も適切", "適切",
 )  # fmt: skip
 VERBS_OF_PRAISE = ("fits best", "fits", "matches best", "matches", "wins", "explains everything", "looks right", "looks correct", "remains", "is in", "верный", "верна", "正确", "正しい")  # "only B fits"
 CHOOSING = (
@@ -68,7 +70,7 @@ DENYING = ("no", "wait", "hmm", "actually", "sorry", "hold on", "hang on", "oops
 CORRECTION_FILLERS = (
     "the", "a", "no", "wait", "so", "well", "hmm", "sorry", "it", "it's", "that", "that's", "this", "is", "be", "must", "should", "would", "has", "have", "been",
     "to", "read", "answer", "correct", "right", "best", "final", "new", "revised", "option", "choice", "letter", "my", "i", "i'd", "i'll", "would", "think", "believe", "mean", "meant",
-    "choose", "pick", "say", "go", "with", "make", "for", "now", "rather", "actually", "instead", "only", "definitely", "myself", "of", "course",
+    "choose", "pick", "say", "go", "with", "make", "for", "now", "rather", "actually", "instead", "only", "definitely", "myself", "of", "course", "write", "was", "were",
 )  # fmt: skip
 CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
@@ -84,6 +86,7 @@ CONCLUDING = (
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
     "è la", "الحل هو", "가장 적절한 것은", "confident in",
     "a correta é a", "la solution est", "that's option",
+    "that's",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -112,6 +115,7 @@ QUALITIES = (
     "jadi", "final answer", "het", "så", "الصحيح",
     "juste", "la correcta", "plausible", "paling tepat",
     "chính xác", "נכונה",
+    "является",
 )  # fmt: skip
 LINKS = (
     "]", ":", "|", "=", "👉", "➡", "->", "→", "⇒", "-", "is", "are", "was", "be", "remains", "becomes", "'s", "seems",
@@ -154,6 +158,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
     "after", "upon", "しました", "となります", "となる", "である", "になります", "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
     "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा", "हैं", "ではなく", "i.e.", "i.e", "namely",     "正确", "で",
+    "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
     "and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
@@ -199,7 +204,7 @@ VERDICT_WORDS = frozenset((*QUALITIES, "die", "der", "das", "la", "le", "el", "i
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
     " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
     " has to be", " seems",
-    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é", " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도",
+    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é", " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도", "为", "就是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
     "option", "choice", "statement", "answer", "antwort", "letter", "l'option", "opción", "réponse", "l'opzione", "opzione", "opção", "optie", "odpowiedź", "вариант", "alternativa", "選択肢", "that", "think", "believe", "makes", "making",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at, text_at
-from medssr.answers.combinations import combination_at
+from medssr.answers.combinations import JOINED_BY, combination_at
 from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
 
 # --- An option, by its letter, by its text, or by both -----------------------------------------------------------
@@ -15,9 +15,8 @@ SPACE = r"[^\S\n]"  # white space within a line
 _SIGNS = "✅✔✓☑🎯👍💯🟢⭐"  # as in "Answer: B ✅"
 LINE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n)")
 SENTENCE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
-OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
+OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉,\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
-_ADDED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?{SPACE}?(?:[+&/]|plus|with|together with|combined with|as well as){SPACE}?")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
     rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-](?:{SPACE}(?:possibly|maybe|perhaps|or maybe))?)"
@@ -32,7 +31,7 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
 _ARTICLE = re.compile(rf"a{SPACE}(?!{any_of(AFTER_LETTER)})[a-zA-Z]")
@@ -47,7 +46,8 @@ _UNIT = re.compile(  # "0.5 mg" for the option "0.5"
 _DENIED_BEHIND = re.compile(r"(?:ではなく|でなく|而不是|가 아니라|이 아니라)て?,? ?")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
 _LETTER_OF_TEXT = re.compile(
-    r"[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )([a-z])(?![a-z0-9-])"
+    r"(?:[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )|\s?[,-]\s(?=[a-z][.!]?\s*(?:\Z|\n)))"
+    r"([a-z])(?![a-z0-9-])"
 )
 
 
@@ -62,7 +62,10 @@ class Mention:
 
 def mention_at(page: Page, position: int) -> Mention | None:
     """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
-    by_text = max(text_at(page, position), combination_at(page, position), key=lambda named: named[1] if named else -1)
+    by_text = text_at(page, position)
+    combined = combination_at(page, position)
+    if combined and (by_text is None or combined[1] > by_text[1]):
+        by_text = combined
     is_letter = is_letter_at(page.low, position)
     names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
     if by_text and (names_no_letter or by_text[1] > position + 1):
@@ -107,16 +110,18 @@ def is_joined(page: Page, mention: Mention) -> bool:
         return False
     letter = _JOINED_LETTER.match(page.low, mention.end)
     if letter and _ARTICLE.match(page.raw, letter.start(1)):  # "warfarin, a vitamin K antagonist"
-        return False
+        letter = None
     if letter and letter[1].upper() in page.options.letters and not _ABBREVIATION.match(page.raw, letter.end()):
         return letter[1].upper() != mention.letter
     lettered = _NEXT_LETTERED.match(page.low, mention.end)
     following = mention_at(page, lettered.start(1)) if lettered else None
     if lettered and following and following.end > lettered.end():
         return following.letter != mention.letter
-    text = JOINED_TEXT.match(page.low, mention.end) or _ADDED_TEXT.match(page.low, mention.end)
+    text = JOINED_BY.match(page.low, mention.end) or JOINED_TEXT.match(page.low, mention.end)
     other = mention_at(page, text.end()) if text else None
-    return other is not None and other.letter not in (None, mention.letter)
+    if text is None or other is None or other.letter in (None, mention.letter):
+        return False
+    return text[0].strip() not in (",", ";") or SENTENCE_END.match(page.low, other.end) is not None
 
 
 def is_asked(page: Page, mention: Mention) -> bool:

@@ -54,8 +54,8 @@ _HEADING = re.compile(
 _SECTION = re.compile(
     rf"(?:{_FURTHER}[^\S\n])?{_KIND}{any_of(QUESTION_NOUNS_IF_ASKED)}(?:{_NUMBER})?{_END}"
     rf"|{_FURTHER}(?:[^\S\n][^\n]{{0,40}})?[:.\n]"
-    r"|(?:answer|choose|select|pick|solve|read|consider)[^\S\n](?:the|one|another|this)[^\n]{0,80}[.:\n]"
-    r"|(?:the following|below)[^\S\n]is[^\n]{0,80}[.:\n]"
+    r"|(?:answer|choose|select|pick|solve|read|consider)[^\S\n](?:the|one|another|this)[^\n]{0,80}?[.:\n]"
+    r"|(?:the following|below)[^\S\n]is[^\n]{0,80}?[.:\n]"
     r"|#?\d{1,3}[.):]{1,2}(?!\d)\s"
     r"|(?<=#)[^\S\n]?\d{1,3}[^\S\n]"
 )
@@ -83,6 +83,8 @@ _DISCUSSION = re.compile(
 
 def cuts(text: str) -> list[Cut]:
     """Returns the positions where another question may begin, in the order of the text."""
+    if "\n" not in text and "</" not in text and "}" not in text:
+        return []
     low = text.lower()
     lines = (_cut_at_line(low, line) for line in _LINE.finditer(low))
     found = list(islice(filter(None, lines), _MAX_CUTS))

@@ -14,7 +14,7 @@ from medssr.answers.cleaned_text import Page
 
 _REACH = 60  # characters of a line in front of a cue that say what the cue is about
 _SENTENCE_REACH = 160
-_SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "; ")
+_SENTENCE_END = re.compile(r"[.!?;] |\n")
 _CLAUSE_START = re.compile(r"[,;:—]\s|\s-\s|\s(?:but|so|hence|thus|therefore|while|whereas)\s")
 _WORD = re.compile(r"[a-z'-]+")
 
@@ -154,7 +154,8 @@ def statement_of(page: Page, start: int, end: int) -> Statement:
     if _OTHERS_CASE.match(page.low, end):
         return Statement.TWO_CASES
     is_other = (
-        any(_STARTS_OTHER_CASE.match(part) for part in before.split(": "))
+        _STARTS_OTHER_CASE.match(before)
+        or (": " in before and any(_STARTS_OTHER_CASE.match(part) for part in before.split(": ")))
         or _CONTAINS_CONDITION.search(before)
         or _NOT_MINE_ENDINGS.end(before)
         or _ENDS_IN_OTHER_CASE.match(page.low, end)
@@ -164,8 +165,8 @@ def statement_of(page: Page, start: int, end: int) -> Statement:
 
 def _sentence_before(low: str, position: int) -> str:
     before = low[max(0, position - _SENTENCE_REACH) : position]
-    start = max(before.rfind(mark) + len(mark) for mark in _SENTENCE_ENDS)
-    return before[start if start > 1 else 0 :].lstrip(" \"'(*#>-")
+    start = max([0, *(end.end() for end in _SENTENCE_END.finditer(before))])
+    return before[start:].lstrip(" \"'(*#>-")
 
 
 def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:

@@ -4,8 +4,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import unescape
 from functools import cached_property, lru_cache
+from html import unescape
 from itertools import pairwise
 
 # --- Cleaning: no reasoning blocks, no markup, no further turns ---------------------------------------------------
@@ -20,7 +20,8 @@ _THINKING_ENDS = (
 )  # fmt: skip
 _TURN_ENDS = (
     "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
-    "<end_of_turn>", "[eos]", "<|im_start|>user", "<|user|>", "<|human|>", "<|start_header_id|>user", "<start_of_turn>user", "[INST]",
+    "<end_of_turn>", "[eos]", "<|im_start|>user", "<|user|>", "<|human|>",
+    "<|start_header_id|>user", "<start_of_turn>user", "[INST]",
     "<|prompter|>", "<|start|>user",
 )  # fmt: skip
 _THINKING_MARK = re.compile(
@@ -38,7 +39,8 @@ _THIN_SPACE = re.compile(r"\\[,;: ]")
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
     r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
     r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
-    r"|__++(?!\n)|__++(?<=[^\n_]__)|_(?<![a-zA-Z0-9_]_)(?!_)|_(?<![_\n]_)(?![a-zA-Z0-9_])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
+    r"|__++(?!\n)|__++(?<=[^\n_]__)|_(?<![a-zA-Z0-9_]_)(?!_)|_(?<![_\n]_)(?![a-zA-Z0-9_])|</?(?:b|strong|em|i|u|p"
+    r"|br|span)\s?/?>"
 )
 
 # One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.
@@ -46,11 +48,19 @@ _PLAIN_FORMS = {"。": ". ", "、": ",", "“": '"', "”": '"', "„": '"', "«
 _PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
 _PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 _INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STYLED = (*range(0xFF01, 0xFF5F), *range(0x249C, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x1F130, 0x1F14A), *range(0x2000, 0x200B), 0xA0)
+_STYLED = (
+    *range(0xFF01, 0xFF5F),
+    *range(0x249C, 0x24EA),
+    *range(0x1D400, 0x1D6A4),
+    *range(0x1F130, 0x1F14A),
+    *range(0x2000, 0x200B),
+    0xA0,
+)
 _PLAIN_TABLE = str.maketrans(
     _PLAIN_FORMS
     | dict.fromkeys(map(chr, _INVISIBLE), "")
-    | {chr(0x1F150 + i): chr(65 + i) for i in range(26)} | {chr(0x1F170 + i): chr(65 + i) for i in range(26)}
+    | {chr(0x1F150 + i): chr(65 + i) for i in range(26)}
+    | {chr(0x1F170 + i): chr(65 + i) for i in range(26)}
     | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in _STYLED}
 )
 

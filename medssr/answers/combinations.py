@@ -1,4 +1,4 @@
-"""Reads a combination of treatments or findings, however it is worded: "dapsone + rifampicin" for "Rifampicin and dapsone"."""
+"""Reads a combination, however it is worded: "dapsone + rifampicin" for the option "Rifampicin and dapsone"."""
 
 import re
 from functools import lru_cache
@@ -6,11 +6,13 @@ from functools import lru_cache
 from medssr.answers.cleaned_text import OptionTable, Page
 
 _LEAD = re.compile(
-    r"(?:(?:a|an|the|both|combined|combination|dual|triple|concurrent|therapy|treatment|regimen|use|of|with|using)\s){1,6}"
+    r"(?:(?:a|an|the|both|combined|combination|dual|triple|concurrent|therapy|treatment|regimen|use|of|with"
+    r"|using)\s){1,6}"
 )
 _JOINER = (
     r"\s?(?:,|\+|&|/|;)\s?(?:(?:and|plus|with)\s)?(?:the\s|an?\s)?"
-    r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by|and then|then|and also|and|plus|with"
+    r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by"
+    r"|and then|then|and also|and|plus|with"
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
 JOINED_BY = re.compile(_JOINER)

@@ -1,4 +1,4 @@
-"""Reads a correction: "scratch that: B", "sorry, I meant B", "on second thoughts B"; a denial without one takes back."""
+"""Reads a correction: "scratch that: B", "sorry, I meant B"; a denial alone takes back what came before."""
 
 import re
 from collections.abc import Iterator

@@ -8,8 +8,8 @@ from itertools import islice
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, text_at
-from medssr.answers.lexicon import any_of, longest_of
 from medssr.answers.corrections import mention_of_conclusion, read_correction
+from medssr.answers.lexicon import any_of, longest_of
 from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
 from medssr.answers.statements import (
     Statement,
@@ -27,11 +27,14 @@ _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
 _CLAUSE = (
-    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])"
+    rf"(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (
-    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
-    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|yang paling tepat|chính xác|juste|נכונה|نهایی|corect),?|ที่ถูกต้อง|ที่ถูก"
+    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta"
+    rf"|giusta"
+    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|yang paling tepat"
+    r"|chính xác|juste|נכונה|نهایی|corect),?|ที่ถูกต้อง|ที่ถูก"
 )
 _MODAL = (
     rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
@@ -43,7 +46,8 @@ _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
-    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)|(?<=vastaus){SPACE}on(?=\s)|(?<=vastaukseni){SPACE}on(?=\s)"
+    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)"
+    rf"|(?<=vastaus){SPACE}on(?=\s)|(?<=vastaukseni){SPACE}on(?=\s)"
     rf"|(?<=válasz){SPACE}a(?=\s))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )

@@ -46,7 +46,6 @@ def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
     text = without_markup(first_turn(answer))
     if not text.strip():
         return Choice(None, Reason.EMPTY.value)
-    table = option_table(options)
     decision = _decision_on_the_first_question(text, option_table(options))
     return Choice(decision.letter, decision.reason.value)
 

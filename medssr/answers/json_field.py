@@ -10,7 +10,9 @@ _KEY = re.compile(
     r"[\"'](?:(?:final|correct|selected|chosen|predicted|best|my)[_ -]?)?"
     r"(?:answer(?:[_ -]?(?:choice|letter|option|idx|key))?|choice|option|prediction|letter)[\"']\s{0,20}:"
 )
-_VAGUE_KEY = re.compile(r"[\"'](?:result|response|output|label|correct|ans|solution|selection|selected|verdict|decision)[\"']\s{0,20}:")
+_VAGUE_KEY = re.compile(
+    r"[\"'](?:result|response|output|label|correct|ans|solution|selection|selected|verdict|decision)[\"']\s{0,20}:"
+)
 _OPENING = re.compile(r"[\s\"'\[{(]{0,20}(?:(?:str|letter|choice|option|key)[\"':\s({\"']{1,6})?")
 _VALUE_END = re.compile(r"[\"'](?=\s{0,20}(?:[,}\]\n\"]|\Z))|[}\n]")
 _OBJECT_END = re.compile(  # the fields behind the value, and the brace that closes the object

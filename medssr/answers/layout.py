@@ -19,7 +19,9 @@ from medssr.answers.named_options import (
 # --- A last line that is an option, a first line that begins with one ----------------------------------------------
 
 _LINE_LEAD = re.compile(
-    r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
+    r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
+    r"(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione"
+    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
 )
 _BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
 _WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
@@ -136,7 +138,8 @@ _LINK = re.compile(  # what says that the option behind it is the one
 )
 _LINK_REACH = 24
 _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
-    r"[^a-z]*(?:(?:so|thus|hence|therefore),? )?(?:the (?:only )?(?:one|option|choice) (?:that|which|with)|that|this|it|everything"
+    r"[^a-z]*(?:(?:so|thus|hence|therefore),? )?(?:the (?:only )?(?:one|option|choice) (?:that|which|with)|that"
+    r"|this|it|everything"
     r"|must|should|has to|which)(?![a-z])"
 )
 _SENTENCE_STARTS = (". ", "? ", "! ", ": ", "\n")

@@ -1,5 +1,7 @@
 """The words that models use around an answer, in lower case. New phrasings are added here, not in the code."""
 
+# ruff: noqa: RUF001  words of many scripts
+
 import re
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -24,23 +26,30 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
 )  # fmt: skip
 PRAISE = (
     "drug of choice", "treatment of choice", "best fit", "correct", "right", "richtig",
-    "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно",     "vera", "giusta", "certa", "exacte", "esatta",
+    "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно", "vera", "giusta",
+    "certa", "exacte", "esatta",
     "likeliest", "最も適切", "適切",
 )  # fmt: skip
-VERBS_OF_PRAISE = ("fits best", "fits", "matches best", "matches", "wins", "explains everything", "looks right", "looks correct", "remains", "is in", "верный", "верна", "正确", "正しい")  # "only B fits"
+VERBS_OF_PRAISE = (  # "only B fits"
+    "fits best", "fits", "matches best", "matches", "wins", "explains everything", "looks right", "looks correct",
+    "remains", "is in", "верный", "верна", "正确", "正しい",
+)  # fmt: skip
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
     "stand by", "true except", "correct except", "would answer", "will answer", "i'd answer",
     "i'll answer", "i answer", "故选", "应选",
-    "go for", "going for", "settle on", "settle for", "leaning towards",     "leaning toward", "i say", "i vote", "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
+    "go for", "going for", "settle on", "settle for", "leaning towards", "leaning toward", "i say", "i vote",
+    "i vote for", "vote for", "vote goes to", "decide on", "decide for", "picking",
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
     "mark", "tick", "circle", "je réponds", "tôi chọn",
     "ich würde",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
-    "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hang on", "hmm", "oops", "whoops",
-    "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually", "in fact",
+    "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hang on", "hmm", "oops",
+    "whoops",
+    "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually",
+    "in fact",
     "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:",
     # taking back
     "scratch", "strike that", "cancel that", "delete that", "ignore", "forget", "disregard", "never mind", "nevermind",
@@ -61,16 +70,20 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "it should be", "that should be", "should read", "should have read",
     # thinking again
     "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
-    "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about", "come to think",
+    "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about",
+    "come to think",
     "looking again", "looking at it again", "closer look", "closer inspection", "more thought", "further thought",
     "further consideration", "further review", "after review", "upon review", "on review", "reviewing", "rereading",
     "re-reading", "on balance", "now think", "now believe", "now say", "now lean",
 )  # fmt: skip
 DENYING = ("no", "wait", "hmm", "actually", "sorry", "hold on", "hang on", "oops")  # "wait, that is wrong"
 CORRECTION_FILLERS = (
-    "the", "a", "no", "wait", "so", "well", "hmm", "sorry", "it", "it's", "that", "that's", "this", "is", "be", "must", "should", "would", "has", "have", "been",
-    "to", "read", "answer", "correct", "right", "best", "final", "new", "revised", "option", "choice", "letter", "my", "i", "i'd", "i'll", "would", "think", "believe", "mean", "meant",
-    "choose", "pick", "say", "go", "with", "make", "for", "now", "rather", "actually", "instead", "only", "definitely", "myself", "of", "course", "write", "was", "were",
+    "the", "a", "no", "wait", "so", "well", "hmm", "sorry", "it", "it's", "that", "that's", "this", "is", "be",
+    "must", "should", "would", "has", "have", "been",
+    "to", "read", "answer", "correct", "right", "best", "final", "new", "revised", "option", "choice", "letter",
+    "my", "i", "i'd", "i'll", "would", "think", "believe", "mean", "meant",
+    "choose", "pick", "say", "go", "with", "make", "for", "now", "rather", "actually", "instead", "only",
+    "definitely", "myself", "of", "course", "write", "was", "were",
 )  # fmt: skip
 CONCLUDING = (
     "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
@@ -78,7 +91,8 @@ CONCLUDING = (
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
     "tl;dr", "bottom line", "richtig ist", "korrekt ist", "选", "选择",
-    "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered", "everything fits", "to conclude",
+    "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered",
+    "everything fits", "to conclude",
     "this would be", "that would be", "that makes it", "donc", "por tanto", "por lo tanto", "portanto", "quindi",
     "daher", "deshalb", "somit", "folglich", "dus", "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
     "la correcta es la", "la correcta es", "correct one is", "right one is", "∴", "=>", "->", "⇒", "→",
@@ -92,7 +106,9 @@ SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
     "diagnosis",
 )  # fmt: skip
-BOXES = ("boxed{", "boxed {", "boxed ", "fbox{", "framebox{", "\x08oxed{")  # the last one is "\boxed" read as a string escape
+BOXES = (  # the last one is "\boxed" read as a string escape
+    "boxed{", "boxed {", "boxed ", "fbox{", "framebox{", "\x08oxed{",
+)  # fmt: skip
 TAGS = (
     "<answer>", "<final_answer>", "<final>", "<choice>", "<option>", "[answer]", "<ans>", "<boxed>",
     "<final-answer>", "<finalanswer>", "<correct_answer>", "<correct>", "<selected>", "<selection>", "<letter>",
@@ -157,7 +173,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
     "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
     "after", "upon", "しました", "となります", "となる", "である", "になります", "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
-    "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा", "हैं", "ではなく", "i.e.", "i.e", "namely",     "正确", "で",
+    "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा", "हैं", "ではなく", "i.e.", "i.e", "namely", "正确", "で",
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
@@ -173,23 +189,33 @@ SMALL_TEXTS = ("yes", "no", "maybe", "true", "false", "none", "all", "both", "ot
 LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "and", "answer", "la"))
 NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
-    "other", "another", "second", "second-best", "second best", "next best", "next-best", "third-best", "runner-up", "backup", "alternative", "alternate",
-    "previous", "prior", "earlier", "old", "older", "original", "initial", "first", "common", "tempting", "possible", "plausible", "attractive",
-    "trap", "distractor", "decoy", "worst", "poorest", "false", "bad", "textbook", "their", "his", "her", "student's", "students'", "user's", "patient's",
-    "competing", "rejected", "excluded", "discarded", "eliminated", "long", "doubt", "user says", "user said", "might say",
+    "other", "another", "second", "second-best", "second best", "next best", "next-best", "third-best", "runner-up",
+    "backup", "alternative", "alternate",
+    "previous", "prior", "earlier", "old", "older", "original", "initial", "first", "common", "tempting", "possible",
+    "plausible", "attractive",
+    "trap", "distractor", "decoy", "worst", "poorest", "false", "bad", "textbook", "their", "his", "her",
+    "student's", "students'", "user's", "patient's",
+    "competing", "rejected", "excluded", "discarded", "eliminated", "long", "doubt", "user says", "user said",
+    "might say",
     "might think", "may think", "could argue", "could say", "think of",
     "don't think", "do not think", "not think", "doesn't mean", "cannot say", "can't say", "not believe", "of each",
 )  # fmt: skip
 NOT_MINE = ("your",)  # "Your answer: B" counts only where there is no other
 UNSURE = ("not", "never", "hardly", "be", "make")  # before "sure that the ..."
 LEAST = ("least", "less")
-NOT_CHOSEN = ("almost", "nearly", "initially", "previously", "cannot", "not", "never", "might", "could", "may", "who", "before")
+NOT_CHOSEN = (
+    "almost", "nearly", "initially", "previously", "cannot", "not", "never", "might", "could", "may", "who",
+    "before",
+)  # fmt: skip
 OTHERS = (
-    "if", "when", "whenever", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students", "clinicians",
-    "beginners", "novices", "candidates", "examiners", "residents", "physicians", "most", "anyone", "everyone", "they", "he", "she", "reader", "readers",
+    "if", "when", "whenever", "you", "one", "people", "some", "many", "others", "experts", "doctors", "students",
+    "clinicians",
+    "beginners", "novices", "candidates", "examiners", "residents", "physicians", "most", "anyone", "everyone",
+    "they", "he", "she", "reader", "readers",
 )  # fmt: skip
 WARNINGS = frozenset((  # what is said of the choice of a wrong answer
-    "avoid", "avoids", "avoiding", "resist", "mistake", "mistaken", "mistakenly", "error", "errors", "pitfall", "trap", "wrong",
+    "avoid", "avoids", "avoiding", "resist", "mistake", "mistaken", "mistakenly", "error", "errors", "pitfall",
+    "trap", "wrong",
     "wrongly", "distractor", "tempting", "tempted", "temptation", "beware", "careful", "never",
 ))  # fmt: skip
 OF_OTHERS_BEFORE = frozenset((  # "the crowd would go with B"
@@ -198,16 +224,23 @@ OF_OTHERS_BEFORE = frozenset((  # "the crowd would go with B"
 MYSELF = ("i", "we", "i'd", "we'd", "i'll", "we'll", "i'm", "let's", "us")
 
 COPULAS = (  # behind a letter: "सही उत्तर B है"
-    "है", "हैं", "होगा", "است", "dir", "dır", "'dir", "'dır", "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "です", "である", "입니다", "이다", "번입니다", "হবে",
+    "है", "हैं", "होगा", "است", "dir", "dır", "'dir", "'dır", "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "です",
+    "である", "입니다", "이다", "번입니다", "হবে",
 )  # fmt: skip
-VERDICT_WORDS = frozenset((*QUALITIES, "die", "der", "das", "la", "le", "el", "il", "o", "het", "the", "a", "our", "indeed", "therefore", "thus", "also", "answer"))
+VERDICT_WORDS = frozenset((
+    *QUALITIES, "die", "der", "das", "la", "le", "el", "il", "o", "het", "the", "a", "our", "indeed", "therefore",
+    "thus", "also", "answer",
+))  # fmt: skip
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
     " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
     " has to be", " seems",
-    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é", " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도", "为", "就是",
+    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é",
+    " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도", "为", "就是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
-    "option", "choice", "statement", "answer", "antwort", "letter", "l'option", "opción", "réponse", "l'opzione", "opzione", "opção", "optie", "odpowiedź", "вариант", "alternativa", "選択肢", "that", "think", "believe", "makes", "making",
+    "option", "choice", "statement", "answer", "antwort", "letter", "l'option", "opción", "réponse", "l'opzione",
+    "opzione", "opção", "optie", "odpowiedź", "вариант", "alternativa", "選択肢", "that", "think", "believe", "makes",
+    "making",
     "only", "because", "since",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
@@ -235,7 +268,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def longest_of(words: Iterable[str]) -> str:
-    """Returns a pattern for the longest of the words, written as a trie: a text is read once, not once for each word."""
+    """Returns a pattern for the longest of the words, written as a trie, so that a text is read once for all of them."""
     trie: _Trie = {}
     for word in words:
         node = trie
@@ -262,13 +295,18 @@ def _guarded(word: str) -> str:
 
 QUESTION_NOUNS = (  # "Question 2: ..." begins a question
     "question", "questions", "ques", "qn", "qns", "mcq", "problem", "exercise", "quiz", "instruction", "instructions",
-    "frage", "aufgabe", "pregunta", "pergunta", "questão", "domanda", "quesito", "vraag", "вопрос", "питання", "задача", "задание", "soru",
-    "السؤال", "سؤال", "سوال", "שאלה", "pytanie", "otázka", "întrebare", "întrebarea", "kérdés", "ερώτηση", "câu hỏi", "câu", "प्रश्न", "सवाल", "প্রশ্ন", "คำถาม", "คําถาม",
-    "soal", "pertanyaan", "fråga", "spørsmål", "spørgsmål", "kysymys", "问题", "题目", "例题", "試題", "试题", "问", "題目", "問題", "質問", "질문", "문제", "문항",
+    "frage", "aufgabe", "pregunta", "pergunta", "questão", "domanda", "quesito", "vraag", "вопрос", "питання",
+    "задача", "задание", "soru",
+    "السؤال", "سؤال", "سوال", "שאלה", "pytanie", "otázka", "întrebare", "întrebarea", "kérdés", "ερώτηση", "câu hỏi",
+    "câu", "प्रश्न", "सवाल", "প্রশ্ন", "คำถาม", "คําถาม",
+    "soal", "pertanyaan", "fråga", "spørsmål", "spørgsmål", "kysymys", "问题", "题目", "例题", "試題", "试题", "问", "題目", "問題",
+    "質問", "질문", "문제", "문항",
 )  # fmt: skip
 QUESTION_NOUNS_IF_ASKED = (  # "Case 2: ..." may also head a part of an explanation, "Q." an option
-    "q", "case", "case study", "clinical case", "vignette", "clinical vignette", "scenario", "clinical scenario", "example", "item", "task",
-    "part", "test", "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso", "ejemplo", "esempio", "exemplo",
+    "q", "case", "case study", "clinical case", "vignette", "clinical vignette", "scenario", "clinical scenario",
+    "example", "item", "task",
+    "part", "test", "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso",
+    "ejemplo", "esempio", "exemplo",
     "cas clinique", "exemple", "пример", "example question", "案例", "例", "病例", "題",
     "patient", "quest", "no", "nr", "exercice", "ejercicio", "esercizio", "exercício", "oefening", "bài",
     "zadanie", "übung", "fragestellung", "次の問題", "设问", "exam question",

@@ -19,7 +19,8 @@ OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉,\s\"'(\[{:=<>#…
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
-    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-](?:{SPACE}(?:possibly|maybe|perhaps|or maybe))?)"
+    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?"
+    rf"|[,;/&+|\-](?:{SPACE}(?:possibly|maybe|perhaps|or maybe))?)"
 )
 _JOINED_LETTER = re.compile(
     rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"
@@ -31,7 +32,8 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
+    rf"|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
 _ARTICLE = re.compile(rf"a{SPACE}(?!{any_of(AFTER_LETTER)})[a-zA-Z]")
@@ -41,7 +43,8 @@ _SEPARATOR = re.compile(
 )
 _SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
 _UNIT = re.compile(  # "0.5 mg" for the option "0.5"
-    rf"{SPACE}?(?:[mµuck]?g|mcg|[mdµ]?l|[mµn]?mol|meq|[mckn]?m|%|years?|days?|weeks?|months?|hours?|minutes?|units?|iu)(?![a-z])"
+    rf"{SPACE}?(?:[mµuck]?g|mcg|[mdµ]?l|[mµn]?mol|meq|[mckn]?m|%|years?|days?|weeks?|months?|hours?|minutes?|units?"
+    rf"|iu)(?![a-z])"
 )
 _DENIED_BEHIND = re.compile(r"(?:ではなく|でなく|而不是|가 아니라|이 아니라)て?,? ?")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")

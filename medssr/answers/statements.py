@@ -101,24 +101,33 @@ def is_chosen_by_others(line: str) -> bool:
 
 # What is no other case: "in this patient", "for the reasons above", "in summary", "if I had to choose".
 _OWN_CASE = (
-    r"(?:this|these|those|the(?! (?:past|elderly|other|next|previous|last|first|second|absence))|our|my|his|her|their|its|such|that|which|both|all|any|each|it|him"
-    r"|them|me|us|summary|short|brief|conclusion|sum|light|view|fact|general|total|essence|addition|order|other words|contrast"
-    r"|example|instance|now|sure|certain|free|step|terms|line|most|a (?:nutshell|word|sentence)|question(?! \d))(?![a-z])"
+    r"(?:this|these|those|the(?! (?:past|elderly|other|next|previous|last|first|second|absence))|our|my|his|her"
+    r"|their|its|such|that|which|both|all|any|each|it|him"
+    r"|them|me|us|summary|short|brief|conclusion|sum|light|view|fact|general|total|essence|addition|order"
+    r"|other words|contrast"
+    r"|example|instance|now|sure|certain|free|step|terms|line|most|a (?:nutshell|word|sentence)"
+    r"|question(?! \d))(?![a-z])"
 )
 _MY_VIEW = (
-    r"(?:i|we|you have|you must|forced|pressed|considering|taken|looking|all|comparing|evaluating|asked for the (?:best|single)"
+    r"(?:i|we|you have|you must|forced|pressed|considering|taken|looking|all|comparing|evaluating"
+    r"|asked for the (?:best|single)"
     r"|so|not|anything|only one)(?![a-z])"
 )
 _SCOPE = rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
-    rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}|in case of"
-    r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely|historically|traditionally|formerly"
+    rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
+    rf"|in case of"
+    r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely"
+    r"|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
 )
-_CONTAINS_CONDITION = re.compile(rf"(?<![a-z])(?:if|unless|whenever|in which case|only in|only if)[^\S\n](?!{_MY_VIEW})")
+_CONTAINS_CONDITION = re.compile(
+    rf"(?<![a-z])(?:if|unless|whenever|in which case|only in|only if)[^\S\n](?!{_MY_VIEW})"
+)
 _ENDS_IN_OTHER_CASE = re.compile(
-    rf"[)\]}}\"']{{0,2}},?[^\S\n](?:only[^\S\n])?(?:{_SCOPE}|{_CONDITION}|to (?:(?:a|the) (?:different|other|previous|next)|(?:question|case|item)[^\S\n]\d)"
+    rf"[)\]}}\"']{{0,2}},?[^\S\n](?:only[^\S\n])?(?:{_SCOPE}|{_CONDITION}|to (?:(?:a|the) (?:different|other"
+    rf"|previous|next)|(?:question|case|item)[^\S\n]\d)"
     r"|of (?:a|the) (?:different|other|previous|next))"
 )
 _UNREAL = re.compile(
@@ -127,12 +136,15 @@ _UNREAL = re.compile(
 )
 _UNREAL_BEHIND = re.compile(rf"[^.,;\n]{{0,90}}?[^\S\n](?:if|unless|only when)[^\S\n](?!{_MY_VIEW})")
 _REPORTED = re.compile(
-    r"(?<![a-z])(?:says|said|claims|claimed|thinks|argues|argued|lists|initial|initially|previously|formerly|historically|(?:textbooks?|sources?|key|colleagues?|others?|people|friends?"
+    r"(?<![a-z])(?:says|said|claims|claimed|thinks|argues|argued|lists|initial|initially|previously|formerly"
+    r"|historically|(?:textbooks?|sources?|key|colleagues?|others?|people|friends?"
     r"|authors?|guidelines?|students?|some) (?:\w+ ){0,3}(?:says?|said|lists?|listed|claims?|think|answers?|states?)"
-    r"|(?:my )?first (?:thought|guess|impression|instinct)|might|could argue|tempt\w+|would have|i thought|at first|glance)(?![a-z])"
+    r"|(?:my )?first (?:thought|guess|impression|instinct)|might|could argue|tempt\w+|would have|i thought"
+    r"|at first|glance)(?![a-z])"
 )
 _OTHERS_CASE = re.compile(
-    r"[)\]}\"'.,]{0,2}[^\S\n](?:if|in|for|when|unless)[^.\n]{2,80}?(?:,|;| and| but| or)[^\S\n](?:option )?\(?([a-z])\)?"
+    r"[)\]}\"'.,]{0,2}[^\S\n](?:if|in|for|when|unless)[^.\n]{2,80}?(?:,|;| and| but"
+    r"| or)[^\S\n](?:option )?\(?([a-z])\)?"
     r"[^\S\n](?:if|in|for|when|unless)(?![a-z])"
 )
 

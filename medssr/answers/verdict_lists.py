@@ -9,7 +9,8 @@ _RIGHT_MARK = r"(?:[✅✔✓☑●]|[\[(][x✓✔][\])])"
 _WRONG_MARK = r"(?:[❌✗✘✖❎☐○]|[\[(] ?[\])])"
 _LINE = re.compile(
     rf"^[\s#>|*-]{{0,8}}(?:(?P<right>{_RIGHT_MARK})|(?P<wrong>{_WRONG_MARK}))?\s{{0,2}}"
-    rf"(?:option )?\(?(?P<letter>[a-z])(?:[).:\]]| ?\|| ?-(?= |yes|no)|(?= (?:{_RIGHT_MARK}|{_WRONG_MARK}))|(?=[ \t]*$))(?P<rest>[^\n]*)$",
+    rf"(?:option )?\(?(?P<letter>[a-z])(?:[).:\]]| ?\|| ?-(?= |yes|no)|(?= (?:{_RIGHT_MARK}|{_WRONG_MARK}))"
+    rf"|(?=[ \t]*$))(?P<rest>[^\n]*)$",
     re.MULTILINE,
 )
 _END = r"[\s.!|)\]]{0,9}\Z"

@@ -88,7 +88,10 @@ def test_plain_endings(endings: list[str]) -> None:
 
 
 def test_no_answer_gives_no_letter() -> None:
-    completions = [text.replace("{x}", "C").replace("{y}", "B").replace("{{", "{").replace("}}", "}") for text in VARIANTS["no_answer"]]
+    completions = [
+        text.replace("{x}", "C").replace("{y}", "B").replace("{{", "{").replace("}}", "}")
+        for text in VARIANTS["no_answer"]
+    ]
     assert misread(completions, None) == []
 
 

@@ -94,7 +94,8 @@ CONCLUDING = (
     "ergo", "definitely", "certainly", "obviously", "clearly", "probably", "by exclusion", "all things considered",
     "everything fits", "to conclude",
     "this would be", "that would be", "that makes it", "donc", "por tanto", "por lo tanto", "portanto", "quindi",
-    "daher", "deshalb", "somit", "folglich", "dus", "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
+    "daher", "deshalb", "somit", "folglich", "dus",
+    "zatem", "正确的是", "正しいのは", "správně je", "c'est", "il s'agit de",
     "la correcta es la", "la correcta es", "correct one is", "right one is", "∴", "=>", "->", "⇒", "→",
     "it would be", "without doubt", "without a doubt", "undoubtedly", "surely", "absolutely", "simply", "no doubt",
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
@@ -127,7 +128,8 @@ QUALITIES = (
     "doğru", "正确", "正确的", "最佳", "最终", "合适", "合适的",
     "juiste", "korrekte", "exacte", "esatta", "certa", "helyes", "správná", "prawidłowa", "poprawna", "prawidłową",
     "poprawną", "правильный", "правильным", "верный", "правильна", "правильная", "σωστή", "oikea", "rätt", "riktig",
-    "riktige", "rätta", "korrekta", "सही", "সঠিক", "benar", "tepat", "صحيح", "正しい", "適切な", "最も適切な", "올바른", "최종",
+    "riktige", "rätta", "korrekta", "सही", "সঠিক", "benar",
+    "tepat", "صحيح", "正しい", "適切な", "最も適切な", "올바른", "최종",
     "jadi", "final answer", "het", "så", "الصحيح",
     "juste", "la correcta", "plausible", "paling tepat",
     "chính xác", "נכונה",
@@ -172,8 +174,10 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "though", "while", "whereas", "so", "it", "this", "these", "the", "that", "explanation", "reason", "reasoning",
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
     "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
-    "after", "upon", "しました", "となります", "となる", "である", "になります", "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
-    "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा", "हैं", "ではなく", "i.e.", "i.e", "namely", "正确", "で",
+    "after", "upon", "しました", "となります", "となる", "である", "になります",
+    "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
+    "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा",
+    "हैं", "ではなく", "i.e.", "i.e", "namely", "正确", "で",
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
@@ -234,7 +238,8 @@ VERDICT_WORDS = frozenset((
 VERDICT_LINKS = (  # between a subject and its praise: "B would be the best choice"
     " is", " ist", " are", " was", " remains", " being", " as", " would be", " should be", " must be",
     " has to be", " seems",
-    " appears", " appears to be", "'s", ":", "-", "(", "选项是", "选项", "项", "是", " est", " es", " es la", " è", " é",
+    " appears", " appears to be", "'s", ":", "-", "(", "选项是",
+    "选项", "项", "是", " est", " es", " es la", " è", " é",
     " está", " é a", " jest", " je", " er", " är", "が", "は", "가", "이", "도", "为", "就是",
 )  # fmt: skip
 SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
@@ -268,7 +273,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def longest_of(words: Iterable[str]) -> str:
-    """Returns a pattern for the longest of the words, written as a trie, so that a text is read once for all of them."""
+    """Returns a pattern for the longest of the words, written as a trie: a text is read once for all."""
     trie: _Trie = {}
     for word in words:
         node = trie
@@ -299,7 +304,8 @@ QUESTION_NOUNS = (  # "Question 2: ..." begins a question
     "задача", "задание", "soru",
     "السؤال", "سؤال", "سوال", "שאלה", "pytanie", "otázka", "întrebare", "întrebarea", "kérdés", "ερώτηση", "câu hỏi",
     "câu", "प्रश्न", "सवाल", "প্রশ্ন", "คำถาม", "คําถาม",
-    "soal", "pertanyaan", "fråga", "spørsmål", "spørgsmål", "kysymys", "问题", "题目", "例题", "試題", "试题", "问", "題目", "問題",
+    "soal", "pertanyaan", "fråga", "spørsmål", "spørgsmål", "kysymys", "问题",
+    "题目", "例题", "試題", "试题", "问", "題目", "問題",
     "質問", "질문", "문제", "문항",
 )  # fmt: skip
 QUESTION_NOUNS_IF_ASKED = (  # "Case 2: ..." may also head a part of an explanation, "Q." an option

@@ -67,11 +67,12 @@ _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:option
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.
 _FIRST_WORDS = {
     *(noun.split()[0] for noun in (*QUESTION_NOUNS, *QUESTION_NOUNS_IF_ASKED)),
-    *"here let now next new another second third further more bonus additional extra follow practice sample".split(),
-    *"similar clinical exam multiple test review q qn ques user human answer choose select pick solve read".split(),
-    *"consider below 第 下一题 問 문제".split(),
-    *("the next", "the new", "the second", "the third", "the following", "a new", "your next", "one more"),
-}
+    "here", "let", "now", "next", "new", "another", "second", "third", "further", "more", "bonus",
+    "additional", "extra", "follow", "practice", "sample", "similar", "clinical", "exam", "multiple", "test",
+    "review", "q", "qn", "ques", "user", "human", "answer", "choose", "select", "pick", "solve", "read",
+    "consider", "below", "第", "下一题", "問", "문제",
+    "the next", "the new", "the second", "the third", "the following", "a new", "your next", "one more",
+}  # fmt: skip
 _FIRST = rf"[#\s>*_=~|(\[\-]{{0,12}}+(?P<first>{longest_of(_FIRST_WORDS)}(?![a-z])|\d|<q|a[).:\]]\s)"
 _LINE = re.compile(rf"\n(?:{_FIRST}|(?P<rule>[^\S\n]*(?:[-=_]{{3,}}|(?:[-_][^\S\n]){{2,}}[-_])[^\S\n]*(?=\n)))")
 _CLOSING_MARK = re.compile(rf"(?:</\w{{2,20}}>|}}){_FIRST}")

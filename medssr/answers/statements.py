@@ -45,7 +45,7 @@ _MYSELF = frozenset(lexicon.MYSELF)
 _NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
 _SURE_ENDINGS = endings(("sure", "certain", "convinced", "persuaded"))
 
-# --- The words directly in front of a cue ------------------------------------------------------------------------------
+# --- The words directly in front of a cue -----------------------------------------------------------------------------
 
 
 def line_before(page: Page, position: int) -> str:
@@ -97,7 +97,7 @@ def is_chosen_by_others(line: str) -> bool:
     )
 
 
-# --- The sentence around a decision ------------------------------------------------------------------------------------
+# --- The sentence around a decision -----------------------------------------------------------------------------------
 
 # What is no other case: "in this patient", "for the reasons above", "in summary", "if I had to choose".
 _OWN_CASE = (
@@ -113,7 +113,10 @@ _MY_VIEW = (
     r"|asked for the (?:best|single)"
     r"|so|not|anything|only one)(?![a-z])"
 )
-_SCOPE = rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
+_SCOPE = (
+    rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})"
+    r"|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
+)
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"

@@ -6,13 +6,13 @@ A completion is read the way a careful reader would, by these rules, in this ord
 2. The answer is that to the question that was asked: the text ends where the model's turn ends, or where it begins a
    further question of its own (`next_question`).
 3. The answer field of a JSON object beats whatever the object says elsewhere (`json_field`).
-4. All positions that state a decision are visited from the end of the text backwards: a last line that is just "B" or
+4. All positions that state a decision are visited from the end backwards: a last line that is just "B" or
    "B. Warfarin" (`layout`), then every cue such as "the answer is", "is the correct option", "\boxed{" (`cues`).
-5. There an option is named by letter, by text, or by both, which have to agree (`named_options`, `subjects`); "aspirin +
-   warfarin" is the option that combines the two (`combinations`). Several options, one outside the question, or
+5. There an option is named by letter, by text, or by both, which have to agree (`named_options`, `subjects`); "aspirin
+   + warfarin" is the option that combines the two (`combinations`). Several options, one outside the question, or
    "unclear" make a decision for no letter.
-6. What a statement says of another case ("in gout, the answer is B") yields to what is said of this one, and what it says
-   about others' answers ("a common trap is B", "students choose B") decides nothing (`statements`).
+6. What a statement says of another case ("in gout, the answer is B") yields to what is said of this one, and what it
+   says about others' answers ("a common trap is B", "students choose B") decides nothing (`statements`).
 7. The last explicit decision counts. A correction is one ("scratch that: B"); "the answer is not B" and "that is wrong"
    take back what came before (`corrections`, `extraction`).
 8. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last

@@ -61,6 +61,7 @@ _QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giu
 _OF_ANOTHER_QUESTION = re.compile(r"(?<![a-z])(?:previous|last|other|another|different|next|first)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
+_CONTRASTED = re.compile(r"(?:\A|[.!?\n:;]\s{0,2}|(?<![a-z])(?:is|be|it's) )\(?([a-z])\)?\Z")
 _EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
 _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
@@ -215,6 +216,16 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
 
 
+def _before_contrast(page: Page, cue: _Span) -> Decision | None:
+    """Reads "B, not A." as a sentence of its own."""
+    named = _CONTRASTED.search(page.low, max(0, cue[0] - 8), cue[0])
+    other = mention_at(page, cue[1] + 1)
+    letter = named[1].upper() if named else ""
+    if other is None or other.letter in (None, letter) or letter not in list(page.options.letters):
+        return None
+    return Decision(letter, Reason.ANSWER_PHRASE, end=other.end)
+
+
 def _in_box(page: Page, cue: _Span) -> Decision | None:
     line = line_before(page, cue[0])
     if _EXAMPLE.search(line):
@@ -241,13 +252,14 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
     **dict.fromkeys(lexicon.CONCLUDING, _after_lead),
     **dict.fromkeys(lexicon.CORRECTING, read_correction),
+    ", not": _before_contrast,
     **dict.fromkeys(lexicon.BOXES, _in_box),
     **dict.fromkeys(lexicon.TAGS, _in_tag),
     **dict.fromkeys(lexicon.TAGS_OF_PROSE, _in_tag_of_prose),
 }
 
 
-_READERS_OF_PROSE = {_after_noun, _around_praise, _after_choosing, _after_lead}
+_READERS_OF_PROSE = {_before_contrast, _after_noun, _around_praise, _after_choosing, _after_lead}
 
 
 _WORDS = [cue for cue in _READERS if cue[0].isascii() and cue[0].isalpha()]

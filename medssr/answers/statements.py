@@ -43,6 +43,9 @@ _VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
 _QUALITY_ENDINGS = endings((*lexicon.QUALITIES, "answer", "die"))
 _MYSELF = frozenset(lexicon.MYSELF)
 _NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
+_ENDS_IN_OWNER = re.compile(
+    r"(?<!let)(?<!it)(?<!that)(?<!here)(?<!what)(?<!\bhe)(?<!\bshe)'s\s*\Z"
+)  # "the key's answer"
 _SURE_ENDINGS = endings(("sure", "certain", "convinced", "persuaded"))
 
 # --- The words directly in front of a cue -----------------------------------------------------------------------------
@@ -61,7 +64,7 @@ def is_label(line: str) -> bool:
 def decides_nothing(line: str) -> bool:
     """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
-        if _VOID_ENDINGS.end(line) or _is_unsure(line):
+        if _VOID_ENDINGS.end(line) or _is_unsure(line) or _ENDS_IN_OWNER.search(line):
             return True
         line, _, word = line.rstrip().rpartition(" ")
         if word not in lexicon.LEADING_WORDS:

@@ -95,7 +95,7 @@ def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, orde
         "\nx: is it? a\n",
         "}q",
         "scratch that, ",
-        "it is A in a case. ",
+        "it is Z in a case. ",
         "Aspirin and ",
     ],
 )

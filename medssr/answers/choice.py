@@ -44,10 +44,13 @@ class Decision:
         letter: The option decided for, or None where the text names none there, or several.
         reason: Its form. A `RETRACTED` decision takes back its letter, or without a letter whatever came before it.
         is_explicit: "The answer is B", which beats whatever is not explicit, such as "option B is correct".
-        is_conditional: "If it is a stroke, the answer is B": another one under another condition makes it none.
+        is_qualified: "If it is a stroke, the answer is B", "in children choose B": it yields to one without a
+            condition, and another one under another condition makes it none.
+        end: Where the option is named last, in the text that states it.
     """
 
     letter: str | None
     reason: Reason
     is_explicit: bool = True
-    is_conditional: bool = False
+    is_qualified: bool = False
+    end: int = 0

@@ -5,7 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import islice, pairwise
+from html import unescape
+from itertools import pairwise
 
 # --- Cleaning: no reasoning blocks, no markup, no further turns ---------------------------------------------------
 
@@ -19,7 +20,9 @@ _THINKING_ENDS = (
 )  # fmt: skip
 _TURN_ENDS = (
     "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
-    "<end_of_turn>", "[eos]",
+    "<end_of_turn>", "[eos]", "<|im_start|>user", "<|user|>", "<|human|>",
+    "<|start_header_id|>user", "<start_of_turn>user", "[INST]",
+    "<|prompter|>", "<|start|>user",
 )  # fmt: skip
 _THINKING_MARK = re.compile(
     f"(?P<start>{'|'.join(map(re.escape, _THINKING_STARTS))})|{'|'.join(map(re.escape, _THINKING_ENDS))}"
@@ -27,25 +30,37 @@ _THINKING_MARK = re.compile(
 _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
 _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
-_NEXT_QUESTION = re.compile(
-    r"\n[#\s>*-]{0,8}(?=(?:question|q|next question|problem|exercise|user|human|instruction)(?: ?\d+)?:)"
-)
-_MAX_QUESTIONS = 20
+_STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
+_RULE_OF_STARS = re.compile(r"(?<=\n)\*[^\S\n]?\*[^\S\n]?\*[^\S\n]*+\**(?=\s*\n)")
+_RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
+_LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
+_TEXT_GROUP = re.compile(r"\\(?:text|math)(?:bf|rm|sf|it|tt|normal)?\s?\{([^{}\n]{0,200})\}")
+_THIN_SPACE = re.compile(r"\\[,;: ]")
 _DECORATION = re.compile(  # every branch opens with a character of its own, so that plain text is skipped quickly
     r"\\(?:text|math)(?:bf|rm|sf|it|tt|bb|cal|normal)?(?![a-z])|\\[()\[\]!,;]|\\(?=[%&#_])|\*|`|\$|~"
     r"|\\(?:bf|rm|left|right|quad|large|Large|huge|operatorname|displaystyle|underline|bm|boldsymbol)(?![a-z])"
-    r"|__+|_(?<![a-zA-Z0-9]_)|_(?![a-zA-Z0-9])|</?(?:b|strong|em|i|u|p|br|span)\s?/?>"
+    r"|__++(?!\n)|__++(?<=[^\n_]__)|_(?<![a-zA-Z0-9_]_)(?!_)|_(?<![_\n]_)(?![a-zA-Z0-9_])|</?(?:b|strong|em|i|u|p"
+    r"|br|span)\s?/?>"
 )
 
 # One plain character for every way to write it. "İ" is here because it is the one letter that grows in lower case.
-_PLAIN_FORMS = {"。": ".", "、": ",", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"'}
+_PLAIN_FORMS = {"。": ". ", "、": ",", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "「": '"', "」": '"'}
 _PLAIN_FORMS |= {"\u2018": "'", "\u2019": "'", "【": "[", "】": "]", "\u2028": "\n", "\u2029": "\n"}
 _PLAIN_FORMS |= {"\r": "\n", "İ": "I", "\u3000": " "} | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 _INVISIBLE = (0xAD, 0x2060, 0xFE0F, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_STYLED = (*range(0xFF01, 0xFF5F), *range(0x24B6, 0x24EA), *range(0x1D400, 0x1D6A4), *range(0x2000, 0x200B), 0xA0)
+_STYLED = (
+    *range(0xFF01, 0xFF5F),
+    *range(0x249C, 0x24EA),
+    *range(0x1D400, 0x1D6A4),
+    *range(0x1F130, 0x1F14A),
+    *range(0x2000, 0x200B),
+    0xA0,
+)
 _PLAIN_TABLE = str.maketrans(
     _PLAIN_FORMS
     | dict.fromkeys(map(chr, _INVISIBLE), "")
+    | {chr(0x1F150 + i): chr(65 + i) for i in range(26)}
+    | {chr(0x1F170 + i): chr(65 + i) for i in range(26)}
     | {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in _STYLED}
 )
 
@@ -56,7 +71,15 @@ def plain_characters(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """Returns the text without Markdown, LaTeX and HTML decoration."""
+    """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
+    if "~~" in text or "</" in text:
+        text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
+    if "***" in text or "* *" in text:
+        text = _RULE_OF_STARS.sub("---", text)
+    if "\\" in text:
+        text = _THIN_SPACE.sub(" ", _TEXT_GROUP.sub(r"\1", text))
+    if "&" in text:
+        text = unescape(text)
     return _DECORATION.sub("", text)
 
 
@@ -84,19 +107,13 @@ def first_turn(text: str) -> str:
     return _SPECIAL_TOKEN.sub("\n", text[:end])
 
 
-def questions(text: str) -> list[str]:
-    """Returns the text, cut where a model goes on to write further questions of its own."""
-    cuts = [match.start() for match in islice(_NEXT_QUESTION.finditer(text.lower()), _MAX_QUESTIONS)]
-    return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-
-
 # --- The options and where they stand -----------------------------------------------------------------------------
 
 _LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption )?\(?([A-Z])[).:\]](?=\s)")
 _TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: `option_table` makes one for each question
 class OptionTable:
     """The options of a question, as they are looked up: letters, and normalised texts, the longest first."""
 

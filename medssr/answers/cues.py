@@ -1,44 +1,40 @@
 """Cues, the phrases that announce a decision: where they stand, and what each kind of them decides."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
-from medssr.answers.cleaned_text import Page, is_letter_at
-from medssr.answers.lexicon import any_of
-from medssr.answers.named_options import (
-    JOINED_TEXT,
-    SENTENCE_END,
-    SPACE,
-    is_asked,
-    is_joined,
-    mention_at,
-    read_denied_slot,
-    read_field,
-    read_slot,
-)
-from medssr.answers.preceding import (
+from medssr.answers.cleaned_text import Page, text_at
+from medssr.answers.corrections import mention_of_conclusion, read_correction
+from medssr.answers.lexicon import any_of, longest_of
+from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
+from medssr.answers.statements import (
+    Statement,
     decides_nothing,
     is_about_the_least,
     is_chosen_by_others,
     is_label,
     line_before,
-    subject_before,
+    statement_of,
 )
+from medssr.answers.subjects import subject_at_end, subject_before
 
 MAX_CUES = 2_000  # cues visited from the end; no readable completion has more, and a hostile one costs no more
 _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
 _CLAUSE = (
-    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best)(?![a-z])(?:{SPACE}[^\s.:?!]++){{0,20}}?"
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])"
+    rf"(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (
-    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta|giusta"
-    r"|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|corect),?"
+    rf",?{SPACE}(?:therefore|thus|then|hence|however|clearly|choice|final|finale|correcta|correcte|corretta|correta"
+    rf"|giusta"
+    r"|exacte|esatta|certa|النهائية|đúng|الصحيحة|الصحيح|صحیح|הנכונה|yang benar|yang tepat|yang paling tepat"
+    r"|chính xác|juste|נכונה|نهایی|corect),?|ที่ถูกต้อง|ที่ถูก"
 )
 _MODAL = (
     rf"{SPACE}(?:would|should|must|will|has to|have to|has got to|appears to|seems to|turns out to|can only)"
@@ -50,21 +46,22 @@ _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
     rf"(?:(?<=[a-z])n't|{SPACE}{{0,3}}(?P<before>{any_of(lexicon.NEGATIONS_BEFORE)}))?(?:{_MODAL})?"
-    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|{SPACE}(?=\([a-z]\)))"
+    rf"(?:{SPACE}{{0,3}}{any_of(lexicon.LINKS)}|\.?{SPACE}(?=\([a-z]\))|(?<=odpowiedź){SPACE}to(?=\s)"
+    rf"|(?<=vastaus){SPACE}on(?=\s)|(?<=vastaukseni){SPACE}on(?=\s)"
+    rf"|(?<=válasz){SPACE}a(?=\s))"
     rf"(?P<after>n't|{SPACE}{{0,3}}{any_of(lexicon.NEGATIONS_AFTER)})?"
 )
 _THE = re.compile(rf"(?:.*[.:;!?]{SPACE}|[#>*\s]*)(?:(?:so|thus|hence|therefore),?{SPACE})?(?:the|my){SPACE}")
 _IS = re.compile(rf"{SPACE}(?:is|would be|must be|should be){SPACE}\**\(?")
 _HEADING_LINK = re.compile(rf"s?{SPACE}*\n")
 _HEADING_LEADS = ("", *lexicon.QUALITIES, "the final", "the correct")
-_NO_LINK = re.compile(rf"(?: choice| option)?[.)]?{SPACE}\(?(?=[a-z])")
-_IN_OTHER_CASES = re.compile(rf"[^.,;\n]{{0,90}}?{SPACE}(?:if|unless|only when)(?![a-z])")
+_NO_LINK = re.compile(rf"(?: choice| option| صحیح| درست گزینه)?[.)]?{SPACE}\(?(?=[a-z])")
+_LABELLED_END = re.compile(rf"{SENTENCE_END.pattern}|{SPACE}?{any_of(lexicon.COPULAS)}")
 _QUALITY_BEHIND = re.compile(rf"{SPACE}(?:correcta|correcte|corretta|correta|giusta)(?![a-z])")
+_OF_ANOTHER_QUESTION = re.compile(r"(?<![a-z])(?:previous|last|other|another|different|next|first)(?![a-z])")
 _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
-_CONDITION = re.compile(r"(?:^|[.;,]\s)(?:but |and )?if [^.;]{2,58},\s(?:then )?(?:the )?(?:best |correct |right )?\Z")
-_OTHER_CASE = re.compile(r"(?:^|[.;,]\s)if (?!i |we |forced|pressed)[^.;]{2,58},\s(?:then )?(?:the )?(?:\w+ )?\Z")
-_CONDITIONS = (" if ", " only ", " when ")
+_CONTRASTED = re.compile(r"(?:\A|[.!?\n:;]\s{0,2}|(?<![a-z])(?:is|be|it's) )\(?([a-z])\)?\Z")
 _EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
 _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
@@ -74,20 +71,33 @@ _HEDGES = (" could ", " might ", " may ")
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
-    rf"(?:with |us with |option |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
+    rf"(?:with |us with |option |antwort |réponse |la réponse |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
 )
-_OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
-_DENIAL = re.compile(rf"{SPACE}*(?:that|this|it)(?:'s| is| was)? (?:wrong|incorrect|not (?:right|correct))")
 
 _Span = tuple[int, int]
 
 
 def cue_decisions(page: Page) -> Iterator[Decision]:
     """Returns the decisions that the cues of a text state, the last first."""
-    for start, end in islice(_cues_from_the_end(page.low), MAX_CUES):
-        decision = _READERS[page.low[start:end]](page, (start, end))
+    for cue in islice(_cues_from_the_end(page.low), MAX_CUES):
+        reader = _READERS[page.low[slice(*cue)]]
+        decision = reader(page, cue)
+        if decision and decision.is_explicit and reader in _READERS_OF_PROSE:
+            decision = _in_its_statement(page, cue[0], decision)
         if decision:
             yield decision
+
+
+def _in_its_statement(page: Page, start: int, decision: Decision) -> Decision | None:
+    """Returns the decision as its statement means it: under a condition, for two cases, or not at all."""
+    if decision.reason is Reason.RETRACTED:
+        return decision
+    statement = statement_of(page, start, decision.end or len(page.low))
+    if statement is Statement.NO_DECISION:
+        return None
+    if statement is Statement.TWO_CASES:
+        return Decision(None, Reason.SEVERAL_LETTERS)
+    return replace(decision, is_qualified=True) if statement is Statement.OTHER_CASE else decision
 
 
 def _after_noun(page: Page, cue: _Span) -> Decision | None:
@@ -106,17 +116,21 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
             return read_slot(page, heading.end(), Reason.ANSWER_PHRASE)
     if link is None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
-    if "would" in link[0] and (_IN_OTHER_CASES.match(page.low, link.end()) or _OTHER_CASE.search(line)):
-        return None  # "the answer would be B if the patient were pregnant"
     if link["before"] or link["after"]:
-        decision: Decision | None = read_denied_slot(page, link.end())
+        decision: Decision | None = _text_of_denial(page, link) or read_denied_slot(page, link.end())
     else:
         decision = read_slot(page, link.end(), Reason.ANSWER_PHRASE)
     if decision is None or decides_nothing(line):
         return None
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
-    return replace(decision, is_conditional=True) if _CONDITION.search(line) else decision
+    return replace(decision, is_qualified=True) if _OF_ANOTHER_QUESTION.search(link[0]) else decision
+
+
+def _text_of_denial(page: Page, link: re.Match[str]) -> Decision | None:
+    """Reads "The answer is not possible to say" where that is what an option says."""
+    start = link.end() - len((link["after"] or "").lstrip())
+    return read_slot(page, start, Reason.ANSWER_PHRASE) if link["after"] and text_at(page, start) else None
 
 
 def _is_whole_sentence(page: Page, cue: _Span) -> bool:
@@ -132,12 +146,14 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
     """Reads "Answer C" and "Correct option (C) Heparin", which have no verb."""
     gap = _NO_LINK.match(page.low, cue[1])
     line = line_before(page, cue[0])
-    if gap is None or not page.raw[gap.end()].isupper() or not is_label(line) or decides_nothing(line):
+    is_one_of_many = page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION
+    is_labelling = is_label(line) or (not is_one_of_many and line.rstrip().endswith("."))
+    if gap is None or not page.raw[gap.end()].isupper() or not is_labelling or decides_nothing(line):
         return None
-    if page.low[cue[0] : cue[1]] in lexicon.NOUNS_OF_ANY_OPTION and not line.strip(" #>*-"):
+    if is_one_of_many and not line.strip(" #>*-"):
         return None  # "Option C" heads a discussion of C
     mention = mention_at(page, gap.end())
-    if mention is None or mention.letter is None or not SENTENCE_END.match(page.low, mention.end):
+    if mention is None or mention.letter is None or not _LABELLED_END.match(page.low, mention.end):
         return None
     return read_slot(page, gap.end(), Reason.ANSWER_PHRASE)
 
@@ -145,10 +161,12 @@ def _right_after_label(page: Page, cue: _Span) -> Decision | None:
 def _before_praise(page: Page, cue: _Span) -> Decision | None:
     """Reads "B is the correct answer", explicit; "option B is correct", a verdict."""
     start, end = cue
-    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith((*_CONDITIONS, "?"), end):
+    if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith("?", end):
         return None
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)
+    if page.low[start:end] in lexicon.VERBS_OF_PRAISE and SENTENCE_END.match(page.low, end):
+        subject = subject or subject_at_end(page, start)
     if subject is None:
         return None
     if subject.is_denied:
@@ -156,7 +174,7 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
     if subject.problem:
         return Decision(None, subject.problem, is_explicit)
     is_explicit = is_explicit and not subject.is_pronoun
-    return Decision(subject.letter, Reason.ANSWER_PHRASE if is_explicit else Reason.VERDICT, is_explicit)
+    return Decision(subject.letter, Reason.ANSWER_PHRASE if is_explicit else Reason.VERDICT, is_explicit, end=end)
 
 
 def _around_praise(page: Page, cue: _Span) -> Decision | None:
@@ -188,24 +206,24 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 
 
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
-    """Reads "So, B." and "no, it should be B"; "wait, that is wrong" takes back what came before."""
-    start, end = cue
-    if page.low.startswith(lexicon.CORRECTING, start) and _DENIAL.match(page.low, end):
-        return Decision(None, Reason.RETRACTED)
-    link = _LEAD_LINK.match(page.low, end)
-    position = link.end() if link else end
-    if not page.raw[position : position + 1].isupper():
+    """Reads "So, B." and "leaving B"."""
+    link = _LEAD_LINK.match(page.low, cue[1])
+    mention = mention_of_conclusion(page, link.end() if link else cue[1])
+    if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
-    mention = mention_at(page, position)
-    if mention is None or mention.letter is None or is_joined(page, mention) or is_asked(page, mention):
+    if not page.low[cue[0]].isalnum():  # an arrow
+        return Decision(mention.letter, Reason.VERDICT, is_explicit=False)
+    return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
+
+
+def _before_contrast(page: Page, cue: _Span) -> Decision | None:
+    """Reads "B, not A." as a sentence of its own."""
+    named = _CONTRASTED.search(page.low, max(0, cue[0] - 8), cue[0])
+    other = mention_at(page, cue[1] + 1)
+    letter = named[1].upper() if named else ""
+    if other is None or other.letter in (None, letter) or letter not in list(page.options.letters):
         return None
-    if JOINED_TEXT.match(page.low, mention.end) or _OWN_VERB.match(page.low, mention.end):
-        return None  # "thus A and C can be excluded", "so C is less likely"
-    if position <= page.walk_end or decides_nothing(line_before(page, start)):
-        return None  # "A. Aspirin: no. B. Warfarin: yes.", "maybe it's C"
-    if not SENTENCE_END.match(page.low, mention.end) and not is_letter_at(page.low, position):
-        return None
-    return Decision(mention.letter, Reason.ANSWER_PHRASE)
+    return Decision(letter, Reason.ANSWER_PHRASE, end=other.end)
 
 
 def _in_box(page: Page, cue: _Span) -> Decision | None:
@@ -229,28 +247,25 @@ def _in_tag_of_prose(page: Page, cue: _Span) -> Decision | None:
 
 _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys((*lexicon.NOUNS, *lexicon.NOUNS_OF_ANY_OPTION), _after_noun),
-    **dict.fromkeys(lexicon.PRAISE, _around_praise),
+    **dict.fromkeys((*lexicon.PRAISE, *lexicon.VERBS_OF_PRAISE), _around_praise),
     **dict.fromkeys(lexicon.CHOOSING, _after_choosing),
     **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
-    **dict.fromkeys((*lexicon.CONCLUDING, *lexicon.CORRECTING), _after_lead),
+    **dict.fromkeys(lexicon.CONCLUDING, _after_lead),
+    **dict.fromkeys(lexicon.CORRECTING, read_correction),
+    ", not": _before_contrast,
     **dict.fromkeys(lexicon.BOXES, _in_box),
     **dict.fromkeys(lexicon.TAGS, _in_tag),
     **dict.fromkeys(lexicon.TAGS_OF_PROSE, _in_tag_of_prose),
 }
 
 
-def _cue_pattern(cues: Iterable[str]) -> re.Pattern[str]:
-    """Returns a pattern that looks at the starts of words only and branches on the first character, for speed."""
-    by_first: dict[str, list[str]] = {}
-    for cue in sorted(cues, key=len, reverse=True):
-        by_first.setdefault(cue[0], []).append(re.escape(cue[1:]))
-    branches = {first: f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in by_first.items()}
-    words = "|".join(branch for first, branch in branches.items() if first.isascii() and first.isalpha())
-    others = "|".join(branch for first, branch in branches.items() if not (first.isascii() and first.isalpha()))
-    return re.compile(rf"(?<![a-z0-9])(?:{words})|{others}")
+_READERS_OF_PROSE = {_before_contrast, _after_noun, _around_praise, _after_choosing, _after_lead}
 
 
-_CUE = _cue_pattern(_READERS)
+_WORDS = [cue for cue in _READERS if cue[0].isascii() and cue[0].isalpha()]
+_SIGNS = [cue for cue in _READERS if cue not in _WORDS]
+_FIRST_SIGNS = "".join({re.escape(sign[0]) for sign in _SIGNS})
+_CUE = re.compile(rf"(?<![a-z0-9])(?=[a-z]){longest_of(_WORDS)}|(?=[{_FIRST_SIGNS}]){longest_of(_SIGNS)}")
 _LONGEST_CUE = max(map(len, _READERS))
 
 

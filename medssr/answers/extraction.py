@@ -4,18 +4,20 @@ from collections.abc import Iterator, Mapping
 
 from medssr.answers.choice import Choice, Decision, Reason
 from medssr.answers.cleaned_text import (
+    OptionTable,
     Page,
     first_turn,
     option_table,
     page_of,
     plain_characters,
-    questions,
     without_markup,
     without_thinking,
 )
 from medssr.answers.cues import cue_decisions
-from medssr.answers.layout import closing_line, closing_sentence, json_answer, opening_line, verdict_list
-from medssr.answers.named_options import read_field
+from medssr.answers.json_field import json_answer
+from medssr.answers.layout import closing_line, closing_sentence, opening_line
+from medssr.answers.next_question import cuts
+from medssr.answers.verdict_lists import verdict_list
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
@@ -44,22 +46,33 @@ def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
     text = without_markup(first_turn(answer))
     if not text.strip():
         return Choice(None, Reason.EMPTY.value)
-    table = option_table(options)
-    for part in questions(text):
-        decision = _resolved(_decisions(page_of(part, table)))
-        if decision:
-            return Choice(decision.letter, decision.reason.value)
-    return Choice(None, Reason.NO_ANSWER.value)
+    decision = _decision_on_the_first_question(text, option_table(options))
+    return Choice(decision.letter, decision.reason.value)
+
+
+def _decision_on_the_first_question(text: str, table: OptionTable) -> Decision:
+    """Returns the decision in front of the first further question; one that is repeated at the start is none."""
+    start = part_start = 0
+    for cut in cuts(text):
+        part = text[part_start : cut.position]
+        decision = _resolved(_decisions(page_of(part, table))) if part.strip() else None
+        if decision and (cut.is_certain or (decision.is_explicit and not decision.is_qualified)):
+            return decision
+        part_start = cut.position
+        if cut.is_certain:
+            if cut.is_further and text[start : cut.position].strip():
+                return Decision(None, Reason.NO_ANSWER)
+            start = cut.position
+    return _resolved(_decisions(page_of(text[start:], table))) or Decision(None, Reason.NO_ANSWER)
 
 
 def _decisions(page: Page) -> Iterator[Decision]:
     """Returns the decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
     json = json_answer(page)
-    field = read_field(json[0], 0, Reason.JSON) if json else None
-    if json is None or field is None:
+    if json is None:
         yield from _decisions_in_prose(page)
         return
-    value, rest = json
+    field, value, rest = json
     yield from _decisions_in_prose(rest)
     if field.reason is Reason.NOT_AN_OPTION:  # "answer": "I would choose B"
         yield from cue_decisions(value)
@@ -79,31 +92,37 @@ def _decisions_in_prose(page: Page) -> Iterator[Decision]:
 
 
 def _resolved(last_first: Iterator[Decision]) -> Decision | None:
-    """Returns the last explicit decision, or else the last weak one, unless it is taken back further on."""
+    """Returns the last explicit decision, or else the last qualified one, or else the last weak one.
+
+    One that is taken back further on is none.
+    """
     weak: Decision | None = None
+    qualified: Decision | None = None
     taken_back: set[str | None] = set()
     for decision in last_first:
         if decision.reason is Reason.RETRACTED:
             taken_back.add(decision.letter)
         elif not decision.is_explicit:
             weak = _weaker(weak, decision)
+        elif decision.is_qualified:
+            qualified = _of_cases(qualified, decision)
         elif weak and decision.letter is None:
             return weak
         elif decision.letter and not taken_back.isdisjoint({decision.letter, None}):
             return weak or Decision(None, Reason.RETRACTED)
         else:
-            return _unless_it_depends(decision, last_first)
-    if weak and weak.letter in taken_back:
+            return decision
+    best = qualified or weak
+    if best and best.letter in taken_back:
         return Decision(None, Reason.RETRACTED)
-    return weak or (Decision(None, Reason.RETRACTED) if taken_back else None)
+    return best or (Decision(None, Reason.RETRACTED) if taken_back else None)
 
 
-def _unless_it_depends(last: Decision, earlier: Iterator[Decision]) -> Decision:
+def _of_cases(later: Decision | None, earlier: Decision) -> Decision:
     """Reads "if it is a stroke, the answer is B; if it is not, the answer is C" as no answer."""
-    before = next(earlier, None) if last.is_conditional else None
-    if before is None or not before.is_conditional or before.letter == last.letter:
-        return last
-    return Decision(None, Reason.SEVERAL_LETTERS)
+    if later is None or later.letter == earlier.letter:
+        return later or earlier
+    return Decision(None, Reason.SEVERAL_LETTERS, is_qualified=True)
 
 
 def _weaker(weak: Decision | None, decision: Decision) -> Decision:

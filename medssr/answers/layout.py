@@ -1,9 +1,9 @@
-"""Decisions that a text's form shows, without a cue: a first or last line, a last sentence, verdicts, a JSON field."""
+"""Decisions that a text's form shows, without a cue: a first line, a last line, a last sentence."""
 
 import re
 
 from medssr.answers.choice import Decision, Reason
-from medssr.answers.cleaned_text import Page, is_letter_at, page_of, plain_characters
+from medssr.answers.cleaned_text import Page, is_letter_at
 from medssr.answers.lexicon import EXCLUDING, SMALL_TEXTS
 from medssr.answers.named_options import (
     JOINED_TEXT,
@@ -19,8 +19,12 @@ from medssr.answers.named_options import (
 # --- A last line that is an option, a first line that begins with one ----------------------------------------------
 
 _LINE_LEAD = re.compile(
-    r"(?:[✅✔✓☑➡👉•∴=\s\"'(\[{>#|\\]|-(?![0-9])){0,20}(?:(?:option|choice|letter|assistant)[: ]{1,2}\(?)?"
+    r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
+    r"(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione"
+    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
 )
+_BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
+_WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
 _LONGEST_LETTER = 4  # "(B)."
 _LONGEST_LETTER_LIST = 24  # "A, B, and D"
 _HEADING = re.compile(r":[^\S\n]*[^\s]")
@@ -68,6 +72,8 @@ def opening_line(page: Page) -> Decision | None:
         return None  # the pronoun
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
+    if _BROKEN_OFF.match(page.low, mention.end):
+        return None  # "Option B is a drug that"
     is_small = page.low[start : mention.end] in SMALL_TEXTS
     if (_HEADING.match(page.low, mention.end) and not is_small) or JOINED_TEXT.match(page.low, mention.end):
         return None  # "A: ..." may as well open an answer in a dialogue; "A or C would be reasonable"
@@ -75,6 +81,9 @@ def opening_line(page: Page) -> Decision | None:
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
         is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
+    is_whole = is_answer and not is_small and not heads_a_list(page, mention) and page.walk_end < 0
+    if is_whole and _WHOLE_END.match(page.low, mention.end):  # "B. Warfarin" and reasons
+        return Decision(mention.letter, Reason.BARE_OPTION)
     if not is_answer or (not _has_small_text(page, mention.letter) and _REJECTED.match(page.low, mention.end)):
         return None
     return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=False)
@@ -122,6 +131,17 @@ def _ends_with_another_option(page: Page, end: int, letter: str) -> bool:
 _SPELLED_LETTER = re.compile(r"(?<![a-z])(?:option|choice) \(?([a-z])\)?\Z")
 _LETTER_AFTER_TEXT = re.compile(r" \((?:option |choice )?([a-z])\)\Z")
 _LONGEST_LETTER_OF_TEXT = 12  # " (choice C)"
+_LAST_LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-HJ-Z])\)?\Z")
+_LINK = re.compile(  # what says that the option behind it is the one
+    r"(?:(?<![a-z])(?:is|are|be|was|means|suggests?|indicates?|points? to|consistent with|diagnostic of"
+    r"|remains|namely|called|only|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
+)
+_LINK_REACH = 24
+_OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
+    r"[^a-z]*(?:(?:so|thus|hence|therefore),? )?(?:the (?:only )?(?:one|option|choice) (?:that|which|with)|that"
+    r"|this|it|everything"
+    r"|must|should|has to|which)(?![a-z])"
+)
 _SENTENCE_STARTS = (". ", "? ", "! ", ": ", "\n")
 _LONGEST_SENTENCE = 400
 _WORD = re.compile(r"[a-z]+")
@@ -129,13 +149,13 @@ _OTHER_LETTER = re.compile(r"(?<![A-Za-z0-9])([A-Z])(?![A-Za-z0-9])(?! [a-z])") 
 
 
 def closing_sentence(page: Page) -> Decision | None:
-    """Reads "She should get warfarin (B).", "The drug in question is B. Warfarin.", "We are left with option B."."""
+    """Reads "She should get warfarin (B).", "The drug in question is B. Warfarin.", "The culprit is warfarin."."""
     named = _option_before(page, len(page.low.rstrip(" \n.!")))
     if named is None or named[1] <= page.walk_end:
         return None
     letter, end = named
     reach = max(0, end - _LONGEST_SENTENCE)
-    start = max(reach, *(page.low.rfind(mark, reach, end) + len(mark) for mark in _SENTENCE_STARTS))
+    start = _sentence_start(page, end)
     if start == end:  # "Next step: B. Warfarin" has its words in front of the colon
         start = max(reach, page.low.rfind("\n", reach, end) + 1)
     words = _WORD.findall(page.low[start:end].replace("n't", " not"))
@@ -145,7 +165,10 @@ def closing_sentence(page: Page) -> Decision | None:
 
 
 def _option_before(page: Page, end: int) -> tuple[str, int] | None:
-    """Returns the letter of the option named before `end` by letter and text or as "option B", and where it starts."""
+    """Returns the letter of the option named before `end`, and where it starts.
+
+    It is named by letter and text, as "option B", or by one of them behind a verb like "is".
+    """
     spelled = _SPELLED_LETTER.search(page.low, max(0, end - _LONGEST_LETTER_OF_TEXT), end)
     if spelled:
         letter = spelled[1].upper()
@@ -154,12 +177,37 @@ def _option_before(page: Page, end: int) -> tuple[str, int] | None:
     text_end = after.start() if after else end
     text = next((text for text in page.options.texts if page.low.endswith(text, 0, text_end)), None)
     if text is None:
-        return None
+        return _last_letter(page, end)
     start = text_end - len(text)
     letter_of_text = after or _LETTER_BEFORE_TEXT.search(page.low, max(0, start - _LONGEST_LETTER_OF_TEXT), start)
-    if letter_of_text is None or letter_of_text[1].upper() not in page.options.letters_of[text]:
+    letters = page.options.letters_of[text]
+    if letter_of_text is None:
+        return (letters, start) if len(letters) == 1 and _is_linked(page, start) else None
+    if letter_of_text[1].upper() not in letters:
         return None
     return letter_of_text[1].upper(), min(start, letter_of_text.start())
+
+
+def _last_letter(page: Page, end: int) -> tuple[str, int] | None:
+    last = _LAST_LETTER.search(page.raw, max(0, end - _LONGEST_LETTER), end)
+    if last is None or last[1] not in page.options.letters:
+        return None
+    if page.low.endswith((". ", "! ", "? "), 0, last.start()):  # "She needs warfarin. B."
+        return last[1], last.start() - 1
+    if not _is_linked(page, last.start()):
+        return None
+    is_meant = _OF_THIS_QUESTION.match(page.low, _sentence_start(page, last.start()))
+    return (last[1], last.start()) if is_meant else None
+
+
+def _sentence_start(page: Page, end: int) -> int:
+    reach = max(0, end - _LONGEST_SENTENCE)
+    marks = ((page.low.rfind(mark, reach, end), len(mark)) for mark in _SENTENCE_STARTS)
+    return max([reach, *(position + length for position, length in marks if position >= 0)])
+
+
+def _is_linked(page: Page, position: int) -> bool:
+    return _LINK.search(page.low, max(0, position - _LINK_REACH), position) is not None
 
 
 def _names_another(page: Page, start: int, end: int, letter: str) -> bool:
@@ -167,73 +215,3 @@ def _names_another(page: Page, start: int, end: int, letter: str) -> bool:
     texts = (text for text, letters in page.options.letters_of.items() if letter not in letters)
     letters = set(_OTHER_LETTER.findall(page.raw, start, end)) & set(page.options.letters)
     return bool(letters - {letter}) or any(text in sentence for text in texts)
-
-
-# --- A list that gives every option a verdict of its own, and calls one of them right --------------------------------
-
-_VERDICT_LINE = re.compile(
-    r"^[\s#>|-]{0,8}(?:option )?\(?(?P<letter>[a-z])(?:[).:\]]| ?\|)(?P<rest>[^\n]*)$", re.MULTILINE
-)
-_VERDICT_END = r"[\s.!|)\]]{0,9}\Z"
-_IS_RIGHT = re.compile(r"(?<![a-z])(?<!not )(?:correct|right|true|yes)" + _VERDICT_END)
-_IS_WRONG = re.compile(r"(?<![a-z])(?:incorrect|not correct|wrong|false|no)" + _VERDICT_END)
-_VERDICT_REACH = 40
-
-
-def verdict_list(page: Page) -> Decision | None:
-    """Reads "A. Aspirin: false", "B. Warfarin: true" ..., one line an option, where one alone is right."""
-    verdicts: dict[str, bool] = {}
-    for line in _VERDICT_LINE.finditer(page.low):
-        letter, verdict = line["letter"].upper(), _verdict(line["rest"])
-        if letter not in page.options.letters:
-            continue
-        if verdict is None or letter in verdicts:
-            return None
-        verdicts[letter] = verdict
-    right = [letter for letter, is_right in verdicts.items() if is_right]
-    if len(verdicts) < len(page.options.letters) or len(right) != 1:
-        return None
-    return Decision(right[0], Reason.VERDICT, is_explicit=False)
-
-
-def _verdict(line: str) -> bool | None:
-    end = line[-_VERDICT_REACH:]
-    if _IS_RIGHT.search(end):
-        return True
-    return False if _IS_WRONG.search(end) else None
-
-
-# --- The answer field of a JSON object, also of one that is cut off or not quite JSON --------------------------------
-
-_JSON_KEY = re.compile(
-    r"[\"'](?:(?:final|correct|selected|chosen|predicted)[_ ]?)?"
-    r"(?:answer(?:[_ ]?(?:choice|letter|option|idx))?|choice|option|prediction)[\"']\s{0,20}:"
-)
-_JSON_OPENING = re.compile(r"[\s\"'\[{(]{0,20}(?:(?:str|letter|choice)[\"':\s({\"']{1,6})?")
-_JSON_VALUE_END = re.compile(r"[\"'](?=\s{0,20}(?:[,}\]\n\"]|\Z))|[}\n]")
-_JSON_OBJECT_END = re.compile(  # the fields behind the value, and the brace that closes the object
-    r"[\"'\]]?+\s*+(?:,\s*+\"[^\"\n]*+\"\s*+:\s*+(?:\"(?:[^\"\\]|\\.)*+\"|\[[^\]]*+\]|[^\",}\n]*+)\s*+)*+,?+\s*+\}"
-)
-_JSON_LIST_END = re.compile(r"\]")
-_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[n\"/\\])")
-
-
-def json_answer(page: Page) -> tuple[Page, Page] | None:
-    """Returns the value of the last answer key, and the text behind its object."""
-    key = None
-    for key in _JSON_KEY.finditer(page.low):  # noqa: B007  the last one counts
-        pass
-    opening = _JSON_OPENING.match(page.low, key.end()) if key else None
-    if opening is None:
-        return None
-    start = opening.end()
-    end = (_JSON_LIST_END if "[" in opening[0] else _JSON_VALUE_END).search(page.low, start)
-    value_end = end.start() if end else len(page.low)
-    value = plain_characters(_JSON_ESCAPE.sub(_unescaped, page.raw[start:value_end]))
-    object_end = _JSON_OBJECT_END.match(page.low, value_end)
-    rest = object_end.end() if object_end else max(page.low.rfind("}"), value_end) + 1
-    return page_of(value, page.options), page_of(page.raw[rest:], page.options)
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    return chr(int(escape[1], 16)) if escape[1] else "\n" if escape[0] == "\\n" else escape[0][1:]

@@ -5,19 +5,22 @@ from dataclasses import dataclass
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at, text_at
+from medssr.answers.combinations import JOINED_BY, combination_at
 from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
 
 # --- An option, by its letter, by its text, or by both -----------------------------------------------------------
 
 SPACE = r"[^\S\n]"  # white space within a line
 
-LINE_END = re.compile(r"[)\]}\"'. |\\]{0,6}(?:\Z|\n)")
-SENTENCE_END = re.compile(rf"[)\]}}\"'. |\\]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
-OPENING = re.compile(r"(?:[✅✔✓☑➡→⇒👉\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
+_SIGNS = "✅✔✓☑🎯👍💯🟢⭐"  # as in "Answer: B ✅"
+LINE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n)")
+SENTENCE_END = re.compile(rf"[)\]}}>\"'.! |\\{_SIGNS}]{{0,6}}(?:\Z|\n|(?<=[)\]}}])|(?<=\.){SPACE}|<)|\.{SPACE}")
+OPENING = re.compile(r"(?:\n\d[.)] |[✅✔✓☑➡→⇒👉,\s\"'(\[{:=<>#…|\\]|[-.](?![0-9])){0,60}")
 JOINED_TEXT = re.compile(rf"{SPACE}{{0,3}}[)\]]?,?{SPACE}{any_of(JOINING)}{SPACE}")
 _JOINER = (
     rf"{SPACE}{{0,3}}[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}"
-    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?|[,;/&+|\-])"
+    rf"(?:,?{SPACE}?\(?{any_of(JOINING)}(?:{SPACE}(?:possibly|maybe|perhaps|also|even|then))?"
+    rf"|[,;/&+|\-](?:{SPACE}(?:possibly|maybe|perhaps|or maybe))?)"
 )
 _JOINED_LETTER = re.compile(
     rf"{_JOINER}{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}([a-z])(?![a-z0-9'])(?!-[a-z0-9])"
@@ -29,7 +32,8 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।]|\[[/0-9]|-(?![a-z0-9])|'(?!s)|\((?=[^)\n]{{2}}))|\."
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
+    rf"|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
 _ARTICLE = re.compile(rf"a{SPACE}(?!{any_of(AFTER_LETTER)})[a-zA-Z]")
@@ -38,9 +42,15 @@ _SEPARATOR = re.compile(
     rf"(?:[)\]}}\"'.:,;({{>=/]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"'=]|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
 )
 _SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
+_UNIT = re.compile(  # "0.5 mg" for the option "0.5"
+    rf"{SPACE}?(?:[mµuck]?g|mcg|[mdµ]?l|[mµn]?mol|meq|[mckn]?m|%|years?|days?|weeks?|months?|hours?|minutes?|units?"
+    rf"|iu)(?![a-z])"
+)
+_DENIED_BEHIND = re.compile(r"(?:ではなく|でなく|而不是|가 아니라|이 아니라)て?,? ?")
 _DENIED_TEXT = re.compile(rf"{SPACE}(?:(?:is|are|was|does|would|should|can|has)(?:{SPACE}not|n't)|cannot)(?![a-z])")
 _LETTER_OF_TEXT = re.compile(
-    r"[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )([a-z])(?![a-z0-9-])"
+    r"(?:[\s,\"']{0,4}(?:[(\[](?:option |choice |answer )?|(?:option|choice) )|\s?[,-]\s(?=[a-z][.!]?\s*(?:\Z|\n)))"
+    r"([a-z])(?![a-z0-9-])"
 )
 
 
@@ -56,6 +66,9 @@ class Mention:
 def mention_at(page: Page, position: int) -> Mention | None:
     """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
     by_text = text_at(page, position)
+    combined = combination_at(page, position)
+    if combined and (by_text is None or combined[1] > by_text[1]):
+        by_text = combined
     is_letter = is_letter_at(page.low, position)
     names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
     if by_text and (names_no_letter or by_text[1] > position + 1):
@@ -82,7 +95,8 @@ def _mention_by_letter(page: Page, position: int) -> Mention | None:
 
 def _mention_by_text(page: Page, start: int, letters: str, end: int) -> Mention | None:
     text = page.low[start:end]
-    if (text in SMALL_TEXTS or len(text) <= 3) and not _SMALL_TEXT_END.match(page.low, end):
+    is_small = text in SMALL_TEXTS or len(text) <= 3
+    if is_small and not (_SMALL_TEXT_END.match(page.low, end) or (text[0].isdigit() and _UNIT.match(page.low, end))):
         return None
     if _DENIED_TEXT.match(page.low, end):
         return None
@@ -99,16 +113,18 @@ def is_joined(page: Page, mention: Mention) -> bool:
         return False
     letter = _JOINED_LETTER.match(page.low, mention.end)
     if letter and _ARTICLE.match(page.raw, letter.start(1)):  # "warfarin, a vitamin K antagonist"
-        return False
+        letter = None
     if letter and letter[1].upper() in page.options.letters and not _ABBREVIATION.match(page.raw, letter.end()):
         return letter[1].upper() != mention.letter
     lettered = _NEXT_LETTERED.match(page.low, mention.end)
     following = mention_at(page, lettered.start(1)) if lettered else None
     if lettered and following and following.end > lettered.end():
         return following.letter != mention.letter
-    text = JOINED_TEXT.match(page.low, mention.end)
+    text = JOINED_BY.match(page.low, mention.end) or JOINED_TEXT.match(page.low, mention.end)
     other = mention_at(page, text.end()) if text else None
-    return other is not None and other.letter not in (None, mention.letter)
+    if text is None or other is None or other.letter in (None, mention.letter):
+        return False
+    return text[0].strip() not in (",", ";") or SENTENCE_END.match(page.low, other.end) is not None
 
 
 def is_asked(page: Page, mention: Mention) -> bool:
@@ -129,6 +145,7 @@ def heads_a_list(page: Page, mention: Mention) -> bool:
 _FILLER = re.compile(any_of(FILLERS) + r"|an? ")
 _MAX_FILLERS = 6
 _UNDECIDED = re.compile(any_of(UNDECIDED))
+_NEITHER = re.compile(r"neither [^.;\n]{1,60}[.;] (?:it is |but )?")
 _EMPTY_FIELD = re.compile(r"[\s\"']*(?:[}<\]]|\Z)")
 _LETTER_IN_DESCRIPTION = re.compile(r"[ \[]\(([a-z])\)|(?:option|choice) ([a-z])(?=[.)\n]|\Z)")
 _DESCRIPTION_END = re.compile(r"[.?!]\s|\n|\Z")
@@ -142,6 +159,9 @@ _BUT_RATHER = re.compile(
 def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = True) -> Decision | None:
     """Returns the decision in the words after a cue; None where they state none, or ask instead ("is it B?")."""
     mention, position = _mention_after_fillers(page, start)
+    denied = (_DENIED_BEHIND.match(page.low, mention.end) if mention else None) or _NEITHER.match(page.low, position)
+    if denied:
+        mention = mention_at(page, denied.end())
     if mention is None:
         if _UNDECIDED.match(page.low, position):
             return Decision(None, Reason.NO_ANSWER, is_explicit)
@@ -153,7 +173,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
         return Decision(None, mention.problem, is_explicit)
     if is_joined(page, mention) or heads_a_list(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS, is_explicit)
-    return Decision(mention.letter, reason, is_explicit)
+    return Decision(mention.letter, reason, is_explicit, end=mention.end)
 
 
 def read_denied_slot(page: Page, start: int) -> Decision:

@@ -88,6 +88,15 @@ def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, orde
         "sure ",
         "\n",
         "İ",
+        "\n2. ",
+        "?\na. ",
+        "\n---\n",
+        "\nQuestion 2:\n",
+        "\nx: is it? a\n",
+        "}q",
+        "scratch that, ",
+        "it is Z in a case. ",
+        "Aspirin and ",
     ],
 )
 def test_a_million_characters_are_read_to_their_end(hostile: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from medssr.answers import extract_choice
 
 COMPLETIONS = [Path(__file__).parent / f"{name}.jsonl" for name in ("completions", "model_outputs", "adversarial")]
-SHARED_CASES = Path(__file__).parents[3] / "shared" / "data" / "extraction" / "cases.jsonl"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "extraction"
 QUESTIONS = {
     "drugs": "Aspirin|Warfarin|Heparin|Clopidogrel",
     "mechanisms": "Inhibition of cyclooxygenase|Inhibition of vitamin K epoxide reductase"
@@ -93,10 +94,25 @@ def test_pieces_of_completions_never_give_a_letter_that_is_no_option(
         assert choice.letter is None or choice.letter in OPTIONS[options]
 
 
+def shared_cases(name: str) -> list[dict[str, Any]]:
+    file = SHARED / name
+    if not file.exists():
+        pytest.skip(f"{file} is absent")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 def test_shared_cases() -> None:
-    if not SHARED_CASES.exists():
-        pytest.skip(f"{SHARED_CASES} is absent")
-    cases = [json.loads(line) for line in SHARED_CASES.read_text(encoding="utf-8").splitlines()]
+    cases = shared_cases("cases.jsonl")
     assert len(cases) >= 111
     wrong = [case for case in cases if extract_choice(case["completion"], case["options"]).letter != case["expected"]]
     assert wrong == []
+
+
+def test_shared_endings() -> None:
+    cases = shared_cases("endings.jsonl")
+    assert len(cases) >= 286
+    letters = [extract_choice(case["completion"], case["options"]).letter for case in cases]
+    wrong = [case for case, letter in zip(cases, letters, strict=True) if letter not in (None, case["expected"])]
+    num_right = sum(letter == case["expected"] for case, letter in zip(cases, letters, strict=True))
+    assert len(wrong) <= 0.005 * len(cases), wrong  # a wrong letter is worse than none
+    assert num_right >= 0.97 * len(cases)

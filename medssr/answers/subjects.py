@@ -1,40 +1,17 @@
-"""Reads the words in front of a cue: whose decision it is, and the subject of "[B] is the correct answer"."""
+"""Reads the subject of a praise: "[B] is the correct answer", "[Warfarin (B)] would be the best choice"."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from medssr.answers.choice import Reason
 from medssr.answers.cleaned_text import Page
-from medssr.answers.lexicon import (
-    LEADING_WORDS,
-    LEAST,
-    MYSELF,
-    NO_DECISION_BEFORE,
-    NOT_CHOSEN,
-    OTHERS,
-    PRONOUNS,
-    QUALITIES,
-    SUBJECT_LEADS,
-    UNSURE,
-    VERDICT_LINKS,
-    VERDICT_WORDS,
-)
+from medssr.answers.lexicon import PRONOUNS, SUBJECT_LEADS, VERDICT_LINKS, VERDICT_WORDS
+from medssr.answers.statements import decides_nothing, endings, line_before
 
-_REACH = 60  # characters in front of a cue that can matter
 _LONGEST_SUBJECT = 300
-
-
-def _endings(words: Iterable[str]) -> tuple[str, ...]:
-    """Returns how a text that begins with a space ends where it ends with one of the words."""
-    return tuple(mark + word for word in words for mark in (' ("' if word[0].isascii() else ("",)))
-
-
-_NO_DECISION_ENDINGS = _endings(NO_DECISION_BEFORE)
-_QUALITY_ENDINGS = _endings((*QUALITIES, "answer", "die"))
-_SUBJECT_LEAD_ENDINGS = _endings(SUBJECT_LEADS)
-_PRONOUN_ENDINGS = _endings(PRONOUNS)
-_SURE_ENDINGS = _endings(("sure", "certain"))
+_SUBJECT_LEAD_ENDINGS = endings(SUBJECT_LEADS)
+_PRONOUN_ENDINGS = endings(PRONOUNS)
 _LONGEST_LINK_FIRST = sorted(VERDICT_LINKS, key=len, reverse=True)
 _JOINED_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[)\]]?,?\s(?:and|or|&)\s(?:option\s)?\(?\Z")
 _LETTER_OF_SUBJECT = re.compile(r"(?<![a-z0-9])([a-z])[).:,\]\s\"-]{1,4}\Z")
@@ -51,49 +28,6 @@ class Subject:
     is_denied: bool = False
 
 
-def line_before(page: Page, position: int) -> str:
-    """Returns the words in front of a position, in lower case and no further than the start of its line."""
-    return page.low[max(0, position - _REACH) : position].rpartition("\n")[2]
-
-
-def is_label(line: str) -> bool:
-    """Returns whether what follows the line is a label of its own or has a quality: "Answer:", "the best option"."""
-    return not line.strip(" #>*-") or _ends_with(line, _QUALITY_ENDINGS)
-
-
-def decides_nothing(line: str) -> bool:
-    """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
-    for _ in range(5):
-        if _ends_with(line, _NO_DECISION_ENDINGS) or _is_unsure(line):
-            return True
-        line, _, word = line.rstrip().rpartition(" ")
-        if word not in LEADING_WORDS:
-            return False
-    return False
-
-
-def is_about_the_least(line: str) -> bool:
-    """Returns whether the line ends like "the least appropriate ..."."""
-    words = line.split()
-    while words and words[-1] in LEADING_WORDS:
-        words.pop()
-    return bool(words) and words[-1] in LEAST
-
-
-def _is_unsure(line: str) -> bool:
-    if not _ends_with(line, _SURE_ENDINGS):
-        return False
-    return any(word in UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
-
-
-def is_chosen_by_others(line: str) -> bool:
-    """Returns whether the line ends like "some experts would", "you might", "I would not"."""
-    words = re.split(r"[.!?]", line)[-1].split()
-    if any(word in NOT_CHOSEN or word.endswith("n't") for word in words[-2:]):
-        return True
-    return next((word in OTHERS for word in reversed(words) if word in OTHERS or word in MYSELF), False)
-
-
 def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | None:
     """Returns the option in "B is the most" before "likely answer"; `needs_link` demands the "is" or a word like it."""
     line = line_before(page, position)
@@ -105,17 +39,18 @@ def subject_before(page: Page, position: int, *, needs_link: bool) -> Subject | 
     if not link and (needs_link or rest != affirmed or rest == line.rstrip()):  # "making B the answer" has no link
         return None
     end = position - len(line) + len(affirmed) - len(link)
-    subject = _subject_at_end(page, end)
+    subject = subject_at_end(page, end)
     if subject and rest != affirmed:
         return Subject(subject.letter, subject.problem, subject.is_pronoun, is_denied=True)
     return subject
 
 
-def _subject_at_end(page: Page, end: int) -> Subject | None:
+def subject_at_end(page: Page, end: int) -> Subject | None:
+    """Returns the option that the line names last before `end`."""
     reach = max(0, end - _LONGEST_SUBJECT - page.options.longest)
     line_start = max(reach, page.low.rfind("\n", reach, end) + 1)
     line = page.low[line_start:end].rstrip(" .,)\"']:-")
-    if _ends_with(line, _PRONOUN_ENDINGS):
+    if _PRONOUN_ENDINGS.end(line):
         head = _LINE_HEAD.match(line)
         letter = head[1].upper() if head else ""
         return Subject(letter, is_pronoun=True) if letter and letter in page.options.letters else None
@@ -145,11 +80,7 @@ def _subject_by_text(page: Page, before: str, letters: str) -> Subject | None:
 
 def _may_start_subject(before: str) -> bool:
     before = before.rstrip(" \"'")
-    return not before or before[-1] in ".!?:;,([" or _ends_with(before, _SUBJECT_LEAD_ENDINGS)
-
-
-def _ends_with(line: str, endings: tuple[str, ...]) -> bool:
-    return (" " + line.rstrip()).endswith(endings)
+    return not before or before[-1] in ".!?:;,([" or _SUBJECT_LEAD_ENDINGS.end(before)
 
 
 def _without_last_words(line: str, words: Collection[str]) -> str:

@@ -1,0 +1,56 @@
+"""Reads a combination, however it is worded: "dapsone + rifampicin" for the option "Rifampicin and dapsone"."""
+
+import re
+from functools import lru_cache
+
+from medssr.answers.cleaned_text import OptionTable, Page
+
+_LEAD = re.compile(
+    r"(?:(?:a|an|the|both|combined|combination|dual|triple|concurrent|therapy|treatment|regimen|use|of|with"
+    r"|using)\s){1,6}"
+)
+_JOINER = (
+    r"\s?(?:,|\+|&|/|;)\s?(?:(?:and|plus|with)\s)?(?:the\s|an?\s)?"
+    r"|,?\s(?:in combination with|combined with|together with|along with|as well as|in addition to|added to|followed by"
+    r"|and then|then|and also|and|plus|with"
+    r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
+)
+JOINED_BY = re.compile(_JOINER)
+_PART_END = re.compile(r"(?![a-z0-9])")
+_SHORTEST_PART = 3  # characters: "1 and 3" and "A and B" are no combinations
+_MOST_PARTS = 8
+
+
+def combination_at(page: Page, position: int) -> tuple[str, int] | None:
+    """Returns the letters of the option that has the parts named here, and where they end."""
+    letters_of, parts = _combinations(page.options)
+    if not letters_of:
+        return None
+    lead = _LEAD.match(page.low, position)
+    named: set[str] = set()
+    end, start = position, lead.end() if lead else position
+    for _ in range(_MOST_PARTS):
+        part = next((part for part in parts if page.low.startswith(part, start)), None)
+        if part is None or not _PART_END.match(page.low, start + len(part)):
+            break
+        named.add(part)
+        end = start + len(part)
+        joiner = JOINED_BY.match(page.low, end)
+        if joiner is None:
+            break
+        start = joiner.end()
+    letters = letters_of.get(frozenset(named)) if len(named) > 1 else None
+    return (letters, end) if letters else None
+
+
+@lru_cache(maxsize=4096)
+def _combinations(options: OptionTable) -> tuple[dict[frozenset[str], str], tuple[str, ...]]:
+    """Returns the letters of each set of parts, and all parts, the longest first."""
+    letters_of: dict[frozenset[str], str] = {}
+    for text, letters in options.letters_of.items():
+        lead = _LEAD.match(text)
+        parts = [part for part in JOINED_BY.split(text[lead.end() if lead else 0 :]) if part]
+        if len(parts) > 1 and all(len(part) >= _SHORTEST_PART and part[0].isalpha() for part in parts):
+            key = frozenset(parts)
+            letters_of[key] = letters_of.get(key, "") + letters
+    return letters_of, tuple(sorted({part for key in letters_of for part in key}, key=len, reverse=True))

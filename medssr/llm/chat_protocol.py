@@ -20,7 +20,8 @@ _LENGTH, _NEW_LENGTH = "max_tokens", "max_completion_tokens"
 _UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
     r"unsupported|unknown|unrecogni[sz]ed|unexpected|deprecated|no longer|removed|unavailable|no such|"
-    r"cannot find field|(not|n't) (support|accept|allow|permit)|not permitted|not allowed|(not|n't) (an? )?(recogni[sz]ed|known)|"
+    r"cannot find field|(not|n't) (support|accept|allow|permit)|not permitted|not allowed|"
+    r"(not|n't) (an? )?(recogni[sz]ed|known)|"
     r"not (a )?valid (field|parameter|argument|property)|is (invalid|not valid) for this model|"
     r"(not|n't) (available|implemented|enabled)|not one of the allowed|enabled only|may only be|"
     r"(cannot|can't|must not) be (set|used|specified|given)|\bonly\b.*\b(supported|allowed|permitted|accepted)",

@@ -109,7 +109,7 @@ def test_every_root_has_its_defaults_in_the_same_order():
         assert names[names.index("_self_") :] == [name for name in last if name in names]
 
 
-@pytest.mark.parametrize("file", [file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")], ids=option_id)
+@pytest.mark.parametrize("file", sorted(file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")), ids=option_id)
 def test_every_base_is_included(file):
     lines = {f"- /{file.parent.name}@_here_: {file.stem}", f"- {file.parent.name}/{file.stem}"}
     lines |= {f"- {file.stem}"} if file.stem != "logged_step" else set()

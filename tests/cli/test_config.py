@@ -30,6 +30,7 @@ ROOTS = sorted(SCHEMAS)
 GLOBAL_GROUPS = {"experiment", "debug", "hparams_search", "local", "scale", "schedule"}
 # Groups that no command has: roots or options of other groups include theirs, and are composed with them.
 BASES = {"base", "chat"}
+BASE_FILES = sorted(file for base in BASES for file in (CONF_DIR / base).glob("*.yaml"))
 # Options that the stages of a pipeline name, in a list.
 NAMED_BY_STAGES = {"method"}
 # Options for one of the commands that have their group.
@@ -109,7 +110,7 @@ def test_every_root_has_its_defaults_in_the_same_order():
         assert names[names.index("_self_") :] == [name for name in last if name in names]
 
 
-@pytest.mark.parametrize("file", sorted(file for base in BASES for file in (CONF_DIR / base).glob("*.yaml")), ids=option_id)
+@pytest.mark.parametrize("file", BASE_FILES, ids=option_id)
 def test_every_base_is_included(file):
     lines = {f"- /{file.parent.name}@_here_: {file.stem}", f"- {file.parent.name}/{file.stem}"}
     lines |= {f"- {file.stem}"} if file.stem != "logged_step" else set()

@@ -16,6 +16,8 @@ _JOINER = (
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
 JOINED_BY = re.compile(_JOINER)
+_LETTERS = re.compile(r"(?:both\s)?\(?([a-z])\)?\s?(?:and|\+|&|plus|with)\s?\(?([a-z])\)?(?![a-z0-9])(?!\s?(?:,|and|or)\s?[a-z]\b)")
+_BOTH = re.compile(r"both(?:\sof\s(?:them|these|those|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n))")
 _PART_END = re.compile(r"(?![a-z0-9])")
 _SHORTEST_PART = 3  # characters: "1 and 3" and "A and B" are no combinations
 _MOST_PARTS = 8
@@ -26,6 +28,13 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     letters_of, parts = _combinations(page.options)
     if not letters_of:
         return None
+    both = _BOTH.match(page.low, position) if len(letters_of) == 1 else None
+    if both:
+        return next(iter(letters_of.values())), both.end()
+    lettered = _LETTERS.match(page.low, position)
+    if lettered:
+        texts = frozenset(_text_of(page.options, letter.upper()) for letter in lettered.groups())
+        return (letters_of[texts], lettered.end()) if texts in letters_of else None
     lead = _LEAD.match(page.low, position)
     named: set[str] = set()
     end, start = position, lead.end() if lead else position
@@ -41,6 +50,18 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
         start = joiner.end()
     letters = letters_of.get(frozenset(named)) if len(named) > 1 else None
     return (letters, end) if letters else None
+
+
+def combination_in(page: Page, start: int, end: int) -> str | None:
+    """Returns the letter of the combination that a sentence names anywhere: "start dapsone with rifampicin"."""
+    letters_of, parts = _combinations(page.options)
+    first = min((at for at in (page.low.find(part, start, end) for part in parts) if at >= 0), default=-1)
+    combined = combination_at(page, first) if letters_of and first >= 0 else None
+    return combined[0] if combined and len(combined[0]) == 1 else None
+
+
+def _text_of(options: OptionTable, letter: str) -> str:
+    return next((text for text, letters in options.letters_of.items() if letter in letters), "")
 
 
 @lru_cache(maxsize=4096)

@@ -106,7 +106,7 @@ CONCLUDING = (
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
     "è la", "الحل هو", "가장 적절한 것은", "confident in",
     "a correta é a", "la solution est", "that's option",
-    "that's",
+    "that's", "i.e.",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -121,7 +121,7 @@ TAGS = (
     "<answer_letter>", "<my_answer>", "<best_answer>", "[final answer]", "[final_answer]",
     "<prediction>", "<answer_choice>", "<selected_option>", "<selected_answer>",
 )  # fmt: skip
-TAGS_OF_PROSE = ("<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
+TAGS_OF_PROSE = ("print(", "return ", "<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
 
 # --- Between a cue and its option --------------------------------------------------------------------------------
 

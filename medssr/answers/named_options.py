@@ -166,7 +166,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
         if _UNDECIDED.match(page.low, position):
             return Decision(None, Reason.NO_ANSWER, is_explicit)
         letter = _letter_of_description(page, position)
-        return Decision(letter, reason, is_explicit) if letter else None
+        return Decision(letter, reason, is_explicit, end=position) if letter else None
     if is_asked(page, mention):
         return None
     if mention.problem:
@@ -184,7 +184,7 @@ def read_denied_slot(page: Page, start: int) -> Decision:
     rather = _BUT_RATHER.match(page.low, mention.end)
     instead = mention_at(page, rather.end()) if rather else None
     if instead and instead.letter:
-        return Decision(instead.letter, Reason.ANSWER_PHRASE)
+        return Decision(instead.letter, Reason.ANSWER_PHRASE, end=instead.end)
     return Decision(mention.letter, Reason.RETRACTED)
 
 

@@ -62,7 +62,10 @@ _SECTION = re.compile(
     r"|#?\d{1,3}[.):]{1,2}(?!\d)\s"
     r"|(?<=#)[^\S\n]?\d{1,3}[^\S\n]"
 )
-_LABELLED_QUESTION = re.compile(r"\n[^\n:?.!]{1,40}:[^\S\n][^\n]{15,900}\?(?=[^\S\n]{0,3}\n)")
+_STEM = re.compile(  # with a label, as a paragraph of its own, or with the first words of a question
+    r"\n(?:[^\n:?.!]{1,40}:[^\S\n]|(?<=\n\n)(?:[^\n?]{1,300}\n){0,2}"
+    r"|(?=(?:in |for |to |of )?(?:which|what|who|how)[^\S\n]|an?[^\S\n]\d))[^\n]{15,900}\?(?=[^\S\n]{0,3}\n)"
+)
 _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:options|choices):?\s{1,4})?\Z")
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.
 _FIRST_WORDS = {
@@ -84,7 +87,8 @@ _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")
 _DISCUSSION = re.compile(
     r"(?<![a-z])(?:let me|let's|explanation|rationale|reasoning|analysis|why|each|check|review|the (?:other|given"
     r"|answer)"
-    r"|other|options?|choices|wait|hmm|but)(?![a-z])"
+    r"|other|options?|choices|wait|hmm|but|so|because|(?:is|was|could|can) (?:that|this|it)|am i|did i"
+    r"|what about|how about|what if)(?![a-z])"
 )
 
 
@@ -96,7 +100,7 @@ def cuts(text: str) -> list[Cut]:
     lines = (_cut_at_line(low, line, may_look=number < _MAX_LOOKS) for number, line in enumerate(_LINE.finditer(low)))
     found = list(islice(filter(None, lines), _MAX_CUTS))
     if "?" in low:
-        labelled = (label for label in _LABELLED_QUESTION.finditer(low) if not _DISCUSSION.search(label[0]))
+        labelled = (label for label in _STEM.finditer(low) if not _DISCUSSION.search(label[0]))
         found += (Cut(label.start(), False, False) for label in islice(labelled, _MAX_CUTS))
     if "</" in low or "}" in low:
         marks = (
@@ -127,7 +131,10 @@ def _cut_at(low: str, start: int, line: re.Match[str], *, may_look: bool) -> Cut
         stem = _start_of_stem(low, position)
         return None if stem is None else Cut(stem, False, False)
     section = _SECTION.match(low, position)
-    return Cut(start, False, False) if section and _asks(low, section.end()) else None
+    if section is None:
+        return None
+    is_numbered = section["number"] not in (None, "1", "i")
+    return Cut(start, False, False) if is_numbered or _asks(low, section.end()) else None
 
 
 def _asks(low: str, start: int) -> bool:

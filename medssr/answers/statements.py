@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from medssr.answers import lexicon
 from medssr.answers.cleaned_text import Page
+from medssr.answers.lexicon import any_of
 
 _REACH = 60  # characters of a line in front of a cue that say what the cue is about
 _SENTENCE_REACH = 160
@@ -98,6 +99,12 @@ def is_chosen_by_others(line: str) -> bool:
     return next(
         (word in lexicon.OTHERS for word in reversed(words) if word in lexicon.OTHERS or word in lexicon.MYSELF), False
     )
+
+
+def has_other_subject(line: str) -> bool:
+    """Returns whether the last sentence of the line has a subject other than me: "my colleague would"."""
+    words = _WORD.findall(re.split(r"[.!?:]", line)[-1])
+    return len(words) > 1 and words[-1] in lexicon.OF_OTHERS_BEFORE and _MYSELF.isdisjoint(words)
 
 
 # --- The sentence around a decision -----------------------------------------------------------------------------------
@@ -190,3 +197,21 @@ def _sentence_before(low: str, position: int) -> str:
 def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
     statement = before + low[start:end]
     return "would" in statement and bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(low, end))
+
+
+# --- A clause of its own ----------------------------------------------------------------------------------------------
+
+_OTHERS_IN_CLAUSE = re.compile(any_of(set(lexicon.OTHERS) - {"one", "most", "if", "when", "whenever", "he", "she"}))
+_ELSEWHERE = re.compile(rf"(?<![a-z])(?:{_SCOPE}|{_CONDITION})")
+_UNREAL_VERB = re.compile(r"(?<![a-z])(?:could|might|may|would have)(?![a-z])")
+
+
+def is_another_case(clause: str) -> bool:
+    """Returns whether a clause is said of another case, or of what might be: "in gout, it is B", "B might be better"."""
+    own = clause.lstrip(" \"'(*#>-")
+    return bool(_STARTS_OTHER_CASE.match(own) or _CONTAINS_CONDITION.search(own) or _UNREAL_VERB.search(own))
+
+
+def is_view_of_others(clause: str) -> bool:
+    """Returns whether a clause tells what others think, or warns of an answer."""
+    return bool(_OTHERS_IN_CLAUSE.search(clause)) or not lexicon.WARNINGS.isdisjoint(_WORD.findall(clause))

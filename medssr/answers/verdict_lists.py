@@ -22,6 +22,18 @@ _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:t
 _REACH = 40
 
 
+_INLINE = re.compile(rf"(?<![a-z0-9])([a-z])[).:]?\s?(?:({_RIGHT_MARK})|{_WRONG_MARK})")
+
+
+def marked_in_line(page: Page) -> Decision | None:
+    """Reads "A ❌ B ✅ C ❌", where each option has a mark."""
+    marks = {mark[1].upper(): bool(mark[2]) for mark in _INLINE.finditer(page.low)}
+    right = [letter for letter, is_right in marks.items() if is_right]
+    if len(right) != 1 or sorted(marks) != sorted(page.options.letters):
+        return None
+    return Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low))
+
+
 def verdict_list(page: Page) -> Decision | None:
     """Reads "A. Aspirin: false", "B. Warfarin: true" ..., one line an option, where one alone is right."""
     verdicts: dict[str, bool | None] = {}
@@ -40,7 +52,7 @@ def verdict_list(page: Page) -> Decision | None:
         return None
     is_each_judged = None not in verdicts.values()
     is_one_marked = marked == right[0] and False not in verdicts.values()
-    return Decision(right[0], Reason.VERDICT, is_explicit=False) if is_each_judged or is_one_marked else None
+    return Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low)) if is_each_judged or is_one_marked else None
 
 
 def _verdict(page: Page, letter: str, line: str) -> bool | None:

@@ -16,8 +16,14 @@ _JOINER = (
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
 JOINED_BY = re.compile(_JOINER)
-_LETTERS = re.compile(r"(?:both\s)?\(?([a-z])\)?\s?(?:and|\+|&|plus|with)\s?\(?([a-z])\)?(?![a-z0-9])(?!\s?(?:,|and|or)\s?[a-z]\b)")
+_LETTERS = re.compile(r"(?:both\s)?\(?[a-z]\)?(?:(?:,\s(?:and\s)?|\s?(?:and|\+|&|plus|with)\s?)\(?[a-z](?![a-z0-9])\)?){1,4}")
+_LONE_LETTER = re.compile(r"(?<![a-z])[a-z](?![a-z])")
+_ALL = re.compile(r"all(?:\s(?:of\s(?:them|these|those|the\sabove)|three|four|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n|are\s))")
+_ALL_TEXT = re.compile(r"all\s(?:of\sthe|the|of\sthese|of\sthose)")
+_LETTER_OF_PART = re.compile(r"\s\([a-z]\)")
+_WORD = re.compile(r"\s?[a-z]{2,13}\s(?=[a-z])")
 _BOTH = re.compile(r"both(?:\sof\s(?:them|these|those|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n))")
+_BOTH_AT_END = re.compile(r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z")
 _PART_END = re.compile(r"(?![a-z0-9])")
 _SHORTEST_PART = 3  # characters: "1 and 3" and "A and B" are no combinations
 _MOST_PARTS = 8
@@ -26,6 +32,9 @@ _MOST_PARTS = 8
 def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the option that has the parts named here, and where they end."""
     letters_of, parts = _combinations(page.options)
+    everything = _ALL.match(page.low, position)
+    if everything:
+        return next(((key, everything.end()) for text, key in page.options.letters_of.items() if _ALL_TEXT.match(text)), None)
     if not letters_of:
         return None
     both = _BOTH.match(page.low, position) if len(letters_of) == 1 else None
@@ -33,18 +42,26 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
         return next(iter(letters_of.values())), both.end()
     lettered = _LETTERS.match(page.low, position)
     if lettered:
-        texts = frozenset(_text_of(page.options, letter.upper()) for letter in lettered.groups())
+        texts = frozenset(_text_of(page.options, letter.upper()) for letter in _LONE_LETTER.findall(lettered[0]))
         return (letters_of[texts], lettered.end()) if texts in letters_of else None
     lead = _LEAD.match(page.low, position)
     named: set[str] = set()
     end, start = position, lead.end() if lead else position
     for _ in range(_MOST_PARTS):
-        part = next((part for part in parts if page.low.startswith(part, start)), None)
+        part = _part_at(page.low, start, parts)
+        if part is None and named:  # "ceftriaxone and oral azithromycin"
+            word = _WORD.match(page.low, start)
+            start = word.end() if word else start
+            part = _part_at(page.low, start, parts)
         if part is None or not _PART_END.match(page.low, start + len(part)):
             break
         named.add(part)
         end = start + len(part)
+        letter = _LETTER_OF_PART.match(page.low, end)
+        end = letter.end() if letter else end
         joiner = JOINED_BY.match(page.low, end)
+        if joiner is None and (word := _WORD.match(page.low, end)):  # "ceftriaxone IM and azithromycin"
+            joiner = JOINED_BY.match(page.low, word.end() - 1)
         if joiner is None:
             break
         start = joiner.end()
@@ -55,9 +72,15 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
 def combination_in(page: Page, start: int, end: int) -> str | None:
     """Returns the letter of the combination that a sentence names anywhere: "start dapsone with rifampicin"."""
     letters_of, parts = _combinations(page.options)
+    if len(letters_of) == 1 and _BOTH_AT_END.search(page.low, start, end):
+        return next(iter(letters_of.values()))
     first = min((at for at in (page.low.find(part, start, end) for part in parts) if at >= 0), default=-1)
     combined = combination_at(page, first) if letters_of and first >= 0 else None
     return combined[0] if combined and len(combined[0]) == 1 else None
+
+
+def _part_at(low: str, position: int, parts: tuple[str, ...]) -> str | None:
+    return next((part for part in parts if low.startswith(part, position)), None)
 
 
 def _text_of(options: OptionTable, letter: str) -> str:

@@ -11,16 +11,21 @@ from functools import lru_cache
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import OptionTable, Page
+from medssr.answers.lexicon import SMALL_TEXTS
 from medssr.answers.statements import is_another_case, is_view_of_others
 
 _FIRST_SIGN = 0xE000  # of the characters for private use, one for each option
+_SIGNS = re.compile("[\ue000-\ue019]")
+_MARK = "[^a-z0-9\ue000-\ue019]"
 _SIGN = "[\ue000-\ue019]"
 _LONGEST_HEAD = 10  # characters: "- option B"
-_TAIL = 1_500  # characters behind an answer in which it is corrected; further on stand explanations
+_SHORTEST_TAIL = 3
+_TAIL_WITHOUT_ANSWER = 400
+_TAIL = 1_000  # characters behind an answer in which it is corrected; further on stand explanations
 
 _THOUGHT = (
     r"(?:wait|hm+|hold (?:on|up)|hang on|actually|no|nope|oops|whoops|sorry|oh|ah|scratch that|strike that|correction"
-    r"|on (?:second|further|closer|more|careful)? ?\w+|come to think|but wait|re-?\w+ing|looking (?:again|back|closer)"
+    r"|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|come to think|but wait|re-?\w+ing|looking (?:again|back|closer)"
     r"|thinking (?:again|more|about it|it over)|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
     r"|i (?:take|was|should|misread|missed|overlooked|made|need to|have to|must|now|meant|mean|had|said|previously|would"
     r" have|retract|stand corrected|apologi[sz]e|change|changed|correct|revise)|i'm changing|i'd have|my mistake|my bad)"
@@ -28,9 +33,9 @@ _THOUGHT = (
 _CONTRAST = r"(?:but|however|though|instead|rather)"
 _TURN = re.compile(rf"(?:\A|[.!?,;:(\n-]\s?|\s)(?:{_THOUGHT}|{_CONTRAST})(?![a-z])")
 _RETHOUGHT = re.compile(rf"\W*(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT}(?![a-z])")
+_SENTENCE_END = re.compile(r"(?<![\n.][\ue000-\ue019])(?<=[.!?;])[^\S\n]+|(?<=[!?;])\s+|\n+|\s-+\s|\.{2,}|…")
 _CLAUSE_END = re.compile(
-    r"(?<=[.!?;:])\s+|\n+|\s-+\s|\.{2,}|…|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|leaving|which"
-    r" leaves)(?![a-z]))|,\s"
+    r"(?<=:)\s|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|leaving|which leaves)(?![a-z]))|,\s"
 )
 _FREE = r"(?:(?:option|choice|answer|the|a|my|clearly|actually|really|therefore|instead|rather|then|indeed|now|still)\s)*"
 _LEAD = (
@@ -44,15 +49,15 @@ _RIGHT = (
     r"(?:right|correct|best|answer|it|one|winner|(?:better|best|right|correct|only|more \w+|superior|stronger|proper"
     r"|appropriate|most \w+)(?: (?:one|option|choice|answer|fit|match|pick|drug|diagnosis|explanation))?|what \w+[^,]*)"
 )
-_END = r"(?=\W*\Z|,? (?:because|since|as|given|not|instead|after all|then|than|for|here|now|that|the|rather)(?![a-z]))"
+_END = rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after all|then|than|for|here|now|that|the|rather)(?![a-z]))"
 _AFFIRMS = re.compile(
-    rf"\A\W*{_LEAD}{_FREE}\W*(?P<alone>{_SIGN})(?: (?:then|instead|it is|after all|now|rather|for sure))?[^\w:]*\Z"
+    rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_SIGN})(?: (?:then|instead|it is|after all|now|rather|for sure))?(?:(?!:){_MARK})*\Z"
     rf"|(?P<subject>{_SIGN}){_BE}\s{_FREE}{_RIGHT}{_END}"
     rf"|(?P<verb>{_SIGN}) (?:it is|(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers)"
-    rf"(?: (?:more|better|best|the|sense|everything|all|this|here)|\W*\Z))"
+    rf"(?: (?:more|better|best|the|sense|everything|all|this|here)|{_MARK}*\Z))"
     r"|(?<![a-z])(?:is|be|it's|that's|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
-    rf"|(?:chang|switch|revis|correct|updat|amend)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?|needs?|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to) )"
-    rf"(?:\w+ ){{0,2}}?(?:choose|pick|go with|say|answer|prefer|settle on))\s{_FREE}\W?(?P<object>{_SIGN}){_END}"
+    rf"|(?:chang|switch|revis|correct|updat|amend)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?|confirms?|needs?|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to) )"
+    rf"(?:\w+ ){{0,2}}?(?:choose|pick|go with|say|answer|prefer|settle on))\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN}){_END}"
 )
 _DENIED = (
     r"(?:out|wrong|incorrect|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
@@ -60,7 +65,7 @@ _DENIED = (
 )
 _DENIES = re.compile(
     rf"(?<![a-z])(?:not|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
-    rf"|against|from|drop|reject|never|isn't|wasn't|can't be|cannot be)\s{_FREE}\W?(?P<object>{_SIGN})"
+    rf"|against|from|drop|reject|never|isn't|wasn't|can't be|cannot be)\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN})"
     rf"|(?P<subject>{_SIGN})(?:{_BE}\s(?:\w+ly\s|therefore\s|then\s|also\s)*{_DENIED}(?!,? (?:for|in) )"
     r"|\s(?:isn't|wasn't|can't be|cannot be|won't|doesn't (?:fit|make|work|explain|match)|does not (?:fit|make|work"
     r"|explain|match)))"
@@ -72,7 +77,8 @@ _DOUBTS = re.compile(
     r"(?<![a-z])(?:(?:that|this|it|which|i|my answer|the above)(?:'s| is| was| am|'m)? ?(?:\w+ly )?(?:wrong|incorrect"
     r"|mistaken|unlikely|a mistake|an error|out|not (?:quite )?(?:right|correct|sure|certain|it)|(?:can't|cannot|can not"
     r"|isn't|is not|wasn't|doesn't|does not) (?:\w+ )?(?:right|correct|sure|it|fit|work|make sense|add up|look right"
-    r"|seem right))|not (?:so )?(?:sure|certain)|no longer sure|rules? (?:that|it|this) out|not convinced)(?![a-z])"
+    r"|seem right))|not (?:so )?(?:sure|certain)|can(?:'t|not) decide|that's not"
+    r"|let me (?:think again|reconsider|rethink|recheck|try again|start over)|no longer sure|rules? (?:that|it|this) out|not convinced)(?![a-z])"
 )
 _NEGATED = re.compile(r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! wait)[^\ue000-\ue019]*\Z")
 _REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
@@ -95,51 +101,64 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     letter = decision.letter if decision else None
     if decision and letter is None and decision.reason not in _OPEN_REASONS:
         return decision
-    start = decision.end if decision and letter else 0
-    end = min(len(page.low), start + _TAIL) if letter else len(page.low)
-    start = start if letter else max(0, end - _TAIL)
-    if not _TURN.search(page.low, start, end) and not page.low.endswith((".", "?"), start, end):
+    if decision and letter:
+        start, end = decision.end, min(len(page.low), decision.end + _TAIL)
+    else:
+        start, end = max(0, len(page.low) - _TAIL_WITHOUT_ANSWER), len(page.low)
+    if end - start < _SHORTEST_TAIL:
         return decision
-    contrast = _contrast(page, start, end, is_open=letter is None)
+    text = _with_signs(page, start, end)
+    if not _SIGNS.search(text) and not _DOUBTS.search(text):
+        return decision
+    contrast = _contrast(text, is_open=letter is None)
     new = contrast.affirmed
+    is_withdrawn = contrast.is_doubted or bool(letter and letter in contrast.denied)
     if letter is None:
         is_contrast = new and (contrast.denied or contrast.is_rethought)
         return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
-    is_withdrawn = letter in contrast.denied or contrast.is_doubted
     if new and new != letter:
-        return Decision(new, Reason.ANSWER_PHRASE) if contrast.is_turned or contrast.is_rethought or is_withdrawn else decision
+        is_new = contrast.is_turned or contrast.is_rethought or is_withdrawn
+        return Decision(new, Reason.ANSWER_PHRASE) if is_new else decision
     return Decision(None, Reason.RETRACTED) if is_withdrawn and not new else decision
 
 
 _OPEN_REASONS = (Reason.NO_ANSWER, Reason.RETRACTED, Reason.SEVERAL_LETTERS)
 
 
-def _contrast(page: Page, start: int, end: int, *, is_open: bool) -> _Contrast:
+def _contrast(text: str, *, is_open: bool) -> _Contrast:
+    """Returns what the sentences say; where no answer is known (`is_open`), a new thought drops what was affirmed."""
     contrast = _Contrast()
-    is_other = False
-    for clause, is_new_sentence, is_head in _clauses(_with_signs(page, start, end)):
-        if is_new_sentence:
-            is_other = False
-        if _RETHOUGHT.match(clause):
+    for sentence in _SENTENCE_END.split(text):
+        if _RETHOUGHT.match(sentence):
             contrast.is_rethought = True
             contrast.affirmed = "" if is_open else contrast.affirmed
-        is_other = is_other or is_another_case(clause) or is_view_of_others(clause)
-        if is_other or clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
+        if contrast.is_rethought or _SIGNS.search(sentence) or "decide" in sentence:
+            _read_sentence(contrast, sentence)
+    return contrast
+
+
+def _read_sentence(contrast: _Contrast, sentence: str) -> None:
+    for clause, is_head in _clauses(sentence):
+        if is_another_case(clause) or is_view_of_others(clause):
+            return
+        if clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
             continue
-        turns = bool(_TURN.search(clause))
-        denied = {_letter(match) for match in _DENIES.finditer(clause)}
-        affirms = [_letter(match) for match in _AFFIRMS.finditer(clause) if not _NEGATED.search(clause, 0, match.start())]
-        contrast.denied += "".join(denied)
-        contrast.affirmed = "" if contrast.affirmed in denied else contrast.affirmed
-        contrast.is_turned |= turns
-        if contrast.is_rethought and _DOUBTS.search(clause):
+        contrast.is_rethought |= bool(_RETHOUGHT.match(clause))
+        if _DOUBTS.search(clause) and (contrast.is_rethought or "decide" in clause):
             contrast.is_doubted = True
             contrast.affirmed = ""
-        for letter in affirms:
-            if letter not in denied and not _IS_NOT_ALONE.search(clause):
+        contrast.is_turned |= bool(_TURN.search(clause))
+        if not _SIGNS.search(clause):
+            continue
+        denied = {_letter(match) for match in _DENIES.finditer(clause)}
+        contrast.denied += "".join(denied)
+        contrast.affirmed = "" if contrast.affirmed in denied else contrast.affirmed
+        for affirmed in _AFFIRMS.finditer(clause):
+            letter = _letter(affirmed)
+            is_plain = not _NEGATED.search(clause, 0, affirmed.start()) and not _IS_NOT_ALONE.search(clause)
+            if is_plain and letter not in denied:
                 contrast.affirmed = letter
                 contrast.denied = contrast.denied.replace(letter, "")
-    return contrast
 
 
 def _letter(match: re.Match[str]) -> str:
@@ -147,19 +166,17 @@ def _letter(match: re.Match[str]) -> str:
     return chr(ord(sign) - _FIRST_SIGN + ord("A"))
 
 
-def _clauses(text: str) -> Iterator[tuple[str, bool, bool]]:
-    """Yields the clauses of a text, and whether each begins a sentence, and whether it is the head of what follows."""
-    start, is_new, is_line = 0, True, False
-    for end in _CLAUSE_END.finditer(text):
-        if text[start : end.start()].strip():
-            is_part = end[0] == ", " and not _REASON.match(text, end.end())
-            yield text[start : end.start()], is_new, is_part or (is_line and "\n" not in end[0])
-            is_line = False
-        is_new = text[end.start() - 1 : end.start()] in (*".!?;:",) or "\n" in end[0] or "-" in end[0] or "." in end[0]
-        is_line = is_line or "\n" in end[0]
+def _clauses(sentence: str) -> Iterator[tuple[str, bool]]:
+    """Yields the clauses of a sentence, and whether each is the head of what follows: "- B. Acts on the loop"."""
+    start = 0
+    for end in _CLAUSE_END.finditer(sentence):
+        clause = sentence[start : end.start()]
+        if clause.strip():
+            is_part = end[0] == ", " and not _REASON.match(sentence, end.end())
+            yield clause, is_part
         start = end.end()
-    if text[start:].strip():
-        yield text[start:], is_new, False
+    if sentence[start:].strip():
+        yield sentence[start:], False
 
 
 def _with_signs(page: Page, start: int, end: int) -> str:
@@ -181,7 +198,7 @@ def _sign(named: str, letters_of: dict[str, str]) -> str:
 @lru_cache(maxsize=4096)
 def _mentions(options: OptionTable) -> tuple[re.Pattern[str], dict[str, str]]:
     letters = "".join(letter for letter in options.letters if "A" <= letter <= "Z")
-    texts = "|".join(re.escape(text) for text in options.texts if len(text) > 2)
+    texts = "|".join(re.escape(text) for text in options.texts if len(text) > 2 and text not in SMALL_TEXTS)
     article = r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then)\b)[a-z])"
     by_letter = rf"(?<![A-Za-z0-9'/-])[{letters}](?![A-Za-z0-9/-]|'(?!s)){article}(?!(?<=I)[ ']|\. [a-z]{{3}})"
     by_text = rf"|(?<![A-Za-z0-9])(?i:{texts})(?![A-Za-z0-9])" if texts else ""

@@ -154,7 +154,7 @@ def closing_sentence(page: Page) -> Decision | None:
     last = len(page.low.rstrip(" \n.!"))
     start = _sentence_start(page, last)
     combined = combination_in(page, start, last)
-    if combined and EXCLUDING.isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
+    if combined and (EXCLUDING - {"would"}).isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
         return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
     named = _option_before(page, last)
     if named is None or named[1] <= page.walk_end:

@@ -106,7 +106,7 @@ CONCLUDING = (
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
     "è la", "الحل هو", "가장 적절한 것은", "confident in",
     "a correta é a", "la solution est", "that's option",
-    "that's", "i.e.",
+    "that's", "i.e.", "ist antwort", "ist option", "jest odpowiedź",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -162,7 +162,7 @@ FILLERS = (
     "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
     "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
     "optie", "voor", "l'opzione", "opzione", "opção", "вариант", "ответ", "đáp án", "el", "le", "il", "een", "für",
-    "η", "ο", "a letra", "lettera", "letter", "選択肢", "الخيار", "گزینه", "विकल्प", "option:",
+    "η", "ο", "a letra", "lettera", "letter", "選択肢", "الخيار", "گزینه", "विकल्प", "option:", "proposition",
 )  # fmt: skip
 UNDECIDED = (
     "unclear", "unknown", "uncertain", "undetermined", "undecided", "not clear", "not known", "not certain",
@@ -186,7 +186,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
-    "and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+    "and", "or", "and/or", "plus", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
 )  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",

@@ -32,7 +32,7 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]| \[|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
     rf"|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )

@@ -64,7 +64,8 @@ _SECTION = re.compile(
 )
 _STEM = re.compile(  # with a label, as a paragraph of its own, or with the first words of a question
     r"\n(?:[^\n:?.!]{1,40}:[^\S\n]|(?<=\n\n)(?:[^\n?]{1,300}\n){0,2}"
-    r"|(?=(?:in |for |to |of )?(?:which|what|who|how)[^\S\n]|an?[^\S\n]\d))[^\n]{15,900}\?(?=[^\S\n]{0,3}\n)"
+    r"|(?=(?:in |for |to |of )?(?:which|what|who|how)[^\S\n]|an?[^\S\n]\d))(?:[^\n]{15,900}|[^\x00-\x7f\n]{6,900})\?"
+    r"(?=[^\S\n]{0,3}\n|[^\S\n](?:the )?(?:correct )?answer(?: is|:))"
 )
 _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:options|choices):?\s{1,4})?\Z")
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.

@@ -104,7 +104,7 @@ def is_chosen_by_others(line: str) -> bool:
 def has_other_subject(line: str) -> bool:
     """Returns whether the last sentence of the line has a subject other than me: "my colleague would"."""
     words = _WORD.findall(re.split(r"[.!?:]", line)[-1])
-    return len(words) > 1 and words[-1] in lexicon.OF_OTHERS_BEFORE and _MYSELF.isdisjoint(words)
+    return len(words) > 1 and _MYSELF.isdisjoint(words) and words[-1] not in ("should", "must", "to", "then", "therefore")
 
 
 # --- The sentence around a decision -----------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
 # --- A clause of its own ----------------------------------------------------------------------------------------------
 
 _OTHERS_IN_CLAUSE = re.compile(any_of(set(lexicon.OTHERS) - {"one", "most", "if", "when", "whenever", "he", "she"}))
-_ELSEWHERE = re.compile(rf"(?<![a-z])(?:{_SCOPE}|{_CONDITION})")
+_LURES = lexicon.WARNINGS - {"wrong", "mistake", "mistaken", "error"}  # these four also take an answer back
 _UNREAL_VERB = re.compile(r"(?<![a-z])(?:could|might|may|would have)(?![a-z])")
 
 
@@ -214,4 +214,4 @@ def is_another_case(clause: str) -> bool:
 
 def is_view_of_others(clause: str) -> bool:
     """Returns whether a clause tells what others think, or warns of an answer."""
-    return bool(_OTHERS_IN_CLAUSE.search(clause)) or not lexicon.WARNINGS.isdisjoint(_WORD.findall(clause))
+    return bool(_OTHERS_IN_CLAUSE.search(clause)) or not _LURES.isdisjoint(_WORD.findall(clause))

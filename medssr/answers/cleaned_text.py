@@ -32,6 +32,7 @@ _MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
 _BLOCK = re.compile(r"</?(?:div|h[1-6]|ul|ol|li|section|article|table|tr|body|html)(?:\s[^<>\n]{0,80})?>")
+_CELL = re.compile(r"</t[dh]>\s{0,9}<t[dh](?:\s[^<>\n]{0,80})?>")
 _RULE_OF_STARS = re.compile(r"(?<=\n)\*[^\S\n]?\*[^\S\n]?\*[^\S\n]*+\**(?=\s*\n)")
 _RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
 _LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
@@ -74,7 +75,7 @@ def plain_characters(text: str) -> str:
 def without_markup(text: str) -> str:
     """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
     if "~~" in text or "</" in text:
-        text = _BLOCK.sub("\n", text)
+        text = _BLOCK.sub("\n", _CELL.sub(" | ", text))
         text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
     if "***" in text or "* *" in text:
         text = _RULE_OF_STARS.sub("---", text)

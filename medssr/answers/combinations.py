@@ -16,14 +16,21 @@ _JOINER = (
     r"|und|mit|et|avec|y|con|e|com|en|met|и|和|加)\s(?:the\s|an?\s)?|\s?[和加与联]合?\s?"
 )
 JOINED_BY = re.compile(_JOINER)
-_LETTERS = re.compile(r"(?:both\s)?\(?[a-z]\)?(?:(?:,\s(?:and\s)?|\s?(?:and|\+|&|plus|with)\s?)\(?[a-z](?![a-z0-9])\)?){1,4}")
+_LETTERS = re.compile(
+    r"(?:both\s)?\(?[a-z]\)?(?:(?:,\s(?:and\s)?|\s?(?:and|\+|&|plus|with)\s?)\(?[a-z](?![a-z0-9])\)?){1,4}"
+)
 _LONE_LETTER = re.compile(r"(?<![a-z])[a-z](?![a-z])")
-_ALL = re.compile(r"all(?:\s(?:of\s(?:them|these|those|the\sabove)|three|four|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n|are\s))")
+_ALL = re.compile(
+    r"all(?:\s(?:of\s(?:them|these|those|the\sabove)|three|four|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n|are\s))"
+)
 _ALL_TEXT = re.compile(r"all\s(?:of\sthe|the|of\sthese|of\sthose)")
 _LETTER_OF_PART = re.compile(r"\s\([a-z]\)")
-_WORD = re.compile(r"\s?[a-z]{2,13}\s(?=[a-z])")
+_WORD = re.compile(r"\s?[a-z][a-z-]{1,13}\s(?=[a-z])")
 _BOTH = re.compile(r"both(?:\sof\s(?:them|these|those|the\sabove))?(?=\s*(?:[.,;!)]|\Z|\n))")
-_BOTH_AT_END = re.compile(r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z")
+_BOTH_AT_END = re.compile(
+    r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z"
+)
+_TEXT_OF_LETTERS = re.compile(r"(?:both )?\(?([a-z])\)? (?:and|&|\+) \(?([a-z])\)?")
 _PART_END = re.compile(r"(?![a-z0-9])")
 _SHORTEST_PART = 3  # characters: "1 and 3" and "A and B" are no combinations
 _MOST_PARTS = 8
@@ -34,7 +41,9 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     letters_of, parts = _combinations(page.options)
     everything = _ALL.match(page.low, position)
     if everything:
-        return next(((key, everything.end()) for text, key in page.options.letters_of.items() if _ALL_TEXT.match(text)), None)
+        return next(
+            ((key, everything.end()) for text, key in page.options.letters_of.items() if _ALL_TEXT.match(text)), None
+        )
     if not letters_of:
         return None
     both = _BOTH.match(page.low, position) if len(letters_of) == 1 else None
@@ -62,6 +71,9 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
         joiner = JOINED_BY.match(page.low, end)
         if joiner is None and (word := _WORD.match(page.low, end)):  # "ceftriaxone IM and azithromycin"
             joiner = JOINED_BY.match(page.low, word.end() - 1)
+        if joiner is None and page.low.startswith("-", end):
+            start = end + 1
+            continue
         if joiner is None:
             break
         start = joiner.end()
@@ -74,6 +86,9 @@ def combination_in(page: Page, start: int, end: int) -> str | None:
     letters_of, parts = _combinations(page.options)
     if len(letters_of) == 1 and _BOTH_AT_END.search(page.low, start, end):
         return next(iter(letters_of.values()))
+    lettered = combination_at(page, start) if letters_of else None
+    if lettered and len(lettered[0]) == 1:
+        return lettered[0]
     first = min((at for at in (page.low.find(part, start, end) for part in parts) if at >= 0), default=-1)
     combined = combination_at(page, first) if letters_of and first >= 0 else None
     return combined[0] if combined and len(combined[0]) == 1 else None
@@ -92,9 +107,14 @@ def _combinations(options: OptionTable) -> tuple[dict[frozenset[str], str], tupl
     """Returns the letters of each set of parts, and all parts, the longest first."""
     letters_of: dict[frozenset[str], str] = {}
     for text, letters in options.letters_of.items():
+        by_letter = _TEXT_OF_LETTERS.fullmatch(text)
+        if by_letter:
+            key = frozenset(_text_of(options, letter.upper()) for letter in by_letter.groups())
+            letters_of[key] = letters_of.get(key, "") + letters
+            continue
         lead = _LEAD.match(text)
         parts = [part for part in JOINED_BY.split(text[lead.end() if lead else 0 :]) if part]
         if len(parts) > 1 and all(len(part) >= _SHORTEST_PART and part[0].isalpha() for part in parts):
             key = frozenset(parts)
             letters_of[key] = letters_of.get(key, "") + letters
-    return letters_of, tuple(sorted({part for key in letters_of for part in key}, key=len, reverse=True))
+    return letters_of, tuple(sorted({part for key in letters_of for part in key if part}, key=len, reverse=True))

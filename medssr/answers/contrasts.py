@@ -37,7 +37,9 @@ _SENTENCE_END = re.compile(r"(?<![\n.][\ue000-\ue019])(?<=[.!?;])[^\S\n]+|(?<=[!
 _CLAUSE_END = re.compile(
     r"(?<=:)\s|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|leaving|which leaves)(?![a-z]))|,\s"
 )
-_FREE = r"(?:(?:option|choice|answer|the|a|my|clearly|actually|really|therefore|instead|rather|then|indeed|now|still)\s)*"
+_FREE = (
+    r"(?:(?:option|choice|answer|the|a|my|clearly|actually|really|therefore|instead|rather|then|indeed|now|still)\s)*"
+)
 _LEAD = (
     r"(?:(?:so|thus|hence|then|therefore|but|and|ok|okay|well|yes|yeah|no|nope|wait|actually|sorry|hm+|oh|rather|instead"
     r"|it's|that's|it is|that is|it must be|it has to be|it should be|i'd say|i say|i'll say|make that|make it"
@@ -53,7 +55,7 @@ _END = rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after all|then|
 _AFFIRMS = re.compile(
     rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_SIGN})(?: (?:then|instead|it is|after all|now|rather|for sure))?(?:(?!:){_MARK})*\Z"
     rf"|(?P<subject>{_SIGN}){_BE}\s{_FREE}{_RIGHT}{_END}"
-    rf"|(?P<verb>{_SIGN}) (?:it is|(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers)"
+    rf"|(?P<verb>{_SIGN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers)"
     rf"(?: (?:more|better|best|the|sense|everything|all|this|here)|{_MARK}*\Z))"
     r"|(?<![a-z])(?:is|be|it's|that's|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
     rf"|(?:chang|switch|revis|correct|updat|amend)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?|confirms?|needs?|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to) )"
@@ -61,7 +63,7 @@ _AFFIRMS = re.compile(
 )
 _DENIED = (
     r"(?:out|wrong|incorrect|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
-    r"|contraindicated|no longer\b.*|not\b.*)"
+    r"|contraindicated|no longer\b.*|not\b.*|my (?:first|initial|original|pick)\b.*)"
 )
 _DENIES = re.compile(
     rf"(?<![a-z])(?:not|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
@@ -74,15 +76,18 @@ _DENIES = re.compile(
     rf"|(?:initially|at first)[^{_SIGN[1:-1]}]{{1,30}}(?P<first>{_SIGN})"
 )
 _DOUBTS = re.compile(
-    r"(?<![a-z])(?:(?:that|this|it|which|i|my answer|the above)(?:'s| is| was| am|'m)? ?(?:\w+ly )?(?:wrong|incorrect"
+    r"(?<![a-z])(?:it|that|this) (?:isn't|doesn't|is not|does not|can't be|cannot be)[^a-z]*\Z|(?<![a-z])(?:i doubt|maybe not|perhaps not)(?![a-z])|(?<![a-z])(?:(?:that|this|it|which|i|my answer|the above)(?:'s| is| was| am|'m)? ?(?:\w+ly )?(?:wrong|incorrect"
     r"|mistaken|unlikely|a mistake|an error|out|not (?:quite )?(?:right|correct|sure|certain|it)|(?:can't|cannot|can not"
     r"|isn't|is not|wasn't|doesn't|does not) (?:\w+ )?(?:right|correct|sure|it|fit|work|make sense|add up|look right"
     r"|seem right))|not (?:so )?(?:sure|certain)|can(?:'t|not) decide|that's not"
     r"|let me (?:think again|reconsider|rethink|recheck|try again|start over)|no longer sure|rules? (?:that|it|this) out|not convinced)(?![a-z])"
 )
+_DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_SIGN}){_MARK}*\Z")
 _NEGATED = re.compile(r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! wait)[^\ue000-\ue019]*\Z")
 _REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
-_IS_NOT_ALONE = re.compile(r"(?<![a-z])(?:also|too|as well|alternatively?|second|or|either|maybe|perhaps|both)(?![a-z])")
+_IS_NOT_ALONE = re.compile(
+    r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second|or|either|maybe|perhaps|both)(?![a-z])"
+)
 
 
 @dataclass(slots=True)
@@ -94,6 +99,7 @@ class _Contrast:
     is_turned: bool = False  # something speaks against what was said before
     is_rethought: bool = False  # the writer says so
     is_doubted: bool = False
+    is_opposed: bool = False  # what is affirmed is set against what was said before
 
 
 def revised(page: Page, decision: Decision | None) -> Decision | None:
@@ -117,7 +123,7 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
         is_contrast = new and (contrast.denied or contrast.is_rethought)
         return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
     if new and new != letter:
-        is_new = contrast.is_turned or contrast.is_rethought or is_withdrawn
+        is_new = contrast.is_opposed or is_withdrawn
         return Decision(new, Reason.ANSWER_PHRASE) if is_new else decision
     return Decision(None, Reason.RETRACTED) if is_withdrawn and not new else decision
 
@@ -133,18 +139,18 @@ def _contrast(text: str, *, is_open: bool) -> _Contrast:
             contrast.is_rethought = True
             contrast.affirmed = "" if is_open else contrast.affirmed
         if contrast.is_rethought or _SIGNS.search(sentence) or "decide" in sentence:
-            _read_sentence(contrast, sentence)
+            _read_sentence(contrast, sentence, is_open=is_open)
     return contrast
 
 
-def _read_sentence(contrast: _Contrast, sentence: str) -> None:
+def _read_sentence(contrast: _Contrast, sentence: str, *, is_open: bool) -> None:
     for clause, is_head in _clauses(sentence):
         if is_another_case(clause) or is_view_of_others(clause):
             return
         if clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
             continue
         contrast.is_rethought |= bool(_RETHOUGHT.match(clause))
-        if _DOUBTS.search(clause) and (contrast.is_rethought or "decide" in clause):
+        if _DOUBTS.search(clause) and (contrast.is_rethought or contrast.is_turned or "decide" in clause):
             contrast.is_doubted = True
             contrast.affirmed = ""
         contrast.is_turned |= bool(_TURN.search(clause))
@@ -153,11 +159,15 @@ def _read_sentence(contrast: _Contrast, sentence: str) -> None:
         denied = {_letter(match) for match in _DENIES.finditer(clause)}
         contrast.denied += "".join(denied)
         contrast.affirmed = "" if contrast.affirmed in denied else contrast.affirmed
-        for affirmed in _AFFIRMS.finditer(clause):
+        affirms = [*_AFFIRMS.finditer(clause)]
+        if not affirms and is_open and contrast.denied + "x" * contrast.is_turned:
+            affirms = [*_DEMANDS.finditer(clause)]
+        for affirmed in affirms:
             letter = _letter(affirmed)
             is_plain = not _NEGATED.search(clause, 0, affirmed.start()) and not _IS_NOT_ALONE.search(clause)
             if is_plain and letter not in denied:
                 contrast.affirmed = letter
+                contrast.is_opposed = contrast.is_turned or contrast.is_rethought
                 contrast.denied = contrast.denied.replace(letter, "")
 
 
@@ -199,7 +209,7 @@ def _sign(named: str, letters_of: dict[str, str]) -> str:
 def _mentions(options: OptionTable) -> tuple[re.Pattern[str], dict[str, str]]:
     letters = "".join(letter for letter in options.letters if "A" <= letter <= "Z")
     texts = "|".join(re.escape(text) for text in options.texts if len(text) > 2 and text not in SMALL_TEXTS)
-    article = r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then)\b)[a-z])"
+    article = r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|was|were|seems|does|has)\b)[a-z])"
     by_letter = rf"(?<![A-Za-z0-9'/-])[{letters}](?![A-Za-z0-9/-]|'(?!s)){article}(?!(?<=I)[ ']|\. [a-z]{{3}})"
     by_text = rf"|(?<![A-Za-z0-9])(?i:{texts})(?![A-Za-z0-9])" if texts else ""
     return re.compile((by_letter if letters else r"(?!)") + by_text), options.letters_of

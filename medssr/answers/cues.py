@@ -17,6 +17,7 @@ from medssr.answers.statements import (
     is_about_the_least,
     has_other_subject,
     is_chosen_by_others,
+    is_elsewhere,
     is_label,
     line_before,
     statement_of,
@@ -42,7 +43,7 @@ _MODAL = (
     rf"(?:{SPACE}(?:therefore|thus|then))?"
 )
 # "Answer (A, B, C, or D): B" repeats what it was asked for.
-_CHOICES = r"(?: [(\[](?:[a-z](?:(?:, ?|,? or |/| ?- ?)[a-z])+|letter(?: only)?)[)\]](?=:))"
+_CHOICES = r"(?: [(\[](?:[^()\[\]\n]{1,40})[)\]](?=:))"
 _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
@@ -126,7 +127,11 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
         return None
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
-    return replace(decision, is_qualified=True) if _OF_ANOTHER_QUESTION.search(link[0]) else decision
+    return (
+        replace(decision, is_qualified=True)
+        if _OF_ANOTHER_QUESTION.search(link[0]) or (" would " in link[0] and is_elsewhere(link[0]))
+        else decision
+    )
 
 
 def _text_of_denial(page: Page, link: re.Match[str]) -> Decision | None:

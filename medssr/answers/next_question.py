@@ -85,6 +85,7 @@ _ASKED = re.compile(
 )
 _MARKS_OF_QUESTION = ("?", "？", "؟", "a.", "a)", "a:", "a]")
 _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")
+_ANSWERED_STEM = re.compile(r"\s*[^\n:]{20,400}[.:?]\s*\n(?=(?:answer|ans|solution)[^\S\n]?:)")
 _DISCUSSION = re.compile(
     r"(?<![a-z])(?:let me|let's|explanation|rationale|reasoning|analysis|why|each|check|review|the (?:other|given"
     r"|answer)"
@@ -114,7 +115,11 @@ def cuts(text: str) -> list[Cut]:
 
 def _cut_at_line(low: str, line: re.Match[str], *, may_look: bool) -> Cut | None:
     if line["rule"]:
-        return Cut(line.start(), False, False) if may_look and _asks(low, line.end()) else None
+        return (
+            Cut(line.start(), False, False)
+            if may_look and (_asks(low, line.end()) or _is_answered(low, line.end()))
+            else None
+        )
     return _cut_at(low, line.start(), line, may_look=may_look)
 
 
@@ -135,7 +140,8 @@ def _cut_at(low: str, start: int, line: re.Match[str], *, may_look: bool) -> Cut
     if section is None:
         return None
     is_numbered = section["number"] not in (None, "1", "i")
-    return Cut(start, False, False) if is_numbered or _asks(low, section.end()) else None
+    is_question = is_numbered or _asks(low, section.end()) or _is_answered(low, section.end())
+    return Cut(start, False, False) if is_question else None
 
 
 def _asks(low: str, start: int) -> bool:
@@ -146,6 +152,12 @@ def _asks(low: str, start: int) -> bool:
     if asked is None or _ANSWERED.search(low, start + 1, asked.start()):
         return False
     return asked[0] in "?？؟" or not _DISCUSSION.search(low, start, asked.start())
+
+
+def _is_answered(low: str, start: int) -> bool:
+    """Returns whether a line of text follows that is no discussion, and below it an answer with a label."""
+    stem = _ANSWERED_STEM.match(low, start)
+    return stem is not None and not _DISCUSSION.search(stem[0])
 
 
 def _start_of_stem(low: str, options_start: int) -> int | None:

@@ -104,7 +104,9 @@ def is_chosen_by_others(line: str) -> bool:
 def has_other_subject(line: str) -> bool:
     """Returns whether the last sentence of the line has a subject other than me: "my colleague would"."""
     words = _WORD.findall(re.split(r"[.!?:]", line)[-1])
-    return len(words) > 1 and _MYSELF.isdisjoint(words) and words[-1] not in ("should", "must", "to", "then", "therefore")
+    return (
+        len(words) > 1 and _MYSELF.isdisjoint(words) and words[-1] not in ("should", "must", "to", "then", "therefore")
+    )
 
 
 # --- The sentence around a decision -----------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ _SCOPE = (
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
-    rf"|in case of"
+    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another|second|that)"
     r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely"
     r"|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
@@ -204,6 +206,14 @@ def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
 _OTHERS_IN_CLAUSE = re.compile(any_of(set(lexicon.OTHERS) - {"one", "most", "if", "when", "whenever", "he", "she"}))
 _LURES = lexicon.WARNINGS - {"wrong", "mistake", "mistaken", "error"}  # these four also take an answer back
 _UNREAL_VERB = re.compile(r"(?<![a-z])(?:could|might|may|would have)(?![a-z])")
+
+
+_ELSEWHERE = re.compile(rf"(?<![a-z]){_SCOPE}")
+
+
+def is_elsewhere(words: str) -> bool:
+    """Returns whether some words name another case: "for Lyme disease"."""
+    return _ELSEWHERE.search(words) is not None
 
 
 def is_another_case(clause: str) -> bool:

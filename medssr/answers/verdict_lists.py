@@ -52,7 +52,11 @@ def verdict_list(page: Page) -> Decision | None:
         return None
     is_each_judged = None not in verdicts.values()
     is_one_marked = marked == right[0] and False not in verdicts.values()
-    return Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low)) if is_each_judged or is_one_marked else None
+    return (
+        Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low))
+        if is_each_judged or is_one_marked
+        else None
+    )
 
 
 def _verdict(page: Page, letter: str, line: str) -> bool | None:

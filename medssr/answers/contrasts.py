@@ -6,7 +6,7 @@ statement about the question that was asked.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from medssr.answers.choice import Decision, Reason
@@ -19,6 +19,7 @@ _SIGNS = re.compile("[\ue000-\ue019]")
 _MARK = "[^a-z0-9\ue000-\ue019]"
 _SIGN = "[\ue000-\ue019]"
 _LONGEST_HEAD = 10  # characters: "- option B"
+_LONGEST_CLAUSE = 200
 _SHORTEST_TAIL = 3
 _TAIL_WITHOUT_ANSWER = 400
 _TAIL = 1_000  # characters behind an answer in which it is corrected; further on stand explanations
@@ -147,7 +148,7 @@ def _read_sentence(contrast: _Contrast, sentence: str, *, is_open: bool) -> None
     for clause, is_head in _clauses(sentence):
         if is_another_case(clause) or is_view_of_others(clause):
             return
-        if clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
+        if len(clause) > _LONGEST_CLAUSE or clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
             continue
         contrast.is_rethought |= bool(_RETHOUGHT.match(clause))
         if _DOUBTS.search(clause) and (contrast.is_rethought or contrast.is_turned or "decide" in clause):

@@ -14,8 +14,8 @@ from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_d
 from medssr.answers.statements import (
     Statement,
     decides_nothing,
-    is_about_the_least,
     has_other_subject,
+    is_about_the_least,
     is_chosen_by_others,
     is_elsewhere,
     is_label,

@@ -85,7 +85,7 @@ _ASKED = re.compile(
 )
 _MARKS_OF_QUESTION = ("?", "？", "؟", "a.", "a)", "a:", "a]")
 _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")
-_ANSWERED_STEM = re.compile(r"\s*[^\n:]{20,400}[.:?]\s*\n(?=(?:answer|ans|solution)[^\S\n]?:)")
+_ANSWERED_STEM = re.compile(r"\s{0,4}[^\n:]{20,400}[.:?]\s{0,3}\n(?=(?:answer|ans|solution)[^\S\n]?:)")
 _DISCUSSION = re.compile(
     r"(?<![a-z])(?:let me|let's|explanation|rationale|reasoning|analysis|why|each|check|review|the (?:other|given"
     r"|answer)"

@@ -42,6 +42,7 @@ POLICY = (
     "labeling/votes",
     "models/attention",
     "models/policy",
+    "models/chat",
     "models/prompts",
     "models/sharding",
     "rollout/prompts",

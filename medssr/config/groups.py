@@ -60,6 +60,16 @@ class ModelCostConfig:
     note: str | None = None
 
 
+def unescaped(texts: list[str]) -> list[str]:
+    r"""Returns texts with a line break for `\n` and a tab for `\t`, which the command line leaves as they are.
+
+    Example:
+        >>> unescaped([r"\nQuestion:", "\n", r"\boxed"])
+        ['\nQuestion:', '\n', '\\boxed']
+    """
+    return [text.replace(r"\n", "\n").replace(r"\t", "\t") for text in texts]
+
+
 @dataclass
 class ModelConfig:
     """A policy: Hugging Face weights with their tokenizer, and the prompt template.
@@ -83,7 +93,8 @@ class ModelConfig:
     cost: ModelCostConfig | None = None
 
     def __post_init__(self) -> None:
-        """Checks the ranges, and that the sizes are a mapping."""
+        """Checks the ranges and that the sizes are a mapping; reads the escapes in stop strings."""
+        self.stop, self.stop_without_template = unescaped(self.stop), unescaped(self.stop_without_template)
         require(self.max_new_tokens >= 1, "model.max_new_tokens", f"{self.max_new_tokens}; at least 1.")
         for name in ("stop", "stop_without_template"):
             require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')

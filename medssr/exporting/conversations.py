@@ -14,10 +14,10 @@ from medssr.models.policy import eos_token_ids, load_tokenizer, pretrained
 from medssr.models.prompts import encode_prompts, prompt_messages, read_prompt_template
 from medssr.questions import Question
 
-# What render_chat does without a chat template: turns one below the other, then a line break.
+# What render_chat does without a chat template.
 _PLAIN_TURNS = (
     "{% for message in messages %}{{ message['content'] }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
-    "{{ '\\n' }}"
+    "{% if not messages[-1]['content'].endswith(':') %}{{ '\\n' }}{% endif %}"
 )
 
 

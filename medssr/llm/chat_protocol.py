@@ -19,10 +19,12 @@ _LENGTH, _NEW_LENGTH = "max_tokens", "max_completion_tokens"
 # of range is another matter: the user has to choose one.
 _UNSUPPORTED_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
-    r"unsupported|not support|n't support|unknown|unrecogni[sz]ed|unexpected|not permitted|not allowed|not accept|"
-    r"deprecated|no longer|cannot find field|no such|not (a )?valid (field|parameter|argument|property)|"
-    r"not (available|implemented|enabled)|(cannot|can't|must not) be (set|used|specified|given)|may only be|"
-    r"\bonly\b.*\b(supported|allowed|permitted|accepted)",
+    r"unsupported|unknown|unrecogni[sz]ed|unexpected|deprecated|no longer|removed|unavailable|no such|"
+    r"cannot find field|(not|n't) (support|accept|allow|permit)|not permitted|not allowed|"
+    r"(not|n't) (an? )?(recogni[sz]ed|known)|"
+    r"not (a )?valid (field|parameter|argument|property)|is (invalid|not valid) for this model|"
+    r"(not|n't) (available|implemented|enabled)|not one of the allowed|enabled only|may only be|"
+    r"(cannot|can't|must not) be (set|used|specified|given)|\bonly\b.*\b(supported|allowed|permitted|accepted)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -61,7 +63,7 @@ def refused_parameter(error: ServerError, sent: Collection[str]) -> str | None:
     if error.parameter is not None:
         parts = re.split(r"\W+", error.parameter)
         return next((name for name in sent if name in parts), None)
-    positions = {name: re.search(rf"(?<!\w){name}(?!\w)", error.message) for name in sent}
+    positions = {name: re.search(rf"(?<!\w){name}(?!\w)", error.message, re.IGNORECASE) for name in sent}
     named = {name: match.start() for name, match in positions.items() if match is not None}
     return min(named, key=named.__getitem__, default=None)
 

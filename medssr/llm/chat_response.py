@@ -17,7 +17,10 @@ _STATUS_WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
 # The account, the address, the key or the model is wrong: no other call would fare better.
 _STATUS_THAT_STOPS = frozenset({401, 402, 403, 404})
 # The codes with which hosted APIs say so with another status.
-_CODES_THAT_STOP = frozenset({"insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "model_not_found"})
+_CODES_THAT_STOP = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated"}
+    | {"invalid_api_key", "model_not_found", "model_decommissioned", "model_terms_required"}
+)
 # Of an error that comes with status 200 and without a number: the status that its type stands for.
 _STATUS_BY_TYPE = {
     "invalid_request_error": 400,
@@ -29,10 +32,17 @@ _STATUS_BY_TYPE = {
 _LONGEST_MESSAGE = 500
 # Where the sentence stands in an error: the fields of OpenAI, FastAPI, and those of proxies around them.
 _MESSAGE_FIELDS = ("message", "detail", "msg", "error", "errors", "title")
-_REASONING_FIELDS = ("reasoning_content", "reasoning")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 _REASONING_PARTS = frozenset({"thinking", "reasoning"})
-_LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens"})
-_FILTER_REASONS = frozenset({"content_filter", "safety", "refusal"})
+_LENGTH_REASONS = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded"}
+)
+_FILTER_REASONS = frozenset(
+    {"content_filter", "content_filtered", "safety", "refusal", "sensitive", "guardrail_intervened"}
+    | {"prohibited_content", "blocklist", "recitation", "spii"}
+)
+# The server has stopped in the middle for reasons of its own, so what there is of a text is no answer.
+_ERROR_REASONS = frozenset({"error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource"})
 _TOOL_REASONS = frozenset({"tool_calls", "function_call", "tool_use"})
 
 
@@ -97,10 +107,18 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, key: str
 
 
 def _decode(body: bytes) -> Any:
+    """Returns the JSON of a body, of a stream its first error; None for anything else."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        pass
+    for line in body.splitlines():
+        if line.startswith(b"data:"):
+            with suppress(ValueError, RecursionError):
+                event = json.loads(line.removeprefix(b"data:"))
+                if _error_within(event) is not None:
+                    return event
+    return None
 
 
 def _error_within(payload: Any) -> Any:
@@ -109,9 +127,14 @@ def _error_within(payload: Any) -> Any:
         return None
     choices = payload.get("choices")
     if not choices:
-        return payload.get("error") or None
+        is_error = "error" in (payload.get("object"), payload.get("type")) or isinstance(payload.get("detail"), str)
+        return payload.get("error") or (payload if is_error else None)
     first = choices[0] if isinstance(choices, list) else None
-    return (first.get("error") or None) if isinstance(first, dict) else None
+    if not isinstance(first, dict):
+        return None
+    reason = str(first.get("finish_reason")).lower()
+    cut = f"the server stopped the answer (finish_reason: {reason})" if reason in _ERROR_REASONS else None
+    return first.get("error") or cut
 
 
 def _status_of(error: Any) -> int:

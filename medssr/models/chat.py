@@ -24,10 +24,12 @@ _SENTINEL = "Sentinel7319"
 def render_chat(messages: Sequence[dict[str, str]], tokenizer: Any) -> str:
     """Returns the text that a model continues with the next turn of a conversation.
 
-    Without a chat template, the turns are separated by blank lines.
+    Without a chat template, the turns are separated by blank lines. The answer begins a line of its own, unless the
+    last turn ends in a colon: after "Answer:", a base model goes on in the same line.
     """
     if tokenizer.chat_template is None:
-        return "\n\n".join(message["content"] for message in messages) + "\n"
+        text = "\n\n".join(message["content"] for message in messages)
+        return text if text.endswith(":") else f"{text}\n"
     return _render(messages, tokenizer, add_generation_prompt=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,24 +10,28 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.models.chat import encode_texts, escape_control_tokens, render_chat
-from medssr.questions import Question, render_question
+from medssr.questions import Question, render_options, render_question
 
 # A question, which is inserted into the prompt template, or the text of a user turn, which is used unchanged.
 PromptInput = Question | str
+_PLACEHOLDER = re.compile(r"\{(?:question|stem|options)\}")
 
 
 def read_prompt_template(path: Path | str) -> str:
-    """Returns the text of a prompt template, in which `{question}` stands for stem and options.
+    """Returns the text of a prompt template.
+
+    `{question}` stands for stem and options, `{stem}` and `{options}` for either of them.
 
     Raises:
-        InputError: When the file is absent or lacks `{question}`.
+        InputError: When the file is absent, or shows no question or no options.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError.at(path, "there is no such prompt template.", field="model.prompt_path")
     template = path.read_text(encoding="utf-8").strip()
-    if "{question}" not in template:
-        raise InputError.at(path, "lacks the placeholder {question}.", field="model.prompt_path")
+    if "{question}" not in template and not ("{stem}" in template and "{options}" in template):
+        problem = "lacks the placeholder {question}, or {stem} and {options} in place of it."
+        raise InputError.at(path, problem, field="model.prompt_path")
     return template
 
 
@@ -40,7 +45,13 @@ def prompt_text(prompt_input: PromptInput, template: str, escape: Callable[[str]
     """
     if isinstance(prompt_input, str):
         return escape(prompt_input)
-    return template.replace("{question}", escape(render_question(prompt_input)))
+    parts = {
+        "{question}": render_question(prompt_input),
+        "{stem}": prompt_input.stem,
+        "{options}": render_options(prompt_input),
+    }
+    # In one pass, so that a placeholder in the question remains text.
+    return _PLACEHOLDER.sub(lambda match: escape(parts[match[0]]), template)
 
 
 def prompt_messages(prompt_input: PromptInput, template: str, tokenizer: Any) -> list[dict[str, str]]:

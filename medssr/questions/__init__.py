@@ -8,7 +8,14 @@ from medssr.questions.reader import (
     read_labelled_questions,
     read_questions,
 )
-from medssr.questions.record import FieldError, Question, question_to_json, render_question, write_questions
+from medssr.questions.record import (
+    FieldError,
+    Question,
+    question_to_json,
+    render_options,
+    render_question,
+    write_questions,
+)
 
 __all__ = [
     "LETTERS",
@@ -21,6 +28,7 @@ __all__ = [
     "question_to_json",
     "read_labelled_questions",
     "read_questions",
+    "render_options",
     "render_question",
     "write_questions",
 ]

@@ -23,7 +23,19 @@ _CONTEXTS = ("contexts", "context", "CONTEXTS")
 # Names that mean something in the provenance of medssr's own questions, such as their hidden true answer.
 _OWN_PROVENANCE = frozenset({"truth", "audit", "has_context"})
 # Other fields that may hold the gold answer, where the form's own is not there.
-_OTHER_GOLDS = ("answer", "gold", "label", "answer_idx", "correct_answer", "correct_option", "correct", "answer_key")
+_OTHER_GOLDS = (
+    "answer",
+    "gold",
+    "label",
+    "answer_idx",
+    "correct_answer",
+    "correct_option",
+    "correct",
+    "answer_key",
+    "answer_index",
+    "correct_index",
+    "correct_idx",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Form:
         is_text_first: Whether a gold answer is rather the text of an option than its letter.
         gold_text: A field with the text of the gold answer, which has to agree with the letter in `gold`.
         has_source: Whether the field `name` says which data set a question is from.
+        id_scope: A field within whose values ids are unique, such as the exam that a question is from.
     """
 
     name: str
@@ -51,6 +64,7 @@ class Form:
     is_text_first: bool = False
     gold_text: str | None = None
     has_source: bool = False
+    id_scope: str | None = None
 
 
 _OP_COLUMNS = Columns("op{small}")
@@ -67,7 +81,14 @@ FORMS = (
         "final_decision",
         marks=("final_decision",),
     ),
-    Form("HEAD-QA", "qtext", Field("answers"), "ra"),
+    Form(
+        "PubMedQA (Hugging Face)",
+        "question",
+        Fixed(("yes", "no", "maybe")),
+        "final_decision",
+        marks=("context", "long_answer"),
+    ),
+    Form("HEAD-QA", "qtext", Field("answers"), "ra", id_scope="name"),
     Form("MedXpertQA", "question", Field("options"), "label", index_base=IndexBase.from_data),
     Form("BigBio QA", "question", Field("choices"), "answer", marks=("type",), is_text_first=True),
     Form("MMLU (Hugging Face)", "question", Field("choices"), "answer", index_base=IndexBase.zero),
@@ -171,6 +192,9 @@ def question_from_fields(
     options = read_options(record, layout)
     stem = form.options.stem(text, options)
     contexts = _contexts(record)
+    scope = None if form.id_scope is None else record.get(form.id_scope)
+    if not prefix and isinstance(scope, str):
+        prefix = f"{scope}-"
     answer = _answer(record, options, layout)
     read_fields = {
         layout.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -46,8 +47,8 @@ def whole_number(value: Any) -> int | None:
     """Returns a value as a whole number, also one that a table holds as a text or as 3.0; None for any other.
 
     Example:
-        >>> whole_number("3"), whole_number(3.0), whole_number("three"), whole_number(True)
-        (3, 3, None, None)
+        >>> whole_number("3"), whole_number("3.0"), whole_number(3.0), whole_number("three"), whole_number(True)
+        (3, 3, 3, None, None)
     """
     if isinstance(value, bool):
         return None
@@ -56,7 +57,7 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     if isinstance(value, str):
-        digits = value.strip()
+        digits = re.sub(r"\.0+\Z", "", value.strip())
         is_number = digits.removeprefix("-").isdecimal() and digits.isascii() and len(digits) < _MAX_DIGITS
         return int(digits) if is_number else None
     return None
@@ -98,7 +99,9 @@ def gold_letter(value: Any, options: Sequence[Option], index_base: int | None, *
     number = whole_number(value)
     if number is not None and index_base is not None and 0 <= number - index_base < len(options):
         return letters[number - index_base]
-    raise ValueError(f"{value!r:.60} is no option; the options are {', '.join(letters)}.")
+    num_same = sum(_folded(option.text) == _folded(str(value)) for option in options)
+    problem = f"is the text of {num_same} options" if num_same > 1 else "is no option"
+    raise ValueError(f"{value!r:.60} {problem}; the options are {', '.join(letters)}.")
 
 
 def base_of_indices(golds: Mapping[int, set[int]]) -> int:

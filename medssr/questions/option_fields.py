@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -47,7 +48,14 @@ class LetteredLines:
 
     def read(self, record: Mapping[str, Any], fields: Sequence[str]) -> list[Option]:
         """Returns the options below the stem."""
-        return [Option(option, letter) for letter, option in self._parse(record[self.field])[1].items()]
+        try:
+            return [Option(option, letter) for letter, option in self._parse(record[self.field])[1].items()]
+        except FieldError as error:
+            if len(record) < 2:
+                raise
+            known = "Options in fields of their own are known by the names of docs/question_files.md"
+            problem = f"{error.problem} {known}; found the fields {', '.join(map(str, record))}."
+            raise FieldError(error.field, problem) from error
 
     def stem(self, text: str, options: Sequence[Option]) -> str:
         """Returns the text above the options."""
@@ -122,7 +130,7 @@ class Field:
         return (self.name,) if self.name in names else None
 
     def read(self, record: Mapping[str, Any], fields: Sequence[str]) -> list[Option]:
-        """Returns the options; those that are null, which tables have for missing ones, are left out at the end."""
+        """Returns the options up to the last that is not empty; some sets fill up questions with fewer options."""
         value = record.get(self.name)
         if value is None:
             found = "is null" if self.name in record else "is missing"
@@ -133,8 +141,6 @@ class Field:
             value = _transposed(value, self.name)
         if isinstance(value, list):
             entries = [_entry(item, self.name) for item in value]
-            while entries and _is_empty(entries[-1][1]):
-                entries.pop()
         elif isinstance(value, Mapping):
             entries = [
                 (str(label), value[label]) for label in sorted(value, key=_label_order) if value[label] is not None
@@ -142,6 +148,8 @@ class Field:
         else:
             problem = f"found {value!r:.60}, expected an object of letter to text or a list."
             raise FieldError(self.name, problem)
+        while entries and _is_empty(entries[-1][1]):
+            entries.pop()
         labels = [label for label, _ in entries if label is not None]
         letters = [label.upper() for label in labels]
         are_letters = bool(letters) and all(len(letter) == 1 and letter in LETTERS for letter in letters)
@@ -177,17 +185,20 @@ def _transposed(columns: Mapping[str, list[Any]], field: str) -> list[dict[str, 
 
 
 def _from_cell(text: str, field: str) -> Any:
-    """Returns the options that a cell of a table holds as JSON or as lettered lines."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, list | Mapping):
-        return value
+    """Returns the options that a cell of a table holds as JSON, as Python writes a list, or as lettered lines."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        # NumPy writes no commas, so that Python reads its list as one text.
+        if isinstance(value, Mapping) or (isinstance(value, list) and len(value) > 1):
+            return value
     try:
         return parse_lettered_text(text if text.startswith("\n") else f"\n{text}")[1]
     except ValueError as error:
-        problem = f"found {text!r:.60}, expected an object of letter to text, a list, or a lettered line an option."
+        expected = "an object of letter to text, a list with commas, or a lettered line an option"
+        problem = f"found {text!r:.60}, expected {expected}."
         raise FieldError(field, problem) from error
 
 

@@ -247,6 +247,10 @@ def _index_base(records: RecordFile, layout: Layout) -> int | None:
             raise record.error(error.problem, error.field) from error
         if any(str(number) in (option.label, option.text.strip()) for option in options):
             continue  # the gold answer names an option by its label or its text
+        text = fields.get(layout.form.gold_text) if layout.form.gold_text not in (None, layout.gold) else None
+        same = [index for index, option in enumerate(options) if option.text.strip() == str(text).strip()]
+        if len(same) == 1 and number - same[0] in (0, 1):
+            return number - same[0]  # the text of the gold answer says which option the number means
         first = first or record
         golds[len(options)].add(number)
     if first is None:

@@ -70,7 +70,12 @@ def render_question(question: Question) -> str:
         >>> render_question(Question("q", "Which organ?", {"A": "liver", "B": "heart"}, "A", "example"))
         'Which organ?\nA. liver\nB. heart'
     """
-    return "\n".join([question.stem, *(f"{letter}. {text}" for letter, text in question.options.items())])
+    return f"{question.stem}\n{render_options(question)}"
+
+
+def render_options(question: Question) -> str:
+    """Returns the lettered options, one a line."""
+    return "\n".join(f"{letter}. {text}" for letter, text in question.options.items())
 
 
 def write_questions(path: Path | str, questions: Iterable[Question]) -> int:

@@ -11,6 +11,8 @@ from medssr.questions.lettered_text import LETTERS
 
 _MIN_CELLS = 4  # a question, two options and the letter of the answer
 _LETTER_COLUMN = re.compile(r"(?:opt|option|choice)?[ _-]?\(?([a-z])\)?", re.IGNORECASE)
+# Columns that hold all options; their last letter is no option's.
+_OPTION_LISTS = frozenset({"options", "choices"})
 _SPACES = re.compile(r"[\s-]+")
 _QUESTION_COLUMNS = frozenset({"stem", "question_text", "question_stem"})
 # Names in capitals that a form has.
@@ -44,13 +46,13 @@ def column_name(name: str) -> str:
     """Returns the name of a column as the forms have it.
 
     Example:
-        >>> [column_name(name) for name in ("Question", "Option A", "b", "Answer idx", "opa")]
-        ['question', 'A', 'B', 'answer_idx', 'opa']
+        >>> [column_name(name) for name in ("Question", "Option A", "b", "Answer idx", "opa", "Choices")]
+        ['question', 'A', 'B', 'answer_idx', 'opa', 'choices']
     """
     if name in _AS_IT_IS:
         return name
     letter = _LETTER_COLUMN.fullmatch(name.strip())
-    if letter is not None:
+    if letter is not None and name.strip().lower() not in _OPTION_LISTS:
         return letter[1].upper()
     plain = _SPACES.sub("_", name.strip().lower())
     return "question" if plain in _QUESTION_COLUMNS else plain

@@ -11,6 +11,11 @@ from medssr.synthesis.content_words import has_content
 from medssr.synthesis.coverage import CoverageIndex
 from medssr.text.words import words_key
 
+# What collections write around a stem: "Q12.", "Question 7:", "(AIIMS 2010)".
+_NUMBER_BEFORE = re.compile(
+    r"^\W*(?:(?:q|que|ques|question|item|no|nr|mcq)\W{0,3})?\d{1,5}\s*[.):\]-]+\s*", re.IGNORECASE
+)
+_EXAM = re.compile(r"[(\[][^()\[\]]{0,40}\b(?:19|20)\d\d\b[^()\[\]]{0,20}[)\]]")
 _BLANK_BESIDE_LETTER = re.compile(r"(?<!\d) | (?!\d)")
 
 
@@ -62,7 +67,7 @@ class ContaminationIndex:
         keys = set()
         pairs = zip(stems, repeat(()), strict=False) if options is None else zip(stems, options, strict=True)
         for index, (stem, option_list) in enumerate(pairs):
-            is_content, key, option_text = has_content(stem), _exact_key(stem), _option_text(option_list)
+            is_content, key, option_text = has_content(_core(stem)), _exact_key(stem), _option_text(option_list)
             self._stems.append(stem)
             texts.append(stem if is_content else "")
             option_texts.append("" if is_content or not has_content(option_text) else option_text)
@@ -85,7 +90,7 @@ class ContaminationIndex:
             stem: The stem of the question.
             options: The texts of its options; they count only where the stem has no content.
         """
-        if has_content(stem):
+        if has_content(_core(stem)):
             found = self._by_stem.check(stem)
         elif (index := self._index_of_key.get(_exact_key(stem))) is not None:
             found = index, 1.0
@@ -94,9 +99,14 @@ class ContaminationIndex:
         return None if found is None else ContaminationMatch(self._stems[found[0]], found[1], found[0])
 
 
+def _core(stem: str) -> str:
+    """Returns a stem without the number of the question before it and without the examination that it is from."""
+    return _EXAM.sub(" ", _NUMBER_BEFORE.sub("", stem))
+
+
 def _exact_key(stem: str) -> str:
-    """Returns the letters and numbers of a stem, with blanks between numbers alone."""
-    return _BLANK_BESIDE_LETTER.sub("", words_key(stem))
+    """Returns the letters and numbers of the core of a stem, if it has one, with blanks between numbers alone."""
+    return _BLANK_BESIDE_LETTER.sub("", words_key(_core(stem)) or words_key(stem))
 
 
 def _option_text(options: Iterable[str]) -> str:

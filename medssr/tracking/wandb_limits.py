@@ -61,7 +61,7 @@ def accepted_text(text: str, limit: int = _MAX_NAME, refused: str = "") -> str:
 
     Example:
         >>> accepted_text("run 1"), accepted_text("a/b", refused="[/]"), accepted_text("x" * 20, 12)
-        ('run 1', 'a-b~c14cddc0', 'xxx~42492da0')
+        ('run 1', 'a-b~c14cddc0', 'xxx~d4fc1db6')
     """
     cleaned = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
     cleaned = re.sub(refused, "-", cleaned) if refused else cleaned

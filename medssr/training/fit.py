@@ -32,7 +32,7 @@ def fit(
     num_steps: int,
     further_callbacks: Sequence[L.Callback] = (),
 ) -> int:
-    """Trains the module until the last step, or until a signal ends the process, and returns the number of steps.
+    """Trains until the last step, or until a signal ends the process, and returns the number of planned steps.
 
     With `trainer.fast_dev_run` the first steps alone are trained, and nothing is logged to W&B.
 
@@ -74,14 +74,14 @@ def fit(
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if config.trainer.get("profiler"):
         log.info("%s", cast(Any, trainer).profiler.summary())  # Lightning's own messages are not shown
-    num_trained: int = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-    if num_check_steps(config):
+    num_planned = min(num_steps, num_check_steps(config) or num_steps)
+    if num_planned < num_steps:
         log.warning(
             "trainer.fast_dev_run: trained %d of %d steps, logged to CSV alone; the artefact is good for a check only",
-            num_trained,
+            num_planned,
             num_steps,
         )
-    return num_trained
+    return num_planned
 
 
 def _loggers(config: TrainConfig | SFTTrainConfig) -> dict[str, Any] | None:

@@ -49,7 +49,9 @@ def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError.at(path, f"is no Parquet or Arrow file that can be read ({error}).") from error
+        raise InputError.at(
+            path, f"is no Parquet or Arrow file that can be read ({error}); download or write it again."
+        ) from error
 
 
 def saved_files(folder: Path) -> list[Path] | None:

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 from medssr.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_COMMA_BEFORE_END = re.compile(r",[ \t\n\r]*[\]}]")
+_TRAILING_COMMA = "a comma stands behind the last member; remove it"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -115,6 +117,9 @@ class JsonText:
             return self._decoder.raw_decode(self.text, start)
         except json.JSONDecodeError as error:
             line = self.line(error.pos)
+            comma = _COMMA_BEFORE_END.match(self.text, max(self.text.rfind(",", 0, error.pos + 1), 0))
+            if comma is not None and error.pos <= comma.end():
+                self._fail(_TRAILING_COMMA, error.pos)
             problem = f"is not valid JSON ({error.msg}, column {error.colno}); was the file written or copied whole?"
             raise InputError.at(self.path, problem, line=line) from error
         except RecursionError as error:
@@ -164,7 +169,7 @@ class JsonText:
                 self._expect(",", position)
                 position = self.skip_space(position + 1)
                 if self.text[position : position + 1] == closing:
-                    self._fail("a comma stands behind the last member", position)
+                    self._fail(_TRAILING_COMMA, position)
         if (rest := self.skip_space(position + 1)) < len(self.text) and start == self.skip_space(0):
             self._fail("more text stands behind the end", rest)
 

@@ -62,6 +62,8 @@ class Record:
         """Returns an error that names the record and one of its fields."""
         if self.line is None:
             return InputError.at(f"{self.path}, row {self.number}", problem, field=field)
+        if self.line < self.number:  # several records on one line
+            return InputError.at(f"{self.path}, record {self.number}", problem, line=self.line, field=field)
         return InputError.at(self.path, problem, line=self.line, field=field)
 
 
@@ -193,6 +195,8 @@ def _open_json(path: Path, is_record: IsRecord) -> RecordFile:
     if first.startswith(b"["):
         return RecordFile(path, "JSON list", lambda: _walk(source, source.skip_space(0), is_record))
     values = [value for _, value in source.values()]
+    if len(values) == 1 and (rows := _rows_of_columns(values[0], is_record)) is not None:
+        return RecordFile(path, "JSON object of columns", lambda: _column_records(source, rows))
     first_record = None
     if len(values) == 1 and not is_record(values[0]):
         first_record = next(_walk(source, source.skip_space(0), is_record), None)
@@ -201,6 +205,22 @@ def _open_json(path: Path, is_record: IsRecord) -> RecordFile:
         return RecordFile(path, container, lambda: _successive(source))
     container = _object_container(first_record.keys)
     return RecordFile(path, container, lambda: _walk(source, source.skip_space(0), is_record))
+
+
+def _rows_of_columns(value: Mapping[str, Any], is_record: IsRecord) -> list[dict[str, Any]] | None:
+    """Returns the rows of an object that has a column in each member, as pandas writes tables; None for any other."""
+    columns = list(value.values())
+    if not columns or not all(isinstance(column, dict) and column for column in columns):
+        return None
+    if any(column.keys() != columns[0].keys() for column in columns):
+        return None
+    rows = [{name: column[index] for name, column in value.items()} for index in columns[0]]
+    return rows if is_record(rows[0]) and not any(is_record(column) for column in columns) else None
+
+
+def _column_records(source: JsonText, rows: list[dict[str, Any]]) -> Iterator[Record]:
+    for number, row in enumerate(rows, start=1):
+        yield _record(source, row, 0, number, ())
 
 
 def _object_container(keys: tuple[str | int, ...]) -> str:

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import logging
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ _NO_TEXT = {
     b"\xfd7zXZ": "is packed by xz; unpack it.",
     b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it.",
 }
-_HEAD_BYTES = 32
+# What a server sends in place of a file that is not there, or not for everybody.
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+_HEAD_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ def _as_utf8(stream: io.BufferedReader, path: Path) -> IO[bytes]:
     for start, problem in _NO_TEXT.items():
         if head.startswith(start):
             raise InputError.at(path, problem)
+    if _WEB_PAGE.match(head):
+        raise InputError.at(path, "is a web page (HTML), not the data; download the file itself.")
     if not head.startswith(_UTF16):
         return stream
     try:

@@ -54,6 +54,12 @@ def test_an_explicit_length_wins():
     assert typed("evaluate", "model=qwen3_8b_base", "protocol=few_shot").protocol.max_new_tokens == 64
 
 
+@pytest.mark.parametrize("name", ["stop", "stop_without_template"])
+def test_escapes_in_stop_strings_are_line_breaks_and_tabs_on_the_command_line(name):
+    config = typed("evaluate", rf'model.{name}=["\n","\nQ:\t","\boxed","a b"]')
+    assert getattr(config.model, name) == ["\n", "\nQ:\t", "\\boxed", "a b"]
+
+
 @pytest.mark.parametrize(
     "override", ["model.max_new_tokens=0", 'model.stop=[""]', 'model.stop_without_template=["x",""]']
 )

@@ -219,7 +219,7 @@ UNKNOWN_FIELD = '{"id": "1", "stem": "W?", "options": {"A": "x", "B": "y"}, "gol
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        (TWICE, 'item 2, field "id": "1" is the id of item 1 already; make the ids unique. The item starts on line 2.'),
+        (TWICE, 'line 2, field "id": "1" was used on line 1 already; ids are unique.'),
         (UNKNOWN_FIELD, 'line 1, field "gold"'),
     ],
 )
@@ -238,6 +238,6 @@ def test_a_bad_file_among_good_ones_stops_all_before_any_is_asked(settings, tmp_
     write_questions(folder / "a.jsonl", [toy_question()])
     (folder / "b.json").write_text(TWICE, encoding="utf-8")
     config = settings(*NO_TOKENS, f"benchmark.path={folder}")
-    with pytest.raises(InputError, match=r'b\.json, item 2, field "id"'):
+    with pytest.raises(InputError, match=r'b\.json, line 2, field "id"'):
         evaluate(config)
     assert not [path for path in Path(config.paths.artifact_dir, "evaluate").iterdir() if path.is_dir()]

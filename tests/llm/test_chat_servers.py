@@ -89,6 +89,15 @@ def test_a_limit_refused_under_both_names_is_an_error(server, make_client):
         ({"error": {"message": "Provider returned error", "metadata": {"raw": "seed is not supported"}}}, "seed"),
         ({"error": {"message": "This model does not support response_format of type json_schema"}}, "response_format"),
         ({"error": {"message": "max_tokens is not supported, use max_completion_tokens"}}, "max_tokens"),
+        ({"error": {"code": "BadRequest", "message": "response_format value as json_schema is enabled only for api "
+                    "versions 2024-08-01-preview and later"}}, "response_format"),
+        ({"error": {"message": "This response_format type is unavailable now"}}, "response_format"),
+        ({"error": {"message": "'response_format.type' : value is not one of the allowed values ['text']"}},
+         "response_format"),
+        ({"error": {"message": "Seed is not a recognized parameter"}}, "seed"),
+        ({"error": {"message": "The parameter `seed` is invalid for this model."}}, "seed"),
+        ({"error": {"message": "This model doesn't accept temperature values other than 1"}}, "temperature"),
+        ({"error": {"message": "temperature has been removed for this model"}}, "temperature"),
         # Not unsupported: the value is out of range, or the fault lies elsewhere.
         ({"error": {"message": "Invalid 'temperature': expected <= 2, but got 3.", "param": "temperature"}}, None),
         ({"error": {"message": "max_tokens is too large: 9999. This model supports at most 4096.",
@@ -154,7 +163,10 @@ THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
         (reasoning_only("stop"), "answer", "Let me think."),
         (reasoning_only("stop", "reasoning"), "answer", "Let me think."),
         (ServerReply("", message={"reasoning_content": "thoughts"}), "answer", "thoughts"),
+        (ServerReply("", message={"reasoning_details": [{"type": "reasoning.text", "text": "B"}]}), "answer", "B"),
         (reasoning_only("length"), "truncated", ""),
+        (ServerReply("half", finish="model_length"), "truncated", "half"),
+        (ServerReply("half", finish="sensitive"), "refusal", "half"),
         (tool_call(), "empty_response", ""),
         (ServerReply("answer", finish="tool_calls", message=tool_call().message), "answer", "answer"),
         (ServerReply("half", finish="MAX_TOKENS"), "truncated", "half"),
@@ -201,6 +213,9 @@ def test_the_setting_to_raise_is_the_one_that_was_sent(server, make_client):
         ({"error": {"message": "no", "type": "invalid_request_error"}}, "invalid_request", "HTTP 400: no"),
         ([{"error": {"message": "busy", "code": 503}}], "api_error", "HTTP 503: busy"),
         ({"choices": [{"error": {"message": "cut off", "code": 502}}]}, "api_error", "HTTP 502: cut off"),
+        ({"object": "error", "message": "boom", "code": 500}, "api_error", "HTTP 500: boom"),
+        ({"type": "error", "message": "boom"}, "api_error", "HTTP 502: boom"),
+        ({"detail": "the worker is gone"}, "api_error", "HTTP 502: the worker is gone"),
         ({"choices": []}, "malformed_response", None),
         ({"choices": [{"message": None}]}, "malformed_response", None),
         ({"choices": [{}]}, "malformed_response", None),
@@ -213,6 +228,22 @@ def test_an_error_with_status_200_is_an_error(payload, outcome, error):
     ending = read_response(200, {}, json.dumps(payload).encode())
     assert (ending.outcome, ending.error) == (outcome, error)
     assert ending.is_worth_retry == (outcome == "api_error")
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+@pytest.mark.parametrize("text", ["half an ans", "", None])
+def test_an_answer_that_the_server_has_broken_off_is_asked_for_again(server, make_client, reason, text):
+    replies = iter([ServerReply(text, finish=reason), ServerReply("whole")])
+    server.answer = lambda prompt, _: next(replies)
+    reply = ask(make_client(max_retries=1))
+    assert (reply.outcome, reply.text, reply.num_attempts) == ("answer", "whole", 2)
+    assert reason in reply.failures[0]
+
+
+def test_an_error_in_a_stream_is_an_error():
+    body = b': hello\n\ndata: {"choices": [{"delta": {}}]}\n\ndata: {"error": {"message": "busy", "code": 503}}\n\n'
+    ending = read_response(200, {}, body)
+    assert (ending.outcome, ending.error, ending.is_worth_retry) == ("api_error", "HTTP 503: busy", True)
 
 
 ALIKE = [

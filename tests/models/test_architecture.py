@@ -18,7 +18,7 @@ from medssr.models.architecture import architecture_of, from_config, num_stored_
 from medssr.models.lora import add_adapters
 from medssr.models.meta_model import MeasuredModel, measured
 
-PRESETS = sorted(file.stem for file in (CONF_DIR / "model").glob("*.yaml") if file.stem not in ("local", "real"))
+PRESETS = sorted({file.stem for file in (CONF_DIR / "model").glob("*.yaml")} - {"local", "real", "gguf"})
 # Sums of the tensors in the released checkpoints.
 RELEASED = {
     "qwen3_1_7b_base": 1_720_574_976,

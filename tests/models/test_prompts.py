@@ -31,6 +31,23 @@ def test_a_base_model_continues_the_text(base_tokenizer):
     assert render_prompt(toy_question(), TEMPLATE, base_tokenizer) == TEXT + "\n"
 
 
+def test_a_base_model_continues_the_line_of_a_cue(base_tokenizer):
+    assert render_prompt(toy_question(), "{question}\nAnswer:", base_tokenizer).endswith("B. heart\nAnswer:")
+
+
+def test_stem_and_options_can_stand_apart(base_tokenizer):
+    template = "{options}\n\nQuestion: {stem}\nAnswer:"
+    expected = "A. liver\nB. heart\n\nQuestion: Which organ is number 0?\nAnswer:"
+    assert render_prompt(toy_question(), template, base_tokenizer) == expected
+
+
+@pytest.mark.parametrize("template", ["{stem}", "{options}", "Which?"])
+def test_a_template_shows_the_question_and_its_options(template, tmp_path):
+    (tmp_path / "prompt.txt").write_text(template, encoding="utf-8")
+    with pytest.raises(InputError, match=r"lacks the placeholder \{question\}, or \{stem\} and \{options\}"):
+        read_prompt_template(tmp_path / "prompt.txt")
+
+
 def test_the_chat_template_alone_writes_control_tokens(any_policy):
     (ids,) = encode_prompts([toy_question()], TEMPLATE, any_policy.tokenizer, 500, "toy.jsonl")
     assert any_policy.tokenizer.decode(ids) == render_prompt(toy_question(), TEMPLATE, any_policy.tokenizer)
@@ -53,8 +70,8 @@ def test_prompts_keep_the_order_of_the_questions(policy):
 
 def test_braces_in_a_question_are_text(policy):
     question = toy_question(provenance={})
-    odd = type(question)("odd", "Which {organ} or {question}?", question.options, "A", "toy")
-    assert "Which {organ} or {question}?" in render_prompt(odd, TEMPLATE, policy.tokenizer)
+    odd = type(question)("odd", "Which {organ} or {question} or {options}?", question.options, "A", "toy")
+    assert "Which {organ} or {question} or {options}?" in render_prompt(odd, TEMPLATE, policy.tokenizer)
 
 
 def test_a_prompt_that_is_too_long_names_the_question_and_its_file(policy):

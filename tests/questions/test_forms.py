@@ -260,3 +260,65 @@ def test_more_options_than_letters_are_refused_in_every_form(tmp_path, name):
     field = "options" if name == "stem" else "question"
     with pytest.raises(InputError, match=rf'line 1, field "{field}": .*26'):
         list(open_questions(write(tmp_path, record)).questions())
+
+
+@pytest.mark.parametrize("header", ["options", "Options", "choices"])
+@pytest.mark.parametrize("cell", ['["liver", "heart"]', "['liver', 'heart']", "{'A': 'liver', 'B': 'heart'}"])
+def test_a_column_of_lists_is_no_option_of_the_letter_s(tmp_path, header, cell):
+    path = tmp_path / "toy.csv"
+    quoted = cell.replace('"', '""')
+    path.write_text(f'question,{header},answer\nBile?,"{quoted}",A\n', encoding="utf-8")
+    (question,) = open_questions(path).questions()
+    assert (question.options, question.answer) == ({"A": "liver", "B": "heart"}, "A")
+
+
+def test_a_list_without_commas_is_refused(tmp_path):
+    path = tmp_path / "toy.csv"
+    path.write_text("question,choices,answer\nBile?,\"['liver' 'heart']\",0\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r'line 2, field "choices".*a list with commas'):
+        list(open_questions(path).questions())
+
+
+@pytest.mark.parametrize(("golds", "letters"), [(("1.0", "4.0"), "AD"), (("0.0", "1.0"), "AB")])
+def test_whole_numbers_with_a_point_are_indices(tmp_path, golds, letters):
+    path = tmp_path / "toy.csv"
+    rows = "".join(f"Which {gold}?,a,b,c,d,{gold}\n" for gold in golds)
+    path.write_text(f"question,A,B,C,D,answer\n{rows}", encoding="utf-8")
+    assert "".join(str(question.answer) for question in open_questions(path).questions()) == letters
+
+
+@pytest.mark.parametrize("options", [VITAMINS | {"E": ""}, VITAMINS | {"E": None}, [*VITAMINS.values(), ""]])
+def test_an_empty_option_behind_the_last_is_none(options):
+    question = read(ASKED | {"options": options, "answer": "C"})
+    assert (question.options, question.answer) == (VITAMINS, "C")
+
+
+@pytest.mark.parametrize(("index", "letters"), [((2, 1), "CB"), ((2, 3), "BC")])
+def test_the_text_of_the_gold_answer_says_what_its_index_counts_from(tmp_path, index, letters):
+    records = [
+        ASKED | {"options": [*VITAMINS.values()], "answer_idx": number, "answer": VITAMINS[letter]}
+        for number, letter in zip(index, letters, strict=True)
+    ]
+    questions = open_questions(write(tmp_path, *records)).questions()
+    assert "".join(str(question.answer) for question in questions) == letters
+
+
+def test_pubmedqa_of_the_hub_without_decisions(tmp_path):
+    record = {"pubid": 7, "question": "Does it?", "context": {"contexts": ["It was seen."]}, "long_answer": "It does."}
+    file = open_questions(write(tmp_path, record))
+    (question,) = file.questions()
+    assert file.description == "PubMedQA (Hugging Face), JSONL"
+    assert (question.id, question.stem, question.answer) == ("7", "It was seen.\n\nDoes it?", None)
+    assert list(question.options.values()) == ["yes", "no", "maybe"]
+
+
+def test_ids_of_head_qa_are_unique_within_an_exam_only(tmp_path):
+    exams = [RECORDS["HEAD-QA"] | {"name": name} for name in ("Cuaderno_2013_1_B", "Cuaderno_2014_1_M")]
+    questions = open_questions(write(tmp_path, *exams)).questions()
+    assert [question.id for question in questions] == ["Cuaderno_2013_1_B-7", "Cuaderno_2014_1_M-7"]
+
+
+def test_options_in_unknown_fields_are_refused_with_the_fields(tmp_path):
+    record = {"question": "Scurvy?", "option1": "Vit A", "option2": "Vit C", "answer": 2}
+    with pytest.raises(InputError, match="found the fields question, option1, option2, answer"):
+        list(open_questions(write(tmp_path, record)).questions())

@@ -288,3 +288,43 @@ def test_arbitrary_bytes_give_questions_or_an_input_error(tmp_path_factory, cont
     path = tmp_path_factory.mktemp("fuzz") / name
     path.write_bytes(content)
     assert_questions_or_input_error(path)
+
+
+def test_a_table_by_columns_as_pandas_writes_it(tmp_path):
+    path = tmp_path / "op4.json"
+    columns = {"question": ["A?", "B?"], "opa": ["w", "s"], "opb": ["x", "t"], "answer_idx": ["B", "A"]}
+    path.write_text(json.dumps({name: dict(enumerate(column)) for name, column in columns.items()}), encoding="utf-8")
+    file = open_questions(path)
+    assert file.description == "MedBullets, JSON object of columns"
+    assert [(q.stem, q.options, q.answer) for q in file.questions()] == [
+        ("A?", {"A": "w", "B": "x"}, "B"),
+        ("B?", {"A": "s", "B": "t"}, "A"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["toy.json", "toy.jsonl", "toy.csv", "toy"])
+@pytest.mark.parametrize("start", ["<!DOCTYPE html>\n<html>", "\n<HTML lang='en'>", "\ufeff<!doctype html>"])
+def test_a_web_page_in_place_of_the_file_is_named(tmp_path, name, start):
+    path = tmp_path / name
+    path.write_text(f"{start}<body>404: Not Found, sorry</body></html>", encoding="utf-8")
+    with pytest.raises(InputError, match="is a web page"):
+        open_questions(path)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"question": "q", "options": {"A": "x", "B": "y",}}]', '[{"question": "q", "options": ["x", "y", ]}]']
+)
+def test_a_comma_behind_the_last_member_is_named(tmp_path, text):
+    path = tmp_path / "toy.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 1: .*comma stands behind the last member; remove it"):
+        open_questions(path)
+
+
+def test_a_fault_in_a_file_of_one_line_names_the_record(tmp_path):
+    records = [{"question": f"q{i}", "options": ["x", "y"], "answer": "A"} for i in range(5)]
+    records[3]["answer"] = "F"
+    path = tmp_path / "toy.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    with pytest.raises(InputError, match=r'record 4, line 1, field "answer"'):
+        list(open_questions(path).questions())

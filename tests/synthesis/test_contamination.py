@@ -271,3 +271,17 @@ def test_different_benchmarks_are_not_taken_for_copies(benchmarks):
         chosen = random.Random(asked).sample(benchmarks[asked], 250)
         alarms = [stem for stem in chosen if indexes[kept].check(stem)]
         assert len(alarms) <= 0.01 * len(chosen), (asked, kept, alarms)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["Q12. {}", "Question 7: {}", "12) {}", "[3] {}", "{} (AIIMS 2010)", "{} [NEET PG 2019]", "Q.4: {} (May 2011)"],
+)
+@pytest.mark.parametrize("stem", ["Which of the following is true?", "What is the most likely diagnosis?"])
+def test_a_number_or_an_examination_gives_a_stem_no_content(stem, form):
+    options = ["Aspirin inhibits cyclooxygenase", "Heparin is given orally", "Warfarin needs no monitoring"]
+    marked = form.format(stem)
+    assert ContaminationIndex([stem], options=[options]).check(marked, options[::-1]).score == 1
+    assert ContaminationIndex([marked], options=[options]).check(stem, options[::-1]).score == 1
+    assert ContaminationIndex([marked], options=[options]).check(stem, ["gout", "measles", "mumps"]) is None
+    assert ContaminationIndex([stem]).check(marked).score == 1

@@ -165,7 +165,7 @@ def test_faults_name_file_line_and_field(tmp_path, fields, field):
 
 
 def test_an_empty_file_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="holds no demonstration"):
+    with pytest.raises(InputError, match="holds no question"):
         read(tmp_path)
 
 

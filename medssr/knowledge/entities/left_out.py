@@ -18,8 +18,10 @@ NOT_RARE = "not rare in Europe"
 TEMPLATE_ROW = "row of a ROBOT template"
 
 # Orphanet writes "OBSOLETE: name", MONDO "obsolete name".
-_OBSOLETE = re.compile(r"\s*[(\[]?obsolete[\W_]+(?=\w)|.*[(\[]obsolete[)\]]\s*$", re.IGNORECASE)
-_NOT_RARE = re.compile(r"\s*non[ -]rare\b", re.IGNORECASE)
+_OBSOLETE = re.compile(
+    r"\s*[(\[]?(?:obsolete|deprecated)[\W_]+(?=\w)|.*[(\[](?:obsolete|deprecated)[)\]]\s*$", re.IGNORECASE
+)
+_NOT_RARE = re.compile(r"\s*[(\[]?no[nt][\s_-]+rare\b|.*[(\[]no[nt][\s_-]+rare\b[^)\]]*[)\]]\s*$", re.IGNORECASE)
 # Cells of the second line of a ROBOT template, which say how the columns are read: "ID", "A rdfs:label", "SC %".
 _TEMPLATE_CELL = re.compile(
     r"(?:ID|LABEL|TYPE|CLASS_TYPE)|>{0,9}(?:A|AT|AL|AI|I|C|CE|CI|SC|EC|DC|P|SP|EP|DP|IP|SI|DI|TI)\s\S.*"
@@ -38,6 +40,16 @@ def reason_of_name(name: str) -> str | None:
     if _NOT_RARE.match(name):
         return NOT_RARE
     return OBSOLETE if _OBSOLETE.match(name) else None
+
+
+def valid_synonyms(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names of a disease that do not say that they are obsolete or not rare, each once.
+
+    Example:
+        >>> valid_synonyms(["GSD2", "OBSOLETE: Acid maltase deficiency", "GSD2"])
+        ('GSD2',)
+    """
+    return tuple(dict.fromkeys(name for name in names if reason_of_name(name) is None))
 
 
 def is_template_row(cells: Iterable[Any]) -> bool:

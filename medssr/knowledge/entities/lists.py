@@ -15,6 +15,7 @@ from medssr.knowledge.entities.left_out import (
     is_template_row,
     reason_of_name,
     report_left_out,
+    valid_synonyms,
 )
 from medssr.knowledge.entities.obo import OboTerm, read_obo
 from medssr.knowledge.facts import Entity, builtin_rare_diseases
@@ -173,7 +174,7 @@ class TableEntities:
         items = value.split(self.separator) if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise record.error(f'expected names with "{self.separator}" between, found {value!r}.', field)
-        return tuple(dict.fromkeys(item.strip() for item in items if item.strip()))
+        return valid_synonyms(item.strip() for item in items if item.strip())
 
     def _weight(self, record: Record, field: str) -> float:
         value = self._value(record, field)
@@ -246,8 +247,8 @@ class MondoEntities:
             elif term.name in rows:
                 left_out["of the name of an earlier term"] += 1
             else:
-                synonyms = tuple(dict.fromkeys(term.synonyms))
-                rows[term.name] = (term.id, Entity(term.name, is_rare=True, synonyms=synonyms))
+                entity = Entity(term.name, is_rare=True, synonyms=valid_synonyms(term.synonyms))
+                rows[term.name] = (term.id, entity)
         if not rows and left_out[_NOT_IN_OBO]:
             problem = (
                 'is an OBO file in which no term has a subset "rare", so that it does not say which diseases are rare; '

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.knowledge.entities.left_out import reason_of_name, report_left_out
+from medssr.knowledge.entities.left_out import reason_of_name, report_left_out, valid_synonyms
 from medssr.knowledge.entities.orphanet_facts import Relatives, orphanet_facts
 from medssr.knowledge.facts import Entity
 from medssr.utils.records import Record, open_records
@@ -128,7 +128,7 @@ class OrphanetEntities:
         return Entity(
             name=record["label"],
             is_rare=True,
-            synonyms=tuple(record["synonyms"]),
+            synonyms=valid_synonyms(record["synonyms"]),
             orphacode=record["orphacode"],
             facts=tuple(orphanet_facts(record, number, relatives)),
             weight=_weight(record["point_prevalence"]) if self.weight_by_prevalence else 1.0,

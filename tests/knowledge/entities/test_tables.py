@@ -6,6 +6,7 @@ import pytest
 
 from medssr.errors import InputError
 from medssr.knowledge.entities import MondoEntities, TableEntities
+from medssr.knowledge.entities.left_out import reason_of_name, valid_synonyms
 from medssr.knowledge.facts import Entity
 
 CSV = 'name,aka,share\nFabry disease,"AFD; Anderson disease",2\n"Behçet disease, adult",,0.5\n'
@@ -213,3 +214,21 @@ def test_ontologies_that_do_not_say_what_is_rare_are_refused(tmp_path, name, con
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         MondoEntities(tmp_path / name, None).entities()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Obsolete: X", "obsolete"),
+        ("DEPRECATED: X", "obsolete"),
+        ("X (deprecated)", "obsolete"),
+        ("non rare in europe: Gout", "not rare in Europe"),
+        ("Not rare in Europe: Gout", "not rare in Europe"),
+        ("Gout [Non Rare in Europe]", "not rare in Europe"),
+        ("Rare non-syndromic deafness", None),
+        ("Norrie disease", None),
+    ],
+)
+def test_a_name_that_says_that_it_is_out_of_use_or_not_rare(tmp_path, name, reason):
+    assert reason_of_name(name) == reason
+    assert valid_synonyms([name, "GSD2"]) == ((name, "GSD2") if reason is None else ("GSD2",))

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Trains SmolLM2-135M by supervised GRPO, then by MedSSR's two stages, on a CPU; README.md has what came out.
+#     PYTHONPATH=.venv-real experiments/real_weights/run.sh FOLDER
+# About two hours on two cores. Started again, it goes on where it was.
+set -euo pipefail
+here=$(dirname "$0")
+root=$(realpath -m "$1")
+bin=${BIN:-.venv/bin}
+human=medssr/resources/questions/human.jsonl
+policy=("model.prompt_path=$here/prompt.txt" $'model.stop=["\n"]' model.max_new_tokens=16 model.gradient_checkpointing=false
+    "paths.root_dir=$root" logger=csv extras.num_threads=2)
+training=(grpo.num_prompts_per_step=16 grpo.num_generations=16 grpo.beta=0.01 optim.optimizer.lr=1.5e-5 trainer=cpu)
+
+last() { # the newest artefact of a step
+    ls -td "$root/artifacts/$1"/*/ | head -1
+}
+
+evaluate() {
+    "$bin/medssr-evaluate" model=local "model.path=$1" "${policy[@]}" protocol=greedy protocol.questions_per_chunk=16
+}
+
+[ -d "$root/base" ] || "$bin/python" -m experiments.real_weights.as_base_model "$root/base"
+
+# 1. Supervised GRPO on the 320 human-annotated questions.
+"$bin/medssr-train" model=local "model.path=$root/base" "${policy[@]}" "${training[@]}" stage=supervised \
+    "data.path=$human" grpo.num_steps=60
+supervised=$(last train)model
+
+# 2. MedSSR from there: synthetic questions, labelled by the model's own votes, then human-annotated ones.
+"$bin/medssr-synthesize" "paths.root_dir=$root" synthesis.num_questions=400
+"$bin/medssr-pseudo-label" model=local "model.path=$supervised" "${policy[@]}" labeling.num_votes=8 \
+    "data.path=$(last synthesize)questions.jsonl"
+"$bin/medssr-train" model=local "model.path=$supervised" "${policy[@]}" "${training[@]}" stage=stage1_selfsup \
+    "data.path=$(last pseudo_label)questions.jsonl" grpo.num_steps=30
+stage1=$(last train)model
+"$bin/medssr-train" model=local "model.path=$stage1" "${policy[@]}" "${training[@]}" stage=stage2_sup \
+    "data.path=$human" grpo.num_steps=15
+stage2=$(last train)model
+
+for model in "$root/base" "$supervised" "$stage1" "$stage2"; do
+    evaluate "$model"
+done

@@ -39,7 +39,7 @@ _MOST_PARTS = 8
 def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the option that has the parts named here, and where they end."""
     letters_of, parts = _combinations(page.options)
-    everything = _ALL.match(page.low, position)
+    everything = _ALL.match(page.low, position) if page.low.startswith("all", position) else None
     if everything:
         return next(
             ((key, everything.end()) for text, key in page.options.letters_of.items() if _ALL_TEXT.match(text)), None
@@ -81,16 +81,21 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     return (letters, end) if letters else None
 
 
+def has_combinations(options: OptionTable) -> bool:
+    """Returns whether an option combines others: "Both A and B", "Aspirin and heparin"."""
+    return bool(_combinations(options)[0])
+
+
 def combination_in(page: Page, start: int, end: int) -> str | None:
     """Returns the letter of the combination that a sentence names anywhere: "start dapsone with rifampicin"."""
     letters_of, parts = _combinations(page.options)
     if len(letters_of) == 1 and _BOTH_AT_END.search(page.low, start, end):
         return next(iter(letters_of.values()))
-    lettered = combination_at(page, start) if letters_of else None
+    lettered = combination_at(page, start)
     if lettered and len(lettered[0]) == 1:
         return lettered[0]
     first = min((at for at in (page.low.find(part, start, end) for part in parts) if at >= 0), default=-1)
-    combined = combination_at(page, first) if letters_of and first >= 0 else None
+    combined = combination_at(page, first) if first >= 0 else None
     return combined[0] if combined and len(combined[0]) == 1 else None
 
 

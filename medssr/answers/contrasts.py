@@ -91,6 +91,21 @@ _IS_NOT_ALONE = re.compile(
 )
 
 
+_WORD = re.compile("[a-z]+")
+# Words without which a text has no thought, turn, denial or doubt of the patterns above ("t" is of "isn't").
+_WORDS_OF_DENIAL = frozenset(
+    "not t cannot wrong incorrect mistaken mistake unlikely error out doubt sure decide never impossible contraindicated"
+    " excluded eliminated longer first initially".split()
+)
+_WORDS_OF_THOUGHT = frozenset(
+    "wait hm hmm hmmm hold hang actually no nope oops whoops sorry oh ah scratch strike correction second further closer"
+    " careful reflection review balance reconsideration come re rereading rethinking reconsidering rechecking reviewing"
+    " revisiting reexamining reevaluating reassessing looking thinking let i mistake bad but however though instead"
+    " rather than rule rules ruled ruling excludes exclude excluding eliminates eliminate eliminating against from drop"
+    " reject".split()
+)
+
+
 @dataclass(slots=True)
 class _Contrast:
     """What a text affirms and denies of the options, clause by clause."""
@@ -112,11 +127,9 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
         start, end = decision.end, min(len(page.low), decision.end + _TAIL)
     else:
         start, end = max(0, len(page.low) - _TAIL_WITHOUT_ANSWER), len(page.low)
-    if end - start < _SHORTEST_TAIL:
+    if end - start < _SHORTEST_TAIL or not _may_contrast(page, letter, start, end):
         return decision
     text = _with_signs(page, start, end)
-    if not _SIGNS.search(text) and not _DOUBTS.search(text):
-        return decision
     contrast = _contrast(text, is_open=letter is None)
     new = contrast.affirmed
     is_withdrawn = contrast.is_doubted or bool(letter and letter in contrast.denied)
@@ -190,11 +203,28 @@ def _clauses(sentence: str) -> Iterator[tuple[str, bool]]:
         yield sentence[start:], False
 
 
+def _may_contrast(page: Page, letter: str | None, start: int, end: int) -> bool:
+    """Returns whether the text names another option than the letter, or doubts; it is quick, for most texts do not."""
+    words = set(_WORD.findall(page.low, start, end))
+    is_denial = not words.isdisjoint(_WORDS_OF_DENIAL)
+    if not is_denial and words.isdisjoint(_WORDS_OF_THOUGHT):
+        return False
+    return (is_denial and letter is not None) or _names_another(page, letter, start, end)
+
+
+def _names_another(page: Page, letter: str | None, start: int, end: int) -> bool:
+    for text, letters in page.options.letters_of.items():
+        if letters != letter and len(text) > 2 and page.low.find(text, start, end) >= 0:
+            return True
+    by_letter = _mentions(page.options)[0].finditer(page.raw, start, end)
+    return any(mention[0] != letter for mention in by_letter)
+
+
 def _with_signs(page: Page, start: int, end: int) -> str:
     """Returns the text in lower case with a sign in place of each option that is named by letter, text or both."""
-    pattern, letters_of = _mentions(page.options)
-    raw = page.raw[start:end]
-    signs = pattern.sub(lambda match: _sign(match[0], letters_of), raw)
+    by_letter, by_either = _mentions(page.options)
+    letters_of = page.options.letters_of
+    signs = by_either.sub(lambda match: _sign(match[0], letters_of), page.raw[start:end])
     return _SAME_TWICE.sub(r"\1", signs).lower()
 
 
@@ -206,11 +236,21 @@ def _sign(named: str, letters_of: dict[str, str]) -> str:
     return chr(_FIRST_SIGN + ord(letter) - ord("A")) if len(letter) == 1 else named
 
 
+_ARTICLE_END = (  # of "A patient", but not of "A is"
+    r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|were"
+    r"|seems|does|has)\b)[a-z])"
+)
+
+
 @lru_cache(maxsize=4096)
-def _mentions(options: OptionTable) -> tuple[re.Pattern[str], dict[str, str]]:
+def _mentions(options: OptionTable) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Returns the pattern of a letter of the question, and the one of a letter or a text."""
     letters = "".join(letter for letter in options.letters if "A" <= letter <= "Z")
     texts = "|".join(re.escape(text) for text in options.texts if len(text) > 2 and text not in SMALL_TEXTS)
-    article = r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|was|were|seems|does|has)\b)[a-z])"
-    by_letter = rf"(?<![A-Za-z0-9'/-])[{letters}](?![A-Za-z0-9/-]|'(?!s)){article}(?!(?<=I)[ ']|\. [a-z]{{3}})"
+    by_letter = (  # the letter comes first, so that a search skips all else quickly
+        rf"[{letters}](?<![A-Za-z0-9'/-].)(?![A-Za-z0-9/-]|'(?!s)){_ARTICLE_END}(?!(?<=I)[ ']|\. [a-z]{{3}})"
+        if letters
+        else "(?!)"
+    )
     by_text = rf"|(?<![A-Za-z0-9])(?i:{texts})(?![A-Za-z0-9])" if texts else ""
-    return re.compile((by_letter if letters else r"(?!)") + by_text), options.letters_of
+    return re.compile(by_letter), re.compile(by_letter + by_text)

@@ -4,7 +4,7 @@ import re
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at
-from medssr.answers.combinations import combination_in
+from medssr.answers.combinations import combination_in, has_combinations
 from medssr.answers.lexicon import EXCLUDING, SMALL_TEXTS
 from medssr.answers.named_options import (
     JOINED_TEXT,
@@ -146,16 +146,18 @@ _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
 _SENTENCE_STARTS = (". ", "? ", "! ", ": ", "\n")
 _LONGEST_SENTENCE = 400
 _WORD = re.compile(r"[a-z]+")
+_EXCLUDING_A_PART = EXCLUDING - {"would"}
 _OTHER_LETTER = re.compile(r"(?<![A-Za-z0-9])([A-Z])(?![A-Za-z0-9])(?! [a-z])")  # not the article in "A patient"
 
 
 def closing_sentence(page: Page) -> Decision | None:
     """Reads "She should get warfarin (B).", "The drug in question is B. Warfarin.", "The culprit is warfarin."."""
     last = len(page.low.rstrip(" \n.!"))
-    start = _sentence_start(page, last)
-    combined = combination_in(page, start, last)
-    if combined and (EXCLUDING - {"would"}).isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
-        return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
+    if has_combinations(page.options):
+        start = _sentence_start(page, last)
+        combined = combination_in(page, start, last)
+        if combined and _EXCLUDING_A_PART.isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
+            return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
     named = _option_before(page, last)
     if named is None or named[1] <= page.walk_end:
         return None

@@ -20,13 +20,14 @@ _STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct
 _STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")
 _REACH = 40
-
-
+_RIGHT_SIGNS = (*"✅✔✓☑●", "[x", "(x")  # with which each `_RIGHT_MARK` has its sign
 _INLINE = re.compile(rf"(?<![a-z0-9])([a-z])[).:]?\s?(?:({_RIGHT_MARK})|{_WRONG_MARK})")
 
 
 def marked_in_line(page: Page) -> Decision | None:
     """Reads "A ❌ B ✅ C ❌", where each option has a mark."""
+    if not any(sign in page.low for sign in _RIGHT_SIGNS):
+        return None
     marks = {mark[1].upper(): bool(mark[2]) for mark in _INLINE.finditer(page.low)}
     right = [letter for letter, is_right in marks.items() if is_right]
     if len(right) != 1 or sorted(marks) != sorted(page.options.letters):

@@ -186,7 +186,11 @@ def is_letter_at(low: str, position: int) -> bool:
 
 def text_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the longest option text that starts here, and where it ends."""
+    first = page.low[position : position + 1]
+    is_space = first.isspace()
     for text in page.options.texts:
+        if first != text[0] and not is_space:
+            continue
         if page.low.startswith(text, position):
             end = position + len(text)
         elif " " in text and (wrapped := _wrapped_end(page.low, position, text)):

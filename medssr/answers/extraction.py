@@ -20,7 +20,7 @@ from medssr.answers.cues import cue_decisions
 from medssr.answers.json_field import json_answer
 from medssr.answers.layout import closing_line, closing_sentence, opening_line
 from medssr.answers.next_question import cuts
-from medssr.answers.verdict_lists import marked_in_line, verdict_list
+from medssr.answers.verdict_lists import verdict_list
 
 
 def extract_choice(completion: str, options: Mapping[str, str]) -> Choice:
@@ -80,14 +80,15 @@ def _decision_of(page: Page) -> Decision | None:
 
 
 def _decisions_in_prose(page: Page) -> Iterator[Decision]:
+    """Returns the decisions of a text, the last first; each is looked for only if the ones before it do not suffice."""
     if not page.low.strip():
         return
-    for last in (closing_line(page), closing_sentence(page)):
-        if last:
+    for read_last in (closing_line, closing_sentence):
+        if last := read_last(page):
             yield last
     yield from cue_decisions(page)
-    for first in (verdict_list(page) or marked_in_line(page), opening_line(page)):
-        if first:
+    for read_first in (verdict_list, opening_line):
+        if first := read_first(page):
             yield first
 
 

@@ -209,9 +209,12 @@ def _last_letter(page: Page, end: int) -> tuple[str, int] | None:
 
 
 def _sentence_start(page: Page, end: int) -> int:
-    reach = max(0, end - _LONGEST_SENTENCE)
-    marks = ((page.low.rfind(mark, reach, end), len(mark)) for mark in _SENTENCE_STARTS)
-    return max([reach, *(position + length for position, length in marks if position >= 0)])
+    start = max(0, end - _LONGEST_SENTENCE)
+    for mark in _SENTENCE_STARTS:
+        position = page.low.rfind(mark, start, end)
+        if position >= 0:
+            start = position + len(mark)
+    return start
 
 
 def _is_linked(page: Page, position: int) -> bool:

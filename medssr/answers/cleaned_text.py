@@ -106,6 +106,8 @@ def without_thinking(text: str) -> str | None:
 
 def first_turn(text: str) -> str:
     """Returns the text up to the end of the model's turn, without special tokens."""
+    if "<" not in text and "[" not in text:  # with which every such mark opens
+        return text
     end = next((mark.start() for mark in _TURN_END.finditer(text) if text[: mark.start()].strip()), len(text))
     return _SPECIAL_TOKEN.sub("\n", text[:end])
 
@@ -113,6 +115,7 @@ def first_turn(text: str) -> str:
 # --- The options and where they stand -----------------------------------------------------------------------------
 
 _LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption )?\(?([A-Z])[).:\]](?=\s)")
+_LONE_LETTER = re.compile(r"[a-z](?![a-z0-9])")
 _TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
 
 
@@ -180,8 +183,7 @@ def option_text(text: str) -> str:
 
 def is_letter_at(low: str, position: int) -> bool:
     """Returns whether a single letter of the alphabet stands here, not the start of a word."""
-    char, following = low[position : position + 1], low[position + 1 : position + 2]
-    return char.isascii() and char.isalpha() and not (following.isascii() and following.isalnum())
+    return _LONE_LETTER.match(low, position) is not None
 
 
 def text_at(page: Page, position: int) -> tuple[str, int] | None:

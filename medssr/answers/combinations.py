@@ -38,12 +38,12 @@ _MOST_PARTS = 8
 
 def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the option that has the parts named here, and where they end."""
-    letters_of, parts = _combinations(page.options)
     everything = _ALL.match(page.low, position) if page.low.startswith("all", position) else None
     if everything:
         return next(
             ((key, everything.end()) for text, key in page.options.letters_of.items() if _ALL_TEXT.match(text)), None
         )
+    letters_of, parts = _combinations(page.options)
     if not letters_of:
         return None
     both = _BOTH.match(page.low, position) if len(letters_of) == 1 else None

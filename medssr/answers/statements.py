@@ -47,7 +47,8 @@ _NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
 _ENDS_IN_OWNER = re.compile(
     r"(?<!let)(?<!it)(?<!that)(?<!here)(?<!what)(?<!\bhe)(?<!\bshe)'s\s*\Z"
 )  # "the key's answer"
-_SURE_ENDINGS = endings(("sure", "certain", "convinced", "persuaded"))
+_SURE = ("sure", "certain", "convinced", "persuaded")
+_SURE_ENDINGS = endings(_SURE)
 
 # --- The words directly in front of a cue -----------------------------------------------------------------------------
 
@@ -65,9 +66,10 @@ def is_label(line: str) -> bool:
 def decides_nothing(line: str) -> bool:
     """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
-        if _VOID_ENDINGS.end(line) or _is_unsure(line) or _ENDS_IN_OWNER.search(line):
+        line = line.rstrip()
+        if _VOID_ENDINGS.end(line) or _is_unsure(line) or (line.endswith("'s") and _ENDS_IN_OWNER.search(line)):
             return True
-        line, _, word = line.rstrip().rpartition(" ")
+        line, _, word = line.rpartition(" ")
         if word not in lexicon.LEADING_WORDS:
             return False
     return False
@@ -82,7 +84,7 @@ def is_about_the_least(line: str) -> bool:
 
 
 def _is_unsure(line: str) -> bool:
-    if not _SURE_ENDINGS.end(line):
+    if not line.endswith(_SURE) or not _SURE_ENDINGS.end(line):
         return False
     return any(word in lexicon.UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
 
@@ -192,7 +194,9 @@ def statement_of(page: Page, start: int, end: int) -> Statement:
 
 def _sentence_before(low: str, position: int) -> str:
     before = low[max(0, position - _SENTENCE_REACH) : position]
-    start = max([0, *(end.end() for end in _SENTENCE_END.finditer(before))])
+    start = 0
+    for end in _SENTENCE_END.finditer(before):
+        start = end.end()
     return before[start:].lstrip(" \"'(*#>-")
 
 

@@ -26,14 +26,17 @@ _TAIL = 1_000  # characters behind an answer in which it is corrected; further o
 
 _THOUGHT = (
     r"(?:wait|hm+|hold (?:on|up)|hang on|actually|no|nope|oops|whoops|sorry|oh|ah|scratch that|strike that|correction"
-    r"|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|come to think|but wait|re-?\w+ing|looking (?:again|back|closer)"
+    r"|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|come to think|but wait"
+    r"|re-?\w+ing|looking (?:again|back|closer)"
     r"|thinking (?:again|more|about it|it over)|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
-    r"|i (?:take|was|should|misread|missed|overlooked|made|need to|have to|must|now|meant|mean|had|said|previously|would"
-    r" have|retract|stand corrected|apologi[sz]e|change|changed|correct|revise)|i'm changing|i'd have|my mistake|my bad)"
+    r"|i (?:take|was|should|misread|missed|overlooked|made|need to|have to|must|now|meant|mean|had|said|previously"
+    r"|would"
+    r" have|retract|stand corrected|apologi[sz]e|change|changed|correct|revise)|i'm changing|i'd have|my mistake"
+    r"|my bad)"
 )
 _CONTRAST = r"(?:but|however|though|instead|rather)"
 _TURN = re.compile(rf"(?:\A|[.!?,;:(\n-]\s?|\s)(?:{_THOUGHT}|{_CONTRAST})(?![a-z])")
-_RETHOUGHT = re.compile(rf"\W*(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT}(?![a-z])")
+_RETHOUGHT = re.compile(rf"\W*+(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT}(?![a-z])")
 _SENTENCE_END = re.compile(r"(?<![\n.][\ue000-\ue019])(?<=[.!?;])[^\S\n]+|(?<=[!?;])\s+|\n+|\s-+\s|\.{2,}|…")
 _CLAUSE_END = re.compile(
     r"(?<=:)\s|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|leaving|which leaves)(?![a-z]))|,\s"
@@ -42,7 +45,8 @@ _FREE = (
     r"(?:(?:option|choice|answer|the|a|my|clearly|actually|really|therefore|instead|rather|then|indeed|now|still)\s)*"
 )
 _LEAD = (
-    r"(?:(?:so|thus|hence|then|therefore|but|and|ok|okay|well|yes|yeah|no|nope|wait|actually|sorry|hm+|oh|rather|instead"
+    r"(?:(?:so|thus|hence|then|therefore|but|and|ok|okay|well|yes|yeah|no|nope|wait|actually|sorry|hm+|oh|rather"
+    r"|instead"
     r"|it's|that's|it is|that is|it must be|it has to be|it should be|i'd say|i say|i'll say|make that|make it"
     r"|i mean|i meant|my answer|answer|the answer|final answer|revised|new answer|change|correction|definitely"
     r"|leaving|this leaves|that leaves|which leaves|now|to|go with|i choose|i pick)\b[,:]?\s*)*"
@@ -52,15 +56,22 @@ _RIGHT = (
     r"(?:right|correct|best|answer|it|one|winner|(?:better|best|right|correct|only|more \w+|superior|stronger|proper"
     r"|appropriate|most \w+)(?: (?:one|option|choice|answer|fit|match|pick|drug|diagnosis|explanation))?|what \w+[^,]*)"
 )
-_END = rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after all|then|than|for|here|now|that|the|rather)(?![a-z]))"
+_END = (
+    rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after all|then|than|for|here|now|that|the"
+    rf"|rather)(?![a-z]))"
+)
 _AFFIRMS = re.compile(
-    rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_SIGN})(?: (?:then|instead|it is|after all|now|rather|for sure))?(?:(?!:){_MARK})*\Z"
+    rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_SIGN})(?: (?:then|instead|it is|after all|now|rather"
+    rf"|for sure))?(?:(?!:){_MARK})*\Z"
     rf"|(?P<subject>{_SIGN}){_BE}\s{_FREE}{_RIGHT}{_END}"
-    rf"|(?P<verb>{_SIGN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers)"
+    rf"|(?P<verb>{_SIGN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|(?:\w+ly )?(?:fits|makes|suits|matches"
+    rf"|explains|wins|works|answers)"
     rf"(?: (?:more|better|best|the|sense|everything|all|this|here)|{_MARK}*\Z))"
     r"|(?<![a-z])(?:is|be|it's|that's|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
-    rf"|(?:chang|switch|revis|correct|updat|amend)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?|confirms?|needs?|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to) )"
-    rf"(?:\w+ ){{0,2}}?(?:choose|pick|go with|say|answer|prefer|settle on))\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN}){_END}"
+    rf"|(?:chang|switch|revis|correct|updat|amend)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?|confirms?"
+    rf"|needs?|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to) )"
+    rf"(?:\w+ ){{0,2}}?(?:choose|pick|go with|say|answer|prefer"
+    rf"|settle on))\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN}){_END}"
 )
 _DENIED = (
     r"(?:out|wrong|incorrect|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
@@ -68,7 +79,8 @@ _DENIED = (
 )
 _DENIES = re.compile(
     rf"(?<![a-z])(?:not|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
-    rf"|against|from|drop|reject|never|isn't|wasn't|can't be|cannot be)\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN})"
+    rf"|against|from|drop|reject|never|isn't|wasn't|can't be"
+    rf"|cannot be)\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_SIGN})"
     rf"|(?P<subject>{_SIGN})(?:{_BE}\s(?:\w+ly\s|therefore\s|then\s|also\s)*{_DENIED}(?!,? (?:for|in) )"
     r"|\s(?:isn't|wasn't|can't be|cannot be|won't|doesn't (?:fit|make|work|explain|match)|does not (?:fit|make|work"
     r"|explain|match)))"
@@ -77,11 +89,15 @@ _DENIES = re.compile(
     rf"|(?:initially|at first)[^{_SIGN[1:-1]}]{{1,30}}(?P<first>{_SIGN})"
 )
 _DOUBTS = re.compile(
-    r"(?<![a-z])(?:it|that|this) (?:isn't|doesn't|is not|does not|can't be|cannot be)[^a-z]*\Z|(?<![a-z])(?:i doubt|maybe not|perhaps not)(?![a-z])|(?<![a-z])(?:(?:that|this|it|which|i|my answer|the above)(?:'s| is| was| am|'m)? ?(?:\w+ly )?(?:wrong|incorrect"
-    r"|mistaken|unlikely|a mistake|an error|out|not (?:quite )?(?:right|correct|sure|certain|it)|(?:can't|cannot|can not"
+    r"(?<![a-z])(?:it|that|this) (?:isn't|doesn't|is not|does not|can't be|cannot be)[^a-z]*\Z|(?<![a-z])(?:i doubt"
+    r"|maybe not|perhaps not)(?![a-z])|(?<![a-z])(?:(?:that|this|it|which|i|my answer|the above)(?:'s| is| was| am"
+    r"|'m)? ?(?:\w+ly )?(?:wrong|incorrect"
+    r"|mistaken|unlikely|a mistake|an error|out|not (?:quite )?(?:right|correct|sure|certain|it)|(?:can't|cannot"
+    r"|can not"
     r"|isn't|is not|wasn't|doesn't|does not) (?:\w+ )?(?:right|correct|sure|it|fit|work|make sense|add up|look right"
     r"|seem right))|not (?:so )?(?:sure|certain)|can(?:'t|not) decide|that's not"
-    r"|let me (?:think again|reconsider|rethink|recheck|try again|start over)|no longer sure|rules? (?:that|it|this) out|not convinced)(?![a-z])"
+    r"|let me (?:think again|reconsider|rethink|recheck|try again|start over)|no longer sure|rules? (?:that|it"
+    r"|this) out|not convinced)(?![a-z])"
 )
 _DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_SIGN}){_MARK}*\Z")
 _NEGATED = re.compile(r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! wait)[^\ue000-\ue019]*\Z")
@@ -89,21 +105,21 @@ _REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(
 _IS_NOT_ALONE = re.compile(
     r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second|or|either|maybe|perhaps|both)(?![a-z])"
 )
-
-
 _WORD = re.compile("[a-z]+")
-# Words without which a text has no thought, turn, denial or doubt of the patterns above ("t" is of "isn't").
-_WORDS_OF_DENIAL = frozenset(
-    "not t cannot wrong incorrect mistaken mistake unlikely error out doubt sure decide never impossible contraindicated"
-    " excluded eliminated longer first initially".split()
-)
-_WORDS_OF_THOUGHT = frozenset(
-    "wait hm hmm hmmm hold hang actually no nope oops whoops sorry oh ah scratch strike correction second further closer"
-    " careful reflection review balance reconsideration come re rereading rethinking reconsidering rechecking reviewing"
-    " revisiting reexamining reevaluating reassessing looking thinking let i mistake bad but however though instead"
-    " rather than rule rules ruled ruling excludes exclude excluding eliminates eliminate eliminating against from drop"
-    " reject".split()
-)
+# Words without which a text has no denial or doubt of an answer ("t" is of "isn't"), and no turn to another option.
+_WORDS_OF_DENIAL = {
+    "not", "t", "cannot", "wrong", "incorrect", "mistaken", "mistake", "unlikely", "error", "out", "doubt", "sure",
+    "decide", "never", "impossible", "contraindicated", "excluded", "eliminated", "longer", "first", "initial",
+    "initially", "original", "off", "pick",
+}  # fmt: skip
+_WORDS_OF_THOUGHT = {
+    "wait", "hm", "hmm", "hmmm", "hold", "hang", "actually", "no", "nope", "oops", "whoops", "sorry", "oh", "ah",
+    "scratch", "strike", "correction", "second", "further", "closer", "careful", "reflection", "review", "balance",
+    "reconsideration", "come", "re", "rereading", "rethinking", "reconsidering", "rechecking", "reviewing",
+    "revisiting", "reexamining", "reevaluating", "reassessing", "looking", "thinking", "let", "i", "we", "mistake", "bad",
+    "but", "however", "though", "instead", "rather", "than", "rule", "rules", "ruled", "ruling", "excludes",
+    "exclude", "excluding", "eliminates", "eliminate", "eliminating", "against", "from", "drop", "reject",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -222,7 +238,7 @@ def _names_another(page: Page, letter: str | None, start: int, end: int) -> bool
 
 def _with_signs(page: Page, start: int, end: int) -> str:
     """Returns the text in lower case with a sign in place of each option that is named by letter, text or both."""
-    by_letter, by_either = _mentions(page.options)
+    by_either = _mentions(page.options)[1]
     letters_of = page.options.letters_of
     signs = by_either.sub(lambda match: _sign(match[0], letters_of), page.raw[start:end])
     return _SAME_TWICE.sub(r"\1", signs).lower()

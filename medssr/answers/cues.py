@@ -74,7 +74,8 @@ _HEDGES = (" could ", " might ", " may ")
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
-    rf"(?:with |us with |option |alternativa |opción |opção |letra |antwort |réponse |la réponse |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
+    rf"(?:with |us with |option |alternativa |opción |opção |letra |antwort |réponse |la réponse |only |that "
+    rf"|go with |是|项)?[\"'(\[]{{0,2}}"
 )
 
 _Span = tuple[int, int]

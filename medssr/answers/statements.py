@@ -134,7 +134,8 @@ _SCOPE = (
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
-    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another|second|that)"
+    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another"
+    rf"|second|that)"
     r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely"
     r"|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
@@ -178,18 +179,23 @@ class Statement(Enum):
 def statement_of(page: Page, start: int, end: int) -> Statement:
     """Returns what the sentence is about in which a decision stands, from its cue to its option."""
     before = _sentence_before(page.low, start)
-    if _REPORTED.search(_CLAUSE_START.split(before)[-1]) or _is_counterfactual(page.low, before, start, end):
+    if before and _REPORTED.search(_CLAUSE_START.split(before)[-1]):
+        return Statement.NO_DECISION
+    if _is_counterfactual(page.low, before, start, end):
         return Statement.NO_DECISION
     if _OTHERS_CASE.match(page.low, end):
         return Statement.TWO_CASES
-    is_other = (
+    is_other = (before and _is_of_another_case(before)) or _ENDS_IN_OTHER_CASE.match(page.low, end)
+    return Statement.OTHER_CASE if is_other else Statement.OWN_CASE
+
+
+def _is_of_another_case(before: str) -> bool:
+    return bool(
         _STARTS_OTHER_CASE.match(before)
         or (": " in before and any(_STARTS_OTHER_CASE.match(part) for part in before.split(": ")))
         or _CONTAINS_CONDITION.search(before)
         or _NOT_MINE_ENDINGS.end(before)
-        or _ENDS_IN_OTHER_CASE.match(page.low, end)
     )
-    return Statement.OTHER_CASE if is_other else Statement.OWN_CASE
 
 
 def _sentence_before(low: str, position: int) -> str:
@@ -221,7 +227,7 @@ def is_elsewhere(words: str) -> bool:
 
 
 def is_another_case(clause: str) -> bool:
-    """Returns whether a clause is said of another case, or of what might be: "in gout, it is B", "B might be better"."""
+    """Returns whether a clause is said of another case or of what might be: "in gout, it is B", "B might be better"."""
     own = clause.lstrip(" \"'(*#>-")
     return bool(_STARTS_OTHER_CASE.match(own) or _CONTAINS_CONDITION.search(own) or _UNREAL_VERB.search(own))
 

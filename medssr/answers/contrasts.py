@@ -116,7 +116,8 @@ _WORDS_OF_THOUGHT = {
     "wait", "hm", "hmm", "hmmm", "hold", "hang", "actually", "no", "nope", "oops", "whoops", "sorry", "oh", "ah",
     "scratch", "strike", "correction", "second", "further", "closer", "careful", "reflection", "review", "balance",
     "reconsideration", "come", "re", "rereading", "rethinking", "reconsidering", "rechecking", "reviewing",
-    "revisiting", "reexamining", "reevaluating", "reassessing", "looking", "thinking", "let", "i", "we", "mistake", "bad",
+    "revisiting", "reexamining", "reevaluating", "reassessing", "looking", "thinking", "let", "i",
+    "we", "mistake", "bad",
     "but", "however", "though", "instead", "rather", "than", "rule", "rules", "ruled", "ruling", "excludes",
     "exclude", "excluding", "eliminates", "eliminate", "eliminating", "against", "from", "drop", "reject",
 }  # fmt: skip

@@ -195,7 +195,8 @@ def _around_praise(page: Page, cue: _Span) -> Decision | None:
 
 def _after_choosing(page: Page, cue: _Span) -> Decision | None:
     ending = _VERB_ENDING.match(page.low, cue[1])
-    line = line_before(page, cue[0] + len(_OWN_MODAL.match(page.low, cue[0])[0]))
+    modal = _OWN_MODAL.match(page.low, cue[0])
+    line = line_before(page, modal.end() if modal else cue[0])
     if ending is None or is_chosen_by_others(line):
         return None
     decision = read_slot(page, ending.end(), Reason.ANSWER_PHRASE)

@@ -28,9 +28,10 @@ _THINKING_MARK = re.compile(
     f"(?P<start>{'|'.join(map(re.escape, _THINKING_STARTS))})|{'|'.join(map(re.escape, _THINKING_ENDS))}"
 )
 _TURN_END = re.compile("|".join(map(re.escape, _TURN_ENDS)))
-_MARK_OPENINGS = ("<", "[", "◁")
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>\n]{1,30}\|>(?:assistant)?|</?s>")
 _STRUCK_OUT = re.compile(r"~~[^~\n]{1,80}~~|<(del|s|strike)>[^<\n]{1,80}</\1>")
+_BLOCK = re.compile(r"</?(?:div|h[1-6]|ul|ol|li|section|article|table|tr|body|html)(?:\s[^<>\n]{0,80})?>")
+_CELL = re.compile(r"</t[dh]>\s{0,9}<t[dh](?:\s[^<>\n]{0,80})?>")
 _RULE_OF_STARS = re.compile(r"(?<=\n)\*[^\S\n]?\*[^\S\n]?\*[^\S\n]*+\**(?=\s*\n)")
 _RAISED = re.compile(r"<sup>([^<\n]{1,20})</sup>")
 _LOWERED = re.compile(r"<sub>([^<\n]{1,20})</sub>")
@@ -73,6 +74,7 @@ def plain_characters(text: str) -> str:
 def without_markup(text: str) -> str:
     """Returns the text without Markdown, LaTeX and HTML decoration, and without what is struck out."""
     if "~~" in text or "</" in text:
+        text = _BLOCK.sub("\n", _CELL.sub(" | ", text))
         text = _RAISED.sub(r"^\1", _LOWERED.sub(r"\1", _STRUCK_OUT.sub("", text)))
     if "***" in text or "* *" in text:
         text = _RULE_OF_STARS.sub("---", text)
@@ -85,7 +87,7 @@ def without_markup(text: str) -> str:
 
 def without_thinking(text: str) -> str | None:
     """Returns the text outside reasoning blocks; None where a block is never closed."""
-    if not any(opening in text for opening in _MARK_OPENINGS):
+    if "<" not in text and "[" not in text and "◁" not in text:  # with which every mark opens
         return text
     kept: list[str] = []
     position, is_inside = 0, False
@@ -103,6 +105,8 @@ def without_thinking(text: str) -> str | None:
 
 def first_turn(text: str) -> str:
     """Returns the text up to the end of the model's turn, without special tokens."""
+    if "<" not in text and "[" not in text:  # with which every such mark opens
+        return text
     end = next((mark.start() for mark in _TURN_END.finditer(text) if text[: mark.start()].strip()), len(text))
     return _SPECIAL_TOKEN.sub("\n", text[:end])
 
@@ -110,6 +114,7 @@ def first_turn(text: str) -> str:
 # --- The options and where they stand -----------------------------------------------------------------------------
 
 _LETTERED_START = re.compile(r"(?:\n[\s#>|-]{0,8}|[.;!?,)\"]\s{1,2})(?:[Oo]ption )?\(?([A-Z])[).:\]](?=\s)")
+_LONE_LETTER = re.compile(r"[a-z](?![a-z0-9])")
 _TEXT_END = re.compile(r"(?![a-z0-9]|[-/][a-z0-9]|[.,][0-9]|%)")
 
 
@@ -177,13 +182,16 @@ def option_text(text: str) -> str:
 
 def is_letter_at(low: str, position: int) -> bool:
     """Returns whether a single letter of the alphabet stands here, not the start of a word."""
-    char, following = low[position : position + 1], low[position + 1 : position + 2]
-    return char.isascii() and char.isalpha() and not (following.isascii() and following.isalnum())
+    return _LONE_LETTER.match(low, position) is not None
 
 
 def text_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the longest option text that starts here, and where it ends."""
+    first = page.low[position : position + 1]
+    is_space = first.isspace()
     for text in page.options.texts:
+        if first != text[0] and not is_space:
+            continue
         if page.low.startswith(text, position):
             end = position + len(text)
         elif " " in text and (wrapped := _wrapped_end(page.low, position, text)):

@@ -14,8 +14,10 @@ from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_d
 from medssr.answers.statements import (
     Statement,
     decides_nothing,
+    has_other_subject,
     is_about_the_least,
     is_chosen_by_others,
+    is_elsewhere,
     is_label,
     line_before,
     statement_of,
@@ -41,7 +43,7 @@ _MODAL = (
     rf"(?:{SPACE}(?:therefore|thus|then))?"
 )
 # "Answer (A, B, C, or D): B" repeats what it was asked for.
-_CHOICES = r"(?: [(\[](?:[a-z](?:(?:, ?|,? or |/| ?- ?)[a-z])+|letter(?: only)?)[)\]](?=:))"
+_CHOICES = r"(?: [(\[](?:[^()\[\]\n]{1,40})[)\]](?=:))"
 _LINK = re.compile(
     rf"s?\)?\"?(?:[ _](?:choice|option|letter|key|chosen|selected))?\"?(?:\.(?=:))?{_CHOICES}?"
     rf"(?:{_CLAUSE})??(?:{_ADVERB})?"
@@ -67,11 +69,13 @@ _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
 _VERB_REACH = 84
 _VERB_ENDING = re.compile(r"(?:ed|ing|s)?(?![a-z])|(?<![a-z])")
+_OWN_MODAL = re.compile(r"(?:would |will )?")  # of a cue like "would answer"
 _HEDGES = (" could ", " might ", " may ")
 _LEAD_LINK = re.compile(
     rf"[,:]?{SPACE}*(?:(?:it|that|this|the answer)(?:'s| is| should be| must be| would be| has to be))?{SPACE}*"
     rf"(?:clearly |obviously |definitely |certainly |probably )?"
-    rf"(?:with |us with |option |antwort |réponse |la réponse |only |that |go with |是|项)?[\"'(\[]{{0,2}}"
+    rf"(?:with |us with |option |alternativa |opción |opção |letra |antwort |réponse |la réponse |only |that "
+    rf"|go with |是|项)?[\"'(\[]{{0,2}}"
 )
 
 _Span = tuple[int, int]
@@ -124,7 +128,11 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
         return None
     if is_about_the_least(line):  # what some questions ask for, and a side remark in the others
         return replace(decision, is_explicit=False)
-    return replace(decision, is_qualified=True) if _OF_ANOTHER_QUESTION.search(link[0]) else decision
+    return (
+        replace(decision, is_qualified=True)
+        if _OF_ANOTHER_QUESTION.search(link[0]) or (" would " in link[0] and is_elsewhere(link[0]))
+        else decision
+    )
 
 
 def _text_of_denial(page: Page, link: re.Match[str]) -> Decision | None:
@@ -187,9 +195,12 @@ def _around_praise(page: Page, cue: _Span) -> Decision | None:
 
 def _after_choosing(page: Page, cue: _Span) -> Decision | None:
     ending = _VERB_ENDING.match(page.low, cue[1])
-    if ending is None or is_chosen_by_others(line_before(page, cue[0])):
+    modal = _OWN_MODAL.match(page.low, cue[0])
+    line = line_before(page, modal.end() if modal else cue[0])
+    if ending is None or is_chosen_by_others(line):
         return None
-    return read_slot(page, ending.end(), Reason.ANSWER_PHRASE)
+    decision = read_slot(page, ending.end(), Reason.ANSWER_PHRASE)
+    return replace(decision, is_qualified=True) if decision and has_other_subject(line) else decision
 
 
 def _after_superlative(page: Page, cue: _Span) -> Decision | None:
@@ -212,7 +223,7 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
     if not page.low[cue[0]].isalnum():  # an arrow
-        return Decision(mention.letter, Reason.VERDICT, is_explicit=False)
+        return Decision(mention.letter, Reason.VERDICT, is_explicit=False, end=mention.end)
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
 
 

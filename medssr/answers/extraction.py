@@ -1,6 +1,8 @@
 """Extracts from a completion the one decision that counts."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 
 from medssr.answers.choice import Choice, Decision, Reason
 from medssr.answers.cleaned_text import (
@@ -13,6 +15,7 @@ from medssr.answers.cleaned_text import (
     without_markup,
     without_thinking,
 )
+from medssr.answers.contrasts import revised
 from medssr.answers.cues import cue_decisions
 from medssr.answers.json_field import json_answer
 from medssr.answers.layout import closing_line, closing_sentence, opening_line
@@ -55,7 +58,7 @@ def _decision_on_the_first_question(text: str, table: OptionTable) -> Decision:
     start = part_start = 0
     for cut in cuts(text):
         part = text[part_start : cut.position]
-        decision = _resolved(_decisions(page_of(part, table))) if part.strip() else None
+        decision = _decision_of(page_of(part, table)) if part.strip() else None
         if decision and (cut.is_certain or (decision.is_explicit and not decision.is_qualified)):
             return decision
         part_start = cut.position
@@ -63,31 +66,29 @@ def _decision_on_the_first_question(text: str, table: OptionTable) -> Decision:
             if cut.is_further and text[start : cut.position].strip():
                 return Decision(None, Reason.NO_ANSWER)
             start = cut.position
-    return _resolved(_decisions(page_of(text[start:], table))) or Decision(None, Reason.NO_ANSWER)
+    return _decision_of(page_of(text[start:], table)) or Decision(None, Reason.NO_ANSWER)
 
 
-def _decisions(page: Page) -> Iterator[Decision]:
-    """Returns the decisions of a text, the last first; a JSON field comes in place of the object that holds it."""
+def _decision_of(page: Page) -> Decision | None:
+    """Returns the decision of a text; a JSON field comes in place of the object that holds it."""
     json = json_answer(page)
     if json is None:
-        yield from _decisions_in_prose(page)
-        return
+        return revised(page, _resolved(_decisions_in_prose(page)))
     field, value, rest = json
-    yield from _decisions_in_prose(rest)
-    if field.reason is Reason.NOT_AN_OPTION:  # "answer": "I would choose B"
-        yield from cue_decisions(value)
-    yield field
+    of_value = cue_decisions(value) if field.reason is Reason.NOT_AN_OPTION else ()  # "answer": "I would choose B"
+    return revised(rest, _resolved(chain(_decisions_in_prose(rest), of_value, (replace(field, end=0),))))
 
 
 def _decisions_in_prose(page: Page) -> Iterator[Decision]:
+    """Returns the decisions of a text, the last first; each is looked for only if the ones before it do not suffice."""
     if not page.low.strip():
         return
-    for last in (closing_line(page), closing_sentence(page)):
-        if last:
+    for read_last in (closing_line, closing_sentence):
+        if last := read_last(page):
             yield last
     yield from cue_decisions(page)
-    for first in (verdict_list(page), opening_line(page)):
-        if first:
+    for read_first in (verdict_list, opening_line):
+        if first := read_first(page):
             yield first
 
 

@@ -4,6 +4,7 @@ import re
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at
+from medssr.answers.combinations import combination_in, has_combinations
 from medssr.answers.lexicon import EXCLUDING, SMALL_TEXTS
 from medssr.answers.named_options import (
     JOINED_TEXT,
@@ -52,13 +53,13 @@ def closing_line(page: Page) -> Decision | None:
     previous_end = len(page.low[:start].rstrip())
     is_paragraph = not previous_end or page.low.count("\n", previous_end, start) > 1
     if is_paragraph and _lists_all_options(page, start):  # a repeated question, and below it the answer
-        return Decision(mention.letter, Reason.BARE_OPTION)
+        return Decision(mention.letter, Reason.BARE_OPTION, end=end)
     if start <= page.walk_end or _ends_with_another_option(page, previous_end, mention.letter):
         return None
     if not is_paragraph and page.heads and page.raw[page.heads[-1]] + mention.letter in page.options.letters:
         return None  # "C. Heparin - weak.\nD" breaks off in a walk through the options
     is_letter_only = mention.end - start <= _LONGEST_LETTER
-    return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=is_paragraph or is_letter_only)
+    return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=is_paragraph or is_letter_only, end=end)
 
 
 def opening_line(page: Page) -> Decision | None:
@@ -83,10 +84,10 @@ def opening_line(page: Page) -> Decision | None:
         is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
     is_whole = is_answer and not is_small and not heads_a_list(page, mention) and page.walk_end < 0
     if is_whole and _WHOLE_END.match(page.low, mention.end):  # "B. Warfarin" and reasons
-        return Decision(mention.letter, Reason.BARE_OPTION)
+        return Decision(mention.letter, Reason.BARE_OPTION, end=mention.end)
     if not is_answer or (not _has_small_text(page, mention.letter) and _REJECTED.match(page.low, mention.end)):
         return None
-    return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=False)
+    return Decision(mention.letter, Reason.BARE_OPTION, is_explicit=False, end=mention.end)
 
 
 def _has_small_text(page: Page, letter: str) -> bool:
@@ -145,12 +146,19 @@ _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
 _SENTENCE_STARTS = (". ", "? ", "! ", ": ", "\n")
 _LONGEST_SENTENCE = 400
 _WORD = re.compile(r"[a-z]+")
+_EXCLUDING_A_PART = EXCLUDING - {"would"}
 _OTHER_LETTER = re.compile(r"(?<![A-Za-z0-9])([A-Z])(?![A-Za-z0-9])(?! [a-z])")  # not the article in "A patient"
 
 
 def closing_sentence(page: Page) -> Decision | None:
     """Reads "She should get warfarin (B).", "The drug in question is B. Warfarin.", "The culprit is warfarin."."""
-    named = _option_before(page, len(page.low.rstrip(" \n.!")))
+    last = len(page.low.rstrip(" \n.!"))
+    if has_combinations(page.options):
+        start = _sentence_start(page, last)
+        combined = combination_in(page, start, last)
+        if combined and _EXCLUDING_A_PART.isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
+            return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
+    named = _option_before(page, last)
     if named is None or named[1] <= page.walk_end:
         return None
     letter, end = named
@@ -161,7 +169,7 @@ def closing_sentence(page: Page) -> Decision | None:
     words = _WORD.findall(page.low[start:end].replace("n't", " not"))
     if not words or not EXCLUDING.isdisjoint(words) or _names_another(page, start, end, letter):
         return None
-    return Decision(letter, Reason.VERDICT, is_explicit=False)
+    return Decision(letter, Reason.VERDICT, is_explicit=False, end=len(page.low))
 
 
 def _option_before(page: Page, end: int) -> tuple[str, int] | None:
@@ -201,9 +209,12 @@ def _last_letter(page: Page, end: int) -> tuple[str, int] | None:
 
 
 def _sentence_start(page: Page, end: int) -> int:
-    reach = max(0, end - _LONGEST_SENTENCE)
-    marks = ((page.low.rfind(mark, reach, end), len(mark)) for mark in _SENTENCE_STARTS)
-    return max([reach, *(position + length for position, length in marks if position >= 0)])
+    start = max(0, end - _LONGEST_SENTENCE)
+    for mark in _SENTENCE_STARTS:
+        position = page.low.rfind(mark, start, end)
+        if position >= 0:
+            start = position + len(mark)
+    return start
 
 
 def _is_linked(page: Page, position: int) -> bool:

@@ -27,7 +27,7 @@ NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a qual
 PRAISE = (
     "drug of choice", "treatment of choice", "best fit", "correct", "right", "richtig",
     "correcta", "correcte", "corretta", "correta", "korrekt", "juist", "poprawna", "верно", "vera", "giusta",
-    "certa", "exacte", "esatta",
+    "certa", "exacte", "esatta", "rätt", "správná", "правильный",
     "likeliest", "最も適切", "適切",
 )  # fmt: skip
 VERBS_OF_PRAISE = (  # "only B fits"
@@ -106,7 +106,7 @@ CONCLUDING = (
     "accordingly", "i conclude", "we conclude", "i'd guess", "richtig wäre", "am ehesten", "es ist", "es la",
     "è la", "الحل هو", "가장 적절한 것은", "confident in",
     "a correta é a", "la solution est", "that's option",
-    "that's",
+    "that's", "i.e.", "ist antwort", "ist option", "jest odpowiedź",
 )  # fmt: skip
 SUPERLATIVES = (
     "the correct", "most likely", "most appropriate", "most probable", "most consistent", "best", "next step",
@@ -121,7 +121,15 @@ TAGS = (
     "<answer_letter>", "<my_answer>", "<best_answer>", "[final answer]", "[final_answer]",
     "<prediction>", "<answer_choice>", "<selected_option>", "<selected_answer>",
 )  # fmt: skip
-TAGS_OF_PROSE = ("<solution>", "<result>", "<response>", "<output>")  # may hold a decision or anything else
+TAGS_OF_PROSE = (
+    "print(",
+    "console.log(",
+    "return ",
+    "<solution>",
+    "<result>",
+    "<response>",
+    "<output>",
+)  # may hold a decision or anything else
 
 # --- Between a cue and its option --------------------------------------------------------------------------------
 
@@ -145,9 +153,9 @@ LINKS = (
     "ist", "lautet",
     "wäre", "es", "sería", "est", "serait", "è", "é", "là", "هي", "هو", "은", "는", "は", "是", "为", "為", "选",
     "應為", "应该是", "应是", "应为", "adalah", "är", "je", "este", "คือ", "היא",
-    ">>", "::", ";", "είναι", "jest", "является", "er", "হল", "হলো", "है", "donc", "est donc",
+    ">>", "::", "είναι", "jest", "является", "er", "হল", "হলো", "है", "donc", "est donc",
     "nya adalah", "就是", "應是", "となる",
-    "➜", "▶", "➡️", "~", "是不是", "sarebbe",
+    "なのは", "➜", "▶", "➡️", "~", "是不是", "sarebbe",
 )  # fmt: skip
 NEGATIONS_BEFORE = (
     "no", "n'", "ne", "non", "não", "不", "并不", "并非",
@@ -162,7 +170,7 @@ FILLERS = (
     "alternativa", "buchstabe", "antwort", "respuesta", "réponse", "risposta", "resposta",
     "l'option", "选项", "选择", "选", "应该是", "应为", "应", "是", "项",
     "optie", "voor", "l'opzione", "opzione", "opção", "вариант", "ответ", "đáp án", "el", "le", "il", "een", "für",
-    "η", "ο", "a letra", "lettera", "letter", "選択肢", "الخيار", "گزینه", "विकल्प", "option:",
+    "η", "ο", "a letra", "lettera", "letter", "選択肢", "الخيار", "گزینه", "विकल्प", "option:", "proposition",
 )  # fmt: skip
 UNDECIDED = (
     "unclear", "unknown", "uncertain", "undetermined", "undecided", "not clear", "not known", "not certain",
@@ -186,7 +194,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
-    "and", "or", "and/or", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+    "and", "or", "and/or", "plus", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
 )  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",
@@ -252,7 +260,7 @@ SUBJECT_LEADS = (  # what may stand before a subject, apart from punctuation
     "option", "choice", "statement", "answer", "antwort", "letter", "l'option", "opción", "réponse", "l'opzione",
     "opzione", "opção", "optie", "odpowiedź", "вариант", "alternativa", "選択肢", "that", "think", "believe", "makes",
     "making",
-    "only", "because", "since",
+    "only", "because", "since", "ist", "letra", "alternativ", "odpověď", "la",
     "as", "the", "conclude", "and", "or", "but", "with", "选项", *CONCLUDING,
 )  # fmt: skip
 PRONOUNS = ("this", "it", "which", "that", "correct")  # "B) Warfarin - correct, this is the answer"

@@ -32,7 +32,7 @@ _OF_OTHERS = re.compile(
 )
 _NEXT_LETTERED = re.compile(rf"[.,;]?{SPACE}{{1,3}}\(?([a-z])[.):]{SPACE}")
 _LETTER_END = re.compile(
-    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
+    rf"(?:{SPACE}{{0,3}}(?:\Z|\n|[)\]}}\",;:!?<|\\>।{_SIGNS}]|\[[/0-9]| \[|-(?![a-z0-9])|'(?![a-z])|\((?=[^)\n]{{2}}))"
     rf"|\.|{SPACE}{{1,3}}\.(?=\s|\Z)"
     rf"|{SPACE}{{0,3}}{any_of(AFTER_LETTER)}|{_JOINED_LETTER.pattern})"
 )
@@ -63,6 +63,9 @@ class Mention:
     problem: Reason | None = None
 
 
+_ENCLOSING, _ENCLOSING_END = frozenset("([{\"'"), frozenset(")]}\"'")
+
+
 def mention_at(page: Page, position: int) -> Mention | None:
     """Returns the option named here: "B", "(B)", "B. Warfarin", "Warfarin", "Warfarin (B)"."""
     by_text = text_at(page, position)
@@ -70,9 +73,10 @@ def mention_at(page: Page, position: int) -> Mention | None:
     if combined and (by_text is None or combined[1] > by_text[1]):
         by_text = combined
     is_letter = is_letter_at(page.low, position)
-    names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
-    if by_text and (names_no_letter or by_text[1] > position + 1):
-        return _mention_by_text(page, position, *by_text)
+    if by_text:
+        names_no_letter = not is_letter or page.low[position].upper() not in page.options.letters
+        if names_no_letter or by_text[1] > position + 1:
+            return _mention_by_text(page, position, *by_text)
     return _mention_by_letter(page, position) if is_letter else None
 
 
@@ -83,13 +87,13 @@ def _mention_by_letter(page: Page, position: int) -> Mention | None:
     named = text_at(page, separator.end()) if separator and separator[0] else None
     if named and letter in named[0]:
         return Mention(letter, named[1])
-    is_spelled_out = bool(separator and separator[0].strip() and letter in page.options.letters)
+    is_spelled_out = named and separator and separator[0].strip() and letter in page.options.letters
     if named and is_spelled_out and SENTENCE_END.match(low, named[1]):
         return Mention(None, named[1], Reason.CONTRADICTION)
-    is_marked = low[position - 1 : position] in tuple("([{\"'") and low[after : after + 1] in tuple(")]}\"'")
-    is_marked = is_marked or low.endswith(("option ", "choice "), max(0, position - 7), position)
-    if not is_marked and (not _LETTER_END.match(low, after) or _ABBREVIATION.match(page.raw, after)):
-        return None
+    if not _LETTER_END.match(low, after) or _ABBREVIATION.match(page.raw, after):
+        is_enclosed = low[position - 1 : position] in _ENCLOSING and low[after : after + 1] in _ENCLOSING_END
+        if not is_enclosed and not low.endswith(("option ", "choice "), max(0, position - 7), position):
+            return None
     return Mention(letter, after) if letter in page.options.letters else Mention(None, after, Reason.NOT_AN_OPTION)
 
 
@@ -166,7 +170,7 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
         if _UNDECIDED.match(page.low, position):
             return Decision(None, Reason.NO_ANSWER, is_explicit)
         letter = _letter_of_description(page, position)
-        return Decision(letter, reason, is_explicit) if letter else None
+        return Decision(letter, reason, is_explicit, end=position) if letter else None
     if is_asked(page, mention):
         return None
     if mention.problem:
@@ -184,7 +188,7 @@ def read_denied_slot(page: Page, start: int) -> Decision:
     rather = _BUT_RATHER.match(page.low, mention.end)
     instead = mention_at(page, rather.end()) if rather else None
     if instead and instead.letter:
-        return Decision(instead.letter, Reason.ANSWER_PHRASE)
+        return Decision(instead.letter, Reason.ANSWER_PHRASE, end=instead.end)
     return Decision(mention.letter, Reason.RETRACTED)
 
 

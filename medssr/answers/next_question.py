@@ -62,7 +62,11 @@ _SECTION = re.compile(
     r"|#?\d{1,3}[.):]{1,2}(?!\d)\s"
     r"|(?<=#)[^\S\n]?\d{1,3}[^\S\n]"
 )
-_LABELLED_QUESTION = re.compile(r"\n[^\n:?.!]{1,40}:[^\S\n][^\n]{15,900}\?(?=[^\S\n]{0,3}\n)")
+_STEM = re.compile(  # with a label, as a paragraph of its own, or with the first words of a question
+    r"\n(?:[^\n:?.!]{1,40}:[^\S\n]|(?<=\n\n)(?:[^\n?]{1,300}\n){0,2}"
+    r"|(?=(?:in |for |to |of )?(?:which|what|who|how)[^\S\n]|an?[^\S\n]\d))(?:[^\n]{15,900}|[^\x00-\x7f\n]{6,900})\?"
+    r"(?=[^\S\n]{0,3}\n|[^\S\n](?:the )?(?:correct )?answer(?: is|:))"
+)
 _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:options|choices):?\s{1,4})?\Z")
 # The first words of a line that are worth a look, so that all other lines of a long text are skipped quickly.
 _FIRST_WORDS = {
@@ -81,10 +85,12 @@ _ASKED = re.compile(
 )
 _MARKS_OF_QUESTION = ("?", "？", "؟", "a.", "a)", "a:", "a]")
 _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")
+_ANSWERED_STEM = re.compile(r"\s{0,4}[^\n:]{20,400}[.:?]\s{0,3}\n(?=(?:answer|ans|solution)[^\S\n]?:)")
 _DISCUSSION = re.compile(
     r"(?<![a-z])(?:let me|let's|explanation|rationale|reasoning|analysis|why|each|check|review|the (?:other|given"
     r"|answer)"
-    r"|other|options?|choices|wait|hmm|but)(?![a-z])"
+    r"|other|options?|choices|wait|hmm|but|so|because|(?:is|was|could|can) (?:that|this|it)|am i|did i"
+    r"|what about|how about|what if)(?![a-z])"
 )
 
 
@@ -96,7 +102,7 @@ def cuts(text: str) -> list[Cut]:
     lines = (_cut_at_line(low, line, may_look=number < _MAX_LOOKS) for number, line in enumerate(_LINE.finditer(low)))
     found = list(islice(filter(None, lines), _MAX_CUTS))
     if "?" in low:
-        labelled = (label for label in _LABELLED_QUESTION.finditer(low) if not _DISCUSSION.search(label[0]))
+        labelled = (label for label in _STEM.finditer(low) if not _DISCUSSION.search(label[0]))
         found += (Cut(label.start(), False, False) for label in islice(labelled, _MAX_CUTS))
     if "</" in low or "}" in low:
         marks = (
@@ -109,7 +115,11 @@ def cuts(text: str) -> list[Cut]:
 
 def _cut_at_line(low: str, line: re.Match[str], *, may_look: bool) -> Cut | None:
     if line["rule"]:
-        return Cut(line.start(), False, False) if may_look and _asks(low, line.end()) else None
+        return (
+            Cut(line.start(), False, False)
+            if may_look and (_asks(low, line.end()) or _is_answered(low, line.end()))
+            else None
+        )
     return _cut_at(low, line.start(), line, may_look=may_look)
 
 
@@ -127,7 +137,11 @@ def _cut_at(low: str, start: int, line: re.Match[str], *, may_look: bool) -> Cut
         stem = _start_of_stem(low, position)
         return None if stem is None else Cut(stem, False, False)
     section = _SECTION.match(low, position)
-    return Cut(start, False, False) if section and _asks(low, section.end()) else None
+    if section is None:
+        return None
+    is_numbered = section["number"] not in (None, "1", "i")
+    is_question = is_numbered or _asks(low, section.end()) or _is_answered(low, section.end())
+    return Cut(start, False, False) if is_question else None
 
 
 def _asks(low: str, start: int) -> bool:
@@ -138,6 +152,12 @@ def _asks(low: str, start: int) -> bool:
     if asked is None or _ANSWERED.search(low, start + 1, asked.start()):
         return False
     return asked[0] in "?？؟" or not _DISCUSSION.search(low, start, asked.start())
+
+
+def _is_answered(low: str, start: int) -> bool:
+    """Returns whether a line of text follows that is no discussion, and below it an answer with a label."""
+    stem = _ANSWERED_STEM.match(low, start)
+    return stem is not None and not _DISCUSSION.search(stem[0])
 
 
 def _start_of_stem(low: str, options_start: int) -> int | None:

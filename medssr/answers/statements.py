@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from medssr.answers import lexicon
 from medssr.answers.cleaned_text import Page
+from medssr.answers.lexicon import any_of
 
 _REACH = 60  # characters of a line in front of a cue that say what the cue is about
 _SENTENCE_REACH = 160
@@ -46,7 +47,8 @@ _NOT_MINE_ENDINGS = endings(lexicon.NOT_MINE)
 _ENDS_IN_OWNER = re.compile(
     r"(?<!let)(?<!it)(?<!that)(?<!here)(?<!what)(?<!\bhe)(?<!\bshe)'s\s*\Z"
 )  # "the key's answer"
-_SURE_ENDINGS = endings(("sure", "certain", "convinced", "persuaded"))
+_SURE = ("sure", "certain", "convinced", "persuaded")
+_SURE_ENDINGS = endings(_SURE)
 
 # --- The words directly in front of a cue -----------------------------------------------------------------------------
 
@@ -64,9 +66,10 @@ def is_label(line: str) -> bool:
 def decides_nothing(line: str) -> bool:
     """Returns whether the line ends like "if the correct ...", "another ...", "I'm not sure that the ..."."""
     for _ in range(5):
-        if _VOID_ENDINGS.end(line) or _is_unsure(line) or _ENDS_IN_OWNER.search(line):
+        line = line.rstrip()
+        if _VOID_ENDINGS.end(line) or _is_unsure(line) or (line.endswith("'s") and _ENDS_IN_OWNER.search(line)):
             return True
-        line, _, word = line.rstrip().rpartition(" ")
+        line, _, word = line.rpartition(" ")
         if word not in lexicon.LEADING_WORDS:
             return False
     return False
@@ -81,7 +84,7 @@ def is_about_the_least(line: str) -> bool:
 
 
 def _is_unsure(line: str) -> bool:
-    if not _SURE_ENDINGS.end(line):
+    if not line.endswith(_SURE) or not _SURE_ENDINGS.end(line):
         return False
     return any(word in lexicon.UNSURE or word.endswith("n't") for word in line.split()[-4:-1])
 
@@ -97,6 +100,14 @@ def is_chosen_by_others(line: str) -> bool:
         return True
     return next(
         (word in lexicon.OTHERS for word in reversed(words) if word in lexicon.OTHERS or word in lexicon.MYSELF), False
+    )
+
+
+def has_other_subject(line: str) -> bool:
+    """Returns whether the last sentence of the line has a subject other than me: "my colleague would"."""
+    words = _WORD.findall(re.split(r"[.!?:]", line)[-1])
+    return (
+        len(words) > 1 and _MYSELF.isdisjoint(words) and words[-1] not in ("should", "must", "to", "then", "therefore")
     )
 
 
@@ -123,7 +134,8 @@ _SCOPE = (
 _CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
-    rf"|in case of"
+    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another"
+    rf"|second|that)"
     r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely"
     r"|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
@@ -167,26 +179,59 @@ class Statement(Enum):
 def statement_of(page: Page, start: int, end: int) -> Statement:
     """Returns what the sentence is about in which a decision stands, from its cue to its option."""
     before = _sentence_before(page.low, start)
-    if _REPORTED.search(_CLAUSE_START.split(before)[-1]) or _is_counterfactual(page.low, before, start, end):
+    if before and _REPORTED.search(_CLAUSE_START.split(before)[-1]):
+        return Statement.NO_DECISION
+    if _is_counterfactual(page.low, before, start, end):
         return Statement.NO_DECISION
     if _OTHERS_CASE.match(page.low, end):
         return Statement.TWO_CASES
-    is_other = (
+    is_other = (before and _is_of_another_case(before)) or _ENDS_IN_OTHER_CASE.match(page.low, end)
+    return Statement.OTHER_CASE if is_other else Statement.OWN_CASE
+
+
+def _is_of_another_case(before: str) -> bool:
+    return bool(
         _STARTS_OTHER_CASE.match(before)
         or (": " in before and any(_STARTS_OTHER_CASE.match(part) for part in before.split(": ")))
         or _CONTAINS_CONDITION.search(before)
         or _NOT_MINE_ENDINGS.end(before)
-        or _ENDS_IN_OTHER_CASE.match(page.low, end)
     )
-    return Statement.OTHER_CASE if is_other else Statement.OWN_CASE
 
 
 def _sentence_before(low: str, position: int) -> str:
     before = low[max(0, position - _SENTENCE_REACH) : position]
-    start = max([0, *(end.end() for end in _SENTENCE_END.finditer(before))])
+    start = 0
+    for end in _SENTENCE_END.finditer(before):
+        start = end.end()
     return before[start:].lstrip(" \"'(*#>-")
 
 
 def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
     statement = before + low[start:end]
     return "would" in statement and bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(low, end))
+
+
+# --- A clause of its own ----------------------------------------------------------------------------------------------
+
+_OTHERS_IN_CLAUSE = re.compile(any_of(set(lexicon.OTHERS) - {"one", "most", "if", "when", "whenever", "he", "she"}))
+_LURES = lexicon.WARNINGS - {"wrong", "mistake", "mistaken", "error"}  # these four also take an answer back
+_UNREAL_VERB = re.compile(r"(?<![a-z])(?:could|might|may|would have)(?![a-z])")
+
+
+_ELSEWHERE = re.compile(rf"(?<![a-z]){_SCOPE}")
+
+
+def is_elsewhere(words: str) -> bool:
+    """Returns whether some words name another case: "for Lyme disease"."""
+    return _ELSEWHERE.search(words) is not None
+
+
+def is_another_case(clause: str) -> bool:
+    """Returns whether a clause is said of another case or of what might be: "in gout, it is B", "B might be better"."""
+    own = clause.lstrip(" \"'(*#>-")
+    return bool(_STARTS_OTHER_CASE.match(own) or _CONTAINS_CONDITION.search(own) or _UNREAL_VERB.search(own))
+
+
+def is_view_of_others(clause: str) -> bool:
+    """Returns whether a clause tells what others think, or warns of an answer."""
+    return bool(_OTHERS_IN_CLAUSE.search(clause)) or not _LURES.isdisjoint(_WORD.findall(clause))

@@ -20,10 +20,17 @@ _STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct
 _STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")
 _REACH = 40
+_RIGHT_SIGNS = (*"✅✔✓☑●", "[x", "(x")  # with which each `_RIGHT_MARK` has its sign
+_INLINE = re.compile(rf"(?<![a-z0-9])([a-z])[).:]?\s?(?:({_RIGHT_MARK})|{_WRONG_MARK})")
 
 
 def verdict_list(page: Page) -> Decision | None:
-    """Reads "A. Aspirin: false", "B. Warfarin: true" ..., one line an option, where one alone is right."""
+    """Reads a verdict on each option, where one alone is right."""
+    return _judged_line_by_line(page) or _marked_in_line(page)
+
+
+def _judged_line_by_line(page: Page) -> Decision | None:
+    """Reads "A. Aspirin: false", "B. Warfarin: true" ..., one line an option."""
     verdicts: dict[str, bool | None] = {}
     marked = ""
     for line in _LINE.finditer(page.low):
@@ -40,7 +47,19 @@ def verdict_list(page: Page) -> Decision | None:
         return None
     is_each_judged = None not in verdicts.values()
     is_one_marked = marked == right[0] and False not in verdicts.values()
-    return Decision(right[0], Reason.VERDICT, is_explicit=False) if is_each_judged or is_one_marked else None
+    is_decided = is_each_judged or is_one_marked
+    return Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low)) if is_decided else None
+
+
+def _marked_in_line(page: Page) -> Decision | None:
+    """Reads "A ❌ B ✅ C ❌", where each option has a mark."""
+    if not any(sign in page.low for sign in _RIGHT_SIGNS):
+        return None
+    marks = {mark[1].upper(): bool(mark[2]) for mark in _INLINE.finditer(page.low)}
+    right = [letter for letter, is_right in marks.items() if is_right]
+    if len(right) != 1 or sorted(marks) != sorted(page.options.letters):
+        return None
+    return Decision(right[0], Reason.VERDICT, is_explicit=False, end=len(page.low))
 
 
 def _verdict(page: Page, letter: str, line: str) -> bool | None:

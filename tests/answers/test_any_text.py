@@ -97,6 +97,14 @@ def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, orde
         "scratch that, ",
         "it is Z in a case. ",
         "Aspirin and ",
+        "wait, not B but C, ",
+        "I previously said B ",
+        "it isn't ",
+        "B is ",
+        "\nwhich of them is it, ",
+        "\n\nin which",
+        "</td><td>",
+        "\n- - -\nis it so that one is enough",
     ],
 )
 def test_a_million_characters_are_read_to_their_end(hostile: str) -> None:

@@ -1,13 +1,14 @@
 """What a completion says in which order: an answer, remarks on it, a correction of it, a question of the model's own.
 
 `variants.json` has the pieces: {x} and {xt} stand for the letter and the text of the answer, {y} and {yt} for those of
-another option.
+another option. `replies.jsonl` has whole replies, sorted by what makes them hard and by the letter that they give.
 """
 
 import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from medssr.answers import extract_choice
 
 VARIANTS = json.loads((Path(__file__).parent / "variants.json").read_text(encoding="utf-8"))
+REPLIES = [
+    json.loads(line) for line in (Path(__file__).parent / "replies.jsonl").read_text(encoding="utf-8").splitlines()
+]
 DRUGS = VARIANTS["options"]
 NAMES = {"x": "C", "xt": DRUGS["C"], "y": "B", "yt": DRUGS["B"]}
 LANGUAGES = list(itertools.chain(*VARIANTS["languages"].values()))
@@ -95,12 +99,19 @@ def test_no_answer_gives_no_letter() -> None:
     assert misread(completions, None) == []
 
 
+@pytest.mark.parametrize("group", REPLIES, ids=lambda group: f"{group['kind']} on {group['options']['A']}")
+def test_a_whole_reply_gives_its_letter(group: dict[str, Any]) -> None:
+    for letter, replies in group["replies"].items():
+        assert misread(replies, None if letter == "none" else letter, group["options"]) == []
+
+
 PIECES = [
     *(text.format(**NAMES) for text in (*VARIANTS["remarks"], *VARIANTS["corrections"], *VARIANTS["firm"], *LANGUAGES)),
     *(text.format(**NAMES) for text in VARIANTS["forms"]),
     *VARIANTS["headings"],
     *VARIANTS["option_lists"],
     *VARIANTS["stems"],
+    *itertools.chain(*(replies for group in REPLIES for replies in group["replies"].values())),
 ]
 
 

@@ -27,14 +27,14 @@ evaluate() {
 supervised=$(last train)model
 
 # 2. MedSSR from there: synthetic questions, labelled by the model's own votes, then human-annotated ones.
-"$bin/medssr-synthesize" "paths.root_dir=$root" synthesis.num_questions=400
+"$bin/medssr-synthesize" "paths.root_dir=$root" synthesis.num_questions=300
 "$bin/medssr-pseudo-label" model=local "model.path=$supervised" "${policy[@]}" labeling.num_votes=8 \
     "data.path=$(last synthesize)questions.jsonl"
 "$bin/medssr-train" model=local "model.path=$supervised" "${policy[@]}" "${training[@]}" stage=stage1_selfsup \
-    "data.path=$(last pseudo_label)questions.jsonl" grpo.num_steps=30
+    "data.path=$(last pseudo_label)questions.jsonl" grpo.num_steps=20
 stage1=$(last train)model
 "$bin/medssr-train" model=local "model.path=$stage1" "${policy[@]}" "${training[@]}" stage=stage2_sup \
-    "data.path=$human" grpo.num_steps=15
+    "data.path=$human" grpo.num_steps=10
 stage2=$(last train)model
 
 for model in "$root/base" "$supervised" "$stage1" "$stage2"; do

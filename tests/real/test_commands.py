@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from support.helpers import typed
 from medssr.commands.evaluate import evaluate
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.train import train
+from medssr.errors import InputError
 from medssr.models.policy import load_policy
 from medssr.models.prompts import render_prompt
 
@@ -24,7 +24,9 @@ TRAINING = [
     "grpo.max_new_tokens=12",
     "grpo.beta=0.01",
     "optim.optimizer.lr=1e-4",
-    "reward=label_match_and_length",
+    # The labels of few questions are met in two steps; this reward always differs.
+    "~reward.label_match",
+    "+reward.even={_target_:support.user_rewards.EvenTokens,weight:1.0}",
     "trainer=cpu",
     "logger=csv",
 ]
@@ -61,7 +63,7 @@ def test_log_likelihood_scores_are_those_of_transformers(policy, folder, questio
     assert len(set(expected)) > 1
 
 
-def test_votes_of_a_model_that_often_names_no_letter(folder, question_file, questions, tmp_path):
+def votes(folder, question_file, root, *overrides):
     config = typed(
         "pseudo_label",
         "model=local",
@@ -69,22 +71,29 @@ def test_votes_of_a_model_that_often_names_no_letter(folder, question_file, ques
         f"data.path={question_file}",
         "labeling.num_votes=8",
         "labeling.max_new_tokens=12",
-        "labeling.min_agreement=0.25",
-        f"paths.root_dir={tmp_path}",
+        f"paths.root_dir={root}",
+        *overrides,
         *ALWAYS,
     )
-    artifact = pseudo_label(config)
+    return pseudo_label(config)
+
+
+def test_a_model_that_mostly_names_no_letter_gives_no_label(folder, question_file, tmp_path):
+    with pytest.raises(InputError, match=r"'few_valid_votes': 1\d") as caught:
+        votes(folder, question_file, tmp_path)
+    assert "were truncated: raise labeling.max_new_tokens (now 12)" in str(caught.value)
+
+
+def test_agreement_counts_the_votes_without_a_letter(folder, question_file, questions, tmp_path):
+    artifact = votes(folder, question_file, tmp_path, "labeling.min_valid_share=0", "labeling.min_agreement=0.25")
     lines = artifact.path("votes.jsonl").read_text(encoding="utf-8").splitlines()
-    votes = {record["question_id"]: record for record in map(json.loads, lines)}
-    assert votes.keys() == {question.id for question in questions}
-    for question in questions:
-        counts = Counter(votes[question.id]["counts"])
-        assert counts.total() <= 8
-        assert set(counts) <= set(question.options)
+    by_question = {record["question_id"]: record for record in map(json.loads, lines)}
+    assert by_question.keys() == {question.id for question in questions}
+    for record in by_question.values():
+        assert sum(record["counts"].values()) + record["num_invalid"] == 8
     labelled = artifact.path("questions.jsonl").read_text(encoding="utf-8").splitlines()
     for record in map(json.loads, labelled):
-        counts = votes[record["id"]]["counts"]
-        assert counts[record["answer"]] >= 2  # a quarter of all eight votes, not of those that name a letter
+        assert by_question[record["id"]]["counts"][record["answer"]] >= 2  # a quarter of all eight votes
 
 
 @pytest.mark.parametrize("adapters", ["all weights", "lora"])

@@ -11,10 +11,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from medssr.config import Dtype, ModelConfig
-from medssr.models.policy import load_policy
+import hydra
+from omegaconf import OmegaConf
 
-PROMPT = Path(__file__).parent / "prompt.txt"
+from medssr.config import register
+from medssr.config.catalog import CONF_DIR
+from medssr.models.policy import load_policy
 
 
 def gguf_file() -> Path:
@@ -28,21 +30,10 @@ def gguf_file() -> Path:
 
 def main(folder: Path) -> None:
     """Reads the GGUF file and writes the folder."""
-    policy = load_policy(
-        ModelConfig(
-            path=str(gguf_file()),
-            revision=None,
-            dtype=Dtype.float32,
-            attn_implementation="sdpa",
-            trust_remote_code=False,
-            prompt_path=str(PROMPT),
-            chat_template_kwargs={},
-            stop=[],
-            stop_without_template=[],
-            max_new_tokens=16,
-            gradient_checkpointing=False,
-        )
-    )
+    register("evaluate")
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        composed = hydra.compose("evaluate", ["model=gguf", f"model.path={gguf_file()}", "model.dtype=float32"])
+    policy = load_policy(OmegaConf.to_object(composed.model))
     policy.tokenizer.chat_template = None
     policy.save(folder)
 

@@ -100,17 +100,17 @@ def cuts(text: str) -> list[Cut]:
         return []
     low = text.lower()
     lines = (_cut_at_line(low, line, may_look=number < _MAX_LOOKS) for number, line in enumerate(_LINE.finditer(low)))
-    found = list(islice(filter(None, lines), _MAX_CUTS))
+    cuts = list(islice(filter(None, lines), _MAX_CUTS))
     if "?" in low:
         labelled = (label for label in _STEM.finditer(low) if not _DISCUSSION.search(label[0]))
-        found += (Cut(label.start(), False, False) for label in islice(labelled, _MAX_CUTS))
+        cuts += (Cut(label.start(), False, False) for label in islice(labelled, _MAX_CUTS))
     if "</" in low or "}" in low:
         marks = (
             _cut_at(low, mark.start("first"), mark, may_look=number < _MAX_LOOKS)
             for number, mark in enumerate(_CLOSING_MARK.finditer(low))
         )
-        found += islice(filter(None, marks), _MAX_CUTS)
-    return sorted(found, key=lambda cut: cut.position)
+        cuts += islice(filter(None, marks), _MAX_CUTS)
+    return sorted(cuts, key=lambda cut: cut.position)
 
 
 def _cut_at_line(low: str, line: re.Match[str], *, may_look: bool) -> Cut | None:

@@ -228,8 +228,8 @@ def is_elsewhere(words: str) -> bool:
 
 def is_another_case(clause: str) -> bool:
     """Returns whether a clause is said of another case or of what might be: "in gout, it is B", "B might be better"."""
-    own = clause.lstrip(" \"'(*#>-")
-    return bool(_STARTS_OTHER_CASE.match(own) or _CONTAINS_CONDITION.search(own) or _UNREAL_VERB.search(own))
+    start = clause.lstrip(" \"'(*#>-")
+    return bool(_STARTS_OTHER_CASE.match(start) or _CONTAINS_CONDITION.search(start) or _UNREAL_VERB.search(start))
 
 
 def is_view_of_others(clause: str) -> bool:

@@ -39,16 +39,16 @@ def benchmark_files(path: str) -> dict[str, Path]:
         raise InputError.at(source, "there is no benchmark file here; check the path.", field="benchmark.path")
     if not source.is_dir() or is_saved_dataset(source):
         return {benchmark_name(source): source}
-    found = data_files(source, is_deep=False) + [
+    files = data_files(source, is_deep=False) + [
         folder for folder in sorted(source.iterdir()) if is_saved_dataset(folder)
     ]
-    if not found:
+    if not files:
         endings = ", ".join(DATA_SUFFIXES)
         raise InputError.at(source, f"there is no benchmark file ({endings}) here.", field="benchmark.path")
-    if any(_SHARD.search(source_name(file)) for file in found):
+    if any(_SHARD.search(source_name(file)) for file in files):
         return {benchmark_name(source): source}
     file_of_name: dict[str, Path] = {}
-    for file in found:
+    for file in files:
         name = benchmark_name(file)
         if name in file_of_name:
             problem = f"{file_of_name[name].name} and {file.name} are both the benchmark {name}; keep one."

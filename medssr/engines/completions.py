@@ -23,11 +23,11 @@ def find_stop(text: str, stop: Collection[str]) -> int | None:
         >>> find_stop("The answer is B.\nQ: And now?", ["\nQuestion:", "\nQ:"])
         16
     """
-    found = [(index + len(string), index) for string in stop if (index := text.find(string)) >= 0]
-    if not found:
+    stops = [(index + len(string), index) for string in stop if (index := text.find(string)) >= 0]
+    if not stops:
         return None
-    first_end = min(end for end, _ in found)
-    return next(index for end, index in found if end == first_end)
+    first_end = min(end for end, _ in stops)
+    return next(index for end, index in stops if end == first_end)
 
 
 def read_completions(

@@ -16,7 +16,7 @@ from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
-from medssr.models.policy import load_trainable_policy
+from medssr.models.policy import Policy, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.training.fit import fit
@@ -58,20 +58,7 @@ def run_stage(
             stage=config.stage,
             source=config.data.path,
         )
-        objective = Objective(
-            policy.model,
-            _reference(policy.model, config),
-            instantiate(config.grpo.loss, "grpo.loss"),
-            policy.tokenizer.pad_token_id,
-            config.grpo,
-        )
-        module = GRPOModule(
-            rollouts,
-            objective,
-            config.grpo,
-            optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
-            scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
-        )
+        module = _module(config, policy, rollouts)
         data = PromptDataModule(
             questions,
             seed=config.seed,
@@ -94,6 +81,24 @@ def run_stage(
     elif is_main_process():
         copytree(best_model, directory / "model", dirs_exist_ok=True)
     return counts
+
+
+def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> GRPOModule:
+    """Returns the algorithm with its loss, optimiser and schedule."""
+    objective = Objective(
+        policy.model,
+        _reference(policy.model, config),
+        instantiate(config.grpo.loss, "grpo.loss"),
+        policy.tokenizer.pad_token_id,
+        config.grpo,
+    )
+    return GRPOModule(
+        rollouts,
+        objective,
+        config.grpo,
+        optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
+        scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+    )
 
 
 def _reference(model: Any, config: TrainConfig) -> Any | None:

@@ -168,17 +168,17 @@ def _architecture(config: Mapping[str, Any], where: str) -> Architecture | Measu
         raise InputError(f"{where}: has no model_type; give the sizes that the model's config.json has.")
     advice = "give the fields of the model's config.json"
     try:
-        known = from_config(config)
+        architecture = from_config(config)
     except KeyError as error:
         problem = f"lacks {error.args[0]}, which the size of a {config['model_type']} model depends on"
         raise InputError(f"{where}: {problem}; {advice}.") from error
     except (TypeError, ZeroDivisionError) as error:
         raise InputError(f"{where}: a size is no whole number above 0; {advice}.") from error
-    if known is not None:
-        wrong = [name for name, size in asdict(known).items() if not isinstance(size, int) or size < 0]
+    if architecture is not None:
+        wrong = [name for name, size in asdict(architecture).items() if not isinstance(size, int) or size < 0]
         if wrong:
             raise InputError(f"{where}: {wrong[0]} is no whole number; {advice}.")
-        return known
+        return architecture
     from medssr.models.meta_model import measured
 
     return measured(config)

@@ -228,8 +228,8 @@ def question_from_fields(
 def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     if value is None:
-        found = "is null" if name in record else "is missing"
-        raise FieldError(name, f"{found}; every question needs its text. Found the fields {', '.join(record)}.")
+        state = "is null" if name in record else "is missing"
+        raise FieldError(name, f"{state}; every question needs its text. Found the fields {', '.join(record)}.")
     if not isinstance(value, str):
         raise FieldError(name, f"found {value!r:.60}, expected a text.")
     return value

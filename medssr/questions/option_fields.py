@@ -53,8 +53,8 @@ class LetteredLines:
         except FieldError as error:
             if len(record) < 2:
                 raise
-            known = "Options in fields of their own are known by the names of docs/question_files.md"
-            problem = f"{error.problem} {known}; found the fields {', '.join(map(str, record))}."
+            advice = "Options in fields of their own are known by the names of docs/question_files.md"
+            problem = f"{error.problem} {advice}; found the fields {', '.join(map(str, record))}."
             raise FieldError(error.field, problem) from error
 
     def stem(self, text: str, options: Sequence[Option]) -> str:
@@ -133,8 +133,8 @@ class Field:
         """Returns the options up to the last that is not empty; some sets fill up questions with fewer options."""
         value = record.get(self.name)
         if value is None:
-            found = "is null" if self.name in record else "is missing"
-            raise FieldError(self.name, f"{found}; every question needs options. Found the fields {', '.join(record)}.")
+            state = "is null" if self.name in record else "is missing"
+            raise FieldError(self.name, f"{state}; every question needs options. Found the fields {', '.join(record)}.")
         if isinstance(value, str):
             value = _from_cell(value, self.name)
         if isinstance(value, Mapping) and value and all(isinstance(member, list) for member in value.values()):

@@ -78,9 +78,9 @@ class QuestionFile:
                 question = self._question(fields, record, number)
             except FieldError as error:
                 raise record.error(error.problem, error.field) from error
-            first, place = first_use.setdefault(question.id, (number, _place(record)))
+            first, first_place = first_use.setdefault(question.id, (number, _place(record)))
             if first != number:
-                problem = f'"{question.id}" was used on {place} already; ids are unique.'
+                problem = f'"{question.id}" was used on {first_place} already; ids are unique.'
                 raise record.error(problem, "id" if self.layout is None else self.layout.id)
             yield record, question
         if not first_use:
@@ -133,11 +133,11 @@ def open_questions(path: Path | str) -> QuestionFile:
         raise first.error(problem, field)
     if layout.form.index_base is IndexBase.from_data:
         layout = replace(layout, index_base=_index_base(records, layout))
-    found = QuestionFile(path, records, layout)
+    question_file = QuestionFile(path, records, layout)
     answers = "" if layout.gold in names else ", without gold answers"
     counting = "" if layout.index_base is None else f", {layout.gold} counted from {layout.index_base}"
-    log.info("%s: read as %s%s%s", path, found.description, counting, answers)
-    return found
+    log.info("%s: read as %s%s%s", path, question_file.description, counting, answers)
+    return question_file
 
 
 def read_questions(path: Path | str) -> Iterator[Question]:

@@ -91,12 +91,12 @@ class ContaminationIndex:
             options: The texts of its options; they count only where the stem has no content.
         """
         if has_content(_core(stem)):
-            found = self._by_stem.check(stem)
+            match = self._by_stem.check(stem)
         elif (index := self._index_of_key.get(_exact_key(stem))) is not None:
-            found = index, 1.0
+            match = index, 1.0
         else:
-            found = self._by_options.check(_option_text(options))
-        return None if found is None else ContaminationMatch(self._stems[found[0]], found[1], found[0])
+            match = self._by_options.check(_option_text(options))
+        return None if match is None else ContaminationMatch(self._stems[match[0]], match[1], match[0])
 
 
 def _core(stem: str) -> str:

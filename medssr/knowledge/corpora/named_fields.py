@@ -51,10 +51,10 @@ class JsonlCorpus(DocumentCorpus):
         for file in _files(self.path):
             for record in open_records(file):
                 location = f"{file}, row {record.number}" if record.line is None else f"{file}, line {record.line}"
-                place = record.line or record.number
+                line_number = record.line or record.number
                 document = document_from_record(record.value, self.fields, location, len(first_use) + 1)
-                first_file, first_place = first_use.setdefault(document.id, (file, place))
-                if (first_file, first_place) != (file, place):
+                first_file, first_place = first_use.setdefault(document.id, (file, line_number))
+                if (first_file, first_place) != (file, line_number):
                     where = f"line {first_place}" if first_file == file else f"{first_file}, line {first_place},"
                     problem = f'"{document.id}" was used on {where} already; ids are unique.'
                     raise record.error(problem, self.fields.id)

@@ -146,9 +146,9 @@ class TableEntities:
                 left_out[reason] += 1
                 continue
             entity = self._entity(record)
-            place = record.line or record.number
-            first = place_of_name.setdefault(entity.name, place)
-            if first != place:
+            line_number = record.line or record.number
+            first = place_of_name.setdefault(entity.name, line_number)
+            if first != line_number:
                 raise record.error(f'"{entity.name}" is on line {first} already; remove one.', self.name_field)
             rows.append((record.value, entity))
         if not rows and not left_out:

@@ -41,6 +41,9 @@ class HFEngine:
         """Checks that the engine uses this model; there are no weights to copy."""
         assert model is self._policy.model, "the engine was created for another policy"
 
+    def release_memory(self) -> None:
+        """Does nothing: the weights are the trainer's."""
+
     def close(self) -> None:
         """Does nothing: the caller owns the policy."""
 

@@ -72,7 +72,14 @@ class RolloutEngine(Protocol):
         ...
 
     def sync_weights(self, model: Any) -> None:
-        """Copies the current weights of `model` to the engine."""
+        """Copies the current weights of `model` to the engine, before the first training step and after each update.
+
+        All processes of a training call it together; it is the only method with collective calls.
+        """
+        ...
+
+    def release_memory(self) -> None:
+        """Frees the GPU memory that an update needs; the next `sync_weights` takes it again."""
         ...
 
     def close(self) -> None:

@@ -79,26 +79,27 @@ class VLLMEngine:
         """
         check_requests(prompts, sampling, self._max_len)
         if self._process is None:
-            self._process = VLLMProcess(self._policy, self._settings)
-            self._load_weights(self._process)
-        elif self._is_asleep:
-            self._load_weights(self._process)
-        completions = self._sample(self._process, prompts, seeds, sampling)
-        if self._policy.model.training and torch.cuda.is_available():
-            # The following update needs the memory. Level 2 discards the weights, because the update changes them.
-            self._process.llm.sleep(level=2)
-            self._is_asleep = True
-        return completions
+            self.sync_weights(self._policy.model)
+        assert self._process is not None
+        assert not self._is_asleep, "weights are synced between an update and the next rollout"
+        return self._sample(self._process, prompts, seeds, sampling)
 
     def sync_weights(self, model: Any) -> None:
-        """Copies the current weights of `model` to vLLM, and checks that the log-probs agree.
+        """Copies the current weights of `model` to vLLM, which it starts if needed, and checks that the log-probs agree.
 
         Raises:
-            InputError: When trainer and engine differ by more than `max_logp_gap` afterwards.
+            InputError: When vLLM cannot be started, or trainer and engine differ by more than `max_logp_gap`.
         """
         assert model is self._policy.model, "the engine was created for another policy"
-        if self._process is not None:
-            self._load_weights(self._process)
+        if self._process is None:
+            self._process = VLLMProcess(self._policy, self._settings)
+        self._load_weights(self._process)
+
+    def release_memory(self) -> None:
+        """Lets vLLM sleep at level 2 on a GPU, which discards its weights, because the update changes them."""
+        if self._process is not None and torch.cuda.is_available():
+            self._process.llm.sleep(level=2)
+            self._is_asleep = True
 
     def close(self) -> None:
         """Shuts vLLM down and frees its memory."""

@@ -113,6 +113,9 @@ class VLLMServerEngine:
         ready, self._ready = self._ready, []
         self._prepare(ready)
 
+    def release_memory(self) -> None:
+        """Does nothing: the servers have GPUs of their own."""
+
     def close(self) -> None:
         """Closes the connections; the servers keep running."""
         for server in self._servers:

@@ -72,6 +72,7 @@ class GRPOModule(L.LightningModule):
         start = time.monotonic()
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
+        self.rollouts.engine.release_memory()
         rollout_seconds = time.monotonic() - start
 
         advantages = self.advantages(scored)
@@ -235,6 +236,10 @@ class GRPOModule(L.LightningModule):
         for model in (self.model, self.objective.reference):
             if model is not None:
                 shard(model, self.device_mesh["data_parallel"], dtype)
+
+    def on_train_start(self) -> None:
+        """Gives the engine the weights that training starts or resumes with."""
+        self.rollouts.engine.sync_weights(self.model)
 
     def on_fit_start(self) -> None:
         """Moves a separate reference policy to the policy's device."""

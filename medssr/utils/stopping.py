@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 # Seconds that a signal waits for the end of an update; many schedulers kill ten seconds after SIGTERM.
 PATIENCE_S = 7.0
+# Seconds until a signal that came within a callback, such as a finaliser, ends the process after it.
+_RETRY_S = 0.01
 
 _Handler = Callable[[int, FrameType | None], Any] | int
 
@@ -67,12 +71,16 @@ def catch_signals() -> Iterator[None]:
         if handler is not None  # None: set by other than Python, so nothing that we could put back
     }
     take_back_signals()
+    print_unraisable = sys.unraisablehook
+    if not is_inner:
+        sys.unraisablehook = partial(_raise_again, print_unraisable)
     try:
         yield
         release()
     finally:
         _let_go()
         if not is_inner:
+            sys.unraisablehook = print_unraisable
             for signum in _state.handlers:
                 signal.signal(signum, previous[signum])
             _state.handlers, _state.received = {}, None
@@ -130,12 +138,22 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
 
+def _raise_again(print_unraisable: Callable[[Any], Any], unraisable: Any) -> None:
+    """Ends the process soon after Python has dropped a `Stopped`, as it does with all that a finaliser raises."""
+    if isinstance(unraisable.exc_value, Stopped):
+        signal.signal(signal.SIGALRM, _on_deadline)
+        signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
+    else:
+        print_unraisable(unraisable)
+
+
 def _on_deadline(signum: int, frame: FrameType | None) -> None:
     _raise_received()
 
 
 def _raise_received() -> None:
     if _state.received is not None:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # it is raised here; a timer would raise it again during the cleanup
         raise Stopped(_state.received)
 
 

@@ -173,6 +173,9 @@ class LetterEngine:
     def sync_weights(self, model: Any) -> None:
         pass
 
+    def release_memory(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

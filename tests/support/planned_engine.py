@@ -25,13 +25,16 @@ class PlannedEngine(HFEngine):
         super().__init__(policy, max_batch_size=64)
         self._rates = rates
         self._file = Path(count_dir) / "num_updates.txt"
+        self._is_started = False
 
     def _num_updates(self):
         return int(self._file.read_text()) if self._file.is_file() else 0
 
     def sync_weights(self, model):
         super().sync_weights(model)
-        self._file.write_text(str(self._num_updates() + 1))
+        if self._is_started:  # the first call is before any update
+            self._file.write_text(str(self._num_updates() + 1))
+        self._is_started = True
 
     def generate(self, prompts, seeds, sampling):
         completions = super().generate(prompts, seeds, sampling)

@@ -69,6 +69,12 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     require(is_number, "trainer.fast_dev_run", f"{batches}; true, or a number of steps.")
 
 
+def shards_models(trainer: Mapping[str, Any]) -> bool:
+    """Returns whether each process of the trainer holds a part of every weight (`trainer=fsdp2`)."""
+    strategy = trainer.get("strategy")
+    return isinstance(strategy, Mapping) and str(strategy["_target_"]).endswith(".FSDP2")
+
+
 def num_check_steps(config: Any) -> int:
     """Returns the steps of a quick check by `trainer.fast_dev_run`; 0 where a command trains in full, or not at all."""
     return int((getattr(config, "trainer", None) or {}).get("fast_dev_run") or 0)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
@@ -27,12 +29,20 @@ class Policy:
         tokenizer: Its tokenizer, which has a chat template or not.
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
+        dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
     """
 
     model: Any
     tokenizer: Any
     prompt_template: str
     stop: tuple[str, ...] = ()
+    dtype: Dtype | None = None
+
+    @property
+    def engine_dtype(self) -> torch.dtype:
+        """The dtype of an engine's copy of the weights."""
+        dtype: torch.dtype = self.model.dtype if self.dtype is None else getattr(torch, self.dtype.value)
+        return dtype
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -138,10 +148,11 @@ def load_policy(config: ModelConfig) -> Policy:
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
     """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
 
-    In bfloat16, updates as small as those of reinforcement learning would be rounded away.
+    In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
+    `model.dtype` all the same.
     """
     if lora is None:
-        return load_policy(replace(config, dtype=Dtype.float32))
+        return replace(load_policy(replace(config, dtype=Dtype.float32)), dtype=config.dtype)
     policy = load_policy(config)
     add_adapters(policy.model, lora, seed)
     return policy

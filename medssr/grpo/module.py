@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medssr.config import GRPOConfig
+from medssr.config.arrangements import sharing_problem
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
@@ -206,32 +207,18 @@ class GRPOModule(L.LightningModule):
         Raises:
             InputError: When they cannot.
         """
-        for key in ("num_prompts_per_step", "minibatch_prompts"):
-            number = getattr(self.config, key)
-            if number is not None and number % self.trainer.world_size:
-                raise InputError(
-                    f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
-                    "make it a multiple of them."
-                )
+        problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
+        if problem is not None:
+            raise InputError(problem)
 
     def configure_model(self) -> None:
-        """Shards policy and reference over the processes, if the strategy shards models.
-
-        Raises:
-            InputError: When the configuration does not support sharding.
-        """
+        """Shards policy and reference over the processes, if the strategy shards models."""
         if self.device_mesh is None or is_sharded(self.model):
             return
-        if isinstance(self.rollouts.engine, HFEngine):
-            raise InputError(
-                "rollout: hf generates with the trained model, which is sharded over processes; take vllm."
-            )
-        if not self.strict_loading:
-            raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
-        if self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0:
-            raise InputError(
-                "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
-            )
+        # Refused when the configuration is composed (`medssr.config.arrangements`).
+        assert not isinstance(self.rollouts.engine, HFEngine)
+        assert self.strict_loading, "no adapters"
+        assert not (self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0)
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
         for model in (self.model, self.objective.reference):
             if model is not None:

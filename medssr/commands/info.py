@@ -26,7 +26,7 @@ from medssr.config.steps import (
     pseudo_label_config,
     synthesize_config,
 )
-from medssr.config.trainer import is_sharded, num_processes
+from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
@@ -153,9 +153,9 @@ def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
     strategy = trainer.get("strategy")
     if architecture is None:
         return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
-    if isinstance(strategy, Mapping) and not is_sharded(trainer):
+    if isinstance(strategy, Mapping) and not shards_models(trainer):
         return f"not computed for the strategy {strategy['_target_']}"
-    num_parts = num_processes(trainer) if is_sharded(trainer) else 1
+    num_parts = num_processes(trainer) if shards_models(trainer) else 1
     if num_parts is None:
         return "spread over all GPUs; name trainer.devices=N and it is computed"
     return memory_parts(_load(config, architecture, num_parts))

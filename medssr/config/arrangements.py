@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medssr.config.grpo import GRPOConfig
-from medssr.config.trainer import is_sharded, num_processes
+from medssr.config.trainer import num_processes, shards_models
 
 if TYPE_CHECKING:
     from medssr.config.roots import SFTTrainConfig, TrainConfig
@@ -17,7 +17,7 @@ HF_ENGINE = "medssr.engines.hf_engine.HFEngine"
 
 def training_problem(config: TrainConfig) -> str | None:
     """Returns why a stage of GRPO cannot run, and what to take instead; None if it can."""
-    grpo, has_shards, processes = config.grpo, is_sharded(config.trainer), num_processes(config.trainer)
+    grpo, has_shards, processes = config.grpo, shards_models(config.trainer), num_processes(config.trainer)
     rules = [
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
@@ -29,7 +29,7 @@ def training_problem(config: TrainConfig) -> str | None:
 
 def sft_problem(config: SFTTrainConfig) -> str | None:
     """Returns why a fine-tuning cannot run, and what to take instead; None if it can."""
-    return _ADAPTERS_WITH_SHARDS if is_sharded(config.trainer) and config.lora is not None else None
+    return _ADAPTERS_WITH_SHARDS if shards_models(config.trainer) and config.lora is not None else None
 
 
 def sharing_problem(grpo: GRPOConfig, processes: int) -> str | None:

@@ -114,8 +114,8 @@ def num_processes(trainer: Mapping[str, Any]) -> int | None:
     return None if devices is None else len(devices) * int(trainer.get("num_nodes", 1))
 
 
-def is_sharded(trainer: Mapping[str, Any]) -> bool:
-    """Returns whether weights, gradients and optimiser are sharded over the processes."""
+def shards_models(trainer: Mapping[str, Any]) -> bool:
+    """Returns whether each process of the trainer holds a part of every weight (`trainer=fsdp2`)."""
     strategy = trainer.get("strategy")
     return isinstance(strategy, Mapping) and strategy["_target_"] == _FSDP2
 

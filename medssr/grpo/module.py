@@ -25,7 +25,7 @@ from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_m
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
-from medssr.models.sharding import is_sharded, shard
+from medssr.models.sharding import fill, is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -45,6 +45,8 @@ class GRPOModule(L.LightningModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        load_whole: Loads the whole model whose weights policy and reference get once they are sharded; None if they
+            have weights already.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class GRPOModule(L.LightningModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        load_whole: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step is split into micro-batches by tokens
@@ -67,6 +70,7 @@ class GRPOModule(L.LightningModule):
         self._has_warned_of_truncation = False
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
+        self._load_whole = load_whole
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
@@ -220,9 +224,11 @@ class GRPOModule(L.LightningModule):
         assert self.strict_loading, "no adapters"
         assert not (self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0)
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
-        for model in (self.model, self.objective.reference):
-            if model is not None:
-                shard(model, self.device_mesh["data_parallel"], dtype)
+        models = [model for model in (self.model, self.objective.reference) if model is not None]
+        for model in models:
+            shard(model, self.device_mesh["data_parallel"], dtype)
+        if self._load_whole is not None:
+            fill(models, self._load_whole, self.trainer.strategy.root_device)
 
     def on_train_start(self) -> None:
         """Gives the engine the weights that training starts or resumes with."""

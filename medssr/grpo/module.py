@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medssr.config import GRPOConfig
+from medssr.config.arrangements import sharing_problem
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
@@ -24,7 +25,7 @@ from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_m
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
-from medssr.models.sharding import is_sharded, shard
+from medssr.models.sharding import fill, is_sharded, shard
 from medssr.questions import Question
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -44,6 +45,8 @@ class GRPOModule(L.LightningModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        load_whole: Loads the whole model whose weights policy and reference get once they are sharded; None if they
+            have weights already.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class GRPOModule(L.LightningModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        load_whole: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step is split into micro-batches by tokens
@@ -66,6 +70,7 @@ class GRPOModule(L.LightningModule):
         self._has_warned_of_truncation = False
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
+        self._load_whole = load_whole
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
@@ -208,36 +213,24 @@ class GRPOModule(L.LightningModule):
         Raises:
             InputError: When they cannot.
         """
-        for key in ("num_prompts_per_step", "minibatch_prompts"):
-            number = getattr(self.config, key)
-            if number is not None and number % self.trainer.world_size:
-                raise InputError(
-                    f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
-                    "make it a multiple of them."
-                )
+        problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
+        if problem is not None:
+            raise InputError(problem)
 
     def configure_model(self) -> None:
-        """Shards policy and reference over the processes, if the strategy shards models.
-
-        Raises:
-            InputError: When the configuration does not support sharding.
-        """
+        """Shards policy and reference over the processes, if the strategy shards models."""
         if self.device_mesh is None or is_sharded(self.model):
             return
-        if isinstance(self.rollouts.engine, HFEngine):
-            raise InputError(
-                "rollout: hf generates with the trained model, which is sharded over processes; take vllm."
-            )
-        if not self.strict_loading:
-            raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
-        if self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0:
-            raise InputError(
-                "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
-            )
+        # Refused when the configuration is composed (`medssr.config.arrangements`).
+        assert not isinstance(self.rollouts.engine, HFEngine)
+        assert self.strict_loading, "no adapters"
+        assert not (self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0)
         dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
-        for model in (self.model, self.objective.reference):
-            if model is not None:
-                shard(model, self.device_mesh["data_parallel"], dtype)
+        models = [model for model in (self.model, self.objective.reference) if model is not None]
+        for model in models:
+            shard(model, self.device_mesh["data_parallel"], dtype)
+        if self._load_whole is not None:
+            fill(models, self._load_whole, self.trainer.strategy.root_device)
 
     def on_train_start(self) -> None:
         """Gives the engine the weights that training starts or resumes with."""

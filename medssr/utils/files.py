@@ -74,6 +74,28 @@ def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, d
             yield number, record
 
 
+def sync_folder(folder: Path) -> None:
+    """Waits until all files below a folder are on disk, and gives them the permissions that the umask leaves.
+
+    Libraries that write a file under a temporary name may have made it for its owner alone.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def hash_file(path: Path) -> str:
     """Returns the SHA-256 of a file's content."""
     with path.open("rb") as stream:

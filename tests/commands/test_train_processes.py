@@ -136,29 +136,9 @@ def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path
 
 
 @pytest.mark.slow
-def test_questions_that_cannot_be_shared_equally_are_refused(tmp_path):
-    done = run(tmp_path, RARE[:3], command=LAUNCHERS["Lightning"])
-    assert done.returncode == 2
-    assert "grpo.num_prompts_per_step: 3 questions cannot be shared equally by 2 processes" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
 def test_a_sharded_model_takes_the_step_of_one_process(tmp_path):
     """Trains with FSDP2 on CPUs."""
     one = one_process(tmp_path / "one", RARE[:4], *LETTERS)
     two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
     assert_same_step(two, one)
     assert (two / "checkpoints" / "step_0000001.ckpt").is_dir()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [([], "rollout: hf generates"), (["lora=default", *LETTERS], "lora: adapters")],
-    ids=["hf", "lora"],
-)
-def test_what_cannot_be_sharded_is_refused(tmp_path, overrides, message):
-    done = run(tmp_path, RARE[:2], *overrides, command=SPREAD)
-    assert done.returncode == 2
-    assert message in done.stderr

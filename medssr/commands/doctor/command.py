@@ -27,6 +27,7 @@ from medssr.commands.doctor.machine import (
 from medssr.commands.doctor.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
 from medssr.commands.info import memory_needed
 from medssr.config import SCHEMAS, PipelineConfig, TrainConfig
+from medssr.config.trainer import devices_of
 from medssr.errors import USER_FAULT, InputError
 from medssr.models.architecture import architecture_of
 from medssr.utils.nearest import did_you_mean
@@ -63,7 +64,7 @@ def findings(typed: Any) -> list[Finding]:
     checks: dict[str, Callable[[], Finding]] = {
         "Python": lambda: check_python(sys.version_info[:3]),
         "packages": lambda: check_packages(importlib.metadata.requires("medssr") or []),
-        "GPU": partial(check_gpus, is_on_gpu, needed),
+        "GPU": partial(check_gpus, is_on_gpu, (devices_of(trainer) if trainer else None) or [], needed),
         "memory": lambda: check_memory(available_memory(), None if is_on_gpu else needed),
         "disk": partial(check_disk, Path(paths["artifact_dir"]), _checkpoint_bytes(config)),
         "folder": partial(check_writing, Path(paths["artifact_dir"])),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.utils.content_hashes import ContentHashes
 from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
@@ -74,7 +75,8 @@ class Step:
 
     def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
         """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
-        decisive, inputs = fingerprint_parts(asdict(self.config))
+        hashes = ContentHashes(self.artifact_dir / ".hashes")
+        decisive, inputs = fingerprint_parts(asdict(self.config), hashes.of)
         fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
         return self.artifact_dir / self.name / fingerprint, decisive, inputs
 

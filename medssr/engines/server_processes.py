@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,8 +27,10 @@ _INTERVAL_S, _LOOK_S = 0.2, 5.0
 _MAX_STARTS = 3
 # What servers, and the libraries that they use, write if a port is taken.
 _PORT_TAKEN = ("address already in use", "EADDRINUSE")
-# Number of lines of a log in a message.
-_NUM_LOG_LINES = 25
+# Number of lines of a log in a message, and which are left out: those of tracebacks, also behind a logger's prefix. A
+# server of several processes writes several tracebacks, the cause first.
+_NUM_LOG_LINES = 15
+_IN_TRACEBACK = re.compile(r"(.*?\[[\w.]+:\d+\] )?(\s|Traceback \(most recent call last\)|$)")
 # What launchers of several processes set for a trainer: a server that inherits it takes itself for one of these.
 _LAUNCHER_NAMES = frozenset(
     {"RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
@@ -147,8 +150,8 @@ class _Server:
         return f"a server ended with code {self._guard.poll()}. {self.describe_log()}"
 
     def describe_log(self) -> str:
-        """Returns a sentence with the path of the log, and its last lines."""
-        lines = [line for line in self._text().splitlines() if line.strip()][-_NUM_LOG_LINES:]
+        """Returns a sentence with the path of the log, and its last lines without the frames of tracebacks."""
+        lines = [line for line in self._text().splitlines() if not _IN_TRACEBACK.match(line)][-_NUM_LOG_LINES:]
         return f"The end of {self._log}:\n" + "\n".join(f"    {line}" for line in lines)
 
     def request_end(self) -> None:

@@ -173,7 +173,9 @@ class VLLMNodeEngine:
         gpus = gpus_of_servers(visible_gpus(), used, self._tensor_parallel_size, self._num_servers)
         places = [f"GPU {'+'.join(group)}" if group else "the CPU" for group in gpus]
         log_dir = self._log_dir / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}"
-        log.info("starting %d vLLM servers on %s; their logs: %s", len(gpus), ", ".join(dict.fromkeys(places)), log_dir)
+        log.info(
+            "vLLM servers: starting %d on %s; their logs: %s", len(gpus), ", ".join(dict.fromkeys(places)), log_dir
+        )
         start = time.monotonic()
         folder = _shared_folder(self._policy.model)
         try:
@@ -185,7 +187,8 @@ class VLLMNodeEngine:
         self._processes = ServerProcesses(commands, log_dir, folder, self._timeout_s)
         for address in self._processes.addresses:
             _let_read_weights(address)
-        log.info("%d vLLM servers are ready after %.0f s", len(gpus), time.monotonic() - start)
+        seconds = time.monotonic() - start
+        log.info("vLLM servers ready after %.0f s: %s", seconds, ", ".join(self._processes.addresses))
         return _Started(self._processes.addresses, str(folder / "weights"))
 
     def _command(self, model: Path, gpus: Sequence[str], num_servers: int) -> ServerCommand:
@@ -210,7 +213,6 @@ class VLLMNodeEngine:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         else:
             options["kv-cache-memory-bytes"] = int(self._cpu_kv_cache_gib * 2**30)
-            options["distributed-executor-backend"] = "uni"
             # On a CPU, compiling takes minutes, and vLLM 0.32 fails if a prompt with a seed is split over two steps.
             flags += ["enforce-eager", "no-enable-chunked-prefill"]
             environment |= {"TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
@@ -272,20 +274,20 @@ def gpus_of_servers(
         if tensor_parallel_size > 1:
             raise InputError(f"rollout.tensor_parallel_size: {tensor_parallel_size}, but there is no GPU here; take 1.")
         return [()] * (_NUM_CPU_SERVERS if num_servers is None else num_servers)
+    size, least = tensor_parallel_size, tensor_parallel_size * (num_servers or 1)
     free = [name for name in visible if name not in used]
-    size, num_fitting = tensor_parallel_size, len(free) // tensor_parallel_size
-    if num_fitting < (1 if num_servers is None else num_servers):
-        wanted = (
-            f"{1 if num_servers is None else num_servers} x {size} for servers (num_servers x tensor_parallel_size)"
-        )
+    num_fitting = len(free) // size
+    if num_fitting < (num_servers or 1):
+        wanted = f"{num_servers or 1} x {size} for servers (num_servers x tensor_parallel_size)"
         if not used:
-            raise InputError(
-                f"rollout: {wanted} are more GPUs than the {len(visible)} visible ones; lower one of them."
-            )
+            raise InputError(f"rollout: {wanted} are more GPUs than the {len(visible)} visible; lower one of the two.")
+        remedy = "rollout=vllm samples on the GPUs of the trainers."
+        if least < len(visible):
+            num_trainers = min(len(visible) // 2, len(visible) - least)
+            remedy = f"Give the trainers fewer, such as trainer.devices={num_trainers}; or {remedy}"
         raise InputError(
-            f"rollout: the trainers use {len(used)} of {len(visible)} visible GPUs, which leaves {len(free)}, too few "
-            f"for {wanted}. Give the trainers fewer, such as trainer.devices={max(1, len(visible) // 2)}, or sample "
-            "beside each trainer by rollout=vllm."
+            f"rollout: trainers use {len(used)} of {len(visible)} visible GPUs, which leaves {len(free)}, too few for "
+            f"{wanted}. {remedy}"
         )
     return [tuple(free[index * size : (index + 1) * size]) for index in range(num_servers or num_fitting)]
 

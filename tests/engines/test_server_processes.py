@@ -36,12 +36,14 @@ STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SERV
 # Starts a server, says where it is, and waits.
 PARENT = f"""
 import signal, sys
+from contextlib import closing
 from pathlib import Path
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
+from medssr.utils.stopping import catch_signals
 command = ServerCommand((sys.executable, "-c", {STUBBORN!r}, PORT), {{}})
-servers = ServerProcesses([command], Path(sys.argv[1]), Path(sys.argv[2]), 60)
-print(servers.addresses[0], flush=True)
-signal.pause()
+with catch_signals(), closing(ServerProcesses([command], Path(sys.argv[1]), Path(sys.argv[2]), 60)) as servers:
+    print(servers.addresses[0], flush=True)
+    signal.pause()
 """
 # Fails once as a server whose port is taken, and then serves.
 UNLUCKY = (
@@ -107,12 +109,13 @@ def test_servers_are_started_together_and_ended_by_close(tmp_path, files, monkey
 
 
 @pytest.mark.slow
-def test_servers_their_children_and_files_go_when_the_parent_is_killed(tmp_path, files):
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_servers_their_children_and_files_go_when_a_signal_ends_the_parent(tmp_path, files, signum):
     arguments = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), str(files)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         watched = Watched(about(parent.stdout.readline().strip())["pids"])
-        parent.send_signal(signal.SIGKILL)
+        parent.send_signal(signum)
         assert watched.have_ended()
     assert not files.exists()
     assert "did not end within 5 s" in (tmp_path / "logs" / "server_0.log").read_text()

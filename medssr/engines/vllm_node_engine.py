@@ -9,7 +9,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +59,7 @@ class VLLMNodeEngine:
         policy: Model and tokenizer.
         num_servers: Number of servers; None for as many as free GPUs allow, or 2 without a GPU.
         tensor_parallel_size: Number of GPUs of each server.
-        max_model_len: Maximum number of tokens of prompt and completion; None for the model's limit.
+        max_model_len: Maximum number of tokens of prompt and completion; None for the model's limit, or what fits.
         gpu_memory_utilization: Fraction of the memory of its GPUs that a server may use.
         cpu_kv_cache_gib: Memory of a server's key-value cache if there is no GPU.
         max_concurrency: Maximum number of simultaneous prompts per server.
@@ -115,13 +116,8 @@ class VLLMNodeEngine:
         """
         if self._engine is None:  # votes and evaluation; a training starts with `sync_weights`
             self._engine = self._client_of(self._start(used=frozenset()))
-        try:
+        with self._logs_in_errors():
             return self._engine.generate(prompts, seeds, sampling)
-        except InputError as error:
-            ended = None if self._processes is None else self._processes.ended()
-            if ended is None:
-                raise
-            raise InputError(f"{error}\n{ended}") from error
 
     def sync_weights(self, model: Any) -> None:
         """Copies the current weights of `model` to all servers, which are started if needed.
@@ -131,7 +127,8 @@ class VLLMNodeEngine:
         """
         if self._engine is None:
             self._engine = self._client_of(self._start_together(model))
-        self._engine.sync_weights(model)
+        with self._logs_in_errors():
+            self._engine.sync_weights(model)
 
     def release_memory(self) -> None:
         """Does nothing: the servers have GPUs of their own."""
@@ -146,6 +143,17 @@ class VLLMNodeEngine:
             if self._processes is not None:
                 self._processes.close()
                 self._processes = None
+
+    @contextmanager
+    def _logs_in_errors(self) -> Iterator[None]:
+        """Adds the ends of the logs of servers that have ended to an error in the block."""
+        try:
+            yield
+        except InputError as error:
+            ended = None if self._processes is None else self._processes.ended()
+            if ended is None:
+                raise
+            raise InputError(f"{error}\n{ended}") from error
 
     def _start_together(self, model: Any) -> _Started:
         """Returns the servers that the main process starts; all processes of a training have to call this."""
@@ -201,9 +209,8 @@ class VLLMNodeEngine:
             "dtype": str(self._policy.model.dtype).removeprefix("torch."),
             "logprobs-mode": "processed_logprobs",  # log-probs of the distribution that is sampled from
             "generation-config": "vllm",  # uses only the sampling settings of each request
+            "max-model-len": "auto" if self._max_model_len is None else self._max_model_len,
         }
-        if self._max_model_len is not None:
-            options["max-model-len"] = self._max_model_len
         flags = ["enable-prefix-caching", "disable-uvicorn-access-log"]
         # Lets the server take weights; and it sends no usage statistics.
         environment = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}

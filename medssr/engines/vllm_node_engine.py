@@ -119,8 +119,13 @@ class VLLMNodeEngine:
         with self._logs_in_errors():
             return self._engine.generate(prompts, seeds, sampling)
 
-    def sync_weights(self, model: Any) -> None:
+    def reserve(self, num_tokens: int) -> None:
+        """Does nothing: the servers take the longest context that fits their cache."""
+
+    def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, which are started if needed.
+
+        Returns the largest difference of their log-probs, in nats per token.
 
         Raises:
             InputError: When the servers cannot be started, or as `VLLMServerEngine.sync_weights`.
@@ -128,7 +133,7 @@ class VLLMNodeEngine:
         if self._engine is None:
             self._engine = self._client_of(self._start_together(model))
         with self._logs_in_errors():
-            self._engine.sync_weights(model)
+            return self._engine.sync_weights(model)
 
     def release_memory(self) -> None:
         """Does nothing: the servers have GPUs of their own."""

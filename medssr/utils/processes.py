@@ -58,6 +58,36 @@ def fail_together(action: Callable[[], T]) -> T:
     return cast(T, result)
 
 
+def rank() -> int:
+    """Returns the number of this process among the joined ones, from 0."""
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def from_first_process(compute: Callable[[], T]) -> T:
+    """Returns in every process what `compute` returns in the first; every process has to call it.
+
+    Raises:
+        InputError: In every process, when the first raises it. What else it raises becomes one in the others.
+    """
+    outcome: tuple[T | None, str | None] = (None, None)
+    failure: Exception | None = None
+    if rank() == 0:
+        try:
+            outcome = compute(), None
+        except InputError as error:
+            failure, outcome = error, (None, str(error))
+        except Exception as error:
+            failure, outcome = error, (None, f"the first process failed: {type(error).__name__}: {error}")
+    result, message = gather_objects(outcome)[0]
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise InputError(message)
+    return cast(T, result)
+
+
 def average_metrics(values: Mapping[str, float]) -> dict[str, float]:
     """Returns the mean of each value over all processes; what a process does not have counts as 0 there."""
     by_rank = gather_objects(dict(values))

@@ -129,8 +129,9 @@ class VLLMServerEngine:
     def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, and checks that each has them.
 
-        Returns the largest difference of their log-probs, in nats per token. All processes call it together. The first one alone asks the servers for anything, and tells the others which
-        are ready; all take part in gathering the weights and in the forward pass of the check, if the model is sharded.
+        Returns the largest difference of their log-probs, in nats per token. All processes call it together. The first
+        one alone asks the servers for anything, and tells the others which are ready; all take part in gathering the
+        weights and in the forward pass of the check, if the model is sharded.
 
         Raises:
             InputError: In all processes, when the weights cannot be sent, no server is left, or one differs from the
@@ -213,7 +214,12 @@ class VLLMServerEngine:
             gaps = gather_objects(self._measure_gaps(servers, sample))[0]
         else:
             gaps = from_first_process(lambda: self._measure_gaps(servers, self._sample))
-        return self._judge(servers, gaps)
+        self._judge(servers, gaps)
+        largest = max(gap for gap in gaps.values() if not isinstance(gap, str))
+        warning = self._gaps.add(largest)
+        if warning is not None and rank() == 0:
+            log.warning(warning)
+        return largest
 
     def _measure_gaps(self, servers: Sequence[VLLMServer], sample_all: Callable[..., Any]) -> dict[str, float | str]:
         """Returns, by address, the log-prob difference between a server and the policy, or why the server is lost."""
@@ -234,8 +240,8 @@ class VLLMServerEngine:
                 gaps[server.address] = str(error)
         return gaps
 
-    def _judge(self, servers: Sequence[VLLMServer], gaps: Mapping[str, float | str]) -> float:
-        """Excludes the servers that are lost, and returns the largest difference of the others.
+    def _judge(self, servers: Sequence[VLLMServer], gaps: Mapping[str, float | str]) -> None:
+        """Excludes the servers that are lost.
 
         Raises:
             InputError: When no server is left, or one differs too much.
@@ -258,11 +264,6 @@ class VLLMServerEngine:
                     f"--logprobs-mode processed_logprobs, or it has other weights: {remedy}."
                 )
         self._pool.check_any_left()
-        largest = max(gap for gap in gaps.values() if not isinstance(gap, str))
-        warning = self._gaps.add(largest)
-        if warning is not None:
-            log.warning(warning)
-        return largest
 
     def _sample(
         self, servers: Sequence[VLLMServer], prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling

@@ -26,6 +26,7 @@ from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.models.sharding import is_sharded, shard
 from medssr.questions import Question
+from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
 from medssr.utils.processes import gather_objects
@@ -72,6 +73,7 @@ class GRPOModule(L.LightningModule):
         start = time.monotonic()
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
+        agree_to_stop()  # the last moment at which nothing of the step is in the weights
         self.rollouts.engine.release_memory()
         rollout_seconds = time.monotonic() - start
 
@@ -99,6 +101,8 @@ class GRPOModule(L.LightningModule):
         samples = make_samples(groups)
         kls = None
         if self.config.has_kl_in_reward:
+            if is_sharded(self.model):  # its passes are collective calls
+                agree_to_stop()
             flat = [sample for group in samples for sample in group]
             self.objective.compute_ref_and_old_logps(flat, has_old=True)
             old_logps = require_logps(sample.old_logps for sample in flat)

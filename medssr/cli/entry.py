@@ -196,6 +196,7 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
         adapted = config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task)
         return task(typed(adapted))
 
+    peers.end_with_launcher()
     try:
         with catch_signals():
             result = _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()

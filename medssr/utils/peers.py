@@ -18,18 +18,22 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from medssr.errors import InputError
 from medssr.utils import stopping
+from medssr.utils.processes import are_started_together
 
 log = logging.getLogger(__name__)
 
 # Seconds that a process has to unwind after another one has left; then it is ended where it stands.
 GRACE_S = 15.0
 _CONNECT_S = 60.0
+# Seconds between looks at the launcher.
+_LOOK_S = 1.0
 _TOKEN_BYTES = 16
 _RANK_DIGITS = 8
 # Seconds after which the kernel asks a silent connection for a sign of life, and between further questions.
@@ -182,6 +186,22 @@ def join(rank: int, num_processes: int, share: Callable[[Any], list[Any]]) -> No
     signal.set_wakeup_fd(to_wake.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(_line, wakeup, to_wake), daemon=True, name="peers").start()
     atexit.register(_leave_at_exit, _line)
+
+
+def end_with_launcher() -> None:
+    """Ends this process if the main process has started it and dies before the line between them is open."""
+    if os.environ.get("LOCAL_RANK", "0") == "0" or are_started_together():
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while _line is None:
+            if os.getppid() != parent:
+                log.error("the main process is gone, so this one ends, too")
+                os._exit(1)
+            time.sleep(_LOOK_S)
+
+    threading.Thread(target=watch, daemon=True, name="launcher").start()
 
 
 def is_joined() -> bool:

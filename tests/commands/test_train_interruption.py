@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from commands.test_train_processes import LETTERS, RARE, RESOURCES, SPREAD, TRAIN, TWO, metrics
+from support.processes import LETTERS, TORCHRUN, TRAIN, TWO, TWO_SHARDS, metrics, start_processes
 
-from medssr.questions import write_questions
+import medssr
+from medssr.questions import read_questions, write_questions
 
+pytestmark = pytest.mark.slow
+
+RESOURCES = Path(medssr.__file__).parent / "resources"
+QUESTIONS = [item for item in read_questions(RESOURCES / "questions" / "evaluation.jsonl") if item.is_rare][:6]
 SETTINGS = [
     "logger=csv",
     "extras.progress_bar=false",
@@ -24,28 +27,22 @@ SETTINGS = [
     "optim.scheduler.num_warmup_steps=0",
     "+callbacks.moment._target_=support.moments.Moment",
 ]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
-DDP = [*TRAIN, *TWO]
+WHOLE = [*TRAIN, *TWO]
+SHARDED = [*TRAIN, *TWO_SHARDS, *LETTERS]
+GOES_ON = "the same command goes on"
 
 
-def start(folder: Path, *overrides: str, command: list[str]) -> subprocess.Popen[str]:
+def start(folder: Path, *moment: str, command: list[str] = WHOLE) -> subprocess.Popen[str]:
+    """Starts a training with a moment at which something happens."""
     folder.mkdir(exist_ok=True)
-    write_questions(folder / "questions.jsonl", RARE[:6])
-    arguments = [*SETTINGS, f"data.path={folder / 'questions.jsonl'}", f"paths.root_dir={folder}", *overrides]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "TORCH_GLOO_LAZY_INIT": "0",
-    }
-    return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True, env=environment, cwd=folder)
+    write_questions(folder / "questions.jsonl", QUESTIONS)
+    places = [f"data.path={folder / 'questions.jsonl'}", f"paths.root_dir={folder}"]
+    return start_processes([*command, *SETTINGS, *places, *(f"+callbacks.moment.{item}" for item in moment)], folder)
 
 
-def run(folder: Path, *overrides: str, command: list[str], code: int = 0) -> str:
-    process = start(folder, *overrides, command=command)
-    _, log = process.communicate(timeout=300)
-    assert process.returncode == code, log
-    return log
+def end(process: subprocess.Popen[str]) -> str:
+    """Returns what a command printed once all its processes have ended, those that hold its output included."""
+    return process.communicate(timeout=240)[1]
 
 
 def pids_at(process: subprocess.Popen[str], moment: str) -> list[int]:
@@ -67,43 +64,84 @@ def artifact(folder: Path) -> Path:
 
 
 def checkpoints(folder: Path) -> list[str]:
-    return sorted(path.name for path in (artifact(folder) / "checkpoints").iterdir())
+    return sorted(path.name for path in (artifact(folder) / "checkpoints").glob("*.ckpt"))
 
 
-def assert_ends_like(folder: Path, whole: Path, *overrides: str, command: list[str]) -> None:
-    run(folder, "+callbacks.moment.at=null", *overrides, command=command)
-    weights = "model/model.safetensors"
-    before = RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors"
-    assert (artifact(folder) / weights).read_bytes() == (artifact(whole) / weights).read_bytes() != before.read_bytes()
-    assert metrics(artifact(folder)) == metrics(artifact(whole))
+def train(folder: Path, command: list[str] = WHOLE) -> Path:
+    process = start(folder, "at=null", command=command)
+    log = end(process)
+    assert process.returncode == 0, log
+    return artifact(folder)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    run(folder, "+callbacks.moment.at=null", command=DDP)
-    return folder
+    return train(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
-def whole_sharded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sharded")
-    run(folder, "+callbacks.moment.at=null", *LETTERS, command=SPREAD)
-    return folder
+def sharded(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("sharded"), SHARDED)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "num_done"),
-    [("rollout", 2), ("update", 3), ("checkpoint", 3)],
-)
+def assert_goes_on_to(folder: Path, undisturbed: Path, command: list[str] = WHOLE) -> None:
+    resumed = train(folder, command)
+    before = RESOURCES / "policies" / "tiny_qwen3"
+    weights = [path / "model.safetensors" for path in (resumed / "model", undisturbed / "model", before)]
+    assert weights[0].read_bytes() == weights[1].read_bytes() != weights[2].read_bytes()
+    assert metrics(resumed) == metrics(undisturbed)
+
+
+@pytest.mark.parametrize(("moment", "num_done"), [("rollout", 2), ("update", 3), ("checkpoint", 3)])
 def test_sigterm_to_torchrun_saves_the_last_finished_step(tmp_path, whole, moment, num_done):
-    process = start(
-        tmp_path, f"+callbacks.moment.at={moment}", "callbacks.checkpoint.every_num_steps=3", command=[*TORCHRUN, *DDP]
-    )
+    command = [*TORCHRUN, *WHOLE, "callbacks.checkpoint.every_num_steps=3"]
+    process = start(tmp_path, f"at={moment}", command=command)
     pids_at(process, moment)
     process.terminate()
-    _, log = process.communicate(timeout=60)
-    assert log.count("ended by SIGTERM; the same command goes on from here") == 1, log
-    assert checkpoints(tmp_path) == [f"step_{num_done:07d}.ckpt"], log
-    assert_ends_like(tmp_path, whole, command=DDP)
+    log = end(process)
+    assert log.count(f"ended by SIGTERM; {GOES_ON}") == 1, log
+    assert checkpoints(tmp_path) == [f"step_{num_done:07d}.ckpt"]
+    assert_goes_on_to(tmp_path, whole)
+
+
+def test_a_signal_to_the_first_process_ends_the_long_rollout_of_another(tmp_path, sharded):
+    """The first process waits for the other in a collective call already."""
+    process = start(tmp_path, "at=rollout", "ranks=[1]", command=SHARDED)
+    pids_at(process, "rollout")
+    process.send_signal(signal.SIGUSR1)
+    log = end(process)
+    assert process.returncode == 128 + signal.SIGUSR1, log
+    assert log.count(f"ended by SIGUSR1; {GOES_ON}") == 1
+    assert "Traceback" not in log
+    assert checkpoints(tmp_path) == ["step_0000002.ckpt"]
+    assert_goes_on_to(tmp_path, sharded, SHARDED)
+
+
+@pytest.mark.parametrize(("moment", "killed"), [("rollout", 0), ("checkpoint", 1)])
+def test_if_one_process_is_killed_the_other_ends_with_a_message(tmp_path, sharded, moment, killed):
+    process = start(
+        tmp_path,
+        f"at={moment}",
+        "does=kill",
+        f"ranks=[{killed}]",
+        command=[*SHARDED, "callbacks.checkpoint.every_num_steps=1"],
+    )
+    log = end(process)
+    assert process.returncode == (-signal.SIGKILL if killed == 0 else 1), log
+    assert log.count(f"The process of rank {killed} is gone") == 1, log
+    assert GOES_ON in log
+    assert "Traceback" not in log
+    assert checkpoints(tmp_path) == ["step_0000001.ckpt", "step_0000002.ckpt"]
+    assert_goes_on_to(tmp_path, sharded, SHARDED)
+
+
+@pytest.mark.parametrize(
+    ("does", "rank", "code", "message"),
+    [("fault", 1, 2, "the fault of this test"), ("bug", 0, 1, "RuntimeError: the bug of this test")],
+)
+def test_what_ends_one_process_is_shown_once_and_ends_the_other(tmp_path, does, rank, code, message):
+    process = start(tmp_path, "at=rollout", f"does={does}", f"ranks=[{rank}]", command=SHARDED)
+    log = end(process)
+    assert process.returncode == code, log
+    assert log.count(message) == 1, log
+    assert log.count("Traceback") == (does == "bug")

@@ -211,7 +211,10 @@ def _end_early(error: BaseException) -> None:
     """Ends the process with a line that says why, and tells the other processes of a training; returns for a bug."""
     cause = _cause(error)
     if isinstance(cause, PeerLeft):
-        _leave(cause.code, peers.message_to_show(cause))
+        if message := peers.message_to_show(cause):
+            log.error("%s", message)
+        peers.leave(cause.code)
+        sys.exit(cause.code)
     if isinstance(cause, InputError):
         _leave(USER_FAULT, str(cause))
     if isinstance(cause, OSError) and (message := disk_error_message(cause)) is not None:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from medssr.errors import InputError
@@ -81,7 +82,7 @@ class _Line:
     news: threading.Condition = field(default_factory=threading.Condition)
     has_passed_signal: bool = False
     has_left: bool = False
-    _sending: threading.Lock = field(default_factory=threading.Lock)
+    _sending: threading.RLock = field(default_factory=threading.RLock)  # a signal may come while the main thread sends
 
     def send(self, message: dict[str, Any], beside: int | None = None) -> None:
         """Sends a message to all at the other ends, except `beside`."""
@@ -123,7 +124,7 @@ class _Line:
         with self.news:
             self.departure = PeerLeft(rank, code, message)
             self.news.notify_all()
-        # One that was ended by a signal has passed the signal on, so this process ends by itself if it can.
+        # Who was ended by a signal has passed it on, so this process ends by itself if it can.
         if self.departure.code < 128:
             stopping.notify(self.departure)
         deadline = threading.Timer(GRACE_S, self._end)
@@ -179,7 +180,7 @@ def join(rank: int, num_processes: int, share: Callable[[Any], list[Any]]) -> No
                 "must name the first node, and ports must be open between the nodes."
             ) from error
     _line = _Line(rank, sockets)
-    stopping.accept_notices()
+    stopping.share_signals(partial(_line.pass_signal, sender=None))
     wakeup, to_wake = socket.socketpair()
     to_wake.setblocking(False)
     # The interpreter writes the number of a signal there at once, also while the main thread waits in a library.

@@ -54,6 +54,7 @@ class _State:
         is_held: Whether a signal has to wait.
         has_deadline: Whether it waits `PATIENCE_S` at most.
         notice: What another thread has for the main thread: a signal that another process got, or an exception.
+        tell: Tells others of the first signal that came.
     """
 
     handlers: dict[int, _Handler] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class _State:
     is_held: bool = False
     has_deadline: bool = False
     notice: int | BaseException | None = None
+    tell: Callable[[int], None] | None = None
 
 
 _state = _State()  # signals belong to the process, and so does the state
@@ -136,8 +138,13 @@ def received() -> int | None:
     return _state.received
 
 
-def accept_notices() -> None:
-    """Lets other threads call `notify`; only the main thread can allow it."""
+def share_signals(tell: Callable[[int], None]) -> None:
+    """Tells others of the signal that ends this process, and lets other threads call `notify`.
+
+    Args:
+        tell: Is called with the signal, in the main thread.
+    """
+    _state.tell = tell
     signal.signal(signal.SIGALRM, _on_alarm)
 
 
@@ -159,6 +166,8 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
             os.kill(os.getpid(), signum)
         return
     _state.received = signum
+    if _state.tell is not None:
+        _state.tell(signum)
     if not _state.is_held:
         _raise_received()
     elif _state.has_deadline:

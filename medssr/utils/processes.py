@@ -30,13 +30,24 @@ def are_started_together() -> bool:
     )
 
 
-def gather_objects(value: T) -> list[T]:
-    """Returns the value of each process, in the order of their ranks; every process has to call it."""
+def num_processes() -> int:
+    """Returns the number of processes that are joined."""
     import torch.distributed as dist
 
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_objects(value: T) -> list[T]:
+    """Returns the value of each process, in the order of their ranks; every process has to call it.
+
+    Values travel as pickles, so they should be small and hold no tensors of a GPU, which would be restored on the GPU
+    of the sender, and no views, which would take the whole tensor along.
+    """
+    import torch.distributed as dist
+
+    if num_processes() == 1:
         return [value]
-    values: list[Any] = [None] * dist.get_world_size()
+    values: list[Any] = [None] * num_processes()
     dist.all_gather_object(values, value)
     return values
 

@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 # An upper bound on usual block sizes of prefix caches, in tokens; servers do not report theirs.
 _CACHE_BLOCK_SIZE = 128
-# Number of attempts to give the servers new weights, when one is lost in each.
-_NUM_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +139,9 @@ class VLLMServerEngine:
         run = gather_objects(self._run)[0]  # from here no process samples
         self._num_syncs += 1
         self._version = f"medssr-{run}-{self._num_syncs}"
-        for _ in range(_NUM_ATTEMPTS):
-            update = self._update_together()
-            if not update.is_broken:
-                break
+        update = self._update_together(self._pool.servers)
+        while update.is_broken:
+            update = self._update_together(self._not_lost(self._pool.servers))
         self._pool.assign(update.ready, update.lost)
         self._max_len = update.max_len
         self._pool.check_any_left()
@@ -164,10 +161,9 @@ class VLLMServerEngine:
         servers = [server for server in self._pool.servers if server not in ready]
         if self._has_folder:
             self._version = f"medssr-{self._run}-0"
-            for _ in range(_NUM_ATTEMPTS):
-                update = self._update(servers, pushed_weights(self._policy))
-                if not update.is_broken:
-                    break
+            update = self._update(servers, pushed_weights(self._policy))
+            while update.is_broken:
+                update = self._update(self._not_lost(servers), pushed_weights(self._policy))
             self._pool.assign([server.address for server in ready] + update.ready, update.lost)
             self._max_len = update.max_len
         else:
@@ -178,12 +174,15 @@ class VLLMServerEngine:
         new = [server for server in self._pool.ready if server not in ready]
         self._judge(new, self._measure_gaps(new, self._sample))
 
-    def _update_together(self) -> _Update:
-        """Returns in all processes how the first one's update of all servers ended; see `sync_weights`."""
+    def _not_lost(self, servers: Sequence[VLLMServer]) -> list[VLLMServer]:
+        return [server for server in servers if server.address not in self._pool.lost]
+
+    def _update_together(self, servers: Sequence[VLLMServer]) -> _Update:
+        """Returns in all processes how the first one's update of its servers ended; see `sync_weights`."""
         weights = pushed_weights(self._policy)
         if rank() != 0 and is_sharded(self._policy.model):
             _exhaust(weights)
-        return from_first_process(lambda: self._update(self._pool.servers, weights))
+        return from_first_process(lambda: self._update(servers, weights))
 
     def _update(self, servers: Sequence[VLLMServer], weights: Iterator[NamedWeight]) -> _Update:
         is_broken = False

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ NamedWeight = tuple[str, Tensor]
 
 # Size in bytes of a packed part, which is vLLM's own.
 _PART_BYTES = 2**30
+# Seconds until the request to a server that has left the group must have failed.
+_GRACE_S = 10.0
 # Seconds between two looks at a broadcast.
 _LOOK_S = 0.001
 
@@ -172,27 +174,19 @@ def _packed(part: Sequence[NamedWeight]) -> PackedPart:
 
 
 class BroadcastGroup(Protocol):
-    """The trainer, as the first, and the processes of the servers.
-
-    Attributes:
-        outlives_losses: Whether a broadcast ends, by an error, if a server is lost in it.
-    """
-
-    outlives_losses: ClassVar[bool]
+    """The trainer, as the first, and the processes of the servers."""
 
     def start(self, buffer: Tensor) -> Callable[[], bool]:
         """Starts to send the buffer, and returns what tells whether it was sent."""
         ...
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group, and ends what is under way in it."""
         ...
 
 
 class NCCLGroup:
     """A group on GPUs, as vLLM's transfer `nccl` joins it. It needs vLLM here too."""
-
-    outlives_losses: ClassVar[bool] = False
 
     def __init__(self, host: str, port: int, num_processes: int, timeout_s: float) -> None:
         from vllm.distributed.weight_transfer.nccl_common import trainer_init
@@ -209,14 +203,12 @@ class NCCLGroup:
         return event.query
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group (see BroadcastGroup)."""
         self._communicator.destroy()
 
 
 class GlooGroup:
     """A group on CPUs, as servers with the extension of `gloo_extension.py` join it."""
-
-    outlives_losses: ClassVar[bool] = True
 
     def __init__(self, host: str, port: int, num_processes: int, timeout_s: float) -> None:
         dist: Any = torch.distributed
@@ -237,7 +229,7 @@ class GlooGroup:
         return is_sent
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group (see BroadcastGroup)."""
         self._group.abort()
 
 
@@ -267,22 +259,30 @@ class BroadcastTransfer:
             if self._group is None or self._members != list(servers):
                 self._join(servers)
             self._check_all(self._pool.each(self._members, VLLMServer.start_update))
-            try:
-                for part in packed_parts(weights, _PART_BYTES):
-                    self._send_part(part)
-            finally:  # a server that received nothing keeps its weights
-                finished = self._pool.each(self._members, VLLMServer.finish_update)
+            for part in packed_parts(weights, _PART_BYTES):
+                self._send_part(part)
+            finished = self._pool.each(self._members, VLLMServer.finish_update)
             self._check_all(finished)
-        except TransferBrokenError:
-            self.close()
+        except BaseException:
+            self._leave(VLLMServer.finish_update, VLLMServer.leave_transfer)
             raise
         return list(finished)
 
     def close(self) -> None:
         """Makes all leave the group."""
-        self._pool.each([server for server in self._members if server in self._pool.ready], VLLMServer.leave_transfer)
+        self._leave(VLLMServer.leave_transfer)
+
+    def _leave(self, *parts: Callable[[VLLMServer], None]) -> None:
+        """Ends what is under way in the group, and makes its servers do their parts, where they can."""
         if self._group is not None:
             self._group.close()
+
+        def leave(server: VLLMServer) -> None:
+            for part in parts:
+                with suppress(ServerDownError, InputError):  # it may have left already
+                    part(server)
+
+        self._pool.each([server for server in self._members if server.address not in self._pool.lost], leave)
         self._group, self._members = None, []
 
     def _join(self, servers: Sequence[VLLMServer]) -> None:
@@ -322,18 +322,10 @@ class BroadcastTransfer:
     def _send_part(self, part: PackedPart) -> None:
         info = {"names": part.names, "dtype_names": part.dtype_names, "shapes": part.shapes}
         assert self._group is not None
-        try:
-            with self._requests(lambda server: server.receive_weights(info)) as requests:
-                is_sent = self._group.start(part.buffer.to(self._device))
-                self._wait(is_sent, requests, "a part of the weights was not sent")
-                self._wait(lambda: all(request.done() for request in requests), requests, "a part was not received")
-        except TransferBrokenError as error:
-            if self._group.outlives_losses:
-                raise
-            raise InputError(
-                f"rollout.addresses: {error}. What is left of the broadcast cannot be ended, so the run stops; the "
-                "same command goes on from the last checkpoint."
-            ) from error
+        with self._requests(lambda server: server.receive_weights(info)) as requests:
+            buffer = part.buffer.to(self._device)  # kept until all have received it
+            self._wait(self._group.start(buffer), requests, "a part of the weights was not sent")
+            self._wait(lambda: all(request.done() for request in requests), requests, "a part was not received")
 
     @contextmanager
     def _requests(self, ask: Callable[[VLLMServer], None]) -> Iterator[list[Future[None]]]:
@@ -350,26 +342,30 @@ class BroadcastTransfer:
         """Returns when `is_done`.
 
         Raises:
-            TransferBrokenError: When a request fails, the group breaks or time is up before.
+            TransferBrokenError: When a request fails, the group breaks or time is up before; the servers that are to
+                blame are excluded, at least one.
             InputError: When a server refuses its request.
         """
         deadline = time.monotonic() + self._timeout_s
-        try:
-            while not is_done():
-                if any(request.done() and request.exception() is not None for request in requests):
-                    break
-                if time.monotonic() > deadline:
-                    raise TransferBrokenError(f"{problem} within {self._timeout_s:g} s")
-                time.sleep(_LOOK_S)
-        except RuntimeError as error:  # of a group that a server has left
-            raise TransferBrokenError(f"{problem} ({error})") from error
-        for server, request in zip(self._members, requests, strict=True):
-            fault = request.exception() if request.done() else None
-            if isinstance(fault, ServerDownError):
-                self._pool.exclude(server, str(fault))
-                raise TransferBrokenError(f"{problem}: {server.address}: {fault}")
-            if fault is not None:
-                raise fault
+        is_broken = False
+        while not any(request.done() and request.exception() is not None for request in requests):
+            try:
+                if not is_broken and is_done():
+                    return
+            except RuntimeError as error:  # a server has left the group, and its request is about to fail
+                problem, is_broken = f"{problem} ({error})", True
+                deadline = min(deadline, time.monotonic() + _GRACE_S)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_S)
+        ended = {server: request for server, request in zip(self._members, requests, strict=True) if request.done()}
+        faults = {server: fault for server, request in ended.items() if (fault := request.exception()) is not None}
+        refusals = [fault for fault in faults.values() if not isinstance(fault, ServerDownError)]
+        if refusals:
+            raise refusals[0]
+        for server in faults or self._members:
+            self._pool.exclude(server, str(faults.get(server, f"{problem} within {self._timeout_s:g} s")))
+        raise TransferBrokenError(problem)
 
     def _check_all(self, survivors: Iterable[VLLMServer]) -> None:
         """Raises TransferBrokenError if a member is not among the survivors."""

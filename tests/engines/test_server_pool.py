@@ -6,19 +6,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 
 import pytest
-from support.helpers import typed
-from support.vllm_stand_in import StandIn, running
+from support.vllm_stand_in import StandIn
 
 from medssr.engines.server_pool import ServerPool
 from medssr.engines.types import Sampling
 from medssr.engines.vllm_server import VLLMServer
-from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
-from medssr.utils.instantiate import instantiate
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 G = 8
@@ -32,45 +27,24 @@ def seeds(number: int) -> list[list[int]]:
     return [list(range(G * index, G * (index + 1))) for index in range(number)]
 
 
-@pytest.fixture
-def stand_ins() -> Iterator[Callable[..., list[StandIn]]]:
-    """Starts stand-ins."""
-    with ExitStack() as opened:
-        yield lambda number: [opened.enter_context(running(StandIn())) for _ in range(number)]
-
-
-@pytest.fixture
-def make(policy, tmp_path) -> Iterator[Callable[..., VLLMServerEngine]]:
-    """Makes engines with the settings of `rollout=vllm_server`; the stand-ins' log-probs agree with nothing."""
-    with ExitStack() as opened:
-
-        def make_engine(servers: list[StandIn], *overrides: str) -> VLLMServerEngine:
-            addresses = ",".join(server.address for server in servers)
-            settings = [f"rollout.addresses=[{addresses}]", "rollout.max_logp_gap=1e9", *overrides]
-            node = typed("pseudo_label", "data.path=none", "rollout=vllm_server", *settings).rollout
-            return opened.enter_context(closing(instantiate(node, "rollout", policy=policy)))
-
-        yield make_engine
-
-
 def shares(servers: list[StandIn], number: int) -> list[int]:
     return [server.num_asked(prompts(number)) for server in servers]
 
 
 @pytest.mark.parametrize("number", [64, 16, 20])
-def test_prompts_per_server_differ_by_at_most_one(make, stand_ins, number):
+def test_prompts_per_server_differ_by_at_most_one(make_engine, stand_ins, number):
     servers = stand_ins(8)
-    groups = make(servers).generate(prompts(number), seeds(number), SAMPLING)
+    groups = make_engine(servers).generate(prompts(number), seeds(number), SAMPLING)
     assert [len(group) for group in groups] == [G] * number
     counts = shares(servers, number)
     assert sum(counts) == number
     assert max(counts) - min(counts) <= 1
 
 
-def test_equally_fast_servers_with_little_room_get_equally_many(make, stand_ins):
+def test_equally_fast_servers_with_little_room_get_equally_many(make_engine, stand_ins):
     """Room for two prompts each. All sixteen under way are answered at the same time."""
     servers = stand_ins(8)
-    engine = make(servers, f"rollout.max_concurrency={2 * G}")
+    engine = make_engine(servers, f"rollout.max_concurrency={2 * G}")
     engine.generate(prompts(1), seeds(1), SAMPLING)  # connects
     together = threading.Barrier(16, timeout=60)
     for server in servers:
@@ -80,9 +54,9 @@ def test_equally_fast_servers_with_little_room_get_equally_many(make, stand_ins)
     assert shares(servers, 64) == [8] * 8
 
 
-def test_a_slow_server_gets_less(make, stand_ins):
+def test_a_slow_server_gets_less(make_engine, stand_ins):
     servers = stand_ins(3)
-    engine = make(servers, f"rollout.max_concurrency={G}")
+    engine = make_engine(servers, f"rollout.max_concurrency={G}")
     engine.generate(prompts(1), seeds(1), SAMPLING)
     others_are_done, left = threading.Event(), threading.Semaphore(0)
 
@@ -113,9 +87,9 @@ def test_processes_with_few_prompts_begin_with_different_servers(stand_ins):
     assert sorted(asked) == sorted(server.address for server in servers)
 
 
-def test_a_lost_server_that_comes_back_gets_its_share_again(make, stand_ins, caplog):
+def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_ins, caplog):
     servers = stand_ins(4)
-    engine = make(servers)
+    engine = make_engine(servers)
     engine.generate(prompts(16), seeds(16), SAMPLING)
     servers[2].is_lost = True
     for server in servers:
@@ -133,9 +107,9 @@ def test_a_lost_server_that_comes_back_gets_its_share_again(make, stand_ins, cap
     assert shares(servers, 16) == [4] * 4
 
 
-def test_a_refused_prompt_ends_the_requests_that_hang(make, stand_ins):
+def test_a_refused_prompt_ends_the_requests_that_hang(make_engine, stand_ins):
     servers = stand_ins(2)
-    engine = make(servers)
+    engine = make_engine(servers)
     engine.generate(prompts(2), seeds(2), SAMPLING)
     servers[0].hanging = servers[1].refusing = "/v1/completions"
     with pytest.raises(InputError, match=r"refuses /v1/completions with 400"):
@@ -143,9 +117,9 @@ def test_a_refused_prompt_ends_the_requests_that_hang(make, stand_ins):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
-def test_a_signal_ends_the_requests_that_hang(make, stand_ins):
+def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     servers = stand_ins(2)
-    engine = make(servers)
+    engine = make_engine(servers)
     engine.generate(prompts(2), seeds(2), SAMPLING)
     all_hang = threading.Barrier(9)
     for server in servers:

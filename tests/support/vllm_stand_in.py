@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import json
 import threading
@@ -9,7 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 CHANGES = (
     "/server_info",
@@ -36,7 +42,9 @@ class StandIn:
         is_lost: Whether it breaks all connections.
         before_answer: Called before each completion is answered.
         weight_version: What it calls its weights.
-        checksums: Returns the checksums of its weights.
+        takes_weights: Whether it reads the weights that it is told to read.
+        checksums: The checksums of its weights.
+        transfer: Its weight-transfer configuration.
         asked: The number of times that each prompt came.
         requests: The routes of all requests.
     """
@@ -49,7 +57,9 @@ class StandIn:
     is_lost: bool = False
     before_answer: Callable[[], Any] = bool
     weight_version: str = "default"
-    checksums: Callable[[], dict[str, str]] = dict
+    takes_weights: bool = True
+    checksums: dict[str, str] = field(default_factory=dict)
+    transfer: dict[str, str] | None = None
     asked: Counter[tuple[int, ...]] = field(default_factory=Counter)
     requests: list[str] = field(default_factory=list)
     may_end: threading.Event = field(default_factory=threading.Event)
@@ -67,17 +77,24 @@ class StandIn:
             return {"choices": [{"index": index, **one} for index in range(body["n"])]}
         if route == "/update_weight_version":
             self.weight_version = body["new_version"]
+        if route == "/collective_rpc" and self.takes_weights:
+            self.load(load_file(Path(body["kwargs"]["weights_path"]) / "model.safetensors"))
         return {
             "version": self.version,
             "success": True,
             "data": [{"id": "tiny", "max_model_len": 512}],
             "weight_version": self.weight_version,
-            "checksums": self.checksums() if route == "/weight_checker" else {},
+            "checksums": self.checksums,
             "vllm_config": {
                 "model_config": {"dtype": "torch.float32", "quantization": None},
-                "weight_transfer_config": None,
+                "weight_transfer_config": self.transfer,
             },
         }
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        for name, weight in weights.items():
+            digest = hashlib.sha256(weight.contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+            self.checksums[f"dp0:pp0:pcp0:tp0:{name}"] = digest
 
 
 class _Server(http.server.ThreadingHTTPServer):

@@ -20,7 +20,6 @@ from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 # Of one file of weights, as models on the hub have it.
 _MAX_FILE_SIZE = "5GB"
@@ -35,6 +34,7 @@ class Policy:
         tokenizer: Its tokenizer, which has a chat template or not.
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
+        dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
         save_dtype: The number format of saved weights; None for the one that they have in memory.
     """
 
@@ -42,7 +42,14 @@ class Policy:
     tokenizer: Any
     prompt_template: str
     stop: tuple[str, ...] = ()
+    dtype: Dtype | None = None
     save_dtype: Dtype | None = None
+
+    @property
+    def engine_dtype(self) -> torch.dtype:
+        """The dtype of an engine's copy of the weights."""
+        dtype: torch.dtype = self.model.dtype if self.dtype is None else torch_dtype(self.dtype)
+        return dtype
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -98,8 +105,9 @@ class Policy:
         try:
             # Weights of a sharded model are gathered one by one, so tied ones would be there twice.
             tied = self.model.all_tied_weights_keys
-            named = ((name, weight) for name, weight in merged_weights(self.model) if is_main and name not in tied)
-            weights = {name: self._saved(weight) for name, weight in named}
+            dtype = None if self.save_dtype is None else torch_dtype(self.save_dtype)
+            named = merged_weights(self.model, dtype)
+            weights = {name: weight.cpu() for name, weight in named if is_main and name not in tied}
             if not is_main:
                 return
             ids = sorted(self.eos_token_ids)
@@ -115,11 +123,6 @@ class Policy:
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
-
-    def _saved(self, weight: Tensor) -> Tensor:
-        """Returns a weight as it is saved, on the CPU."""
-        dtype = weight.dtype if self.save_dtype is None else torch_dtype(self.save_dtype)
-        return weight.to(dtype).cpu() if weight.is_floating_point() else weight.cpu()
 
 
 def _without_ends(text: str, end_texts: tuple[str, ...]) -> str:
@@ -149,7 +152,8 @@ def load_policy(config: ModelConfig) -> Policy:
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_empty: bool = False) -> Policy:
     """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
 
-    In bfloat16, updates as small as those of reinforcement learning would be rounded away.
+    In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
+    `model.dtype` all the same.
 
     Args:
         config: The configuration of the model.
@@ -183,7 +187,7 @@ def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig,
     tokenizer = load_tokenizer(config)
     model = load(config, torch_dtype(dtype))
     stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
-    return Policy(model, tokenizer, template, tuple(stop), config.save_dtype)
+    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=config.save_dtype)
 
 
 def load_tokenizer(config: ModelConfig) -> Any:

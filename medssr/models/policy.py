@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
-from medssr.models.loading import check_folder, empty_model, load_model, pretrained, torch_dtype
+from medssr.models.loading import check_folder, empty_model, load_model, pretrained, stored_dtype, torch_dtype
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
 from medssr.models.sharding import is_sharded
@@ -36,6 +36,8 @@ class Policy:
         stop: Strings that end a completion where they occur in it.
         dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
         save_dtype: The number format of saved weights; None for the one that they have in memory.
+        load_whole: Loads the model with its weights as they are stored, where `model` has none because it is to be
+            sharded over processes; None where it has.
     """
 
     model: Any
@@ -44,6 +46,7 @@ class Policy:
     stop: tuple[str, ...] = ()
     dtype: Dtype | None = None
     save_dtype: Dtype | None = None
+    load_whole: Callable[[], Any] | None = None
 
     @property
     def engine_dtype(self) -> torch.dtype:
@@ -149,7 +152,9 @@ def load_policy(config: ModelConfig) -> Policy:
     return _load_policy(config, config.dtype, load_model)
 
 
-def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_empty: bool = False) -> Policy:
+def load_trainable_policy(
+    config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_sharded: bool = False
+) -> Policy:
     """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
 
     In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
@@ -159,11 +164,14 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
         config: The configuration of the model.
         lora: The adapters to train; None to train all weights.
         seed: Run seed, which determines the initial weights of the adapters.
-        is_empty: Whether to leave its weights on the meta device, because they are read once the model is sharded
-            over processes (`sharding.fill`).
+        is_sharded: Whether the model is to be sharded over processes. Without adapters, its weights are then on the
+            meta device, and `sharding.fill` reads them once it is.
     """
+    if lora is None and is_sharded:
+        policy = _load_policy(config, Dtype.float32, empty_model)
+        return replace(policy, load_whole=lambda: load_model(config, stored_dtype(config)))
     if lora is None:
-        return _load_policy(config, Dtype.float32, empty_model if is_empty else load_model)
+        return _load_policy(config, Dtype.float32, load_model)
     policy = load_policy(config)
     add_adapters(policy.model, lora, seed)
     return policy
@@ -174,7 +182,7 @@ def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
 
     Args:
         config: The configuration of the policy's model.
-        is_empty: As in `load_trainable_policy`.
+        is_empty: Whether to leave its weights on the meta device, as those of a policy that is to be sharded.
     """
     load = empty_model if is_empty else load_model
     return load(config, torch_dtype(config.dtype)).requires_grad_(False)

@@ -217,8 +217,8 @@ def _end_early(error: BaseException) -> None:
         sys.exit(cause.code)
     if isinstance(cause, InputError):
         _leave(USER_FAULT, str(cause))
-    if isinstance(cause, OSError) and (message := disk_error_message(cause)) is not None:
-        _leave(USER_FAULT, message)
+    if isinstance(cause, OSError) and (problem := disk_error_message(cause)) is not None:
+        _leave(USER_FAULT, problem)
     if isinstance(cause, Stopped):
         if is_main_process():
             log.warning("ended by %s; the same command goes on from here", cause.signal_name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "settings.json"
 _MODEL_FOLDER = "model"
 _RESULTS_FILE = "results.json"
+_DTYPES = ("dtype", "save_dtype")  # fields of a model's settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Trained:
 
 def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
     """Writes the settings that `read_trained` reads to the artefact's folder."""
-    model = asdict(replace(config.model, hub_config=None, cost=None)) | {"dtype": config.model.dtype.value}
+    model = asdict(replace(config.model, hub_config=None, cost=None))
+    model |= {name: model[name].value for name in _DTYPES}
     rollout = config.rollout if isinstance(config, TrainConfig) else None
     write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
 
@@ -59,11 +61,12 @@ def read_trained(folder: Path) -> Trained:
         raise InputError.at(file, problem, field="run")
     settings = json.loads(file.read_text(encoding="utf-8"))
     path = artifact / _MODEL_FOLDER
-    lacking = [name for name in ("chat_template_kwargs", "stop", "max_new_tokens") if name not in settings["model"]]
+    needed = ("chat_template_kwargs", "stop", "max_new_tokens", "save_dtype")
+    lacking = [name for name in needed if name not in settings["model"]]
     if lacking:
         problem = f"lacks {', '.join(lacking)}, so an older version wrote it; name the model by model.path={path}."
         raise InputError.at(file, problem, field="run")
-    model = ModelConfig(**settings["model"] | {"dtype": Dtype(settings["model"]["dtype"])})
+    model = ModelConfig(**settings["model"] | {name: Dtype(settings["model"][name]) for name in _DTYPES})
     if not path.is_dir():
         raise InputError.at(path, "there is no such folder; the model has been removed.", field="run")
     if not Path(model.prompt_path).is_file():

@@ -93,7 +93,8 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
     else:
         texts, phrases = builtin_texts(entities, template), []
     tokenizer = train_tokenizer(texts, scratch.vocab_size, scratch.family, phrases)
-    return Policy(new_model(scratch.family, scratch.architecture, tokenizer), tokenizer, template)
+    model = new_model(scratch.family, scratch.architecture, tokenizer)
+    return Policy(model, tokenizer, template, save_dtype=config.model.save_dtype)
 
 
 def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:

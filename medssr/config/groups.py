@@ -80,6 +80,7 @@ class ModelConfig:
     path: InputPath
     revision: str | None
     dtype: Dtype
+    save_dtype: Dtype
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: InputPath

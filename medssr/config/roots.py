@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from medssr.config.arrangements import sft_problem, training_problem
 from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
 from medssr.config.groups import (
     AuditingConfig,
@@ -126,6 +127,7 @@ class TrainConfig(LoggedStepConfig):
     def __post_init__(self) -> None:
         """Checks combinations of groups."""
         check_trainer(self.trainer)
+        _refuse(training_problem(self))
 
 
 class ExportTarget(Enum):
@@ -237,9 +239,9 @@ class PipelineConfig(LoggedStepConfig):
             raise InputError(
                 f'stages: the names {names} are not distinct, or one is "base", the name of the first model.'
             )
+        check_trainer(self.trainer)
         for stage in self.stages:
             stage_method(stage).configure(self, stage, self.model, Path())
-        check_trainer(self.trainer)
 
 
 @dataclass(kw_only=True)
@@ -305,6 +307,13 @@ class SFTTrainConfig(LoggedStepConfig):
         problem = "adapters on random weights, which would never be trained; leave out lora or scratch."
         require(self.scratch is None or self.lora is None, "lora", problem)
         check_trainer(self.trainer)
+        _refuse(sft_problem(self))
+
+
+def _refuse(problem: str | None) -> None:
+    """Raises InputError if there is a problem."""
+    if problem is not None:
+        raise InputError(problem)
 
 
 SCHEMAS: dict[str, type] = {

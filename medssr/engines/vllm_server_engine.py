@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from medssr.engines.completions import stop_strings
 from medssr.engines.server_pool import ServerPool
-from medssr.engines.sync_check import measure_sync_gap
+from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import check_requests, num_distinct, read_samples
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
@@ -95,6 +95,7 @@ class VLLMServerEngine:
         self._max_len = policy.model.config.max_position_embeddings
         self._run = uuid.uuid4().hex[:8]
         self._version: str | None = None  # what servers call the weights that they were given; None if they keep theirs
+        self._gaps = SyncGapHistory()
         self._num_syncs = 0  # from the first, `sync_weights` keeps the servers, and not each `generate`
 
     def generate(
@@ -120,11 +121,15 @@ class VLLMServerEngine:
             groups |= {index: group for index, (server, group) in answers.items() if server in current}
         return [groups[index] for index in range(len(prompts))]
 
-    def sync_weights(self, model: Any) -> None:
+    def reserve(self, num_tokens: int) -> None:
+        """Does nothing: the servers have been started with the context that they have."""
+
+    def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, and checks that each has them.
 
-        All processes call it together. The first one alone asks the servers for anything, and tells the others which
-        are ready; all take part in gathering the weights and in the forward pass of the check, if the model is sharded.
+        Returns the largest difference of their log-probs, in nats per token. All processes call it together. The first
+        one alone asks the servers for anything, and tells the others which are ready; all take part in gathering the
+        weights and in the forward pass of the check, if the model is sharded.
 
         Raises:
             InputError: In all processes, when the weights cannot be sent, no server is left, or one differs from the
@@ -140,7 +145,7 @@ class VLLMServerEngine:
         self._pool.assign(update.ready, update.lost)
         self._max_len = update.max_len
         self._pool.check_any_left()
-        self._check_together()
+        return self._check_together()
 
     def release_memory(self) -> None:
         """Does nothing: the servers' memory is their own."""
@@ -197,8 +202,8 @@ class VLLMServerEngine:
         ready = [server.address for server in lengths]
         return _Update(ready, dict(self._pool.lost), max_len, is_broken)
 
-    def _check_together(self) -> None:
-        """Checks the log-probs of all ready servers in all processes, which have the same list of them."""
+    def _check_together(self) -> float:
+        """Checks the log-probs of all ready servers in all processes, and returns the largest difference."""
         servers = list(self._pool.ready)
         if is_sharded(self._policy.model):
 
@@ -209,6 +214,11 @@ class VLLMServerEngine:
         else:
             gaps = from_first_process(lambda: self._measure_gaps(servers, self._sample))
         self._judge(servers, gaps)
+        largest = max(gap for gap in gaps.values() if not isinstance(gap, str))
+        warning = self._gaps.add(largest)
+        if warning is not None and rank() == 0:
+            log.warning(warning)
+        return largest
 
     def _measure_gaps(self, servers: Sequence[VLLMServer], sample_all: Callable[..., Any]) -> dict[str, float | str]:
         """Returns, by address, the log-prob difference between a server and the policy, or why the server is lost."""

@@ -63,11 +63,16 @@ def disabled_adapters(model: Any) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+def merged_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
     """Yields the names and weights of the model with its adapters merged into the weights.
 
     A model without adapters yields its weights. Merged weights are computed one at a time. Weights of a sharded model
     are gathered, so all processes must iterate over all weights.
+
+    Args:
+        model: A causal language model.
+        dtype: The dtype of the yielded weights, which each process casts its shard to before they are gathered; None
+            for the model's.
     """
     layers = dict(_adapted_layers(model))
     for name, weight in model.state_dict().items():
@@ -76,6 +81,8 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         layer_name, is_adapted, kind = name.partition(_BASE)
         if is_adapted and kind == "weight":
             weight = (weight + layers[layer_name].get_delta_weight(_NAME)).to(weight.dtype)
+        if dtype is not None and weight.is_floating_point():
+            weight = weight.to(dtype)
         yield f"{layer_name}.{kind}" if is_adapted else name, full_weight(weight)
 
 

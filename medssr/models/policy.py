@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
-from medssr.models.gguf import forget_quantization, gguf_arguments, is_gguf
+from medssr.models.loading import check_folder, empty_model, load_model, pretrained, torch_dtype
 from medssr.models.lora import add_adapters, merged_weights, save_adapters
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
+from medssr.models.sharding import is_sharded
+from medssr.utils.files import sync_folder
 from medssr.utils.processes import is_main_process
+
+if TYPE_CHECKING:
+    import torch
+
+# Of one file of weights, as models on the hub have it.
+_MAX_FILE_SIZE = "5GB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,22 @@ class Policy:
         tokenizer: Its tokenizer, which has a chat template or not.
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
+        dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
+        save_dtype: The number format of saved weights; None for the one that they have in memory.
     """
 
     model: Any
     tokenizer: Any
     prompt_template: str
     stop: tuple[str, ...] = ()
+    dtype: Dtype | None = None
+    save_dtype: Dtype | None = None
+
+    @property
+    def engine_dtype(self) -> torch.dtype:
+        """The dtype of an engine's copy of the weights."""
+        dtype: torch.dtype = self.model.dtype if self.dtype is None else torch_dtype(self.dtype)
+        return dtype
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -75,22 +92,34 @@ class Policy:
         """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
         Its generation config has all end tokens, so that other programs end completions as this one does.
-        Only the main process writes, but all processes must call this if the model is sharded.
+        Only the main process writes and holds the whole model, but all processes must call this if it is sharded.
 
         Raises:
             InputError: When writing fails.
         """
         from safetensors import SafetensorError
 
+        is_main = is_main_process()
+        if not is_main and not is_sharded(self.model):
+            return
         try:
-            weights = {name: weight.cpu() for name, weight in merged_weights(self.model)}
-            if not is_main_process():
+            # Weights of a sharded model are gathered one by one, so tied ones would be there twice.
+            tied = self.model.all_tied_weights_keys
+            dtype = None if self.save_dtype is None else torch_dtype(self.save_dtype)
+            named = merged_weights(self.model, dtype)
+            weights = {name: weight.cpu() for name, weight in named if is_main and name not in tied}
+            if not is_main:
                 return
             ids = sorted(self.eos_token_ids)
             self.model.generation_config.eos_token_id = ids if len(ids) > 1 else next(iter(ids), None)
-            self.model.save_pretrained(directory, state_dict=weights)
+            self.model.save_pretrained(directory, state_dict=weights, max_shard_size=_MAX_FILE_SIZE)
+            if self.save_dtype is not None:  # transformers has written the dtype that the model has in memory
+                config = deepcopy(self.model.config)
+                config.dtype = self.save_dtype.value
+                config.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
             save_adapters(self.model, directory / "adapter")
+            sync_folder(directory)
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
@@ -112,39 +141,53 @@ def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Loads the policy of a folder, GGUF file or hub name. Weights are read only from safetensors and GGUF.
+    """Loads the policy of a folder, GGUF file or hub name, with its weights in `config.dtype`.
 
     Raises:
         InputError: When the folder is incomplete, or the hub has no such model or cannot be reached.
     """
-    from transformers import AutoModelForCausalLM
-
-    template = read_prompt_template(config.prompt_path)
-    folder = Path(config.path)
-    if folder.is_dir():
-        _check_folder(folder)
-    tokenizer = load_tokenizer(config)
-    with pretrained(config) as source:
-        model = AutoModelForCausalLM.from_pretrained(
-            **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
-        )
-    forget_quantization(model)
-    if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
-    return Policy(model, tokenizer, template, tuple(stop))
+    return _load_policy(config, config.dtype, load_model)
 
 
-def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
+def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_empty: bool = False) -> Policy:
     """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
 
-    In bfloat16, updates as small as those of reinforcement learning would be rounded away.
+    In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
+    `model.dtype` all the same.
+
+    Args:
+        config: The configuration of the model.
+        lora: The adapters to train; None to train all weights.
+        seed: Run seed, which determines the initial weights of the adapters.
+        is_empty: Whether to leave its weights on the meta device, because they are read once the model is sharded
+            over processes (`sharding.fill`).
     """
     if lora is None:
-        return load_policy(replace(config, dtype=Dtype.float32))
+        return _load_policy(config, Dtype.float32, empty_model if is_empty else load_model)
     policy = load_policy(config)
     add_adapters(policy.model, lora, seed)
     return policy
+
+
+def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
+    """Loads the reference of the KL: the model that training starts from, frozen, with its weights in `config.dtype`.
+
+    Args:
+        config: The configuration of the policy's model.
+        is_empty: As in `load_trainable_policy`.
+    """
+    load = empty_model if is_empty else load_model
+    return load(config, torch_dtype(config.dtype)).requires_grad_(False)
+
+
+def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig, torch.dtype], Any]) -> Policy:
+    """Returns the policy of a configuration, with the model that `load` returns."""
+    template = read_prompt_template(config.prompt_path)
+    check_folder(config)
+    tokenizer = load_tokenizer(config)
+    model = load(config, torch_dtype(dtype))
+    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
+    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=config.save_dtype)
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -161,31 +204,3 @@ def load_tokenizer(config: ModelConfig) -> Any:
         tokenizer.pad_token = tokenizer.eos_token
     set_template_defaults(tokenizer, config.chat_template_kwargs)
     return tokenizer
-
-
-@contextmanager
-def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
-    """Yields the arguments of `from_pretrained` for the policy, and turns its errors into an InputError."""
-    from safetensors import SafetensorError
-
-    try:
-        path = (
-            gguf_arguments(Path(config.path))
-            if is_gguf(config.path)
-            else {"pretrained_model_name_or_path": config.path}
-        )
-        yield {**path, "revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    except (OSError, ValueError, SafetensorError, LookupError, struct.error) as error:  # the last two: damaged GGUF
-        raise InputError(
-            f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
-            "safetensors and a tokenizer, a GGUF file, or a hub name that this machine can reach."
-        ) from error
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise InputError.at(folder, "holds no config.json, so it is no checkpoint.", field="model.path")
-    if not any(folder.glob("*.safetensors")):
-        raise InputError.at(folder, "holds no *.safetensors, so it has no weights to load.", field="model.path")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise InputError.at(folder, "holds no tokenizer.", field="model.path")

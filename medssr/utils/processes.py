@@ -30,15 +30,43 @@ def are_started_together() -> bool:
     )
 
 
-def gather_objects(value: T) -> list[T]:
-    """Returns the value of each process, in the order of their ranks; every process has to call it."""
+def num_processes() -> int:
+    """Returns the number of processes that are joined."""
     import torch.distributed as dist
 
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_objects(value: T) -> list[T]:
+    """Returns the value of each process, in the order of their ranks; every process has to call it.
+
+    Values travel as pickles, so they should be small and hold no tensors of a GPU, which would be restored on the GPU
+    of the sender, and no views, which would take the whole tensor along.
+    """
+    import torch.distributed as dist
+
+    if num_processes() == 1:
         return [value]
-    values: list[Any] = [None] * dist.get_world_size()
+    values: list[Any] = [None] * num_processes()
     dist.all_gather_object(values, value)
     return values
+
+
+def fail_together(action: Callable[[], T]) -> T:
+    """Returns the result of an action of this process alone; every process has to call it.
+
+    Raises:
+        InputError: In all processes, when the action raises it in any.
+    """
+    problem = result = None
+    try:
+        result = action()
+    except InputError as error:
+        problem = error
+    problems = [other for other in gather_objects(None if problem is None else str(problem)) if other is not None]
+    if problems:
+        raise problem or InputError(problems[0])
+    return cast(T, result)
 
 
 def rank() -> int:

@@ -125,6 +125,12 @@ def test_the_weights_of_a_plain_model_are_its_own(base):
     assert all(torch.equal(weight, base.state_dict()[name]) for name, weight in merged_weights(base))
 
 
+def test_weights_are_cast_one_at_a_time(adapted):
+    merged, cast = dict(merged_weights(adapted.model)), dict(merged_weights(adapted.model, torch.bfloat16))
+    assert {weight.dtype for weight in cast.values()} == {torch.bfloat16}
+    assert all(torch.equal(cast[name], weight.bfloat16()) for name, weight in merged.items())
+
+
 def test_peft_reads_the_adapters(adapted, random_policies, tmp_path):
     base = random_policies["llama" if "Llama" in type(adapted.model).__name__ else "qwen3"].model
     adapted.save(tmp_path / "model")

@@ -26,6 +26,7 @@ def model_config(prompt_file):
             "path": str(path),
             "revision": None,
             "dtype": dtype,
+            "save_dtype": dtype,
             "attn_implementation": "sdpa",
             "trust_remote_code": False,
             "prompt_path": str(prompt_file),

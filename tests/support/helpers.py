@@ -170,6 +170,9 @@ class LetterEngine:
         token_ids = [*self._policy.tokenizer(text)["input_ids"], self._policy.tokenizer.eos_token_id]
         return Completion(token_ids, [-1.0] * len(token_ids), text, is_truncated=False)
 
+    def reserve(self, num_tokens: int) -> None:
+        pass
+
     def sync_weights(self, model: Any) -> None:
         pass
 
@@ -178,6 +181,20 @@ class LetterEngine:
 
     def close(self) -> None:
         pass
+
+
+class EngineOfOneGoodStep(LetterEngine):
+    """An engine whose greedy answers are A after one training step, else B."""
+
+    num_syncs = 0
+
+    def sync_weights(self, model: Any) -> None:
+        self.num_syncs += 1
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        if sampling.top_k != 1:
+            return super().generate(prompts, seeds, sampling)
+        return [[self._answer("A" if self.num_syncs == 2 else "B")] for _ in prompts]
 
 
 class MixedEngine(LetterEngine):

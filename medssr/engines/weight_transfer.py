@@ -64,11 +64,11 @@ class WeightTransfer(Protocol):
 
 
 def pushed_weights(policy: Policy) -> Iterator[NamedWeight]:
-    """Yields the weights that servers are given, a tied head included.
+    """Yields the weights that servers are given, in the dtype of engines, a tied head included.
 
     Weights of a sharded model are gathered, so all processes must iterate over all weights.
     """
-    for name, weight in merged_weights(policy.model):
+    for name, weight in merged_weights(policy.model, policy.engine_dtype):
         yield name, weight.detach()
 
 

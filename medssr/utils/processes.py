@@ -6,8 +6,10 @@ Without a process group these functions act on a world of size 1.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from medssr.errors import InputError
 
 T = TypeVar("T")
 
@@ -37,6 +39,36 @@ def gather_objects(value: T) -> list[T]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def rank() -> int:
+    """Returns the number of this process among the joined ones, from 0."""
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def from_first_process(compute: Callable[[], T]) -> T:
+    """Returns in every process what `compute` returns in the first; every process has to call it.
+
+    Raises:
+        InputError: In every process, when the first raises it. What else it raises becomes one in the others.
+    """
+    outcome: tuple[T | None, str | None] = (None, None)
+    failure: Exception | None = None
+    if rank() == 0:
+        try:
+            outcome = compute(), None
+        except InputError as error:
+            failure, outcome = error, (None, str(error))
+        except Exception as error:
+            failure, outcome = error, (None, f"the first process failed: {type(error).__name__}: {error}")
+    result, message = gather_objects(outcome)[0]
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise InputError(message)
+    return cast(T, result)
 
 
 def average_metrics(values: Mapping[str, float]) -> dict[str, float]:

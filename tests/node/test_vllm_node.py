@@ -35,7 +35,8 @@ pytestmark = [
 
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
 # Large steps, so that what float32 rounds off the weights is nothing beside them.
-STEPS = ["grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.max_grad_norm=1e9"]
+STEPS = [*ALWAYS, "logger=csv", "grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4"]
+STEPS += ["grpo.max_grad_norm=1e9"]
 STEPS += ["optim.optimizer._target_=torch.optim.SGD", "optim.optimizer.lr=100", "optim.scheduler.num_warmup_steps=0"]
 TRAINERS = {
     1: ["trainer=cpu"],
@@ -46,9 +47,9 @@ ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
 NUM_CHECKS = 4
 
 
-@pytest.fixture
-def questions(tmp_path) -> Path:
-    path = tmp_path / "questions.jsonl"
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("questions") / "questions.jsonl"
     write_questions(path, list(read_questions(typed("pipeline").seed_questions.path))[:48])
     return path
 
@@ -115,21 +116,31 @@ def test_answers_are_scored_as_those_of_one_engine(tmp_path):
     assert answers["vllm_node"] == answers["vllm"]
 
 
+@pytest.fixture(scope="module")
+def expected_weights(questions, tmp_path_factory) -> torch.Tensor:
+    """The weights after the steps of one trainer with one engine in its process."""
+    folder = tmp_path_factory.mktemp("process")
+    settings = [*STEPS, f"data.path={questions}", *TRAINERS[1], "rollout=vllm", f"paths.root_dir={folder}"]
+    return weights_of(train(typed("train", *settings)).path("model"))
+
+
+def weights_of(folder: Path) -> torch.Tensor:
+    weights = load_file(folder / "model.safetensors")
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])
+
+
 @pytest.mark.parametrize("num_trainers", [1, 2])
-def test_training_takes_the_steps_of_one_engine(tmp_path, questions, num_trainers):
-    settings = [*ALWAYS, "logger=csv", f"data.path={questions}", "grpo.num_steps=3", *STEPS]
-    made = train(typed("train", *settings, "trainer=cpu", "rollout=vllm", f"paths.root_dir={tmp_path}/process"))
-    run("train", *settings, *TRAINERS[num_trainers], "rollout=vllm_node", folder=tmp_path, env=ENVIRONMENT)
+def test_trainers_take_the_steps_of_one_engine(tmp_path, questions, expected_weights, num_trainers):
+    settings = [*STEPS, f"data.path={questions}", *TRAINERS[num_trainers], "rollout=vllm_node"]
+    run("train", *settings, folder=tmp_path, env=ENVIRONMENT)
     (trained,) = tmp_path.glob("artifacts/train/*/model")
-    start, expected, actual = (
-        torch.cat([weight.flatten() for _, weight in sorted(load_file(folder / "model.safetensors").items())])
-        for folder in (Path(typed("train").model.path), made.path("model"), trained)
-    )
-    assert (actual - expected).norm() < 1e-3 * (expected - start).norm()
+    change = expected_weights - weights_of(Path(typed("train").model.path))
+    assert (weights_of(trained) - expected_weights).norm() < 1e-3 * change.norm()
 
 
 def test_a_setting_that_a_server_refuses_is_shown_with_its_log(tmp_path, questions):
     settings = [f"data.path={questions}", "rollout=vllm_node", "rollout.cpu_kv_cache_gib=0.000001"]
+    settings += ["rollout.num_servers=1"]
     with pytest.raises(InputError, match=r"rollout: a server ended with code 1. The end of .*server_\d.log:") as caught:
         pseudo_label(typed("pseudo_label", *ALWAYS, *settings, f"paths.root_dir={tmp_path}"))
     assert "ValueError: No available memory for the cache blocks" in str(caught.value)

@@ -9,22 +9,18 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from support.helpers import expected_completion, typed
+from support.vllm_servers import Server, free_port, running_servers
 from support.vllm_stand_in import StandIn, running
 
 from medssr.commands.pseudo_label import pseudo_label
@@ -44,81 +40,14 @@ NEEDS_VLLM = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm"),
 ]
-START_S = 600
 SEEDS = [[derive_seed(prompt, sample) for sample in range(4)] for prompt in range(12)]
 SAMPLING = Sampling(temperature=0.7, max_new_tokens=24)
 
 
-@dataclass
-class Server:
-    """A server's process and address."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-
-    def signal(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def start_server(folder: str, log: Path) -> Server:
-    port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--port", str(port)]
-    options = "--host 127.0.0.1 --logprobs-mode processed_logprobs --no-enable-chunked-prefill --enforce-eager"
-    environment = {
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "TORCH_COMPILE_DISABLE": "1",
-    }
-    process = subprocess.Popen(
-        [
-            *command,
-            *options.split(),
-            "--dtype",
-            "float32",
-            "--served-model-name",
-            "tiny",
-            "--distributed-executor-backend",
-            "uni",
-        ],
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env=os.environ | environment | {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"},
-    )
-    return Server(process, f"http://127.0.0.1:{port}")
-
-
-def wait_until_it_answers(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{server.address}/v1/models", timeout=5).close()
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(log.read_text(encoding="utf-8")[-3000:])
-
-
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    folder = tmp_path_factory.mktemp("servers")
-    model = typed("pipeline").model.path
-    started = {folder / f"{number}.log": start_server(model, folder / f"{number}.log") for number in range(2)}
-    for log, server in started.items():
-        wait_until_it_answers(server, log)
-    yield list(started.values())
-    for server in started.values():
-        if server.process.poll() is None:
-            server.signal(signal.SIGKILL)
-            server.process.wait()
+    with running_servers(tmp_path_factory.mktemp("servers"), typed("pipeline").model.path, 2) as started:
+        yield started
 
 
 @pytest.fixture

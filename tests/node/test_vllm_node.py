@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from support.commands import run
 from support.helpers import typed
 
+import medssr
 from medssr.benchmarks.reader import load_benchmark
 from medssr.commands.evaluate import evaluate
 from medssr.commands.pseudo_label import pseudo_label
@@ -117,10 +118,19 @@ def test_answers_are_scored_as_those_of_one_engine(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def expected_weights(questions, tmp_path_factory) -> torch.Tensor:
+def labelled(tmp_path_factory) -> Path:
+    """Questions of which the policy answers some, so that there is something to learn."""
+    path = tmp_path_factory.mktemp("labelled") / "questions.jsonl"
+    questions = read_questions(Path(medssr.__file__).parent / "resources" / "questions" / "evaluation.jsonl")
+    write_questions(path, [question for question in questions if question.is_rare][:8])
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected_weights(labelled, tmp_path_factory) -> torch.Tensor:
     """The weights after the steps of one trainer with one engine in its process."""
     folder = tmp_path_factory.mktemp("process")
-    settings = [*STEPS, f"data.path={questions}", *TRAINERS[1], "rollout=vllm", f"paths.root_dir={folder}"]
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[1], "rollout=vllm", f"paths.root_dir={folder}"]
     return weights_of(train(typed("train", *settings)).path("model"))
 
 
@@ -130,8 +140,8 @@ def weights_of(folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("num_trainers", [1, 2])
-def test_trainers_take_the_steps_of_one_engine(tmp_path, questions, expected_weights, num_trainers):
-    settings = [*STEPS, f"data.path={questions}", *TRAINERS[num_trainers], "rollout=vllm_node"]
+def test_trainers_take_the_steps_of_one_engine(tmp_path, labelled, expected_weights, num_trainers):
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[num_trainers], "rollout=vllm_node"]
     run("train", *settings, folder=tmp_path, env=ENVIRONMENT)
     (trained,) = tmp_path.glob("artifacts/train/*/model")
     change = expected_weights - weights_of(Path(typed("train").model.path))

@@ -105,6 +105,18 @@ class VLLMNodeEngine:
         self._processes: ServerProcesses | None = None  # of the first process only
         self._engine: VLLMServerEngine | None = None
 
+    def reserve(self, num_tokens: int) -> None:
+        """Checks that the longest prompt plus completion to come fits; servers take the longest context that they can.
+
+        Raises:
+            InputError: When it is longer than `max_model_len`.
+        """
+        if self._max_model_len is not None and num_tokens > self._max_model_len:
+            raise InputError(
+                f"rollout.max_model_len: {self._max_model_len}; the longest prompt and its completion need "
+                f"{num_tokens} tokens."
+            )
+
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
     ) -> list[list[Completion]]:

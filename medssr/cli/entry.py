@@ -211,8 +211,8 @@ def _end_early(error: BaseException) -> None:
     """Ends the process with a line that says why, and tells the other processes of a training; returns for a bug."""
     cause = _cause(error)
     if isinstance(cause, PeerLeft):
-        if message := peers.message_to_show(cause):
-            log.error("%s", message)
+        if to_tell := peers.message_to_show(cause):
+            log.error("%s", to_tell)
         peers.leave(cause.code)
         sys.exit(cause.code)
     if isinstance(cause, InputError):

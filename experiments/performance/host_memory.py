@@ -2,11 +2,11 @@
 
     python experiments/performance/host_memory.py [--processes 2 4]
 
-A Qwen3 with random weights, 370 MB in float32 and stored in bfloat16, is loaded as `medssr-train trainer=fsdp2` loads it:
-a policy in float32 and a reference in bfloat16, each sharded over processes that gloo joins; then the policy is saved. The
-parts of the weights are in the memory of the machine here; on GPUs they are not. For each process the script prints, as
-multiples of the model in float32, the peak of its resident memory at load without torch and transformers, what stays of
-it, and what saving adds at its peak.
+A Qwen3 with random weights, 370 MB in float32 and stored in bfloat16, is loaded as `medssr-train trainer=fsdp2` does:
+a policy in float32 and a reference in bfloat16, each sharded over processes that gloo joins; then the policy is saved.
+The parts of the weights are in the memory of the machine here; on GPUs they are not. For each process the script prints,
+as multiples of the model in float32, the peak of its resident memory at load without torch and transformers, what stays
+of it, and what saving adds at its peak.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def reset_peak() -> float:
 
 
 def measure(rank: int, number: int, folder: Path) -> None:
-    """Loads and saves as one of several processes; prints the MiB that are added at load, stay, and are added at save."""
+    """Loads and saves as one of several processes; prints the MiB added at load, kept, and added at save."""
     import hydra
     from omegaconf import OmegaConf
 

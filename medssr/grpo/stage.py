@@ -16,6 +16,7 @@ from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
+from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
@@ -102,10 +103,15 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
 
 
 def _reference(model: Any, config: TrainConfig) -> Any | None:
-    """Returns the reference of the KL: a frozen copy, or the model itself if it has adapters that can be disabled."""
+    """Returns the reference of the KL, the policy at the start of the stage.
+
+    It is a frozen copy of the model, or the model itself if it has adapters: `initial_adapters` computes with it.
+    """
     if config.grpo.beta == 0:
         return None
     if config.lora is not None:
+        if config.model.adapter_path is not None:  # else training starts without adapters
+            keep_initial_adapters(model)
         return model
     return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,23 @@ from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
 from medssr.models.gguf import forget_quantization, gguf_arguments, is_gguf
-from medssr.models.lora import add_adapters, merged_weights, save_adapters
+from medssr.models.lora import (
+    SETTINGS_FILE,
+    add_adapters,
+    attach_adapters,
+    check_continued,
+    has_adapters,
+    load_adapters,
+    merged_weights,
+    save_adapters,
+)
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
 from medssr.utils.processes import is_main_process
+
+log = logging.getLogger(__name__)
+
+# The folder of the adapters within that of the merged model.
+ADAPTER_FOLDER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +90,29 @@ class Policy:
     def save(self, directory: Path) -> None:
         """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
+        Merged weights are float32, because 16 bits would round most of a small change away (see `kept_share`).
         Its generation config has all end tokens, so that other programs end completions as this one does.
         Only the main process writes, but all processes must call this if the model is sharded.
 
         Raises:
             InputError: When writing fails.
         """
+        import torch
         from safetensors import SafetensorError
 
         try:
-            weights = {name: weight.cpu() for name, weight in merged_weights(self.model)}
+            dtype = torch.float32 if has_adapters(self.model) else self.model.dtype
+            weights = {name: weight.cpu() for name, weight in merged_weights(self.model, dtype)}
             if not is_main_process():
                 return
             ids = sorted(self.eos_token_ids)
             self.model.generation_config.eos_token_id = ids if len(ids) > 1 else next(iter(ids), None)
             self.model.save_pretrained(directory, state_dict=weights)
+            config = deepcopy(self.model.config)
+            config.dtype = dtype  # that of the file, which `save_pretrained` takes to be the model's
+            config.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
-            save_adapters(self.model, directory / "adapter")
+            save_adapters(self.model, directory / ADAPTER_FOLDER)
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
@@ -112,10 +134,13 @@ def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Loads the policy of a folder, GGUF file or hub name. Weights are read only from safetensors and GGUF.
+    """Loads the policy of a folder, GGUF file or hub name, with adapters if any are configured.
+
+    Weights are read only from safetensors and GGUF.
 
     Raises:
-        InputError: When the folder is incomplete, or the hub has no such model or cannot be reached.
+        InputError: When the folder is incomplete, the adapters do not fit the model, or the hub has no such model or
+            cannot be reached.
     """
     from transformers import AutoModelForCausalLM
 
@@ -123,12 +148,15 @@ def load_policy(config: ModelConfig) -> Policy:
     folder = Path(config.path)
     if folder.is_dir():
         _check_folder(folder)
+        _warn_of_rounding(folder, config)
     tokenizer = load_tokenizer(config)
     with pretrained(config) as source:
         model = AutoModelForCausalLM.from_pretrained(
             **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
         )
     forget_quantization(model)
+    if config.adapter_path is not None:
+        attach_adapters(model, Path(config.adapter_path))
     if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
         model.gradient_checkpointing_enable({"use_reentrant": False})
     stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
@@ -136,14 +164,28 @@ def load_policy(config: ModelConfig) -> Policy:
 
 
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
-    """Loads the policy for training: all weights in float32, or new adapters on frozen weights.
+    """Loads the policy for training: all weights in float32, or adapters on frozen weights.
 
     In bfloat16, updates as small as those of reinforcement learning would be rounded away.
+
+    Args:
+        config: The model; training goes on with the adapters of its `adapter_path`, if there are any.
+        lora: The adapters; None to train all weights.
+        seed: Run seed, which determines the weights of new adapters.
+
+    Raises:
+        InputError: As `load_policy`, and when the model's adapters are of another rank or of other layers than `lora`.
     """
     if lora is None:
+        assert config.adapter_path is None, "refused when the configuration is composed"
         return load_policy(replace(config, dtype=Dtype.float32))
-    policy = load_policy(config)
+    adapters = None if config.adapter_path is None else Path(config.adapter_path)
+    if adapters is not None:
+        check_continued(lora, adapters)
+    policy = load_policy(replace(config, adapter_path=None))
     add_adapters(policy.model, lora, seed)
+    if adapters is not None:
+        load_adapters(policy.model, adapters)
     return policy
 
 
@@ -180,6 +222,19 @@ def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
             f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
             "safetensors and a tokenizer, a GGUF file, or a hub name that this machine can reach."
         ) from error
+
+
+def _warn_of_rounding(folder: Path, config: ModelConfig) -> None:
+    """Warns if a model with merged adapters is loaded in a number format that rounds most of their change away."""
+    adapters = folder / ADAPTER_FOLDER
+    if (adapters / SETTINGS_FILE).is_file() and config.dtype is not Dtype.float32:
+        log.warning(
+            "%s has adapters merged into its weights, and model.dtype=%s rounds small changes of weights away. "
+            "model.path of the base model with model.adapter_path=%s, or model.dtype=float32, keeps them",
+            folder,
+            config.dtype.value,
+            adapters,
+        )
 
 
 def _check_folder(folder: Path) -> None:

@@ -25,6 +25,7 @@ def model_config(prompt_file):
         values = {
             "path": str(path),
             "revision": None,
+            "adapter_path": None,
             "dtype": dtype,
             "attn_implementation": "sdpa",
             "trust_remote_code": False,

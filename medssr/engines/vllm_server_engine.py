@@ -102,6 +102,9 @@ class VLLMServerEngine:
             self._run_on_servers(work, pending)
         return [groups[index] for index in range(len(prompts))]
 
+    def reserve(self, num_tokens: int) -> None:
+        """Does nothing: the servers have been started with the context that they have."""
+
     def sync_weights(self, model: Any) -> None:
         """Copies the current weights of `model` to all servers, and checks that their log-probs agree.
 

@@ -139,7 +139,9 @@ class GRPOModule(L.LightningModule):
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
-        self.rollouts.engine.sync_weights(self.model)
+        sync_gap = self.rollouts.engine.sync_weights(self.model)
+        if sync_gap is not None:
+            metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:

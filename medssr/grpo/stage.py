@@ -45,11 +45,13 @@ def run_stage(
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed)
     # Encoded once before training, so that an over-long prompt fails here and not at step 900.
-    policy.encode(questions, config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config), config.data.path)
+    num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
+    prompts = policy.encode(questions, num_new_tokens, config.data.path)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
     ):
+        engine.reserve(max(map(len, prompts)) + num_new_tokens)
         rollouts = RolloutCollector(
             policy,
             engine=engine,

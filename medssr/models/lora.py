@@ -181,7 +181,8 @@ def merged_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tup
 
     Args:
         model: A causal language model, with adapters or not.
-        dtype: What weights are rounded to; None: the number format that each has in the model.
+        dtype: What weights are rounded to, which each process does to its shard before they are gathered; None: the
+            dtype that each has in the model.
     """
     layers = dict(_adapted_layers(model))
     for name, weight in model.state_dict().items():
@@ -191,7 +192,17 @@ def merged_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tup
         merged = weight
         if is_adapted and kind == "weight":
             merged = weight + layers[layer_name].get_delta_weight(_NAME)
-        yield f"{layer_name}.{kind}" if is_adapted else name, full_weight(merged.to(dtype or weight.dtype))
+        if weight.is_floating_point():
+            merged = merged.to(dtype or weight.dtype)
+        yield f"{layer_name}.{kind}" if is_adapted else name, full_weight(merged)
+
+
+def base_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Yields the names and weights of the model without its adapters; the rest is as in `merged_weights`."""
+    for name, weight in model.state_dict().items():
+        if _ADAPTER not in name:
+            rounded = weight.to(dtype) if dtype is not None and weight.is_floating_point() else weight
+            yield name.replace(_BASE, "."), full_weight(rounded)
 
 
 def kept_share(model: Any, dtype: torch.dtype) -> float:

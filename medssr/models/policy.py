@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
@@ -43,12 +45,20 @@ class Policy:
         tokenizer: Its tokenizer, which has a chat template or not.
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
+        dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
     """
 
     model: Any
     tokenizer: Any
     prompt_template: str
     stop: tuple[str, ...] = ()
+    dtype: Dtype | None = None
+
+    @property
+    def engine_dtype(self) -> torch.dtype:
+        """The dtype of an engine's copy of the weights."""
+        dtype: torch.dtype = self.model.dtype if self.dtype is None else getattr(torch, self.dtype.value)
+        return dtype
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -97,7 +107,6 @@ class Policy:
         Raises:
             InputError: When writing fails.
         """
-        import torch
         from safetensors import SafetensorError
 
         try:
@@ -166,7 +175,8 @@ def load_policy(config: ModelConfig) -> Policy:
 def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
     """Loads the policy for training: all weights in float32, or adapters on frozen weights.
 
-    In bfloat16, updates as small as those of reinforcement learning would be rounded away.
+    In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
+    `model.dtype` all the same.
 
     Args:
         config: The model; training goes on with the adapters of its `adapter_path`, if there are any.
@@ -178,7 +188,7 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
     """
     if lora is None:
         assert config.adapter_path is None, "refused when the configuration is composed"
-        return load_policy(replace(config, dtype=Dtype.float32))
+        return replace(load_policy(replace(config, dtype=Dtype.float32)), dtype=config.dtype)
     adapters = None if config.adapter_path is None else Path(config.adapter_path)
     if adapters is not None:
         check_continued(lora, adapters)

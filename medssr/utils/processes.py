@@ -6,8 +6,10 @@ Without a process group these functions act on a world of size 1.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from medssr.errors import InputError
 
 T = TypeVar("T")
 
@@ -37,6 +39,23 @@ def gather_objects(value: T) -> list[T]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def fail_together(action: Callable[[], T]) -> T:
+    """Returns the result of an action of this process alone; every process has to call it.
+
+    Raises:
+        InputError: In all processes, when the action raises it in any.
+    """
+    problem = result = None
+    try:
+        result = action()
+    except InputError as error:
+        problem = error
+    problems = [other for other in gather_objects(None if problem is None else str(problem)) if other is not None]
+    if problems:
+        raise problem or InputError(problems[0])
+    return cast(T, result)
 
 
 def average_metrics(values: Mapping[str, float]) -> dict[str, float]:

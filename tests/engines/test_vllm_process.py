@@ -36,7 +36,8 @@ SETTINGS = {
     "max_model_len": None,
     "gpu_memory_utilization": 0.3,
     "cpu_kv_cache_gib": 0.1,
-    "max_logp_gap": 0.5,
+    "sleep": True,
+    "max_logp_gap": 0.1,
 }
 PROMPTS = [[5, 6, 7] * 60, [8, 9] * 80]
 SEEDS = [[1, 2], [3, 4]]

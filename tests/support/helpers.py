@@ -170,6 +170,9 @@ class LetterEngine:
         token_ids = [*self._policy.tokenizer(text)["input_ids"], self._policy.tokenizer.eos_token_id]
         return Completion(token_ids, [-1.0] * len(token_ids), text, is_truncated=False)
 
+    def reserve(self, num_tokens: int) -> None:
+        pass
+
     def sync_weights(self, model: Any) -> None:
         pass
 

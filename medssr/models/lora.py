@@ -36,6 +36,11 @@ def has_adapters(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
+def adapter_rank(model: Any) -> int:
+    """Returns the rank of the model's adapters."""
+    return int(model.peft_config[_NAME].r)
+
+
 def add_adapters(model: Any, config: LoRAConfig, seed: int) -> None:
     """Adds adapters to a model and freezes its other weights; the new adapters do not change the output yet.
 

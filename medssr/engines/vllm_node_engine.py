@@ -130,9 +130,6 @@ class VLLMNodeEngine:
         with self._logs_in_errors():
             return self._engine.generate(prompts, seeds, sampling)
 
-    def reserve(self, num_tokens: int) -> None:
-        """Does nothing: the servers take the longest context that fits their cache."""
-
     def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, which are started if needed.
 

@@ -16,6 +16,7 @@ from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
 from medssr.models.loading import load_model, stored_dtype
+from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
@@ -117,10 +118,15 @@ def _whole_model(config: ModelConfig) -> Any:
 
 
 def _reference(model: Any, config: TrainConfig) -> Any | None:
-    """Returns the reference of the KL: a frozen model, or the policy's if it has adapters that can be disabled."""
+    """Returns the reference of the KL, the policy at the start of the stage.
+
+    It is a frozen model, or the policy's if it has adapters: `initial_adapters` computes with it.
+    """
     if config.grpo.beta == 0:
         return None
     if config.lora is not None:
+        if config.model.adapter_path is not None:  # else training starts without adapters
+            keep_initial_adapters(model)
         return model
     return load_reference(config.model, is_empty=_is_filled(config))
 

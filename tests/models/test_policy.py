@@ -27,6 +27,7 @@ def model_config(prompt_file):
         values = {
             "path": str(path),
             "revision": None,
+            "adapter_path": None,
             "dtype": dtype,
             "save_dtype": dtype,
             "attn_implementation": "sdpa",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
-from medssr.models.loading import check_folder, empty_model, load_model, pretrained, torch_dtype
+from medssr.models.loading import check_folder, empty_model, load_model, pretrained, stored_dtype, torch_dtype
 from medssr.models.lora import (
     SETTINGS_FILE,
     add_adapters,
@@ -50,6 +50,8 @@ class Policy:
         stop: Strings that end a completion where they occur in it.
         dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
         save_dtype: The number format of saved weights; None for the one that they have in memory.
+        load_whole: Loads the model with its weights as they are stored, where `model` has none because it is to be
+            sharded over processes; None where it has.
     """
 
     model: Any
@@ -58,6 +60,7 @@ class Policy:
     stop: tuple[str, ...] = ()
     dtype: Dtype | None = None
     save_dtype: Dtype | None = None
+    load_whole: Callable[[], Any] | None = None
 
     @property
     def engine_dtype(self) -> torch.dtype:
@@ -171,7 +174,9 @@ def load_policy(config: ModelConfig) -> Policy:
     return _load_policy(config, config.dtype, load_model)
 
 
-def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_empty: bool = False) -> Policy:
+def load_trainable_policy(
+    config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_sharded: bool = False
+) -> Policy:
     """Loads the policy for training: all weights in float32, or adapters on frozen weights.
 
     In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
@@ -181,15 +186,18 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
         config: The model; training goes on with the adapters of its `adapter_path`, if there are any.
         lora: The adapters to train; None to train all weights.
         seed: Run seed, which determines the weights of new adapters.
-        is_empty: Whether to leave its weights on the meta device, because they are read once the model is sharded
-            over processes (`sharding.fill`).
+        is_sharded: Whether the model is to be sharded over processes. Without adapters, its weights are then on the
+            meta device, and `sharding.fill` reads them once it is.
 
     Raises:
         InputError: As `load_policy`, and when the model's adapters are of another rank or of other layers than `lora`.
     """
+    if lora is None and is_sharded:
+        policy = _load_policy(config, Dtype.float32, empty_model)
+        return replace(policy, load_whole=lambda: load_model(config, stored_dtype(config)))
     if lora is None:
         assert config.adapter_path is None, "refused when the configuration is composed"
-        return _load_policy(config, Dtype.float32, empty_model if is_empty else load_model)
+        return _load_policy(config, Dtype.float32, load_model)
     adapters = None if config.adapter_path is None else Path(config.adapter_path)
     if adapters is not None:
         check_continued(lora, adapters)
@@ -205,7 +213,7 @@ def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
 
     Args:
         config: The configuration of the policy's model.
-        is_empty: As in `load_trainable_policy`.
+        is_empty: Whether to leave its weights on the meta device, as those of a policy that is to be sharded.
     """
     load = empty_model if is_empty else load_model
     return load(config, torch_dtype(config.dtype)).requires_grad_(False)

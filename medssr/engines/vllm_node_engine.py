@@ -25,6 +25,7 @@ from medssr.engines.vllm_process import check_installation
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
 from medssr.models.policy import Policy
+from medssr.models.sharding import architecture
 from medssr.utils.processes import from_first_process, gather_objects
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ class VLLMNodeEngine:
             "port": PORT,
             "served-model-name": _MODEL_NAME,
             "load-format": "dummy",  # random weights, until the policy's are sent
-            "dtype": str(self._policy.model.dtype).removeprefix("torch."),
+            "dtype": str(self._policy.engine_dtype).removeprefix("torch."),
             "logprobs-mode": "processed_logprobs",  # log-probs of the distribution that is sampled from
             "generation-config": "vllm",  # uses only the sampling settings of each request
             "max-model-len": "auto" if self._max_model_len is None else self._max_model_len,
@@ -315,6 +316,6 @@ def _shared_folder(model: Any) -> Path:
 def _save_architecture(policy: Policy, folder: Path) -> None:
     """Writes the policy's configuration and tokenizer, without weights."""
     config = deepcopy(policy.model.config)
-    config.architectures = [type(policy.model).__name__.removeprefix("FSDP")]  # fully_shard renames the class
+    config.architectures = [architecture(policy.model)]
     config.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)

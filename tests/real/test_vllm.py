@@ -26,7 +26,8 @@ SETTINGS = {
     "max_model_len": 512,
     "gpu_memory_utilization": 0.3,
     "cpu_kv_cache_gib": 0.25,
-    "max_logp_gap": 0.5,
+    "sleep": True,
+    "max_logp_gap": 0.1,
 }
 
 

@@ -170,8 +170,11 @@ class LetterEngine:
         token_ids = [*self._policy.tokenizer(text)["input_ids"], self._policy.tokenizer.eos_token_id]
         return Completion(token_ids, [-1.0] * len(token_ids), text, is_truncated=False)
 
-    def sync_weights(self, model: Any) -> None:
+    def reserve(self, num_tokens: int) -> None:
         pass
+
+    def sync_weights(self, model: Any) -> float | None:
+        return None
 
     def release_memory(self) -> None:
         pass
@@ -180,13 +183,30 @@ class LetterEngine:
         pass
 
 
+class EngineOfOneGoodStep(LetterEngine):
+    """An engine whose greedy answers are A after one training step, else B."""
+
+    num_syncs = 0
+
+    def sync_weights(self, model: Any) -> None:
+        self.num_syncs += 1
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        if sampling.top_k != 1:
+            return super().generate(prompts, seeds, sampling)
+        return [[self._answer("A" if self.num_syncs == 2 else "B")] for _ in prompts]
+
+
 class MixedEngine(LetterEngine):
-    """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
+    """An engine with a copy of the weights, whose answers are of every kind: right, wrong, cut, unreadable."""
 
     texts = ("The answer is A.", "The answer is B.", "Hm.", "The answer is A.")
 
     def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
         return [[self._of_kind(place % 4) for place in range(len(row))] for row in seeds]
+
+    def sync_weights(self, model: Any) -> float:
+        return 0.01
 
     def _of_kind(self, kind: int) -> Completion:
         answer = replace(self._answer("A"), text=self.texts[kind])

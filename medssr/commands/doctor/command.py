@@ -72,13 +72,18 @@ def findings(typed: Any) -> list[Finding]:
         "processes": check_processes,
         "threads": lambda: check_threads(extras["num_threads"], os.environ.get("OMP_NUM_THREADS"), _num_cores()),
         "W&B": lambda: check_wandb((config.get("logger") or {}).get("wandb")),
-        "vLLM": lambda: check_vllm(any(".vllm_engine." in target for target in _targets(config))),
+        "vLLM": lambda: check_vllm(any(_needs_vllm(target) for target in _targets(config))),
     }
     results = [run_check(subject, check) for subject, check in checks.items()]
     if model:
         results.append(run_check("model", partial(check_hub, model["path"], model["revision"])))
     servers = (config.get("rollout") or {}).get("addresses") or []
     return [*results, *check_servers(servers), *check_keys(config), *check_files(config)]
+
+
+def _needs_vllm(target: str) -> bool:
+    """Returns whether a class runs vLLM on this machine."""
+    return ".vllm_engine." in target or ".vllm_node_engine." in target
 
 
 def _targets(node: Any) -> Iterator[str]:

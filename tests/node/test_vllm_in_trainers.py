@@ -1,0 +1,79 @@
+"""Two trainers, each with its own vLLM in its process, do what one does, and continue where they were killed."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.trainers import TORCHRUN, finish, kill_all, start, trainers
+
+import medssr
+from medssr.questions import read_questions, write_questions
+
+RESOURCES = Path(medssr.__file__).parent / "resources"
+INITIAL = load_file(RESOURCES / "policies" / "tiny_qwen3" / "model.safetensors")
+NUM_STEPS = 10
+SETTINGS = [
+    "rollout=vllm",
+    "rollout.cpu_kv_cache_gib=0.1",
+    f"grpo.num_steps={NUM_STEPS}",
+    "grpo.num_prompts_per_step=4",
+    "grpo.num_generations=4",
+    "grpo.beta=0.01",
+    "callbacks.checkpoint.every_num_steps=3",
+    "hydra.verbose=[medssr.training.step_checkpoint]",
+]
+LAUNCHERS = {"ddp": None, "fsdp2": TORCHRUN}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The override for questions that the tiny policy is not sure of."""
+    questions = [q for q in read_questions(RESOURCES / "questions" / "evaluation.jsonl") if q.is_rare]
+    path = tmp_path_factory.mktemp("data") / "questions.jsonl"
+    write_questions(path, questions[:24])
+    return f"data.path={path}"
+
+
+@pytest.fixture(scope="module")
+def alone(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artefact of one trainer."""
+    return finish(start("train", *trainers(None), *SETTINGS, data, folder=tmp_path_factory.mktemp("one")))
+
+
+def flat(values: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([values[name].double().flatten() for name in INITIAL])
+
+
+def weights(artifact: Path) -> torch.Tensor:
+    return flat(load_file(artifact / "model" / "model.safetensors"))
+
+
+def column(artifact: Path, name: str) -> list[float]:
+    with (artifact / "metrics.csv").open(encoding="utf-8") as stream:
+        return [float(row[name]) for row in csv.DictReader(stream)]
+
+
+@pytest.mark.parametrize("strategy", LAUNCHERS)
+def test_two_trainers_reach_the_weights_of_one_also_if_they_are_killed(strategy, data, alone, tmp_path):
+    overrides = [*trainers(strategy), *SETTINGS, data]
+    launcher = LAUNCHERS[strategy]
+    two = finish(start("train", *overrides, folder=tmp_path / "two", launcher=launcher))
+
+    expected = weights(alone)
+    assert (expected - flat(INITIAL)).norm() / expected.norm() > 1e-3
+    assert (weights(two) - expected).norm() / expected.norm() < 1e-5
+    assert column(two, "train/reward") == pytest.approx(column(alone, "train/reward"))
+    assert 0 < max(column(two, "train/sync_logp_gap")) < 1e-4
+
+    killed = start("train", *overrides, folder=tmp_path / "killed", launcher=launcher)
+    assert killed.stdout is not None
+    assert any("checkpoint after step 6 of" in line for line in killed.stdout)
+    kill_all(killed)
+    assert not list((tmp_path / "killed").rglob("manifest.json"))
+    resumed = finish(start("train", *overrides, folder=tmp_path / "killed", launcher=launcher))
+    assert torch.equal(weights(resumed), weights(two))
+    assert column(resumed, "train/reward") == column(two, "train/reward")

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.utils import peers
+from medssr.utils.content_hashes import ContentHashes
 from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
@@ -21,6 +23,10 @@ from medssr.utils.provenance import git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
 
+# What the main process announces of an artefact.
+_BEGUN, _MADE = "begun", "made"
+# Seconds between looks for a manifest that another process writes.
+_LOOK_AGAIN_S = 0.5
 # In the folder of a run.
 _POINTER_FILE = "artifact.json"
 # Sent to a chat server as it stands, so its names mean nothing here.
@@ -58,7 +64,7 @@ class Step:
             existing file or folder counts by its content, not by its name.
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
-        is_joint: Whether several processes make it together; the others wait until one has made it.
+        is_joint: Whether several processes make it together; else the main process makes it, and the others wait.
     """
 
     name: str
@@ -74,7 +80,8 @@ class Step:
 
     def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
         """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
-        decisive, inputs = fingerprint_parts(asdict(self.config))
+        hashes = ContentHashes(self.artifact_dir / ".hashes")
+        decisive, inputs = fingerprint_parts(asdict(self.config), hashes.of)
         fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
         return self.artifact_dir / self.name / fingerprint, decisive, inputs
 
@@ -94,20 +101,22 @@ class Step:
             raise InputError(
                 f"force: several processes started together cannot remake {directory}; delete the folder instead."
             )
-        if self.is_joint and not is_main_process() and not (directory / "manifest.json").is_file():
-            directory.mkdir(exist_ok=True)
-            build(directory)
-            with lock:
-                return read_artifact(directory)
+        if not is_main_process():
+            if self.is_joint and not _is_made(directory):
+                directory.mkdir(exist_ok=True)
+                build(directory)
+            return _made_by_main(directory)
         # A second run of the same step waits here and then finds the manifest.
         with lock:
             if self.force and is_main_process() and directory.exists():
                 shutil.rmtree(directory)
             if (directory / "manifest.json").is_file():
                 log.info("%s: already made, %s", self.name, directory)
+                peers.announce(directory.name, _MADE)
                 return read_artifact(directory)
             log.info("%s: %s in %s", self.name, "resumed" if directory.exists() else "started", directory)
             directory.mkdir(exist_ok=True)
+            peers.announce(directory.name, _BEGUN)
             start = time.monotonic()
             try:
                 counts = build(directory)
@@ -127,7 +136,24 @@ class Step:
                 "hardware": hardware(),
             }
             write_json_atomically(directory / "manifest.json", manifest)
+            peers.announce(directory.name, _MADE)
             return Artifact(directory, manifest)
+
+
+def _is_made(directory: Path) -> bool:
+    """Returns whether the main process has the artefact of a joint step, so that it does not make it again."""
+    if peers.is_joined():  # with `force`, the folder may be that of an earlier run
+        return peers.wait_for(directory.name, _BEGUN, _MADE) == _MADE
+    return (directory / "manifest.json").is_file()
+
+
+def _made_by_main(directory: Path) -> Artifact:
+    """Returns the artefact once the main process has made it, however long that takes."""
+    if peers.is_joined():
+        peers.wait_for(directory.name, _MADE)
+    while not (directory / "manifest.json").is_file():
+        time.sleep(_LOOK_AGAIN_S)
+    return read_artifact(directory)
 
 
 def point_to(artifact: Artifact, run_dir: Path) -> None:

@@ -16,8 +16,11 @@ from medssr.config import register
 from medssr.config.catalog import CONF_DIR, as_addition, as_choice
 from medssr.config.composition import typed
 from medssr.config.local_paths import expand_home, with_local_paths
-from medssr.errors import USER_FAULT, InputError
+from medssr.errors import USER_FAULT, InputError, first_line
+from medssr.utils import peers
 from medssr.utils.nearest import did_you_mean
+from medssr.utils.peers import PeerLeft
+from medssr.utils.processes import is_main_process
 from medssr.utils.stopping import Stopped, catch_signals
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ Adapt: TypeAlias = "Callable[[DictConfig, Sequence[str]], DictConfig]"
 
 # Hydra's variable: set to 1 it shows the traceback of a fault in configuration.
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+# Seconds in which the news arrives that a process is gone, after a collective call with it has failed.
+_NEWS_S = 2.0
 
 
 def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = None, plan: Plan | None = None) -> None:
@@ -191,21 +196,56 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
         adapted = config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task)
         return task(typed(adapted))
 
+    peers.end_with_launcher()
     try:
         with catch_signals():
-            return _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
-    except InputError as error:
-        log.error("%s", error)
-        sys.exit(USER_FAULT)
-    except OSError as error:
-        message = disk_error_message(error)
-        if message is None:
-            raise
-        log.error("%s", message)
-        sys.exit(USER_FAULT)
-    except Stopped as stop:
-        log.warning("ended by %s; the same command goes on from here", stop.signal_name)
+            result = _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
+    except BaseException as error:
+        _end_early(error)
         raise
+    peers.leave(0)
+    return result
+
+
+def _end_early(error: BaseException) -> None:
+    """Ends the process with a line that says why, and tells the other processes of a training; returns for a bug."""
+    cause = _cause(error)
+    if isinstance(cause, PeerLeft):
+        if message := peers.message_to_show(cause):
+            log.error("%s", message)
+        peers.leave(cause.code)
+        sys.exit(cause.code)
+    if isinstance(cause, InputError):
+        _leave(USER_FAULT, str(cause))
+    if isinstance(cause, OSError) and (message := disk_error_message(cause)) is not None:
+        _leave(USER_FAULT, message)
+    if isinstance(cause, Stopped):
+        if is_main_process():
+            log.warning("ended by %s; the same command goes on from here", cause.signal_name)
+        peers.leave(cause.code)
+        raise cause
+    if isinstance(cause, SystemExit) and isinstance(cause.code, int):
+        peers.leave(cause.code)
+    else:
+        peers.leave(1, f"Another process ended by an error, {first_line(cause)}; its own output has the traceback.")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Returns why a process ends: what a collective call or a launcher raises may come of a process that has left."""
+    if isinstance(error, InputError):
+        return error
+    left = peers.departure(_NEWS_S if isinstance(error, Exception) else 0.0)
+    if left is None or (left.code > 128 and isinstance(error, Stopped)):
+        return error
+    return Stopped(left.code - 128) if left.code > 128 else left
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    """Ends the process; of several processes, one shows the message."""
+    is_shown = peers.leave(code, message)
+    if message and not is_shown:
+        log.error("%s", message)
+    sys.exit(code)
 
 
 def _is_in_a_sweep() -> bool:

@@ -20,13 +20,13 @@ from medssr.config import (
     TrainConfig,
     stage_method,
 )
-from medssr.config.groups import Node
 from medssr.config.steps import (
     asks_pseudo_labelled,
     evaluate_config,
     pseudo_label_config,
     synthesize_config,
 )
+from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts
@@ -129,6 +129,7 @@ def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
             f"{grpo.num_steps * prompts:,} questions, {grpo.num_steps * completions:,} completions, at most "
             f"{grpo.num_steps * completions * grpo.max_new_tokens:,} sampled tokens",
         ),
+        ("  importance weights", "none" if grpo.tis_cap is None else f"capped at {grpo.tis_cap:g}"),
     ]
 
 
@@ -151,13 +152,13 @@ def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
 def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
     """Returns the bytes of an update on one device by their content, or why they cannot be computed."""
     architecture, trainer = architecture_of(config.model.path, config.model.hub_config), config.trainer
-    strategy = _strategy(trainer)
+    strategy = trainer.get("strategy")
     if architecture is None:
         return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
-    if strategy not in ("", "ddp", "FSDP2"):
-        return f"not computed for the strategy {strategy}"
-    num_parts = int(trainer["devices"]) * int(trainer.get("num_nodes", 1)) if strategy == "FSDP2" else 1
-    if num_parts < 1:
+    if isinstance(strategy, Mapping) and not shards_models(trainer):
+        return f"not computed for the strategy {strategy['_target_']}"
+    num_parts = num_processes(trainer) if shards_models(trainer) else 1
+    if num_parts is None:
         return "spread over all GPUs; name trainer.devices=N and it is computed"
     return memory_parts(_load(config, architecture, num_parts))
 
@@ -176,12 +177,6 @@ def _load(config: TrainConfig | PipelineConfig, architecture: Architecture | Mea
         head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
         recomputes=config.model.gradient_checkpointing,
     )
-
-
-def _strategy(trainer: Node) -> str:
-    """Returns the name of a trainer's strategy; empty if there is one device."""
-    strategy = trainer.get("strategy", "")
-    return str(strategy["_target_"]).rpartition(".")[2] if isinstance(strategy, Mapping) else str(strategy)
 
 
 def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:

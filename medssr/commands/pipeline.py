@@ -20,14 +20,16 @@ from medssr.config.steps import (
     pseudo_label_config,
     synthesize_config,
 )
+from medssr.utils.processes import is_main_process
 
 log = logging.getLogger(__name__)
 
 
-def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
+def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     """Runs all steps and returns the report's page; steps whose artefacts exist are skipped.
 
-    If all stages use human-annotated questions only, no questions are synthesised.
+    If all stages use human-annotated questions only, no questions are synthesised. Where several processes train, the
+    others wait for what the main process does alone, and return None.
 
     Args:
         config: The configuration of all steps.
@@ -50,6 +52,8 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path:
         model = trained_model(model, trained.directory)
         scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
+    if not is_main_process():
+        return None
 
     write_run_results(run_dir, config, prepared, scores, stages)
     run = read_run(run_dir)
@@ -90,13 +94,16 @@ def main() -> None:
     run_command("pipeline", _main, plan=pipeline_plan)
 
 
-def _main(config: PipelineConfig) -> float:
+def _main(config: PipelineConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     from medssr.reports.runs import read_run
 
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    log.info("report: %s", pipeline(config, run_dir))
+    page = pipeline(config, run_dir)
+    if page is None:
+        return None
+    log.info("report: %s", page)
     return read_run(run_dir).objective
 
 

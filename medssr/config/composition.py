@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from medssr.config.arrangements import samples_with_trained_model
 from medssr.config.local_paths import absolute, with_local_paths
 from medssr.config.messages import wrong_value
 from medssr.config.roots import SCHEMAS
@@ -44,15 +45,25 @@ def register(*commands: str) -> None:
         store.store(name=f"{name}_schema", node=SCHEMAS[name])
 
 
+def _if_other_engine_samples(value: float, *, _root_: Any) -> float | None:
+    """Returns the value if completions are sampled by another engine than the trained model, else None.
+
+    A root without the group `rollout` exports settings for frameworks that sample with another engine.
+    """
+    rollout = OmegaConf.select(_root_, "rollout")
+    return None if rollout is not None and samples_with_trained_model(rollout) else value
+
+
 def _register_resolvers() -> None:
     """Registers the resolvers that `${...}` in `conf/` calls."""
-    resolvers: dict[str, Callable[..., str]] = {
+    resolvers: dict[str, Callable[..., Any]] = {
         # A file that ships with the package.
         "resource": lambda name: str(RESOURCES / name),
         # A path as it is in any folder, with the home folder in place of a leading ~. The folder of the launch is not
         # ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
         "absolute": absolute,
         "sweep_name": lambda study: study or "default",
+        "if_other_engine_samples": _if_other_engine_samples,
         "job_name": lambda overrides: job_name(list(overrides)),
     }
     for name, resolve in resolvers.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from medssr.config.arrangements import sft_problem, training_problem
 from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
 from medssr.config.groups import (
     AuditingConfig,
@@ -136,6 +137,7 @@ class TrainConfig(LoggedStepConfig):
         """Checks combinations of groups."""
         _check_adapters(self.model, self.lora)
         check_trainer(self.trainer)
+        _refuse(training_problem(self))
 
 
 class ExportTarget(Enum):
@@ -249,9 +251,9 @@ class PipelineConfig(LoggedStepConfig):
             raise InputError(
                 f'stages: the names {names} are not distinct, or one is "base", the name of the first model.'
             )
+        check_trainer(self.trainer)
         for stage in self.stages:
             stage_method(stage).configure(self, stage, self.model, Path())
-        check_trainer(self.trainer)
 
 
 @dataclass(kw_only=True)
@@ -318,6 +320,13 @@ class SFTTrainConfig(LoggedStepConfig):
         require(self.scratch is None or self.lora is None, "lora", problem)
         _check_adapters(self.model, self.lora)
         check_trainer(self.trainer)
+        _refuse(sft_problem(self))
+
+
+def _refuse(problem: str | None) -> None:
+    """Raises InputError if there is a problem."""
+    if problem is not None:
+        raise InputError(problem)
 
 
 SCHEMAS: dict[str, type] = {

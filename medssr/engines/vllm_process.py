@@ -176,7 +176,10 @@ class VLLMProcess:
         with self.active():
             if self.is_asleep:
                 self.llm.wake_up(["weights"])
-            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": self._with_trainers_groups(weights)})
+            gathered = self._with_trainers_groups(weights)
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": gathered})
+            for _ in gathered:  # all trainers gather all weights, whatever vLLM has taken
+                pass
             if is_tied and not torch.cuda.is_available():
                 self.llm.apply_model(_rebuild_head)
             if self.is_asleep:

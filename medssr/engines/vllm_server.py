@@ -1,61 +1,97 @@
-"""A client of one vLLM server: checks it, requests completions, and loads new weights."""
+"""A client of one vLLM server: checks it, requests completions, and changes its weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from medssr.engines.types import Sampling
 from medssr.engines.vllm_process import OLDEST_VERSION, is_too_old
 from medssr.errors import InputError
 
-# Time-out in seconds of requests that a healthy server answers immediately.
+# Time-out in seconds of connecting, and of requests that a healthy server answers immediately.
 _QUICK_S = 10.0
 # Number of stop strings that a server takes.
 _MAX_STOP_STRINGS = 4
-# Routes that a server has only with VLLM_SERVER_DEV_MODE=1.
-_PAUSE, _RELOAD, _RESET, _RESUME = "/pause?mode=wait", "/collective_rpc", "/reset_prefix_cache", "/resume"
-# Descriptions of the parts of a weight update, for messages.
+# Routes that a server has only with VLLM_SERVER_DEV_MODE=1, with descriptions for messages.
 _PARTS = {
-    _PAUSE: "pausing (waiting for running completions)",
-    _RELOAD: "reading the new weights",
-    _RESET: "emptying its prefix cache",
-    _RESUME: "resuming",
+    "/server_info": "describing its settings",
+    "/pause": "pausing (waiting for running completions)",
+    "/collective_rpc": "reading the new weights",
+    "/init_weight_transfer_engine": "joining the transfer of weights",
+    "/shutdown_weight_transfer_engine": "leaving the transfer of weights",
+    "/start_weight_update": "preparing for new weights",
+    "/update_weights": "receiving the new weights",
+    "/finish_weight_update": "putting the new weights in place",
+    "/reset_prefix_cache": "emptying its prefix cache",
+    "/update_weight_version": "naming the version of its weights",
+    "/weight_info": "telling the version of its weights",
+    "/weight_checker": "computing checksums of its weights",
+    "/get_world_size": "telling its number of processes",
+    "/resume": "resuming",
 }
 
 
 class ServerDownError(Exception):
-    """A server does not answer, or answers with a server error."""
+    """A server does not answer, answers with a server error, or has other weights than it should have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWeights:
+    """How a server holds its weights.
+
+    Attributes:
+        dtype: The dtype of its weights, such as "bfloat16".
+        is_quantized: Whether it holds them in another format, which checksums cannot be predicted for.
+        transfer: The transport of its weight-transfer configuration, such as "nccl"; None if it has none.
+    """
+
+    dtype: str
+    is_quantized: bool
+    transfer: str | None
 
 
 class VLLMServer:
-    """A client of one vLLM server; thread-safe.
+    """A client of one vLLM server; thread-safe. Each request has a connection of its own.
 
     Args:
         address: For example `http://localhost:8000`.
         model: Name of the model on the server; None for the first that it serves.
         timeout_s: Time-out in seconds of the completions of one prompt, and of each part of a weight update.
-        max_connections: Maximum number of simultaneous requests.
 
     Raises:
         InputError: When the address is not a URL.
     """
 
-    def __init__(self, address: str, model: str | None, timeout_s: float, max_connections: int) -> None:
-        from urllib3 import PoolManager
-
+    def __init__(self, address: str, model: str | None, timeout_s: float) -> None:
         if not address.startswith(("http://", "https://")):
             raise InputError(f"rollout.addresses: {address}; an address begins with http:// or https://.")
         self.address = address.rstrip("/").removesuffix("/v1")
+        self._url = urlsplit(self.address)
         self._model = model
         self._timeout_s = timeout_s
-        self._http = PoolManager(maxsize=max_connections, block=True)
+        self._sockets: set[socket.socket] = set()  # of the requests under way
+        self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Closes the connections."""
-        self._http.clear()
+    @property
+    def host(self) -> str:
+        """The name or number of its machine."""
+        return self._url.hostname or ""
+
+    def abort(self) -> None:
+        """Ends the requests under way: each raises ServerDownError, and the server stops to work on it."""
+        with self._lock:
+            for connected in self._sockets:
+                with suppress(OSError):  # its request has just ended
+                    connected.shutdown(socket.SHUT_RDWR)
 
     def check(self) -> int:
         """Checks the server, and returns its maximum number of tokens of prompt and completion.
@@ -64,14 +100,14 @@ class VLLMServer:
             ServerDownError: When it does not answer.
             InputError: When it is not a vLLM server, too old, or serves another model.
         """
-        version = str(self._request("GET", "/version", _QUICK_S)["version"])
+        version = str(self._request("GET", "/version", timeout_s=_QUICK_S)["version"])
         if is_too_old(version):
             oldest = ".".join(map(str, OLDEST_VERSION))
             raise InputError(
                 f"rollout.addresses: {self.address} runs vLLM {version}; {oldest} or newer is needed: pip install "
                 f"'vllm>={oldest}' there."
             )
-        served = {card["id"]: card for card in self._request("GET", "/v1/models", _QUICK_S)["data"]}
+        served = {card["id"]: card for card in self._request("GET", "/v1/models", timeout_s=_QUICK_S)["data"]}
         if self._model is None:
             self._model = next(iter(served))
         if self._model not in served:
@@ -113,69 +149,128 @@ class VLLMServer:
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }
-        answer = self._request("POST", "/v1/completions", self._timeout_s, json=body)
+        answer = self._request("POST", "/v1/completions", body)
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         return [
             (choice["token_ids"], choice["logprobs"]["token_logprobs"] if sampling.has_logps else [])
             for choice in choices
         ]
 
-    def load_weights(self, folder: Path) -> None:
-        """Makes the server read new weights and empty its prefix cache.
+    # The methods below are parts of a weight update; see `weight_update.py` for their order. All raise ServerDownError
+    # when the server fails or does not answer in time, and InputError when it has no such route.
 
-        Raises:
-            ServerDownError: When a part of the update fails or times out; the message names the part.
-            InputError: When the server does not support weight updates.
-        """
-        self._change(_PAUSE)
-        reload = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}, "timeout": self._timeout_s}
-        self._change(_RELOAD, json=reload)
-        if not self._change(_RESET)["success"]:
+    def describe_weights(self) -> ServerWeights:
+        """Returns how the server holds its weights."""
+        config = self._request("GET", "/server_info?config_format=json")["vllm_config"]
+        model, transfer = config["model_config"], config["weight_transfer_config"]
+        return ServerWeights(
+            model["dtype"].removeprefix("torch."),
+            model["quantization"] is not None,
+            None if transfer is None else transfer["backend"],
+        )
+
+    def num_workers(self) -> int:
+        """Returns the number of processes that hold parts or copies of the server's weights."""
+        return int(self._request("GET", "/get_world_size", timeout_s=_QUICK_S)["world_size"])
+
+    def pause(self) -> None:
+        """Returns once running completions have ended; later ones wait for `resume`."""
+        self._request("POST", "/pause?mode=wait")
+
+    def resume(self) -> None:
+        """Lets the server work on completions again."""
+        self._request("POST", "/resume", timeout_s=min(self._timeout_s, _QUICK_S))
+
+    def reload_weights(self, folder: Path) -> None:
+        """Makes the server read the safetensors of a folder."""
+        kwargs = {"weights_path": str(folder)}
+        body = {"method": "reload_weights", "kwargs": kwargs, "timeout": self._timeout_s}
+        self._request("POST", "/collective_rpc", body)
+
+    def join_transfer(self, init_info: Mapping[str, Any]) -> None:
+        """Makes the server join a group of processes that weights are broadcast in; returns once all have joined."""
+        self._request("POST", "/init_weight_transfer_engine", {"init_info": dict(init_info)})
+
+    def leave_transfer(self) -> None:
+        """Makes the server leave its group."""
+        self._request("POST", "/shutdown_weight_transfer_engine")
+
+    def start_update(self) -> None:
+        """Prepares the server's weights for being received in parts."""
+        self._request("POST", "/start_weight_update")
+
+    def receive_weights(self, update_info: Mapping[str, Any]) -> None:
+        """Returns once the server has received the weights that `update_info` lists."""
+        self._request("POST", "/update_weights", {"update_info": dict(update_info)})
+
+    def finish_update(self) -> None:
+        """Puts the received weights in place."""
+        self._request("POST", "/finish_weight_update")
+
+    def reset_prefix_cache(self) -> None:
+        """Removes what was computed with earlier weights."""
+        if not self._request("POST", "/reset_prefix_cache")["success"]:
             raise ServerDownError("its prefix cache of the old weights could not be emptied")
-        self._change(_RESUME)
 
-    def _change(self, path: str, **content: Any) -> Any:
-        return self._request("POST", path, self._timeout_s, **content)
+    def set_weight_version(self, version: str) -> None:
+        """Gives the server's weights a name; a server that is started again has another."""
+        self._request("POST", "/update_weight_version", {"new_version": version})
 
-    def _request(self, method: str, path: str, timeout_s: float, **content: Any) -> Any:
-        status, body = self._exchange(method, path, timeout_s, **content)
-        excerpt = " ".join(body[:300].decode(errors="replace").split())
-        part = _PARTS.get(path, path)
+    def weight_version(self) -> str:
+        """Returns the name of the server's weights."""
+        return str(self._request("GET", "/weight_info", timeout_s=_QUICK_S)["weight_version"])
+
+    def weight_checksums(self) -> dict[str, str]:
+        """Returns the SHA-256 of each weight in the server's memory, by the process that holds it and the name."""
+        checksums: dict[str, str] = self._request("POST", "/weight_checker", {"action": "checksum"})["checksums"]
+        return checksums
+
+    def _request(self, method: str, path: str, body: Any = None, timeout_s: float | None = None) -> Any:
+        """Returns the decoded response."""
+        route = path.split("?")[0]
+        status, answer = self._exchange(method, path, body, self._timeout_s if timeout_s is None else timeout_s)
+        excerpt = " ".join(answer[:300].decode(errors="replace").split())
         if status >= 500:
-            raise ServerDownError(f"{part} failed with {status}: {excerpt}")
-        if status == 404 and path in _PARTS:
+            raise ServerDownError(f"{_PARTS.get(route, route)} failed with {status}: {excerpt}")
+        if status == 404 and route in _PARTS:
             raise InputError(
-                f"rollout.addresses: {self.address} takes no new weights (it has no {path}), so nothing can be trained "
-                "with it; start it with VLLM_SERVER_DEV_MODE=1."
+                f"rollout.addresses: {self.address} takes no new weights (it has no {route}), so nothing can be "
+                "trained with it; start it with VLLM_SERVER_DEV_MODE=1."
             )
-        if path == "/version" and status != 200:
+        if route == "/version" and status != 200:
             raise InputError(
-                f"rollout.addresses: {self.address} is no vLLM server: it answers {path} with {status}. Give the "
+                f"rollout.addresses: {self.address} is no vLLM server: it answers {route} with {status}. Give the "
                 "address and port that `vllm serve` names."
             )
         if status >= 400:
-            raise InputError(f"rollout.addresses: {self.address} refuses {path} with {status}: {excerpt}")
-        return json.loads(body) if body else None
+            raise InputError(f"rollout.addresses: {self.address} refuses {route} with {status}: {excerpt}")
+        return json.loads(answer) if answer else None
 
-    def _exchange(self, method: str, path: str, timeout_s: float, **content: Any) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, body: Any, timeout_s: float) -> tuple[int, bytes]:
         """Returns status and body of the response."""
-        from urllib3 import Timeout, exceptions
-
-        timeout = Timeout(connect=min(timeout_s, _QUICK_S), read=timeout_s)
-        part = _PARTS.get(path, path)
-        # A server may close an idle connection just as it is used again, so there is a second attempt.
-        for is_last in (False, True):
-            try:
-                response = self._http.request(
-                    method, self.address + path, timeout=timeout, retries=False, redirect=False, **content
-                )
-            except exceptions.ProtocolError as error:
-                if is_last:
-                    raise ServerDownError(f"the connection broke during {part} ({error})") from error
-            except (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError) as error:
-                raise ServerDownError(f"it cannot be reached ({error})") from error
-            except exceptions.TimeoutError as error:
-                raise ServerDownError(f"{part} was not done within {timeout_s:g} s") from error
-            else:
-                return response.status, response.data
-        raise AssertionError
+        route = path.split("?")[0]
+        part = _PARTS.get(route, route)
+        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+        connection = kind(self._url.netloc, timeout=min(timeout_s, _QUICK_S))
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ServerDownError(f"it cannot be reached ({error})") from error
+        connected: socket.socket = connection.sock
+        with self._lock:
+            self._sockets.add(connected)
+        try:
+            connected.settimeout(timeout_s)
+            content = None if body is None else json.dumps(body)
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, self._url.path + path, content, headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except TimeoutError as error:
+            raise ServerDownError(f"{part} was not done within {timeout_s:g} s") from error
+        except (OSError, HTTPException) as error:
+            raise ServerDownError(f"the connection broke during {part} ({error})") from error
+        finally:
+            with self._lock:
+                self._sockets.discard(connected)
+            connection.close()

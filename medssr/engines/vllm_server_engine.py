@@ -1,26 +1,30 @@
-"""Generation with several vLLM servers; if one fails, the others take over its prompts."""
+"""Generation with several vLLM servers; if one fails, the others take over its prompts.
+
+In training, the first process alone changes the servers' weights, while no process samples. Each process spreads its
+own prompts over the servers that had the new weights then.
+"""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
-import torch
-
 from medssr.engines.completions import stop_strings
-from medssr.engines.sync_check import measure_sync_gap
+from medssr.engines.server_pool import ServerPool
+from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import check_requests, num_distinct, read_samples
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
+from medssr.engines.weight_transfer import NamedWeight, TransferBrokenError, pushed_weights
+from medssr.engines.weight_update import WeightUpdater
 from medssr.errors import InputError
-from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
+from medssr.models.sharding import is_sharded
+from medssr.utils.processes import from_first_process, gather_objects, rank
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +32,46 @@ log = logging.getLogger(__name__)
 _CACHE_BLOCK_SIZE = 128
 
 
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """What the first process tells the others of an update of the servers' weights.
+
+    Attributes:
+        ready: Addresses of the servers that have the new weights.
+        lost: The reason why another server does not, by its address.
+        max_len: Maximum number of tokens of prompt and completion on all ready servers.
+        is_broken: Whether the transfer broke and has to be repeated.
+    """
+
+    ready: list[str]
+    lost: dict[str, str]
+    max_len: int
+    is_broken: bool
+
+
 class VLLMServerEngine:
     """Samples with vLLM servers, which have the policy's weights or get them here; both cases are checked.
 
     A prompt is sent once, with the number of its completions; its first seed determines them (see VLLMEngine),
-    independent of the server. A server that failed is tried again with the next prompts.
+    independent of the server. Without a training, a server that failed is tried again with the next prompts; in
+    training, with the next update.
 
     Args:
         policy: Model and tokenizer.
         addresses: The addresses of the servers.
         model: Name of the model on the servers; None for the first that each serves.
-        max_concurrency: Maximum number of simultaneous prompts per server.
+        max_concurrency: Maximum number of completions that a process has under way on a server.
         timeout_s: Time-out in seconds of the completions of a prompt, and of each part of a weight update.
         weights_dir: The folder for weights, which the servers see under the same path; None for servers that keep
-            their weights, which is not possible in training.
+            their weights, or get them without a file.
         max_logp_gap: The run stops if a server and the policy differ by more nats per token.
 
     Raises:
         InputError: When there is no address, or one is not a URL.
     """
 
-    fills_gpu: ClassVar[bool] = False
+    # A server on this machine may fill the GPU that the policy would go to.
+    fills_gpu: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,16 +85,18 @@ class VLLMServerEngine:
     ) -> None:
         if not addresses:
             raise InputError("rollout.addresses: is empty; give at least one, such as [http://localhost:8000].")
+        folder = None if weights_dir is None else Path(weights_dir).resolve()
         self._policy = policy
-        self._servers = [VLLMServer(address, model, timeout_s, max_concurrency) for address in dict.fromkeys(addresses)]
-        self._max_concurrency = max_concurrency
-        self._weights_dir = None if weights_dir is None else Path(weights_dir).resolve()
+        servers = [VLLMServer(address, model, timeout_s) for address in dict.fromkeys(addresses)]
+        self._pool = ServerPool(servers, max_concurrency)
+        self._updater = WeightUpdater(self._pool, policy, folder, timeout_s)
+        self._has_folder = folder is not None
         self._max_logp_gap = max_logp_gap
         self._max_len = policy.model.config.max_position_embeddings
-        self._weights: Path | None = None  # the folder that the servers read, once it is written
-        self._ready: list[VLLMServer] = []
-        self._lost: dict[str, str] = {}  # the reason, by address
-        self._lock = threading.Lock()
+        self._run = uuid.uuid4().hex[:8]
+        self._version: str | None = None  # what servers call the weights that they were given; None if they keep theirs
+        self._gaps = SyncGapHistory()
+        self._num_syncs = 0  # from the first, `sync_weights` keeps the servers, and not each `generate`
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -81,110 +106,175 @@ class VLLMServerEngine:
         Raises:
             InputError: When no server is left, or one refuses a request or has other weights than the policy.
         """
-        self._connect()
+        if self._num_syncs == 0:
+            self._connect()
         check_requests(prompts, sampling, self._max_len)
+        num_completions = num_distinct(len(seeds[0]), sampling) if prompts else 0
+
+        def ask(server: VLLMServer, index: int) -> list[Completion]:
+            return self._complete(server, prompts[index], seeds[index], sampling)
+
         groups: dict[int, list[Completion]] = {}
         while missing := [index for index in range(len(prompts)) if index not in groups]:
-            pending: SimpleQueue[int] = SimpleQueue()
-            for index in missing:
-                pending.put(index)
-
-            def work(server: VLLMServer, pending: SimpleQueue[int] = pending) -> None:
-                for index in _drain(pending):
-                    try:
-                        groups[index] = self._complete(server, prompts[index], seeds[index], sampling)
-                    except ServerDownError as error:
-                        pending.put(index)
-                        self._exclude(server, error)
-                    if server not in self._ready:
-                        return
-
-            self._run_on_servers(work, pending)
+            answers = self._pool.spread(missing, num_completions, rank() * len(prompts), ask)
+            current = self._with_current_weights({server for server, _ in answers.values()})
+            groups |= {index: group for index, (server, group) in answers.items() if server in current}
         return [groups[index] for index in range(len(prompts))]
 
     def reserve(self, num_tokens: int) -> None:
         """Does nothing: the servers have been started with the context that they have."""
 
-    def sync_weights(self, model: Any) -> None:
-        """Copies the current weights of `model` to all servers, and checks that their log-probs agree.
+    def sync_weights(self, model: Any) -> float:
+        """Copies the current weights of `model` to all servers, and checks that each has them.
+
+        Returns the largest difference of their log-probs, in nats per token. All processes call it together. The first
+        one alone asks the servers for anything, and tells the others which are ready; all take part in gathering the
+        weights and in the forward pass of the check, if the model is sharded.
 
         Raises:
-            InputError: When there is no `weights_dir`, no server is left, or one differs from the trainer afterwards.
+            InputError: In all processes, when the weights cannot be sent, no server is left, or one differs from the
+                trainer afterwards.
         """
         assert model is self._policy.model, "the engine was created for another policy"
-        self._weights = self._write_weights()
-        ready, self._ready = self._ready, []
-        self._prepare(ready)
+        run = gather_objects(self._run)[0]  # from here no process samples
+        self._num_syncs += 1
+        self._version = f"medssr-{run}-{self._num_syncs}"
+        update = self._update_together(self._pool.servers)
+        while update.is_broken:
+            update = self._update_together(self._not_lost(self._pool.servers))
+        self._pool.assign(update.ready, update.lost)
+        self._max_len = update.max_len
+        self._pool.check_any_left()
+        return self._check_together()
 
     def release_memory(self) -> None:
-        """Does nothing: the servers have GPUs of their own."""
+        """Does nothing: the servers' memory is their own."""
 
     def close(self) -> None:
-        """Closes the connections; the servers keep running."""
-        for server in self._servers:
-            server.close()
-        if self._weights is not None:
-            shutil.rmtree(self._weights)
-            self._weights = None
+        """Removes the weights that were written; the servers keep running."""
+        self._updater.close()
 
     def _connect(self) -> None:
-        """Prepares the servers that are not ready."""
-        if self._weights is None and (self._weights_dir is not None or self._policy.model.training):
-            self._weights = self._write_weights()
-        self._prepare([server for server in self._servers if server not in self._ready])
+        """Prepares the servers that are not ready, from this process alone."""
+        assert not self._policy.model.training, "in training, all processes sync the weights before they sample"
+        ready = list(self._pool.ready)
+        servers = [server for server in self._pool.servers if server not in ready]
+        if self._has_folder:
+            self._version = f"medssr-{self._run}-0"
+            update = self._update(servers, pushed_weights(self._policy))
+            while update.is_broken:
+                update = self._update(self._not_lost(servers), pushed_weights(self._policy))
+            self._pool.assign([server.address for server in ready] + update.ready, update.lost)
+            self._max_len = update.max_len
+        else:
+            lengths = self._pool.each(servers, VLLMServer.check)
+            self._max_len = min([self._max_len, *lengths.values()])
+            for server in lengths:
+                self._pool.include(server)
+        new = [server for server in self._pool.ready if server not in ready]
+        self._judge(new, self._measure_gaps(new, self._sample))
 
-    def _prepare(self, servers: Sequence[VLLMServer]) -> None:
-        """Loads weights on all given servers at the same time, and compares each with the policy.
+    def _not_lost(self, servers: Sequence[VLLMServer]) -> list[VLLMServer]:
+        return [server for server in servers if server.address not in self._pool.lost]
 
-        Servers that do not answer are excluded.
+    def _update_together(self, servers: Sequence[VLLMServer]) -> _Update:
+        """Returns in all processes how the first one's update of its servers ended; see `sync_weights`."""
+        weights = pushed_weights(self._policy)
+        if rank() != 0 and is_sharded(self._policy.model):
+            _exhaust(weights)
+        return from_first_process(lambda: self._update(servers, weights))
+
+    def _update(self, servers: Sequence[VLLMServer], weights: Iterator[NamedWeight]) -> _Update:
+        is_broken = False
+        lengths: dict[VLLMServer, int] = {}
+        try:
+            assert self._version is not None
+            lengths = self._updater.update(servers, weights, self._version)
+        except TransferBrokenError as error:
+            log.warning("the transfer of weights broke: %s", error)
+            is_broken = True
+        finally:
+            if is_sharded(self._policy.model):
+                _exhaust(weights)  # the other processes gather all of them
+        for server in lengths:
+            self._pool.include(server)
+        max_len = min([self._max_len, *lengths.values()])
+        ready = [server.address for server in lengths]
+        return _Update(ready, dict(self._pool.lost), max_len, is_broken)
+
+    def _check_together(self) -> float:
+        """Checks the log-probs of all ready servers in all processes, and returns the largest difference."""
+        servers = list(self._pool.ready)
+        if is_sharded(self._policy.model):
+
+            def sample(*request: Any) -> dict[str, list[list[Completion]] | str]:
+                return from_first_process(lambda: self._sample(*request))
+
+            gaps = gather_objects(self._measure_gaps(servers, sample))[0]
+        else:
+            gaps = from_first_process(lambda: self._measure_gaps(servers, self._sample))
+        self._judge(servers, gaps)
+        largest = max(gap for gap in gaps.values() if not isinstance(gap, str))
+        warning = self._gaps.add(largest)
+        if warning is not None and rank() == 0:
+            log.warning(warning)
+        return largest
+
+    def _measure_gaps(self, servers: Sequence[VLLMServer], sample_all: Callable[..., Any]) -> dict[str, float | str]:
+        """Returns, by address, the log-prob difference between a server and the policy, or why the server is lost."""
+        answers: dict[str, list[list[Completion]] | str] = {}
+        gaps: dict[str, float | str] = {}
+        for server in servers:
+
+            def sample(prompts: Any, seeds: Any, sampling: Sampling, address: str = server.address) -> Any:
+                if not answers:  # of all servers, at the same time
+                    answers.update(sample_all(servers, prompts, seeds, sampling))
+                if isinstance(answers[address], str):
+                    raise ServerDownError(answers[address])
+                return answers[address]
+
+            try:
+                gaps[server.address] = measure_sync_gap(self._policy, sample, _CACHE_BLOCK_SIZE, self._max_len)
+            except ServerDownError as error:
+                gaps[server.address] = str(error)
+        return gaps
+
+    def _judge(self, servers: Sequence[VLLMServer], gaps: Mapping[str, float | str]) -> None:
+        """Excludes the servers that are lost.
 
         Raises:
-            InputError: When one cannot be used, or none is left.
+            InputError: When no server is left, or one differs too much.
         """
-        with ThreadPoolExecutor(max(1, len(servers))) as pool:
-            outcomes = list(pool.map(self._load_weights, servers))
-        for server, outcome in zip(servers, outcomes, strict=True):
-            try:
-                if isinstance(outcome, ServerDownError):
-                    raise outcome
-                self._max_len = min(self._max_len, outcome)
-                self._check_sync(server)
-            except ServerDownError as error:
-                self._exclude(server, error)
+        for server in servers:
+            gap = gaps[server.address]
+            if isinstance(gap, str):
+                self._pool.exclude(server, gap)
                 continue
-            self._ready.append(server)
-            if self._lost.pop(server.address, None) is not None:
-                log.info("the server %s answers again", server.address)
-        self._check_any_left()
+            log.debug("%s: its log-probs differ by %.2g nats per token", server.address, gap)
+            if not gap <= self._max_logp_gap:  # also true for NaN
+                remedy = (
+                    "serve the folder of model.path there, or give rollout.weights_dir"
+                    if self._version is None
+                    else "it does not take this model's weights right: try another version of vLLM, or rollout=hf"
+                )
+                raise InputError(
+                    f"rollout.addresses: the log-probs of {server.address} differ from the policy's by {gap:.3g} nats "
+                    f"per token (rollout.max_logp_gap is {self._max_logp_gap:g}). It was started without "
+                    f"--logprobs-mode processed_logprobs, or it has other weights: {remedy}."
+                )
+        self._pool.check_any_left()
 
-    def _load_weights(self, server: VLLMServer) -> int | ServerDownError:
-        """Returns the server's maximum number of tokens of prompt and completion, or its error if it is down."""
-        try:
-            max_len = server.check()
-            if self._weights is not None:
-                server.load_weights(self._weights)
-        except ServerDownError as error:
-            return error
-        return max_len
+    def _sample(
+        self, servers: Sequence[VLLMServer], prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling
+    ) -> dict[str, list[list[Completion]] | str]:
+        """Returns, by address, what each server answers to all prompts, or why it is lost."""
 
-    def _check_sync(self, server: VLLMServer) -> None:
-        def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
+        def ask(server: VLLMServer) -> list[list[Completion]]:
             rows = zip(prompts, seeds, strict=True)
             return [self._complete(server, prompt, row, sampling) for prompt, row in rows]
 
-        gap = measure_sync_gap(self._policy, sample, _CACHE_BLOCK_SIZE, self._max_len)
-        log.debug("%s: its log-probs differ by %.2g nats per token", server.address, gap)
-        if not gap <= self._max_logp_gap:  # also true for NaN
-            remedy = (
-                "serve the folder of model.path there, or give rollout.weights_dir"
-                if self._weights is None
-                else "it does not take this model's weights right: try another version of vLLM, or rollout=hf"
-            )
-            raise InputError(
-                f"rollout.addresses: the log-probs of {server.address} differ from the policy's by {gap:.3g} nats per "
-                f"token (rollout.max_logp_gap is {self._max_logp_gap:g}). It was started without --logprobs-mode "
-                f"processed_logprobs, or it has other weights: {remedy}."
-            )
+        answers = self._pool.each(servers, ask)
+        return {server.address: answers.get(server, self._pool.lost.get(server.address, "")) for server in servers}
 
     def _complete(
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
@@ -194,61 +284,23 @@ class VLLMServerEngine:
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_samples(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
-    def _run_on_servers(self, work: Callable[[VLLMServer], None], pending: SimpleQueue[int]) -> None:
-        """Runs `work` in `max_concurrency` threads per ready server until all return."""
-        self._check_any_left()
-        servers = list(self._ready)
-        with ThreadPoolExecutor(len(servers) * self._max_concurrency) as pool:
-            futures = [pool.submit(work, server) for server in servers for _ in range(self._max_concurrency)]
-            try:
-                for future in futures:
-                    future.result()
-            finally:
-                list(_drain(pending))  # after an error, stops the other threads
+    def _with_current_weights(self, servers: Iterable[VLLMServer]) -> set[VLLMServer]:
+        """Returns the servers that still have the weights that they were given; the others are excluded.
 
-    def _exclude(self, server: VLLMServer, reason: ServerDownError) -> None:
-        """Excludes a server, and logs it the first time."""
-        with self._lock:
-            if server in self._ready:
-                self._ready.remove(server)
-            is_repeated = server.address in self._lost
-            self._lost[server.address] = str(reason)
-        if not is_repeated:
-            number = len(self._ready)
-            log.warning("lost the server %s: %s; its prompts go to the %d left", server.address, reason, number)
-
-    def _check_any_left(self) -> None:
-        if not self._ready:
-            reasons = "; ".join(f"{address}: {reason}" for address, reason in self._lost.items())
-            raise InputError(
-                f"rollout.addresses: no server is left ({reasons}). Start one with: vllm serve FOLDER; the same "
-                "command then goes on. Where answers take long, raise rollout.timeout_s."
-            )
-
-    def _write_weights(self) -> Path:
-        """Writes the policy's weights, a tied head included, and returns their folder."""
-        from safetensors.torch import save_file
-
-        if self._weights_dir is None:
-            raise InputError("rollout.weights_dir: is needed for training, since servers are given weights there.")
-        model = self._policy.model
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in merged_weights(model)}
-        if model.config.tie_word_embeddings:  # safetensors refuses weights that share memory
-            weights["lm_head.weight"] = weights["lm_head.weight"].clone()
-        # Each of several trainers writes its own copy, so that none waits for another.
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        folder = self._weights_dir / f"trainer_{rank}"
-        folder.mkdir(parents=True, exist_ok=True)
-        # Replaced by renaming, so that a server that still reads the old file is not disturbed.
-        save_file(weights, folder / "unfinished")
-        (folder / "unfinished").replace(folder / "model.safetensors")
-        return folder
+        A server that was started again meanwhile has those of its folder.
+        """
+        if self._version is None:
+            return set(servers)
+        versions = self._pool.each(list(servers), VLLMServer.weight_version)
+        for server, version in versions.items():
+            if version != self._version:
+                self._pool.exclude(
+                    server, "it has other weights than it was given; it was started again, or another run uses it"
+                )
+        return {server for server, version in versions.items() if version == self._version}
 
 
-def _drain(pending: SimpleQueue[int]) -> Iterator[int]:
-    """Yields the items of the queue until it is empty."""
-    while True:
-        try:
-            yield pending.get_nowait()
-        except Empty:
-            return
+def _exhaust(weights: Iterator[NamedWeight]) -> None:
+    """Takes part in gathering the weights that are left."""
+    for _ in weights:
+        pass

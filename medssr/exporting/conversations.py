@@ -10,7 +10,8 @@ from typing import Any
 
 from medssr.config import ModelConfig
 from medssr.errors import InputError
-from medssr.models.policy import eos_token_ids, load_tokenizer, pretrained
+from medssr.models.loading import pretrained
+from medssr.models.policy import eos_token_ids, load_tokenizer
 from medssr.models.prompts import encode_prompts, prompt_messages, read_prompt_template
 from medssr.questions import Question
 

@@ -16,7 +16,8 @@ from medssr.errors import InputError
 from medssr.evaluation.benchmark_results import protocol_record, text_sha256
 from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.models.chat import encode_texts
-from medssr.models.policy import load_tokenizer, pretrained
+from medssr.models.loading import pretrained
+from medssr.models.policy import load_tokenizer
 from medssr.models.prompts import check_prompt_lengths, encode_with_continuations, read_prompt_template
 from medssr.questions import Question
 from medssr.resources import RESOURCES

@@ -22,6 +22,9 @@ from medssr.grpo.rollouts import RolloutCollector
 from medssr.questions import Question
 from medssr.statistics import wilson_interval
 from medssr.training.checkpoints import NUM_KEPT
+from medssr.training.joint_stop import agree_to_stop
+from medssr.utils import stopping
+from medssr.utils.processes import gather_objects
 from medssr.utils.seeding import derive_seed
 
 log = logging.getLogger(__name__)
@@ -112,27 +115,37 @@ class HeldoutCallback(L.Callback):
         return self._folder / f"step_{num_done:07d}"
 
     def _evaluate(self, trainer: L.Trainer, num_done: int) -> dict[str, Any]:
-        """Evaluates the policy, saves it if it is the best so far, and returns the metrics."""
-        score = score_heldout(self._rollouts.engine, self._questions, self._prompts, self._max_new_tokens)
-        score = trainer.strategy.broadcast(score)  # so that all processes stop together
+        """Evaluates the policy, saves it if it is the best so far, and returns the metrics.
+
+        Each process asks its share of the questions, and all get the same score.
+        """
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        local = score_heldout(self._rollouts.engine, self._questions[share], self._prompts[share], self._max_new_tokens)
+        agree_to_stop()  # a signal ends the questions, but not the collective calls that follow
+        score = sum(gather_objects(local), HeldoutScore())
         best_before = self.history.best_step
         is_best = self.history.add(num_done, score.accuracy)
         log.debug("probe: %.3f after %d steps", score.accuracy, num_done)
-        if is_best and self._keeps_best and trainer.is_global_zero:
-            self._keep(num_done, {best_before, *self._best_steps_in_checkpoints})
+        if is_best and self._keeps_best:
+            self._keep(num_done, {best_before, *self._best_steps_in_checkpoints}, trainer.is_global_zero)
+        stopping.release()
         return score.metrics() | self.history.metrics()
 
-    def _keep(self, num_done: int, needed: set[int]) -> None:
-        """Saves the policy atomically, and removes the models that no checkpoint refers to."""
-        for folder in self._folder.glob("*"):
-            if folder not in {self._model_after(step) for step in needed}:
-                shutil.rmtree(folder)
-        temporary = self._folder / "unfinished"
+    def _keep(self, num_done: int, needed: set[int], is_main: bool) -> None:
+        """Saves the policy atomically, and removes the models that no checkpoint refers to.
+
+        All processes save, since each may hold a part of the weights; the main one alone changes files.
+        """
+        temporary, kept = self._folder / "unfinished", self._model_after(num_done)
+        if is_main:
+            for folder in self._folder.glob("*"):
+                if folder not in {self._model_after(step) for step in needed}:
+                    shutil.rmtree(folder)
         self._rollouts.policy.save(temporary)
-        kept = self._model_after(num_done)
-        if kept.exists():  # left by a run that was killed after this step and repeats it
-            shutil.rmtree(kept)
-        temporary.replace(kept)
+        if is_main:
+            if kept.exists():  # left by a run that was killed after this step and repeats it
+                shutil.rmtree(kept)
+            temporary.replace(kept)
 
 
 def _num_done(trainer: L.Trainer) -> int:
@@ -163,9 +176,17 @@ def remove_heldout(questions: Iterable[Question], heldout: Iterable[Question]) -
 class HeldoutScore:
     """The score of a policy on the held-out questions, with one greedily decoded answer to each."""
 
-    num_questions: int
-    num_right: int
-    num_invalid: int
+    num_questions: int = 0
+    num_right: int = 0
+    num_invalid: int = 0
+
+    def __add__(self, other: HeldoutScore) -> HeldoutScore:
+        """Returns the score on the questions of both."""
+        return HeldoutScore(
+            self.num_questions + other.num_questions,
+            self.num_right + other.num_right,
+            self.num_invalid + other.num_invalid,
+        )
 
     @property
     def accuracy(self) -> float:
@@ -191,12 +212,12 @@ def score_heldout(
 
     Args:
         engine: Has the weights to evaluate.
-        questions: Questions with answers.
+        questions: Questions with answers; none for a process that has no share of them.
         prompts: The token ids of each question's prompt.
         max_new_tokens: The length at which answers are truncated.
     """
     greedy = Sampling(temperature=1.0, max_new_tokens=max_new_tokens, top_k=1, has_logps=False)
-    answers = engine.generate(prompts, [[0]] * len(prompts), greedy)
+    answers = engine.generate(prompts, [[0]] * len(prompts), greedy) if prompts else []
     letters = [
         extract_choice(completion.text, question.options).letter
         for question, (completion,) in zip(questions, answers, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,12 +77,39 @@ def mismatch_metrics(statistics: Sequence[LossStatistics], tis_cap: float | None
     pairs = [
         (trainer, sample.engine_logps) for sample, trainer in zip(samples, logps, strict=True) if not sample.is_dummy
     ]
-    local = tuple(torch.cat(column) for column in zip(*pairs, strict=True)) if pairs else None
-    columns = [part for part in gather_objects(local) if part is not None]
-    if not columns:
-        return {}
-    old_logps, engine_logps = (torch.cat(column) for column in zip(*columns, strict=True))
-    return logprob_mismatch(old_logps, engine_logps, tis_cap)
+    if not pairs:
+        local = None
+    else:
+        old_logps, engine_logps = (torch.cat(column) for column in zip(*pairs, strict=True))
+        local = len(old_logps), logprob_mismatch(old_logps, engine_logps, tis_cap)
+    return pooled_mismatch([part for part in gather_objects(local) if part is not None])
+
+
+def pooled_mismatch(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Returns the mismatch over the tokens of all parts; {} if there are none.
+
+    Args:
+        parts: The number of tokens of each part, and the metrics of `logprob_mismatch` over them.
+
+    Example:
+        >>> part = {"logprob_mismatch_mean": 1.0, "logprob_mismatch_max": 2.0, "engine_logp_missing_share": 0.5}
+        >>> pooled_mismatch([(4, part), (1, dict.fromkeys(part, 0.0))])  # two tokens with log-probs, and one
+        {'logprob_mismatch_mean': 0.6666666666666666, 'logprob_mismatch_max': 2.0, 'engine_logp_missing_share': 0.4}
+    """
+    if len(parts) < 2:
+        return dict(parts[0][1]) if parts else {}
+    tokens = [number for number, _ in parts]
+    with_logps = [number * (1 - metrics["engine_logp_missing_share"]) for number, metrics in parts]
+
+    def pooled(name: str) -> float:
+        values = [metrics[name] for _, metrics in parts]
+        if name.endswith("_max"):
+            return max(values)
+        weights = tokens if name.endswith("_share") else with_logps
+        total: float = sum(map(operator.mul, weights, values))
+        return total / (sum(weights) or 1.0)
+
+    return {name: pooled(name) for name in parts[0][1]}
 
 
 def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:

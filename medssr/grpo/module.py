@@ -9,12 +9,11 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
 from medssr.config import GRPOConfig
-from medssr.engines.hf_engine import HFEngine
+from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
@@ -24,10 +23,12 @@ from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_m
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
-from medssr.models.sharding import is_sharded, shard
+from medssr.models.sharding import is_sharded
 from medssr.questions import Question
+from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
+from medssr.training.trained_module import TrainedModule
 from medssr.utils.processes import gather_objects
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 Metrics = dict[str, float]
 
 
-class GRPOModule(L.LightningModule):
+class GRPOModule(TrainedModule):
     """Group-relative policy optimisation (GRPO) of one stage.
 
     Args:
@@ -44,6 +45,8 @@ class GRPOModule(L.LightningModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        load_whole: Loads the whole model whose weights policy and reference get once they are sharded; None if they
+            have weights already.
     """
 
     def __init__(
@@ -53,25 +56,22 @@ class GRPOModule(L.LightningModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        load_whole: Callable[[], Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False  # a step is split into micro-batches by tokens
-        self.model = objective.model  # the objective is not an nn.Module, so the frozen reference is not in checkpoints
+        skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
+        super().__init__(objective.model, optimizer, scheduler, skipped_steps, load_whole)
         self.rollouts = rollouts
-        self.objective = objective
+        self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
-        self.skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
-        self.strict_loading = all(weight.requires_grad for weight in self.model.parameters())  # see `state_dict`
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
-        self._make_optimizer = optimizer
-        self._make_scheduler = scheduler
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
         start = time.monotonic()
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
+        agree_to_stop()  # the last moment at which nothing of the step is in the weights
         self.rollouts.engine.release_memory()
         rollout_seconds = time.monotonic() - start
 
@@ -99,11 +99,13 @@ class GRPOModule(L.LightningModule):
         samples = make_samples(groups)
         kls = None
         if self.config.has_kl_in_reward:
+            if is_sharded(self.model):  # its passes are collective calls
+                agree_to_stop()
             flat = [sample for group in samples for sample in group]
             self.objective.compute_ref_and_old_logps(flat, has_old=True)
             old_logps = require_logps(sample.old_logps for sample in flat)
             ref_logps = require_logps(sample.ref_logps for sample in flat)
-            kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1)
+            kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1).cpu()
         rewards = step_rewards(groups, self.config, kls)
         scored_label_rewards = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
         return ScoredGroups(groups, samples, rewards, is_nonzero_std(scored_label_rewards))
@@ -163,7 +165,9 @@ class GRPOModule(L.LightningModule):
 
     def describe(self, batch: StepBatch[Question], scored: ScoredGroups, advantages: Tensor) -> Metrics:
         """Returns the metrics of the rollouts of all processes, and keeps the rollouts for callbacks."""
-        groups = [group for local in gather_objects(scored.groups) for group in local]
+        # Nobody needs the log-probs of other processes, which are most of a rollout's size.
+        described = [group.without_logps() for group in scored.groups]
+        groups = [group for local in gather_objects(described) for group in local]
         rewards, has_signal, advantages = (
             torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
@@ -181,63 +185,19 @@ class GRPOModule(L.LightningModule):
             self._has_warned_of_truncation = True
             log.warning(message)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Returns the trained weights; the frozen weights of a model with adapters are not in checkpoints."""
-        weights: dict[str, Any] = super().state_dict(*args, **kwargs)
-        for name, weight in self.named_parameters(remove_duplicate=False):
-            if not weight.requires_grad:
-                weights.pop(name, None)
-        return weights
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the count of skipped steps."""
-        checkpoint["skipped_steps"] = self.skipped_steps.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the count of skipped steps."""
-        self.skipped_steps.load_state_dict(checkpoint["skipped_steps"])
-
-    def configure_optimizers(self) -> Any:
-        """Returns optimiser and schedule."""
-        optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
-        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
-
     def setup(self, stage: str) -> None:
         """Checks that the questions of a step can be divided equally among the processes.
 
         Raises:
             InputError: When they cannot.
         """
-        for key in ("num_prompts_per_step", "minibatch_prompts"):
-            number = getattr(self.config, key)
-            if number is not None and number % self.trainer.world_size:
-                raise InputError(
-                    f"grpo.{key}: {number} questions cannot be shared equally by {self.trainer.world_size} processes; "
-                    "make it a multiple of them."
-                )
+        problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
+        if problem is not None:
+            raise InputError(problem)
 
-    def configure_model(self) -> None:
-        """Shards policy and reference over the processes, if the strategy shards models.
-
-        Raises:
-            InputError: When the configuration does not support sharding.
-        """
-        if self.device_mesh is None or is_sharded(self.model):
-            return
-        if isinstance(self.rollouts.engine, HFEngine):
-            raise InputError(
-                "rollout: hf generates with the trained model, which is sharded over processes; take vllm."
-            )
-        if not self.strict_loading:
-            raise InputError("lora: adapters are trained on models that each device holds whole; take trainer=ddp.")
-        if self.config.has_kl_in_reward and self.config.dynamic_sampling_rounds > 0:
-            raise InputError(
-                "grpo.dynamic_sampling_rounds: must be 0 if a sharded model computes the KL in the reward."
-            )
-        dtype = torch.bfloat16 if str(self.trainer.precision).startswith("bf16") else torch.float32
-        for model in (self.model, self.objective.reference):
-            if model is not None:
-                shard(model, self.device_mesh["data_parallel"], dtype)
+    def frozen_models(self) -> list[Any]:
+        """Returns the reference, if it is a model of its own."""
+        return [] if self.objective.reference in (None, self.model) else [self.objective.reference]
 
     def on_train_start(self) -> None:
         """Gives the engine the weights that training starts or resumes with."""
@@ -245,5 +205,5 @@ class GRPOModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Moves a separate reference policy to the policy's device."""
-        if self.objective.reference not in (None, self.model):
-            self.objective.reference.to(self.device).eval()
+        for model in self.frozen_models():
+            model.to(self.device).eval()

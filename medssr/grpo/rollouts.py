@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -45,6 +45,11 @@ class RolloutGroup:
     question: Question
     prompt_ids: list[int]
     rollouts: list[Rollout]
+
+    def without_logps(self) -> RolloutGroup:
+        """Returns the group without the log-probs of its tokens."""
+        rollouts = [replace(rollout, completion=replace(rollout.completion, logps=[])) for rollout in self.rollouts]
+        return replace(self, rollouts=rollouts)
 
 
 @dataclass(slots=True)
@@ -116,7 +121,7 @@ class StepRollouts:
 
     Attributes:
         step: The index of the training step.
-        groups: The rollouts of all processes.
+        groups: The rollouts of all processes, without log-probs.
         rewards: `[num_groups][G]`, the rewards that advantages are computed from; NaN where a completion is unscored.
         advantages: `[num_groups][G]`.
     """

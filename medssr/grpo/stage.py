@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from contextlib import closing
-from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-import torch
-
-from medssr.config import TrainConfig
+from medssr.config import ModelConfig, TrainConfig
+from medssr.config.trainer import shards_models
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
+from medssr.models.loading import load_model, stored_dtype
 from medssr.models.lora import keep_initial_adapters
-from medssr.models.policy import Policy, load_trainable_policy
+from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.training.fit import fit
 from medssr.training.step_loader import PromptDataModule
+from medssr.utils.files import sync_folder
 from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import is_main_process
 
@@ -43,7 +44,7 @@ def run_stage(
     """
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
-    policy = load_trainable_policy(config.model, config.lora, config.seed)
+    policy = load_trainable_policy(config.model, config.lora, config.seed, is_empty=_is_filled(config))
     # Encoded once before training, so that an over-long prompt fails here and not at step 900.
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
     prompts = policy.encode(questions, num_new_tokens, config.data.path)
@@ -80,9 +81,12 @@ def run_stage(
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
     if best_model is None:
-        policy.save(directory / "model")
+        share = policy.save(directory / "model")
+        if share is not None:
+            counts["merged_kept_share"] = share
     elif is_main_process():
         copytree(best_model, directory / "model", dirs_exist_ok=True)
+        sync_folder(directory / "model")
     return counts
 
 
@@ -101,13 +105,24 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+        load_whole=partial(_whole_model, config.model) if _is_filled(config) else None,
     )
+
+
+def _is_filled(config: TrainConfig) -> bool:
+    """Returns whether models are loaded without weights, and filled once they are sharded over processes."""
+    return config.lora is None and shards_models(config.trainer)
+
+
+def _whole_model(config: ModelConfig) -> Any:
+    """Returns the model with its weights as they are stored, which the parts of sharded models are taken from."""
+    return load_model(config, stored_dtype(config))
 
 
 def _reference(model: Any, config: TrainConfig) -> Any | None:
     """Returns the reference of the KL, the policy at the start of the stage.
 
-    It is a frozen copy of the model, or the model itself if it has adapters: `initial_adapters` computes with it.
+    It is a frozen model, or the policy's if it has adapters: `initial_adapters` computes with it.
     """
     if config.grpo.beta == 0:
         return None
@@ -115,7 +130,7 @@ def _reference(model: Any, config: TrainConfig) -> Any | None:
         if config.model.adapter_path is not None:  # else training starts without adapters
             keep_initial_adapters(model)
         return model
-    return deepcopy(model).requires_grad_(False).to(getattr(torch, config.model.dtype.value))
+    return load_reference(config.model, is_empty=_is_filled(config))
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:

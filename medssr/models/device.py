@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from medssr.config import ExtrasConfig
 from medssr.config.groups import Node
-from medssr.errors import InputError
+from medssr.config.trainer import devices_of
+from medssr.errors import InputError, require
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
 
 
 def check_device(trainer: Node) -> None:
-    """Raises InputError if the trainer needs a GPU and there is none; called before the model is loaded."""
+    """Raises InputError if the trainer needs a GPU that this machine lacks; called before the model is loaded."""
     import torch
 
     device = str(trainer["accelerator"])
@@ -24,6 +25,11 @@ def check_device(trainer: Node) -> None:
             f"trainer.accelerator: {device}, but torch finds no GPU here; trainer=cpu needs none. medssr-doctor says "
             "what the machine has."
         )
+    devices = devices_of(trainer)
+    if device in ("gpu", "cuda") and torch.cuda.is_available() and devices is not None:
+        missing = [number for number in devices if number >= torch.cuda.device_count()]
+        problem = f"{trainer['devices']}, but torch finds {torch.cuda.device_count()} GPUs here."
+        require(not missing, "trainer.devices", problem)
 
 
 def prepare_process(extras: ExtrasConfig, seed: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from medssr.errors import InputError
 from medssr.models.batching import RolloutBatch
 from medssr.models.packing import PackedRollouts
+from medssr.models.sharding import call_as_forward
 
 # Settings of model families that change the logits after the head, which the chunked head does not support.
 _LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -83,9 +84,11 @@ def _head_logps(
     has_entropies: bool,
 ) -> tuple[Tensor, Tensor]:
     """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[num_tokens, H]`."""
-    head = model.get_output_embeddings()
-    columns = chunked_logps(
-        hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
+    columns = call_as_forward(
+        model.get_output_embeddings(),
+        lambda head: chunked_logps(
+            hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
+        ),
     )
     logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
     return logps, entropies

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import logging
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
-from medssr.models.gguf import forget_quantization, gguf_arguments, is_gguf
+from medssr.models.loading import check_folder, empty_model, load_model, pretrained, torch_dtype
 from medssr.models.lora import (
     SETTINGS_FILE,
     add_adapters,
     attach_adapters,
     check_continued,
     has_adapters,
+    kept_share,
     load_adapters,
     merged_weights,
     save_adapters,
 )
 from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
+from medssr.models.sharding import is_sharded
+from medssr.utils.files import sync_folder
 from medssr.utils.processes import is_main_process
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
+# Of one file of weights, as models on the hub have it.
+_MAX_FILE_SIZE = "5GB"
 # The folder of the adapters within that of the merged model.
-ADAPTER_FOLDER = "adapter"
+_ADAPTER_FOLDER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Policy:
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
         dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
+        save_dtype: The number format of saved weights; None for the one that they have in memory, which is float32
+            for those that adapters are merged into.
     """
 
     model: Any
@@ -53,11 +59,12 @@ class Policy:
     prompt_template: str
     stop: tuple[str, ...] = ()
     dtype: Dtype | None = None
+    save_dtype: Dtype | None = None
 
     @property
     def engine_dtype(self) -> torch.dtype:
         """The dtype of an engine's copy of the weights."""
-        dtype: torch.dtype = self.model.dtype if self.dtype is None else getattr(torch, self.dtype.value)
+        dtype: torch.dtype = self.model.dtype if self.dtype is None else torch_dtype(self.dtype)
         return dtype
 
     @property
@@ -97,34 +104,53 @@ class Policy:
         texts = [escape_answer(_without_ends(text, end_texts), self.tokenizer) for text in completions]
         return [[*token_ids, end] for token_ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: Path) -> float | None:
         """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
-        Merged weights are float32, because 16 bits would round most of a small change away (see `kept_share`).
         Its generation config has all end tokens, so that other programs end completions as this one does.
-        Only the main process writes, but all processes must call this if the model is sharded.
+        Only the main process writes and holds the whole model, but all processes must call this if it is sharded.
+
+        Returns:
+            The share of the adapters' change that is left in merged weights of 16 bits (see `kept_share`); None for
+            weights of float32, or without adapters.
 
         Raises:
             InputError: When writing fails.
         """
+        import torch
         from safetensors import SafetensorError
 
+        is_main = is_main_process()
+        if not is_main and not is_sharded(self.model):
+            return None
+        save_dtype = self.save_dtype or (Dtype.float32 if has_adapters(self.model) else None)
         try:
-            dtype = torch.float32 if has_adapters(self.model) else self.model.dtype
-            weights = {name: weight.cpu() for name, weight in merged_weights(self.model, dtype)}
-            if not is_main_process():
-                return
+            # Weights of a sharded model are gathered one by one, so tied ones would be there twice.
+            tied = self.model.all_tied_weights_keys
+            dtype = None if save_dtype is None else torch_dtype(save_dtype)
+            named = merged_weights(self.model, dtype)
+            weights = {name: weight.cpu() for name, weight in named if is_main and name not in tied}
+            if not is_main:
+                return None
             ids = sorted(self.eos_token_ids)
             self.model.generation_config.eos_token_id = ids if len(ids) > 1 else next(iter(ids), None)
-            self.model.save_pretrained(directory, state_dict=weights)
-            config = deepcopy(self.model.config)
-            config.dtype = dtype  # that of the file, which `save_pretrained` takes to be the model's
-            config.save_pretrained(directory)
+            self.model.save_pretrained(directory, state_dict=weights, max_shard_size=_MAX_FILE_SIZE)
+            if save_dtype is not None:  # transformers has written the dtype that the model has in memory
+                config = deepcopy(self.model.config)
+                config.dtype = save_dtype.value
+                config.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
-            save_adapters(self.model, directory / ADAPTER_FOLDER)
+            save_adapters(self.model, directory / _ADAPTER_FOLDER)
+            sync_folder(directory)
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
+        if not has_adapters(self.model) or dtype in (None, torch.float32):
+            return None
+        share = kept_share(self.model, dtype)
+        message = "%s: rounding to %s kept %.0f%% of the adapters' change in the merged weights; %s has all of it"
+        log.warning(message, directory, dtype, 100 * share, directory / _ADAPTER_FOLDER)
+        return share
 
 
 def _without_ends(text: str, end_texts: tuple[str, ...]) -> str:
@@ -143,52 +169,38 @@ def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Loads the policy of a folder, GGUF file or hub name, with adapters if any are configured.
-
-    Weights are read only from safetensors and GGUF.
+    """Loads the policy of a folder, GGUF file or hub name, with its weights in `config.dtype`, and with its adapters.
 
     Raises:
         InputError: When the folder is incomplete, the adapters do not fit the model, or the hub has no such model or
             cannot be reached.
     """
-    from transformers import AutoModelForCausalLM
-
-    template = read_prompt_template(config.prompt_path)
-    folder = Path(config.path)
-    if folder.is_dir():
-        _check_folder(folder)
-        _warn_of_rounding(folder, config)
-    tokenizer = load_tokenizer(config)
-    with pretrained(config) as source:
-        model = AutoModelForCausalLM.from_pretrained(
-            **source, dtype=config.dtype.value, attn_implementation=config.attn_implementation, use_safetensors=True
-        )
-    forget_quantization(model)
+    _warn_of_rounding(config)
+    policy = _load_policy(config, config.dtype, load_model)
     if config.adapter_path is not None:
-        attach_adapters(model, Path(config.adapter_path))
-    if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
-    return Policy(model, tokenizer, template, tuple(stop))
+        attach_adapters(policy.model, Path(config.adapter_path))
+    return policy
 
 
-def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int) -> Policy:
+def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: int, *, is_empty: bool = False) -> Policy:
     """Loads the policy for training: all weights in float32, or adapters on frozen weights.
 
     In bfloat16, updates as small as those of reinforcement learning would be rounded away. Engines sample in
     `model.dtype` all the same.
 
     Args:
-        config: The model; training goes on with the adapters of its `adapter_path`, if there are any.
-        lora: The adapters; None to train all weights.
+        config: The configuration of the model; training goes on with the adapters of its `adapter_path`, if any.
+        lora: The adapters to train; None to train all weights.
         seed: Run seed, which determines the weights of new adapters.
+        is_empty: Whether to leave its weights on the meta device, because they are read once the model is sharded
+            over processes (`sharding.fill`).
 
     Raises:
-        InputError: As `load_policy`, and when the model's adapters are of another rank or of other layers than `lora`.
+        InputError: As `load_policy`, and when the model's adapters have another rank or other layers than `lora`.
     """
     if lora is None:
         assert config.adapter_path is None, "refused when the configuration is composed"
-        return replace(load_policy(replace(config, dtype=Dtype.float32)), dtype=config.dtype)
+        return _load_policy(config, Dtype.float32, empty_model if is_empty else load_model)
     adapters = None if config.adapter_path is None else Path(config.adapter_path)
     if adapters is not None:
         check_continued(lora, adapters)
@@ -196,7 +208,42 @@ def load_trainable_policy(config: ModelConfig, lora: LoRAConfig | None, seed: in
     add_adapters(policy.model, lora, seed)
     if adapters is not None:
         load_adapters(policy.model, adapters)
-    return policy
+    return replace(policy, save_dtype=config.save_dtype)
+
+
+def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
+    """Loads the reference of the KL: the model that training starts from, frozen, with its weights in `config.dtype`.
+
+    Args:
+        config: The configuration of the policy's model.
+        is_empty: As in `load_trainable_policy`.
+    """
+    load = empty_model if is_empty else load_model
+    return load(config, torch_dtype(config.dtype)).requires_grad_(False)
+
+
+def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig, torch.dtype], Any]) -> Policy:
+    """Returns the policy of a configuration, with the model that `load` returns."""
+    template = read_prompt_template(config.prompt_path)
+    check_folder(config)
+    tokenizer = load_tokenizer(config)
+    model = load(config, torch_dtype(dtype))
+    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
+    save_dtype = config.save_dtype or config.dtype
+    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=save_dtype)
+
+
+def _warn_of_rounding(config: ModelConfig) -> None:
+    """Warns if a model with merged adapters is loaded in a number format that rounds most of their change away."""
+    adapters = Path(config.path) / _ADAPTER_FOLDER
+    if (adapters / SETTINGS_FILE).is_file() and config.dtype is not Dtype.float32:
+        log.warning(
+            "%s has adapters merged into its weights, and model.dtype=%s rounds small changes of weights away. "
+            "model.path of the base model with model.adapter_path=%s, or model.dtype=float32, keeps them",
+            config.path,
+            config.dtype.value,
+            adapters,
+        )
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -213,44 +260,3 @@ def load_tokenizer(config: ModelConfig) -> Any:
         tokenizer.pad_token = tokenizer.eos_token
     set_template_defaults(tokenizer, config.chat_template_kwargs)
     return tokenizer
-
-
-@contextmanager
-def pretrained(config: ModelConfig) -> Iterator[dict[str, Any]]:
-    """Yields the arguments of `from_pretrained` for the policy, and turns its errors into an InputError."""
-    from safetensors import SafetensorError
-
-    try:
-        path = (
-            gguf_arguments(Path(config.path))
-            if is_gguf(config.path)
-            else {"pretrained_model_name_or_path": config.path}
-        )
-        yield {**path, "revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    except (OSError, ValueError, SafetensorError, LookupError, struct.error) as error:  # the last two: damaged GGUF
-        raise InputError(
-            f"model.path: {config.path} could not be loaded: {str(error).strip()} Expected a folder with config.json, "
-            "safetensors and a tokenizer, a GGUF file, or a hub name that this machine can reach."
-        ) from error
-
-
-def _warn_of_rounding(folder: Path, config: ModelConfig) -> None:
-    """Warns if a model with merged adapters is loaded in a number format that rounds most of their change away."""
-    adapters = folder / ADAPTER_FOLDER
-    if (adapters / SETTINGS_FILE).is_file() and config.dtype is not Dtype.float32:
-        log.warning(
-            "%s has adapters merged into its weights, and model.dtype=%s rounds small changes of weights away. "
-            "model.path of the base model with model.adapter_path=%s, or model.dtype=float32, keeps them",
-            folder,
-            config.dtype.value,
-            adapters,
-        )
-
-
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise InputError.at(folder, "holds no config.json, so it is no checkpoint.", field="model.path")
-    if not any(folder.glob("*.safetensors")):
-        raise InputError.at(folder, "holds no *.safetensors, so it has no weights to load.", field="model.path")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise InputError.at(folder, "holds no tokenizer.", field="model.path")

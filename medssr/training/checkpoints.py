@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
+from medssr.utils.files import sync
 
 if TYPE_CHECKING:
     import lightning as L
@@ -43,9 +43,9 @@ def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
             _remove(incomplete)
         write(temporary)
         for file in [temporary, *temporary.rglob("*")]:
-            _sync(file)
+            sync(file)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError:
         _remove(temporary)
         raise
@@ -119,14 +119,6 @@ def _fault(path: Path) -> str | None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.ckpt"))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -16,6 +16,7 @@ from medssr.config import SFTTrainConfig, TrainConfig, num_check_steps
 from medssr.errors import InputError
 from medssr.tracking.loggers import open_loggers
 from medssr.training.checkpoints import check_compatible
+from medssr.training.joint_stop import JointStop
 from medssr.training.step_checkpoint import StepCheckpoint
 from medssr.utils.instantiate import instantiate
 from medssr.utils.stopping import catch_signals
@@ -61,6 +62,7 @@ def fit(
                 "trainer",
                 # Checkpoints come last, so that they contain the state after all other callbacks.
                 callbacks=[
+                    JointStop(),
                     *further_callbacks,
                     *sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint)),
                 ],

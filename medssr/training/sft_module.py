@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import lightning as L
 import torch
 
 from medssr.models.batching import pad_rollouts, split_by_tokens
 from medssr.models.logprobs import completion_logits, token_logps
 from medssr.models.policy import Policy
-from medssr.training.optimizer_step import SkippedSteps, advance_schedule, take_optimizer_step
+from medssr.models.sharding import call_as_forward
+from medssr.training.joint_stop import agree_to_stop
+from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
+from medssr.training.trained_module import TrainedModule
+from medssr.utils.processes import average_number, pad_to_longest
 
 Sample = tuple[list[int], list[int]]  # token ids of prompt and completion
 
+_DUMMY: Sample = ([0], [0])
 
-class SFTModule(L.LightningModule):
+
+class SFTModule(TrainedModule):
     """Maximises the likelihood of completions given their prompts; every token of a step has the same weight.
 
     Args:
@@ -38,53 +43,54 @@ class SFTModule(L.LightningModule):
         max_grad_norm: float,
         max_skipped_steps: int,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False  # a step is split into micro-batches by tokens
-        self.model = policy.model
+        super().__init__(policy.model, optimizer, scheduler, SkippedSteps(max_skipped_steps, "sft.max_skipped_steps"))
         self._pad_id = policy.tokenizer.pad_token_id
-        self._make_optimizer = optimizer
-        self._make_scheduler = scheduler
         self._micro_batch_tokens = micro_batch_tokens
         self._max_grad_norm = max_grad_norm
-        self._skipped_steps = SkippedSteps(max_skipped_steps, "sft.max_skipped_steps")
 
     def training_step(self, batch: StepBatch[Sample], batch_idx: int) -> None:
-        """Takes one optimiser step on the samples of the batch."""
-        samples = batch.items
-        num_tokens = sum(len(completion) for _, completion in samples)
-        total_loss = 0.0
-        for indices in split_by_tokens([len(p) + len(c) for p, c in samples], self._micro_batch_tokens):
-            prompts, completions = zip(*(samples[index] for index in indices), strict=True)
-            padded = pad_rollouts(prompts, completions, self._pad_id, self.device)
-            logps = token_logps(completion_logits(self.model, padded, temperature=1.0), padded.completion_ids)
-            loss = -(logps * padded.completion_mask).sum() / num_tokens
-            self.manual_backward(loss)
-            total_loss += loss.item()
-        norm = take_optimizer_step(self, self._max_grad_norm, total_loss)
+        """Takes one optimiser step on the samples of the batch, which the processes share."""
+        agree_to_stop()
+        samples = batch.shard(self.global_rank, self.trainer.world_size).items
+        # Processes average their gradients, so each divides by the mean of their numbers of tokens.
+        num_tokens = average_number(sum(len(completion) for _, completion in samples))
+        micro_batches = pad_to_longest(self._split(samples), filler=[])
+        local_loss = 0.0
+        for number, indices in enumerate(micro_batches, start=1):
+            loss = self._loss([samples[index] for index in indices]) / num_tokens
+            add_gradient(self, loss, is_last=number == len(micro_batches))
+            local_loss += loss.item()
+        norm = take_optimizer_step(self, self._max_grad_norm, local_loss)
+        mean_loss = average_number(local_loss)
         if norm is None:
-            self._skipped_steps.skipped(batch.step, [f"the samples of step {batch.step}"])
+            self.skipped_steps.skipped(batch.step, [f"the samples of step {batch.step}"])
             metrics = {"train/skipped_steps": 1.0}
         else:
-            self._skipped_steps.took()
-            metrics = {"train/loss": total_loss, "train/grad_norm": norm, "train/skipped_steps": 0.0}
-        metrics["train/num_tokens"] = float(sum(len(prompt) + len(completion) for prompt, completion in samples))
+            self.skipped_steps.took()
+            metrics = {"train/loss": mean_loss, "train/grad_norm": norm, "train/skipped_steps": 0.0}
+        metrics["train/num_tokens"] = float(sum(len(prompt) + len(completion) for prompt, completion in batch.items))
         advance_schedule(self)
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
-        self.log("train/loss", total_loss, prog_bar=True, logger=False, batch_size=len(samples))
+        self.log("train/loss", mean_loss, prog_bar=True, logger=False, batch_size=len(batch.items))
 
-    def configure_optimizers(self) -> Any:
-        """Returns optimiser and schedule."""
-        optimizer = self._make_optimizer(self.model.parameters())
-        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
+    def _split(self, samples: list[Sample]) -> list[list[int]]:
+        """Returns the indices of the samples of each micro-batch."""
+        return split_by_tokens([len(p) + len(c) for p, c in samples], self._micro_batch_tokens)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the count of skipped steps."""
-        checkpoint["skipped_steps"] = self._skipped_steps.state_dict()
+    def _loss(self, samples: list[Sample]) -> torch.Tensor:
+        """Returns the summed negative log-probs of the completions' tokens; 0 with a gradient where there are none.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the count of skipped steps."""
-        self._skipped_steps.load_state_dict(checkpoint["skipped_steps"])
+        A process without samples takes part in the collective calls of the others.
+        """
+        prompts, completions = zip(*(samples or [_DUMMY]), strict=True)
+        padded = pad_rollouts(prompts, completions, self._pad_id, self.device)
+        logps = call_as_forward(
+            self.model,
+            lambda model: token_logps(completion_logits(model, padded, temperature=1.0), padded.completion_ids),
+        )
+        mask = padded.completion_mask if samples else torch.zeros_like(padded.completion_mask)
+        return -(logps * mask).sum()
 
     def transfer_batch_to_device(self, batch: StepBatch[Sample], device: torch.device, dataloader_idx: int) -> Any:
         """Returns the batch unchanged: samples become tensors in micro-batches."""

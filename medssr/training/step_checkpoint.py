@@ -12,14 +12,21 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch.distributed.checkpoint.api import CheckpointException
 
-from medssr.errors import InputError
+from medssr.errors import InputError, first_line
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, write_checkpoint
+from medssr.training.joint_stop import agree_to_stop, tell_to_stop
 from medssr.utils import stopping
+from medssr.utils.peers import PeerLeft
+from medssr.utils.processes import gather_objects
 from medssr.utils.seeding import random_states, set_random_states
+from medssr.utils.stopping import Stopped
 
 log = logging.getLogger(__name__)
+
+_REMEDY = "Make room and start the same command again: it resumes from the checkpoint before it."
 
 
 class DirectIO(TorchCheckpointIO):
@@ -70,6 +77,7 @@ class StepCheckpoint(L.Callback):
         self._folder = checkpoint_folder(Path(directory))
         self._every_num_steps = every_num_steps
         self._boundary: _Boundary | None = None
+        self._num_saved: int | None = None  # the step of the last checkpoint of this process
         self._is_disk_failing = False  # so that a failing disk is logged once
         self._loaded_random_states: list[dict[str, Any]] | None = None
 
@@ -87,31 +95,36 @@ class StepCheckpoint(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves every `every_num_steps` steps and after the last, and releases deferred signals."""
+        """Saves every `every_num_steps` steps and after the last, and lets signals end the process, or all together."""
         stopping.lift_deadline()
         num_done = batch_idx + 1
         self._boundary = _Boundary(
             num_done,
             _loops(trainer),
             {callback.state_key: deepcopy(callback.state_dict()) for callback in _callbacks(trainer)},
-            _gather_states(trainer, random_states()),
+            gather_objects(random_states()),
         )
         is_last = num_done == trainer.num_training_batches or trainer.should_stop
         if is_last or num_done % self._every_num_steps == 0:
             self._save(trainer, num_done, is_last)
-        stopping.release()
+        if trainer.world_size == 1:
+            stopping.release()
+        else:  # `JointStop` lets signals end the processes again when the next step begins
+            agree_to_stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Saves the state after the last finished step if a signal ends the process."""
-        if not isinstance(exception, SystemExit) or self._boundary is None:
+        """Saves the state after the last finished step if a signal ends the process; all processes save together."""
+        if not isinstance(exception, SystemExit) or isinstance(exception, PeerLeft) or self._boundary is None:
             return
-        # Within an update the weights are between two steps; several processes may be at different points of a step.
-        if stopping.is_held() or trainer.world_size > 1:
+        is_agreed = isinstance(exception, Stopped) and exception.is_agreed
+        # Within an update the weights are between two steps.
+        if stopping.is_held() and not is_agreed:
             log.warning("ended within an update; the newest checkpoint stays")
             return
-        num_done = self._boundary.num_done
-        if not checkpoint_path(self._folder, num_done).exists():
-            self._save(trainer, num_done, is_last=False)
+        if not is_agreed:
+            tell_to_stop(exception)
+        if self._num_saved != self._boundary.num_done:
+            self._save(trainer, self._boundary.num_done, is_last=False)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Replaces the state that the next rollout may have changed by the state at the end of the step."""
@@ -137,16 +150,19 @@ class StepCheckpoint(L.Callback):
                 write_checkpoint(path, save)
             else:
                 save(path.with_suffix(".tmp"))
+            trainer.strategy.barrier()  # no process goes on, or ends, before the checkpoint has its name
+        except CheckpointException as error:  # a part of a sharded one
+            raise InputError.at(path, f"could not be written ({first_line(error)}). {_REMEDY}") from error
         except OSError as error:
             problem = f"could not be written ({error.strerror or error}); the checkpoint before it is whole"
             if is_last or trainer.world_size > 1:
-                remedy = "Make room and start the same command again: it resumes from there."
-                raise InputError.at(path, f"{problem}. {remedy}") from error
+                raise InputError.at(path, f"{problem}. {_REMEDY}") from error
             if not self._is_disk_failing:
                 log.warning("%s: %s. Training continues, and the next checkpoint is tried again", path, problem)
             self._is_disk_failing = True
             return
         self._is_disk_failing = False
+        self._num_saved = num_done
         log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
 
 
@@ -159,12 +175,3 @@ def _loops(trainer: L.Trainer) -> dict[str, Any]:
 
 def _callbacks(trainer: L.Trainer) -> list[L.Callback]:
     return [callback for callback in trainer.callbacks if callback.state_dict()]  # type: ignore[attr-defined]
-
-
-def _gather_states(trainer: L.Trainer, states: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the states of all processes."""
-    if trainer.world_size == 1:
-        return [states]
-    gathered: list[dict[str, Any]] = [{} for _ in range(trainer.world_size)]
-    torch.distributed.all_gather_object(gathered, states)
-    return gathered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -74,17 +74,44 @@ def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, d
             yield number, record
 
 
+def sync_folder(folder: Path) -> None:
+    """Waits until all files below a folder are on disk, and gives them the permissions that the umask leaves.
+
+    Libraries that write a file under a temporary name may have made it for its owner alone.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def hash_file(path: Path) -> str:
     """Returns the SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def hash_path(path: Path) -> str:
-    """Returns the SHA-256 of a file, or of the names and contents of all files below a folder."""
+def hash_path(path: Path, hash_of: Callable[[Path], str] = hash_file) -> str:
+    """Returns the SHA-256 of a file, or of the names and contents of all files below a folder.
+
+    Args:
+        path: The file or folder.
+        hash_of: Returns the SHA-256 of a file's content.
+    """
     if path.is_file():
-        return hash_file(path)
+        return hash_of(path)
     digest = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {hash_file(file)}\n".encode())
+        digest.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
     return digest.hexdigest()

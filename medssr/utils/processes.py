@@ -30,13 +30,24 @@ def are_started_together() -> bool:
     )
 
 
-def gather_objects(value: T) -> list[T]:
-    """Returns the value of each process, in the order of their ranks; every process has to call it."""
+def num_processes() -> int:
+    """Returns the number of processes that are joined."""
     import torch.distributed as dist
 
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_objects(value: T) -> list[T]:
+    """Returns the value of each process, in the order of their ranks; every process has to call it.
+
+    Values travel as pickles, so they should be small and hold no tensors of a GPU, which would be restored on the GPU
+    of the sender, and no views, which would take the whole tensor along.
+    """
+    import torch.distributed as dist
+
+    if num_processes() == 1:
         return [value]
-    values: list[Any] = [None] * dist.get_world_size()
+    values: list[Any] = [None] * num_processes()
     dist.all_gather_object(values, value)
     return values
 
@@ -55,6 +66,36 @@ def fail_together(action: Callable[[], T]) -> T:
     problems = [other for other in gather_objects(None if problem is None else str(problem)) if other is not None]
     if problems:
         raise problem or InputError(problems[0])
+    return cast(T, result)
+
+
+def rank() -> int:
+    """Returns the number of this process among the joined ones, from 0."""
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def from_first_process(compute: Callable[[], T]) -> T:
+    """Returns in every process what `compute` returns in the first; every process has to call it.
+
+    Raises:
+        InputError: In every process, when the first raises it. What else it raises becomes one in the others.
+    """
+    outcome: tuple[T | None, str | None] = (None, None)
+    failure: Exception | None = None
+    if rank() == 0:
+        try:
+            outcome = compute(), None
+        except InputError as error:
+            failure, outcome = error, (None, str(error))
+        except Exception as error:
+            failure, outcome = error, (None, f"the first process failed: {type(error).__name__}: {error}")
+    result, message = gather_objects(outcome)[0]
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise InputError(message)
     return cast(T, result)
 
 

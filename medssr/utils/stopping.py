@@ -1,5 +1,7 @@
 """Signals that ask a process to end: it ends at once, or at the end of a critical section.
 
+The processes of one training end together (`medssr.training.joint_stop`), so a critical section has no deadline there.
+
 SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit) are treated alike. A handler that
 somebody else has set, such as a launcher that puts jobs back into the queue, stays in charge of its signal.
 """
@@ -29,14 +31,17 @@ _Handler = Callable[[int, FrameType | None], Any] | int
 class Stopped(SystemExit):
     """A signal ends the process, with code 128 + its number: 143 for SIGTERM, 130 for Ctrl-C, 138 for SIGUSR1."""
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, is_agreed: bool = False) -> None:
+        """Takes the signal, and whether all processes of a training end at this point of a step."""
+        self.code: int
         super().__init__(128 + signum)
         self.signum = signum
         self.signal_name = signal.Signals(signum).name
+        self.is_agreed = is_agreed
 
-    def __reduce__(self) -> tuple[type[Stopped], tuple[int]]:
+    def __reduce__(self) -> tuple[type[Stopped], tuple[int, bool]]:
         """Returns how another process makes it again: a pool of processes hands it on."""
-        return type(self), (self.signum,)
+        return type(self), (self.signum, self.is_agreed)
 
 
 @dataclass(slots=True)
@@ -48,12 +53,16 @@ class _State:
         received: The first signal that came.
         is_held: Whether a signal has to wait.
         has_deadline: Whether it waits `PATIENCE_S` at most.
+        notice: What another thread has for the main thread: a signal that another process got, or an exception.
+        tell: Tells others of the first signal that came.
     """
 
     handlers: dict[int, _Handler] = field(default_factory=dict)
     received: int | None = None
     is_held: bool = False
     has_deadline: bool = False
+    notice: int | BaseException | None = None
+    tell: Callable[[int], None] | None = None
 
 
 _state = _State()  # signals belong to the process, and so does the state
@@ -100,7 +109,7 @@ def hold() -> None:
     """
     if not _state.is_held:
         _raise_received()
-    _state.is_held = _state.has_deadline = True
+        _state.is_held = _state.has_deadline = True
 
 
 def lift_deadline() -> None:
@@ -124,6 +133,32 @@ def is_held() -> bool:
     return _state.is_held
 
 
+def received() -> int | None:
+    """Returns the signal that came; None if none did."""
+    return _state.received
+
+
+def share_signals(tell: Callable[[int], None]) -> None:
+    """Tells others of the signal that ends this process, and lets other threads call `notify`.
+
+    Args:
+        tell: Is called with the signal, in the main thread.
+    """
+    _state.tell = tell
+    signal.signal(signal.SIGALRM, _on_alarm)
+
+
+def notify(notice: int | BaseException) -> None:
+    """Makes the main thread treat a signal that another process got as its own, or raise an exception.
+
+    Called by another thread. The main thread does so as soon as it runs Python code.
+    """
+    _state.notice = notice
+    ident = threading.main_thread().ident
+    assert ident is not None
+    signal.pthread_kill(ident, signal.SIGALRM)
+
+
 def _on_signal(signum: int, frame: FrameType | None) -> None:
     if _state.received is not None:
         if signum == signal.SIGINT:  # who presses Ctrl-C again does not want to wait
@@ -131,24 +166,33 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
             os.kill(os.getpid(), signum)
         return
     _state.received = signum
+    if _state.tell is not None:
+        _state.tell(signum)
     if not _state.is_held:
         _raise_received()
     elif _state.has_deadline:
-        signal.signal(signal.SIGALRM, _on_deadline)
+        signal.signal(signal.SIGALRM, _on_alarm)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
 
 
 def _raise_again(print_unraisable: Callable[[Any], Any], unraisable: Any) -> None:
     """Ends the process soon after Python has dropped a `Stopped`, as it does with all that a finaliser raises."""
     if isinstance(unraisable.exc_value, Stopped):
-        signal.signal(signal.SIGALRM, _on_deadline)
+        signal.signal(signal.SIGALRM, _on_alarm)
         signal.setitimer(signal.ITIMER_REAL, _RETRY_S)
     else:
         print_unraisable(unraisable)
 
 
-def _on_deadline(signum: int, frame: FrameType | None) -> None:
-    _raise_received()
+def _on_alarm(signum: int, frame: FrameType | None) -> None:
+    """Takes a notice of another thread, or ends the waiting for the end of a critical section."""
+    notice, _state.notice = _state.notice, None
+    if isinstance(notice, BaseException):
+        raise notice
+    if notice is None:
+        _raise_received()
+    elif _state.received is None:
+        _on_signal(notice, frame)
 
 
 def _raise_received() -> None:

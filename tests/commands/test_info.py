@@ -56,7 +56,8 @@ def test_memory_is_that_of_docs_scaling():
         "train",
         "model=qwen3_8b_base",
         "trainer=fsdp2",
-        "trainer.devices=8",
+        "rollout=vllm",
+        "trainer.devices=[0,1,2,3,4,5,6,7]",
         "grpo=large",
         "grpo.head_chunk_tokens=1024",
     )
@@ -77,8 +78,8 @@ def test_adapters_take_the_place_of_the_weights():
     ("overrides", "message"),
     [
         (["model=local", "model.path=somebody/something"], "architecture is not known"),
-        (["+trainer.strategy=fsdp"], "not computed for the strategy fsdp"),
-        (["trainer=fsdp2"], "name trainer.devices=N"),
+        (["+trainer.strategy._target_=some.Strategy"], "not computed for the strategy some.Strategy"),
+        (["trainer=fsdp2", "rollout=vllm"], "name trainer.devices=N"),
     ],
 )
 def test_what_cannot_be_computed_is_not_guessed(overrides, message):

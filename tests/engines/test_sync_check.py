@@ -4,7 +4,7 @@ import pytest
 from support.helpers import completion
 
 from medssr.engines.hf_engine import HFEngine
-from medssr.engines.sync_check import mean_logp_gap, sync_prompts
+from medssr.engines.sync_check import SyncGapHistory, changed_but_stale, mean_logp_gap, sync_prompts
 from medssr.engines.types import Completion, Sampling
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps
@@ -46,3 +46,30 @@ def test_the_model_stays_in_its_mode(policy):
     policy.model.train()
     mean_logp_gap(policy.model, 0, [[5]], [completion()], 1.0)
     assert policy.model.training
+
+
+def test_a_gap_far_above_the_usual_ones_is_reported():
+    history = SyncGapHistory()
+    assert [history.add(gap) for gap in (0.02, 0.03, 0.01, 0.09)] == [None] * 4  # the medians are 0.02, 0.025 and 0.02
+    warning = history.add(0.13)  # the median of the four is 0.025
+    assert warning is not None
+    assert "differ by 0.13 nats per token, 5 times as much as usual (0.025)" in warning
+    assert history.add(0.02) is None
+
+
+def test_rounding_in_float32_is_never_reported():
+    history = SyncGapHistory()
+    assert [history.add(gap) for gap in (0.0, 9e-5, 1e-7, 8e-5)] == [None] * 4
+    assert history.add(2e-3) is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "held", "stale"),
+    [
+        ({"norm": 2, "q": 5}, {"norm": 8, "qkv": 9}, None),  # the engine's copy changed too; q is fused there
+        ({"norm": 2, "q": 5}, {"norm": 7, "qkv": 9}, "norm"),
+        ({"norm": 1, "q": 5}, {"norm": 7, "qkv": 9}, None),  # nothing changed, as after a skipped step
+    ],
+)
+def test_a_weight_that_changed_only_in_the_trainer_is_named(sent, held, stale):
+    assert changed_but_stale(({"norm": 1, "q": 4}, {"norm": 7, "qkv": 9}), (sent, held)) == stale

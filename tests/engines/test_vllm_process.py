@@ -9,16 +9,19 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from support.helpers import random_policy
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
-from medssr.config import LoRAConfig
-from medssr.engines import vllm_engine as engine_module
+from medssr.config import Dtype, LoRAConfig
 from medssr.engines import vllm_process as process_module
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.types import RolloutEngine, Sampling
@@ -26,6 +29,7 @@ from medssr.engines.vllm_engine import VLLMEngine
 from medssr.errors import InputError
 from medssr.models.lora import add_adapters
 from medssr.models.policy import Policy
+from medssr.utils.processes import gather_objects
 
 NEEDS_VLLM = [
     pytest.mark.vllm,
@@ -42,6 +46,10 @@ SETTINGS = {
 PROMPTS = [[5, 6, 7] * 60, [8, 9] * 80]
 SEEDS = [[1, 2], [3, 4]]
 SAMPLING = Sampling(1.0, 10)
+
+
+def _dtypes(model: Any) -> list[torch.dtype]:
+    return [weight.dtype for weight in model.parameters()]
 
 
 @pytest.fixture
@@ -113,6 +121,12 @@ def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy,
         engine.generate([[5] * 91], [[1]], Sampling(1.0, 10))
 
 
+def test_a_length_above_the_limit_is_refused_when_it_is_reserved(make, policy, monkeypatch):
+    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    with pytest.raises(InputError, match=r"rollout.max_model_len: 100; .* need 101"):
+        make(policy, max_model_len=100).reserve(101)
+
+
 @pytest.mark.parametrize("temperature", [0.001, 2.5])
 def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(make, policy, monkeypatch, temperature):
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
@@ -159,10 +173,54 @@ class TestStart:
         assert before != token_ids(engine, greedy) == token_ids(HFEngine(tied_policy, 8), greedy)
 
     def test_without_the_tied_head_packed_anew_the_run_stops(self, make, tied_policy, monkeypatch):
-        monkeypatch.setattr(engine_module, "_rebuild_head", lambda model: None)
+        monkeypatch.setattr(process_module, "_rebuild_head", lambda model: None)
         engine = make(tied_policy)
         with pytest.raises(InputError, match=r"vLLM's log-probs differ .* nats per token"):
             token_ids(engine)
+
+    def test_the_trainers_process_group_outlives_it(self, make, tied_policy, tmp_path):
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+        try:
+            weight = distribute_tensor(torch.arange(4.0), init_device_mesh("cpu", (1,)), [Shard(0)])
+            group = dist.distributed_c10d._get_default_group()
+            for _ in range(2):
+                engine = make(tied_policy)
+                token_ids(engine)
+                assert dist.distributed_c10d._get_default_group() is group
+                engine.close()
+            assert weight.full_tensor().tolist() == [0, 1, 2, 3]
+            assert gather_objects("here") == ["here"]
+            assert dist.get_world_size(dist.new_group()) == 1
+        finally:
+            dist.destroy_process_group()
+
+    def test_weights_trained_in_float32_are_sampled_from_in_the_configured_dtype(self, make, tied_policy):
+        engine = make(replace(tied_policy, dtype=Dtype.bfloat16))
+        sample = engine.generate(PROMPTS, SEEDS, SAMPLING)
+        assert set(engine._process.llm.apply_model(_dtypes)[0]) == {torch.bfloat16}
+        assert tied_policy.model.dtype is torch.float32
+        assert 1e-4 < engine.sync_weights(tied_policy.model) < 0.1
+        assert [len(group) for group in sample] == [2, 2]
+
+    def test_a_longer_request_makes_it_start_with_a_longer_context(self, make, tied_policy):
+        engine = make(tied_policy, max_model_len=400)
+        before = token_ids(engine)
+        assert engine._process.llm.llm_engine.vllm_config.model_config.max_model_len == 256
+        engine.generate([[5] * 280], [[1]], SAMPLING)
+        assert engine._process.llm.llm_engine.vllm_config.model_config.max_model_len == 400
+        assert token_ids(engine) == before
+
+    def test_a_sync_that_does_nothing_is_seen_after_one_small_step(self, make, tied_policy, monkeypatch):
+        engine = make(tied_policy)
+        engine.sync_weights(tied_policy.model)
+        optimizer = torch.optim.AdamW(tied_policy.model.parameters(), lr=1e-6)
+        tied_policy.model(torch.tensor([PROMPTS[0]]), labels=torch.tensor([PROMPTS[0]])).loss.backward()
+        optimizer.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._process.llm, "collective_rpc", lambda *args, **kwargs: None)
+            with pytest.raises(InputError, match=r"was given the trainer's new weights, but .* is the old one"):
+                engine.sync_weights(tied_policy.model)
+        assert engine.sync_weights(tied_policy.model) < 1e-5
 
     @pytest.mark.parametrize("gib", [0.0001, 0.0002, 10_000])
     def test_a_cache_of_a_wrong_size_names_its_setting(self, make, tied_policy, gib):

@@ -9,22 +9,19 @@ import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from support.helpers import expected_completion, typed
+from support.vllm_servers import Server, free_port, running_servers
+from support.vllm_stand_in import StandIn, running
 
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.config import LoRAConfig
@@ -43,81 +40,14 @@ NEEDS_VLLM = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm"),
 ]
-START_S = 600
 SEEDS = [[derive_seed(prompt, sample) for sample in range(4)] for prompt in range(12)]
 SAMPLING = Sampling(temperature=0.7, max_new_tokens=24)
 
 
-@dataclass
-class Server:
-    """A server's process and address."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-
-    def signal(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def start_server(folder: str, log: Path) -> Server:
-    port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--port", str(port)]
-    options = "--host 127.0.0.1 --logprobs-mode processed_logprobs --no-enable-chunked-prefill --enforce-eager"
-    environment = {
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "TORCH_COMPILE_DISABLE": "1",
-    }
-    process = subprocess.Popen(
-        [
-            *command,
-            *options.split(),
-            "--dtype",
-            "float32",
-            "--served-model-name",
-            "tiny",
-            "--distributed-executor-backend",
-            "uni",
-        ],
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env=os.environ | environment | {"OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"},
-    )
-    return Server(process, f"http://127.0.0.1:{port}")
-
-
-def wait_until_it_answers(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{server.address}/v1/models", timeout=5).close()
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(log.read_text(encoding="utf-8")[-3000:])
-
-
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
-    folder = tmp_path_factory.mktemp("servers")
-    model = typed("pipeline").model.path
-    started = {folder / f"{number}.log": start_server(model, folder / f"{number}.log") for number in range(2)}
-    for log, server in started.items():
-        wait_until_it_answers(server, log)
-    yield list(started.values())
-    for server in started.values():
-        if server.process.poll() is None:
-            server.signal(signal.SIGKILL)
-            server.process.wait()
+    with running_servers(tmp_path_factory.mktemp("servers"), typed("pipeline").model.path, 2) as started:
+        yield started
 
 
 @pytest.fixture
@@ -196,49 +126,11 @@ def test_another_kind_of_server_is_refused(make):
         other.shutdown()
 
 
-class StandIn(http.server.BaseHTTPRequestHandler):
-    """A stand-in for a vLLM server that is too old, lacks the routes for weights, or hangs."""
-
-    version = "0.32.0"
-    paths = ("/version", "/v1/models")
-    hanging = ""
-    may_end = threading.Event()
-
-    def do_GET(self):
-        path = self.path.split("?")[0]
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if path == self.hanging:
-            self.may_end.wait()
-        body = json.dumps(
-            {"version": self.version, "success": True, "data": [{"id": "tiny", "max_model_len": 512}]}
-        ).encode()
-        self.send_response(200 if path in self.paths else 404)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self):
-        self.do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def stand_in() -> Iterator[Callable[..., str]]:
     """Starts stand-ins with the given attributes, and returns their addresses."""
     with ExitStack() as opened:
-
-        def start(**attributes: Any) -> str:
-            may_end = threading.Event()
-            handler = type("OneStandIn", (StandIn,), attributes | {"may_end": may_end})
-            server = opened.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            opened.callback(server.shutdown)
-            opened.callback(may_end.set)
-            return f"http://127.0.0.1:{server.server_port}"
-
-        yield start
+        yield lambda **attributes: opened.enter_context(running(StandIn(**attributes))).address
 
 
 def test_an_older_server_is_refused(make, stand_in):
@@ -247,8 +139,8 @@ def test_an_older_server_is_refused(make, stand_in):
 
 
 def test_a_server_that_takes_no_weights_is_named_with_what_to_do(make, stand_in):
-    with pytest.raises(InputError, match=r"takes no new weights .*it has no /pause.*VLLM_SERVER_DEV_MODE=1"):
-        make([stand_in()]).generate([[5]], [[1]], SAMPLING)
+    with pytest.raises(InputError, match=r"takes no new weights .*it has no /server_info.*VLLM_SERVER_DEV_MODE=1"):
+        make([stand_in(routes=("/version", "/v1/models"))]).generate([[5]], [[1]], SAMPLING)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +148,7 @@ def test_a_server_that_takes_no_weights_is_named_with_what_to_do(make, stand_in)
     [("/pause", "pausing"), ("/collective_rpc", "reading the new weights"), ("/resume", "resuming")],
 )
 def test_what_hangs_in_a_change_of_weights_is_named(make, stand_in, hanging, part):
-    routes = (*StandIn.paths, "/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")
-    address = stand_in(paths=routes, hanging=hanging)
+    address = stand_in(hanging=hanging)
     with pytest.raises(InputError, match=rf"no server is left \({address}: {part}.* was not done within 0.2 s"):
         make([address], timeout_s=0.2).generate([[5]], [[1]], SAMPLING)
 
@@ -267,10 +158,9 @@ def test_an_address_without_its_scheme_is_refused(make):
         make(["localhost:8000"])
 
 
-def test_training_needs_a_place_for_weights(make, tiny):
-    tiny.model.train()
+def test_training_needs_a_place_for_weights(make, tiny, stand_in):
     with pytest.raises(InputError, match=r"rollout.weights_dir: is needed for training"):
-        make(["http://127.0.0.1:1"], weights_dir=None).generate([[5]], [[1]], SAMPLING)
+        make([stand_in()], weights_dir=None).sync_weights(tiny.model)
 
 
 class TestServers:

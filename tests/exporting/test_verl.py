@@ -12,7 +12,7 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from support.exports import NO_FRAMEWORK_HAS, QUESTIONS, defaults, make_export, settings_with
+from support.exports import NO_FRAMEWORK_HAS, QUESTIONS, Exported, defaults, make_export, settings_with
 from support.helpers import typed
 
 from medssr.answers import extract_choice
@@ -164,28 +164,54 @@ def test_verl_accepts_the_settings(chat_export, name):
     assert omega_conf_to_dataclass(config.algorithm).adv_estimator == "grpo"
 
 
-def printed_by(*command: str, cwd: Path, **variables: str) -> str:
+def completed(*command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | variables
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+
+
+def launched(*arguments: str, export: Exported, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs an export's launch script as a user does, with this Python as the one on the PATH."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    launch = export.directory / "for_verl" / "verl_launch.sh"
+    path = f"{python.parent}:{os.environ['PATH']}"
+    return completed("bash", str(launch), *arguments, cwd=folder, PATH=path)
 
 
 def test_the_launch_script_composes(chat_export, tmp_path):
     """Run as a user would, but for `--cfg job`, which prints the configuration and ends."""
     pytest.importorskip("verl", reason="verl is installed by `make test-export`")
-    (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "python"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    script.chmod(0o755)
     launch = chat_export.directory / "for_verl" / "verl_launch.sh"
-    command = ["bash", str(launch), "parity", "some/model", "trainer.nnodes=2", "--cfg", "job"]
-    output = printed_by(*command, cwd=tmp_path, PATH=f"{script.parent}:{os.environ['PATH']}")
+    done = launched("parity", "some/model", "trainer.nnodes=2", "--cfg", "job", export=chat_export, folder=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    output = done.stdout
     composed = yaml.safe_load(output[output.index("actor_rollout_ref:") :])
     assert composed["trainer"]["nnodes"] == 2
     assert composed["actor_rollout_ref"]["model"]["path"] == "some/model"
     assert composed["medssr"]["export_dir"] == str(launch.parent)
     assert composed["data"]["train_batch_size"] == 4
+
+
+@pytest.mark.slow
+def test_verl_s_trainer_runs_as_far_as_without_a_gpu(chat_export, tmp_path):
+    """It reads settings, questions, tokenizer and reward, plans the steps, and starts a worker, which asks for NCCL."""
+    pytest.importorskip("verl", reason="verl is installed by `make test-export`")
+    import torch
+
+    if torch.distributed.is_nccl_available():
+        pytest.skip("this torch has NCCL, so verl goes on until it misses a GPU")
+    settings = ["trainer.n_gpus_per_node=1", "trainer.total_training_steps=2", "data.dataloader_num_workers=0"]
+    # Ray starts no worker without the processors and the GPU that verl asks for, so it is told that they are there.
+    resources = ["+ray_kwargs.ray_init.num_gpus=1", "ray_kwargs.ray_init.num_cpus=16"]
+    arguments = [*settings, *resources, "actor_rollout_ref.rollout.agent.num_workers=1"]
+    done = launched("recommended", str(chat_export.model), *arguments, export=chat_export, folder=tmp_path)
+    output = done.stdout + done.stderr
+    assert f"train dataset size: {len(QUESTIONS)}" in output, output[-4000:]
+    assert "Total training steps: 2" in output
+    assert "Distributed package doesn't have NCCL built in" in output
+    assert done.returncode == 1
 
 
 def test_verl_s_dataset_gives_the_policy_s_tokens(verl_config):
@@ -280,7 +306,8 @@ def test_what_verl_s_merger_makes_comes_back(chat_export, tmp_path):
     torch.save(chat_export.policy.model.state_dict(), actor / "model_world_size_1_rank_0.pt")
     (actor / "fsdp_config.json").write_text(json.dumps({"FSDP_version": 2, "world_size": 1}))
     command = ["verl.model_merger", "merge", "--backend", "fsdp", "--local_dir", str(actor), "--target_dir"]
-    printed_by(sys.executable, "-m", *command, str(tmp_path / "merged"), cwd=tmp_path)
+    done = completed(sys.executable, "-m", *command, str(tmp_path / "merged"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
     policy = load_policy(typed("evaluate", "model=local", f"model.path={tmp_path / 'merged'}").model)
     for name, weight in chat_export.policy.model.state_dict().items():
         torch.testing.assert_close(policy.model.state_dict()[name], weight, rtol=1e-2, atol=1e-3)  # saved in bfloat16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM
 import medssr
 from medssr.commands.checkpoint_settings import read_trained
 from medssr.commands.train import train
-from medssr.config import KLEstimator, KLPlacement, LoRAConfig
+from medssr.config import Dtype, KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
 from medssr.grpo.objective import MicroBatch, Objective
 from medssr.grpo.rollouts import Sample
@@ -195,6 +196,12 @@ def test_base_and_adapters_are_the_trained_model_and_a_rounded_merge_is_not(slig
     (warning,) = caplog.records
     assert "model.dtype=bfloat16 rounds small changes" in warning.getMessage()
 
+    # Who chooses 16 bits for the merged file is told what is left.
+    share = replace(slightly_changed, save_dtype=Dtype.bfloat16).save(tmp_path / "rounded")
+    assert share == kept_share(slightly_changed.model, torch.bfloat16)
+    assert f"rounding to torch.bfloat16 kept {100 * share:.0f}%" in caplog.messages[-1]
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "rounded", dtype="auto").dtype == torch.bfloat16
+
 
 def test_the_kept_share_is_computed_by_hand(policy):
     """Weights of 1 with changes of 1/128, the distance of numbers of bfloat16 there, and of a quarter of it."""
@@ -289,6 +296,12 @@ def test_merging_leaves_the_model_as_it_is(adapted):
 def test_the_weights_of_a_plain_model_are_its_own(base):
     assert {name: id(weight) for name, weight in merged_weights(base)}.keys() == base.state_dict().keys()
     assert all(torch.equal(weight, base.state_dict()[name]) for name, weight in merged_weights(base))
+
+
+def test_weights_are_cast_one_at_a_time(adapted):
+    merged, cast = dict(merged_weights(adapted.model)), dict(merged_weights(adapted.model, torch.bfloat16))
+    assert {weight.dtype for weight in cast.values()} == {torch.bfloat16}
+    assert all(torch.equal(cast[name], weight.bfloat16()) for name, weight in merged.items())
 
 
 def test_peft_reads_the_adapters(adapted, random_policies, tmp_path):

@@ -183,6 +183,20 @@ class LetterEngine:
         pass
 
 
+class EngineOfOneGoodStep(LetterEngine):
+    """An engine whose greedy answers are A after one training step, else B."""
+
+    num_syncs = 0
+
+    def sync_weights(self, model: Any) -> None:
+        self.num_syncs += 1
+
+    def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
+        if sampling.top_k != 1:
+            return super().generate(prompts, seeds, sampling)
+        return [[self._answer("A" if self.num_syncs == 2 else "B")] for _ in prompts]
+
+
 class MixedEngine(LetterEngine):
     """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
 

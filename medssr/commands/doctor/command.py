@@ -27,6 +27,7 @@ from medssr.commands.doctor.machine import (
 from medssr.commands.doctor.services import check_files, check_hub, check_keys, check_servers, check_vllm, check_wandb
 from medssr.commands.info import memory_needed
 from medssr.config import SCHEMAS, PipelineConfig, TrainConfig
+from medssr.config.trainer import devices_of
 from medssr.errors import USER_FAULT, InputError
 from medssr.models.architecture import architecture_of
 from medssr.utils.nearest import did_you_mean
@@ -63,7 +64,7 @@ def findings(typed: Any) -> list[Finding]:
     checks: dict[str, Callable[[], Finding]] = {
         "Python": lambda: check_python(sys.version_info[:3]),
         "packages": lambda: check_packages(importlib.metadata.requires("medssr") or []),
-        "GPU": partial(check_gpus, is_on_gpu, needed),
+        "GPU": partial(check_gpus, is_on_gpu, (devices_of(trainer) if trainer else None) or [], needed),
         "memory": lambda: check_memory(available_memory(), None if is_on_gpu else needed),
         "disk": partial(check_disk, Path(paths["artifact_dir"]), _checkpoint_bytes(config)),
         "folder": partial(check_writing, Path(paths["artifact_dir"])),
@@ -71,13 +72,18 @@ def findings(typed: Any) -> list[Finding]:
         "processes": check_processes,
         "threads": lambda: check_threads(extras["num_threads"], os.environ.get("OMP_NUM_THREADS"), _num_cores()),
         "W&B": lambda: check_wandb((config.get("logger") or {}).get("wandb")),
-        "vLLM": lambda: check_vllm(any(".vllm_engine." in target for target in _targets(config))),
+        "vLLM": lambda: check_vllm(any(_needs_vllm(target) for target in _targets(config))),
     }
     results = [run_check(subject, check) for subject, check in checks.items()]
     if model:
         results.append(run_check("model", partial(check_hub, model["path"], model["revision"])))
     servers = (config.get("rollout") or {}).get("addresses") or []
     return [*results, *check_servers(servers), *check_keys(config), *check_files(config)]
+
+
+def _needs_vllm(target: str) -> bool:
+    """Returns whether a class runs vLLM on this machine."""
+    return ".vllm_engine." in target or ".vllm_node_engine." in target
 
 
 def _targets(node: Any) -> Iterator[str]:

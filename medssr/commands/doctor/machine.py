@@ -52,11 +52,12 @@ def check_packages(requirements: Iterable[str]) -> Finding:
     return fine("packages", f"{len(needed)} as pinned")
 
 
-def check_gpus(is_needed: bool, needed_bytes: int | None) -> Finding:
+def check_gpus(is_needed: bool, devices: Sequence[int], needed_bytes: int | None) -> Finding:
     """Checks which GPUs torch finds, and whether a training fits on each.
 
     Args:
         is_needed: Whether the command needs a GPU.
+        devices: The numbers of the GPUs that it uses.
         needed_bytes: Bytes that an update needs on each GPU; None if unknown.
     """
     import torch
@@ -69,6 +70,9 @@ def check_gpus(is_needed: bool, needed_bytes: int | None) -> Finding:
         return fine("GPU", "none; trainer=cpu and the tiny models need none")
     sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
     gpus = f"{len(sizes)} x {torch.cuda.get_device_name(0)}, {gigabytes(min(sizes))} each"
+    if is_needed and max(devices, default=0) >= len(sizes):
+        remedy = f"take fewer by trainer.devices, such as {len(sizes)}; -1 stands for all."
+        return lacking("GPU", f"{gpus}; trainer.devices needs number {max(devices)}, counted from 0", remedy)
     if needed_bytes is not None and is_needed and needed_bytes > min(sizes):
         remedy = (
             "take lora=default, trainer=fsdp2 on more GPUs, or a smaller grpo.micro_batch_tokens (docs/scaling.md)."

@@ -43,8 +43,8 @@ def test_packages():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
 def test_a_gpu_is_lacking_only_where_it_is_needed():
-    assert check_gpus(False, 10**15).state is State.fine
-    result = check_gpus(True, None)
+    assert check_gpus(False, [0], 10**15).state is State.fine
+    result = check_gpus(True, [0], None)
     assert result.state is State.lacking
     assert "trainer=cpu" in result.remedy
 

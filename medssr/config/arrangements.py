@@ -1,0 +1,68 @@
+"""Arrangements of trainer, rollout engine and method that cannot run, and what to take instead. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medssr.config.grpo import GRPOConfig
+from medssr.config.trainer import num_processes, shards_models
+
+if TYPE_CHECKING:
+    from medssr.config.roots import SFTTrainConfig, TrainConfig
+
+# The engine that samples with the trained model itself; all others sample from a copy of its weights.
+HF_ENGINE = "medssr.engines.hf_engine.HFEngine"
+
+
+def training_problem(config: TrainConfig) -> str | None:
+    """Returns why a stage of GRPO cannot run, and what to take instead; None if it can."""
+    grpo, has_shards, processes = config.grpo, shards_models(config.trainer), num_processes(config.trainer)
+    rules = [
+        (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
+        (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
+        (has_shards and grpo.has_kl_in_reward and grpo.dynamic_sampling_rounds > 0, _KL_WITH_SHARDS),
+    ]
+    problem = next((message for applies, message in rules if applies), None)
+    return problem or (None if processes is None else sharing_problem(grpo, processes))
+
+
+def sft_problem(config: SFTTrainConfig) -> str | None:
+    """Returns why a fine-tuning cannot run, and what to take instead; None if it can."""
+    return _ADAPTERS_WITH_SHARDS if shards_models(config.trainer) and config.lora is not None else None
+
+
+def sharing_problem(grpo: GRPOConfig, processes: int) -> str | None:
+    """Returns which number of questions cannot be shared equally by processes; None if all can.
+
+    Args:
+        grpo: The settings of the stage.
+        processes: The number of processes on all nodes, each of which samples for a share of every step's questions.
+    """
+    for key in ("num_prompts_per_step", "minibatch_prompts"):
+        number = getattr(grpo, key)
+        if number is not None and number % processes:
+            return (
+                f"grpo.{key}: {number} questions cannot be shared equally by {processes} processes; make it a multiple "
+                "of them."
+            )
+    return None
+
+
+def samples_with_trained_model(rollout: Mapping[str, Any]) -> bool:
+    """Returns whether completions are sampled with the trained model itself, and not with another engine's copy."""
+    return bool(rollout.get("_target_") == HF_ENGINE)
+
+
+_HF_WITH_SHARDS = (
+    "rollout: hf generates with the trained model, which trainer=fsdp2 shards over processes; take rollout=vllm, "
+    "vllm_node or vllm_server, or trainer=ddp."
+)
+_ADAPTERS_WITH_SHARDS = (
+    "lora: adapters are trained on models that each device holds whole, but trainer=fsdp2 shards them; take "
+    "trainer=ddp, or lora=null."
+)
+_KL_WITH_SHARDS = (
+    "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 cannot compute "
+    "the KL in the reward between them; take 0 rounds, grpo.kl_placement=loss, or trainer=ddp."
+)

@@ -1,0 +1,132 @@
+"""One update of the servers' weights: pause, send, empty caches, prove, resume. One process alone makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from medssr.engines.server_pool import ServerPool
+from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServer
+from medssr.engines.weight_checksums import Checksums, stale_weights, weight_checksum
+from medssr.engines.weight_transfer import NamedWeight, WeightTransfer, choose_transfer
+from medssr.models.policy import Policy
+
+# Computing checksums takes about a second per GB. So they are computed after every update up to this size; for larger
+# models after the first two, which show that updates arrive at all, and then after every tenth.
+_MAX_BYTES_ALWAYS = 4 * 10**9
+_CHECKSUM_EVERY = 10
+
+
+class WeightUpdater:
+    """Gives servers the policy's weights, and makes them prove that they have them.
+
+    Args:
+        pool: The servers; those that fail are excluded from it.
+        policy: The policy.
+        folder: A folder that the servers see under the same path; None if there is none.
+        timeout_s: Time-out in seconds of each part of an update.
+    """
+
+    def __init__(self, pool: ServerPool, policy: Policy, folder: Path | None, timeout_s: float) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._num_updates = 0
+        self._version = ""  # what the servers call the weights of the last update
+        self._described: dict[VLLMServer, ServerWeights] = {}
+        self._checksums: dict[VLLMServer, Checksums] = {}
+        self._transfer: WeightTransfer | None = None
+        self._has_new_servers = False
+
+    def update(
+        self, servers: Sequence[VLLMServer], weights: Iterator[NamedWeight], version: str
+    ) -> dict[VLLMServer, int]:
+        """Returns the servers that have the new weights, each with its maximum number of tokens.
+
+        The other servers are excluded. All servers are resumed, whatever happens.
+
+        Args:
+            servers: The servers to update; no prompts are under way on them from here.
+            weights: The weights.
+            version: What the servers call these weights from then on.
+
+        Raises:
+            InputError: When a server cannot be used, or the weights cannot be sent.
+            TransferBrokenError: When a server was lost in the transfer; the next call may succeed.
+        """
+        paused: list[VLLMServer] = []
+        updated: dict[VLLMServer, None] = {}
+        try:
+            lengths = self._pool.each(servers, lambda server: self._pause(server, paused))
+            if not lengths:
+                return {}
+            self._num_updates += 1
+            self._version = version
+            given: dict[str, dict[str, str]] = {}  # checksums by dtype and name
+            if self._are_checksums_due():
+                given = {self._described[server].dtype: {} for server in lengths}
+            transfer = self._transfer_to(list(lengths))
+            loaded = transfer.send(_with_checksums(weights, given), list(lengths))
+            updated = self._pool.each(loaded, lambda server: self._prove(server, given))
+        finally:
+            resumed = self._pool.each(paused, VLLMServer.resume)
+        return {server: lengths[server] for server in updated if server in resumed}
+
+    def close(self) -> None:
+        """Frees what the transfer of weights holds."""
+        if self._transfer is not None:
+            self._transfer.close()
+            self._transfer = None
+
+    def _are_checksums_due(self) -> bool:
+        is_small = sum(weight.nbytes for weight in self._policy.model.parameters()) <= _MAX_BYTES_ALWAYS
+        return is_small or self._num_updates <= 2 or self._num_updates % _CHECKSUM_EVERY == 0
+
+    def _pause(self, server: VLLMServer, paused: list[VLLMServer]) -> int:
+        """Pauses a server, and returns its maximum number of tokens of prompt and completion."""
+        max_len = server.check()
+        if server in self._described and server.weight_version() != self._version:  # it was started again
+            del self._described[server]
+        if server not in self._described:
+            self._described[server] = server.describe_weights()
+            self._has_new_servers = True
+        paused.append(server)
+        server.pause()
+        return max_len
+
+    def _transfer_to(self, servers: Sequence[VLLMServer]) -> WeightTransfer:
+        """Returns the transfer to these servers; another one if there are new servers."""
+        if self._transfer is None or self._has_new_servers:
+            self.close()
+            described = [self._described[server] for server in servers]
+            self._transfer = choose_transfer(self._pool, described, self._policy, self._folder, self._timeout_s)
+            self._has_new_servers = False
+        return self._transfer
+
+    def _prove(self, server: VLLMServer, given: Mapping[str, Mapping[str, str]]) -> None:
+        """Empties a server's cache, and checks that it has the weights it was given.
+
+        Raises:
+            ServerDownError: When it has others.
+        """
+        server.reset_prefix_cache()
+        server.set_weight_version(self._version)
+        described = self._described[server]
+        if described.dtype not in given or described.is_quantized:
+            return
+        checksums = Checksums(given[described.dtype], server.weight_checksums())
+        stale = stale_weights(self._checksums.get(server, Checksums()), checksums)
+        if stale:
+            raise ServerDownError(f"it does not have the weights that it was given ({len(stale)}, such as {stale[0]})")
+        self._checksums[server] = checksums
+
+
+def _with_checksums(weights: Iterator[NamedWeight], given: Mapping[str, dict[str, str]]) -> Iterator[NamedWeight]:
+    """Yields the weights, and adds the checksum of each to `given`, in each of its dtypes."""
+    for name, weight in weights:
+        for dtype, checksums in given.items():
+            checksums[name] = weight_checksum(weight, getattr(torch, dtype))
+        yield name, weight

@@ -1,0 +1,135 @@
+"""How prompts are spread over servers, with real HTTP servers in place of vLLM's."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+import pytest
+from support.vllm_stand_in import StandIn
+
+from medssr.engines.server_pool import ServerPool
+from medssr.engines.types import Sampling
+from medssr.engines.vllm_server import VLLMServer
+from medssr.errors import InputError
+
+SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
+G = 8
+
+
+def prompts(number: int) -> list[list[int]]:
+    return [[5, index] for index in range(number)]
+
+
+def seeds(number: int) -> list[list[int]]:
+    return [list(range(G * index, G * (index + 1))) for index in range(number)]
+
+
+def shares(servers: list[StandIn], number: int) -> list[int]:
+    return [server.num_asked(prompts(number)) for server in servers]
+
+
+@pytest.mark.parametrize("number", [64, 16, 20])
+def test_prompts_per_server_differ_by_at_most_one(make_engine, stand_ins, number):
+    servers = stand_ins(8)
+    groups = make_engine(servers).generate(prompts(number), seeds(number), SAMPLING)
+    assert [len(group) for group in groups] == [G] * number
+    counts = shares(servers, number)
+    assert sum(counts) == number
+    assert max(counts) - min(counts) <= 1
+
+
+def test_equally_fast_servers_with_little_room_get_equally_many(make_engine, stand_ins):
+    """Room for two prompts each. All sixteen under way are answered at the same time."""
+    servers = stand_ins(8)
+    engine = make_engine(servers, f"rollout.max_concurrency={2 * G}")
+    engine.generate(prompts(1), seeds(1), SAMPLING)  # connects
+    together = threading.Barrier(16, timeout=60)
+    for server in servers:
+        server.before_answer = together.wait
+        server.asked.clear()
+    engine.generate(prompts(64), seeds(64), SAMPLING)
+    assert shares(servers, 64) == [8] * 8
+
+
+def test_a_slow_server_gets_less(make_engine, stand_ins):
+    servers = stand_ins(3)
+    engine = make_engine(servers, f"rollout.max_concurrency={G}")
+    engine.generate(prompts(1), seeds(1), SAMPLING)
+    others_are_done, left = threading.Event(), threading.Semaphore(0)
+
+    def count() -> None:
+        left.release()
+        if left._value == 11:
+            others_are_done.set()
+
+    servers[0].before_answer = lambda: others_are_done.wait(60)
+    servers[1].before_answer = servers[2].before_answer = count
+    for server in servers:
+        server.asked.clear()
+    engine.generate(prompts(12), seeds(12), SAMPLING)
+    counts = shares(servers, 12)
+    assert (counts[0], sum(counts)) == (1, 12)
+
+
+def test_processes_with_few_prompts_begin_with_different_servers(stand_ins):
+    servers = stand_ins(8)
+    pool = ServerPool([VLLMServer(server.address, None, 60) for server in servers], 256)
+    for server in pool.servers:
+        pool.include(server)
+    asked = [
+        server.address
+        for process in range(4)
+        for server, _ in pool.spread([0, 1], G, 2 * process, lambda server, index: index).values()
+    ]
+    assert sorted(asked) == sorted(server.address for server in servers)
+
+
+def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_ins, caplog):
+    servers = stand_ins(4)
+    engine = make_engine(servers)
+    engine.generate(prompts(16), seeds(16), SAMPLING)
+    servers[2].is_lost = True
+    for server in servers:
+        server.asked.clear()
+    with caplog.at_level(logging.WARNING):
+        assert len(engine.generate(prompts(16), seeds(16), SAMPLING)) == 16
+    assert f"lost the server {servers[2].address}: the connection broke during /v1/completions" in caplog.text
+    counts = shares(servers, 16)
+    assert (counts[2], sum(counts)) == (0, 16)
+
+    servers[2].is_lost = False
+    for server in servers:
+        server.asked.clear()
+    engine.generate(prompts(16), seeds(16), SAMPLING)
+    assert shares(servers, 16) == [4] * 4
+
+
+def test_a_refused_prompt_ends_the_requests_that_hang(make_engine, stand_ins):
+    servers = stand_ins(2)
+    engine = make_engine(servers)
+    engine.generate(prompts(2), seeds(2), SAMPLING)
+    servers[0].hanging = servers[1].refusing = "/v1/completions"
+    with pytest.raises(InputError, match=r"refuses /v1/completions with 400"):
+        engine.generate(prompts(8), seeds(8), SAMPLING)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
+    servers = stand_ins(2)
+    engine = make_engine(servers)
+    engine.generate(prompts(2), seeds(2), SAMPLING)
+    all_hang = threading.Barrier(9)
+    for server in servers:
+        server.before_answer = lambda server=server: (all_hang.wait(60), server.may_end.wait())
+
+    def interrupt() -> None:
+        all_hang.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(prompts(8), seeds(8), SAMPLING)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]

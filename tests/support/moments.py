@@ -1,0 +1,59 @@
+"""A callback at which a training waits at a chosen moment, so that a test can end it there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import lightning as L
+
+from medssr.errors import InputError
+from medssr.utils import stopping
+
+
+class Moment(L.Callback):
+    """Does something once, at a moment of a training step.
+
+    Args:
+        directory: The artefact's folder.
+        at: The moment: rollout, update or checkpoint; None for never.
+        does: Waits for a signal, is killed, raises an InputError (fault) or another error (bug).
+        step: The training step.
+        ranks: The processes that do it; the others go on.
+    """
+
+    def __init__(
+        self, directory: Path, at: str | None, does: str = "wait", step: int = 2, ranks: list[int] | None = None
+    ) -> None:
+        self._at, self._does, self._step, self._ranks = at, does, step, ranks or [0, 1]
+        self._now = -1
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self._now = batch_idx
+        self._reach("rollout", trainer)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self._reach("update", trainer)
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        self._reach("checkpoint", trainer)
+
+    def _reach(self, moment, trainer):
+        if moment != self._at or self._now != self._step:
+            return
+        self._at = None
+        sys.stderr.write(f"rank {trainer.global_rank} at {moment}, pid {os.getpid()}\n")
+        sys.stderr.flush()
+        if trainer.global_rank not in self._ranks:
+            return
+        if self._does == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._does == "fault":
+            raise InputError("the fault of this test")
+        if self._does == "bug":
+            raise RuntimeError("the bug of this test")
+        while stopping.received() is None:
+            threading.Event().wait(0.01)

@@ -1,0 +1,73 @@
+"""The line between processes: a signal to one reaches all, and all learn that one is gone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, sys, threading, time
+from pathlib import Path
+from medssr.utils import peers, stopping
+
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+
+def share(value):
+    if rank == 0:
+        (folder / "unfinished").write_text(json.dumps(value))
+        (folder / "unfinished").rename(folder / "shared")
+    while not (folder / "shared").is_file():
+        time.sleep(0.01)
+    return [json.loads((folder / "shared").read_text())]
+
+with stopping.catch_signals():
+    peers.join(rank, 3, share)
+    peers.announce("the line", "is open")
+    print(rank, "the line" if rank == 0 else peers.wait_for("the line", "is open"), flush=True)
+    if sys.stdin.read(1) == "q":
+        peers.leave(0)
+        sys.exit()
+    threading.Event().wait(60)
+"""
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Three processes that have opened the line and wait."""
+    pipe = subprocess.PIPE
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(rank), str(tmp_path)], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+        for rank in range(3)
+    ]
+    assert [process.stdout.readline() for process in started] == ["0 the line\n", "1 is open\n", "2 is open\n"]
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def codes(processes):
+    return [process.wait(60) for process in processes]
+
+
+def test_a_signal_to_one_ends_all(processes):
+    processes[1].terminate()
+    assert codes(processes) == [143, 143, 143]
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_if_one_is_killed_the_others_end(processes, rank):
+    processes[rank].kill()
+    assert codes(processes) == [-signal.SIGKILL if each == rank else 1 for each in range(3)]
+
+
+def test_who_says_farewell_is_not_missed(processes):
+    processes[2].communicate("q")
+    assert processes[2].returncode == 0
+    processes[0].terminate()
+    assert codes(processes[:2]) == [143, 143]

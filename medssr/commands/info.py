@@ -84,6 +84,8 @@ def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
     number = stored if stored is not None else architecture.num_parameters if architecture is not None else None
     weights = f"{number:,} weights" if number is not None else "number of weights unknown before the model is loaded"
     rows = [("model", f"{model.path}: {weights}, {model.dtype.value}")]
+    if model.adapter_path is not None:
+        rows.append(("  with adapters", model.adapter_path))
     if lora is None:
         return [*rows, ("trained", "all weights, in float32")]
     if architecture is None:

@@ -11,6 +11,7 @@ from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import write_settings
 from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
+from medssr.config.trainer import shards_models
 from medssr.models.device import check_device, prepare_process
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
@@ -51,9 +52,11 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
     log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
-    policy = (
-        _new_policy(config, drawn) if config.scratch else load_trainable_policy(config.model, config.lora, config.seed)
-    )
+    if config.scratch:
+        policy = _new_policy(config, drawn)
+    else:
+        is_sharded = shards_models(config.trainer)
+        policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=is_sharded)
     rows = _encode(policy, drawn, demonstrations.source)
     module = SFTModule(
         policy,

@@ -72,13 +72,14 @@ def unescaped(texts: list[str]) -> list[str]:
 
 @dataclass
 class ModelConfig:
-    """A policy: Hugging Face weights with their tokenizer, and the prompt template.
+    """A policy: Hugging Face weights with their tokenizer, adapters on these weights, and the prompt template.
 
     `hub_config` and `cost` are read only by `--info`; they change no result.
     """
 
     path: InputPath
     revision: str | None
+    adapter_path: InputPath | None
     dtype: Dtype
     save_dtype: Dtype
     attn_implementation: str

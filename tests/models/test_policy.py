@@ -1,4 +1,6 @@
+import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from medssr.errors import InputError
 from medssr.grpo.minibatches import Sample
 from medssr.grpo.objective import MicroBatch, Objective
 from medssr.models.device import use_gpu
-from medssr.models.policy import load_policy, load_trainable_policy
+from medssr.models.policy import load_policy, load_reference, load_trainable_policy
 
 
 @pytest.fixture
@@ -25,6 +27,7 @@ def model_config(prompt_file):
         values = {
             "path": str(path),
             "revision": None,
+            "adapter_path": None,
             "dtype": dtype,
             "save_dtype": dtype,
             "attn_implementation": "sdpa",
@@ -184,3 +187,26 @@ def test_the_policy_goes_to_a_gpu_that_the_engine_leaves_room_on(saved, load, fi
     engine.fills_gpu = fills_gpu
     use_gpu(policy, is_gpu_free=not engine.fills_gpu)
     assert policy.model.device.type == kind
+
+
+def test_a_large_model_is_saved_in_several_files_with_an_index(policy, tmp_path, load, monkeypatch):
+    monkeypatch.setattr("medssr.models.policy._MAX_FILE_SIZE", "20KB")
+    replace(policy, save_dtype=Dtype.bfloat16).save(tmp_path / "model")
+    files = {path.name for path in (tmp_path / "model").glob("*.safetensors")}
+    index = json.loads((tmp_path / "model" / "model.safetensors.index.json").read_text())
+    assert len(files) > 1
+    assert set(index["weight_map"].values()) == files
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+    weights = load(tmp_path / "model").model.state_dict()
+    for name, weight in policy.model.state_dict().items():
+        assert weight.dtype is torch.float32  # saving changes nothing in memory
+        assert torch.equal(weights[name], weight.bfloat16().float())
+
+
+def test_the_reference_is_the_start_rounded_once_with_exact_rotary_frequencies(saved, model_config):
+    config = model_config(saved, Dtype.bfloat16)
+    policy, reference = load_trainable_policy(config, None, 1).model, load_reference(config, is_empty=False)
+    assert not any(weight.requires_grad for weight in reference.parameters())
+    for weight, rounded in zip(policy.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(rounded, weight.bfloat16())
+    assert torch.equal(reference.model.rotary_emb.inv_freq, policy.model.rotary_emb.inv_freq)

@@ -135,7 +135,7 @@ _LONGEST_LETTER_OF_TEXT = 12  # " (choice C)"
 _LAST_LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-HJ-Z])\)?\Z")
 _LINK = re.compile(  # what says that the option behind it is the one
     r"(?:(?<![a-z])(?:is|are|be|was|means|suggests?|indicates?|points? to|consistent with|diagnostic of"
-    r"|remains|namely|called|only|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
+    r"|remains|namely|called|only|(?:is|are) to|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
 )
 _LINK_REACH = 24
 _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
@@ -156,8 +156,11 @@ def closing_sentence(page: Page) -> Decision | None:
     if has_combinations(page.options):
         start = _sentence_start(page, last)
         combined = combination_in(page, start, last)
-        if combined and _EXCLUDING_A_PART.isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
-            return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
+        if combined:
+            letter, first, end = combined
+            others = f"{page.low[start:first]} {page.low[end:last]}".replace("n't", " not")
+            if _EXCLUDING_A_PART.isdisjoint(_WORD.findall(others)):
+                return Decision(letter, Reason.VERDICT, is_explicit=False, end=len(page.low))
     named = _option_before(page, last)
     if named is None or named[1] <= page.walk_end:
         return None

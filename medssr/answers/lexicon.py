@@ -16,6 +16,7 @@ NOUNS = (
     "válasz", "απάντηση", "ответом", "ответа", "yanıt", "جواب", "תשובה", "जवाब", "উত্তর", "ตอบ", "câu trả lời",
     "jawabannya", "解答", "回答", "答", "答复", "답변", "svaret", "řešení",
     "jawaban saya", "cevabım", "إجابتي", "vastaukseni", "odpovědí", "cevabim",
+    "anwser", "awnser", "asnwer", "ansewr", "anser", "answe", "asnwe", "answr", "anwer",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",

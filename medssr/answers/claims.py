@@ -9,21 +9,23 @@ takes back counts, and several options at a time count as none.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
+from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import OptionTable, Page
 from medssr.answers.combinations import combined
-from medssr.answers.lexicon import SMALL_TEXTS
+from medssr.answers.lexicon import SMALL_TEXTS, any_of, longest_of
 from medssr.answers.statements import is_another_case, is_view_of_others
 
 _FIRST_SIGN = 0xE000  # of the characters for private use, one for each option
 _SIGN = "[\ue000-\ue019]"
 _SIGNS = re.compile(_SIGN)
 _RUN = f"{_SIGN}+"
+_RUNS = re.compile(_RUN)
 _MARK = "[^a-z0-9\ue000-\ue019]"
-_LONGEST_HEAD = 10  # characters: "- option B"
+_HEAD = re.compile(rf"{_MARK}*(?:(?:option|choice) )?{_SIGN}{_MARK}*")  # "- option B"
 _LONGEST_CLAUSE = 200
 _SHORTEST_TAIL = 3
 _TAIL_WITHOUT_ANSWER = 400
@@ -32,19 +34,21 @@ _TAIL = 1_000  # characters behind an answer in which it is corrected; further o
 # --- The words of a claim ---------------------------------------------------------------------------------------------
 
 _THOUGHT = (
-    r"(?:wait|hm+|hold (?:on|up)|hang on|actually|no|nope|oops|whoops|sorry|oh|ah|scratch that|strike that|correction"
-    r"|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|come to think|but wait"
-    r"|re-?\w+ing|looking (?:again|back|closer)|second (?:thought|look|pass|opinion)|(?:edit|update|upd|erratum)(?=\W)"
-    r"|thinking (?:again|more|about it|it over)|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
-    r"|i (?:take|was|should|misread|missed|overlooked|made|need to|have to|must|now|meant|mean|had|said|previously"
-    r"|would have|retract|stand corrected|apologi[sz]e|change|changed|correct|revise|first|mixed|confused)"
-    r"|(?:i'm )?(?:changing|switching|revising|correcting|updating)|i'd have|my mistake|my bad"
-    r"|nein|vielmehr|korrektur|non|en fait|plutôt|no espera|espera|mejor dicho|en realidad|corrección|anzi"
-    r"|нет|точнее|不对|等等|更正|いや)"
+    r"(?:wait|hm+|no|oh|ah|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|but wait"
+    r"|re-?\w+ing|looking (?:again|back|closer)|then again|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
+    r"|i (?:take|was|should|missed|overlooked|made|need to|have to|must|now|had|said|previously|would have|stand|first|mixed"
+    rf"|confused)|i'm changing|i'd have|{longest_of(lexicon.CORRECTING)})"
 )
+_CORRECTION = rf"(?<![a-z]){longest_of(lexicon.CORRECTING)}"
 _CONTRAST = r"(?:but|however|though|instead|rather|yet|sondern|sino|mais|ma|mas)"
 _TURN = re.compile(rf"(?:\A|[.!?,;:(\n-]\s?|\s)(?:{_THOUGHT}|{_CONTRAST})(?![a-z])|而是")
-_RETHOUGHT = re.compile(rf"\W*+(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT}(?![a-z])")
+_BEFORE_CORRECTION = (
+    r"(?:(?:i|i'll|i've|i'd|i'm|we|am|have|had|has|to|need|let|me|let's|want|like|my|that|this|it|was|is|got|a|an|the|final|having"
+    r"|upon|after|on|so|but|and|or|oh|ah|well|ok|no|yes|what|self|answer|should|would|must|now|previous|above|please)[ ,:-]{1,2}){0,4}"
+)
+_RETHOUGHT = re.compile(
+    rf"\W*+(?:{_BEFORE_CORRECTION}{_CORRECTION}|(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT})(?![a-z])"
+)
 _TAKEN_BACK = (
     r"(?:retract|withdraw|(?:take|taking|took) (?:that|it|this|my answer) back|(?:scratch|strike|scrap|cancel|disregard"
     r"|ignore|forget|undo|delete) (?:that|this|it|the above|my (?:\w+ )?answer|what i (?:said|wrote))|that was hasty)"
@@ -63,7 +67,7 @@ _LEAD = (
 )
 _MODAL = r"(?:must|has to|should|ought to|would|will|needs to)"
 _BE = rf"(?:\s(?:is|was|are|looks|seems|becomes|remains|stands|{_MODAL} be)|'s)"
-_BETTER = r"(?:better|superior|preferable|preferred|favou?red|stronger|likelier|safer|needed|required|indicated|called for)"
+_BETTER = r"(?:better|superior|preferable|preferred|favou?red|stronger|likelier|safer|needed|required|indicated|called for|the one)"
 _RIGHT = (
     rf"(?:right|correct|best|answer|it|one|winner|(?:far |much |clearly )?{_BETTER}|(?:best|right|correct|only|more \w+"
     r"|proper|appropriate|most \w+)(?: (?:one|option|choice|answer|fit|match|pick|drug|diagnosis|explanation|bet|test"
@@ -76,8 +80,9 @@ _FITS = (
 )
 _END = (
     rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after|then|than|for|here|now|that|the|due|based|on account"
-    rf"|rather|on|out|first|anyway|despite|it is)(?![a-z]))"
+    rf"|rather|on|out|first|anyway|despite|it is|'?cause|cuz|bc|by (?:exclusion|elimination))(?![a-z]))"
 )
+_LURE = r"trap|lure|similar|compare|see|distractor|worst|consider|considered|exclude|excluded|rule|about|avoid"
 _DECIDE = (  # "I ... B"
     r"(?:choose|pick|say|answer|prefer|favou?r|trust|vote(?: for)?|select|mark|keep|lean(?: towards?)?|take|put|opt for"
     r"|(?:go|stick|stay|side|end up|finish|land|settle)(?: with| for| on| at)?)"
@@ -85,19 +90,24 @@ _DECIDE = (  # "I ... B"
 _AFFIRMS = re.compile(
     rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_RUN})(?: (?:then|instead|it is|after all|now|rather"
     rf"|for sure))?(?:(?!:){_MARK})*\Z"
-    rf"|(?P<subject>{_RUN})(?:{_BE}|,)\s{_FREE}(?:\w+ly )?{_RIGHT}{_END}"
+    rf"|(?P<subject>{_RUN})(?:{_BE}|,)\s{_FREE}(?:(?!partly|hardly|nearly|possibly)\w+ly )?{_RIGHT}{_END}"
     rf"|(?P<verb>{_RUN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|{_FITS})"
-    r"|(?<![a-z])(?:is|be|it's|that's|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
+    rf"|\A{_MARK}*(?:so |then |thus )?(?:use|give|choose|pick|take|start|order|prescribe|administer|select|prefer|go (?:with|for))"
+    rf"\s{_FREE}(?P<imperative>{_RUN}){_END}"
+    r"|(?<![a-z])(?:is|be|it's|that's|sondern|sino|ma|mas|mais|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
     rf"|(?:chang|switch|revis|correct|updat|amend|chose|chang)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?"
     r"|confirms?|becomes|makes it"
     r"|(?:brings?|leads?|takes?|points?|pushes|tips?|moves?|sways?|nudges?) (?:me|us|it|this|things) (?:to|towards?)"
-    rf"|needs?|(?:more|most|likelier) \w+|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to|so|hence) )"
+    rf"|needs?|(?:argues?|speaks?|more|stronger|evidence)(?: in favou?r of| for)|(?:more|most|likelier) \w+|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to|so|hence) )"
     rf"(?:\w+ ){{0,2}}?{_DECIDE}|(?:i'm|i am|we're)(?: \w+)? (?:\w+ing)(?: (?:with|on|for|to))?)"
     rf"\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_RUN}){_END}"
 )
-_LABELLED = re.compile(  # in a new thought: "After thinking: D", "second pass -> D"
-    rf"\A(?!.*(?:trap|lure|wrong|similar|compare|see)).{{1,40}}(?::|->|→|=>|⇒|-)\s?{_MARK}*(?P<object>{_RUN}){_MARK}*\Z"
+_ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to write D"
+    rf"\A(?!.*(?<![a-z])(?:{_LURE})(?![a-z]))[^\ue000-\ue019]{{0,60}}?(?:[:;,.!-]|->|→|=>|⇒|(?<![a-z])"
+    rf"(?:{any_of(lexicon.CORRECTION_FILLERS)}|{_CORRECTION}))\s?{_MARK}*(?P<object>{_RUN})(?: instead| now)?{_MARK}*\Z"
 )
+_PREFERRED = re.compile(rf"\A[^\ue000-\ue019]{{0,80}}(?P<object>{_SIGN})[^\ue000-\ue019]{{0,60}}\Z")
+_LAST_RUN = re.compile(rf"({_RUN})[^\ue000-\ue019]*\Z")
 _DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_RUN}){_MARK}*\Z")
 _DENIED = (
     r"(?:out|wrong|incorrect|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
@@ -112,16 +122,21 @@ _DENIES = re.compile(
     r"|(?:doesn't|don't|does not|do not) (?:fit|make|work|explain|match)))"
 )
 _CONCEDES = re.compile(  # a former thought, or one that is only tempting
-    rf"(?<![a-z])(?:i|i'd|we|we'd)(?: \w+){{0,3}}? (?:previously|earlier|initially|originally|first|said|thought|considered"
-    rf"|have|going to|almost|nearly|leaned|was|picked|had|wrote|put)(?![a-z])[^\ue000-\ue019]*?(?P<former>{_RUN})"
+    rf"(?<![a-z])(?:i|i'd|we|we'd)(?: (?!should|meant|intended)\w+){{0,3}}? (?:previously|earlier|initially|originally|first|said|thought|considered"
+    rf"|going to|almost|nearly|leaned|was (?:about|leaning|thinking|inclined)|picked|had|wrote|put)(?![a-z])[^\ue000-\ue019]*?(?P<former>{_RUN})"
     rf"|(?<![a-z])(?:initially|at first|originally|previously|before|first (?:pass|guess|thought|look|impression|answer"
     rf"|instinct)|initial \w+|instead of|draft|old|tempt\w+)(?![a-z])[^\ue000-\ue019]{{0,40}}(?P<first>{_RUN})"
     rf"|\A{_MARK}*(?:(?:and|but|so),? )?(?:although|though|even though|even if|while|whilst|whereas|despite|between|torn)"
     rf"(?![a-z])[^\ue000-\ue019]*(?P<although>{_RUN})"
-    rf"|(?P<tempting>{_RUN})[^\ue000-\ue019]{{0,20}}?{_BE}\s(?:\w+ly\s)?(?:an? |my |the )?(?:\w+ly\s)?(?:tempting|plausible"
+    rf"|(?P<tempting>{_RUN})[^\ue000-\ue019]{{0,20}}?(?:{_BE}|\swould have been|\shad been)\s(?:\w+ly\s)?(?:an? |my |the )?(?:\w+ly\s)?(?:tempting|plausible"
     r"|attractive|close|first|initial|original|instinct|gut|reasonable|possible|runner-up|pick|second|distractor)"
     r"(?![a-z])"
 )
+_CANNOT_DECIDE = (
+    r"(?:can(?:'t|not) (?:decide|tell|say)|hard to (?:say|tell|decide)|(?:a )?toss-?up|(?:just|equally) as (?:well|likely)"
+    r"|could go either way|could (?:just as (?:well|easily) )?be either|undecided)"
+)
+_UNDECIDED = re.compile(rf"(?<![a-z]){_CANNOT_DECIDE}(?![a-z])")
 _POSSIBLE = re.compile(r"(?<![a-z])(?:possible|reasonable|plausible)(?![a-z])")
 _DOUBTS = re.compile(
     r"(?<![a-z])(?:it|that|this) (?:isn't|doesn't|is not|does not|can't be|cannot be)[^a-z]*\Z|(?<![a-z])(?:i doubt"
@@ -130,14 +145,16 @@ _DOUBTS = re.compile(
     r"|mistaken|unlikely|a mistake|an error|out|not (?:quite )?(?:right|correct|sure|certain|it)|(?:can't|cannot"
     r"|can not"
     r"|isn't|is not|wasn't|doesn't|does not) (?:\w+ )?(?:right|correct|sure|it|fit|work|make sense|add up|look right"
-    r"|seem right))|not (?:so )?(?:sure|certain)|can(?:'t|not) decide|that's not"
+    rf"|seem right))|not (?:so )?(?:sure|certain)|{_CANNOT_DECIDE}|that's not"
     r"|let me (?:think again|reconsider|rethink|recheck|try again|start over)|no longer sure|rules? (?:that|it"
     rf"|this) out|not convinced|{_TAKEN_BACK})(?![a-z])"
 )
-_NEGATED = re.compile(r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! wait)[^\ue000-\ue019]*\Z")
+_NEGATED = re.compile(
+    r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! (?:wait|mind|no|doubt|right|correct)(?![a-z]))[^\ue000-\ue019]*\Z"
+)
 _REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
 _IS_NOT_ALONE = re.compile(
-    r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second|or|either|maybe|perhaps|both)(?![a-z])"
+    r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second(?! thought)|or(?! rather| actually|,? better)|either|maybe|perhaps|both|so (?:is|are|does)|equally)(?![a-z])"
 )
 _ALL_BUT = re.compile(
     rf"(?<![a-z])(?:all|everything|every\w*|each|any\w*|none|nothing|no)(?![a-z])[^\ue000-\ue019,]{{0,30}}(?<![a-z])"
@@ -148,17 +165,20 @@ _ALL_BUT = re.compile(
 _REJECTED = re.compile(  # the phrase, and where it stands behind another option, or in front of one
     rf"(?:(?<=[\ue000-\ue019])|(?<=[\ue000-\ue019][)\]\"' ,])|(?<=[\ue000-\ue019]['\")],))[\s,(;-]*(?:(?:and|but|und|y|et|e|и) )?"
     rf"(?:rather than|instead of|as opposed to|in preference to|in place of|over|above|not|and never|versus|vs\.?"
-    r"|nicht|pas|no|non|não|не|而不是|不是)"
+    r"|nicht|pas|no|non|não|не|而不是|不是|而非|plutôt que|piuttosto che|antes que|en lugar de|en vez de|em vez de|anstatt"
+    r"|statt|anziché|al posto di|au lieu de)"
     rf"\s?{_FREE}(?:la |die |le |el |il |a )?(?P<behind>{_RUN})\)?"
-    rf"|(?<![a-z])(?:rather than|instead of|as opposed to)\s{_FREE}(?P<front>{_RUN})[),]*"
+    rf"|(?<![a-z])(?:rather than|instead of|as opposed to|in place of)\s{_FREE}(?P<front>{_RUN})[),]*"
     rf"(?=\s[^.\n]*{_SIGN})"
-    rf"|(?<=[a-z]) (?:than|over)\s{_FREE}(?P<than>{_RUN})"
+    rf"|(?:,|and|but) (?:against|less for)\s{_FREE}(?P<against>{_RUN})"
+    rf"|(?<=[a-z\ue000-\ue019]) (?:than(?: of)?|over)\s{_FREE}(?P<than>{_RUN})"
     rf"|(?<![a-z])(?:nicht|不是|pas|ce n'est pas|no es|non è|não é|не|no|non|não)\s?{_FREE}(?:die |la |le |il |a |el )?"
     rf"(?P<foreign>{_RUN})(?=,?\s?(?:sondern|而是|mais|sino|ma|mas|а|por)(?![a-z]))"
 )
 _BEATS = re.compile(
     rf"(?P<winner>{_RUN}) (?:beats|trumps|outweighs|outperforms|surpasses|edges out|wins over|wins against|is above"
-    rf"|is preferred to|is preferable to|is superior to|is favou?red over) {_FREE}(?P<loser>{_RUN})"
+    rf"|(?:is|should be|must be|would be|was) (?:preferred (?:to|over)|preferable to|superior to|favou?red over|chosen over)|comes before"
+    rf"|takes (?:precedence|priority) over|should (?:come|be done) before) {_FREE}(?P<loser>{_RUN})"
     rf"|(?:prefer|favou?r)\w* {_FREE}(?P<preferred>{_RUN}) (?:to|over|above) {_FREE}(?P<other>{_RUN})"
     rf"|(?:chang|switch|revis|correct|updat|mov|go)\w*(?: \w+){{0,3}}? from {_FREE}(?P<left>{_RUN}) to {_FREE}(?P<taken>{_RUN})"
 )
@@ -170,28 +190,29 @@ _CLAUSE_END = re.compile(
     r"(?<=:)\s(?![^a-z0-9\ue000-\ue019]*[\ue000-\ue019]+[^a-z0-9\ue000-\ue019]*\Z)|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|yet|leaving|which leaves|which brings)"
     r"(?![a-z]))|,\s"
 )
+_BREAKS_OFF = re.compile(
+    r"(?<![a-z])(?:but|however|although|though|while|whereas|or|unless|yet|and|because|if)[,:]?\s*\Z"
+)
 _WORD = re.compile(r"[^\W\d_]+")
 # Words of which a text has one if it denies or doubts an answer ("t" is of "isn't"), or turns to another option.
 _WORDS_OF_DENIAL = {
     "not", "t", "cannot", "wrong", "incorrect", "mistaken", "mistake", "unlikely", "error", "out", "doubt", "sure",
     "decide", "never", "impossible", "contraindicated", "excluded", "eliminated", "longer", "first", "initial",
     "initially", "original", "off", "pick", "retract", "withdraw", "back", "scratch", "strike", "scrap", "cancel",
-    "disregard", "ignore", "forget", "undo", "hasty",
+    "disregard", "ignore", "forget", "undo", "hasty", "hard", "tell", "toss", "say", "equally", "either", "undecided",
 }  # fmt: skip
 _WORDS_OF_THOUGHT = {
-    "wait", "hm", "hmm", "hmmm", "hold", "hang", "actually", "no", "nope", "oops", "whoops", "sorry", "oh", "ah",
-    "scratch", "strike", "correction", "second", "further", "closer", "careful", "reflection", "review", "balance",
-    "reconsideration", "come", "re", "rereading", "rethinking", "reconsidering", "rechecking", "reviewing",
-    "revisiting", "reexamining", "reevaluating", "reassessing", "looking", "thinking", "let", "i",
-    "we", "mistake", "bad", "edit", "update", "erratum",
-    "but", "however", "though", "instead", "rather", "than", "rule", "rules", "ruled", "ruling", "excludes",
-    "exclude", "excluding", "eliminates", "eliminate", "eliminating", "against", "from", "drop", "reject",
-    "over", "prefer", "preferred", "preferable", "superior", "favour", "favor", "yet", "while", "whilst", "although",
-    "whereas", "despite", "between", "torn", "opposed", "beats", "trumps", "except", "changing", "switching",
-    "revising", "originally", "previously", "nein", "nicht", "sondern", "sino", "non", "pas", "mais", "ma", "mas", "não",
-    "не", "нет", "tempting", "plausible", "instinct",
+    "hm", "hmmm", "no", "oh", "ah", "second", "further", "closer", "careful", "reflection", "review", "balance",
+    "re", "rereading", "reviewing", "revisiting", "reexamining", "reevaluating", "reassessing", "looking", "thinking",
+    "let", "i", "we", "bad", "wait", "but", "however", "though", "instead", "rather", "than", "rule", "rules", "ruled",
+    "ruling", "excludes", "exclude", "excluding", "eliminates", "eliminate", "eliminating", "against", "from", "drop",
+    "reject", "over", "prefer", "preferred", "preferable", "superior", "favour", "favor", "yet", "while", "whilst",
+    "although", "whereas", "despite", "between", "torn", "opposed", "beats", "trumps", "except", "originally",
+    "previously", "nicht", "sondern", "sino", "pas", "mais", "ma", "mas", "não", "не", "tempting", "plausible",
+    "instinct", "place", "before", "neither", "nor", "statt", "anstatt", "que", "em", "en",
+    *(word for cue in lexicon.CORRECTING for word in _WORD.findall(cue) if len(word) > 3 or " " not in cue),
 }  # fmt: skip
-_SIGNS_OF_THOUGHT = ("不是", "不对", "而是", "更正", ">")
+_SIGNS_OF_THOUGHT = ("不是", "不对", "而是", "更正", ">", "等等", "いや")
 
 
 # --- What a text claims -----------------------------------------------------------------------------------------------
@@ -204,6 +225,8 @@ class _Claims:
     affirmed: str = ""
     denied: str = ""
     conceded: str = ""
+    preferred: str = ""  # what a rejected option stands behind: "B" of "B rather than C"
+    mentioned: set[str] = field(default_factory=set)
     is_weighed: bool = False  # against all others, without their names
     is_turned: bool = False  # something speaks against what was said before
     is_rethought: bool = False  # the writer says so
@@ -237,7 +260,13 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     new = claims.affirmed
     is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
     if letter is None:
-        is_weighed = claims.denied or claims.conceded.strip(new) or claims.is_rethought or claims.is_weighed
+        is_weighed = (
+            (claims.is_opposed and claims.mentioned - {new})
+            or claims.denied
+            or claims.conceded.strip(new)
+            or claims.is_rethought
+            or claims.is_weighed
+        )
         is_contrast = len(new) == 1 and is_weighed
         return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
     if new and new != letter:
@@ -253,12 +282,14 @@ _OPEN_REASONS = (Reason.NO_ANSWER, Reason.RETRACTED, Reason.SEVERAL_LETTERS)
 def _claims(text: str, *, is_open: bool) -> _Claims:
     """Returns what the sentences say; where no answer is known (`is_open`), a new thought drops what was affirmed."""
     claims = _Claims()
-    for sentence in _SENTENCE_END.split(text):
+    for sentence in _SENTENCE_END.split(text.replace("never mind", "nevermind")):
         if _RETHOUGHT.match(sentence):
             claims.is_rethought = True
             claims.affirmed = "" if is_open else claims.affirmed
-        if claims.is_rethought or _SIGNS.search(sentence) or "decide" in sentence:
+        if claims.is_rethought or _SIGNS.search(sentence) or _UNDECIDED.search(sentence):
             _read_sentence(claims, sentence, is_open=is_open)
+    if is_open and _BREAKS_OFF.search(text):
+        claims.affirmed = ""
     return claims
 
 
@@ -269,9 +300,9 @@ def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
         claims.is_rethought |= bool(_RETHOUGHT.match(clause))
         if (is_another_case(clause) and not _CONCEDES.search(clause)) or is_view_of_others(clause):
             return
-        if len(clause) > _LONGEST_CLAUSE or clause.endswith("?") or (is_head and len(clause) <= _LONGEST_HEAD):
+        if len(clause) > _LONGEST_CLAUSE or clause.endswith("?") or (is_head and _HEAD.fullmatch(clause)):
             continue
-        if _DOUBTS.search(clause) and (claims.is_rethought or claims.is_turned or "decide" in clause):
+        if _DOUBTS.search(clause) and (claims.is_rethought or claims.is_turned or _UNDECIDED.search(clause)):
             claims.is_doubted = True
             claims.affirmed = ""
         claims.is_turned |= bool(_TURN.search(clause))
@@ -280,6 +311,7 @@ def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
 
 
 def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
+    claims.mentioned |= {_letters_of(run) for run in _RUNS.findall(clause) if len(run) == 1}
     denied = "".join(_letters(match) for match in _DENIES.finditer(clause))
     claims.deny(denied)
     conceded = "".join(_letters(match) for match in _CONCEDES.finditer(clause))
@@ -293,7 +325,10 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
     if not affirms and is_open and has_other:
         affirms = [*_DEMANDS.finditer(clause)]
     if not affirms and (claims.is_rethought or claims.conceded):
-        affirms = [*_LABELLED.finditer(clause)]
+        affirms = [*_ANEW.finditer(clause)]
+    if not affirms and is_open and claims.preferred:
+        affirms = [*_PREFERRED.finditer(clause)]
+        claims.preferred = ""
     for affirmed in affirms:
         letters = _letters(affirmed)
         is_plain = not _NEGATED.search(clause, 0, affirmed.start()) and not _IS_NOT_ALONE.search(clause)
@@ -306,6 +341,8 @@ def _without_rejected(claims: _Claims, sentence: str) -> str:
 
     def drop(match: re.Match[str]) -> str:
         claims.deny(_letters(match))
+        before = _LAST_RUN.search(match.string, 0, match.start())
+        claims.preferred = _letters_of(before[1]) if match["behind"] and before else ""
         return ""
 
     def keep_winner(match: re.Match[str]) -> str:
@@ -359,7 +396,7 @@ def _may_contrast(page: Page, letter: str | None, start: int, end: int) -> bool:
 
 def _names_another(page: Page, letter: str | None, start: int, end: int) -> bool:
     for text, letters in page.options.letters_of.items():
-        if letters != letter and len(text) > 2 and page.low.find(text, start, end) >= 0:
+        if letters != letter and (len(text) > 2 or text in SMALL_TEXTS) and page.low.find(text, start, end) >= 0:
             return True
     by_letter = _mentions(page.options)[0].finditer(page.raw, start, end)
     return any(mention[0] != letter for mention in by_letter)
@@ -403,7 +440,15 @@ def _run(match: re.Match[str], options: OptionTable) -> str:
 
 _ARTICLE_END = (  # of "A patient", but not of "A is"
     r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|were"
-    r"|seems|does|has|over|rather|instead|as|beats|plus|with|nor|after|for)\b)[a-z])"
+    r"|seems|does|has|over|rather|instead|as|beats|plus|with|nor|after|for|in|of|on|at|by|from|when|if|so|yet|though"
+    r"|although|while|whereas|about|against|be|being|earlier|first|initially|above|again|here|alone|are|looks|remains"
+    r"|explains|causes|acts|covers|stands|wins|comes|without|doesn't|won't|had|should|could|might|may|cause|cuz)\b)[a-z])"
+)
+
+
+# In front of a short text, such as "no", that ends the text or a line: "..., so no."
+_SMALL_LEAD = (
+    rf"(?:{'|'.join(f'(?<={lead} )' for lead in (',', ':', ';', '[.]', '[>]', 'so', 'is', 'be', 'it', 'to', 'that'))})"
 )
 
 
@@ -418,4 +463,6 @@ def _mentions(options: OptionTable) -> tuple[re.Pattern[str], re.Pattern[str]]:
         else "(?!)"
     )
     by_text = rf"|(?<![A-Za-z0-9])(?i:{texts})(?![A-Za-z0-9])" if texts else ""
-    return re.compile(by_letter), re.compile(by_letter + by_text)
+    small = "|".join(text for text in options.texts if text in SMALL_TEXTS)
+    by_small = rf"|{_SMALL_LEAD}(?i:{small})(?=[.!]?\s*(?:\Z|\n))" if small else ""
+    return re.compile(by_letter), re.compile(by_letter + by_text + by_small)

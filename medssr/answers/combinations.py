@@ -49,7 +49,9 @@ _WORD = re.compile(r"\s?[a-z][a-z-]{1,13}\s(?=[a-z])")
 _BOTH_AT_END = re.compile(
     r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z"
 )
-_TEXT_OF_LETTERS = re.compile(r"(both |either |neither )?(\(?[a-h]\)?(?:, ?\(?[a-h]\)?)*),? (and|&|\+|or|nor) \(?([a-h])\)?")
+_TEXT_OF_LETTERS = re.compile(
+    r"(both |either |neither )?(\(?[a-h]\)?(?:, ?\(?[a-h]\)?)*),? (and|&|\+|or|nor) \(?([a-h])\)?"
+)
 _PART_END = re.compile(r"(?![a-z0-9])")
 _SHORTEST_PART = 3  # characters: "1 and 3" is no combination
 _MOST_PARTS = 8

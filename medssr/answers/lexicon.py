@@ -44,15 +44,15 @@ CHOOSING = (
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
     "mark", "tick", "circle", "je réponds", "tôi chọn",
-    "ich würde",
+    "ich würde", "je pencherais pour", "je dirais", "yo diría", "diría", "ich tippe auf", "ich nehme", "optaría por", "elegiría",
+    "opterais pour", "sceglierei", "direi", "eu diria",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
-    "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hold up", "hang on",
+    "no wait", "no no", "nope", "wait", "hold on", "hold up", "hang on",
     "go back", "hmm", "oops",
-    "whoops",
     "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually",
     "in fact",
-    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:",
+    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:", "whoops", "or rather",
     # taking back
     "scratch", "scrap", "undo", "strike that", "cancel that", "delete that", "ignore", "forget", "disregard",
     "never mind", "nevermind",
@@ -73,6 +73,10 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "update", "updated", "edit", "edited", "change", "changed", "changing", "switch", "switched", "switching",
     "i meant", "i mean", "meant to", "intended to", "should have said", "should have written", "should have been",
     "it should be", "that should be", "should read", "should have read",
+    # other languages
+    "nein", "vielmehr", "korrektur", "entschuldigung", "ich meinte", "doch nicht", "non,", "en fait", "plutôt", "je voulais dire", "espera",
+    "mejor dicho", "en realidad", "corrección", "perdón", "quise decir", "anzi", "scusa", "volevo dire", "desculpe", "na verdade", "correção",
+    "нет", "точнее", "извините", "поправка", "不对", "等等", "更正", "我是说", "抱歉", "いや", "訂正",
     # thinking again
     "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
     "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about",

@@ -131,7 +131,7 @@ _SCOPE = (
     rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})"
     r"|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
 )
-_CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
+_CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should(?! (?:read|be|have)[^\S\n])|were|had)[^\S\n](?!{_MY_VIEW})"
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
     rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another"

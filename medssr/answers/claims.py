@@ -75,12 +75,13 @@ _RIGHT = (
     r"|started|picked|selected)(?<!already used))"
 )
 _FITS = (
-    r"(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers|accounts for|takes it|prevails|covers|stands)"
+    r"(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers|suffices|alone (?:suffices|is enough|is sufficient|will do)|accounts for|takes it|prevails|covers|stands)"
     rf"(?: (?:more|better|best|the|it|sense|everything|all|this|here|out|because|since|as)(?![a-z])|{_MARK}*\Z)"
 )
 _END = (
     rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after|then|than|for|here|now|that|the|due|based|on account"
-    rf"|rather|on|out|first|anyway|despite|it is|'?cause|cuz|bc|by (?:exclusion|elimination))(?![a-z]))"
+    rf"|rather|on|out|first|anyway|despite|it is|'?cause|cuz|bc|by (?:exclusion|elimination)"
+    r"|(?:in|for|with) (?:this|her|his|our|these|such))(?![a-z]))"
 )
 _LURE = r"trap|lure|similar|compare|see|distractor|worst|consider|considered|exclude|excluded|rule|about|avoid"
 _DECIDE = (  # "I ... B"
@@ -94,12 +95,12 @@ _AFFIRMS = re.compile(
     rf"|(?P<verb>{_RUN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|{_FITS})"
     rf"|\A{_MARK}*(?:so |then |thus )?(?:use|give|choose|pick|take|start|order|prescribe|administer|select|prefer|go (?:with|for))"
     rf"\s{_FREE}(?P<imperative>{_RUN}){_END}"
-    r"|(?<![a-z])(?:is|be|it's|that's|sondern|sino|ma|mas|mais|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
+    r"|(?:(?<=[→⇒])|(?<=->)|(?<==>)|(?<![a-z])(?:is|be|it's|that's|rules? in|ruled in|sondern|sino|ma|mas|mais|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
     rf"|(?:chang|switch|revis|correct|updat|amend|chose|chang)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?"
     r"|confirms?|becomes|makes it"
     r"|(?:brings?|leads?|takes?|points?|pushes|tips?|moves?|sways?|nudges?) (?:me|us|it|this|things) (?:to|towards?)"
     rf"|needs?|(?:argues?|speaks?|more|stronger|evidence)(?: in favou?r of| for)|(?:more|most|likelier) \w+|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to|so|hence) )"
-    rf"(?:\w+ ){{0,2}}?{_DECIDE}|(?:i'm|i am|we're)(?: \w+)? (?:\w+ing)(?: (?:with|on|for|to))?)"
+    rf"(?:\w+ ){{0,2}}?{_DECIDE}|(?:i'm|i am|we're)(?: \w+)? (?:\w+ing)(?: (?:with|on|for|to))?))"
     rf"\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_RUN}){_END}"
 )
 _ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to write D"
@@ -108,9 +109,16 @@ _ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to wri
 )
 _PREFERRED = re.compile(rf"\A[^\ue000-\ue019]{{0,80}}(?P<object>{_SIGN})[^\ue000-\ue019]{{0,60}}\Z")
 _LAST_RUN = re.compile(rf"({_RUN})[^\ue000-\ue019]*\Z")
+_ENDS_WITH = re.compile(rf"[^\ue000-\ue019]{{0,80}}(?P<object>{_SIGN}){_MARK}*")
+_IS_UNSURE = re.compile(
+    r"(?<![a-z])(?:may|might|could|would|possibl[ey]|perhaps|maybe|or|and|if|unless|whether|consider\w*|about|like|similar|than|versus"
+    r"|vs|not|no|never|nor|neither|differ\w*|distractor|trap|tempt\w+|wrong|exclud\w+|rul\w+ out|avoid\w*|against|without"
+    r"|except|look\w*|evaluat\w+|discuss\w*|options?|between|from|first|before|was|were|had|thought|said|also|another|other"
+    r"|so (?:is|are|does)|causes?|caused|acts?|inhibits?|by|of|in|as)(?![a-z])|n't|[?:]\W*\Z"
+)
 _DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_RUN}){_MARK}*\Z")
 _DENIED = (
-    r"(?:out|wrong|incorrect|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
+    r"(?:out|wrong|incorrect|absent|insufficient|inadequate|too \w+|useless|inappropriate|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
     r"|contraindicated|no longer\b.*|not\b.*)"
 )
 _DENIES = re.compile(
@@ -134,7 +142,7 @@ _CONCEDES = re.compile(  # a former thought, or one that is only tempting
 )
 _CANNOT_DECIDE = (
     r"(?:can(?:'t|not) (?:decide|tell|say)|hard to (?:say|tell|decide)|(?:a )?toss-?up|(?:just|equally) as (?:well|likely)"
-    r"|could go either way|could (?:just as (?:well|easily) )?be either|undecided)"
+    r"|could go either way|(?:neither|none)(?: of (?:them|these|those|the two))? (?:is|are|fits?|works?|was|seems?)|could (?:just as (?:well|easily) )?be either|undecided)"
 )
 _UNDECIDED = re.compile(rf"(?<![a-z]){_CANNOT_DECIDE}(?![a-z])")
 _POSSIBLE = re.compile(r"(?<![a-z])(?:possible|reasonable|plausible)(?![a-z])")
@@ -171,7 +179,7 @@ _REJECTED = re.compile(  # the phrase, and where it stands behind another option
     rf"|(?<![a-z])(?:rather than|instead of|as opposed to|in place of)\s{_FREE}(?P<front>{_RUN})[),]*"
     rf"(?=\s[^.\n]*{_SIGN})"
     rf"|(?:,|and|but) (?:against|less for)\s{_FREE}(?P<against>{_RUN})"
-    rf"|(?<=[a-z\ue000-\ue019]) (?:than(?: of)?|over)\s{_FREE}(?P<than>{_RUN})"
+    rf"|(?<=[a-z\ue000-\ue019]) (?:than(?: (?:of|from|on|for|with|by|to))?|over)\s{_FREE}(?P<than>{_RUN})"
     rf"|(?<![a-z])(?:nicht|不是|pas|ce n'est pas|no es|non è|não é|не|no|non|não)\s?{_FREE}(?:die |la |le |il |a |el )?"
     rf"(?P<foreign>{_RUN})(?=,?\s?(?:sondern|而是|mais|sino|ma|mas|а|por)(?![a-z]))"
 )
@@ -225,6 +233,7 @@ class _Claims:
     affirmed: str = ""
     denied: str = ""
     conceded: str = ""
+    last: str = ""  # the option with which the last clause ends
     preferred: str = ""  # what a rejected option stands behind: "B" of "B rather than C"
     mentioned: set[str] = field(default_factory=set)
     is_weighed: bool = False  # against all others, without their names
@@ -260,20 +269,23 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     new = claims.affirmed
     is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
     if letter is None:
+        new = new or claims.last
+        is_conflict = claims.last not in ("", new)
         is_weighed = (
-            (claims.is_opposed and claims.mentioned - {new})
+            ((claims.is_opposed or not claims.affirmed) and claims.mentioned - {new})
             or claims.denied
             or claims.conceded.strip(new)
             or claims.is_rethought
             or claims.is_weighed
         )
-        is_contrast = len(new) == 1 and is_weighed
+        is_contrast = len(new) == 1 and is_weighed and not is_conflict
         return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
     if new and new != letter:
         is_new = claims.is_opposed or is_withdrawn
         several = Decision(None, Reason.SEVERAL_LETTERS)
         return (Decision(new, Reason.ANSWER_PHRASE) if len(new) == 1 else several) if is_new else decision
-    return Decision(None, Reason.RETRACTED) if is_withdrawn and not new else decision
+    is_open_again = claims.is_rethought and claims.last not in ("", letter)
+    return Decision(None, Reason.RETRACTED) if (is_withdrawn or is_open_again) and not new else decision
 
 
 _OPEN_REASONS = (Reason.NO_ANSWER, Reason.RETRACTED, Reason.SEVERAL_LETTERS)
@@ -289,7 +301,7 @@ def _claims(text: str, *, is_open: bool) -> _Claims:
         if claims.is_rethought or _SIGNS.search(sentence) or _UNDECIDED.search(sentence):
             _read_sentence(claims, sentence, is_open=is_open)
     if is_open and _BREAKS_OFF.search(text):
-        claims.affirmed = ""
+        claims.affirmed = claims.last = ""
     return claims
 
 
@@ -297,6 +309,7 @@ def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
     if not sentence.rstrip().endswith("?"):
         sentence = _without_rejected(claims, sentence)
     for clause, is_head in _clauses(sentence):
+        claims.last = "" if clause.strip(" .") else claims.last
         claims.is_rethought |= bool(_RETHOUGHT.match(clause))
         if (is_another_case(clause) and not _CONCEDES.search(clause)) or is_view_of_others(clause):
             return
@@ -314,6 +327,7 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
     claims.mentioned |= {_letters_of(run) for run in _RUNS.findall(clause) if len(run) == 1}
     denied = "".join(_letters(match) for match in _DENIES.finditer(clause))
     claims.deny(denied)
+    claims.last = _last_of(clause)
     conceded = "".join(_letters(match) for match in _CONCEDES.finditer(clause))
     if conceded:
         claims.conceded += conceded
@@ -326,6 +340,8 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
         affirms = [*_DEMANDS.finditer(clause)]
     if not affirms and (claims.is_rethought or claims.conceded):
         affirms = [*_ANEW.finditer(clause)]
+    if claims.last in denied + conceded:
+        claims.last = ""
     if not affirms and is_open and claims.preferred:
         affirms = [*_PREFERRED.finditer(clause)]
         claims.preferred = ""
@@ -334,6 +350,12 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
         is_plain = not _NEGATED.search(clause, 0, affirmed.start()) and not _IS_NOT_ALONE.search(clause)
         if is_plain and not set(letters) & set(denied + conceded):
             claims.affirm(letters)
+
+
+def _last_of(clause: str) -> str:
+    """Returns the one option with which a clause ends that plainly speaks of it: "one goes straight to B"."""
+    last = _ENDS_WITH.fullmatch(clause)
+    return "" if last is None or _IS_UNSURE.search(clause) else _letters(last)
 
 
 def _without_rejected(claims: _Claims, sentence: str) -> str:
@@ -383,12 +405,14 @@ def _clauses(sentence: str) -> Iterator[tuple[str, bool]]:
 
 def _may_contrast(page: Page, letter: str | None, start: int, end: int) -> bool:
     """Returns whether the text names another option than the letter, or doubts; it is quick, for most texts do not."""
+    if letter is None:
+        return _names_another(page, None, start, end)
     words = set(_WORD.findall(page.low, start, end))
     is_denial = not words.isdisjoint(_WORDS_OF_DENIAL)
     if not is_denial and words.isdisjoint(_WORDS_OF_THOUGHT):
         if not any(page.low.find(sign, start, end) >= 0 for sign in _SIGNS_OF_THOUGHT):
             return False
-    return (is_denial and letter is not None) or _names_another(page, letter, start, end)
+    return is_denial or _names_another(page, letter, start, end)
 
 
 # --- Signs in place of options ----------------------------------------------------------------------------------------

@@ -22,13 +22,15 @@ _JOINER = (
 JOINED_BY = re.compile(_JOINER)
 _JOINED_OR = re.compile(rf"{_JOINER}|,?\s(?:or|nor)\s(?:the\s|an?\s)?")
 _LETTERS = re.compile(
-    r"(?:(?:both|either|neither)\s)?\(?[a-z]\)?"
-    r"(?:(?:,\s(?:(?:and|or|nor)\s)?|\s?(?:and|or|nor|\+|&|plus|with)\s?)\(?[a-z](?![a-z0-9])\)?){1,6}"
+    r"(?:(?:options|choices|statements)\s)?(?:(?:both|either|neither)\s)?\(?[a-z]\)?"
+    r"(?:(?:,\s(?:(?:and|or|nor)\s)?|\s?(?:and|or|nor|\+|&|plus|with|together with|along with|as well as)\s?)\(?[a-z](?![a-z0-9])\)?){1,6}"
 )
 _LONE_LETTER = re.compile(r"(?<![a-z])[a-z](?![a-z])")
 _OF_THEM = (
-    r"(?:\sof\s(?:them|these|those|the\s(?:above|options|choices|two|three|four|others|first\stwo|listed\s\w+))"
-    r"|\sthe\sabove|\sthree|\sfour)?(?=\s*(?:[.,;!)]|\Z|\n|are\s|applies|apply|is\scorrect|is\sright))"
+    r"(?:\sof\s(?:them|these|those|the\s(?:above|options|choices|two|three|four|others|first\stwo|listed))"
+    r"(?!\s(?:is|are|can|could|would|may|might)\s?(?:n't|not|be\s)?\s?(?:wrong|false|incorrect|not|less|excluded|unlikely|possible))"
+    r"(?=\s*(?:[.,;!)]|\Z|\n|[a-z]+\s*[.!]|(?:is|are|can|could|may|occur|apply|applies)\s))"
+    r"|(?:\sthe\sabove|\sthree|\sfour)?(?=\s*(?:[.,;!)]|\Z|\n|are\s|applies|apply|is\scorrect|is\sright)))"
 )
 _WHOLES = {
     kind: re.compile(rf"(?:{words}){_OF_THEM}")
@@ -36,7 +38,7 @@ _WHOLES = {
         "all": r"all|each|every\sone|every(?:thing)?(?:\s(?:listed|above))?",
         "none": r"none|neither|no\sone",
         "both": "both",
-        "either": r"either(?:\sone)?",
+        "either": r"either(?:\s(?:one|drug|agent|option|treatment))?",
     }.items()
 }
 _WHOLE_START = ("all", "ea", "ev", "no", "ne", "bo", "ei")
@@ -166,7 +168,8 @@ def _combinations(options: OptionTable) -> tuple[_Groups, tuple[str, ...], dict[
             key = (_kind_of(text), frozenset(_text_of(options, letter.upper()) for letter in named))
         elif whole and len(letters) == 1:
             wholes.setdefault(whole, letters)
-            above = options.letters[: options.letters.index(letters)]
+            named = "".join(groups.values())
+            above = [letter for letter in options.letters[: options.letters.index(letters)] if letter not in named]
             key = ("and" if whole == "all" else "neither", frozenset(_text_of(options, letter) for letter in above))
         else:
             lead = _LEAD.match(text)

@@ -39,7 +39,7 @@ _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
 _CLAUSE = (
-    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])"
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you|after|upon|on)(?![a-z])"
     rf"(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (

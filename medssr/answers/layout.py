@@ -34,6 +34,8 @@ _REJECTED = re.compile(
     r"(?:n't| (?:also |the |a )?(?:incorrect|wrong|false|not|least|less|unlikely|tempting|possible|plausible"
     r"|distractor))(?![a-z])"
 )
+_WITHDRAWN = re.compile(r"[)\"']{0,2}(?:\s?(?:\.{2,}|…)|\swas\s(?!right|correct|the right|the correct)|ではなく|가 아니라)")
+_BEFORE_REASON = re.compile(r",?\s(?:because|since|as|given|due to)\s")
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
 
@@ -69,8 +71,8 @@ def opening_line(page: Page) -> Decision | None:
     mention = mention_at(page, start)
     if mention is None or mention.letter is None or heads_a_list(page, mention) or is_asked(page, mention):
         return None
-    if page.raw.startswith("I,", start):
-        return None  # the pronoun
+    if page.raw.startswith("I,", start) or _WITHDRAWN.match(page.low, mention.end):
+        return None  # the pronoun; "B was a typo", "Yes... or no"
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
     if _BROKEN_OFF.match(page.low, mention.end):
@@ -81,7 +83,7 @@ def opening_line(page: Page) -> Decision | None:
     if is_letter_at(page.low, start):
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
-        is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
+        is_answer = is_small or any(end.match(page.low, mention.end) for end in (SENTENCE_END, _BEFORE_REASON))
     is_whole = is_answer and not is_small and not heads_a_list(page, mention) and page.walk_end < 0
     if is_whole and _WHOLE_END.match(page.low, mention.end):  # "B. Warfarin" and reasons
         return Decision(mention.letter, Reason.BARE_OPTION, end=mention.end)

@@ -96,7 +96,7 @@ CORRECTION_FILLERS = (
     "definitely", "myself", "of", "course", "write", "was", "were",
 )  # fmt: skip
 CONCLUDING = (
-    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
+    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i suppose", "i reckon", "i bet", "i'd say", "i would say",
     "it is", "it's", "it must be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
@@ -199,7 +199,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
-    "and", "or", "and/or", "plus", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+    "and", "or", "and/or", "plus", "as well as", "together with", "along with", "alongside", "combined with", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
 )  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",
@@ -213,6 +213,7 @@ NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
     "other", "another", "second", "second-best", "second best", "next best", "next-best", "third-best", "runner-up",
     "backup", "alternative", "alternate",
+    "draft", "preliminary", "tentative", "provisional", "working", "former", "outdated", "gut",
     "previous", "prior", "earlier", "old", "older", "original", "initial", "first", "common", "tempting", "possible",
     "plausible", "attractive",
     "trap", "distractor", "decoy", "worst", "poorest", "false", "bad", "textbook", "their", "his", "her",

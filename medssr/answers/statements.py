@@ -40,6 +40,7 @@ def endings(words: Iterable[str]) -> Endings:
     return Endings(single, tuple(phrases))
 
 
+_INTENDED = re.compile(r"(?<![a-z])(?:was|were|been) (?:\w+ )?(?:about|going|ready|inclined|tempted|thinking|leaning|close)(?![a-z])")
 _VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
 _QUALITY_ENDINGS = endings((*lexicon.QUALITIES, "answer", "die"))
 _MYSELF = frozenset(lexicon.MYSELF)
@@ -96,7 +97,7 @@ def is_chosen_by_others(line: str) -> bool:
         return True
     if words and words[-1] in lexicon.OF_OTHERS_BEFORE and len(words) > 1 and not _MYSELF & set(words):
         return True
-    if words[-2:] == ["reason", "to"] or not lexicon.WARNINGS.isdisjoint(words):
+    if words[-2:] == ["reason", "to"] or _INTENDED.search(" ".join(words[-6:])) or not lexicon.WARNINGS.isdisjoint(words):
         return True
     return next(
         (word in lexicon.OTHERS for word in reversed(words) if word in lexicon.OTHERS or word in lexicon.MYSELF), False

@@ -34,7 +34,7 @@ _TAIL = 1_000  # characters behind an answer in which it is corrected; further o
 # --- The words of a claim ---------------------------------------------------------------------------------------------
 
 _THOUGHT = (
-    r"(?:wait|hm+|no|oh|ah|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|but wait"
+    r"(?:wait|hm+|no(?=[,.;:!]|\s-|\s*\Z|\swait)|oh|ah|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|but wait"
     r"|re-?\w+ing|looking (?:again|back|closer)|then again|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
     r"|i (?:take|was|should|missed|overlooked|made|need to|have to|must|now|had|said|previously|would have|stand|first|mixed"
     rf"|confused)|i'm changing|i'd have|{longest_of(lexicon.CORRECTING)})"
@@ -85,7 +85,7 @@ _END = (
 )
 _LURE = r"trap|lure|similar|compare|see|distractor|worst|consider|considered|exclude|excluded|rule|about|avoid"
 _DECIDE = (  # "I ... B"
-    r"(?:choose|pick|say|answer|prefer|favou?r|trust|vote(?: for)?|select|mark|keep|lean(?: towards?)?|take|put|opt for"
+    r"(?:choose|pick|say|answer|prefer|favou?r|trust|vote(?: for)?|select|mark|keep|give|use|recommend|prescribe|lean(?: towards?)?|take|put|opt for"
     r"|(?:go|stick|stay|side|end up|finish|land|settle)(?: with| for| on| at)?)"
 )
 _AFFIRMS = re.compile(
@@ -114,7 +114,7 @@ _IS_UNSURE = re.compile(
     r"(?<![a-z])(?:may|might|could|would|possibl[ey]|perhaps|maybe|or|and|if|unless|whether|consider\w*|about|like|similar|than|versus"
     r"|vs|not|no|never|nor|neither|differ\w*|distractor|trap|tempt\w+|wrong|exclud\w+|rul\w+ out|avoid\w*|against|without"
     r"|except|look\w*|evaluat\w+|discuss\w*|options?|between|from|first|before|was|were|had|thought|said|also|another|other"
-    r"|so (?:is|are|does)|causes?|caused|acts?|inhibits?|by|of|in|as)(?![a-z])|n't|[?:]\W*\Z"
+    r"|so (?:is|are|does)|causes?|caused|acts?|inhibits?|by|of|in|as)(?![a-z])|n't"
 )
 _DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_RUN}){_MARK}*\Z")
 _DENIED = (
@@ -122,7 +122,8 @@ _DENIED = (
     r"|contraindicated|no longer\b.*|not\b.*)"
 )
 _DENIES = re.compile(
-    rf"(?<![a-z])(?:not|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
+    rf"(?<![a-z])(?:not(?: (?:give|choose|use|pick|start|order|prescribe|select|consider|recommend))?|no (?:need|role|reason|indication)"
+    rf" (?:for|of|to \w+)|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
     rf"|against|from|drop|reject|never|isn't|wasn't|can't be"
     rf"|cannot be)\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_RUN})"
     rf"|(?P<subject>{_RUN})(?:{_BE}\s(?:\w+ly\s|therefore\s|then\s|also\s|all\s|both\s)*{_DENIED}(?!,? (?:for|in) )"
@@ -136,6 +137,7 @@ _CONCEDES = re.compile(  # a former thought, or one that is only tempting
     rf"|instinct)|initial \w+|instead of|draft|old|tempt\w+)(?![a-z])[^\ue000-\ue019]{{0,40}}(?P<first>{_RUN})"
     rf"|\A{_MARK}*(?:(?:and|but|so),? )?(?:although|though|even though|even if|while|whilst|whereas|despite|between|torn)"
     rf"(?![a-z])[^\ue000-\ue019]*(?P<although>{_RUN})"
+    rf"|(?<![a-z])(?:between|among|of|out of)\s{_FREE}(?P<group>{_SIGN}{_RUN})"
     rf"|(?P<tempting>{_RUN})[^\ue000-\ue019]{{0,20}}?(?:{_BE}|\swould have been|\shad been)\s(?:\w+ly\s)?(?:an? |my |the )?(?:\w+ly\s)?(?:tempting|plausible"
     r"|attractive|close|first|initial|original|instinct|gut|reasonable|possible|runner-up|pick|second|distractor)"
     r"(?![a-z])"
@@ -145,6 +147,7 @@ _CANNOT_DECIDE = (
     r"|could go either way|(?:neither|none)(?: of (?:them|these|those|the two))? (?:is|are|fits?|works?|was|seems?)|could (?:just as (?:well|easily) )?be either|undecided)"
 )
 _UNDECIDED = re.compile(rf"(?<![a-z]){_CANNOT_DECIDE}(?![a-z])")
+_OWN = re.compile(r"(?<![a-z])(?:i|i'm|i'd|my|me)(?![a-z])")
 _POSSIBLE = re.compile(r"(?<![a-z])(?:possible|reasonable|plausible)(?![a-z])")
 _DOUBTS = re.compile(
     r"(?<![a-z])(?:it|that|this) (?:isn't|doesn't|is not|does not|can't be|cannot be)[^a-z]*\Z|(?<![a-z])(?:i doubt"
@@ -174,8 +177,8 @@ _REJECTED = re.compile(  # the phrase, and where it stands behind another option
     rf"(?:(?<=[\ue000-\ue019])|(?<=[\ue000-\ue019][)\]\"' ,])|(?<=[\ue000-\ue019]['\")],))[\s,(;-]*(?:(?:and|but|und|y|et|e|и) )?"
     rf"(?:rather than|instead of|as opposed to|in preference to|in place of|over|above|not|and never|versus|vs\.?"
     r"|nicht|pas|no|non|não|не|而不是|不是|而非|plutôt que|piuttosto che|antes que|en lugar de|en vez de|em vez de|anstatt"
-    r"|statt|anziché|al posto di|au lieu de)"
-    rf"\s?{_FREE}(?:la |die |le |el |il |a )?(?P<behind>{_RUN})\)?"
+    r"|statt|anziché|al posto di|au lieu de|(?:and )?away from|a nie)"
+    rf"(?: (?:on|for|to|with|of|in favou?r of|from|by))?\s?{_FREE}(?:la |die |le |el |il |a )?(?P<behind>{_RUN})\)?,?"
     rf"|(?<![a-z])(?:rather than|instead of|as opposed to|in place of)\s{_FREE}(?P<front>{_RUN})[),]*"
     rf"(?=\s[^.\n]*{_SIGN})"
     rf"|(?:,|and|but) (?:against|less for)\s{_FREE}(?P<against>{_RUN})"
@@ -236,6 +239,8 @@ class _Claims:
     last: str = ""  # the option with which the last clause ends
     preferred: str = ""  # what a rejected option stands behind: "B" of "B rather than C"
     mentioned: set[str] = field(default_factory=set)
+    earlier: set[str] = field(default_factory=set)  # mentioned in the sentences before this one
+    against: set[str] = field(default_factory=set)  # mentioned before what is affirmed, in another sentence or before "but"
     is_weighed: bool = False  # against all others, without their names
     is_turned: bool = False  # something speaks against what was said before
     is_rethought: bool = False  # the writer says so
@@ -246,6 +251,7 @@ class _Claims:
         """Notes that the writer decides for an option, or for several."""
         self.affirmed = letters
         self.is_opposed = self.is_turned or self.is_rethought
+        self.against = set(self.mentioned if self.is_opposed else self.earlier)
         self.denied = "".join(letter for letter in self.denied if letter not in letters)
 
     def deny(self, letters: str) -> None:
@@ -269,10 +275,12 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     new = claims.affirmed
     is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
     if letter is None:
-        new = new or claims.last
+        if claims.last and not new:
+            claims.affirm(claims.last)
+            new = claims.last
         is_conflict = claims.last not in ("", new)
         is_weighed = (
-            ((claims.is_opposed or not claims.affirmed) and claims.mentioned - {new})
+            (claims.against - {new} and len(claims.mentioned) < len(page.options.letters) and not page.heads and (decision is None or decision.reason is Reason.NO_ANSWER))
             or claims.denied
             or claims.conceded.strip(new)
             or claims.is_rethought
@@ -295,6 +303,8 @@ def _claims(text: str, *, is_open: bool) -> _Claims:
     """Returns what the sentences say; where no answer is known (`is_open`), a new thought drops what was affirmed."""
     claims = _Claims()
     for sentence in _SENTENCE_END.split(text.replace("never mind", "nevermind")):
+        claims.earlier = set(claims.mentioned)
+        claims.last = "" if sentence.strip() else claims.last
         if _RETHOUGHT.match(sentence):
             claims.is_rethought = True
             claims.affirmed = "" if is_open else claims.affirmed
@@ -311,7 +321,8 @@ def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
     for clause, is_head in _clauses(sentence):
         claims.last = "" if clause.strip(" .") else claims.last
         claims.is_rethought |= bool(_RETHOUGHT.match(clause))
-        if (is_another_case(clause) and not _CONCEDES.search(clause)) or is_view_of_others(clause):
+        is_former = _CONCEDES.search(clause) and (_OWN.search(clause) or not is_view_of_others(clause))
+        if not is_former and (is_another_case(clause) or is_view_of_others(clause)):
             return
         if len(clause) > _LONGEST_CLAUSE or clause.endswith("?") or (is_head and _HEAD.fullmatch(clause)):
             continue
@@ -471,9 +482,8 @@ _ARTICLE_END = (  # of "A patient", but not of "A is"
 
 
 # In front of a short text, such as "no", that ends the text or a line: "..., so no."
-_SMALL_LEAD = (
-    rf"(?:{'|'.join(f'(?<={lead} )' for lead in (',', ':', ';', '[.]', '[>]', 'so', 'is', 'be', 'it', 'to', 'that'))})"
-)
+_SMALL_LEADS = (",", ":", ";", "[.]", "[>]", "so", "is", "be", "it", "to", "that", "'s")
+_SMALL_LEAD = "(?:" + "|".join(f"(?<={lead} )" for lead in _SMALL_LEADS) + ")"
 
 
 @lru_cache(maxsize=4096)

@@ -34,17 +34,22 @@ _TAIL = 1_000  # characters behind an answer in which it is corrected; further o
 # --- The words of a claim ---------------------------------------------------------------------------------------------
 
 _THOUGHT = (
-    r"(?:wait|hm+|no(?=[,.;:!]|\s-|\s*\Z|\swait)|oh|ah|on (?:second|further|closer|more|careful|reflection|review|balance|reconsideration)|but wait"
-    r"|re-?\w+ing|looking (?:again|back|closer)|then again|let me (?:re\w+|correct|fix|change|think|double-check|look again)"
-    r"|i (?:take|was|should|missed|overlooked|made|need to|have to|must|now|had|said|previously|would have|stand|first|mixed"
+    r"(?:wait|hm+|no(?=[,.;:!]|\s-|\s*\Z|\swait)|oh|ah|(?:up)?on (?:second|further|closer|more|careful|reflection"
+    r"|review|balance|reconsideration)|but wait"
+    r"|re-?\w+ing|looking (?:again|back|closer)|then again|let me (?:re\w+|correct|fix|change|think|double-check"
+    r"|look again)"
+    r"|i (?:take|was|should|missed|overlooked|made|need to|have to|must|now|had|said|previously|would have|stand"
+    r"|first|mixed"
     rf"|confused)|i'm changing|i'd have|{longest_of(lexicon.CORRECTING)})"
 )
 _CORRECTION = rf"(?<![a-z]){longest_of(lexicon.CORRECTING)}"
 _CONTRAST = r"(?:but|however|though|instead|rather|yet|sondern|sino|mais|ma|mas)"
 _TURN = re.compile(rf"(?:\A|[.!?,;:(\n-]\s?|\s)(?:{_THOUGHT}|{_CONTRAST})(?![a-z])|而是")
 _BEFORE_CORRECTION = (
-    r"(?:(?:i|i'll|i've|i'd|i'm|we|am|have|had|has|to|need|let|me|let's|want|like|my|that|this|it|was|is|got|a|an|the|final|having"
-    r"|upon|after|on|so|but|and|or|oh|ah|well|ok|no|yes|what|self|answer|should|would|must|now|previous|above|please)[ ,:-]{1,2}){0,4}"
+    r"(?:(?:i|i'll|i've|i'd|i'm|we|am|have|had|has|to|need|let|me|let's|want|like|my|that|this|it|was|is|got|a|an"
+    r"|the|final|having"
+    r"|upon|after|on|so|but|and|or|oh|ah|well|ok|no|yes|what|self|answer|should|would|must|now|previous|above"
+    r"|please)[ ,:-]{1,2}){0,4}"
 )
 _RETHOUGHT = re.compile(
     rf"\W*+(?:{_BEFORE_CORRECTION}{_CORRECTION}|(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT})(?![a-z])"
@@ -59,47 +64,60 @@ _FREE = (
 )
 _LEAD = (
     r"(?:(?:so|thus|hence|then|therefore|but|and|ok|okay|well|yes|yeah|no|nope|wait|actually|sorry|hm+|oh|rather"
-    r"|instead|yet|it's|that's|it is|that is|that would be|it would be|it must be|it has to be|it should be|i'd say|i say"
+    r"|instead|yet|it's|that's|it is|that is|that would be|it would be|it must be|it has to be|it should be|i'd say"
+    r"|i say"
     r"|i'll say|make that|make it|i mean|i meant|i\.e\.|my answer|answer|the answer|final answer|final|revised"
     r"|new answer|change|correction|definitely|leaving|this leaves|that leaves|which leaves|now|to|go with|i choose"
-    r"|i pick|sondern|sino|mais|ma|mas|doch|plutôt|mejor dicho|la|die|das|der|le|il|más bien|anzi|而是|更正为|是|а)"
+    r"|i pick|es|c'est|è|é|ist|es ist|应该是|это|sondern|sino|mais|ma|mas|doch|plutôt|mejor dicho|la|die|das|der|le|il"
+    r"|más bien|anzi|而是|更正为|是|а)"
     r"(?<![a-z](?=[a-z]))[,:]?\s*)*"
 )
 _MODAL = r"(?:must|has to|should|ought to|would|will|needs to)"
-_BE = rf"(?:\s(?:is|was|are|looks|seems|becomes|remains|stands|{_MODAL} be)|'s)"
-_BETTER = r"(?:better|superior|preferable|preferred|favou?red|stronger|likelier|safer|needed|required|indicated|called for|the one)"
+_BE = rf"(?:\s(?:is|ist|est|es|è|é|was|are|looks|seems|becomes|remains|stands|{_MODAL} be)|'s)"
+_BETTER = (
+    r"(?:better|superior|preferable|preferred|favou?red|stronger|likelier|safer|needed|required|indicated|called for"
+    r"|the one)"
+)
 _RIGHT = (
-    rf"(?:right|correct|best|answer|it|one|winner|(?:far |much |clearly )?{_BETTER}|(?:best|right|correct|only|more \w+"
+    rf"(?:right|correct|richtig|korrekt|correct[ae]|corretta|correta|giusta|best|answer|it|one|winner|(?:far |much "
+    rf"|clearly )?{_BETTER}|(?:best|right|correct|only|more \w+"
     r"|proper|appropriate|most \w+)(?: (?:one|option|choice|answer|fit|match|pick|drug|diagnosis|explanation|bet|test"
     r"|step|treatment|fit|candidate))?|what \w+[^,]*|way to go|injured|affected|involved|(?:used|given|chosen|done"
     r"|started|picked|selected)(?<!already used))"
 )
 _FITS = (
-    r"(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers|suffices|alone (?:suffices|is enough|is sufficient|will do)|accounts for|takes it|prevails|covers|stands)"
+    r"(?:\w+ly )?(?:fits|makes|suits|matches|explains|wins|works|answers|suffices|alone (?:suffices|is enough"
+    r"|is sufficient|will do)|accounts for|takes it|prevails|covers|stands)"
     rf"(?: (?:more|better|best|the|it|sense|everything|all|this|here|out|because|since|as)(?![a-z])|{_MARK}*\Z)"
 )
 _END = (
-    rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after|then|than|for|here|now|that|the|due|based|on account"
+    rf"(?={_MARK}*\Z|,? (?:because|since|as|given|not|instead|after|then|than|for|here|now|that|the|due|based"
+    rf"|on account"
     rf"|rather|on|out|first|anyway|despite|it is|'?cause|cuz|bc|by (?:exclusion|elimination)"
     r"|(?:in|for|with) (?:this|her|his|our|these|such))(?![a-z]))"
 )
 _LURE = r"trap|lure|similar|compare|see|distractor|worst|consider|considered|exclude|excluded|rule|about|avoid"
 _DECIDE = (  # "I ... B"
-    r"(?:choose|pick|say|answer|prefer|favou?r|trust|vote(?: for)?|select|mark|keep|give|use|recommend|prescribe|lean(?: towards?)?|take|put|opt for"
+    r"(?:choose|pick|say|answer|prefer|favou?r|trust|vote(?: for)?|select|mark|keep|give|use|recommend|prescribe"
+    r"|lean(?: towards?)?|take|put|opt for"
     r"|(?:go|stick|stay|side|end up|finish|land|settle)(?: with| for| on| at)?)"
 )
 _AFFIRMS = re.compile(
     rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<alone>{_RUN})(?: (?:then|instead|it is|after all|now|rather"
     rf"|for sure))?(?:(?!:){_MARK})*\Z"
     rf"|(?P<subject>{_RUN})(?:{_BE}|,)\s{_FREE}(?:(?!partly|hardly|nearly|possibly)\w+ly )?{_RIGHT}{_END}"
+    rf"|(?<![a-z])only (?P<only>{_RUN}) [a-z]+(?! cells)"
     rf"|(?P<verb>{_RUN}) (?:it is|(?:is|does|will|would)(?=[.!]{_MARK}*\Z)|{_FITS})"
-    rf"|\A{_MARK}*(?:so |then |thus )?(?:use|give|choose|pick|take|start|order|prescribe|administer|select|prefer|go (?:with|for))"
+    rf"|\A{_MARK}*(?:so |then |thus )?(?:use|give|choose|pick|take|start|order|prescribe|administer|select|prefer"
+    rf"|go (?:with|for))"
     rf"\s{_FREE}(?P<imperative>{_RUN}){_END}"
-    r"|(?:(?<=[→⇒])|(?<=->)|(?<==>)|(?<![a-z])(?:is|be|it's|that's|rules? in|ruled in|sondern|sino|ma|mas|mais|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
+    r"|(?:(?<=[→⇒])|(?<=->)|(?<==>)|(?<![a-z])(?:is|be|it's|that's|rules? in|ruled in|sondern|sino|ma|mas|mais"
+    r"|calls for|call for|points? to|pointing to|leaving|leaves|means|makes|going with"
     rf"|(?:chang|switch|revis|correct|updat|amend|chose|chang)\w*[^\n]*? to|favou?rs?|supports?|suggests?|indicates?"
     r"|confirms?|becomes|makes it"
     r"|(?:brings?|leads?|takes?|points?|pushes|tips?|moves?|sways?|nudges?) (?:me|us|it|this|things) (?:to|towards?)"
-    rf"|needs?|(?:argues?|speaks?|more|stronger|evidence)(?: in favou?r of| for)|(?:more|most|likelier) \w+|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to|so|hence) )"
+    rf"|needs?|(?:argues?|speaks?|more|stronger|evidence)(?: in favou?r of| for)|(?:more|most|likelier) \w+"
+    rf"|(?:(?<=\A)|(?<![a-z])(?:i|we|i'd|we'd|i'll|we'll|let's|us|to|so|hence|and) )"
     rf"(?:\w+ ){{0,2}}?{_DECIDE}|(?:i'm|i am|we're)(?: \w+)? (?:\w+ing)(?: (?:with|on|for|to))?))"
     rf"\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_RUN}){_END}"
 )
@@ -109,42 +127,54 @@ _ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to wri
 )
 _PREFERRED = re.compile(rf"\A[^\ue000-\ue019]{{0,80}}(?P<object>{_SIGN})[^\ue000-\ue019]{{0,60}}\Z")
 _LAST_RUN = re.compile(rf"({_RUN})[^\ue000-\ue019]*\Z")
-_ENDS_WITH = re.compile(rf"[^\ue000-\ue019]{{0,80}}(?P<object>{_SIGN}){_MARK}*")
+_ENDS_WITH = re.compile(rf"[^\ue000-\ue019]{{0,40}}[a-z][^\ue000-\ue019]{{0,40}}(?P<object>{_SIGN}){_MARK}*")
 _IS_UNSURE = re.compile(
-    r"(?<![a-z])(?:may|might|could|would|possibl[ey]|perhaps|maybe|or|and|if|unless|whether|consider\w*|about|like|similar|than|versus"
-    r"|vs|not|no|never|nor|neither|differ\w*|distractor|trap|tempt\w+|wrong|exclud\w+|rul\w+ out|avoid\w*|against|without"
-    r"|except|look\w*|evaluat\w+|discuss\w*|options?|between|from|first|before|was|were|had|thought|said|also|another|other"
+    r"(?<![a-z])(?:may|might|could|would|possibl[ey]|perhaps|maybe|or|and|if|unless|whether|consider\w*|about|like"
+    r"|similar|than|versus"
+    r"|vs|not|no|never|nor|neither|differ\w*|distractor|trap|tempt\w+|wrong|exclud\w+|rul\w+ out|avoid\w*|against"
+    r"|without"
+    r"|except|look\w*|evaluat\w+|discuss\w*|options?|between|from|first|before|was|were|had|thought|said|also"
+    r"|another|other"
     r"|so (?:is|are|does)|causes?|caused|acts?|inhibits?|by|of|in|as)(?![a-z])|n't"
 )
+_LONE_END = re.compile(rf"[.!?…]\s+(?P<object>{_SIGN})[.!\s]*\Z")
 _DEMANDS = re.compile(rf"(?<![a-z])(?!lacks|resists)[a-z]{{3,}}s (?P<object>{_RUN}){_MARK}*\Z")
 _DENIED = (
-    r"(?:out|wrong|incorrect|absent|insufficient|inadequate|too \w+|useless|inappropriate|excluded|eliminated|ruled out|off the table|mistaken|impossible|a mistake|an error"
+    r"(?:out|wrong|incorrect|absent|insufficient|inadequate|too \w+|useless|inappropriate|excluded|eliminated"
+    r"|ruled out|off the table|mistaken|impossible|a mistake|an error"
     r"|contraindicated|no longer\b.*|not\b.*)"
 )
 _DENIES = re.compile(
-    rf"(?<![a-z])(?:not(?: (?:give|choose|use|pick|start|order|prescribe|select|consider|recommend))?|no (?:need|role|reason|indication)"
+    rf"(?<![a-z])(?:not(?: (?:give|choose|use|pick|start|order|prescribe|select|consider|recommend))?|no (?:need"
+    rf"|role|reason|indication)"
     rf" (?:for|of|to \w+)|rather than|instead of|than|rules? out|ruled out|ruling out|excludes?|excluding|eliminates?"
-    rf"|against|from|drop|reject|never|isn't|wasn't|can't be"
+    rf"|against|from|drop|reject|retract|withdraw|discard|abandon|never|isn't|wasn't|can't be"
     rf"|cannot be)\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{_RUN})"
     rf"|(?P<subject>{_RUN})(?:{_BE}\s(?:\w+ly\s|therefore\s|then\s|also\s|all\s|both\s)*{_DENIED}(?!,? (?:for|in) )"
     r"|\s(?:isn't|wasn't|aren't|can't be|cannot be|can be (?:\w+ )?(?:excluded|ruled out|eliminated|discarded)|won't"
-    r"|(?:doesn't|don't|does not|do not) (?:fit|make|work|explain|match)))"
+    r"|(?:doesn't|don't|does not|do not)(?: (?:fit|make|work|explain|match)|[^a-z]*\Z)))"
 )
 _CONCEDES = re.compile(  # a former thought, or one that is only tempting
-    rf"(?<![a-z])(?:i|i'd|we|we'd)(?: (?!should|meant|intended)\w+){{0,3}}? (?:previously|earlier|initially|originally|first|said|thought|considered"
-    rf"|going to|almost|nearly|leaned|was (?:about|leaning|thinking|inclined)|picked|had|wrote|put)(?![a-z])[^\ue000-\ue019]*?(?P<former>{_RUN})"
+    rf"(?<![a-z])(?:i|i'd|we|we'd)(?: (?!should|meant|intended)\w+){{0,3}}? (?:previously|earlier|initially"
+    rf"|originally|first|said|thought|considered"
+    rf"|going to|almost|nearly|leaned|was (?:about|leaning|thinking|inclined)|picked|had|wrote"
+    rf"|put)(?![a-z])[^\ue000-\ue019]*?(?P<former>{_RUN})"
     rf"|(?<![a-z])(?:initially|at first|originally|previously|before|first (?:pass|guess|thought|look|impression|answer"
     rf"|instinct)|initial \w+|instead of|draft|old|tempt\w+)(?![a-z])[^\ue000-\ue019]{{0,40}}(?P<first>{_RUN})"
-    rf"|\A{_MARK}*(?:(?:and|but|so),? )?(?:although|though|even though|even if|while|whilst|whereas|despite|between|torn)"
+    rf"|\A{_MARK}*(?:(?:and|but|so),? )?(?:although|though|even though|even if|while|whilst|whereas|despite|between"
+    rf"|torn)"
     rf"(?![a-z])[^\ue000-\ue019]*(?P<although>{_RUN})"
     rf"|(?<![a-z])(?:between|among|of|out of)\s{_FREE}(?P<group>{_SIGN}{_RUN})"
-    rf"|(?P<tempting>{_RUN})[^\ue000-\ue019]{{0,20}}?(?:{_BE}|\swould have been|\shad been)\s(?:\w+ly\s)?(?:an? |my |the )?(?:\w+ly\s)?(?:tempting|plausible"
+    rf"|(?P<tempting>{_RUN})[^\ue000-\ue019]{{0,20}}?(?:{_BE}|\swould have been|\shad been)\s(?:\w+ly\s)?(?:an? |my "
+    rf"|the )?(?:\w+ly\s)?(?:tempting|plausible"
     r"|attractive|close|first|initial|original|instinct|gut|reasonable|possible|runner-up|pick|second|distractor)"
     r"(?![a-z])"
 )
 _CANNOT_DECIDE = (
-    r"(?:can(?:'t|not) (?:decide|tell|say)|hard to (?:say|tell|decide)|(?:a )?toss-?up|(?:just|equally) as (?:well|likely)"
-    r"|could go either way|(?:neither|none)(?: of (?:them|these|those|the two))? (?:is|are|fits?|works?|was|seems?)|could (?:just as (?:well|easily) )?be either|undecided)"
+    r"(?:can(?:'t|not) (?:decide|tell|say)|hard to (?:say|tell|decide)|(?:a )?toss-?up|(?:just|equally) as (?:well"
+    r"|likely)"
+    r"|could go either way|(?:neither|none)(?: of (?:them|these|those|the two))? (?:is|are|fits?|works?|was|seems?)"
+    r"|could (?:just as (?:well|easily) )?be either|undecided)"
 )
 _UNDECIDED = re.compile(rf"(?<![a-z]){_CANNOT_DECIDE}(?![a-z])")
 _OWN = re.compile(r"(?<![a-z])(?:i|i'm|i'd|my|me)(?![a-z])")
@@ -161,11 +191,13 @@ _DOUBTS = re.compile(
     rf"|this) out|not convinced|{_TAKEN_BACK})(?![a-z])"
 )
 _NEGATED = re.compile(
-    r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! (?:wait|mind|no|doubt|right|correct)(?![a-z]))[^\ue000-\ue019]*\Z"
+    r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! (?:wait|mind|no|doubt|right"
+    r"|correct)(?![a-z]))[^\ue000-\ue019]*\Z"
 )
 _REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
 _IS_NOT_ALONE = re.compile(
-    r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second(?! thought)|or(?! rather| actually|,? better)|either|maybe|perhaps|both|so (?:is|are|does)|equally)(?![a-z])"
+    r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second(?! thought)|or(?! rather| actually"
+    r"|,? better)|either|maybe|perhaps|both|so (?:is|are|does)|equally)(?![a-z])"
 )
 _ALL_BUT = re.compile(
     rf"(?<![a-z])(?:all|everything|every\w*|each|any\w*|none|nothing|no)(?![a-z])[^\ue000-\ue019,]{{0,30}}(?<![a-z])"
@@ -174,7 +206,8 @@ _ALL_BUT = re.compile(
     r"|eliminated|ruled out|discarded)|fits?|works?|makes? sense|is (?:left|correct|right))(?![a-z]))"
 )
 _REJECTED = re.compile(  # the phrase, and where it stands behind another option, or in front of one
-    rf"(?:(?<=[\ue000-\ue019])|(?<=[\ue000-\ue019][)\]\"' ,])|(?<=[\ue000-\ue019]['\")],))[\s,(;-]*(?:(?:and|but|und|y|et|e|и) )?"
+    rf"(?:(?<=[\ue000-\ue019])|(?<=[\ue000-\ue019][)\]\"' ,])|(?<=[\ue000-\ue019]['\")],))[\s,(;-]*(?:(?:and|but|und"
+    rf"|y|et|e|и) )?(?:\w+ly )?"
     rf"(?:rather than|instead of|as opposed to|in preference to|in place of|over|above|not|and never|versus|vs\.?"
     r"|nicht|pas|no|non|não|не|而不是|不是|而非|plutôt que|piuttosto che|antes que|en lugar de|en vez de|em vez de|anstatt"
     r"|statt|anziché|al posto di|au lieu de|(?:and )?away from|a nie)"
@@ -187,18 +220,24 @@ _REJECTED = re.compile(  # the phrase, and where it stands behind another option
     rf"(?P<foreign>{_RUN})(?=,?\s?(?:sondern|而是|mais|sino|ma|mas|а|por)(?![a-z]))"
 )
 _BEATS = re.compile(
-    rf"(?P<winner>{_RUN}) (?:beats|trumps|outweighs|outperforms|surpasses|edges out|wins over|wins against|is above"
-    rf"|(?:is|should be|must be|would be|was) (?:preferred (?:to|over)|preferable to|superior to|favou?red over|chosen over)|comes before"
+    rf"(?P<weaker>{_RUN})(?:{_BE}| fits?)(?: (?:clearly|much|far|even))? (?:less \w+ than|not as \w+ as|inferior to"
+    rf"|worse than|weaker than) {_FREE}"
+    rf"(?P<stronger>{_RUN})|(?P<winner>{_RUN}) (?:beats|trumps|outweighs|outperforms|surpasses|edges out|wins over"
+    rf"|wins against|is above"
+    rf"|(?:is|should be|must be|would be|was) (?:preferred (?:to|over)|preferable to|superior to|favou?red over"
+    rf"|chosen over)|comes before"
     rf"|takes (?:precedence|priority) over|should (?:come|be done) before) {_FREE}(?P<loser>{_RUN})"
     rf"|(?:prefer|favou?r)\w* {_FREE}(?P<preferred>{_RUN}) (?:to|over|above) {_FREE}(?P<other>{_RUN})"
-    rf"|(?:chang|switch|revis|correct|updat|mov|go)\w*(?: \w+){{0,3}}? from {_FREE}(?P<left>{_RUN}) to {_FREE}(?P<taken>{_RUN})"
+    rf"|(?:chang|switch|revis|correct|updat|mov"
+    rf"|go)\w*(?: \w+){{0,3}}? from {_FREE}(?P<left>{_RUN}) to {_FREE}(?P<taken>{_RUN})"
 )
 _ABOVE = re.compile(rf"\A{_MARK}*(?P<winner>{_RUN}) ?>+ ?(?P<loser>{_RUN}){_MARK}*\Z")
 _SENTENCE_END = re.compile(
     r"(?<![\n.][\ue000-\ue019])(?<=[.!?;])[^\S\n]+|(?<=[!?;])\s+|\n+|\s-+\s|\.{2,}|…|(?<=[\ue000-\ue019]\))\.\s"
 )
 _CLAUSE_END = re.compile(
-    r"(?<=:)\s(?![^a-z0-9\ue000-\ue019]*[\ue000-\ue019]+[^a-z0-9\ue000-\ue019]*\Z)|[,;]?\s(?=(?:but|however|so|hence|thus|therefore|whereas|while|yet|leaving|which leaves|which brings)"
+    r"(?<=:)\s(?![^a-z0-9\ue000-\ue019]*[\ue000-\ue019]+[^a-z0-9\ue000-\ue019]*\Z)|[,;]?\s(?=(?:but|however|so|hence"
+    r"|thus|therefore|whereas|while|yet|leaving|which leaves|which brings)"
     r"(?![a-z]))|,\s"
 )
 _BREAKS_OFF = re.compile(
@@ -220,7 +259,7 @@ _WORDS_OF_THOUGHT = {
     "reject", "over", "prefer", "preferred", "preferable", "superior", "favour", "favor", "yet", "while", "whilst",
     "although", "whereas", "despite", "between", "torn", "opposed", "beats", "trumps", "except", "originally",
     "previously", "nicht", "sondern", "sino", "pas", "mais", "ma", "mas", "não", "не", "tempting", "plausible",
-    "instinct", "place", "before", "neither", "nor", "statt", "anstatt", "que", "em", "en",
+    "instinct", "place", "before", "hand", "neither", "nor", "statt", "anstatt", "que", "em", "en",
     *(word for cue in lexicon.CORRECTING for word in _WORD.findall(cue) if len(word) > 3 or " " not in cue),
 }  # fmt: skip
 _SIGNS_OF_THOUGHT = ("不是", "不对", "而是", "更正", ">", "等等", "いや")
@@ -240,7 +279,9 @@ class _Claims:
     preferred: str = ""  # what a rejected option stands behind: "B" of "B rather than C"
     mentioned: set[str] = field(default_factory=set)
     earlier: set[str] = field(default_factory=set)  # mentioned in the sentences before this one
-    against: set[str] = field(default_factory=set)  # mentioned before what is affirmed, in another sentence or before "but"
+    against: set[str] = field(
+        default_factory=set
+    )  # mentioned before what is affirmed, in another sentence or before "but"
     is_weighed: bool = False  # against all others, without their names
     is_turned: bool = False  # something speaks against what was said before
     is_rethought: bool = False  # the writer says so
@@ -271,7 +312,8 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
         start, end = max(0, len(page.low) - _TAIL_WITHOUT_ANSWER), len(page.low)
     if end - start < _SHORTEST_TAIL or not _may_contrast(page, letter, start, end):
         return decision
-    claims = _claims(_with_signs(page, start, end), is_open=letter is None)
+    text = _with_signs(page, start, end)
+    claims = _claims(text, is_open=letter is None)
     new = claims.affirmed
     is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
     if letter is None:
@@ -280,7 +322,12 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
             new = claims.last
         is_conflict = claims.last not in ("", new)
         is_weighed = (
-            (claims.against - {new} and len(claims.mentioned) < len(page.options.letters) and not page.heads and (decision is None or decision.reason is Reason.NO_ANSWER))
+            (
+                claims.against - {new}
+                and len(claims.mentioned) < len(page.options.letters)
+                and not page.heads
+                and (decision is None or decision.reason is Reason.NO_ANSWER)
+            )
             or claims.denied
             or claims.conceded.strip(new)
             or claims.is_rethought
@@ -291,8 +338,11 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     if new and new != letter:
         is_new = claims.is_opposed or is_withdrawn
         several = Decision(None, Reason.SEVERAL_LETTERS)
-        return (Decision(new, Reason.ANSWER_PHRASE) if len(new) == 1 else several) if is_new else decision
-    is_open_again = claims.is_rethought and claims.last not in ("", letter)
+        if is_new:
+            return Decision(new, Reason.ANSWER_PHRASE) if len(new) == 1 else several
+        new = ""
+    lone = _LONE_END.search(text)
+    is_open_again = (claims.is_rethought and claims.last not in ("", letter)) or (lone and _letters(lone) != letter)
     return Decision(None, Reason.RETRACTED) if (is_withdrawn or is_open_again) and not new else decision
 
 
@@ -343,7 +393,7 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
     if conceded:
         claims.conceded += conceded
         claims.is_turned = True
-        is_unsettled = is_open and _POSSIBLE.search(clause) or claims.affirmed in conceded
+        is_unsettled = (is_open and _POSSIBLE.search(clause)) or claims.affirmed in conceded
         claims.affirmed = "" if is_unsettled else claims.affirmed
     affirms = [*_AFFIRMS.finditer(clause)]
     has_other = bool(claims.denied or claims.conceded or claims.is_turned)
@@ -380,7 +430,7 @@ def _without_rejected(claims: _Claims, sentence: str) -> str:
 
     def keep_winner(match: re.Match[str]) -> str:
         winner, loser = (group for group in match.groups() if group)
-        if match["left"]:
+        if match["left"] or match["weaker"]:
             winner, loser = loser, winner
         claims.deny(_letters_of(loser))
         return f"i choose {winner}" if match["left"] or match["preferred"] else f"{winner} is better"
@@ -451,7 +501,8 @@ _NEXT = r"(?:the |an? |option |options |choice )*"
 _GROUP = re.compile(
     rf"(?P<kind>both |either |neither )?{_NEXT}{_SIGN}\)?(?:,\s?{_NEXT}{_SIGN}\)?)*,?"
     rf"(?:\s(?P<joiner>and|or|nor|as well as|plus|along with|together with|&|\+)\s|\s?(?P<slash>[/+&])\s?)"
-    rf"(?:(?:also|either|neither) )?{_NEXT}\(?{_SIGN}(?!\.?\)? (?:is|was|isn't|has|does|would|can|cannot|will|should|makes|fits"
+    rf"(?:(?:also|either|neither) )?{_NEXT}\(?{_SIGN}(?!\.?\)? (?:is|was|isn't|has|does|would|can|cannot|will|should"
+    rf"|makes|fits"
     rf"|acts)(?![a-z]))"
 )
 
@@ -477,7 +528,8 @@ _ARTICLE_END = (  # of "A patient", but not of "A is"
     r"(?!(?<=A) (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|were"
     r"|seems|does|has|over|rather|instead|as|beats|plus|with|nor|after|for|in|of|on|at|by|from|when|if|so|yet|though"
     r"|although|while|whereas|about|against|be|being|earlier|first|initially|above|again|here|alone|are|looks|remains"
-    r"|explains|causes|acts|covers|stands|wins|comes|without|doesn't|won't|had|should|could|might|may|cause|cuz)\b)[a-z])"
+    r"|explains|causes|acts|covers|stands|wins|comes|without|doesn't|won't|had|should|could|might|may|cause"
+    r"|cuz)\b)[a-z])"
 )
 
 

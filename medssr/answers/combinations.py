@@ -23,12 +23,14 @@ JOINED_BY = re.compile(_JOINER)
 _JOINED_OR = re.compile(rf"{_JOINER}|,?\s(?:or|nor)\s(?:the\s|an?\s)?")
 _LETTERS = re.compile(
     r"(?:(?:options|choices|statements)\s)?(?:(?:both|either|neither)\s)?\(?[a-z]\)?"
-    r"(?:(?:,\s(?:(?:and|or|nor)\s)?|\s?(?:and|or|nor|\+|&|plus|with|together with|along with|as well as)\s?)\(?[a-z](?![a-z0-9])\)?){1,6}"
+    r"(?:(?:,\s(?:(?:and|or|nor)\s)?|\s?(?:and|or|nor|\+|&|plus|with|together with|along with"
+    r"|as well as)\s?)\(?[a-z](?![a-z0-9])\)?){1,6}"
 )
 _LONE_LETTER = re.compile(r"(?<![a-z])[a-z](?![a-z])")
 _OF_THEM = (
     r"(?:\sof\s(?:them|these|those|the\s(?:above|options|choices|two|three|four|others|first\stwo|listed))"
-    r"(?!\s(?:is|are|can|could|would|may|might)\s?(?:n't|not|be\s)?\s?(?:wrong|false|incorrect|not|less|excluded|unlikely|possible))"
+    r"(?!\s(?:is|are|can|could|would|may|might)\s?(?:n't|not|be\s)?\s?(?:wrong|false|incorrect|not|less|excluded"
+    r"|unlikely|possible))"
     r"(?=\s*(?:[.,;!)]|\Z|\n|[a-z]+\s*[.!]|(?:is|are|can|could|may|occur|apply|applies)\s))"
     r"|(?:\sthe\sabove|\sthree|\sfour)?(?=\s*(?:[.,;!)]|\Z|\n|are\s|applies|apply|is\scorrect|is\sright)))"
 )
@@ -36,8 +38,8 @@ _WHOLES = {
     kind: re.compile(rf"(?:{words}){_OF_THEM}")
     for kind, words in {
         "all": r"all|each|every\sone|every(?:thing)?(?:\s(?:listed|above))?",
-        "none": r"none|neither|no\sone",
-        "both": "both",
+        "none": r"none|neither(?:\sone)?|no\sone",
+        "both": r"both(?:\s[a-z]+s(?:\stogether)?)?",
         "either": r"either(?:\s(?:one|drug|agent|option|treatment))?",
     }.items()
 }
@@ -101,7 +103,7 @@ def combination_at(page: Page, position: int) -> tuple[str, int] | None:
         if joiner is None:
             break
         start = joiner.end()
-    if len(named) < 2:  # noqa: PLR2004  a combination has two parts
+    if len(named) < 2:
         return None
     group = groups.get((_kind_of(page.low[position:end]), frozenset(named)))
     return (group, end) if group else None
@@ -174,7 +176,7 @@ def _combinations(options: OptionTable) -> tuple[_Groups, tuple[str, ...], dict[
         else:
             lead = _LEAD.match(text)
             parts = [part for part in JOINED_BY.split(text[lead.end() if lead else 0 :]) if part]
-            if len(parts) < 2 or not all(len(part) >= _SHORTEST_PART and part[0].isalpha() for part in parts):  # noqa: PLR2004
+            if len(parts) < 2 or not all(len(part) >= _SHORTEST_PART and part[0].isalpha() for part in parts):
                 continue
             key = ("and", frozenset(parts))
         groups[key] = groups.get(key, "") + letters

@@ -22,7 +22,7 @@ from medssr.answers.named_options import (
 _LINE_LEAD = re.compile(
     r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
     r"(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione"
-    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
+    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?|the )?"
 )
 _BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
 _WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
@@ -34,8 +34,10 @@ _REJECTED = re.compile(
     r"(?:n't| (?:also |the |a )?(?:incorrect|wrong|false|not|least|less|unlikely|tempting|possible|plausible"
     r"|distractor))(?![a-z])"
 )
-_WITHDRAWN = re.compile(r"[)\"']{0,2}(?:\s?(?:\.{2,}|…)|\swas\s(?!right|correct|the right|the correct)|ではなく|가 아니라)")
-_BEFORE_REASON = re.compile(r",?\s(?:because|since|as|given|due to)\s")
+_WITHDRAWN = re.compile(
+    r"[)\"']{0,2}(?:\s?(?:\.{2,}|…)|\swas\s(?!right|correct|the right|the correct)|ではなく|가 아니라)"
+)
+_BEFORE_REASON = re.compile(r",?\s(?:(?:because|since|as|given|due to)\s|(?:only|alone)(?=[.;,!]|\s*\Z))")
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
 
@@ -137,7 +139,8 @@ _LONGEST_LETTER_OF_TEXT = 12  # " (choice C)"
 _LAST_LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-HJ-Z])\)?\Z")
 _LINK = re.compile(  # what says that the option behind it is the one
     r"(?:(?<![a-z])(?:is|are|be|was|means|suggests?|indicates?|points? to|consistent with|diagnostic of"
-    r"|remains|namely|called|only|(?:is|are) to|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
+    r"|remains|namely|called|only|caused by|belongs to|(?:is|are) to|receives?|gets?|gives?|case of|likely)"
+    r"|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
 )
 _LINK_REACH = 24
 _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option

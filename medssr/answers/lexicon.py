@@ -44,7 +44,8 @@ CHOOSING = (
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
     "mark", "tick", "circle", "je réponds", "tôi chọn",
-    "ich würde", "je pencherais pour", "je dirais", "yo diría", "diría", "ich tippe auf", "ich nehme", "optaría por", "elegiría",
+    "ich würde", "je pencherais pour", "je dirais", "yo diría", "diría", "ich tippe auf", "ich nehme",
+    "optaría por", "elegiría",
     "opterais pour", "sceglierei", "direi", "eu diria",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
@@ -52,7 +53,8 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "go back", "hmm", "oops",
     "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually",
     "in fact",
-    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:", "whoops", "or rather",
+    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:", "whoops",
+    "or rather",
     # taking back
     "scratch", "scrap", "undo", "strike that", "cancel that", "delete that", "ignore", "forget", "disregard",
     "never mind", "nevermind",
@@ -74,8 +76,10 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "i meant", "i mean", "meant to", "intended to", "should have said", "should have written", "should have been",
     "it should be", "that should be", "should read", "should have read",
     # other languages
-    "nein", "vielmehr", "korrektur", "entschuldigung", "ich meinte", "doch nicht", "non,", "en fait", "plutôt", "je voulais dire", "espera",
-    "mejor dicho", "en realidad", "corrección", "perdón", "quise decir", "anzi", "scusa", "volevo dire", "desculpe", "na verdade", "correção",
+    "nein", "vielmehr", "korrektur", "entschuldigung", "ich meinte", "doch nicht", "non,", "en fait", "plutôt",
+    "je voulais dire", "espera",
+    "mejor dicho", "en realidad", "corrección", "perdón", "quise decir", "anzi", "scusa", "volevo dire", "desculpe",
+    "na verdade", "correção",
     "нет", "точнее", "извините", "поправка", "不对", "等等", "更正", "我是说", "抱歉", "いや", "訂正",
     # thinking again
     "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
@@ -96,7 +100,8 @@ CORRECTION_FILLERS = (
     "definitely", "myself", "of", "course", "write", "was", "were",
 )  # fmt: skip
 CONCLUDING = (
-    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i suppose", "i reckon", "i bet", "i'd say", "i would say",
+    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i suppose", "i reckon",
+    "i bet", "i'd say", "i would say",
     "it is", "it's", "it must be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
@@ -199,7 +204,8 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
-    "and", "or", "and/or", "plus", "as well as", "together with", "along with", "alongside", "combined with", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+    "and", "or", "and/or", "plus", "as well as", "together with", "along with", "alongside", "combined with", "und",
+    "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
 )  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",

@@ -129,7 +129,9 @@ POINTING = _words(
 FORMER = _words("former latter erstere ersteres letztere letzteres")
 ORDINALS = _words("first last ersten letzten primeras primeros ultimas premieres premiers prime ultime primeiras 前 后")
 # These need a word that chooses, or each other: "only the second", "first and third"; "one second" is a time.
-COUNTING = ORDINALS | _words("1st 2nd 3rd 4th second third fourth zweite zweiten dritte dritten deuxieme troisieme segunda tercera")
+COUNTING = ORDINALS | _words(
+    "1st 2nd 3rd 4th second third fourth zweite zweiten dritte dritten deuxieme troisieme segunda tercera"
+)
 NUMBERS = _words(
     """
     one two three four five six zwei drei vier dos tres cuatro deux trois quatre due tre quattro dois duas quatro twee

@@ -123,7 +123,12 @@ def _names(text: str, words: Sequence[str], letters: str) -> frozenset[str] | No
     """
     unknown = {word for word in words if word not in vocabulary.ALL}
     is_list = not _NUMBER.search(text)
-    for kind in (frozenset(letters.casefold()), _CYRILLIC, _ROMAN if is_list else _NONE, _FIGURES if is_list else _NONE):
+    for kind in (
+        frozenset(letters.casefold()),
+        _CYRILLIC,
+        _ROMAN if is_list else _NONE,
+        _FIGURES if is_list else _NONE,
+    ):
         if unknown <= kind and not kind.isdisjoint(words):
             return kind.intersection(words)
     return None if unknown else _NONE

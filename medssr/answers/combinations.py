@@ -166,12 +166,12 @@ def _combinations(options: OptionTable) -> tuple[_Groups, tuple[str, ...], dict[
         whole = next((kind for kind, pattern in _WHOLE_TEXTS.items() if pattern.match(text)), None)
         by_letter = _TEXT_OF_LETTERS.fullmatch(text)
         if by_letter:
-            named = _LONE_LETTER.findall(by_letter[2]) + [by_letter[4]]
+            named = [*_LONE_LETTER.findall(by_letter[2]), by_letter[4]]
             key = (_kind_of(text), frozenset(_text_of(options, letter.upper()) for letter in named))
         elif whole and len(letters) == 1:
             wholes.setdefault(whole, letters)
-            named = "".join(groups.values())
-            above = [letter for letter in options.letters[: options.letters.index(letters)] if letter not in named]
+            combining = "".join(groups.values())
+            above = [letter for letter in options.letters[: options.letters.index(letters)] if letter not in combining]
             key = ("and" if whole == "all" else "neither", frozenset(_text_of(options, letter) for letter in above))
         else:
             lead = _LEAD.match(text)

@@ -211,14 +211,14 @@ def _end_early(error: BaseException) -> None:
     """Ends the process with a line that says why, and tells the other processes of a training; returns for a bug."""
     cause = _cause(error)
     if isinstance(cause, PeerLeft):
-        if message := peers.message_to_show(cause):
-            log.error("%s", message)
+        if to_tell := peers.message_to_show(cause):
+            log.error("%s", to_tell)
         peers.leave(cause.code)
         sys.exit(cause.code)
     if isinstance(cause, InputError):
         _leave(USER_FAULT, str(cause))
-    if isinstance(cause, OSError) and (message := disk_error_message(cause)) is not None:
-        _leave(USER_FAULT, message)
+    if isinstance(cause, OSError) and (problem := disk_error_message(cause)) is not None:
+        _leave(USER_FAULT, problem)
     if isinstance(cause, Stopped):
         if is_main_process():
             log.warning("ended by %s; the same command goes on from here", cause.signal_name)

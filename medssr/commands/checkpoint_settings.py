@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Stored in the artefact of a training: how its model was loaded and sampled from.
 SETTINGS_FILE = "settings.json"
-_MODEL_FOLDER = "model"
+_MODEL_FOLDER, _ADAPTER_FOLDER = "model", "adapter"
 _RESULTS_FILE = "results.json"
 _DTYPES = ("dtype", "save_dtype")  # fields of a model's settings
 
@@ -36,7 +36,9 @@ class Trained:
 def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
     """Writes the settings that `read_trained` reads to the artefact's folder."""
     model = asdict(replace(config.model, hub_config=None, cost=None))
-    model |= {name: model[name].value for name in _DTYPES}
+    model |= {name: None if model[name] is None else model[name].value for name in _DTYPES}
+    if Path(config.model.path).exists():  # the base of adapters is read from there, wherever the next command starts
+        model["path"] = str(Path(config.model.path).absolute())
     rollout = config.rollout if isinstance(config, TrainConfig) else None
     write_json_atomically(directory / SETTINGS_FILE, {"model": model, "rollout": rollout})
 
@@ -61,18 +63,42 @@ def read_trained(folder: Path) -> Trained:
         raise InputError.at(file, problem, field="run")
     settings = json.loads(file.read_text(encoding="utf-8"))
     path = artifact / _MODEL_FOLDER
-    needed = ("chat_template_kwargs", "stop", "max_new_tokens", "save_dtype")
+    needed = [field.name for field in fields(ModelConfig) if field.default is MISSING]
     lacking = [name for name in needed if name not in settings["model"]]
     if lacking:
         problem = f"lacks {', '.join(lacking)}, so an older version wrote it; name the model by model.path={path}."
         raise InputError.at(file, problem, field="run")
-    model = ModelConfig(**settings["model"] | {name: Dtype(settings["model"][name]) for name in _DTYPES})
+    model = ModelConfig(**settings["model"] | {name: _dtype(settings["model"][name]) for name in _DTYPES})
     if not path.is_dir():
         raise InputError.at(path, "there is no such folder; the model has been removed.", field="run")
     if not Path(model.prompt_path).is_file():
         problem = f"the model was asked by {model.prompt_path}, which has gone; name a copy by model.prompt_path=FILE."
         raise InputError.at(file, problem, field="model.prompt_path")
-    return Trained(replace(model, path=str(path), revision=None), settings["rollout"])
+    trained = trained_model(model, artifact)
+    if trained.adapter_path is not None and Path(trained.path).is_absolute() and not Path(trained.path).exists():
+        problem = f"the base model {trained.path} has gone; the merged model is in {path}: model.path={path}."
+        raise InputError.at(file, problem, field="model.path")
+    return Trained(trained, settings["rollout"])
+
+
+def _dtype(name: str | None) -> Dtype | None:
+    return None if name is None else Dtype(name)
+
+
+def trained_model(start: ModelConfig, artifact: Path) -> ModelConfig:
+    """Returns the settings of the model that a training made.
+
+    If adapters were trained, that is the model they were trained on with these adapters, as it was in training; the
+    merged model of the artefact is for other programs.
+
+    Args:
+        start: The model that the training started from.
+        artifact: The artefact of the training.
+    """
+    adapters = artifact / _MODEL_FOLDER / _ADAPTER_FOLDER
+    if adapters.is_dir():
+        return replace(start, adapter_path=str(adapters))
+    return replace(start, path=str(artifact / _MODEL_FOLDER), revision=None, adapter_path=None)
 
 
 def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -75,7 +75,9 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
             write_questions(questions_file(directory, name), questions)
             write_lines_atomically(predictions_file(directory, name), answers[name].lines())
     results = EvaluationResults(
-        model=EvaluatedModel(config.model.path, config.model.revision, config.model.dtype.value),
+        model=EvaluatedModel(
+            config.model.path, config.model.revision, config.model.dtype.value, config.model.adapter_path
+        ),
         protocol=protocol_record(protocol, prompter),
         benchmarks={name: benchmark_record(given, config) for name, given in answers.items()},
         seed=config.seed,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from medssr.artifacts import Artifact
 from medssr.cli.entry import run_command
+from medssr.commands.checkpoint_settings import trained_model
 from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
@@ -49,7 +49,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
         questions = _stage_questions(config, stage, prepared)
         method = stage_method(stage)
         trained = method.run(method.configure(config, stage, model, questions))
-        model = replace(model, path=str(trained.path("model")), revision=None)
+        model = trained_model(model, trained.directory)
         scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
     if not is_main_process():

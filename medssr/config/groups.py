@@ -72,15 +72,16 @@ def unescaped(texts: list[str]) -> list[str]:
 
 @dataclass
 class ModelConfig:
-    """A policy: Hugging Face weights with their tokenizer, and the prompt template.
+    """A policy: Hugging Face weights with their tokenizer, adapters on these weights, and the prompt template.
 
     `hub_config` and `cost` are read only by `--info`; they change no result.
     """
 
     path: InputPath
     revision: str | None
+    adapter_path: InputPath | None
     dtype: Dtype
-    save_dtype: Dtype
+    save_dtype: Dtype | None
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: InputPath

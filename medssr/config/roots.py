@@ -96,6 +96,15 @@ class AuditConfig(StepConfig):
     judge: Node | None = None
 
 
+def _check_adapters(model: ModelConfig, lora: LoRAConfig | None) -> None:
+    """Checks that a training that starts from adapters trains these."""
+    problem = (
+        f"{model.adapter_path}, but without lora all weights are trained; add lora=default with the rank of these "
+        "adapters, or give model.path=FOLDER with the adapters merged."
+    )
+    require(model.adapter_path is None or lora is not None, "model.adapter_path", problem)
+
+
 @dataclass(kw_only=True)
 class PseudoLabelConfig(LoggedStepConfig):
     """Root of medssr-pseudo-label."""
@@ -126,6 +135,7 @@ class TrainConfig(LoggedStepConfig):
 
     def __post_init__(self) -> None:
         """Checks combinations of groups."""
+        _check_adapters(self.model, self.lora)
         check_trainer(self.trainer)
         _refuse(training_problem(self))
 
@@ -162,6 +172,8 @@ class ExportConfig(StepConfig):
         """Checks that each target has its questions, and that the names of settings are valid file names."""
         if not self.targets:
             raise InputError("targets: [] is empty; name verl, trl or lm_eval.")
+        problem = f"{self.model.adapter_path}; an export names one model: model.path=FOLDER with the adapters merged."
+        require(self.model.adapter_path is None, "model.adapter_path", problem)
         self._check_tasks()
         require(
             self.data is not None or self.targets == [ExportTarget.lm_eval],
@@ -306,6 +318,7 @@ class SFTTrainConfig(LoggedStepConfig):
         """Checks combinations of groups."""
         problem = "adapters on random weights, which would never be trained; leave out lora or scratch."
         require(self.scratch is None or self.lora is None, "lora", problem)
+        _check_adapters(self.model, self.lora)
         check_trainer(self.trainer)
         _refuse(sft_problem(self))
 

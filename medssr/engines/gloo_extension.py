@@ -15,7 +15,8 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine
 from vllm.distributed.weight_transfer.packed_tensor import unpack_tensor
 
-_TIMEOUT = timedelta(minutes=10)
+# Of one broadcast: of a part of a gigabyte.
+_TIMEOUT = timedelta(minutes=2)
 
 
 class GlooExtension:

@@ -53,8 +53,8 @@ class RolloutEngine(Protocol):
     depend on other prompts.
 
     Attributes:
-        fills_gpu: Whether the engine fills the GPU's memory with its copy of the weights, so that the policy must stay
-            on the CPU.
+        fills_gpu: Whether the engine, or a server of it on this machine, may fill the GPU's memory with a copy of the
+            weights, so that outside training the policy must stay on the CPU.
     """
 
     fills_gpu: ClassVar[bool]

@@ -17,12 +17,13 @@ from medssr.engines.vllm_process import (
     VLLMSettings,
     check_installation,
     check_requests,
+    max_lora_rank,
     num_distinct,
     read_samples,
     sum_of_bits,
 )
 from medssr.errors import InputError
-from medssr.models.lora import merged_weights
+from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
 from medssr.models.sharding import is_sharded
 from medssr.utils.processes import fail_together, gather_objects
@@ -35,6 +36,9 @@ _MIN_CONTEXT = 256
 
 class VLLMEngine:
     """Samples with vLLM, which starts with the first weights or prompt and has a copy of the policy's weights.
+
+    If the policy has adapters, vLLM gets its other weights once, and the adapters as such after every update: merged
+    into 16-bit weights, most of a small change would be rounded away.
 
     A prompt is sent once, with the number of its completions; vLLM seeds sample i with the request's seed plus i. So
     the first seed of a prompt determines its completions, independent of order, batch and process.
@@ -74,7 +78,8 @@ class VLLMEngine:
         self._policy = policy
         self._limit = longest if max_model_len is None else max_model_len
         context = min(_MIN_CONTEXT, self._limit)
-        self._settings = VLLMSettings(max_num_seqs, context, gpu_memory_utilization, cpu_kv_cache_gib, sleep)
+        rank = max_lora_rank(policy.model)
+        self._settings = VLLMSettings(max_num_seqs, context, gpu_memory_utilization, cpu_kv_cache_gib, sleep, rank)
         self._max_logp_gap = max_logp_gap
         self._gaps = SyncGapHistory()
         self._process: VLLMProcess | None = None
@@ -155,6 +160,11 @@ class VLLMEngine:
         """Copies the trainer's weights to vLLM; returns the name of one that changed here but not there, if any."""
         sent: dict[str, int] = {}
         is_tied = self._policy.model.config.tie_word_embeddings
+        if has_adapters(self._policy.model):
+            if not process.has_weights:
+                process.load_weights(_weights(self._policy, is_tied, sent), is_tied)
+            process.load_adapters(self._policy.model)
+            return None
         process.load_weights(_weights(self._policy, is_tied, sent), is_tied)
         before, self._sums = self._sums, (sent, process.weight_sums())
         return None if before is None else changed_but_stale(before, self._sums)
@@ -212,7 +222,7 @@ class VLLMEngine:
         ]
         with process.active():
             requests = [{"prompt_token_ids": prompt} for prompt in prompts]
-            outputs = process.llm.generate(requests, params, use_tqdm=False)
+            outputs = process.llm.generate(requests, params, use_tqdm=False, lora_request=process.adapters)
         return [
             self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)
         ]
@@ -225,7 +235,7 @@ class VLLMEngine:
 
 def _weights(policy: Policy, is_tied: bool, sums: dict[str, int]) -> Iterator[tuple[str, Tensor]]:
     """Yields each weight with the name that vLLM uses, but not a head tied to the embeddings, and fills in `sums`."""
-    for name, weight in merged_weights(policy.model, policy.engine_dtype):
+    for name, weight in base_weights(policy.model, policy.engine_dtype):
         if is_tied and name.startswith("lm_head."):
             continue
         sums[name] = sum_of_bits(weight)

@@ -25,7 +25,8 @@ from medssr.engines.vllm_process import check_installation
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
 from medssr.models.policy import Policy
-from medssr.utils.processes import gather_objects, is_main_process
+from medssr.models.sharding import architecture
+from medssr.utils.processes import from_first_process, gather_objects
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +42,17 @@ _NUM_COPIES = 2
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """What the main process tells the others about its servers: their addresses, or why there are none."""
+    """What the first process tells the others about its servers: their addresses, and the folder for weights."""
 
     addresses: list[str]
     weights_dir: str
-    problem: str | None = None
 
 
 class VLLMNodeEngine:
     """Samples with vLLM servers of this machine, which it starts with the first prompt or the first sync of weights.
 
     In votes and evaluation the servers take all visible GPUs, in training those that no trainer uses. Of several
-    trainers the main process starts the servers, and all use them. The servers start with the policy's configuration
+    trainers the first process starts the servers, and all use them. The servers start with the policy's configuration
     and tokenizer, and get its weights from `VLLMServerEngine`.
 
     Args:
@@ -62,7 +62,7 @@ class VLLMNodeEngine:
         max_model_len: Maximum number of tokens of prompt and completion; None for the model's limit, or what fits.
         gpu_memory_utilization: Fraction of the memory of its GPUs that a server may use.
         cpu_kv_cache_gib: Memory of a server's key-value cache if there is no GPU.
-        max_concurrency: Maximum number of simultaneous prompts per server.
+        max_concurrency: Maximum number of completions that a process has under way on a server.
         timeout_s: Time-out in seconds of the start, of the completions of a prompt, and of each part of an update.
         max_logp_gap: The run stops if a server and the policy differ by more nats per token.
         log_dir: The folder for the servers' logs, in a subfolder per start.
@@ -103,8 +103,20 @@ class VLLMNodeEngine:
         self._timeout_s = timeout_s
         self._max_logp_gap = max_logp_gap
         self._log_dir = Path(log_dir)
-        self._processes: ServerProcesses | None = None  # of the main process only
+        self._processes: ServerProcesses | None = None  # of the first process only
         self._engine: VLLMServerEngine | None = None
+
+    def reserve(self, num_tokens: int) -> None:
+        """Checks that the longest prompt plus completion to come fits; servers take the longest context that they can.
+
+        Raises:
+            InputError: When it is longer than `max_model_len`.
+        """
+        if self._max_model_len is not None and num_tokens > self._max_model_len:
+            raise InputError(
+                f"rollout.max_model_len: {self._max_model_len}; the longest prompt and its completion need "
+                f"{num_tokens} tokens."
+            )
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -118,9 +130,6 @@ class VLLMNodeEngine:
             self._engine = self._client_of(self._start(used=frozenset()))
         with self._logs_in_errors():
             return self._engine.generate(prompts, seeds, sampling)
-
-    def reserve(self, num_tokens: int) -> None:
-        """Does nothing: the servers take the longest context that fits their cache."""
 
     def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, which are started if needed.
@@ -161,7 +170,7 @@ class VLLMNodeEngine:
             raise InputError(f"{error}\n{ended}") from error
 
     def _start_together(self, model: Any) -> _Started:
-        """Returns the servers that the main process starts; all processes of a training have to call this."""
+        """Returns the servers that the first process starts; all processes of a training have to call this."""
         device = model.device
         gpu = visible_gpus()[device.index] if device.type == "cuda" else None
         places = gather_objects((socket.gethostname(), gpu))
@@ -170,16 +179,8 @@ class VLLMNodeEngine:
                 "rollout: vllm_node starts servers for the trainers of one node only. Start servers with `vllm serve` "
                 "and take rollout=vllm_server."
             )
-        started = None
-        if is_main_process():
-            try:
-                started = self._start(frozenset(gpu for _, gpu in places if gpu is not None))
-            except InputError as error:  # the others wait for an answer
-                started = _Started([], "", str(error))
-        (told,) = (answer for answer in gather_objects(started) if answer is not None)
-        if told.problem is not None:
-            raise InputError(told.problem)
-        return told
+        used = frozenset(name for _, name in places if name is not None)
+        return from_first_process(lambda: self._start(used))
 
     def _start(self, used: Collection[str]) -> _Started:
         """Starts the servers on GPUs other than `used`, and waits until they are healthy."""
@@ -211,7 +212,7 @@ class VLLMNodeEngine:
             "port": PORT,
             "served-model-name": _MODEL_NAME,
             "load-format": "dummy",  # random weights, until the policy's are sent
-            "dtype": str(self._policy.model.dtype).removeprefix("torch."),
+            "dtype": str(self._policy.engine_dtype).removeprefix("torch."),
             "logprobs-mode": "processed_logprobs",  # log-probs of the distribution that is sampled from
             "generation-config": "vllm",  # uses only the sampling settings of each request
             "max-model-len": "auto" if self._max_model_len is None else self._max_model_len,
@@ -222,6 +223,7 @@ class VLLMNodeEngine:
         if gpus:
             options["tensor-parallel-size"] = len(gpus)
             options["gpu-memory-utilization"] = self._gpu_memory_utilization
+            options["weight-transfer-config"] = '{"backend": "nccl"}'  # from a trainer's GPU, without a file
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         else:
             options["kv-cache-memory-bytes"] = int(self._cpu_kv_cache_gib * 2**30)
@@ -314,6 +316,6 @@ def _shared_folder(model: Any) -> Path:
 def _save_architecture(policy: Policy, folder: Path) -> None:
     """Writes the policy's configuration and tokenizer, without weights."""
     config = deepcopy(policy.model.config)
-    config.architectures = [type(policy.model).__name__.removeprefix("FSDP")]  # fully_shard renames the class
+    config.architectures = [architecture(policy.model)]
     config.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from medssr.engines.completions import read_completions
 from medssr.engines.separate_world import SeparateWorld
 from medssr.engines.types import Completion, Sampling
 from medssr.errors import InputError
+from medssr.models.lora import adapter_rank, has_adapters, save_adapters
 from medssr.models.policy import Policy
 from medssr.models.sharding import architecture
 
@@ -30,6 +32,10 @@ _HOW_TO_INSTALL = (
     "With a GPU: pip install --editable '.[vllm]'; without: make setup-vllm, and the command with "
     "PYTHONPATH=.venv-vllm."
 )
+
+
+# The values that vLLM's max_lora_rank can have.
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class VLLMSettings:
         gpu_memory_utilization: Fraction of a GPU's memory.
         cpu_kv_cache_gib: Memory of the key-value cache if there is no GPU.
         sleep: Whether its memory on a GPU can be freed for a while.
+        max_lora_rank: Limit of the rank of adapters; None for a policy without.
     """
 
     max_num_seqs: int
@@ -49,6 +56,7 @@ class VLLMSettings:
     gpu_memory_utilization: float
     cpu_kv_cache_gib: float
     sleep: bool
+    max_lora_rank: int | None
 
 
 def check_installation() -> None:
@@ -133,6 +141,8 @@ class VLLMProcess:
         self._world = SeparateWorld()
         self._can_sleep = settings.sleep and torch.cuda.is_available()
         self.is_asleep = False
+        self.has_weights = False
+        self.adapters: Any = None  # vLLM's LoRARequest for the newest adapters, which every request names
         VLLMProcess._is_running = True
         self.llm: Any = None
         try:
@@ -177,6 +187,31 @@ class VLLMProcess:
                 self.is_asleep = False
             is_reset = self.llm.reset_prefix_cache()
         assert is_reset, "requests are running, so the key-value cache of the old weights is still in use"
+        self.has_weights = True
+
+    def load_adapters(self, model: Any) -> None:
+        """Gives vLLM the adapters of a model, in place of those before, for requests that name `adapters`.
+
+        Each version has a name of its own, by which vLLM's prefix cache tells its entries from those of older ones.
+
+        Raises:
+            InputError: When vLLM does not support adapters of these layers.
+        """
+        from vllm.lora.request import LoRARequest
+
+        number = 1 if self.adapters is None else self.adapters.lora_int_id + 1
+        folder = Path(self._folder.name) / f"adapters_{number}"
+        save_adapters(model, folder)
+        with self.active():
+            if self.adapters is not None:
+                self.llm.llm_engine.remove_lora(self.adapters.lora_int_id)
+            self.adapters = LoRARequest(folder.name, number, str(folder))
+            try:
+                self.llm.llm_engine.add_lora(self.adapters)
+            except ValueError as error:
+                problem = f"lora.target_modules: vLLM does not take these adapters: {_shortened(error)}"
+                raise InputError(f"{problem} Adapt other layers, or take rollout=hf.") from error
+        shutil.rmtree(folder)
 
     def weight_sums(self) -> dict[str, int]:
         """Returns the sum of the bits of each weight that vLLM has not packed into another form (see `sum_of_bits`)."""
@@ -189,7 +224,7 @@ class VLLMProcess:
         if self._can_sleep:
             with self.active():
                 self.llm.sleep(level=2)
-            self.is_asleep = True
+            self.is_asleep, self.has_weights = True, False
 
     def close(self) -> None:
         """Shuts vLLM down and frees its memory."""
@@ -233,9 +268,12 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # sends no usage statistics
-    from vllm import LLM
+    from vllm import LLM, envs
 
     has_gpu = torch.cuda.is_available()
+    device_index = torch.cuda.current_device() if has_gpu else 0
+    # Engines that compile at the same time must not write the same files.
+    os.environ["VLLM_CACHE_ROOT"] = str(Path(envs.VLLM_CACHE_ROOT) / f"device_{device_index}")
     return LLM(
         str(folder),
         runner="generate",
@@ -253,8 +291,25 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         enforce_eager=not has_gpu,  # compiling takes minutes on a CPU
         # On a CPU, vLLM 0.32 fails if a prompt with a seed is split over two steps.
         enable_chunked_prefill=None if has_gpu else False,
-        distributed_executor_backend=_executor_on(torch.cuda.current_device()) if has_gpu else None,
+        distributed_executor_backend=_executor_on(device_index),
+        enable_lora=settings.max_lora_rank is not None,
+        max_lora_rank=settings.max_lora_rank or _LORA_RANKS[0],
+        max_loras=1,  # only the newest version is used
     )
+
+
+def max_lora_rank(model: Any) -> int | None:
+    """Returns the smallest limit of vLLM that the rank of the model's adapters is within; None without adapters.
+
+    Raises:
+        InputError: When the rank is above all limits.
+    """
+    if not has_adapters(model):
+        return None
+    rank = adapter_rank(model)
+    if rank > _LORA_RANKS[-1]:
+        raise InputError(f"lora.rank: {rank}; vLLM takes up to {_LORA_RANKS[-1]}. Lower it, or take rollout=hf.")
+    return next(limit for limit in _LORA_RANKS if limit >= rank)
 
 
 def _executor_on(device_index: int) -> Any:

@@ -25,11 +25,13 @@ class EvaluatedModel:
         path: A folder or a name on a hub.
         revision: The revision on the hub; None for the newest.
         dtype: The type of its weights as they were read; None where it is not known.
+        adapter_path: The folder of the adapters that it was used with; None without adapters.
     """
 
     path: str
     revision: str | None = None
     dtype: str | None = None
+    adapter_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from medssr.grpo.rollouts import Sample, require_logps
 from medssr.models.attention import adopt_attention
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.models.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
-from medssr.models.lora import disabled_adapters
+from medssr.models.lora import initial_adapters
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 from medssr.models.sharding import call_as_forward, is_sharded
 from medssr.utils.processes import pad_to_longest
@@ -70,7 +70,7 @@ class Objective:
     Args:
         model: The policy's model.
         reference: The reference model of the KL; None if beta is 0. If it is the policy's model itself, which then has
-            adapters, the reference is that model with its adapters disabled.
+            adapters, the reference is that model with the adapters that training started from.
         policy_loss: Computes the loss of each token.
         pad_token_id: The padding token.
         config: The algorithm's settings.
@@ -175,7 +175,7 @@ class Objective:
     def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
         if self.reference is not self.model:
             return self._logps(self.reference, batch)
-        with disabled_adapters(self.model):
+        with initial_adapters(self.model):
             return self._logps(self.model, batch)
 
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:

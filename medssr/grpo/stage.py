@@ -14,6 +14,7 @@ from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
+from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
@@ -78,7 +79,9 @@ def run_stage(
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
     if best_model is None:
-        policy.save(directory / "model")
+        share = policy.save(directory / "model")
+        if share is not None:
+            counts["merged_kept_share"] = share
     elif is_main_process():
         copytree(best_model, directory / "model", dirs_exist_ok=True)
         sync_folder(directory / "model")
@@ -104,10 +107,15 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
 
 
 def _reference(policy: Policy, config: TrainConfig) -> Any | None:
-    """Returns the reference of the KL: a frozen model, or the policy's if it has adapters that can be disabled."""
+    """Returns the reference of the KL, the policy at the start of the stage.
+
+    It is a frozen model, or the policy's if it has adapters: `initial_adapters` computes with it.
+    """
     if config.grpo.beta == 0:
         return None
     if config.lora is not None:
+        if config.model.adapter_path is not None:  # else training starts without adapters
+            keep_initial_adapters(policy.model)
         return policy.model
     return load_reference(config.model, is_empty=policy.load_whole is not None)
 

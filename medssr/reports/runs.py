@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -243,8 +243,9 @@ def _record(kind: type[T], content: Any, path: Path) -> T:
 def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
     """Returns an evaluation as a run of one model, whose answers are in the run's folder."""
     model = results.model
-    name = model_name(model.path)
-    settings = {"model": model.path, "revision": model.revision, "dtype": model.dtype, "seed": results.seed}
+    name = model_name(model.adapter_path or model.path)
+    settings = asdict(model) | {"model": model.path, "seed": results.seed}
+    del settings["path"]
     return RunRecord(
         run=name,
         overrides=[],
@@ -255,13 +256,17 @@ def _run_of_evaluation(results: EvaluationResults) -> RunRecord:
 
 
 def model_name(path: str) -> str:
-    """Returns a short name for a model: the last part of its path, the last two where the last is "model".
+    """Returns a short name for a model or its adapters: the last part of its path, the last two if trained here.
 
     Example:
         >>> model_name("Qwen/Qwen3-8B-Base"), model_name("artifacts/train/0123/model")
         ('Qwen3-8B-Base', '0123/model')
+        >>> model_name("artifacts/train/0123/model/adapter")
+        '0123/model'
     """
     parts = [part for part in path.replace("\\", "/").split("/") if part]
+    if parts[-2:] == ["model", "adapter"]:
+        del parts[-1]
     return "/".join(parts[-2:] if parts[-1:] == ["model"] else parts[-1:]) or path
 
 

@@ -54,7 +54,7 @@ class PeerLeft(SystemExit):
         self.code: int
         super().__init__(1 if code is None else code)
         self.rank = rank
-        self.message = message
+        self.message = message if rank > 0 else ""
         if code is None:
             self.message = (
                 f"The process of rank {rank} is gone: it was killed or has crashed, perhaps for want of memory. "

@@ -58,6 +58,23 @@ def test_an_evaluation_of_a_run_takes_its_model_with_its_settings(artifact, prom
     assert config.rollout["max_batch_size"] == 7
 
 
+def test_trained_adapters_are_evaluated_on_their_base(artifact):
+    (artifact / "model" / "adapter").mkdir()
+    config = evaluation(artifact)
+    assert config.model.path == typed("train", "model=tiny_llama", "data.path=unused.jsonl").model.path
+    assert config.model.adapter_path == str(artifact / "model" / "adapter")
+
+
+def test_a_base_that_has_gone_is_named(artifact):
+    (artifact / "model" / "adapter").mkdir()
+    file = artifact / "settings.json"
+    settings = json.loads(file.read_text())
+    settings["model"]["path"] = "/gone/base"
+    file.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=r"base model /gone/base has gone; the merged model is in .*/model:"):
+        evaluation(artifact)
+
+
 def test_what_the_command_line_sets_stays(artifact, prompt, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("{question}")

@@ -76,6 +76,25 @@ def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
     assert inputs["model.path"] == hash_path(imitated / "model")
 
 
+def test_stages_with_adapters_train_the_same_adapters_of_the_same_base(settings, tmp_path):
+    """Each stage and each evaluation uses the base with the adapters as they were trained, not a merged model."""
+    stages = SFT_THEN_GRPO.replace("[{", "[{name: first, questions: human, method: sft, settings: {num_steps: 2}}, {")
+    config = typed("pipeline", *settings, stages, "lora=default", "lora.rank=2", "grpo.beta=0.1")
+    pipeline(config, tmp_path / "run")
+    made = [Path(stage.metrics_file).parent for stage in read_run(tmp_path / "run").record.training]
+    adapters = [stage / "model" / "adapter" for stage in made]
+    for stage, start in zip(made[1:], adapters, strict=False):
+        inputs = json.loads((stage / "manifest.json").read_text())["inputs"]
+        assert inputs["model.path"] == hash_path(Path(config.model.path))
+        assert inputs["model.adapter_path"] == hash_path(start)
+    results = (tmp_path / "artifacts" / "evaluate").glob("*/results.json")
+    evaluated = {json.loads(file.read_text())["model"]["adapter_path"] for file in results}
+    assert evaluated >= {None, str(adapters[0]), str(adapters[1])}
+    # A run stands for the base with its last adapters.
+    trained = read_trained(tmp_path / "run").model
+    assert (trained.path, trained.adapter_path) == (config.model.path, str(adapters[-1]))
+
+
 def test_a_fine_tuned_model_is_evaluated_by_its_folder(settings, tmp_path):
     config = typed("pipeline", *settings, "schedule=sft")
     run_dir = tmp_path / "run"

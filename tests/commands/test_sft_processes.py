@@ -28,7 +28,7 @@ ONE_LARGE_STEP = [
     "optim.scheduler.num_warmup_steps=0",
     "sft.num_steps=1",
     "sft.max_grad_norm=1e9",
-    "sft.micro_batch_tokens=200",  # several micro-batches, whose number differs between processes
+    "sft.micro_batch_tokens=60",  # several micro-batches, whose number differs between processes
 ]
 
 

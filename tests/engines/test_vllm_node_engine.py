@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 from support.helpers import typed
@@ -72,3 +74,13 @@ def test_settings_out_of_range_are_refused(policy, setting, message):
     config = typed("pseudo_label", "rollout=vllm_node", f"rollout.{setting}")
     with pytest.raises(InputError, match=message):
         instantiate(config.rollout, "rollout", policy=policy)
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")
+def test_a_request_that_does_not_fit_is_refused_before_servers_start(policy):
+    config = typed("train", "rollout=vllm_node", "rollout.max_model_len=256")
+    engine = instantiate(config.rollout, "rollout", policy=policy)
+    engine.reserve(256)
+    with pytest.raises(InputError, match=r"rollout.max_model_len: 256; .* need 257 tokens"):
+        engine.reserve(257)

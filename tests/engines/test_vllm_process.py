@@ -107,6 +107,13 @@ def test_a_context_that_the_model_lacks_is_refused(make, policy):
         make(policy, max_model_len=513)
 
 
+def test_a_rank_that_vllm_cannot_take_is_refused(make, policy, monkeypatch):
+    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    add_adapters(policy.model, LoRAConfig(rank=513, alpha=8, target_modules=["q_proj"]), seed=0)
+    with pytest.raises(InputError, match=r"^lora\.rank: 513; vLLM takes up to 512"):
+        make(policy)
+
+
 def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy, monkeypatch):
     monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
     engine = make(policy, max_model_len=100)
@@ -153,7 +160,7 @@ class TestStart:
         again = make(tied_policy)
         assert token_ids(again) == first
 
-    def test_with_adapters_it_samples_from_the_merged_weights(self, make, tied_policy):
+    def test_with_adapters_it_samples_from_the_newest(self, make, tied_policy):
         add_adapters(tied_policy.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
         engine = make(tied_policy)
         greedy = Sampling(0.0, 10)

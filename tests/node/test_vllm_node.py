@@ -16,8 +16,10 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.commands import run
 from support.helpers import typed
 
+import medssr
 from medssr.benchmarks.reader import load_benchmark
 from medssr.commands.evaluate import evaluate
 from medssr.commands.pseudo_label import pseudo_label
@@ -33,13 +35,22 @@ pytestmark = [
 ]
 
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
+# Large steps, so that what float32 rounds off the weights is nothing beside them.
+STEPS = [*ALWAYS, "logger=csv", "grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4"]
+STEPS += ["grpo.max_grad_norm=1e9"]
+STEPS += ["optim.optimizer._target_=torch.optim.SGD", "optim.optimizer.lr=100", "optim.scheduler.num_warmup_steps=0"]
+TRAINERS = {
+    1: ["trainer=cpu"],
+    2: ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"],
+}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "GLOO_SOCKET_IFNAME": "lo"}
 # The requests by which a server is compared with the policy.
 NUM_CHECKS = 4
 
 
-@pytest.fixture
-def questions(tmp_path) -> Path:
-    path = tmp_path / "questions.jsonl"
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("questions") / "questions.jsonl"
     write_questions(path, list(read_questions(typed("pipeline").seed_questions.path))[:48])
     return path
 
@@ -63,8 +74,7 @@ def servers_of(process: subprocess.Popen[str]) -> set[str]:
 
 def test_votes_are_those_of_one_engine_and_no_server_outlives_a_killed_command(tmp_path, questions):
     settings = [*ALWAYS, f"data.path={questions}", "labeling.min_agreement=0", "labeling.questions_per_chunk=12"]
-    # Fewer prompts at a time than a chunk has, so that both servers get some.
-    several = ["rollout=vllm_node", "rollout.max_concurrency=4", "hydra.verbose=[medssr.engines]"]
+    several = ["rollout=vllm_node", "hydra.verbose=[medssr.engines]"]
     process = subprocess.Popen(
         [sys.executable, "-m", "medssr.commands.pseudo_label", *settings, *several],
         stdout=subprocess.DEVNULL,
@@ -107,25 +117,40 @@ def test_answers_are_scored_as_those_of_one_engine(tmp_path):
     assert answers["vllm_node"] == answers["vllm"]
 
 
-def test_training_takes_the_steps_of_one_engine(tmp_path, questions):
-    settings = [*ALWAYS, "trainer=cpu", "logger=csv", f"data.path={questions}", "grpo.num_steps=3"]
-    settings += ["grpo.num_prompts_per_step=4", "grpo.num_generations=4"]
-    weights = [
-        load_file(
-            train(typed("train", *settings, f"rollout={rollout}", f"paths.root_dir={tmp_path / rollout}")).path(
-                "model/model.safetensors"
-            )
-        )
-        for rollout in ("vllm_node", "vllm")
-    ]
-    start = load_file(Path(typed("train").model.path) / "model.safetensors")
-    for name, weight in weights[1].items():
-        assert not torch.equal(weight, start[name])
-        torch.testing.assert_close(weights[0][name], weight, rtol=1e-5, atol=1e-7)
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    """Questions of which the policy answers some, so that there is something to learn."""
+    path = tmp_path_factory.mktemp("labelled") / "questions.jsonl"
+    questions = read_questions(Path(medssr.__file__).parent / "resources" / "questions" / "evaluation.jsonl")
+    write_questions(path, [question for question in questions if question.is_rare][:8])
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected_weights(labelled, tmp_path_factory) -> torch.Tensor:
+    """The weights after the steps of one trainer with one engine in its process."""
+    folder = tmp_path_factory.mktemp("process")
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[1], "rollout=vllm", f"paths.root_dir={folder}"]
+    return weights_of(train(typed("train", *settings)).path("model"))
+
+
+def weights_of(folder: Path) -> torch.Tensor:
+    weights = load_file(folder / "model.safetensors")
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])
+
+
+@pytest.mark.parametrize("num_trainers", [1, 2])
+def test_trainers_take_the_steps_of_one_engine(tmp_path, labelled, expected_weights, num_trainers):
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[num_trainers], "rollout=vllm_node"]
+    run("train", *settings, folder=tmp_path, env=ENVIRONMENT)
+    (trained,) = tmp_path.glob("artifacts/train/*/model")
+    change = expected_weights - weights_of(Path(typed("train").model.path))
+    assert (weights_of(trained) - expected_weights).norm() < 1e-3 * change.norm()
 
 
 def test_a_setting_that_a_server_refuses_is_shown_with_its_log(tmp_path, questions):
     settings = [f"data.path={questions}", "rollout=vllm_node", "rollout.cpu_kv_cache_gib=0.000001"]
+    settings += ["rollout.num_servers=1"]
     with pytest.raises(InputError, match=r"rollout: a server ended with code 1. The end of .*server_\d.log:") as caught:
         pseudo_label(typed("pseudo_label", *ALWAYS, *settings, f"paths.root_dir={tmp_path}"))
     assert "ValueError: No available memory for the cache blocks" in str(caught.value)

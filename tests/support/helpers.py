@@ -173,8 +173,8 @@ class LetterEngine:
     def reserve(self, num_tokens: int) -> None:
         pass
 
-    def sync_weights(self, model: Any) -> None:
-        pass
+    def sync_weights(self, model: Any) -> float | None:
+        return None
 
     def release_memory(self) -> None:
         pass
@@ -198,12 +198,15 @@ class EngineOfOneGoodStep(LetterEngine):
 
 
 class MixedEngine(LetterEngine):
-    """An engine whose answers are of every kind: right, wrong, cut, unreadable."""
+    """An engine with a copy of the weights, whose answers are of every kind: right, wrong, cut, unreadable."""
 
     texts = ("The answer is A.", "The answer is B.", "Hm.", "The answer is A.")
 
     def generate(self, prompts: list[list[int]], seeds: list[list[int]], sampling: Any) -> list[list[Completion]]:
         return [[self._of_kind(place % 4) for place in range(len(row))] for row in seeds]
+
+    def sync_weights(self, model: Any) -> float:
+        return 0.01
 
     def _of_kind(self, kind: int) -> Completion:
         answer = replace(self._answer("A"), text=self.texts[kind])

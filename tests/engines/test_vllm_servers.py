@@ -285,3 +285,20 @@ class TestServers:
             question.id for question in read_questions(tmp_path / "questions.jsonl")
         ]
         assert votes.read_bytes() == undisturbed.path("votes.jsonl").read_bytes()
+
+
+class TestBroadcast:
+    pytestmark = NEEDS_VLLM
+
+    def test_servers_on_cpus_receive_weights_without_a_file(self, make, tiny, prompts, tmp_path, monkeypatch):
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        extension = "medssr.engines.gloo_extension.GlooExtension"
+        options = ["--weight-transfer-config", '{"backend": "gloo"}', "--worker-extension-cls", extension]
+        with running_servers(tmp_path, typed("pipeline").model.path, 2, options) as servers:
+            engine = make([server.address for server in servers], weights_dir=None)
+            engine.sync_weights(tiny.model)
+            groups = engine.generate(prompts, SEEDS, SAMPLING)
+            train(tiny, prompts, groups)
+            assert largest_gap(tiny, prompts, groups) > 0.5
+            engine.sync_weights(tiny.model)
+            assert largest_gap(tiny, prompts, engine.generate(prompts, SEEDS, SAMPLING)) < 1e-4

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from support.helpers import typed
 from support.trainers import finish, start, trainers
-from support.vllm_servers import Server, running_servers
+from support.vllm_servers import Server, free_port, running_servers
 
 import medssr
 from medssr.questions import read_questions, write_questions
@@ -81,3 +81,13 @@ def test_a_training_goes_on_when_one_of_two_servers_is_killed(servers, settings,
                 third.process.wait()
         assert process.wait() == 0, output[-6000:]
     assert f"lost the server {third.address}" in output
+
+
+def test_all_trainers_end_with_the_message_of_the_first(settings, tmp_path):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    overrides = [*settings, f"rollout.addresses=[{nowhere}]", f"rollout.weights_dir={tmp_path}/weights"]
+    process = start("train", *trainers("fsdp2"), *overrides, folder=tmp_path)
+    output, _ = process.communicate()
+    assert process.returncode == 2, output[-6000:]
+    assert f"no server is left ({nowhere}: it cannot be reached" in output
+    assert "Traceback" not in output

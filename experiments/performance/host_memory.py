@@ -4,8 +4,8 @@
 
 A Qwen3 with random weights, 370 MB in float32 and stored in bfloat16, is loaded as `medssr-train trainer=fsdp2` does:
 a policy in float32 and a reference in bfloat16, each sharded over processes that gloo joins; then the policy is saved.
-The parts of the weights are in the memory of the machine here; on GPUs they are not. For each process the script prints,
-as multiples of the model in float32, the peak of its resident memory at load without torch and transformers, what stays
+The parts of the weights are in the memory of the machine here; on GPUs they are not. For each process it prints, as
+multiples of the model in float32, the peak of its resident memory at load without torch and transformers, what stays
 of it, and what saving adds at its peak.
 """
 
@@ -66,7 +66,6 @@ def measure(rank: int, number: int, folder: Path) -> None:
 
     from medssr.config import register
     from medssr.config.catalog import CONF_DIR
-    from medssr.grpo.stage import _whole_model
     from medssr.models.policy import load_reference, load_trainable_policy
     from medssr.models.sharding import fill, shard
 
@@ -74,17 +73,18 @@ def measure(rank: int, number: int, folder: Path) -> None:
     with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         overrides = ["model=real", f"model.path={folder / 'stored'}", "paths.root_dir=/nowhere"]
         config = OmegaConf.to_object(hydra.compose("evaluate", overrides)).model
-    load_trainable_policy(config, None, 0, is_empty=True)  # imports what the first load of a process needs
+    load_trainable_policy(config, None, 0, is_sharded=True)  # imports what the first load of a process needs
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'joined'}", rank=rank, world_size=number
     )
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (number,))
     before = reset_peak()
-    policy = load_trainable_policy(config, None, 0, is_empty=True)
+    policy = load_trainable_policy(config, None, 0, is_sharded=True)
     models = [policy.model, load_reference(config, is_empty=True)]
     for model in models:
         shard(model, mesh, torch.bfloat16)
-    fill(models, lambda: _whole_model(config), torch.device("cpu"))
+    assert policy.load_whole is not None
+    fill(models, policy.load_whole, torch.device("cpu"))
     at_load = memory("VmHWM") - before
     torch.distributed.barrier()
     loaded = reset_peak()

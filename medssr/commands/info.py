@@ -28,9 +28,8 @@ from medssr.config.steps import (
 )
 from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
-from medssr.models.architecture import Architecture, architecture_of, num_stored_parameters
-from medssr.models.memory import Load, memory_parts
-from medssr.models.meta_model import MeasuredModel
+from medssr.models.architecture import architecture_of, num_stored_parameters
+from medssr.models.memory import Load, memory_parts, resting_bytes
 
 Rows = list[tuple[str, str]]
 
@@ -134,45 +133,61 @@ def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
 
 
 def _memory_rows(config: TrainConfig | PipelineConfig) -> Rows:
-    """Returns the memory of an update on one device as rows, computed as in docs/scaling.md."""
-    parts = _memory(config)
-    if isinstance(parts, str):
-        return [("memory", parts)]
-    kept = "" if config.model.gradient_checkpointing else " (activations are kept, and not counted)"
-    total = f"{_size(sum(parts.values()))} a device for an update, besides one layer's activations{kept}"
-    return [("memory, computed", total), *((f"  {name}", _size(size)) for name, size in parts.items())]
+    """Returns the memory of training on one device as rows, computed as in docs/scaling.md."""
+    load = training_load(config)
+    if isinstance(load, str):
+        return [("memory", load)]
+    parts = memory_parts(load)
+    rows = [("memory, computed", f"{_size(sum(parts.values()))} a device for an update")]
+    rows += [(f"  {name}", _size(size)) for name, size in parts.items()]
+    share = _engine_share(config)
+    if share is not None:
+        copy = _size(load.weight_bytes * load.architecture.num_parameters)
+        text = (
+            f"{_size(resting_bytes(load))} of training, and {share:.0%} of the GPU for vLLM, whose weights have {copy}"
+        )
+        rows.append(("  while vLLM samples", text))
+    return rows
 
 
 def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
-    """Returns the bytes that an update needs on each device; None if they cannot be computed."""
-    parts = _memory(config)
-    return None if isinstance(parts, str) else sum(parts.values())
+    """Returns the bytes that each device must have, for updates and beside vLLM; None if they cannot be computed."""
+    load = training_load(config)
+    if isinstance(load, str):
+        return None
+    update, share = sum(memory_parts(load).values()), _engine_share(config)
+    if share is None:
+        return update
+    copy = load.weight_bytes * load.architecture.num_parameters
+    return max(update, math.ceil(resting_bytes(load) / (1 - share)), math.ceil(copy / share))
 
 
-def _memory(config: TrainConfig | PipelineConfig) -> dict[str, int] | str:
-    """Returns the bytes of an update on one device by their content, or why they cannot be computed."""
+def _engine_share(config: TrainConfig | PipelineConfig) -> float | None:
+    """Returns the fraction of each GPU that an engine in the trainer's process uses while it samples; None without."""
+    return None if str(config.trainer["accelerator"]) == "cpu" else config.rollout.get("gpu_memory_utilization")
+
+
+def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
+    """Returns the quantities that determine the memory of an update, or why it cannot be computed."""
     architecture, trainer = architecture_of(config.model.path, config.model.hub_config), config.trainer
-    strategy = trainer.get("strategy")
+    strategy, processes = trainer.get("strategy"), num_processes(trainer)
     if architecture is None:
         return "not computed: the model's architecture is not known here (docs/scaling.md has the sums)"
     if isinstance(strategy, Mapping) and not shards_models(trainer):
         return f"not computed for the strategy {strategy['_target_']}"
-    num_parts = num_processes(trainer) if shards_models(trainer) else 1
-    if num_parts is None:
+    if shards_models(trainer) and processes is None:
         return "spread over all GPUs; name trainer.devices=N and it is computed"
-    return memory_parts(_load(config, architecture, num_parts))
-
-
-def _load(config: TrainConfig | PipelineConfig, architecture: Architecture | MeasuredModel, num_parts: int) -> Load:
     lora, grpo = config.lora, config.grpo
-    adapters = None if lora is None else architecture.num_adapter_parameters(lora.rank, lora.target_modules)
     return Load(
         architecture=architecture,
         weight_bytes=_BYTES[config.model.dtype],
-        compute_bytes=2 if "16" in str(config.trainer["precision"]) else 4,
-        num_adapter_parameters=adapters,
+        compute_bytes=2 if "16" in str(trainer["precision"]) else 4,
+        num_adapter_parameters=None
+        if lora is None
+        else architecture.num_adapter_parameters(lora.rank, lora.target_modules),
         has_reference=grpo.beta > 0,
-        num_parts=num_parts,
+        num_parts=processes if shards_models(trainer) and processes is not None else 1,
+        is_replicated=not shards_models(trainer) and processes != 1,
         micro_batch_tokens=grpo.micro_batch_tokens,
         head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
         recomputes=config.model.gradient_checkpointing,

@@ -268,9 +268,12 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # sends no usage statistics
-    from vllm import LLM
+    from vllm import LLM, envs
 
     has_gpu = torch.cuda.is_available()
+    device_index = torch.cuda.current_device() if has_gpu else 0
+    # Engines that compile at the same time must not write the same files.
+    os.environ["VLLM_CACHE_ROOT"] = str(Path(envs.VLLM_CACHE_ROOT) / f"device_{device_index}")
     return LLM(
         str(folder),
         runner="generate",
@@ -288,7 +291,7 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         enforce_eager=not has_gpu,  # compiling takes minutes on a CPU
         # On a CPU, vLLM 0.32 fails if a prompt with a seed is split over two steps.
         enable_chunked_prefill=None if has_gpu else False,
-        distributed_executor_backend=_executor_on(torch.cuda.current_device()) if has_gpu else None,
+        distributed_executor_backend=_executor_on(device_index),
         enable_lora=settings.max_lora_rank is not None,
         max_lora_rank=settings.max_lora_rank or _LORA_RANKS[0],
         max_loras=1,  # only the newest version is used

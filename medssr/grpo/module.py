@@ -45,8 +45,6 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
-        load_whole: Loads the whole model whose weights policy and reference get once they are sharded; None if they
-            have weights already.
     """
 
     def __init__(
@@ -56,10 +54,9 @@ class GRPOModule(TrainedModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
-        load_whole: Callable[[], Any] | None = None,
     ) -> None:
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
-        super().__init__(objective.model, optimizer, scheduler, skipped_steps, load_whole)
+        super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config

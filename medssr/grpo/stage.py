@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from medssr.config import ModelConfig, TrainConfig
+from medssr.config import TrainConfig
 from medssr.config.trainer import shards_models
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, prepare_process
-from medssr.models.loading import load_model, stored_dtype
 from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
@@ -44,7 +42,7 @@ def run_stage(
     """
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
-    policy = load_trainable_policy(config.model, config.lora, config.seed, is_empty=_is_filled(config))
+    policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
     # Encoded once before training, so that an over-long prompt fails here and not at step 900.
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
     prompts = policy.encode(questions, num_new_tokens, config.data.path)
@@ -81,7 +79,9 @@ def run_stage(
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
     if best_model is None:
-        policy.save(directory / "model")
+        share = policy.save(directory / "model")
+        if share is not None:
+            counts["merged_kept_share"] = share
     elif is_main_process():
         copytree(best_model, directory / "model", dirs_exist_ok=True)
         sync_folder(directory / "model")
@@ -92,7 +92,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
-        _reference(policy.model, config),
+        _reference(policy, config),
         instantiate(config.grpo.loss, "grpo.loss"),
         policy.tokenizer.pad_token_id,
         config.grpo,
@@ -103,21 +103,10 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
-        load_whole=partial(_whole_model, config.model) if _is_filled(config) else None,
     )
 
 
-def _is_filled(config: TrainConfig) -> bool:
-    """Returns whether models are loaded without weights, and filled once they are sharded over processes."""
-    return config.lora is None and shards_models(config.trainer)
-
-
-def _whole_model(config: ModelConfig) -> Any:
-    """Returns the model with its weights as they are stored, which the parts of sharded models are taken from."""
-    return load_model(config, stored_dtype(config))
-
-
-def _reference(model: Any, config: TrainConfig) -> Any | None:
+def _reference(policy: Policy, config: TrainConfig) -> Any | None:
     """Returns the reference of the KL, the policy at the start of the stage.
 
     It is a frozen model, or the policy's if it has adapters: `initial_adapters` computes with it.
@@ -126,9 +115,9 @@ def _reference(model: Any, config: TrainConfig) -> Any | None:
         return None
     if config.lora is not None:
         if config.model.adapter_path is not None:  # else training starts without adapters
-            keep_initial_adapters(model)
-        return model
-    return load_reference(config.model, is_empty=_is_filled(config))
+            keep_initial_adapters(policy.model)
+        return policy.model
+    return load_reference(config.model, is_empty=policy.load_whole is not None)
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:

@@ -34,6 +34,7 @@ class Architecture:
         head_dim: Size of a head.
         mlp_width: Inner size of the feed-forward network, or of each expert.
         num_experts: Number of experts of a layer; 0 for a dense model.
+        num_active_experts: Number of experts that compute each token; 0 for a dense model.
         is_tied: Whether the head shares the embedding's weights.
         has_head_norms: Whether queries and keys are normalised, as in Qwen3.
     """
@@ -46,6 +47,7 @@ class Architecture:
     head_dim: int
     mlp_width: int
     num_experts: int
+    num_active_experts: int
     is_tied: bool
     has_head_norms: bool
 
@@ -66,6 +68,12 @@ class Architecture:
             "up_proj": (self.width, self.mlp_width),
             "down_proj": (self.mlp_width, self.width),
         }
+
+    @property
+    def num_layer_outputs(self) -> int:
+        """The number of outputs of a layer's linear maps for one token."""
+        outputs = sum(outputs for _, outputs in self.linear_layers.values())
+        return outputs + self.num_active_experts * (2 * self.mlp_width + self.width)
 
     @property
     def layer_parameters(self) -> int:
@@ -117,6 +125,7 @@ def from_config(config: Mapping[str, Any]) -> Architecture | None:
         head_dim=config.get("head_dim") or config["hidden_size"] // heads,
         mlp_width=config["moe_intermediate_size" if has_experts else "intermediate_size"],
         num_experts=_num_experts(config) if has_experts else 0,
+        num_active_experts=config["num_experts_per_tok"] if has_experts else 0,
         is_tied=bool(config.get("tie_word_embeddings", False)),
         has_head_norms=config["model_type"].startswith("qwen3"),
     )

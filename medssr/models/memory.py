@@ -1,4 +1,7 @@
-"""Estimates the memory of training on one device with the formulas of docs/scaling.md; imports no torch."""
+"""Computes the memory of training on one device from the sizes of the model; imports no torch.
+
+experiments/memory holds the sum against torch's tracker. The parts are explained in docs/scaling.md.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ from dataclasses import dataclass
 from medssr.models.architecture import Architecture
 from medssr.models.meta_model import MeasuredModel
 
-# A trained weight and its gradient in float32, and AdamW's two averages.
-BYTES_PER_TRAINED_WEIGHT = 16
 _FLOAT32_BYTES = 4
-# The logits, their log-softmax and its gradient.
-_COPIES_OF_LOGITS = 3
+# A trained weight, its gradient and AdamW's two averages, in float32; between updates there is no gradient.
+BYTES_PER_TRAINED_WEIGHT = 4 * _FLOAT32_BYTES
+_BYTES_PER_RESTING_WEIGHT = 3 * _FLOAT32_BYTES
+# Numbers that a layer's backward pass holds at its peak, for each output of a linear map in it: the recomputed activations,
+# their gradients, and copies in other number formats.
+_NUMBERS_PER_OUTPUT = 4
+
+Parts = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,7 @@ class Load:
         num_adapter_parameters: Number of adapter weights; None if all weights of the model are trained.
         has_reference: Whether there is a frozen copy of the policy.
         num_parts: Number of devices that weights, gradients and optimiser are sharded over; 1 without sharding.
+        is_replicated: Whether several devices train the whole model, each on a share of the questions.
         micro_batch_tokens: Tokens of one forward and backward pass.
         head_chunk_tokens: Number of tokens whose logits exist at the same time.
         recomputes: Whether only the activations between layers are kept, and others recomputed.
@@ -36,38 +44,109 @@ class Load:
     num_adapter_parameters: int | None
     has_reference: bool
     num_parts: int
+    is_replicated: bool
     micro_batch_tokens: int
     head_chunk_tokens: int
     recomputes: bool
 
+    @property
+    def trains_all(self) -> bool:
+        """Whether all weights are trained."""
+        return self.num_adapter_parameters is None
 
-def memory_parts(load: Load) -> dict[str, int]:
-    """Returns the bytes on one device by content, without the activations inside a layer.
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each device holds a part of every weight."""
+        return self.num_parts > 1
+
+    @property
+    def num_trained(self) -> int:
+        """The number of trained weights on this device."""
+        number = self.num_adapter_parameters
+        return self.architecture.num_parameters // self.num_parts if number is None else number
+
+    @property
+    def frozen_bytes(self) -> Parts:
+        """The bytes of weights that are not trained."""
+        size = self.weight_bytes * self.architecture.num_parameters // self.num_parts
+        if not self.trains_all:
+            return {"frozen weights": size}
+        return {"reference policy": size} if self.has_reference else {}
+
+    @property
+    def head_weights(self) -> int:
+        """The number of weights of the head, which has as many as the embedding."""
+        return self.architecture.vocab_size * self.architecture.width
+
+    @property
+    def layer_bytes(self) -> int:
+        """The bytes of one layer's activations and their gradients in its backward pass."""
+        numbers = self.micro_batch_tokens * self.architecture.num_layer_outputs
+        return _NUMBERS_PER_OUTPUT * self.compute_bytes * numbers
+
+    @property
+    def kept_bytes(self) -> Parts:
+        """The bytes of activations that are kept from the forward to the backward pass."""
+        if not self.recomputes:
+            return {"activations of all layers": self.architecture.num_layers * self.layer_bytes}
+        # Between layers, numbers have the format of the embedding, which autocast leaves in float32.
+        is_float32 = self.trains_all and not self.is_sharded
+        numbers = self.architecture.num_layers * self.micro_batch_tokens * self.architecture.width
+        size = _FLOAT32_BYTES if is_float32 else self.compute_bytes
+        return {"activations at the border of layers": size * numbers}
+
+
+def memory_parts(load: Load) -> Parts:
+    """Returns the bytes on one device by content, at the moment of an update that needs most.
 
     Example:
         >>> from medssr.models.architecture import architecture_of
         >>> qwen3_8b = architecture_of("Qwen/Qwen3-8B-Base")
-        >>> parts = memory_parts(Load(qwen3_8b, 2, 2, None, True, 8, 16384, 1024, True))
+        >>> parts = memory_parts(Load(qwen3_8b, 2, 2, None, True, 8, False, 16384, 1024, True))
         >>> {name: round(size / 1e9, 1) for name, size in parts.items()}  # doctest: +NORMALIZE_WHITESPACE
-        {'weights, gradients, optimiser': 16.4, 'reference policy': 2.0,
-         'embedding, head and two layers, gathered': 3.3, 'activations at the border of layers': 4.8, 'logits': 1.9}
+        {'weights, gradients, optimiser': 16.4, 'reference policy': 2.0, 'activations at the border of layers': 4.8,
+         'one layer, recomputed, and its gradients': 5.1, 'weights and gradients of two layers, gathered': 1.9,
+         'head and its gradient, gathered': 2.5}
     """
-    model = load.architecture
-    parts: dict[str, int] = {}
-    if load.num_adapter_parameters is None:
-        parts["weights, gradients, optimiser"] = BYTES_PER_TRAINED_WEIGHT * model.num_parameters // load.num_parts
-        if load.has_reference:
-            parts["reference policy"] = load.weight_bytes * model.num_parameters // load.num_parts
-    else:
-        parts["frozen weights"] = load.weight_bytes * model.num_parameters
-        parts["adapters, gradients, optimiser"] = BYTES_PER_TRAINED_WEIGHT * load.num_adapter_parameters
-    if load.num_parts > 1:
-        embeddings = 2 * model.vocab_size * model.width
-        parts["embedding, head and two layers, gathered"] = load.compute_bytes * (
-            embeddings + 2 * model.layer_parameters
-        )
-    if load.recomputes:
-        kept = model.num_layers * load.micro_batch_tokens * model.width
-        parts["activations at the border of layers"] = load.compute_bytes * kept
-    parts["logits"] = _COPIES_OF_LOGITS * _FLOAT32_BYTES * load.head_chunk_tokens * model.vocab_size
-    return parts
+    name = "weights, gradients, optimiser" if load.trains_all else "adapters, gradients, optimiser"
+    trained = {name: BYTES_PER_TRAINED_WEIGHT * load.num_trained}
+    parts = trained | load.frozen_bytes if load.trains_all else load.frozen_bytes | trained
+    if load.is_replicated:
+        parts["gradients that processes exchange"] = _FLOAT32_BYTES * load.num_trained
+    moments = [load.kept_bytes | _layer_moment(load), load.kept_bytes | _head_moment(load), _optimizer_moment(load)]
+    return parts | max(moments, key=lambda moment: sum(moment.values()))
+
+
+def resting_bytes(load: Load) -> int:
+    """Returns the bytes that training keeps on one device between updates, while an engine samples."""
+    return _BYTES_PER_RESTING_WEIGHT * load.num_trained + sum(load.frozen_bytes.values())
+
+
+def _layer_moment(load: Load) -> Parts:
+    """Returns what the backward pass of the last layer adds."""
+    layer = load.architecture.layer_parameters
+    moment = {"one layer, recomputed, and its gradients": load.layer_bytes}
+    if load.is_sharded:
+        # The layer, the next one and the layer's gradient, as computed; and the gradient again, to be summed in float32.
+        gathered = (3 * load.compute_bytes + _FLOAT32_BYTES) * layer
+        moment["weights and gradients of two layers, gathered"] = gathered
+        moment["head and its gradient, gathered"] = 2 * load.compute_bytes * load.head_weights
+    elif load.trains_all and load.architecture.is_tied:
+        # The gradient of the head waits for that of the embedding, which is the same weight.
+        moment["gradient of the head"] = _FLOAT32_BYTES * load.head_weights
+    return moment
+
+
+def _head_moment(load: Load) -> Parts:
+    """Returns what the head adds: the logits of a chunk, in the forward pass thrice, and its gradient if it is trained."""
+    logits = load.head_chunk_tokens * load.architecture.vocab_size
+    moment = {"logits": (2 * _FLOAT32_BYTES + load.compute_bytes) * logits}
+    if load.trains_all:
+        # The weight and the gradient of a chunk, as computed; and the sum of gradients in float32.
+        moment["head and its gradient"] = (2 * load.compute_bytes + _FLOAT32_BYTES) * load.head_weights
+    return moment
+
+
+def _optimizer_moment(load: Load) -> Parts:
+    """Returns what AdamW's step adds: a number for each weight, unless weights are sharded and updated one by one."""
+    return {"optimiser step": 0 if load.is_sharded else _FLOAT32_BYTES * load.num_trained}

@@ -20,6 +20,7 @@ class MeasuredModel:
         num_layers: Number of decoder layers.
         layer_parameters: Number of weights of the largest decoder layer.
         num_parameters: Number of weights; those that are shared count once.
+        is_tied: Whether the head shares the embedding's weights.
         linear_layers: The (input, output) sizes of all linear maps by full name, without the head.
     """
 
@@ -28,7 +29,13 @@ class MeasuredModel:
     num_layers: int
     layer_parameters: int
     num_parameters: int
+    is_tied: bool
     linear_layers: dict[str, tuple[int, int]]
+
+    @property
+    def num_layer_outputs(self) -> int:
+        """The number of outputs of a layer's linear maps for one token, on average; without experts."""
+        return sum(outputs for _, outputs in self.linear_layers.values()) // max(1, self.num_layers)
 
     def num_adapter_parameters(self, rank: int, target_modules: list[str] | None) -> int:
         """Returns the number of weights of low-rank adapters: rank x (inputs + outputs) for each adapted layer.
@@ -73,6 +80,7 @@ def measured(config: Mapping[str, Any]) -> MeasuredModel | None:
         num_layers=len(layers),
         layer_parameters=max(map(_num_parameters, layers), default=0),
         num_parameters=_num_parameters(model),
+        is_tied=bool(text.tie_word_embeddings),
         linear_layers=_linear_layers(model),
     )
 

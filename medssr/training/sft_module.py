@@ -43,7 +43,8 @@ class SFTModule(TrainedModule):
         max_grad_norm: float,
         max_skipped_steps: int,
     ) -> None:
-        super().__init__(policy.model, optimizer, scheduler, SkippedSteps(max_skipped_steps, "sft.max_skipped_steps"))
+        skipped_steps = SkippedSteps(max_skipped_steps, "sft.max_skipped_steps")
+        super().__init__(policy.model, optimizer, scheduler, skipped_steps, policy.load_whole)
         self._pad_id = policy.tokenizer.pad_token_id
         self._micro_batch_tokens = micro_batch_tokens
         self._max_grad_norm = max_grad_norm

@@ -29,7 +29,7 @@ class TrainedModule(L.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
         skipped_steps: SkippedSteps,
-        load_whole: Callable[[], Any] | None = None,
+        load_whole: Callable[[], Any] | None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from support.command_lines import page_commands, preset_commands, split_command
 from support.helpers import typed
 
 from medssr.cli.entry import composed
-from medssr.commands.info import memory_needed
+from medssr.commands.info import memory_needed, pipeline_plan, train_plan
 from medssr.config import PipelineConfig, ProtocolKind, TrainConfig
+from medssr.config.arrangements import samples_with_trained_model
 from medssr.config.catalog import options_of
+from medssr.config.trainer import shards_models
 from medssr.errors import InputError
 
 REAL = sorted(name for name in options_of("model") if not name.startswith("tiny_"))
 TINY = sorted(name for name in options_of("model") if name.startswith("tiny_"))
-# The most that a device has, in bytes.
-GPU_BYTES = 141e9
 # Answers with reasoning take some hundred tokens; at this length few are cut off.
 MIN_TOKENS = 1024
 
@@ -102,14 +103,24 @@ def test_there_are_commands_for_real_models():
     assert len(real_commands()) >= 30
 
 
+def stated_gpus(config: Any) -> tuple[int, float]:
+    """The number of GPUs and the bytes of each that the model's preset states for a training like this one."""
+    for_all, _, for_adapters = config.model.cost.gpus.partition("with lora=default")
+    stated = for_adapters if config.lora is not None else for_all
+    number, size = re.search(r"(\d+|one)\b", stated), re.search(r"(\d+) GB", stated) or re.search(r"(\d+) GB", for_all)
+    assert size is not None, stated
+    return 1 if number is None or number[1] == "one" else int(number[1]), 1e9 * int(size[1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", real_commands())
 def test_a_command_for_a_real_model_is_sensible(command):
-    """Its answers are not cut off, its learning rate is that of a real model, and its update fits a GPU."""
+    """Its answers are not cut off, its learning rate is that of a real model, and it fits the GPUs that are stated."""
     root, overrides = split_command(command)
     if "hydra/launcher=slurm" in overrides:
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install --editable '.[slurm]'")
-    config = typed(root, *(item for item in overrides if item not in ("model=...", "data.path=...")))
+    overrides = [item for item in overrides if item not in ("model=...", "data.path=...")]
+    config = typed(root, *overrides)
     if config.model.path.rpartition("/")[2].startswith("tiny_"):
         pytest.skip("a sweep over models begins with a tiny one")
     for group in ("labeling", "grpo"):
@@ -117,11 +128,28 @@ def test_a_command_for_a_real_model_is_sensible(command):
     protocol = getattr(config, "protocol", None)
     if protocol is not None and protocol.kind is ProtocolKind.generate and "reason" in protocol.prompt_path:
         assert protocol.max_new_tokens >= MIN_TOKENS
+    if isinstance(config, PipelineConfig):
+        assert config.labeling.max_agreement < 1
     if isinstance(config, TrainConfig | PipelineConfig):
         assert config.optim.optimizer["lr"] <= 1e-5
         assert config.lora is None or config.optim.optimizer["lr"] == 1e-5
         assert config.grpo.beta <= 0.001
-        needed = memory_needed(config)
-        assert needed is None or needed < GPU_BYTES
-    if isinstance(config, PipelineConfig):
-        assert config.labeling.max_agreement < 1
+        assert not samples_with_trained_model(config.rollout), "transformers is too slow for long completions"
+        check_memory(root, overrides, config)
+
+
+def check_memory(root: str, overrides: list[str], config: Any) -> None:
+    """Checks the memory that `--info` shows against the GPUs that the model's preset states."""
+    if config.model.cost is None:  # a model of the user's own
+        return
+    number, size = stated_gpus(config)
+    devices = config.trainer["devices"]
+    if shards_models(config.trainer) and devices == -1:  # all that there are
+        devices = number
+        config = typed(root, *overrides, f"trainer.devices={devices}")
+    rows = dict((train_plan if root == "train" else pipeline_plan)(config))
+    assert "memory, computed" in rows
+    needed = memory_needed(config)
+    assert needed is not None
+    assert needed < size, rows
+    assert number == 1 or devices in (number, -1)

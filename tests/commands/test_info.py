@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from support.commands import run_program
 from support.helpers import toy_question, typed
 
 from medssr.artifacts import Step
-from medssr.commands.info import pipeline_plan, train_plan
+from medssr.commands.info import memory_needed, pipeline_plan, train_plan
 from medssr.commands.pipeline import pseudo_label_config
 from medssr.questions import write_questions
 
@@ -51,20 +52,39 @@ def test_the_arithmetic_of_a_stage_is_spelt_out(data, tmp_path):
     assert "1,115,520 weights" in rows["model"]
 
 
+NODE = ["model=qwen3_8b_base", "trainer=fsdp2", "trainer.devices=[0,1,2,3,4,5,6,7]", "rollout=vllm", "grpo=large"]
+
+
 def test_memory_is_that_of_docs_scaling():
-    rows = plan(
-        "train",
-        "model=qwen3_8b_base",
-        "trainer=fsdp2",
-        "rollout=vllm",
-        "trainer.devices=[0,1,2,3,4,5,6,7]",
-        "grpo=large",
-        "grpo.head_chunk_tokens=1024",
+    """The sum of each case is compared with torch's tracker in tests/models/test_memory.py."""
+    rows = plan("train", *NODE)
+    memory = {name.strip(): rows[name] for name in list(rows)[list(rows).index("memory, computed") :]}
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| ([^|:]+?)(?::[^|]*)? \| ([\d.]+) \|$", page, re.M))
+    shown = {name: text.removesuffix(" GB") for name, text in memory.items() if name in table}
+    assert shown == {name: table[name] for name in shown}
+    assert len(shown) == 6
+    assert rows["memory, computed"] == f"{table['sum']} GB a device for an update"
+    # 12 x 8.19 / 8 + 2 x 8.19 / 8
+    assert (
+        rows["  while vLLM samples"] == "14.3 GB of training, and 50% of the GPU for vLLM, whose weights have 16.4 GB"
     )
-    assert rows["  weights, gradients, optimiser"] == "16.4 GB"  # 16 x 8.19 / 8
-    assert rows["  activations at the border of layers"] == "4.8 GB"  # 36 x 16,384 x 4,096 x 2 bytes
-    assert rows["  logits"] == "1.9 GB"  # 3 x 1,024 x 151,936 x 4 bytes
-    assert rows["memory, computed"].startswith("28.4 GB a device")
+
+
+def test_the_memory_that_a_device_must_have_is_that_of_an_update_or_that_beside_vllm():
+    update = float(plan("train", *NODE)["memory, computed"].split()[0])
+    assert memory_needed(typed("train", *NODE)) == pytest.approx(update * 1e9, rel=0.01)
+    beside = memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.9"))
+    assert beside == pytest.approx(14.33e9 / 0.1, rel=0.01)
+    assert memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.2")) == pytest.approx(
+        16.4e9 / 0.2, 0.01
+    )
+
+
+def test_processes_that_exchange_gradients_hold_them_twice():
+    one, two = (plan("train", "model=qwen3_1_7b_base", f"trainer={name}", "grpo=large") for name in ("gpu", "ddp"))
+    assert "  gradients that processes exchange" not in one
+    assert two["  gradients that processes exchange"] == "6.9 GB"  # 4 x 1.72
 
 
 def test_adapters_take_the_place_of_the_weights():

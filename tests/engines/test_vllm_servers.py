@@ -113,6 +113,13 @@ def test_without_addresses_the_message_shows_one(make):
         make([])
 
 
+def test_servers_that_keep_their_weights_have_to_serve_adapters_by_name(make, tiny):
+    add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+    engine = make([f"http://127.0.0.1:{free_port()}"], weights_dir=None)
+    with pytest.raises(InputError, match=r"rollout\.model: null, .*--enable-lora --lora-modules NAME=FOLDER"):
+        engine.generate([[5]], [[1]], SAMPLING)
+
+
 def test_a_server_that_is_not_there_is_named_with_what_to_do(make):
     with pytest.raises(InputError, match=r"no server is left \(http://127.0.0.1:\d+: it cannot be reached.*vllm serve"):
         make([f"http://127.0.0.1:{free_port()}"]).generate([[5]], [[1]], SAMPLING)

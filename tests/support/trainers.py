@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +54,9 @@ def finish(process: subprocess.Popen[str]) -> Path:
 
 def kill_all(process: subprocess.Popen[str]) -> None:
     """Kills a command with all its processes, without warning; returns when they are gone."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGKILL)
+    family = psutil.Process(process.pid)
+    members = [family, *family.children(recursive=True)]  # torchrun puts its workers into sessions of their own
+    for member in members:
+        member.kill()
     process.communicate()
-    psutil.wait_procs(family)
+    psutil.wait_procs(members)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # The engine that samples with the trained model itself; all others sample from a copy of its weights.
 HF_ENGINE = "medssr.engines.hf_engine.HFEngine"
+# The engines in each trainer's process, and in servers on the GPUs that trainers leave free.
+VLLM_ENGINE = "medssr.engines.vllm_engine.VLLMEngine"
+VLLM_NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
 
 
 def training_problem(config: TrainConfig) -> str | None:
@@ -21,6 +24,7 @@ def training_problem(config: TrainConfig) -> str | None:
     rules = [
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
+        (processes is None and config.rollout.get("_target_") == VLLM_NODE_ENGINE, _NODE_WITHOUT_FREE_GPUS),
         (has_shards and grpo.has_kl_in_reward and grpo.dynamic_sampling_rounds > 0, _KL_WITH_SHARDS),
     ]
     problem = next((message for applies, message in rules if applies), None)
@@ -61,6 +65,10 @@ _HF_WITH_SHARDS = (
 _ADAPTERS_WITH_SHARDS = (
     "lora: adapters are trained on models that each device holds whole, but trainer=fsdp2 shards them; take "
     "trainer=ddp, or lora=null."
+)
+_NODE_WITHOUT_FREE_GPUS = (
+    "trainer.devices: the trainers would take all GPUs, but rollout=vllm_node needs some for servers; name those of "
+    "the trainers, such as trainer.devices=4, or take rollout=vllm, which samples on the trainers' GPUs."
 )
 _KL_WITH_SHARDS = (
     "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 cannot compute "

@@ -76,6 +76,8 @@ def test_the_memory_that_a_device_must_have_is_that_of_an_update_or_that_beside_
     assert memory_needed(typed("train", *NODE)) == pytest.approx(update * 1e9, rel=0.01)
     beside = memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.9"))
     assert beside == pytest.approx(14.33e9 / 0.1, rel=0.01)
+    awake = memory_needed(typed("train", *NODE, "rollout.sleep=false"))
+    assert awake == pytest.approx(update * 1e9 / 0.5, rel=0.01)
     assert memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.2")) == pytest.approx(
         16.4e9 / 0.2, 0.01
     )

@@ -35,6 +35,7 @@ REFUSED = [
         "'stages=[{name: s, questions: human, settings: {num_prompts_per_step: 5}}]'",
         r"grpo\.num_prompts_per_step: 5 .* 2 processes",
     ),
+    (f"train {QUESTIONS} trainer=ddp rollout=vllm_node", r"trainer\.devices: .*such as trainer\.devices=4, or .*=vllm"),
     (f"train {QUESTIONS} +trainer.strategy=fsdp", r"trainer\.strategy: fsdp; take trainer=ddp, trainer=fsdp2"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=0", r"trainer\.devices: 0; .* numbers as \[4,5\]"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=[1,1]", r"trainer\.devices: \[1, 1\]"),
@@ -45,6 +46,7 @@ REFUSED = [
 TAKEN = [
     *(f"trainer={trainer} rollout=vllm" for trainer in ("cpu", "gpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} {SERVERS}" for trainer in ("gpu", "ddp", "fsdp2")),
+    *(f"trainer={trainer} trainer.devices=2 rollout=vllm_node" for trainer in ("cpu", "gpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} rollout=hf" for trainer in ("gpu", "ddp")),
     "trainer=ddp rollout=vllm lora=default trainer.devices=8",
     "trainer=fsdp2 rollout=vllm trainer.devices=[4,5,6,7] grpo.minibatch_prompts=16",
@@ -110,6 +112,7 @@ def test_devices_are_given_as_lightning_takes_them(devices, expected):
         ("train rollout=hf", None),
         ("train rollout=vllm", 2.0),
         (f"train {SERVERS}", 2.0),
+        ("train rollout=vllm_node", 2.0),
         ("train rollout=vllm grpo=large", 2.0),
         ("train rollout=vllm grpo.tis_cap=null", None),
         ("train rollout=hf grpo.tis_cap=3", 3.0),

@@ -2,8 +2,9 @@
 
     python experiments/gpu_check/check.py [--folder gpu_check] [--only NAME ...] [--on-cpu]
 
-Each check prints one line and goes on to the next if it fails. `report.json` in the folder has all figures, and a log of
-each command stands beside it. `--on-cpu` runs the same commands with the tiny policy on the CPU, to try the script itself.
+Each check prints one line, and the next one runs even if it fails. `report.json` in the folder has all figures, and a
+log of each command stands beside it. `--on-cpu` runs the same commands with the tiny policy on the CPU, to try the
+script itself.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def check_engine_memory(machine: Machine) -> dict[str, Any]:
     """Opens and closes the engine twice in this process: the memory of the GPU is as before."""
     import torch
 
-    from medssr.config.composition import composed
+    from medssr.cli.entry import composed
     from medssr.engines.types import Sampling
     from medssr.models.policy import load_policy
     from medssr.utils.instantiate import instantiate
@@ -165,8 +166,8 @@ def check_update(machine: Machine) -> dict[str, Any]:
     """Takes an update of 16,384 tokens with adapters at the shape of Qwen3-1.7B: memory against the sum, and time."""
     import torch
 
+    from medssr.cli.entry import composed
     from medssr.config import GRPOConfig
-    from medssr.config.composition import composed
     from medssr.grpo.losses import DAPO
     from medssr.grpo.minibatches import Minibatch
     from medssr.grpo.objective import Objective
@@ -264,7 +265,7 @@ def check_signals(machine: Machine) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for moment, delay_s in (("rollout", 0.1), ("update", 0.6), ("checkpoint", 1.2)):
         name = f"signal_{moment}"
-        settings = [*machine.settings(name), "grpo.num_steps=40", "callbacks.checkpoint.every_num_steps=1"]
+        settings = [*machine.settings(name), "grpo.num_steps=12", "callbacks.checkpoint.every_num_steps=1"]
         settings.append(f"data.path={QUESTIONS}")
         process = start(machine, name, "train", *settings)
         until = time.monotonic() + 120
@@ -291,7 +292,8 @@ def check_sharded(machine: Machine) -> dict[str, Any]:
     settings = [*machine.settings("sharded", trainer="fsdp2"), f"trainer.devices={devices}", f"data.path={QUESTIONS}"]
     settings += ["grpo.num_steps=3", "grpo.num_prompts_per_step=8"]
     seconds = run(machine, "sharded", "train", *settings)
-    return {"devices": devices, "seconds": seconds, "sync_gap": column(metrics(machine, "sharded"), "train/sync_logp_gap")}
+    gaps = column(metrics(machine, "sharded"), "train/sync_logp_gap")
+    return {"devices": devices, "seconds": seconds, "sync_gap": gaps}
 
 
 def check_servers(machine: Machine) -> dict[str, Any]:

@@ -190,7 +190,9 @@ def peak_memory(config: TrainConfig) -> int:
             for each in models:
                 shard(each, mesh, torch.bfloat16 if is_mixed else torch.float32)
         module = _Module(
-            SimpleNamespace(engine=SimpleNamespace(sync_weights=lambda model: None)),  # type: ignore[arg-type]
+            SimpleNamespace(  # type: ignore[arg-type]
+                engine=SimpleNamespace(sync_weights=lambda model: None), policy=SimpleNamespace(load_whole=None)
+            ),
             Objective(model, reference, instantiate(config.grpo.loss, "grpo.loss"), 0, config.grpo),
             config.grpo,
             # Which torch chooses by itself on a GPU, except for sharded weights.

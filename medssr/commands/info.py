@@ -20,6 +20,7 @@ from medssr.config import (
     TrainConfig,
     stage_method,
 )
+from medssr.config.arrangements import VLLM_ENGINE
 from medssr.config.steps import (
     asks_pseudo_labelled,
     evaluate_config,
@@ -158,13 +159,15 @@ def memory_needed(config: TrainConfig | PipelineConfig) -> int | None:
     update, share = sum(memory_parts(load).values()), _engine_share(config)
     if share is None:
         return update
+    beside = resting_bytes(load) if config.rollout["sleep"] else update
     copy = load.weight_bytes * load.architecture.num_parameters
-    return max(update, math.ceil(resting_bytes(load) / (1 - share)), math.ceil(copy / share))
+    return max(update, math.ceil(beside / (1 - share)), math.ceil(copy / share))
 
 
 def _engine_share(config: TrainConfig | PipelineConfig) -> float | None:
-    """Returns the fraction of each GPU that an engine in the trainer's process uses while it samples; None without."""
-    return None if str(config.trainer["accelerator"]) == "cpu" else config.rollout.get("gpu_memory_utilization")
+    """Returns the fraction of its GPU that vLLM in the trainer's process uses; None for other engines, and on a CPU."""
+    is_beside = config.rollout.get("_target_") == VLLM_ENGINE and str(config.trainer["accelerator"]) != "cpu"
+    return float(config.rollout["gpu_memory_utilization"]) if is_beside else None
 
 
 def training_load(config: TrainConfig | PipelineConfig) -> Load | str:

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 # The engine that samples with the trained model itself; all others sample from a copy of its weights.
 HF_ENGINE = "medssr.engines.hf_engine.HFEngine"
-# The engine that starts servers on the GPUs that the trainers leave.
-NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
+# The engines in each trainer's process, and in servers on the GPUs that trainers leave free.
+VLLM_ENGINE = "medssr.engines.vllm_engine.VLLMEngine"
+VLLM_NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
 
 
 def training_problem(config: TrainConfig) -> str | None:
     """Returns why a stage of GRPO cannot run, and what to take instead; None if it can."""
     grpo, has_shards, processes = config.grpo, shards_models(config.trainer), num_processes(config.trainer)
-    starts_servers = config.rollout.get("_target_") == NODE_ENGINE
+    starts_servers = config.rollout.get("_target_") == VLLM_NODE_ENGINE
     is_on_gpus = str(config.trainer["accelerator"]) != "cpu"
     rules = [
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),

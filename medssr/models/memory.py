@@ -14,8 +14,8 @@ _FLOAT32_BYTES = 4
 # A trained weight, its gradient and AdamW's two averages, in float32; between updates there is no gradient.
 BYTES_PER_TRAINED_WEIGHT = 4 * _FLOAT32_BYTES
 _BYTES_PER_RESTING_WEIGHT = 3 * _FLOAT32_BYTES
-# Numbers that a layer's backward pass holds at its peak, for each output of a linear map in it: the recomputed activations,
-# their gradients, and copies in other number formats.
+# Numbers that a layer's backward pass holds at its peak, for each output of a linear map in it: the recomputed
+# activations, their gradients, and copies in other number formats.
 _NUMBERS_PER_OUTPUT = 4
 
 Parts = dict[str, int]
@@ -127,7 +127,7 @@ def _layer_moment(load: Load) -> Parts:
     layer = load.architecture.layer_parameters
     moment = {"one layer, recomputed, and its gradients": load.layer_bytes}
     if load.is_sharded:
-        # The layer, the next one and the layer's gradient, as computed; and the gradient again, to be summed in float32.
+        # The layer, the next one and the layer's gradient as computed, and the gradient in float32 to be summed.
         gathered = (3 * load.compute_bytes + _FLOAT32_BYTES) * layer
         moment["weights and gradients of two layers, gathered"] = gathered
         moment["head and its gradient, gathered"] = 2 * load.compute_bytes * load.head_weights
@@ -138,7 +138,7 @@ def _layer_moment(load: Load) -> Parts:
 
 
 def _head_moment(load: Load) -> Parts:
-    """Returns what the head adds: the logits of a chunk, in the forward pass thrice, and its gradient if it is trained."""
+    """Returns what the head adds: three copies of a chunk's logits, and its gradient if it is trained."""
     logits = load.head_chunk_tokens * load.architecture.vocab_size
     moment = {"logits": (2 * _FLOAT32_BYTES + load.compute_bytes) * logits}
     if load.trains_all:

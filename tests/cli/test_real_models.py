@@ -14,7 +14,7 @@ from medssr.commands.info import memory_needed, pipeline_plan, train_plan
 from medssr.config import PipelineConfig, ProtocolKind, TrainConfig
 from medssr.config.arrangements import samples_with_trained_model
 from medssr.config.catalog import options_of
-from medssr.config.trainer import shards_models
+from medssr.config.trainer import devices_of, shards_models
 from medssr.errors import InputError
 
 REAL = sorted(name for name in options_of("model") if not name.startswith("tiny_"))
@@ -143,13 +143,11 @@ def check_memory(root: str, overrides: list[str], config: Any) -> None:
     if config.model.cost is None:  # a model of the user's own
         return
     number, size = stated_gpus(config)
-    devices = config.trainer["devices"]
-    if shards_models(config.trainer) and devices == -1:  # all that there are
-        devices = number
-        config = typed(root, *overrides, f"trainer.devices={devices}")
+    if shards_models(config.trainer) and devices_of(config.trainer) is None:  # all that there are
+        config = typed(root, *overrides, f"trainer.devices={number}")
     rows = dict((train_plan if root == "train" else pipeline_plan)(config))
     assert "memory, computed" in rows
     needed = memory_needed(config)
     assert needed is not None
     assert needed < size, rows
-    assert number == 1 or devices in (number, -1)
+    assert len(devices_of(config.trainer) or range(number)) <= number

@@ -65,6 +65,13 @@ def test_memory_is_that_of_docs_scaling():
     assert shown == {name: table[name] for name in shown}
     assert len(shown) == 6
     assert rows["memory, computed"] == f"{table['sum']} GB a device for an update"
+    adapters = plan("train", "experiment=lora_one_gpu", "model=qwen3_8b_base")
+    assert adapters["memory, computed"].startswith("27.7 GB")
+    assert adapters["  while vLLM samples"].startswith("17.4 GB")
+    assert "(27.7 GB for an update, 16.4 of them the frozen model; 17.4 GB beside vLLM)" in page
+    four = plan("train", *NODE, "trainer.devices=[4,5,6,7]")
+    assert "51 GB of each" in page
+    assert four["memory, computed"].startswith("51.")
     # 12 x 8.19 / 8 + 2 x 8.19 / 8
     assert (
         rows["  while vLLM samples"] == "14.3 GB of training, and 50% of the GPU for vLLM, whose weights have 16.4 GB"
@@ -76,6 +83,8 @@ def test_the_memory_that_a_device_must_have_is_that_of_an_update_or_that_beside_
     assert memory_needed(typed("train", *NODE)) == pytest.approx(update * 1e9, rel=0.01)
     beside = memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.9"))
     assert beside == pytest.approx(14.33e9 / 0.1, rel=0.01)
+    awake = memory_needed(typed("train", *NODE, "rollout.sleep=false"))
+    assert awake == pytest.approx(update * 1e9 / 0.5, rel=0.01)
     assert memory_needed(typed("train", *NODE, "rollout.gpu_memory_utilization=0.2")) == pytest.approx(
         16.4e9 / 0.2, 0.01
     )

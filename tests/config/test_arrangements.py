@@ -116,6 +116,7 @@ def test_devices_are_given_as_lightning_takes_them(devices, expected):
         ("train rollout=hf", None),
         ("train rollout=vllm", 2.0),
         (f"train {SERVERS}", 2.0),
+        ("train rollout=vllm_node", 2.0),
         ("train rollout=vllm grpo=large", 2.0),
         ("train rollout=vllm grpo.tis_cap=null", None),
         ("train rollout=hf grpo.tis_cap=3", 3.0),

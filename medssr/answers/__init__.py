@@ -13,8 +13,9 @@ A completion is read the way a careful reader would, by these rules, in this ord
    "unclear" make a decision for no letter.
 6. What a statement says of another case ("in gout, the answer is B") yields to what is said of this one, and what it
    says about others' answers ("a common trap is B", "students choose B") decides nothing (`statements`).
-7. The last explicit decision counts. A correction is one ("scratch that: B"); "the answer is not B" and "that is wrong"
-   take back what came before (`corrections`, `extraction`).
+7. The last explicit decision counts; "the answer is not B" takes back what came before (`extraction`). Then the end of
+   the text is read clause by clause: what it affirms, denies or concedes may correct the answer ("scratch that: B"),
+   take it back ("that is wrong"), or give one by weighing options ("B rather than C", `claims`).
 8. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last
    sentence like "She needs warfarin (B)." (`layout`), a list in which one option has a check mark (`verdict_lists`).
 9. "If it is a stroke, the answer is B; if not, the answer is C" decides nothing, nor does "is it B?".

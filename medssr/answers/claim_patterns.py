@@ -105,7 +105,7 @@ ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to writ
 )
 PREFERRED = re.compile(rf"\A[^\ue000-\ue019]{{0,80}}(?P<object>{SIGN})[^\ue000-\ue019]{{0,60}}\Z")
 LAST_RUN = re.compile(rf"({RUN})[^\ue000-\ue019]*\Z")
-ENDS_WITH = re.compile(rf"[^\ue000-\ue019]{{0,40}}[a-z][^\ue000-\ue019]{{0,40}}(?P<object>{SIGN}){_MARK}*")
+ENDS_WITH = re.compile(rf"[^\ue000-\ue019]{{1,80}}(?P<object>{SIGN}){_MARK}*")
 IS_UNSURE = re.compile(
     r"(?<![a-z])(?:may|might|could|would|possibl[ey]|perhaps|maybe|or|and|if|unless|whether|consider\w*|about|like"
     r"|similar|than|versus"
@@ -180,7 +180,7 @@ IS_NOT_ALONE = re.compile(
 )
 ALL_BUT = re.compile(
     rf"(?<![a-z])(?:all|everything|every\w*|each|any\w*|none|nothing|no)(?![a-z])[^\ue000-\ue019,]{{0,30}}(?<![a-z])"
-    rf"(?:except|but|other than|apart from|besides|save)(?: for)?\s{_FREE}(?P<object>{RUN})"
+    rf"(?:except|but|other than|apart from)(?: for)?\s{_FREE}(?P<object>{RUN})"
     r"(?= (?:(?:is|are|was|has been|have been|can be|seems?|looks?)(?: \w+ly)? (?:wrong|incorrect|out|excluded"
     r"|eliminated|ruled out|discarded)|fits?|works?|makes? sense|is (?:left|correct|right))(?![a-z]))"
 )

@@ -152,21 +152,22 @@ def _claims(text: str, *, is_open: bool) -> _Claims:
 
 
 def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
-    if not sentence.rstrip().endswith("?"):
+    if not sentence.rstrip().endswith("?") and SIGNS.search(sentence):
         sentence = _without_rejected(claims, sentence)
     for clause, is_head in _clauses(sentence):
         claims.last = "" if clause.strip(" .") else claims.last
         claims.is_rethought |= bool(RETHOUGHT.match(clause))
-        is_former = CONCEDES.search(clause) and (OWN.search(clause) or not is_view_of_others(clause))
+        has_sign = SIGNS.search(clause) is not None
+        is_former = has_sign and CONCEDES.search(clause) and (OWN.search(clause) or not is_view_of_others(clause))
         if not is_former and (is_another_case(clause) or is_view_of_others(clause)):
             return
         if len(clause) > _LONGEST_CLAUSE or clause.endswith("?") or (is_head and HEAD.fullmatch(clause)):
             continue
-        if DOUBTS.search(clause) and (claims.is_rethought or claims.is_turned or UNDECIDED.search(clause)):
+        if (DOUBTS if claims.is_rethought or claims.is_turned else UNDECIDED).search(clause):
             claims.is_doubted = True
             claims.affirmed = ""
         claims.is_turned |= bool(TURN.search(clause))
-        if SIGNS.search(clause):
+        if has_sign:
             _read_clause(claims, clause, is_open=is_open)
 
 
@@ -202,7 +203,7 @@ def _read_clause(claims: _Claims, clause: str, *, is_open: bool) -> None:
 def _last_of(clause: str) -> str:
     """Returns the one option with which a clause ends that plainly speaks of it: "one goes straight to B"."""
     last = ENDS_WITH.fullmatch(clause)
-    return "" if last is None or IS_UNSURE.search(clause) else _letters(last)
+    return "" if last is None or not WORD.search(clause) or IS_UNSURE.search(clause) else _letters(last)
 
 
 def _without_rejected(claims: _Claims, sentence: str) -> str:
@@ -225,8 +226,11 @@ def _without_rejected(claims: _Claims, sentence: str) -> str:
         claims.is_weighed = True
         return f"i choose {match['object']} because"
 
-    sentence = ALL_BUT.sub(keep_rest, BEATS.sub(keep_winner, sentence))
-    return REJECTED.sub(drop, sentence)
+    if "but" in sentence or "except" in sentence or "other" in sentence or "apart" in sentence:
+        sentence = ALL_BUT.sub(keep_rest, sentence)
+    if len(SIGNS.findall(sentence)) == 1:
+        return sentence
+    return REJECTED.sub(drop, BEATS.sub(keep_winner, sentence))
 
 
 def _letters(match: re.Match[str]) -> str:

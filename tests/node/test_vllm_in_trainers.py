@@ -98,6 +98,7 @@ if dist.get_rank() == 1:
 total = torch.tensor([1 + dist.get_rank()])
 dist.all_reduce(total)
 assert total.item() == 3
+dist.destroy_process_group()
 """
 
 

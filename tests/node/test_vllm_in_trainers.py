@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,37 @@ def test_two_trainers_reach_the_weights_of_one_also_if_they_are_killed(strategy,
     resumed = finish(start("train", *overrides, folder=tmp_path / "killed", launcher=launcher))
     assert torch.equal(weights(resumed), weights(two))
     assert column(resumed, "train/reward") == column(two, "train/reward")
+
+
+ONE_OF_TWO = """
+import torch, torch.distributed as dist
+from support.helpers import random_policy
+from medssr.engines.types import Sampling
+from medssr.engines.vllm_engine import VLLMEngine
+
+dist.init_process_group("gloo")
+if dist.get_rank() == 1:
+    policy = random_policy("qwen3", head_dim=32, hidden_size=64)
+    engine = VLLMEngine(policy, 8, None, 0.3, 0.1, sleep=True, max_logp_gap=0.1)
+    (group,) = engine.generate([[5, 6, 7]], [[1, 2]], Sampling(1.0, 4))
+    engine.close()
+    assert len(group) == 2
+total = torch.tensor([1 + dist.get_rank()])
+dist.all_reduce(total)
+assert total.item() == 3
+dist.destroy_process_group()
+"""
+
+
+def test_one_of_two_processes_can_sample_alone(tmp_path):
+    """As where one process evaluates after a training with several."""
+    program = tmp_path / "program.py"
+    program.write_text(ONE_OF_TWO)
+    done = subprocess.run(
+        [*TORCHRUN, sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]

@@ -148,7 +148,7 @@ def test_trainers_take_the_steps_of_one_engine(tmp_path, labelled, expected_weig
 
 def test_a_setting_that_a_server_refuses_is_shown_with_its_log(tmp_path, questions):
     settings = [f"data.path={questions}", "rollout=vllm_node", "rollout.cpu_kv_cache_gib=0.000001"]
-    settings += ["rollout.num_servers=1"]
+    settings += ["rollout.num_servers=1", "rollout.max_model_len=512"]
     with pytest.raises(InputError, match=r"rollout: a server ended with code 1. The end of .*server_\d.log:") as caught:
         pseudo_label(typed("pseudo_label", *ALWAYS, *settings, f"paths.root_dir={tmp_path}"))
     assert "ValueError: No available memory for the cache blocks" in str(caught.value)

@@ -26,7 +26,7 @@ from medssr.utils.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
-_REMEDY = "Make room and start the same command again: it resumes from the checkpoint before it."
+_REMEDY = "Make room and start the same command again: it resumes from there."
 
 
 class DirectIO(TorchCheckpointIO):
@@ -151,19 +151,26 @@ class StepCheckpoint(L.Callback):
             else:
                 save(path.with_suffix(".tmp"))
             trainer.strategy.barrier()  # no process goes on, or ends, before the checkpoint has its name
-        except CheckpointException as error:  # a part of a sharded one
-            raise InputError.at(path, f"could not be written ({first_line(error)}). {_REMEDY}") from error
+        except CheckpointException as error:  # of a sharded one, on all processes
+            cause = next(fault for fault, _ in error.failures.values())
+            if not isinstance(cause, OSError | RuntimeError):  # the latter is torch's for a file that cannot be written
+                raise
+            raise InputError.at(path, f"{_problem(cause)}. {_REMEDY}") from error
         except OSError as error:
-            problem = f"could not be written ({error.strerror or error}); the checkpoint before it is whole"
             if is_last or trainer.world_size > 1:
-                raise InputError.at(path, f"{problem}. {_REMEDY}") from error
+                raise InputError.at(path, f"{_problem(error)}. {_REMEDY}") from error
             if not self._is_disk_failing:
-                log.warning("%s: %s. Training continues, and the next checkpoint is tried again", path, problem)
+                log.warning("%s: %s. Training continues, and the next checkpoint is tried again", path, _problem(error))
             self._is_disk_failing = True
             return
         self._is_disk_failing = False
         self._num_saved = num_done
         log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
+
+
+def _problem(error: OSError | RuntimeError) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return f"could not be written ({reason}); the checkpoint before it is whole"
 
 
 def _loops(trainer: L.Trainer) -> dict[str, Any]:

@@ -136,12 +136,18 @@ def test_if_one_process_is_killed_the_other_ends_with_a_message(tmp_path, sharde
 
 
 @pytest.mark.parametrize(
-    ("does", "rank", "code", "message"),
-    [("fault", 1, 2, "the fault of this test"), ("bug", 0, 1, "RuntimeError: the bug of this test")],
+    ("at", "does", "rank", "code", "message"),
+    [
+        ("rollout", "fault", 1, 2, "the fault of this test"),
+        ("rollout", "bug", 0, 1, "RuntimeError: the bug of this test"),
+        ("checkpoint", "full", 1, 2, "the checkpoint before it is whole"),
+    ],
 )
-def test_what_ends_one_process_is_shown_once_and_ends_the_other(tmp_path, does, rank, code, message):
-    process = start(tmp_path, "at=rollout", f"does={does}", f"ranks=[{rank}]", command=SHARDED)
+def test_what_ends_one_process_is_shown_once_and_ends_the_other(tmp_path, at, does, rank, code, message):
+    command = [*SHARDED, "callbacks.checkpoint.every_num_steps=1"]
+    process = start(tmp_path, f"at={at}", f"does={does}", f"ranks=[{rank}]", command=command)
     log = end(process)
     assert process.returncode == code, log
     assert log.count(message) == 1, log
     assert log.count("Traceback") == (does == "bug")
+    assert checkpoints(tmp_path) == ["step_0000001.ckpt", "step_0000002.ckpt"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -20,7 +21,8 @@ class Moment(L.Callback):
     Args:
         directory: The artefact's folder.
         at: The moment: rollout, update or checkpoint; None for never.
-        does: Waits for a signal, is killed, raises an InputError (fault) or another error (bug).
+        does: What happens: the process waits for a signal, is killed, raises an InputError (fault) or another error
+            (bug), or its disk is full.
         step: The training step.
         ranks: The processes that do it; the others go on.
     """
@@ -55,5 +57,9 @@ class Moment(L.Callback):
             raise InputError("the fault of this test")
         if self._does == "bug":
             raise RuntimeError("the bug of this test")
+        if self._does == "full":
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+            return
         while stopping.received() is None:
             threading.Event().wait(0.01)

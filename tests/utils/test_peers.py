@@ -9,7 +9,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import json, sys, threading, time
+import json, signal, sys, threading, time
 from pathlib import Path
 from medssr.utils import peers, stopping
 
@@ -27,9 +27,14 @@ with stopping.catch_signals():
     peers.join(rank, 3, share)
     peers.announce("the line", "is open")
     print(rank, "the line" if rank == 0 else peers.wait_for("the line", "is open"), flush=True)
-    if sys.stdin.read(1) == "q":
+    order = sys.stdin.read(1)
+    if order == "q":
         peers.leave(0)
         sys.exit()
+    if order == "b":  # as in a call that does not return: the main thread hears no signal
+        peers.GRACE_S = 0.1
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        print("blocked", flush=True)
     threading.Event().wait(60)
 """
 
@@ -71,3 +76,13 @@ def test_who_says_farewell_is_not_missed(processes):
     assert processes[2].returncode == 0
     processes[0].terminate()
     assert codes(processes[:2]) == [143, 143]
+
+
+def test_a_process_that_waits_in_a_call_for_ever_is_ended_by_force(processes):
+    processes[0].stdin.write("b")
+    processes[0].stdin.close()
+    processes[0].stdin = None
+    assert processes[0].stdout.readline() == "blocked\n"
+    processes[1].kill()
+    assert codes(processes) == [1, -signal.SIGKILL, 1]
+    assert "The process of rank 1 is gone" in processes[0].stderr.read()

@@ -7,10 +7,20 @@ from itertools import islice
 
 from medssr.answers import lexicon
 from medssr.answers.choice import Decision, Reason
-from medssr.answers.cleaned_text import Page, text_at
-from medssr.answers.corrections import mention_of_conclusion, read_correction
-from medssr.answers.lexicon import any_of, longest_of
-from medssr.answers.named_options import SENTENCE_END, SPACE, mention_at, read_denied_slot, read_field, read_slot
+from medssr.answers.cleaned_text import Page, is_letter_at, text_at
+from medssr.answers.lexicon import SMALL_TEXTS, any_of, longest_of
+from medssr.answers.named_options import (
+    JOINED_TEXT,
+    SENTENCE_END,
+    SPACE,
+    Mention,
+    is_asked,
+    is_joined,
+    mention_at,
+    read_denied_slot,
+    read_field,
+    read_slot,
+)
 from medssr.answers.statements import (
     Statement,
     decides_nothing,
@@ -29,7 +39,7 @@ _WINDOW = 512
 
 # What joins a noun and its option: "answer[ choice that fits the history best, therefore, would be] B"
 _CLAUSE = (
-    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you)(?![a-z])"
+    rf",?{SPACE}(?:to|for|of|that|in|which|among|here|from|given|based|best|you|after|upon|on)(?![a-z])"
     rf"(?:{SPACE}[^\s.:?!]++){{0,20}}?"
 )
 _ADVERB = (
@@ -77,6 +87,8 @@ _LEAD_LINK = re.compile(
     rf"(?:with |us with |option |alternativa |opción |opção |letra |antwort |réponse |la réponse |only |that "
     rf"|go with |是|项)?[\"'(\[]{{0,2}}"
 )
+
+_OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
 
 _Span = tuple[int, int]
 
@@ -219,12 +231,29 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
     """Reads "So, B." and "leaving B"."""
     link = _LEAD_LINK.match(page.low, cue[1])
-    mention = mention_of_conclusion(page, link.end() if link else cue[1])
+    mention = _mention_of_conclusion(page, link.end() if link else cue[1])
     if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
     if not page.low[cue[0]].isalnum():  # an arrow
         return Decision(mention.letter, Reason.VERDICT, is_explicit=False, end=mention.end)
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
+
+
+def _mention_of_conclusion(page: Page, position: int) -> Mention | None:
+    """Returns the one option named here that has no verb of its own: not "B" in "so B is less likely"."""
+    is_small = not page.raw[position : position + 1].isupper()
+    if position <= page.walk_end or (is_small and is_letter_at(page.low, position)):
+        return None
+    mention = mention_at(page, position)
+    if is_small and mention and page.low[position : mention.end] in SMALL_TEXTS:
+        return None
+    if mention is None or mention.letter is None or is_joined(page, mention) or is_asked(page, mention):
+        return None
+    if JOINED_TEXT.match(page.low, mention.end) or _OWN_VERB.match(page.low, mention.end):
+        return None  # "thus A and C can be excluded"
+    if not SENTENCE_END.match(page.low, mention.end) and not is_letter_at(page.low, position):
+        return None
+    return mention
 
 
 def _before_contrast(page: Page, cue: _Span) -> Decision | None:
@@ -262,7 +291,6 @@ _READERS: dict[str, Callable[[Page, _Span], Decision | None]] = {
     **dict.fromkeys(lexicon.CHOOSING, _after_choosing),
     **dict.fromkeys(lexicon.SUPERLATIVES, _after_superlative),
     **dict.fromkeys(lexicon.CONCLUDING, _after_lead),
-    **dict.fromkeys(lexicon.CORRECTING, read_correction),
     ", not": _before_contrast,
     **dict.fromkeys(lexicon.BOXES, _in_box),
     **dict.fromkeys(lexicon.TAGS, _in_tag),

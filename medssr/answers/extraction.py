@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import chain
 
 from medssr.answers.choice import Choice, Decision, Reason
+from medssr.answers.claims import revised
 from medssr.answers.cleaned_text import (
     OptionTable,
     Page,
@@ -15,7 +16,6 @@ from medssr.answers.cleaned_text import (
     without_markup,
     without_thinking,
 )
-from medssr.answers.contrasts import revised
 from medssr.answers.cues import cue_decisions
 from medssr.answers.json_field import json_answer
 from medssr.answers.layout import closing_line, closing_sentence, opening_line

@@ -22,7 +22,7 @@ from medssr.answers.named_options import (
 _LINE_LEAD = re.compile(
     r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
     r"(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione"
-    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?)?"
+    r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?|the )?"
 )
 _BROKEN_OFF = re.compile(r" (?:is|was|has|does|would|can|could|may|might|will|should)(?![a-z])[^.!?\n]*\Z")
 _WHOLE_END = re.compile(r"[)\]}\"']{0,3}(?:\.?[^\S\n]*(?:\Z|\n)|\.\s)")
@@ -34,6 +34,10 @@ _REJECTED = re.compile(
     r"(?:n't| (?:also |the |a )?(?:incorrect|wrong|false|not|least|less|unlikely|tempting|possible|plausible"
     r"|distractor))(?![a-z])"
 )
+_WITHDRAWN = re.compile(
+    r"[)\"']{0,2}(?:\s?(?:\.{2,}|…)|\swas\s(?!right|correct|the right|the correct)|ではなく|가 아니라)"
+)
+_BEFORE_REASON = re.compile(r",?\s(?:(?:because|since|as|given|due to)\s|(?:only|alone)(?=[.;,!]|\s*\Z))")
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
 
@@ -69,8 +73,8 @@ def opening_line(page: Page) -> Decision | None:
     mention = mention_at(page, start)
     if mention is None or mention.letter is None or heads_a_list(page, mention) or is_asked(page, mention):
         return None
-    if page.raw.startswith("I,", start):
-        return None  # the pronoun
+    if page.raw.startswith("I,", start) or _WITHDRAWN.match(page.low, mention.end):
+        return None  # the pronoun; "B was a typo", "Yes... or no"
     if is_joined(page, mention):
         return Decision(None, Reason.SEVERAL_LETTERS)
     if _BROKEN_OFF.match(page.low, mention.end):
@@ -81,7 +85,7 @@ def opening_line(page: Page) -> Decision | None:
     if is_letter_at(page.low, start):
         is_answer = page.raw[start].isupper() and not _begins_a_walk(page, mention)
     else:
-        is_answer = is_small or bool(SENTENCE_END.match(page.low, mention.end))
+        is_answer = is_small or any(end.match(page.low, mention.end) for end in (SENTENCE_END, _BEFORE_REASON))
     is_whole = is_answer and not is_small and not heads_a_list(page, mention) and page.walk_end < 0
     if is_whole and _WHOLE_END.match(page.low, mention.end):  # "B. Warfarin" and reasons
         return Decision(mention.letter, Reason.BARE_OPTION, end=mention.end)
@@ -135,7 +139,8 @@ _LONGEST_LETTER_OF_TEXT = 12  # " (choice C)"
 _LAST_LETTER = re.compile(r"(?<![A-Za-z0-9])\(?([A-HJ-Z])\)?\Z")
 _LINK = re.compile(  # what says that the option behind it is the one
     r"(?:(?<![a-z])(?:is|are|be|was|means|suggests?|indicates?|points? to|consistent with|diagnostic of"
-    r"|remains|namely|called|only|receives?|gets?|gives?|case of|likely)|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
+    r"|remains|namely|called|only|caused by|belongs to|(?:is|are) to|receives?|gets?|gives?|case of|likely)"
+    r"|[=>→:])\s{1,2}(?:the |an? |with )?[(\"']?\Z"
 )
 _LINK_REACH = 24
 _OF_THIS_QUESTION = re.compile(  # "the blood type is B" names no option
@@ -156,8 +161,11 @@ def closing_sentence(page: Page) -> Decision | None:
     if has_combinations(page.options):
         start = _sentence_start(page, last)
         combined = combination_in(page, start, last)
-        if combined and _EXCLUDING_A_PART.isdisjoint(_WORD.findall(page.low[start:last].replace("n't", " not"))):
-            return Decision(combined, Reason.VERDICT, is_explicit=False, end=len(page.low))
+        if combined:
+            letter, first, end = combined
+            others = f"{page.low[start:first]} {page.low[end:last]}".replace("n't", " not")
+            if _EXCLUDING_A_PART.isdisjoint(_WORD.findall(others)):
+                return Decision(letter, Reason.VERDICT, is_explicit=False, end=len(page.low))
     named = _option_before(page, last)
     if named is None or named[1] <= page.walk_end:
         return None

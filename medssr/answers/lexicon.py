@@ -16,6 +16,7 @@ NOUNS = (
     "válasz", "απάντηση", "ответом", "ответа", "yanıt", "جواب", "תשובה", "जवाब", "উত্তর", "ตอบ", "câu trả lời",
     "jawabannya", "解答", "回答", "答", "答复", "답변", "svaret", "řešení",
     "jawaban saya", "cevabım", "إجابتي", "vastaukseni", "odpovědí", "cevabim",
+    "anwser", "awnser", "asnwer", "ansewr", "anser", "answe", "asnwe", "answr", "anwer",
 )  # fmt: skip
 NOUNS_OF_ANY_OPTION = (  # "option B is weak" decides nothing: these need a quality before them, "the best option is B"
     "option", "choice", "selection", "decision", "response", "verdict", "prediction", "solution", "guess", "final",
@@ -43,15 +44,17 @@ CHOOSING = (
     "opting for", "elijo", "escojo", "escolho", "scelgo", "je choisis", "ich wähle", "ich entscheide mich für",
     "ik kies", "wybieram", "выбираю", "我选", "我选择", "chosen", "应选择", "故选择", "首选", "chọn",
     "mark", "tick", "circle", "je réponds", "tôi chọn",
-    "ich würde",
+    "ich würde", "je pencherais pour", "je dirais", "yo diría", "diría", "ich tippe auf", "ich nehme",
+    "optaría por", "elegiría",
+    "opterais pour", "sceglierei", "direi", "eu diria",
 )  # fmt: skip
 CORRECTING = (  # what takes an answer back, and is followed by another: "no, B", "scratch that: B", "I meant B"
-    "no,", "no.", "no -", "no:", "no;", "no wait", "no no", "nope", "wait", "hold on", "hold up", "hang on",
+    "no wait", "no no", "nope", "wait", "hold on", "hold up", "hang on",
     "go back", "hmm", "oops",
-    "whoops",
     "sorry", "apologies", "apologize", "apologise", "pardon", "excuse me", "my bad", "my mistake", "actually",
     "in fact",
-    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:",
+    "rather", "or better", "or, better", "instead,", "instead:", "make it", "make that", "better:", "whoops",
+    "or rather",
     # taking back
     "scratch", "scrap", "undo", "strike that", "cancel that", "delete that", "ignore", "forget", "disregard",
     "never mind", "nevermind",
@@ -72,6 +75,12 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "update", "updated", "edit", "edited", "change", "changed", "changing", "switch", "switched", "switching",
     "i meant", "i mean", "meant to", "intended to", "should have said", "should have written", "should have been",
     "it should be", "that should be", "should read", "should have read",
+    # other languages
+    "nein", "vielmehr", "korrektur", "entschuldigung", "ich meinte", "doch nicht", "non,", "en fait", "plutôt",
+    "je voulais dire", "espera",
+    "mejor dicho", "en realidad", "corrección", "perdón", "quise decir", "anzi", "scusa", "volevo dire", "desculpe",
+    "na verdade", "correção",
+    "нет", "точнее", "извините", "поправка", "不对", "等等", "更正", "我是说", "抱歉", "いや", "訂正",
     # thinking again
     "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
     "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about",
@@ -91,7 +100,8 @@ CORRECTION_FILLERS = (
     "definitely", "myself", "of", "course", "write", "was", "were",
 )  # fmt: skip
 CONCLUDING = (
-    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i'd say", "i would say",
+    "so", "thus", "therefore", "hence", "consequently", "i think", "i guess", "i believe", "i suppose", "i reckon",
+    "i bet", "i'd say", "i would say",
     "it is", "it's", "it must be", "it has to be", "leaving", "leaves", "left with",
     "elimination", "in conclusion",
     "in summary", "to sum up", "in short", "overall", "conclusion", "summary",
@@ -194,7 +204,8 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "wählen", "sagen", "nehmen",
 )  # fmt: skip
 JOINING = (
-    "and", "or", "and/or", "plus", "und", "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
+    "and", "or", "and/or", "plus", "as well as", "together with", "along with", "alongside", "combined with", "und",
+    "oder", "y", "o", "e", "et", "ou", "和", "或", "与", "及", "或者",
 )  # fmt: skip
 VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no second answer
     "is", "was", "has", "does", "would", "can", "cannot", "could", "may", "might", "will", "should",
@@ -208,6 +219,7 @@ NO_DECISION_BEFORE = (
     "if", "whether", "suppose", "assume", "assuming", "unless", "maybe", "perhaps", "possibly", "wrong", "incorrect",
     "other", "another", "second", "second-best", "second best", "next best", "next-best", "third-best", "runner-up",
     "backup", "alternative", "alternate",
+    "draft", "preliminary", "tentative", "provisional", "working", "former", "outdated", "gut",
     "previous", "prior", "earlier", "old", "older", "original", "initial", "first", "common", "tempting", "possible",
     "plausible", "attractive",
     "trap", "distractor", "decoy", "worst", "poorest", "false", "bad", "textbook", "their", "his", "her",

@@ -79,7 +79,7 @@ NOUNS = _words(
     assertions
     antwort antworten aussage aussagen antwortmoglichkeit antwortmoglichkeiten moglichkeiten optionen
     opcion opciones respuesta respuestas afirmacion afirmaciones enunciado enunciados alternativa alternativas
-    reponse reponses affirmation affirmations propositions
+    reponse reponses affirmation affirmations propositions choix
     risposta risposte voce voci affermazione affermazioni opzione opzioni
     opcao opcoes resposta respostas afirmacao afirmacoes afirmativa afirmativas
     antwoord antwoorden stelling stellingen
@@ -108,7 +108,7 @@ QUANTIFYING = _words(
 # Points to options by their position, or by the page that they stand on.
 POINTING = _words(
     """
-    above below these those them following foregoing preceding previous aforementioned listed mentioned named stated
+    above abv below these those them following foregoing preceding previous aforementioned listed mentioned named stated
     given described enumerated others
     genannten genannte genanntes obigen obige oben obenstehenden obengenannten vorstehenden vorgenannten aufgefuhrten
     angefuhrten angegebenen erwahnten aufgezahlten davon dieser diesen diese folgenden vorherigen
@@ -128,6 +128,10 @@ POINTING = _words(
 )
 FORMER = _words("former latter erstere ersteres letztere letzteres")
 ORDINALS = _words("first last ersten letzten primeras primeros ultimas premieres premiers prime ultime primeiras 前 后")
+# These need a word that chooses, or each other: "only the second", "first and third"; "one second" is a time.
+COUNTING = ORDINALS | _words(
+    "1st 2nd 3rd 4th second third fourth zweite zweiten dritte dritten deuxieme troisieme segunda tercera"
+)
 NUMBERS = _words(
     """
     one two three four five six zwei drei vier dos tres cuatro deux trois quatre due tre quattro dois duas quatro twee
@@ -159,7 +163,7 @@ LONE = _words(
     两者 兩者 二者 三者 全部 すべて 全て semua
     """
 )
-ALL = JOINING | CHOOSING | CLAIMING | NOUNS | QUANTIFYING | POINTING | FORMER | ORDINALS | NUMBERS | FILLING
+ALL = JOINING | CHOOSING | CLAIMING | NOUNS | QUANTIFYING | POINTING | FORMER | COUNTING | NUMBERS | FILLING
 BESIDE_NAMES = CHOOSING | CLAIMING | NOUNS
 
 # Scripts that are written without blanks: the words there are the phrases of the sets, the longest first.
@@ -174,7 +178,9 @@ _PHRASE = re.compile(
             fold,
             (
                 # English abbreviations of "all of the above" and "none of the above".
-                r"[an] ?o ?t ?a",
+                r"[an][ .]?o[ .]?t[ .]?a",
+                # Japanese
+                r"(?:上記の|以上の)?(?:いずれ|どれ)(?:も|でも)(?:ない|なし|正しくない|誤り|該当しない|当てはまらない|正しい)",
                 r"(?:none|neither|either|any|one|both|all) of the (?:two|three|four)",
                 # A range; with figures it is an amount.
                 r"[a-h] (?:to|bis|a) [a-h]",

@@ -30,6 +30,8 @@ from medssr.answers import option_vocabulary as vocabulary
 # are nine options.
 _MIN_LETTERS = 8
 _FIGURES = frozenset(str(number) for number in range(1, 13))
+_LISTED_FIGURES = frozenset(str(number) for number in range(1, 7))  # beyond these, figures without a word are amounts
+_CYRILLIC = frozenset("абвгде")
 _ROMAN = frozenset(["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"])
 
 
@@ -110,7 +112,8 @@ def _is_made_of_references(text: str, letters: str) -> bool:
         word in vocabulary.JOINING and (len(word) > 1 or word == token)
         for word, token in zip(words, tokens, strict=True)
     )
-    return (len(names) > 1 and is_joined) or _speaks_of_unnamed(set(words))
+    is_amounts = names <= _FIGURES and not names <= _LISTED_FIGURES  # "10, 12"
+    return (len(names) > 1 and is_joined and not is_amounts) or _speaks_of_unnamed(words)
 
 
 def _names(text: str, words: Sequence[str], letters: str) -> frozenset[str] | None:
@@ -120,14 +123,20 @@ def _names(text: str, words: Sequence[str], letters: str) -> frozenset[str] | No
     """
     unknown = {word for word in words if word not in vocabulary.ALL}
     is_list = not _NUMBER.search(text)
-    for kind in (frozenset(letters.casefold()), _ROMAN if is_list else _NONE, _FIGURES if is_list else _NONE):
+    for kind in (
+        frozenset(letters.casefold()),
+        _CYRILLIC,
+        _ROMAN if is_list else _NONE,
+        _FIGURES if is_list else _NONE,
+    ):
         if unknown <= kind and not kind.isdisjoint(words):
             return kind.intersection(words)
     return None if unknown else _NONE
 
 
-def _speaks_of_unnamed(words: set[str]) -> bool:
+def _speaks_of_unnamed(tokens: Sequence[str]) -> bool:
     """Returns whether words of the vocabulary choose among options that are not named: "none of these", "both"."""
+    words = set(tokens)
 
     def some(*sets: frozenset[str]) -> bool:
         return all(not words.isdisjoint(each) for each in sets)
@@ -137,6 +146,8 @@ def _speaks_of_unnamed(words: set[str]) -> bool:
         or some(vocabulary.QUANTIFYING, vocabulary.POINTING | vocabulary.NOUNS | vocabulary.CLAIMING)
         or some(vocabulary.NUMBERS, vocabulary.POINTING)
         or some(vocabulary.ORDINALS, vocabulary.NUMBERS | vocabulary.NOUNS)
+        or some(vocabulary.COUNTING, vocabulary.CHOOSING)
+        or (len(vocabulary.COUNTING & words) > 1 and some(vocabulary.JOINING))
         or (some(vocabulary.LONE) and words <= vocabulary.LONE | vocabulary.FILLING | vocabulary.NUMBERS)
     )
 

@@ -40,6 +40,9 @@ def endings(words: Iterable[str]) -> Endings:
     return Endings(single, tuple(phrases))
 
 
+_INTENDED = re.compile(
+    r"(?<![a-z])(?:was|were|been) (?:\w+ )?(?:about|going|ready|inclined|tempted|thinking|leaning|close)(?![a-z])"
+)
 _VOID_ENDINGS = endings(lexicon.NO_DECISION_BEFORE)
 _QUALITY_ENDINGS = endings((*lexicon.QUALITIES, "answer", "die"))
 _MYSELF = frozenset(lexicon.MYSELF)
@@ -96,7 +99,11 @@ def is_chosen_by_others(line: str) -> bool:
         return True
     if words and words[-1] in lexicon.OF_OTHERS_BEFORE and len(words) > 1 and not _MYSELF & set(words):
         return True
-    if words[-2:] == ["reason", "to"] or not lexicon.WARNINGS.isdisjoint(words):
+    if (
+        words[-2:] == ["reason", "to"]
+        or _INTENDED.search(" ".join(words[-6:]))
+        or not lexicon.WARNINGS.isdisjoint(words)
+    ):
         return True
     return next(
         (word in lexicon.OTHERS for word in reversed(words) if word in lexicon.OTHERS or word in lexicon.MYSELF), False
@@ -131,7 +138,10 @@ _SCOPE = (
     rf"(?:(?:in|for|with|under|during|among)[^\S\n](?!{_OWN_CASE})"
     r"|without[^\S\n](?!this|a doubt|doubt|question|further)|on[^\S\n](?:last|another|a different|previous)[^\S\n])"
 )
-_CONDITION = rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should|were|had)[^\S\n](?!{_MY_VIEW})"
+_CONDITION = (
+    rf"(?:if|unless|when|whenever|in case|provided|supposing|assuming|should(?! (?:read|be|have)[^\S\n])|were"
+    rf"|had)[^\S\n](?!{_MY_VIEW})"
+)
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
     rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re\w+|another"

@@ -36,7 +36,7 @@ class Trained:
 def write_settings(config: TrainConfig | SFTTrainConfig, directory: Path) -> None:
     """Writes the settings that `read_trained` reads to the artefact's folder."""
     model = asdict(replace(config.model, hub_config=None, cost=None))
-    model |= {name: model[name].value for name in _DTYPES}
+    model |= {name: None if model[name] is None else model[name].value for name in _DTYPES}
     if Path(config.model.path).exists():  # the base of adapters is read from there, wherever the next command starts
         model["path"] = str(Path(config.model.path).absolute())
     rollout = config.rollout if isinstance(config, TrainConfig) else None
@@ -68,7 +68,7 @@ def read_trained(folder: Path) -> Trained:
     if lacking:
         problem = f"lacks {', '.join(lacking)}, so an older version wrote it; name the model by model.path={path}."
         raise InputError.at(file, problem, field="run")
-    model = ModelConfig(**settings["model"] | {name: Dtype(settings["model"][name]) for name in _DTYPES})
+    model = ModelConfig(**settings["model"] | {name: _dtype(settings["model"][name]) for name in _DTYPES})
     if not path.is_dir():
         raise InputError.at(path, "there is no such folder; the model has been removed.", field="run")
     if not Path(model.prompt_path).is_file():
@@ -79,6 +79,10 @@ def read_trained(folder: Path) -> Trained:
         problem = f"the base model {trained.path} has gone; the merged model is in {path}: model.path={path}."
         raise InputError.at(file, problem, field="model.path")
     return Trained(trained, settings["rollout"])
+
+
+def _dtype(name: str | None) -> Dtype | None:
+    return None if name is None else Dtype(name)
 
 
 def trained_model(start: ModelConfig, artifact: Path) -> ModelConfig:

@@ -68,14 +68,15 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     )
     loader = StepLoader(rows, config.seed, _SEED_NAME, config.sft.num_steps, config.sft.num_rows_per_step)
     num_steps = fit(config, module, loader, directory, starting_point(AUTO, directory), config.sft.num_steps)
-    policy.save(directory / "model")
+    share = policy.save(directory / "model")
     if is_main_process():
         write_settings(config, directory)
-    return {
+    counts = {
         "num_demonstrations": len(rows),
         "num_steps": num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }
+    return counts if share is None else counts | {"merged_kept_share": share}
 
 
 def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
@@ -97,7 +98,7 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
         texts, phrases = builtin_texts(entities, template), []
     tokenizer = train_tokenizer(texts, scratch.vocab_size, scratch.family, phrases)
     model = new_model(scratch.family, scratch.architecture, tokenizer)
-    return Policy(model, tokenizer, template, save_dtype=config.model.save_dtype)
+    return Policy(model, tokenizer, template, save_dtype=config.model.save_dtype or config.model.dtype)
 
 
 def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:

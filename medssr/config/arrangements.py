@@ -21,11 +21,14 @@ VLLM_NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
 def training_problem(config: TrainConfig) -> str | None:
     """Returns why a stage of GRPO cannot run, and what to take instead; None if it can."""
     grpo, has_shards, processes = config.grpo, shards_models(config.trainer), num_processes(config.trainer)
+    starts_servers = config.rollout.get("_target_") == VLLM_NODE_ENGINE
+    is_on_gpus = str(config.trainer["accelerator"]) != "cpu"
     rules = [
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
-        (processes is None and config.rollout.get("_target_") == VLLM_NODE_ENGINE, _NODE_WITHOUT_FREE_GPUS),
         (has_shards and grpo.has_kl_in_reward and grpo.dynamic_sampling_rounds > 0, _KL_WITH_SHARDS),
+        (starts_servers and int(config.trainer.get("num_nodes", 1)) > 1, _NODE_SERVERS_ON_SEVERAL),
+        (starts_servers and is_on_gpus and processes is None, _NO_GPU_FOR_SERVERS),
     ]
     problem = next((message for applies, message in rules if applies), None)
     return problem or (None if processes is None else sharing_problem(grpo, processes))
@@ -66,11 +69,15 @@ _ADAPTERS_WITH_SHARDS = (
     "lora: adapters are trained on models that each device holds whole, but trainer=fsdp2 shards them; take "
     "trainer=ddp, or lora=null."
 )
-_NODE_WITHOUT_FREE_GPUS = (
-    "trainer.devices: the trainers would take all GPUs, but rollout=vllm_node needs some for servers; name those of "
-    "the trainers, such as trainer.devices=4, or take rollout=vllm, which samples on the trainers' GPUs."
-)
 _KL_WITH_SHARDS = (
     "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 cannot compute "
     "the KL in the reward between them; take 0 rounds, grpo.kl_placement=loss, or trainer=ddp."
+)
+_NODE_SERVERS_ON_SEVERAL = (
+    "rollout: vllm_node starts servers for the trainers of one node; with trainer.num_nodes above 1 take rollout=vllm, "
+    "or rollout=vllm_server with servers that you start."
+)
+_NO_GPU_FOR_SERVERS = (
+    "trainer.devices: the trainers take all GPUs, so none is left for the servers of rollout=vllm_node; give the "
+    "trainers some, such as trainer.devices=4 of 8, or take rollout=vllm, which samples on the trainers' GPUs."
 )

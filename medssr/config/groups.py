@@ -81,7 +81,7 @@ class ModelConfig:
     revision: str | None
     adapter_path: InputPath | None
     dtype: Dtype
-    save_dtype: Dtype
+    save_dtype: Dtype | None
     attn_implementation: str
     trust_remote_code: bool
     prompt_path: InputPath

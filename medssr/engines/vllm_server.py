@@ -218,7 +218,7 @@ class VLLMServer:
 
     def weight_version(self) -> str:
         """Returns the name of the server's weights."""
-        return str(self._request("GET", "/weight_info", timeout_s=_QUICK_S)["weight_version"])
+        return str(self._request("GET", "/weight_info")["weight_version"])
 
     def weight_checksums(self) -> dict[str, str]:
         """Returns the SHA-256 of each weight in the server's memory, by the process that holds it and the name."""

@@ -22,6 +22,7 @@ from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.engines.weight_transfer import NamedWeight, TransferBrokenError, pushed_weights
 from medssr.engines.weight_update import WeightUpdater
 from medssr.errors import InputError
+from medssr.models.lora import has_adapters
 from medssr.models.policy import Policy
 from medssr.models.sharding import is_sharded
 from medssr.utils.processes import from_first_process, gather_objects, rank
@@ -91,6 +92,7 @@ class VLLMServerEngine:
         self._pool = ServerPool(servers, max_concurrency)
         self._updater = WeightUpdater(self._pool, policy, folder, timeout_s)
         self._has_folder = folder is not None
+        self._model = model
         self._max_logp_gap = max_logp_gap
         self._max_len = policy.model.config.max_position_embeddings
         self._run = uuid.uuid4().hex[:8]
@@ -137,6 +139,8 @@ class VLLMServerEngine:
         """
         assert model is self._policy.model, "the engine was created for another policy"
         run = gather_objects(self._run)[0]  # from here no process samples
+        if self._num_syncs == 0:
+            self._check_adapters(is_merged=True)
         self._num_syncs += 1
         self._version = f"medssr-{run}-{self._num_syncs}"
         update = self._update_together(self._pool.servers)
@@ -159,6 +163,8 @@ class VLLMServerEngine:
         assert not self._policy.model.training, "in training, all processes sync the weights before they sample"
         ready = list(self._pool.ready)
         servers = [server for server in self._pool.servers if server not in ready]
+        if not ready:
+            self._check_adapters(is_merged=self._has_folder)
         if self._has_folder:
             self._version = f"medssr-{self._run}-0"
             update = self._update(servers, pushed_weights(self._policy))
@@ -173,6 +179,22 @@ class VLLMServerEngine:
                 self._pool.include(server)
         new = [server for server in self._pool.ready if server not in ready]
         self._judge(new, self._measure_gaps(new, self._sample))
+
+    def _check_adapters(self, *, is_merged: bool) -> None:
+        """Warns that servers get adapters merged, or refuses servers that keep weights that may lack the adapters."""
+        if not has_adapters(self._policy.model):
+            return
+        if is_merged and rank() == 0:
+            log.warning(
+                "rollout: servers get the policy's adapters merged into their weights. In 16 bits that rounds small "
+                "changes away, so that they sample from an older policy than the adapters make; rollout=vllm does not"
+            )
+        elif not is_merged and self._model is None:
+            raise InputError(
+                "rollout.model: null, but the policy has adapters (model.adapter_path), and the servers may have the "
+                "base model alone. Serve the adapters (vllm serve BASE --enable-lora --lora-modules NAME=FOLDER) and "
+                "give rollout.model=NAME, or take rollout=vllm."
+            )
 
     def _not_lost(self, servers: Sequence[VLLMServer]) -> list[VLLMServer]:
         return [server for server in servers if server.address not in self._pool.lost]

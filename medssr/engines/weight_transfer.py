@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from medssr.engines.server_pool import ServerPool, abort_requests
+from medssr.engines.vllm_process import preserve_process_state
 from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServer
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
@@ -188,18 +190,23 @@ class BroadcastGroup(Protocol):
 class NCCLGroup:
     """A group on GPUs, as vLLM's transfer `nccl` joins it. It needs vLLM here too."""
 
-    def __init__(self, host: str, port: int, num_processes: int, timeout_s: float) -> None:
-        from vllm.distributed.weight_transfer.nccl_common import trainer_init
+    def __init__(self, host: str, port: int, num_processes: int, device: torch.device, timeout_s: float) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        with preserve_process_state(), torch.cuda.device(device):
+            from vllm.distributed.weight_transfer.nccl_common import trainer_init
 
-        self._communicator: Any = trainer_init(
-            {"master_address": host, "master_port": port, "world_size": num_processes}
-        )
+            self._communicator: Any = trainer_init(
+                {"master_address": host, "master_port": port, "world_size": num_processes}
+            )
+        if self._communicator.disabled:
+            raise RuntimeError("the NCCL library cannot be loaded here")
 
     def start(self, buffer: Tensor) -> Callable[[], bool]:
         """Starts to send the buffer (see BroadcastGroup)."""
-        self._communicator.broadcast(buffer, src=0)
-        event = torch.cuda.Event()
-        event.record()
+        with torch.cuda.device(buffer.device):
+            self._communicator.broadcast(buffer, src=0, stream=torch.cuda.current_stream())
+            event = torch.cuda.Event()
+            event.record()
         return event.query
 
     def close(self) -> None:
@@ -210,7 +217,7 @@ class NCCLGroup:
 class GlooGroup:
     """A group on CPUs, as servers with the extension of `gloo_extension.py` join it."""
 
-    def __init__(self, host: str, port: int, num_processes: int, timeout_s: float) -> None:
+    def __init__(self, host: str, port: int, num_processes: int, device: torch.device, timeout_s: float) -> None:
         dist: Any = torch.distributed
         timeout = timedelta(seconds=timeout_s)
         store = dist.TCPStore(host, port, num_processes, is_master=True, timeout=timeout, wait_for_workers=False)
@@ -244,7 +251,11 @@ class BroadcastTransfer:
     """
 
     def __init__(
-        self, pool: ServerPool, group: Callable[[str, int, int, float], BroadcastGroup], device: Any, timeout_s: float
+        self,
+        pool: ServerPool,
+        group: Callable[[str, int, int, torch.device, float], BroadcastGroup],
+        device: torch.device,
+        timeout_s: float,
     ) -> None:
         self._pool = pool
         self._make_group = group
@@ -307,7 +318,7 @@ class BroadcastTransfer:
             )
 
         with self._requests(join) as requests:
-            made = _in_thread(lambda: self._make_group(host, port, num_processes, self._timeout_s))
+            made = _in_thread(lambda: self._make_group(host, port, num_processes, self._device, self._timeout_s))
             self._wait(made.done, requests, "no group for the transfer of weights was built")
             try:
                 self._group = made.result()
@@ -402,7 +413,7 @@ def choose_transfer(
             return BroadcastTransfer(pool, NCCLGroup, device, timeout_s)
         log.warning("vLLM is not installed here, so servers are given weights by file and not by NCCL")
     if kinds == {"gloo"}:
-        return BroadcastTransfer(pool, GlooGroup, "cpu", timeout_s)
+        return BroadcastTransfer(pool, GlooGroup, torch.device("cpu"), timeout_s)
     if folder is None:
         raise InputError(
             "rollout.weights_dir: is needed for training, since servers are given weights there; only servers with "

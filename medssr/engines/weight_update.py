@@ -82,7 +82,8 @@ class WeightUpdater:
             self._transfer = None
 
     def _are_checksums_due(self) -> bool:
-        is_small = sum(weight.nbytes for weight in self._policy.model.parameters()) <= _MAX_BYTES_ALWAYS
+        num_weights = sum(weight.numel() for weight in self._policy.model.parameters())
+        is_small = num_weights * self._policy.engine_dtype.itemsize <= _MAX_BYTES_ALWAYS
         return is_small or self._num_updates <= 2 or self._num_updates % _CHECKSUM_EVERY == 0
 
     def _pause(self, server: VLLMServer, paused: list[VLLMServer]) -> int:

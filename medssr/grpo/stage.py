@@ -79,7 +79,9 @@ def run_stage(
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
     if best_model is None:
-        policy.save(directory / "model")
+        share = policy.save(directory / "model")
+        if share is not None:
+            counts["merged_kept_share"] = share
     elif is_main_process():
         copytree(best_model, directory / "model", dirs_exist_ok=True)
         sync_folder(directory / "model")

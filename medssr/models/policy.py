@@ -19,6 +19,7 @@ from medssr.models.lora import (
     attach_adapters,
     check_continued,
     has_adapters,
+    kept_share,
     load_adapters,
     merged_weights,
     save_adapters,
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The folder of the adapters within that of the merged model.
-ADAPTER_FOLDER = "adapter"
 # Of one file of weights, as models on the hub have it.
 _MAX_FILE_SIZE = "5GB"
+# The folder of the adapters within that of the merged model.
+_ADAPTER_FOLDER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Policy:
         prompt_template: The text of the prompt template.
         stop: Strings that end a completion where they occur in it.
         dtype: The dtype that engines sample in, although trained weights are float32; None for the model's.
-        save_dtype: The number format of saved weights; None for the one that they have in memory.
+        save_dtype: The number format of saved weights; None for the one that they have in memory, which is float32
+            for those that adapters are merged into.
         load_whole: Loads the model with its weights as they are stored, where `model` has none because it is to be
             sharded over processes; None where it has.
     """
@@ -105,48 +107,53 @@ class Policy:
         texts = [escape_answer(_without_ends(text, end_texts), self.tokenizer) for text in completions]
         return [[*token_ids, end] for token_ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: Path) -> float | None:
         """Writes a Hugging Face checkpoint with merged adapters, and the adapters separately in `adapter/`.
 
-        Merged weights are float32, because 16 bits would round most of a small change away (see `kept_share`).
         Its generation config has all end tokens, so that other programs end completions as this one does.
         Only the main process writes and holds the whole model, but all processes must call this if it is sharded.
+
+        Returns:
+            The share of the adapters' change that is left in merged weights of 16 bits (see `kept_share`); None for
+            weights of float32, or without adapters.
 
         Raises:
             InputError: When writing fails.
         """
+        import torch
         from safetensors import SafetensorError
 
         is_main = is_main_process()
         if not is_main and not is_sharded(self.model):
-            return
+            return None
+        save_dtype = self.save_dtype or (Dtype.float32 if has_adapters(self.model) else None)
         try:
             # Weights of a sharded model are gathered one by one, so tied ones would be there twice.
             tied = self.model.all_tied_weights_keys
-            dtype = self._file_dtype()
+            dtype = None if save_dtype is None else torch_dtype(save_dtype)
             named = merged_weights(self.model, dtype)
             weights = {name: weight.cpu() for name, weight in named if is_main and name not in tied}
             if not is_main:
-                return
+                return None
             ids = sorted(self.eos_token_ids)
             self.model.generation_config.eos_token_id = ids if len(ids) > 1 else next(iter(ids), None)
             self.model.save_pretrained(directory, state_dict=weights, max_shard_size=_MAX_FILE_SIZE)
-            config = deepcopy(self.model.config)
-            config.dtype = dtype  # transformers has written the dtype that the model has in memory
-            config.save_pretrained(directory)
+            if save_dtype is not None:  # transformers has written the dtype that the model has in memory
+                config = deepcopy(self.model.config)
+                config.dtype = save_dtype.value
+                config.save_pretrained(directory)
             self.tokenizer.save_pretrained(directory)
-            save_adapters(self.model, directory / ADAPTER_FOLDER)
+            save_adapters(self.model, directory / _ADAPTER_FOLDER)
             sync_folder(directory)
         except (OSError, SafetensorError) as error:
             problem = f"could not be written ({error}). Make room and start the same command again."
             raise InputError.at(directory, problem) from error
-
-    def _file_dtype(self) -> torch.dtype:
-        """Returns the dtype that weights are saved in."""
-        if self.save_dtype is None or has_adapters(self.model):
-            dtype: torch.dtype = torch_dtype(Dtype.float32) if has_adapters(self.model) else self.model.dtype
-            return dtype
-        return torch_dtype(self.save_dtype)
+        if not has_adapters(self.model) or dtype in (None, torch.float32):
+            return None
+        share = kept_share(self.model, dtype)
+        message = "%s: rounding to %s kept %.0f%% of the adapters' change in the merged weights; %s has all of it"
+        log.warning(message, directory, dtype, 100 * share, directory / _ADAPTER_FOLDER)
+        return share
 
 
 def _without_ends(text: str, end_texts: tuple[str, ...]) -> str:
@@ -165,13 +172,17 @@ def eos_token_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def load_policy(config: ModelConfig) -> Policy:
-    """Loads the policy of a folder, GGUF file or hub name in `config.dtype`, with adapters if any are configured.
+    """Loads the policy of a folder, GGUF file or hub name, with its weights in `config.dtype`, and with its adapters.
 
     Raises:
         InputError: When the folder is incomplete, the adapters do not fit the model, or the hub has no such model or
             cannot be reached.
     """
-    return _load_policy(config, config.dtype, load_model)
+    _warn_of_rounding(config)
+    policy = _load_policy(config, config.dtype, load_model)
+    if config.adapter_path is not None:
+        attach_adapters(policy.model, Path(config.adapter_path))
+    return policy
 
 
 def load_trainable_policy(
@@ -183,21 +194,21 @@ def load_trainable_policy(
     `model.dtype` all the same.
 
     Args:
-        config: The model; training goes on with the adapters of its `adapter_path`, if there are any.
+        config: The configuration of the model; training goes on with the adapters of its `adapter_path`, if any.
         lora: The adapters to train; None to train all weights.
         seed: Run seed, which determines the weights of new adapters.
         is_sharded: Whether the model is to be sharded over processes. Without adapters, its weights are then on the
             meta device, and `sharding.fill` reads them once it is.
 
     Raises:
-        InputError: As `load_policy`, and when the model's adapters are of another rank or of other layers than `lora`.
+        InputError: As `load_policy`, and when the model's adapters have another rank or other layers than `lora`.
     """
-    if lora is None and is_sharded:
-        policy = _load_policy(config, Dtype.float32, empty_model)
-        return replace(policy, load_whole=lambda: load_model(config, stored_dtype(config)))
     if lora is None:
         assert config.adapter_path is None, "refused when the configuration is composed"
-        return _load_policy(config, Dtype.float32, load_model)
+        if not is_sharded:
+            return _load_policy(config, Dtype.float32, load_model)
+        policy = _load_policy(config, Dtype.float32, empty_model)
+        return replace(policy, load_whole=lambda: load_model(config, stored_dtype(config)))
     adapters = None if config.adapter_path is None else Path(config.adapter_path)
     if adapters is not None:
         check_continued(lora, adapters)
@@ -205,7 +216,7 @@ def load_trainable_policy(
     add_adapters(policy.model, lora, seed)
     if adapters is not None:
         load_adapters(policy.model, adapters)
-    return policy
+    return replace(policy, save_dtype=config.save_dtype)
 
 
 def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
@@ -213,7 +224,7 @@ def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
 
     Args:
         config: The configuration of the policy's model.
-        is_empty: Whether to leave its weights on the meta device, as those of a policy that is to be sharded.
+        is_empty: Whether to leave its weights on the meta device, for `sharding.fill`.
     """
     load = empty_model if is_empty else load_model
     return load(config, torch_dtype(config.dtype)).requires_grad_(False)
@@ -223,13 +234,24 @@ def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig,
     """Returns the policy of a configuration, with the model that `load` returns."""
     template = read_prompt_template(config.prompt_path)
     check_folder(config)
-    _warn_of_rounding(replace(config, dtype=dtype))
     tokenizer = load_tokenizer(config)
     model = load(config, torch_dtype(dtype))
-    if config.adapter_path is not None:
-        attach_adapters(model, Path(config.adapter_path))
     stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
-    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=config.save_dtype)
+    save_dtype = config.save_dtype or config.dtype
+    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=save_dtype)
+
+
+def _warn_of_rounding(config: ModelConfig) -> None:
+    """Warns if a model with merged adapters is loaded in a number format that rounds most of their change away."""
+    adapters = Path(config.path) / _ADAPTER_FOLDER
+    if (adapters / SETTINGS_FILE).is_file() and config.dtype is not Dtype.float32:
+        log.warning(
+            "%s has adapters merged into its weights, and model.dtype=%s rounds small changes of weights away. "
+            "model.path of the base model with model.adapter_path=%s, or model.dtype=float32, keeps them",
+            config.path,
+            config.dtype.value,
+            adapters,
+        )
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -246,16 +268,3 @@ def load_tokenizer(config: ModelConfig) -> Any:
         tokenizer.pad_token = tokenizer.eos_token
     set_template_defaults(tokenizer, config.chat_template_kwargs)
     return tokenizer
-
-
-def _warn_of_rounding(config: ModelConfig) -> None:
-    """Warns if a model with merged adapters is loaded in a number format that rounds most of their change away."""
-    adapters = Path(config.path) / ADAPTER_FOLDER
-    if (adapters / SETTINGS_FILE).is_file() and config.dtype is not Dtype.float32:
-        log.warning(
-            "%s has adapters merged into its weights, and model.dtype=%s rounds small changes of weights away. "
-            "model.path of the base model with model.adapter_path=%s, or model.dtype=float32, keeps them",
-            config.path,
-            config.dtype.value,
-            adapters,
-        )

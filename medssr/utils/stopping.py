@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 PATIENCE_S = 7.0
 # Seconds until a signal that came within a callback, such as a finaliser, ends the process after it.
 _RETRY_S = 0.01
+# Seconds in which the launcher of several processes may repeat a signal.
+_REPEAT_S = 1.0
 
 _Handler = Callable[[int, FrameType | None], Any] | int
 
@@ -51,6 +54,7 @@ class _State:
     Attributes:
         handlers: The handler of each signal while signals are caught; empty while they are not.
         received: The first signal that came.
+        received_at: When it came, in seconds of the monotonic clock.
         is_held: Whether a signal has to wait.
         has_deadline: Whether it waits `PATIENCE_S` at most.
         notice: What another thread has for the main thread: a signal that another process got, or an exception.
@@ -59,6 +63,7 @@ class _State:
 
     handlers: dict[int, _Handler] = field(default_factory=dict)
     received: int | None = None
+    received_at: float = 0.0
     is_held: bool = False
     has_deadline: bool = False
     notice: int | BaseException | None = None
@@ -161,11 +166,13 @@ def notify(notice: int | BaseException) -> None:
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
     if _state.received is not None:
-        if signum == signal.SIGINT:  # who presses Ctrl-C again does not want to wait
+        # torchrun repeats at once what a terminal has sent to all; who presses Ctrl-C again does not want to wait.
+        is_repeated = _state.tell is not None and time.monotonic() - _state.received_at < _REPEAT_S
+        if signum == signal.SIGINT and not is_repeated:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         return
-    _state.received = signum
+    _state.received, _state.received_at = signum, time.monotonic()
     if _state.tell is not None:
         _state.tell(signum)
     if not _state.is_held:

@@ -35,7 +35,11 @@ REFUSED = [
         "'stages=[{name: s, questions: human, settings: {num_prompts_per_step: 5}}]'",
         r"grpo\.num_prompts_per_step: 5 .* 2 processes",
     ),
-    (f"train {QUESTIONS} trainer=ddp rollout=vllm_node", r"trainer\.devices: .*such as trainer\.devices=4, or .*=vllm"),
+    (
+        f"train {QUESTIONS} trainer=ddp rollout=vllm_node",
+        r"trainer\.devices: .*trainer\.devices=4 of 8, or .*rollout=vllm,",
+    ),
+    (f"train {QUESTIONS} trainer=ddp rollout=vllm_node trainer.devices=4 trainer.num_nodes=2", "rollout: .*one node"),
     (f"train {QUESTIONS} +trainer.strategy=fsdp", r"trainer\.strategy: fsdp; take trainer=ddp, trainer=fsdp2"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=0", r"trainer\.devices: 0; .* numbers as \[4,5\]"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=[1,1]", r"trainer\.devices: \[1, 1\]"),
@@ -46,7 +50,7 @@ REFUSED = [
 TAKEN = [
     *(f"trainer={trainer} rollout=vllm" for trainer in ("cpu", "gpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} {SERVERS}" for trainer in ("gpu", "ddp", "fsdp2")),
-    *(f"trainer={trainer} trainer.devices=2 rollout=vllm_node" for trainer in ("cpu", "gpu", "ddp", "fsdp2")),
+    *(f"trainer={trainer} rollout=vllm_node trainer.devices=4" for trainer in ("cpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} rollout=hf" for trainer in ("gpu", "ddp")),
     "trainer=ddp rollout=vllm lora=default trainer.devices=8",
     "trainer=fsdp2 rollout=vllm trainer.devices=[4,5,6,7] grpo.minibatch_prompts=16",

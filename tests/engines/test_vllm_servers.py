@@ -113,6 +113,13 @@ def test_without_addresses_the_message_shows_one(make):
         make([])
 
 
+def test_servers_that_keep_their_weights_have_to_serve_adapters_by_name(make, tiny):
+    add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+    engine = make([f"http://127.0.0.1:{free_port()}"], weights_dir=None)
+    with pytest.raises(InputError, match=r"rollout\.model: null, .*--enable-lora --lora-modules NAME=FOLDER"):
+        engine.generate([[5]], [[1]], SAMPLING)
+
+
 def test_a_server_that_is_not_there_is_named_with_what_to_do(make):
     with pytest.raises(InputError, match=r"no server is left \(http://127.0.0.1:\d+: it cannot be reached.*vllm serve"):
         make([f"http://127.0.0.1:{free_port()}"]).generate([[5]], [[1]], SAMPLING)
@@ -278,3 +285,20 @@ class TestServers:
             question.id for question in read_questions(tmp_path / "questions.jsonl")
         ]
         assert votes.read_bytes() == undisturbed.path("votes.jsonl").read_bytes()
+
+
+class TestBroadcast:
+    pytestmark = NEEDS_VLLM
+
+    def test_servers_on_cpus_receive_weights_without_a_file(self, make, tiny, prompts, tmp_path, monkeypatch):
+        monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        extension = "medssr.engines.gloo_extension.GlooExtension"
+        options = ["--weight-transfer-config", '{"backend": "gloo"}', "--worker-extension-cls", extension]
+        with running_servers(tmp_path, typed("pipeline").model.path, 2, options) as servers:
+            engine = make([server.address for server in servers], weights_dir=None)
+            engine.sync_weights(tiny.model)
+            groups = engine.generate(prompts, SEEDS, SAMPLING)
+            train(tiny, prompts, groups)
+            assert largest_gap(tiny, prompts, groups) > 0.5
+            engine.sync_weights(tiny.model)
+            assert largest_gap(tiny, prompts, engine.generate(prompts, SEEDS, SAMPLING)) < 1e-4

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medssr.grpo.kl import logprob_mismatch, truncated_importance_weights
+from medssr.grpo.metrics import pooled_mismatch
 
 LOGPS = st.lists(st.tuples(st.floats(-15, 0), st.floats(-15, 0)), min_size=1, max_size=8)
 
@@ -71,3 +72,11 @@ def test_agrees_with_loops(pairs):
     assert logprob_mismatch(old, engine, 2.0)["logprob_mismatch_mean"] == pytest.approx(
         sum(abs(a - b) for a, b in pairs) / len(pairs), abs=1e-12
     )
+
+
+def test_the_parts_of_several_processes_give_the_mismatch_of_all_tokens():
+    old = torch.tensor([-1.0, -3.0, -1.0, -2.0, -0.5])
+    engine = torch.tensor([-1.5, math.nan, -3.0, -2.5, -0.25])
+    parts = [(2, logprob_mismatch(old[:2], engine[:2], 2.0)), (3, logprob_mismatch(old[2:], engine[2:], 2.0))]
+    assert pooled_mismatch(parts) == pytest.approx(logprob_mismatch(old, engine, 2.0))
+    assert pooled_mismatch([]) == {}

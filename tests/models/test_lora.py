@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM
 import medssr
 from medssr.commands.checkpoint_settings import read_trained
 from medssr.commands.train import train
-from medssr.config import KLEstimator, KLPlacement, LoRAConfig
+from medssr.config import Dtype, KLEstimator, KLPlacement, LoRAConfig
 from medssr.errors import InputError
 from medssr.grpo.objective import MicroBatch, Objective
 from medssr.grpo.rollouts import Sample
@@ -194,6 +195,12 @@ def test_base_and_adapters_are_the_trained_model_and_a_rounded_merge_is_not(slig
     assert kept_share(slightly_changed.model, torch.float32) == pytest.approx(1, abs=1e-3)
     (warning,) = caplog.records
     assert "model.dtype=bfloat16 rounds small changes" in warning.getMessage()
+
+    # Who chooses 16 bits for the merged file is told what is left.
+    share = replace(slightly_changed, save_dtype=Dtype.bfloat16).save(tmp_path / "rounded")
+    assert share == kept_share(slightly_changed.model, torch.bfloat16)
+    assert f"rounding to torch.bfloat16 kept {100 * share:.0f}%" in caplog.messages[-1]
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "rounded", dtype="auto").dtype == torch.bfloat16
 
 
 def test_the_kept_share_is_computed_by_hand(policy):

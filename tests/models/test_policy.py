@@ -29,7 +29,7 @@ def model_config(prompt_file):
             "revision": None,
             "adapter_path": None,
             "dtype": dtype,
-            "save_dtype": dtype,
+            "save_dtype": None,
             "attn_implementation": "sdpa",
             "trust_remote_code": False,
             "prompt_path": str(prompt_file),

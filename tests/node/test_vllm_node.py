@@ -39,10 +39,8 @@ ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
 STEPS = [*ALWAYS, "logger=csv", "grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4"]
 STEPS += ["grpo.max_grad_norm=1e9"]
 STEPS += ["optim.optimizer._target_=torch.optim.SGD", "optim.optimizer.lr=100", "optim.scheduler.num_warmup_steps=0"]
-TRAINERS = {
-    1: ["trainer=cpu"],
-    2: ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"],
-}
+TWO = ["trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+TRAINERS = {"cpu": ["trainer=cpu"], "ddp": ["trainer=ddp", *TWO], "fsdp2": ["trainer=fsdp2", *TWO]}
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "GLOO_SOCKET_IFNAME": "lo"}
 # The requests by which a server is compared with the policy.
 NUM_CHECKS = 4
@@ -130,7 +128,7 @@ def labelled(tmp_path_factory) -> Path:
 def expected_weights(labelled, tmp_path_factory) -> torch.Tensor:
     """The weights after the steps of one trainer with one engine in its process."""
     folder = tmp_path_factory.mktemp("process")
-    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[1], "rollout=vllm", f"paths.root_dir={folder}"]
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS["cpu"], "rollout=vllm", f"paths.root_dir={folder}"]
     return weights_of(train(typed("train", *settings)).path("model"))
 
 
@@ -139,9 +137,9 @@ def weights_of(folder: Path) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
-@pytest.mark.parametrize("num_trainers", [1, 2])
-def test_trainers_take_the_steps_of_one_engine(tmp_path, labelled, expected_weights, num_trainers):
-    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[num_trainers], "rollout=vllm_node"]
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_trainers_take_the_steps_of_one_engine(tmp_path, labelled, expected_weights, trainer):
+    settings = [*STEPS, f"data.path={labelled}", *TRAINERS[trainer], "rollout=vllm_node"]
     run("train", *settings, folder=tmp_path, env=ENVIRONMENT)
     (trained,) = tmp_path.glob("artifacts/train/*/model")
     change = expected_weights - weights_of(Path(typed("train").model.path))

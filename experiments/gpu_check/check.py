@@ -101,9 +101,11 @@ def wait(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         return None
+    finally:  # also when this script is ended
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def metrics(machine: Machine, name: str) -> list[dict[str, str]]:
@@ -343,6 +345,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="the checks to run")
     parser.add_argument("--on-cpu", action="store_true", help="tries the script without a GPU")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     if not torch.cuda.is_available() and not arguments.on_cpu:
         parser.error("torch finds no GPU here; --on-cpu tries the script without one")
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def assert_same_step(two: Path, one: Path, error: float = 1e-6) -> None:
     assert expected.norm() > 1
     assert (change(two) - expected).norm() / expected.norm() < error
     for row, expected_row in zip(metrics(two), metrics(one), strict=True):
-        assert row == pytest.approx(expected_row, rel=1e-4, abs=1e-6)
+        assert row == pytest.approx(expected_row, rel=1e-4, abs=error)
 
 
 @pytest.mark.slow

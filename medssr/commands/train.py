@@ -37,6 +37,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     checkpoint = starting_point(config.ckpt_path, directory)
 
     from medssr.grpo.stage import run_stage
+    from medssr.models.device import free_gpu_memory
 
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
@@ -47,6 +48,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_generations,
     )
     counts = run_stage(config, questions, heldout, checkpoint, directory)
+    free_gpu_memory()
     if is_main_process():
         write_settings(config, directory)
     return counts

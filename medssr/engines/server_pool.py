@@ -104,8 +104,8 @@ class ServerPool:
         if not self.ready:
             reasons = "; ".join(f"{address}: {reason}" for address, reason in self.lost.items())
             raise InputError(
-                f"rollout.addresses: no server is left ({reasons}). Start one with: vllm serve FOLDER; the same "
-                "command then goes on. Where answers take long, raise rollout.timeout_s."
+                f"rollout: no server is left ({reasons}). The same command goes on; before it, start those of "
+                "rollout.addresses again (vllm serve FOLDER). Where answers take long, raise rollout.timeout_s."
             )
 
     def each(self, servers: Sequence[VLLMServer], act: Callable[[VLLMServer], T]) -> dict[VLLMServer, T]:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # Number of servers on a machine without a GPU.
 _NUM_CPU_SERVERS = 2
+# Seconds that a healthy server needs at most for a change of its settings.
+_QUICK_S = 60.0
 # The name of the policy on the servers.
 _MODEL_NAME = "policy"
 # A file system in memory, by which weights are handed over if it has room.
@@ -253,7 +255,7 @@ def _let_read_weights(address: str) -> None:
     import urllib3
 
     change = {"method": "update_config", "kwargs": {"overrides": {"load_config": {"load_format": "auto"}}}}
-    response = urllib3.request("POST", f"{address}/collective_rpc", json=change)
+    response = urllib3.request("POST", f"{address}/collective_rpc", json=change, timeout=_QUICK_S, retries=False)
     assert response.status == 200, response.data
 
 

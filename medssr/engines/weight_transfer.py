@@ -123,7 +123,8 @@ def _write(weights: Iterator[NamedWeight], folder: Path) -> None:
         num_bytes = sum(copy.nbytes for copy in copies.values())
         problem = (
             f"the weights could not be written there ({error}). They need {2 * num_bytes / 1e9:.1f} GB, for the new "
-            "and the old ones; make room, or give another folder that the servers see under the same path."
+            "and the old ones; make room, or give another folder that the servers see under the same path (with "
+            "rollout=vllm_node by TMPDIR)."
         )
         raise InputError.at(folder, problem, field="rollout.weights_dir") from error
 
@@ -325,8 +326,8 @@ class BroadcastTransfer:
             except (RuntimeError, OSError, ImportError) as error:
                 raise InputError(
                     f"rollout: no group for the transfer of weights could be built with the servers ({error}). Start "
-                    "them without --weight-transfer-config, and the weights go by file. This is needed where a server "
-                    "uses the trainer's GPU."
+                    "your own servers without --weight-transfer-config, and the weights go by file, as is needed where "
+                    "a server uses the trainer's GPU; in place of rollout=vllm_node take rollout=vllm."
                 ) from error
             self._wait(lambda: all(request.done() for request in requests), requests, "not all servers joined")
 

@@ -64,12 +64,12 @@ class WeightUpdater:
             if not lengths:
                 return {}
             self._num_updates += 1
-            self._version = version
             given: dict[str, dict[str, str]] = {}  # checksums by dtype and name
             if self._are_checksums_due():
                 given = {self._described[server].dtype: {} for server in lengths}
             transfer = self._transfer_to(list(lengths))
             loaded = transfer.send(_with_checksums(weights, given), list(lengths))
+            self._version = version
             updated = self._pool.each(loaded, lambda server: self._prove(server, given))
         finally:
             resumed = self._pool.each(paused, VLLMServer.resume)

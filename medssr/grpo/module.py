@@ -154,8 +154,11 @@ class GRPOModule(TrainedModule):
         loss = sum(part.metrics["loss"] for part in statistics)
         norm = take_optimizer_step(self, self.config.max_grad_norm, loss)
         if norm is None:
-            suspects = [sample for part in statistics if not part.is_finite for sample in part.samples]
-            self.skipped_steps.skipped(step, [sample.question_id for sample in suspects or minibatch.samples])
+            suspects = [sample.question_id for part in statistics if not part.is_finite for sample in part.samples]
+            everyone = [sample.question_id for sample in minibatch.samples]
+            # Gathered, because the loss may not be finite on another process.
+            found, all_ids = ([name for part in gather_objects(ids) for name in part] for ids in (suspects, everyone))
+            self.skipped_steps.skipped(step, found or all_ids)
             return None
         self.skipped_steps.took()
         return optimizer_step_metrics(minibatch, statistics) | {"grad_norm": norm}

@@ -110,11 +110,11 @@ class Objective:
         mask = torch.zeros_like(batch.completion_mask) if samples[0].is_dummy else batch.completion_mask
         logps, entropies = self._logps_and_entropies(batch)
         has_old = samples[0].old_logps is not None
-        old_logps = _padded(sample.old_logps for sample in samples) if has_old else logps.detach()
+        old_logps = _padded((sample.old_logps for sample in samples), mask.device) if has_old else logps.detach()
 
         weights = kl = None
         if self._config.tis_cap is not None:
-            engine_logps = _padded(sample.engine_logps for sample in samples).to(mask.device)
+            engine_logps = _padded((sample.engine_logps for sample in samples), mask.device)
             weights = truncated_importance_weights(old_logps, engine_logps, self._config.tis_cap)
         if self._config.beta > 0:
             kl = self._kl(samples, logps, mask)
@@ -153,7 +153,7 @@ class Objective:
     def _kl(self, samples: list[Sample], logps: Tensor, mask: Tensor) -> Tensor:
         """Returns the KL estimate of each token, `[B, T]`; padding is replaced by 0, so that it has no gradient."""
         is_token = mask.bool()
-        ref_logps = _padded(sample.ref_logps for sample in samples)
+        ref_logps = _padded((sample.ref_logps for sample in samples), mask.device)
         return kl_estimate(
             torch.where(is_token, logps, 0.0), torch.where(is_token, ref_logps, 0.0), self._config.kl_estimator
         )
@@ -192,5 +192,6 @@ class Objective:
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
 
 
-def _padded(logps: Iterable[Tensor | None]) -> Tensor:
-    return pad_sequence(require_logps(logps), batch_first=True)
+def _padded(logps: Iterable[Tensor | None], device: torch.device) -> Tensor:
+    """Returns the log-probs of samples, `[B, T]`; those of engines and of dummies come from the CPU."""
+    return pad_sequence(require_logps(logps), batch_first=True).to(device)

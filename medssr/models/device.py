@@ -51,6 +51,17 @@ def prepare_process(extras: ExtrasConfig, seed: int) -> None:
     seed_everything(seed, verbose=False)
 
 
+def free_gpu_memory() -> None:
+    """Gives the memory of a training that has ended back to the GPU, for the engines and servers of the next step."""
+    import gc
+
+    import torch
+
+    gc.collect()  # Lightning's trainer and the module refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def use_gpu(policy: Policy, *, is_gpu_free: bool) -> None:
     """Moves the model to the GPU if there is one and it is free; in training, Lightning moves the model."""
     import torch

@@ -54,6 +54,11 @@ class JointStop(L.Callback):
         launched: list[Any] = getattr(trainer.strategy.launcher, "procs", [])
         launched.clear()
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Lets a process that ends by an error of its own clean up, whoever leaves meanwhile."""
+        if not isinstance(exception, SystemExit):
+            peers.clean_up_undisturbed()
+
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:

@@ -72,6 +72,7 @@ class _Line:
         departure: The first process that left before the end.
         farewells: Who has said farewell, so that the end of the connection says nothing.
         said: What the first process has announced last, by subject.
+        is_cleaning_up: Whether this process ends by an error of its own.
     """
 
     rank: int
@@ -82,6 +83,7 @@ class _Line:
     news: threading.Condition = field(default_factory=threading.Condition)
     has_passed_signal: bool = False
     has_left: bool = False
+    is_cleaning_up: bool = False
     _sending: threading.RLock = field(default_factory=threading.RLock)  # a signal may come while the main thread sends
 
     def send(self, message: dict[str, Any], beside: int | None = None) -> None:
@@ -125,7 +127,7 @@ class _Line:
             self.departure = PeerLeft(rank, code, message)
             self.news.notify_all()
         # Who was ended by a signal has passed it on, so this process ends by itself if it can.
-        if self.departure.code < 128:
+        if self.departure.code < 128 and not self.is_cleaning_up:
             stopping.notify(self.departure)
         deadline = threading.Timer(GRACE_S, self._end)
         deadline.daemon = True
@@ -228,6 +230,12 @@ def message_to_show(departure: PeerLeft) -> str:
     return departure.message if _line is None or _line.tells(departure) else ""
 
 
+def clean_up_undisturbed() -> None:
+    """Lets this process, which ends by an error of its own, close what it has opened while others leave."""
+    if _line is not None:
+        _line.is_cleaning_up = True
+
+
 def leave(code: int, message: str = "") -> bool:
     """Says farewell and closes the line; returns whether the first process will show the message.
 
@@ -298,7 +306,7 @@ def _listen(line: _Line, wakeup: socket.socket, to_wake: socket.socket) -> None:
         selector.register(wakeup, selectors.EVENT_READ)
         for rank, connection in line.sockets.items():
             selector.register(connection, selectors.EVENT_READ, rank)
-        while line.sockets:
+        while True:  # also without peers: the interpreter writes signals to `to_wake` until the process leaves
             for key, _ in selector.select():
                 source: Any = key.fileobj
                 data = _received(source)

@@ -7,11 +7,12 @@ from functools import partial
 
 import pytest
 import torch
-from support.grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit, metrics, weights
+from support.grpo_runs import QUESTIONS, NoisyEngine, SignalFor, are_equal, fit, make_module, metrics, weights
 from support.helpers import LOSSES, copy_policy, grpo_config
 from torch.optim import SGD, AdamW
 
 from medssr.config import KLPlacement, ScaleRewards
+from medssr.grpo.objective import _DUMMY
 
 
 def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
@@ -171,3 +172,11 @@ def test_without_a_kl_its_placement_changes_nothing(random_policies, tmp_path):
     (in_loss, clipped), (in_reward, _) = trained(KLPlacement.loss), trained(KLPlacement.reward)
     assert clipped > 0
     assert are_equal(in_loss, in_reward)
+
+
+def test_the_kl_of_a_dummy_is_computed_on_the_device_of_the_model(random_policies):
+    """Processes with fewer samples compute dummies, whose log-probs are on the CPU, wherever the model is."""
+    policy = copy_policy(random_policies["qwen3"])
+    objective = make_module(policy, grpo_config(beta=0.1), SignalFor("q1"), partial(SGD, lr=1.0)).objective
+    elsewhere = torch.zeros(1, 1, device="meta")
+    assert objective._kl([_DUMMY], elsewhere, elsewhere).device.type == "meta"

@@ -35,6 +35,8 @@ BASE_FILES = sorted(file for base in BASES for file in (CONF_DIR / base).glob("*
 NAMED_BY_STAGES = {"method"}
 # Options for one of the commands that have their group.
 ONLY_ROOT = {"optim=from_scratch": "sft", "callbacks=grpo": "train", "probe=seed_questions": "pipeline"}
+# What an option needs beside it where the defaults are refused with it.
+NEEDS = {("trainer=fsdp2", root): ["rollout=vllm"] for root in ("train", "pipeline")}
 # What the code adds to the arguments in the configuration.
 ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
 # Fields that the comment above their neighbour explains too.
@@ -127,7 +129,7 @@ def test_every_option_composes_with_every_root_that_has_its_group(file):
     for root in roots:
         is_default = groups_of(root)[file.parent.name] == file.stem  # composed with the root itself
         if not is_default and root == ONLY_ROOT.get(option_id(file), root):
-            typed(root, option_id(file))
+            typed(root, option_id(file), *NEEDS.get((option_id(file), root), []))
 
 
 @pytest.mark.parametrize("file", [file for file in option_files() if file.parent.name in GLOBAL_GROUPS], ids=option_id)

@@ -51,7 +51,8 @@ def test_results_say_what_was_asked_and_how(settings, tmp_path):
     artifact = evaluate(settings(*ALWAYS, "protocol.num_samples=2"))
     results = results_of(artifact)
     assert results["schema_version"] == SCHEMA_VERSION
-    assert results["model"] == {"path": f"{tmp_path}/model", "revision": None, "dtype": "float32"}
+    expected = {"path": f"{tmp_path}/model", "revision": None, "dtype": "float32", "adapter_path": None}
+    assert results["model"] == expected
     protocol = results["protocol"]
     assert (protocol["name"], protocol["num_samples"], protocol["prompt_form"]) == ("sampled", 2, "chat")
     assert (protocol["prompt_path"], len(protocol["template_sha256"])) == ("answer_v1.txt", 64)

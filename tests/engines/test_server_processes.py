@@ -87,7 +87,13 @@ class Watched:
         with ExitStack() as opened:
             for descriptor in self._descriptors:
                 opened.callback(os.close, descriptor)
-            return all(select.select([descriptor], [], [], 60)[0] for descriptor in self._descriptors)
+            return all(_is_readable(descriptor, timeout_s=60) for descriptor in self._descriptors)
+
+
+def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    poll = select.poll()  # select.select refuses the high numbers that a long run of tests comes to
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))
 
 
 def test_servers_are_started_together_and_ended_by_close(tmp_path, files, monkeypatch):

@@ -75,7 +75,9 @@ def make(folders, tmp_path):
         model = {
             "path": str(folders / name),
             "revision": None,
+            "adapter_path": None,
             "dtype": "float32",
+            "save_dtype": None,
             "attn_implementation": "sdpa",
             "trust_remote_code": False,
             "gradient_checkpointing": False,

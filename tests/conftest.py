@@ -14,8 +14,10 @@ from medssr.models.policy import Policy
 # A shell has its background jobs ignore Ctrl-C, and what they start inherits that; the tests of signals send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples on every run, and no limit of time: a busy machine must not fail a test.
-hypothesis.settings.register_profile("medssr", deadline=None, derandomize=True)
+# The same examples on every run, and no limit of time, also for drawing them: a busy machine must not fail a test.
+hypothesis.settings.register_profile(
+    "medssr", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("medssr")
 
 

@@ -12,16 +12,14 @@ from torch import Tensor
 from medssr.engines.completions import stop_strings
 from medssr.engines.sync_check import SyncGapHistory, changed_but_stale, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
+from medssr.engines.vllm_installation import check_installation
 from medssr.engines.vllm_process import (
     VLLMProcess,
     VLLMSettings,
-    check_installation,
-    check_requests,
     max_lora_rank,
-    num_distinct,
-    read_samples,
     sum_of_bits,
 )
+from medssr.engines.vllm_requests import check_length, check_requests, context_limit, num_distinct, read_samples
 from medssr.errors import InputError
 from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
@@ -71,12 +69,9 @@ class VLLMEngine:
         sleep: bool,
         max_logp_gap: float,
     ) -> None:
-        longest = policy.model.config.max_position_embeddings
-        if max_model_len is not None and max_model_len > longest:
-            raise InputError(f"rollout.max_model_len: {max_model_len}; the model's context has {longest} tokens.")
+        self._limit = context_limit(policy, max_model_len)
         check_installation()
         self._policy = policy
-        self._limit = longest if max_model_len is None else max_model_len
         context = min(_MIN_CONTEXT, self._limit)
         rank = max_lora_rank(policy.model)
         self._settings = VLLMSettings(max_num_seqs, context, gpu_memory_utilization, cpu_kv_cache_gib, sleep, rank)
@@ -92,10 +87,7 @@ class VLLMEngine:
         Raises:
             InputError: When the length is above the limit.
         """
-        if num_tokens > self._limit:
-            raise InputError(
-                f"rollout.max_model_len: {self._limit}; the longest prompt and its completion need {num_tokens} tokens."
-            )
+        check_length(num_tokens, self._limit)
         if num_tokens > self._settings.max_model_len:
             self.close()
             context = min(1 << (num_tokens - 1).bit_length(), self._limit)

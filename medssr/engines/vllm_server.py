@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from medssr.engines.types import Sampling
-from medssr.engines.vllm_process import OLDEST_VERSION, is_too_old
+from medssr.engines.vllm_installation import OLDEST_VERSION, is_too_old
 from medssr.errors import InputError
 
 # Time-out in seconds of connecting, and of requests that a healthy server answers immediately.
@@ -186,6 +186,11 @@ class VLLMServer:
         kwargs = {"weights_path": str(folder)}
         body = {"method": "reload_weights", "kwargs": kwargs, "timeout": self._timeout_s}
         self._request("POST", "/collective_rpc", body)
+
+    def let_read_weights(self) -> None:
+        """Lets a server that was started with random weights read others from files later."""
+        overrides = {"load_config": {"load_format": "auto"}}
+        self._request("POST", "/collective_rpc", {"method": "update_config", "kwargs": {"overrides": overrides}})
 
     def join_transfer(self, init_info: Mapping[str, Any]) -> None:
         """Makes the server join a group of processes that weights are broadcast in; returns once all have joined."""

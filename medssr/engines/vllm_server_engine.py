@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from medssr.engines.completions import stop_strings
+from medssr.engines.packed_weights import NamedWeight
 from medssr.engines.server_pool import ServerPool
 from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_process import check_requests, num_distinct, read_samples
+from medssr.engines.vllm_requests import check_requests, num_distinct, read_samples
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
-from medssr.engines.weight_transfer import NamedWeight, TransferBrokenError, pushed_weights
+from medssr.engines.weight_transfer import TransferBrokenError, pushed_weights
 from medssr.engines.weight_update import WeightUpdater
 from medssr.errors import InputError
 from medssr.models.lora import has_adapters

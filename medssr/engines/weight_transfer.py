@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import shutil
 import socket
 import threading
@@ -16,25 +15,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from medssr.engines.broadcast_groups import BroadcastGroup, GlooGroup, NCCLGroup
+from medssr.engines.packed_weights import NamedWeight, PackedPart, packed_parts
 from medssr.engines.server_pool import ServerPool, abort_requests
-from medssr.engines.vllm_process import preserve_process_state
 from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServer
 from medssr.errors import InputError
 from medssr.models.lora import merged_weights
 from medssr.models.policy import Policy
 
 log = logging.getLogger(__name__)
-
-NamedWeight = tuple[str, Tensor]
 
 # Size in bytes of a packed part, which is vLLM's own.
 _PART_BYTES = 2**30
@@ -127,118 +123,6 @@ def _write(weights: Iterator[NamedWeight], folder: Path) -> None:
             "rollout=vllm_node by TMPDIR)."
         )
         raise InputError.at(folder, problem, field="rollout.weights_dir") from error
-
-
-@dataclass(frozen=True, slots=True)
-class PackedPart:
-    """Some weights one behind the other in one buffer.
-
-    Attributes:
-        names: Their names.
-        dtype_names: Their dtypes, such as "bfloat16".
-        shapes: Their shapes.
-        buffer: Their bytes, on their device.
-    """
-
-    names: list[str]
-    dtype_names: list[str]
-    shapes: list[list[int]]
-    buffer: Tensor
-
-
-def packed_parts(weights: Iterable[NamedWeight], part_bytes: int) -> Iterator[PackedPart]:
-    """Yields the weights in parts; a part ends with the weight that makes it longer than `part_bytes`.
-
-    vLLM's receivers end their buffers by the same rule, so each part is one broadcast.
-
-    Args:
-        weights: Names and weights.
-        part_bytes: Size in bytes that all but the last part exceed.
-    """
-    part: list[NamedWeight] = []
-    size = 0
-    for name, weight in weights:
-        part.append((name, weight))
-        size += weight.nbytes
-        if size > part_bytes:
-            yield _packed(part)
-            part, size = [], 0
-    if part:
-        yield _packed(part)
-
-
-def _packed(part: Sequence[NamedWeight]) -> PackedPart:
-    return PackedPart(
-        [name for name, _ in part],
-        [str(weight.dtype).removeprefix("torch.") for _, weight in part],
-        [list(weight.shape) for _, weight in part],
-        torch.cat([weight.contiguous().view(-1).view(torch.uint8) for _, weight in part]),
-    )
-
-
-class BroadcastGroup(Protocol):
-    """The trainer, as the first, and the processes of the servers."""
-
-    def start(self, buffer: Tensor) -> Callable[[], bool]:
-        """Starts to send the buffer, and returns what tells whether it was sent."""
-        ...
-
-    def close(self) -> None:
-        """Leaves the group, and ends what is under way in it."""
-        ...
-
-
-class NCCLGroup:
-    """A group on GPUs, as vLLM's transfer `nccl` joins it. It needs vLLM here too."""
-
-    def __init__(self, host: str, port: int, num_processes: int, device: torch.device, timeout_s: float) -> None:
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        with preserve_process_state(), torch.cuda.device(device):
-            from vllm.distributed.weight_transfer.nccl_common import trainer_init
-
-            self._communicator: Any = trainer_init(
-                {"master_address": host, "master_port": port, "world_size": num_processes}
-            )
-        if self._communicator.disabled:
-            raise RuntimeError("the NCCL library cannot be loaded here")
-
-    def start(self, buffer: Tensor) -> Callable[[], bool]:
-        """Starts to send the buffer (see BroadcastGroup)."""
-        with torch.cuda.device(buffer.device):
-            self._communicator.broadcast(buffer, src=0, stream=torch.cuda.current_stream())
-            event = torch.cuda.Event()
-            event.record()
-        return event.query
-
-    def close(self) -> None:
-        """Leaves the group (see BroadcastGroup)."""
-        self._communicator.destroy()
-
-
-class GlooGroup:
-    """A group on CPUs, as servers with the extension of `gloo_extension.py` join it."""
-
-    def __init__(self, host: str, port: int, num_processes: int, device: torch.device, timeout_s: float) -> None:
-        dist: Any = torch.distributed
-        timeout = timedelta(seconds=timeout_s)
-        store = dist.TCPStore(host, port, num_processes, is_master=True, timeout=timeout, wait_for_workers=False)
-        self._group: Any = dist.ProcessGroupGloo(store, 0, num_processes, timeout)
-
-    def start(self, buffer: Tensor) -> Callable[[], bool]:
-        """Starts to send the buffer (see BroadcastGroup)."""
-        work = self._group.broadcast(buffer, 0)
-
-        def is_sent() -> bool:
-            if not work.is_completed():
-                return False
-            work.wait()  # raises RuntimeError if a server has left
-            return True
-
-        return is_sent
-
-    def close(self) -> None:
-        """Leaves the group (see BroadcastGroup)."""
-        self._group.abort()
 
 
 class BroadcastTransfer:
@@ -425,12 +309,12 @@ def choose_transfer(
 
 def _own_address(servers: Sequence[VLLMServer]) -> str:
     """Returns the address under which the servers, some of them on other machines, can reach this one."""
-    own = []
+    own_addresses = []
     for server in servers:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((server.host, 9))  # of UDP: nothing is sent
-            own.append(str(probe.getsockname()[0]))
-    return next((address for address in own if not address.startswith("127.")), own[0])
+            own_addresses.append(str(probe.getsockname()[0]))
+    return next((address for address in own_addresses if not address.startswith("127.")), own_addresses[0])
 
 
 def _free_port() -> int:

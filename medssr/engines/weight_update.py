@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
+from medssr.engines.packed_weights import NamedWeight
 from medssr.engines.server_pool import ServerPool
 from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServer
 from medssr.engines.weight_checksums import Checksums, stale_weights, weight_checksum
-from medssr.engines.weight_transfer import NamedWeight, WeightTransfer, choose_transfer
+from medssr.engines.weight_transfer import WeightTransfer, choose_transfer
 from medssr.models.policy import Policy
 
 # Computing checksums takes about a second per GB. So they are computed after every update up to this size; for larger

@@ -157,8 +157,10 @@ class GRPOModule(TrainedModule):
             suspects = [sample.question_id for part in statistics if not part.is_finite for sample in part.samples]
             everyone = [sample.question_id for sample in minibatch.samples]
             # Gathered, because the loss may not be finite on another process.
-            found, all_ids = ([name for part in gather_objects(ids) for name in part] for ids in (suspects, everyone))
-            self.skipped_steps.skipped(step, found or all_ids)
+            faulty_ids, all_ids = (
+                [name for part in gather_objects(ids) for name in part] for ids in (suspects, everyone)
+            )
+            self.skipped_steps.skipped(step, faulty_ids or all_ids)
             return None
         self.skipped_steps.took()
         return optimizer_step_metrics(minibatch, statistics) | {"grad_norm": norm}

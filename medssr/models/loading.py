@@ -97,8 +97,8 @@ def torch_dtype(dtype: Dtype) -> torch.dtype:
     """Returns torch's object for a number format."""
     import torch
 
-    found: torch.dtype = getattr(torch, dtype.value)
-    return found
+    torch_equivalent: torch.dtype = getattr(torch, dtype.value)
+    return torch_equivalent
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -40,9 +40,9 @@ class ContentHashes:
         kept = self.folder / f"{hashlib.sha256(str(file.resolve()).encode()).hexdigest()}.json"
         with FileLock(kept.with_suffix(".lock")):
             if kept.is_file():
-                known = json.loads(kept.read_text(encoding="utf-8"))
-                if known["state"] == state:
-                    return str(known["sha256"])
+                remembered = json.loads(kept.read_text(encoding="utf-8"))
+                if remembered["state"] == state:
+                    return str(remembered["sha256"])
             digest = hash_file(file)
             write_json_atomically(kept, {"file": str(file), "state": state, "sha256": digest})
         return digest

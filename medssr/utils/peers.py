@@ -71,7 +71,7 @@ class _Line:
         sockets: By rank: of all others in the first process, and of the first process in the others.
         departure: The first process that left before the end.
         farewells: Who has said farewell, so that the end of the connection says nothing.
-        said: What the first process has announced last, by subject.
+        announcements: The last one of the first process, by subject.
         is_cleaning_up: Whether this process ends by an error of its own.
     """
 
@@ -79,7 +79,7 @@ class _Line:
     sockets: dict[int, socket.socket]
     departure: PeerLeft | None = None
     farewells: set[int] = field(default_factory=set)
-    said: dict[str, str] = field(default_factory=dict)
+    announcements: dict[str, str] = field(default_factory=dict)
     news: threading.Condition = field(default_factory=threading.Condition)
     has_passed_signal: bool = False
     has_left: bool = False
@@ -111,7 +111,7 @@ class _Line:
             self.pass_signal(message["signal"], sender)
         elif "about" in message:
             with self.news:
-                self.said[message["about"]] = message["said"]
+                self.announcements[message["about"]] = message["said"]
                 self.news.notify_all()
         else:
             self.farewells.add(message["left"])
@@ -264,8 +264,8 @@ def wait_for(about: str, *said: str) -> str:
     line = _line
     assert line is not None
     with line.news:
-        line.news.wait_for(lambda: line.said.get(about) in said)
-        return line.said[about]
+        line.news.wait_for(lambda: line.announcements.get(about) in said)
+        return line.announcements[about]
 
 
 def _accept(server: socket.socket, number: int, token: str) -> dict[int, socket.socket]:

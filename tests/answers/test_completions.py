@@ -125,7 +125,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize("number", sorted({group["set"] for group in ENDINGS}))
 def test_endings_of_other_writers(number: int) -> None:
-    """Each set was written in another voice, before the rules were looked at again, and is hard on purpose."""
+    """Guards the rules, which were mended on these sets; each was written in another voice and is hard on purpose."""
     right, wrong, total = 0, [], 0
     for group in (group for group in ENDINGS if group["set"] == number):
         for _, expected, completion in group["endings"]:

@@ -22,7 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from medssr.config import Dtype, LoRAConfig
-from medssr.engines import vllm_process as process_module
+from medssr.engines import vllm_installation, vllm_process
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.engines.vllm_engine import VLLMEngine
@@ -74,7 +74,7 @@ def token_ids(engine: RolloutEngine, sampling: Sampling = SAMPLING) -> list[list
 
 
 def test_without_vllm_the_message_says_how_to_get_it(make, policy, monkeypatch):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: None)
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: None)
     with pytest.raises(
         InputError, match=r"vLLM is not installed.*--editable '\.\[vllm\]'.*make setup-vllm.*rollout=hf"
     ):
@@ -82,7 +82,7 @@ def test_without_vllm_the_message_says_how_to_get_it(make, policy, monkeypatch):
 
 
 def test_a_vllm_that_cannot_be_loaded_is_named_with_what_to_do(make, policy, monkeypatch):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     monkeypatch.setitem(sys.modules, "vllm", None)
     engine = make(policy)
     for _ in range(2):  # the first attempt leaves no state behind
@@ -94,7 +94,7 @@ def test_a_vllm_that_cannot_be_loaded_is_named_with_what_to_do(make, policy, mon
     ("version", "is_too_old"), [("0.9.2", True), ("0.31.0", True), ("0.32.0", False), ("1.0", False)]
 )
 def test_an_old_vllm_is_refused_before_it_is_loaded(make, policy, monkeypatch, version, is_too_old):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: version)
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: version)
     if is_too_old:
         with pytest.raises(InputError, match=rf"vLLM {version} is installed.*'vllm>=0.32'"):
             make(policy)
@@ -108,28 +108,28 @@ def test_a_context_that_the_model_lacks_is_refused(make, policy):
 
 
 def test_a_rank_that_vllm_cannot_take_is_refused(make, policy, monkeypatch):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     add_adapters(policy.model, LoRAConfig(rank=513, alpha=8, target_modules=["q_proj"]), seed=0)
     with pytest.raises(InputError, match=r"^lora\.rank: 513; vLLM takes up to 512"):
         make(policy)
 
 
 def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy, monkeypatch):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     engine = make(policy, max_model_len=100)
     with pytest.raises(InputError, match=r"max_model_len is 100; a prompt of 91 tokens .* 10 need 101"):
         engine.generate([[5] * 91], [[1]], Sampling(1.0, 10))
 
 
 def test_a_length_above_the_limit_is_refused_when_it_is_reserved(make, policy, monkeypatch):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     with pytest.raises(InputError, match=r"rollout.max_model_len: 100; .* need 101"):
         make(policy, max_model_len=100).reserve(101)
 
 
 @pytest.mark.parametrize("temperature", [0.001, 2.5])
 def test_a_temperature_that_vllm_would_change_or_refuse_is_refused(make, policy, monkeypatch, temperature):
-    monkeypatch.setattr(process_module, "_installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     with pytest.raises(InputError, match=rf"temperature {temperature}; vLLM takes 0.01 to 2, and 0"):
         make(policy).generate([[5]], [[1]], Sampling(temperature, 10))
 
@@ -173,7 +173,7 @@ class TestStart:
         assert before != token_ids(engine, greedy) == token_ids(HFEngine(tied_policy, 8), greedy)
 
     def test_without_the_tied_head_packed_anew_the_run_stops(self, make, tied_policy, monkeypatch):
-        monkeypatch.setattr(process_module, "_rebuild_head", lambda model: None)
+        monkeypatch.setattr(vllm_process, "_rebuild_head", lambda model: None)
         engine = make(tied_policy)
         with pytest.raises(InputError, match=r"vLLM's log-probs differ .* nats per token"):
             token_ids(engine)

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from support.vllm_stand_in import CHANGES, StandIn
 
+from medssr.engines.packed_weights import packed_parts
 from medssr.engines.types import Sampling
 from medssr.engines.weight_checksums import Checksums, stale_weights
-from medssr.engines.weight_transfer import packed_parts
 from medssr.errors import InputError
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)

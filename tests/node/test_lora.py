@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.helpers import copy_policy, random_policy, typed
+from support.helpers import SMALL_VLLM, copy_policy, random_policy, typed
 from support.trainers import finish, start, trainers
 
 import medssr
@@ -23,14 +23,6 @@ from medssr.models.lora import add_adapters, kept_share, merged_weights
 from medssr.models.policy import Policy, load_policy
 from medssr.questions import read_questions, write_questions
 
-SETTINGS = {
-    "max_num_seqs": 32,
-    "max_model_len": 512,
-    "gpu_memory_utilization": 0.3,
-    "cpu_kv_cache_gib": 0.25,
-    "sleep": True,
-    "max_logp_gap": 0.1,
-}
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=12)
 TEXT = (
     "A patient comes with a rash on both cheeks and pain in the joints of the hands. Which test would you order, and "
@@ -42,7 +34,7 @@ IS_REAL = all(importlib.util.find_spec(name) is not None for name in ("gguf", "l
 def run_engine() -> Iterator[Callable[[Policy], VLLMEngine]]:
     """Starts an engine for a policy; it is closed at the end of the test."""
     with ExitStack() as opened:
-        yield lambda policy: opened.enter_context(closing(VLLMEngine(policy, **SETTINGS)))
+        yield lambda policy: opened.enter_context(closing(VLLMEngine(policy, **SMALL_VLLM)))
 
 
 def tiny() -> Policy:

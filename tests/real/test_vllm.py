@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 import torch
-from support.helpers import typed
+from support.helpers import SMALL_VLLM, typed
 
 from medssr.config import LoRAConfig
 from medssr.engines.types import Completion, Sampling
@@ -21,21 +21,13 @@ from medssr.models.policy import Policy, load_policy
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM here: make test-vllm")
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=16)
-SETTINGS = {
-    "max_num_seqs": 32,
-    "max_model_len": 512,
-    "gpu_memory_utilization": 0.3,
-    "cpu_kv_cache_gib": 0.25,
-    "sleep": True,
-    "max_logp_gap": 0.1,
-}
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[[Policy], VLLMEngine]]:
     """Starts an engine for a policy; it is closed at the end of the test."""
     with ExitStack() as opened:
-        yield lambda policy: opened.enter_context(closing(VLLMEngine(policy, **SETTINGS)))
+        yield lambda policy: opened.enter_context(closing(VLLMEngine(policy, **SMALL_VLLM)))
 
 
 def load(folder, dtype: str) -> Policy:

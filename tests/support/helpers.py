@@ -144,6 +144,17 @@ def typed(root: str, *overrides: str) -> Any:
     return OmegaConf.to_object(compose(root, *overrides))
 
 
+# Resources of a vLLM in process that fits beside others on a CPU.
+SMALL_VLLM = {
+    "max_num_seqs": 32,
+    "max_model_len": 512,
+    "gpu_memory_utilization": 0.3,
+    "cpu_kv_cache_gib": 0.25,
+    "sleep": True,
+    "max_logp_gap": 0.1,
+}
+
+
 def expected_completion(whole: Completion, policy: Policy, stop: tuple[str, ...]) -> Completion:
     """What a completion becomes with stop strings, token by token."""
     for length in range(1, len(whole.token_ids) + 1):

@@ -101,7 +101,7 @@ def check_vllm(is_needed: bool) -> Finding:
     """
     if not is_needed:
         return fine("vLLM", "not used")
-    from medssr.engines.vllm_process import check_installation
+    from medssr.engines.vllm_installation import check_installation
 
     try:
         check_installation()

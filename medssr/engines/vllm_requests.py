@@ -1,0 +1,86 @@
+"""Checks requests to vLLM, in process and by servers, and reads its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medssr.engines.completions import read_completions
+from medssr.engines.types import Completion, Sampling
+from medssr.errors import InputError
+from medssr.models.policy import Policy
+
+
+def context_limit(policy: Policy, max_model_len: int | None) -> int:
+    """Returns the maximum number of tokens of prompt and completion: the model's, or `rollout.max_model_len`.
+
+    Raises:
+        InputError: When the setting is above the model's.
+    """
+    longest: int = policy.model.config.max_position_embeddings
+    if max_model_len is not None and max_model_len > longest:
+        raise InputError(f"rollout.max_model_len: {max_model_len}; the model's context has {longest} tokens.")
+    return longest if max_model_len is None else max_model_len
+
+
+def check_length(num_tokens: int, limit: int) -> None:
+    """Raises InputError if the longest prompt and its completion are longer than the limit of the context."""
+    if num_tokens > limit:
+        raise InputError(
+            f"rollout.max_model_len: {limit}; the longest prompt and its completion need {num_tokens} tokens."
+        )
+
+
+def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: int) -> None:
+    """Checks requests for settings that vLLM would refuse or silently change.
+
+    Args:
+        prompts: Token ids of each prompt.
+        sampling: How tokens are sampled.
+        max_len: Maximum number of tokens of prompt and completion.
+
+    Raises:
+        InputError: When the temperature is out of vLLM's range, or a prompt is too long.
+    """
+    if sampling.temperature != 0 and not 0.01 <= sampling.temperature <= 2:
+        raise InputError(
+            f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
+        )
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    needed = longest + sampling.max_new_tokens
+    if needed > max_len:
+        raise InputError(
+            f"rollout: vLLM's max_model_len is {max_len}; a prompt of {longest} tokens and a completion of "
+            f"{sampling.max_new_tokens} need {needed}."
+        )
+
+
+def num_distinct(num_samples: int, sampling: Sampling) -> int:
+    """Returns the number of completions to request: 1 at temperature 0, where all are equal and vLLM refuses more.
+
+    Example:
+        >>> num_distinct(4, Sampling(temperature=1.0, max_new_tokens=8)), num_distinct(4, Sampling(0.0, 8))
+        (4, 1)
+    """
+    return num_samples if sampling.temperature > 0 else 1
+
+
+def read_samples(
+    policy: Policy,
+    token_rows: Sequence[list[int]],
+    logp_rows: Sequence[list[float]],
+    num_samples: int,
+    sampling: Sampling,
+) -> list[Completion]:
+    """Returns the completions of a prompt from the token ids and log-probs that vLLM returned.
+
+    Args:
+        policy: Decodes the tokens.
+        token_rows: Token ids of the `num_distinct` completions.
+        logp_rows: Log-prob of each token; empty rows if the sampling does not need them.
+        num_samples: Number of completions to return.
+        sampling: How the tokens were sampled.
+    """
+    if sampling.temperature == 0:  # vLLM returns log-probs at temperature 1; greedy tokens have probability 1
+        logp_rows = [[0.0] * len(row) for row in logp_rows]
+    completions = read_completions(policy, token_rows, logp_rows, sampling)
+    return completions * (num_samples // len(completions))

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from support.limited import LimitedProcess
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,11 +18,16 @@ def start(command: str, *overrides: str, folder: Path, **options: Any) -> subpro
 
     `options` are those of `subprocess.Popen`; its `env` is added to the environment.
     """
-    environment = {"MEDSSR_ROOT": str(folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    environment = {
+        "MEDSSR_ROOT": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    }
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
     inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of the tests' process
     options = streams | options | {"env": inherited | environment | options.get("env", {})}
-    return subprocess.Popen([sys.executable, "-m", f"medssr.commands.{command}", *overrides], **options)
+    return LimitedProcess([sys.executable, "-m", f"medssr.commands.{command}", *overrides], **options)
 
 
 def run(command: str, *overrides: str, folder: Path, code: int = 0, **options: Any) -> tuple[str, str]:

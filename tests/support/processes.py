@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from support.limited import LimitedProcess
+
 TRAIN = [sys.executable, "-m", "medssr.commands.train"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
 TWO_SHARDS = ["trainer=fsdp2", *TWO[1:]]
@@ -21,10 +23,11 @@ def start_processes(command: list[str], folder: Path) -> subprocess.Popen[str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
         "TORCH_GLOO_LAZY_INIT": "0",
     }
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=folder)
+    return LimitedProcess(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=folder)
 
 
 def metrics(artifact: Path) -> list[dict[str, float]]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from support.limited import LimitedProcess
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
 
@@ -30,10 +31,11 @@ def start(command: str, *overrides: str, folder: Path, launcher: list[str] | Non
         "MEDSSR_ROOT": str(folder),
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
         "TORCH_GLOO_LAZY_INIT": "0",
     }
     always = ["logger=csv", "extras.progress_bar=false", "extras.num_threads=1"]
-    return subprocess.Popen(
+    return LimitedProcess(
         [*(launcher or []), sys.executable, "-m", f"medssr.commands.{command}", *always, *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

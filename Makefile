@@ -5,7 +5,7 @@ INSTALL := $(VENV)/bin/pip install --quiet --constraint constraints.txt
 # One thread a worker: two processes on two cores, none waiting for the other's threads.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
-.PHONY: setup demo test test-fast setup-vllm test-vllm test-export test-real test-node lint docs clean
+.PHONY: setup demo test test-again test-fast setup-vllm test-vllm test-export test-real test-node lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	$(PYTEST) -n 2 --dist worksteal -m "not node"
+
+# The tests that failed in the last run, alone.
+test-again: setup
+	$(PYTEST) --last-failed --last-failed-no-failures none
 
 # The quick tests: without those that are marked slow.
 test-fast: setup

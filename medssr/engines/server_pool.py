@@ -6,8 +6,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
@@ -19,6 +20,8 @@ T = TypeVar("T")
 
 # Seconds between two attempts to end requests, for those that were just being sent.
 _ABORT_S = 0.2
+# Maximum seconds until a signal is noticed that came just before the main thread began to wait and so did not wake it.
+_LOOK_S = 0.5
 
 
 @dataclass(slots=True)
@@ -119,7 +122,8 @@ class ServerPool:
         with ThreadPoolExecutor(len(servers)) as threads:
             futures = {server: threads.submit(act, server) for server in servers}
             try:
-                wait(futures.values())
+                while wait(futures.values(), timeout=_LOOK_S).not_done:
+                    pass  # each request has a time-out
             except BaseException:
                 abort_requests(servers, futures.values())
                 raise
@@ -171,7 +175,7 @@ class ServerPool:
                         )
                     if not running:
                         self.check_any_left()
-                    server, index, future = finished.get()  # ends, since each request has a time-out
+                    server, index, future = _next_of(finished)
                     running.remove(future)
                     loads[server].num_running -= num_completions
                     try:
@@ -191,6 +195,13 @@ class ServerPool:
         servers = [server for server in loads if server in self.ready]
         index = least_loaded([loads[server] for server in servers], num_completions, self._max_concurrency)
         return None if index is None else servers[index]
+
+
+def _next_of(finished: SimpleQueue[T]) -> T:
+    """Returns what is put into the queue next, which comes for certain, since each request has a time-out."""
+    while True:
+        with suppress(Empty):
+            return finished.get(timeout=_LOOK_S)
 
 
 def abort_requests(servers: Sequence[VLLMServer], futures: Iterable[Future[T]]) -> None:

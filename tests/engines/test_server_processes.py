@@ -35,7 +35,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SERVER
 # Starts a server, says where it is, and waits.
 PARENT = f"""
-import signal, sys
+import sys, time
 from contextlib import closing
 from pathlib import Path
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
@@ -43,7 +43,8 @@ from medssr.utils.stopping import catch_signals
 command = ServerCommand((sys.executable, "-c", {STUBBORN!r}, PORT), {{}})
 with catch_signals(), closing(ServerProcesses([command], Path(sys.argv[1]), Path(sys.argv[2]), 60)) as servers:
     print(servers.addresses[0], flush=True)
-    signal.pause()
+    while True:  # not signal.pause(): a signal just before it would be lost
+        time.sleep(0.1)
 """
 # Fails once as a server whose port is taken, and then serves.
 UNLUCKY = (
@@ -119,10 +120,13 @@ def test_servers_are_started_together_and_ended_by_close(tmp_path, files, monkey
 def test_servers_their_children_and_files_go_when_a_signal_ends_the_parent(tmp_path, files, signum):
     arguments = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), str(files)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        watched = Watched(about(parent.stdout.readline().strip())["pids"])
-        parent.send_signal(signum)
-        assert watched.have_ended()
+        try:
+            assert parent.stdout is not None
+            watched = Watched(about(parent.stdout.readline().strip())["pids"])
+            parent.send_signal(signum)
+            assert watched.have_ended()
+        finally:
+            parent.kill()
     assert not files.exists()
     assert "did not end within 5 s" in (tmp_path / "logs" / "server_0.log").read_text()
 

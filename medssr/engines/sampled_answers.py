@@ -131,10 +131,12 @@ class AnswerSampler:
         Raises:
             InputError: When a prompt does not fit the policy's context; raised before anything is sampled.
         """
-        prompts = self.policy.encode(list(questions), self.sampling.max_new_tokens, source)
+        num_new_tokens = self.sampling.max_new_tokens
+        self.policy.longest_prompt(questions, num_new_tokens, source)
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:
-            return self._answer(questions[start:end], prompts[start:end])
+            chunk = questions[start:end]
+            return self._answer(chunk, self.policy.encode(chunk, num_new_tokens, source))
 
         description = f"{self.purpose}: {len(questions)} questions x {self.num_samples}"
         watch = TruncationWatch(self.purpose, "labeling.max_new_tokens", len(questions) * self.num_samples)

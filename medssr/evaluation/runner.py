@@ -16,7 +16,7 @@ from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
 from medssr.models.chat import encode_texts, escape_answer, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import check_prompt_lengths, prompt_messages
+from medssr.models.prompts import input_text, longest_prompt, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
@@ -114,15 +114,14 @@ class BenchmarkRunner:
         Raises:
             InputError: When a prompt does not fit the policy's context; before anything is asked.
         """
-        contexts = [self.context(question) for question in questions]
-        encoded = encode_texts(contexts, self.policy.tokenizer)
-        check_prompt_lengths(questions, encoded, self._max_prompt_tokens(), source)
+        longest_prompt(questions, self._encode, self._own_text, self._max_prompt_tokens(), source)
         is_generated = self.protocol.kind is ProtocolKind.generate
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:
+            chunk = questions[start:end]
             if is_generated:
-                return self._generated(questions[start:end], contexts[start:end], encoded[start:end])
-            return likelihood_answers(self.policy, contexts[start:end], questions[start:end])
+                return self._generated(chunk)
+            return likelihood_answers(self.policy, [self.context(question) for question in chunk], chunk)
 
         description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
         name, num_answers = f"{PURPOSE} of {Path(source).name}", len(questions) * self.protocol.num_samples
@@ -144,9 +143,13 @@ class BenchmarkRunner:
             return ""
         return escape_answer(str(question.provenance[self.protocol.prefill]), self.policy.tokenizer)
 
-    def _generated(
-        self, questions: Sequence[Question], contexts: Sequence[str], encoded: Sequence[list[int]]
-    ) -> list[list[SampledAnswer]]:
+    def _own_text(self, question: Question) -> str:
+        return input_text(question) + self._start(question)
+
+    def _encode(self, questions: Sequence[Question]) -> list[list[int]]:
+        return encode_texts([self.context(question) for question in questions], self.policy.tokenizer)
+
+    def _generated(self, questions: Sequence[Question]) -> list[list[SampledAnswer]]:
         protocol = self.protocol
         seeds = [
             [derive_seed(self.seed, PURPOSE, question.id, sample) for sample in range(protocol.num_samples)]
@@ -160,9 +163,10 @@ class BenchmarkRunner:
             has_logps=False,
             stop=self.prompter.stop,
         )
+        completions = self.engine.generate(self._encode(questions), seeds, sampling)
         answers = [
             [read_completion(item, question, self._start(question)) for item in group]
-            for question, group in zip(questions, self.engine.generate(encoded, seeds, sampling), strict=True)
+            for question, group in zip(questions, completions, strict=True)
         ]
         if not protocol.second_pass:
             return answers

@@ -24,7 +24,14 @@ from medssr.models.lora import (
     merged_weights,
     save_adapters,
 )
-from medssr.models.prompts import PromptInput, encode_prompts, read_prompt_template
+from medssr.models.prompts import (
+    PromptInput,
+    encode_inputs,
+    encode_prompts,
+    input_text,
+    longest_prompt,
+    read_prompt_template,
+)
 from medssr.models.sharding import is_sharded
 from medssr.utils.files import sync_folder
 from medssr.utils.processes import is_main_process
@@ -81,14 +88,31 @@ class Policy:
         Raises:
             InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
         """
-        context = self.model.config.max_position_embeddings
-        max_prompt_tokens = context - max_new_tokens
-        if max_prompt_tokens < 1:
+        max_tokens = self._max_prompt_tokens(max_new_tokens)
+        return encode_prompts(inputs, self.prompt_template, self.tokenizer, max_tokens, source)
+
+    def longest_prompt(self, inputs: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> int:
+        """Returns the number of tokens of the longest prompt (see `prompts.longest_prompt`), and checks all of them.
+
+        Raises:
+            InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
+        """
+        return longest_prompt(
+            inputs,
+            lambda batch: encode_inputs(batch, self.prompt_template, self.tokenizer),
+            input_text,
+            self._max_prompt_tokens(max_new_tokens),
+            source,
+        )
+
+    def _max_prompt_tokens(self, max_new_tokens: int) -> int:
+        context: int = self.model.config.max_position_embeddings
+        if max_new_tokens >= context:
             raise InputError(
                 f"max_new_tokens: {max_new_tokens} tokens are kept for the completion, but the model's context has "
                 f"{context} for it and the prompt together; give fewer."
             )
-        return encode_prompts(inputs, self.prompt_template, self.tokenizer, max_prompt_tokens, source)
+        return context - max_new_tokens
 
     def encode_targets(self, completions: Sequence[str]) -> list[list[int]]:
         """Returns the token ids of completions to imitate; each ends once, in the token that ends a turn.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medssr.errors import InputError
 from medssr.models.chat import encode_texts, escape_control_tokens, render_chat
@@ -14,6 +14,9 @@ from medssr.questions import Question, render_options, render_question
 
 # A question, which is inserted into the prompt template, or the text of a user turn, which is used unchanged.
 PromptInput = Question | str
+AnyInput = TypeVar("AnyInput", bound=PromptInput)
+# Number of prompts that are encoded at a time where only their lengths are wanted.
+_NUM_AT_A_TIME = 1000
 _PLACEHOLDER = re.compile(r"\{(?:question|stem|options)\}")
 
 
@@ -106,9 +109,58 @@ def encode_prompts(
     Raises:
         InputError: When a prompt is longer than `max_tokens`.
     """
-    encoded = encode_texts([render_prompt(prompt_input, template, tokenizer) for prompt_input in inputs], tokenizer)
+    encoded = encode_inputs(inputs, template, tokenizer)
     check_prompt_lengths(inputs, encoded, max_tokens, source)
     return encoded
+
+
+def encode_inputs(inputs: Sequence[PromptInput], template: str, tokenizer: Any) -> list[list[int]]:
+    """Returns the token ids of each prompt, whatever their lengths."""
+    return encode_texts([render_prompt(prompt_input, template, tokenizer) for prompt_input in inputs], tokenizer)
+
+
+def longest_prompt(
+    inputs: Sequence[AnyInput],
+    encode: Callable[[Sequence[AnyInput]], list[list[int]]],
+    own_text: Callable[[AnyInput], str],
+    max_tokens: int,
+    source: Path | str,
+) -> int:
+    """Returns the number of tokens of the longest prompt among the 1,000 longest texts, and keeps no prompt.
+
+    All prompts are checked. One whose text cannot have too many tokens, since each has a byte or more, is not encoded:
+    encoding 200,000 questions would take a minute.
+
+    Args:
+        inputs: The questions or texts.
+        encode: Returns the token ids of the prompts of some of them.
+        own_text: Returns the part of an input's prompt in which it differs from other prompts.
+        max_tokens: Maximum length of a prompt.
+        source: The file of the questions, for the error message.
+
+    Raises:
+        InputError: When a prompt is longer than `max_tokens`.
+    """
+    if not inputs:
+        return 0
+    sizes = [len(own_text(prompt_input).encode(errors="surrogatepass")) for prompt_input in inputs]
+    num_constant = len(encode(inputs[:1])[0])  # of template, chat markup and examples, and of the first input
+    order = sorted(range(len(inputs)), key=lambda index: (-sizes[index], index))
+    longest = 0
+    for start in range(0, len(order), _NUM_AT_A_TIME):
+        indices = order[start : start + _NUM_AT_A_TIME]
+        if start > 0 and num_constant + sizes[indices[0]] <= max_tokens:
+            break
+        batch = [inputs[index] for index in sorted(indices)]
+        prompts = encode(batch)
+        check_prompt_lengths(batch, prompts, max_tokens, source)
+        longest = max(longest, *map(len, prompts))
+    return longest
+
+
+def input_text(prompt_input: PromptInput) -> str:
+    """Returns the text that an input contributes to its prompt."""
+    return prompt_input if isinstance(prompt_input, str) else render_question(prompt_input)
 
 
 def check_prompt_lengths(

@@ -1,8 +1,10 @@
+from collections.abc import Sequence
+
 import pytest
 from support.helpers import toy_question
 
 from medssr.errors import InputError
-from medssr.models.prompts import encode_prompts, read_prompt_template, render_prompt
+from medssr.models.prompts import encode_prompts, longest_prompt, read_prompt_template, render_prompt
 
 TEMPLATE = "Answer.\n{question}\nThink first."
 TEXT = "Answer.\nWhich organ is number 0?\nA. liver\nB. heart\nThink first."
@@ -106,3 +108,30 @@ def test_faults_of_a_template_name_file_and_field(tmp_path):
     path.write_text("Answer this: question")
     with pytest.raises(InputError, match=r'prompt\.txt, field "model\.prompt_path": lacks .*\{question\}'):
         read_prompt_template(path)
+
+
+def measured(texts: list[str], max_tokens: int) -> tuple[int, int]:
+    """The longest prompt of texts with a token a word and two of the template, and the number of texts encoded."""
+    num_encoded = 0
+
+    def encode(batch: Sequence[str]) -> list[list[int]]:
+        nonlocal num_encoded
+        num_encoded += len(batch)
+        return [[0] * (2 + len(text.split())) for text in batch]
+
+    return longest_prompt(texts, encode, str, max_tokens, "questions.jsonl"), num_encoded
+
+
+def test_the_longest_prompt_is_found_without_encoding_what_cannot_be_too_long():
+    texts = ["some words"] * 5000 + ["four words of text"] + ["some words"] * 5000
+    assert measured(texts, max_tokens=100) == (6, 1001)
+    assert measured(texts, max_tokens=8) == (6, 10_002)
+    assert measured([], max_tokens=8) == (0, 0)
+
+
+@pytest.mark.parametrize("place", [0, 1500, 2999])
+def test_a_prompt_that_is_too_long_is_found_wherever_it_stands(place):
+    texts = ["averylongword " * 2] * 3000
+    texts[place] = "a b c d e"  # few bytes, but many tokens
+    with pytest.raises(InputError, match=r'"a b c d e\.\.\." has 7 tokens; at most 6'):
+        measured(texts, max_tokens=6)

@@ -15,6 +15,7 @@ from medssr.config import EvaluateConfig
 from medssr.errors import InputError
 from medssr.models.device import prepare_process
 from medssr.reports.wandb_steps import log_step
+from medssr.utils.naming import safe_name
 
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
@@ -71,7 +72,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
         use_gpu(policy, is_gpu_free=not engine.fills_gpu)
         runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
         for name, questions in asked.items():
-            answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / name)
+            answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))
             write_questions(questions_file(directory, name), questions)
             write_lines_atomically(predictions_file(directory, name), answers[name].lines())
     results = EvaluationResults(

@@ -83,9 +83,8 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     corpus = instantiate(config.corpus, "corpus")
     entity_list = instantiate(config.entities, "entities")
     entities = entity_list.entities()
-    plan = QuestionPlan(
-        config.seed, controls.rare_share, EntitySampler(entities), list(read_questions(config.seed_questions.path))
-    )
+    seeds = list(read_questions(config.seed_questions.path))
+    plan = QuestionPlan(config.seed, controls.num_questions, controls.rare_share, EntitySampler(entities), seeds)
     retriever = instantiate(config.retriever, "retriever")
     passages = store_passages(corpus, Path(config.paths.index_dir))
     retriever.index(passages)
@@ -134,9 +133,15 @@ def _main(config: SynthesizeConfig) -> None:
     artifact = synthesize(config)
     counts = artifact.manifest["counts"]
     questions = artifact.path("questions.jsonl")
+    log.info("%d questions, %d of them about rare diseases", counts["num_questions"], counts["num_rare"])
     log.info(
-        "%d questions, %d of them about rare diseases (fraction with injected knowledge: asked %.4f, achieved %.4f)",
-        *(counts[name] for name in ("num_questions", "num_rare", "asked_rare_share", "achieved_rare_share")),
+        "with injected knowledge: asked %.4f, which is %d of %d questions; reached %d of %d, which is %.4f",
+        counts["asked_rare_share"],
+        counts["asked_num_injected"],
+        counts["num_questions"] + counts["num_unfilled"],
+        counts["num_injected"],
+        counts["num_questions"],
+        counts["achieved_rare_share"],
     )
     log.info("%d drafts rejected %s", counts["num_rejected"], counts["rejected"])
     log.info(
@@ -144,7 +149,10 @@ def _main(config: SynthesizeConfig) -> None:
         *(counts["benchmarks"][name] for name in ("num_questions", "num_stems_without_content")),
     )
     if counts["num_unfilled"]:
-        log.warning("%d questions missing %s", counts["num_unfilled"], counts["unfilled"])
+        log.warning(
+            "%d questions missing, %d of them with injected knowledge: %s",
+            *(counts[name] for name in ("num_unfilled", "num_unfilled_injected", "unfilled")),
+        )
     log.info(
         "%d of %d diseases have passages in the corpus (%d passages)",
         *(counts[name] for name in ("num_entities_with_passages", "num_entities")),

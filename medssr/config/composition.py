@@ -15,7 +15,7 @@ from medssr.config.messages import wrong_value
 from medssr.config.roots import SCHEMAS
 from medssr.errors import InputError
 from medssr.resources import RESOURCES
-from medssr.utils.naming import job_name
+from medssr.utils.naming import job_name, safe_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,7 +62,8 @@ def _register_resolvers() -> None:
         # A path as it is in any folder, with the home folder in place of a leading ~. The folder of the launch is not
         # ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
         "absolute": absolute,
-        "sweep_name": lambda study: study or "default",
+        "safe_name": lambda name: safe_name(str(name)),
+        "sweep_name": lambda study: "default" if study is None else safe_name(str(study)),
         "if_other_engine_samples": _if_other_engine_samples,
         "job_name": lambda overrides: job_name(list(overrides)),
     }

@@ -12,6 +12,7 @@ from medssr.evaluation.estimates import BenchmarkMean
 from medssr.evaluation.scoring import BenchmarkScore, Prediction
 from medssr.questions import Question, read_questions
 from medssr.utils.files import read_jsonl, write_json_atomically
+from medssr.utils.naming import safe_name
 
 RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 2
@@ -67,12 +68,12 @@ def write_evaluation(directory: Path, results: EvaluationResults) -> None:
 
 def questions_file(directory: Path, benchmark: str) -> Path:
     """Returns where an evaluation keeps the questions of a benchmark as it asked them."""
-    return directory / f"questions-{benchmark}.jsonl"
+    return directory / f"questions-{safe_name(benchmark)}.jsonl"
 
 
 def predictions_file(directory: Path, benchmark: str) -> Path:
     """Returns where an evaluation keeps the answers to a benchmark."""
-    return directory / f"predictions-{benchmark}.jsonl"
+    return directory / f"predictions-{safe_name(benchmark)}.jsonl"
 
 
 def read_asked_questions(directory: Path, benchmark: str) -> list[Question]:

@@ -22,6 +22,7 @@ from medssr.models.prompts import check_prompt_lengths, encode_with_continuation
 from medssr.questions import Question
 from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically, write_lines_atomically
+from medssr.utils.naming import safe_name
 
 _README = RESOURCES / "export" / "lm_eval_README.md"
 _FAMILY = "medssr"
@@ -65,7 +66,7 @@ def write_for_lm_eval(
         _write_yaml(folder / f"{name}.yaml", _task(name, loaded, asked_as))
     for mean, members in benchmark.means.items():
         if all(member in suite.benchmarks for member in members):
-            _write_yaml(folder / f"mean_{mean}.yaml", _group(mean, members))
+            _write_yaml(folder / f"mean_{safe_name(mean)}.yaml", _group(mean, members))
     _write_readme(folder, model, prompter)
 
 

@@ -14,7 +14,7 @@ from medssr.evaluation.results_io import RESULTS_FILE
 from medssr.reports.runs import LeftOut, Run, read_hydra_file, read_run
 from medssr.reports.settings import name_runs
 from medssr.tracking.wandb_limits import accepted_text
-from medssr.utils.naming import job_name
+from medssr.utils.naming import job_name, safe_name
 
 # The commands that a study consists of, and why a job of theirs has no results.
 _UNFINISHED = "it has not finished; the same command goes on with it"
@@ -152,9 +152,9 @@ def download_runs(project: str, study: str | None, folder: Path) -> list[Path]:
         for run in runs:
             files = [file for file in run.files() if _WANDB_FILES.fullmatch(file.name)]
             if any(file.name == RESULTS_FILE for file in files):
+                folders.append(folder / safe_name(run.id))
                 for file in files:
-                    file.download(root=str(folder / run.id), replace=True)
-                folders.append(folder / run.id)
+                    file.download(root=str(folders[-1]), replace=True)
     except (wandb.Error, ValueError, OSError) as error:
         raise InputError(
             f"wandb: {project} cannot be read ({first_line(error)}); see `wandb login`, or compare folders on disk."

@@ -14,6 +14,7 @@ from medssr.artifacts import Artifact, decisive_values, read_artifact
 from medssr.config import num_check_steps
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.utils.files import hash_file, write_json_atomically
+from medssr.utils.naming import safe_name
 from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     settings = {"study": config.study} | decisive_values(asdict(config))
     run_id = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     first, last = run.record.models[0], run.record.models[-1]
-    metrics = {f"metrics-{stage.stage}.csv": stage for stage in run.record.training}
+    metrics = {f"metrics-{safe_name(stage.stage)}.csv": stage for stage in run.record.training}
     # In W&B the files lie in one folder.
     stages = [replace(stage, metrics_file=file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 
 from medssr.errors import InputError
@@ -28,7 +28,7 @@ class Draw:
     Attributes:
         slot: The question's number, from 0.
         attempt: How many drafts for this slot were rejected before.
-        rho: The slot's draw from U(0, 1) that decides on injection, the same at each attempt.
+        rho: The slot's number between 0 and 1 that decides on injection, the same at each attempt.
         is_injected: Whether knowledge about a rare disease goes into the prompt: rho < rare_share.
         entity: The disease of an injected question, None otherwise.
         entity_turn: Rises by one each time the entity is drawn, from a start that depends on seed, entity and attempt;
@@ -48,17 +48,20 @@ class Draw:
 
 
 class QuestionPlan:
-    """The draws for all questions of a run: pure functions of seed, slot and attempt.
+    """The draws for all questions of a run: pure functions of seed, number of slots, slot and attempt.
 
-    The values of rho are stratified: each block of 100 slots has one in each percentile, in an order drawn by the seed.
-    Each rho by itself is uniform on (0, 1), and the fraction of injected slots is off by less than one slot a block. A
-    slot keeps its rho through all attempts, so that rejections do not shift the fraction.
+    The paper draws rho from U(0, 1) for each question and injects knowledge when rho < alpha, so that the share of few
+    questions is alpha on the average only. Here the n slots share the values 0.5/n, 1.5/n ... (n - 0.5)/n, in an order
+    drawn by the seed: which slots are injected is as random as before, and how many is n * alpha, rounded. A slot keeps
+    its rho through all attempts, so that rejections do not change the number.
 
     For one seed, rho does not depend on `rare_share`: a greater one injects knowledge into the same slots and more.
-    The k-th injected slot gets the sampler's k-th entity, so that every entity is used before any is reused.
+    Each 100 slots in turn have the share too, to one slot. The k-th injected slot gets the sampler's k-th entity, so
+    that every entity is used before any is reused.
 
     Args:
         seed: Run seed.
+        num_slots: Questions wanted.
         rare_share: Fraction of slots with injection, from 0 to 1.
         sampler: The rare diseases.
         seeds: At least two seed questions.
@@ -67,7 +70,9 @@ class QuestionPlan:
         InputError: When `rare_share` lies outside [0, 1] or there are fewer than two seed questions.
     """
 
-    def __init__(self, seed: int, rare_share: float, sampler: EntitySampler, seeds: Sequence[Question]) -> None:
+    def __init__(
+        self, seed: int, num_slots: int, rare_share: float, sampler: EntitySampler, seeds: Sequence[Question]
+    ) -> None:
         if not 0 <= rare_share <= 1:
             raise InputError(f"synthesis.rare_share is {rare_share}; give a number from 0 to 1.")
         if len(seeds) < 2:
@@ -76,16 +81,17 @@ class QuestionPlan:
         self._rare_share = rare_share
         self._sampler = sampler
         self._seeds = seeds
-        self._num_injected_before_block = [0]
+        self._rhos = _shuffled_rhos(seed, num_slots)
+        injected = (rho < rare_share for rho in self._rhos)
+        self._num_injected_before = array("q", accumulate(injected, initial=0))
 
     def draw(self, slot: int, attempt: int) -> Draw:
         """Returns the draws for an attempt at a slot, both from 0."""
-        block, index = divmod(slot, _BLOCK_SIZE)
-        rho = _block_rhos(self._seed, block)[index]
+        rho = self._rhos[slot]
         is_injected = rho < self._rare_share
         entity, turn = None, 0
         if is_injected:
-            number = self._num_injected_before(block, index) + attempt * _DRAWS_PER_ATTEMPT
+            number = self._num_injected_before[slot] + attempt * _DRAWS_PER_ATTEMPT
             entity, visit = self._sampler.sample(self._seed, number)
             turn = visit + derive_seed(self._seed, "turn", entity.name) % 2**16
         rng = random.Random(derive_seed(self._seed, "seed questions", slot, attempt))
@@ -101,26 +107,23 @@ class QuestionPlan:
             rng_seed=derive_seed(self._seed, "generator", slot, attempt),
         )
 
-    def _num_injected_before(self, block: int, index: int) -> int:
-        """Returns how many slots before an index of a block are injected."""
-        before = self._num_injected_before_block
-        while len(before) <= block:
-            before.append(before[-1] + _injected_counts(self._seed, len(before) - 1, self._rare_share)[-1])
-        return before[block] + _injected_counts(self._seed, block, self._rare_share)[index]
 
+def _shuffled_rhos(seed: int, num_slots: int) -> array[float]:
+    """Returns the values (k + 0.5) / n for k = 0 ... n - 1, in an order drawn by the seed.
 
-@lru_cache(maxsize=64)
-def _block_rhos(seed: int, block: int) -> tuple[float, ...]:
-    percentiles = list(range(_BLOCK_SIZE))
-    rng = random.Random(derive_seed(seed, "rho", block))
-    rng.shuffle(percentiles)
-    return tuple((percentile + rng.random()) / _BLOCK_SIZE for percentile in percentiles)
-
-
-@lru_cache(maxsize=64)
-def _injected_counts(seed: int, block: int, rare_share: float) -> tuple[int, ...]:
-    """Returns, for each index of a block and for its end, the number injected before it in the block."""
-    return tuple(accumulate((rho < rare_share for rho in _block_rhos(seed, block)), initial=0))
+    The order is that of draws with one in each percentile for each block of 100 slots. So a share is reached in each
+    block too, and with more slots hardly any of the first ones changes to the other kind.
+    """
+    draws: list[float] = []
+    for block in range(-(-num_slots // _BLOCK_SIZE)):
+        percentiles = list(range(_BLOCK_SIZE))
+        rng = random.Random(derive_seed(seed, "rho", block))
+        rng.shuffle(percentiles)
+        draws += ((percentile + rng.random()) / _BLOCK_SIZE for percentile in percentiles)
+    rhos = array("d", bytes(8 * num_slots))
+    for rank, slot in enumerate(sorted(range(num_slots), key=draws.__getitem__)):
+        rhos[slot] = (rank + 0.5) / num_slots
+    return rhos
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class SynthesisTally:
     num_questions: int = 0
     num_rare: int = 0
     num_injected: int = 0
+    num_unfilled_injected: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     unfilled: Counter[str] = field(default_factory=Counter)
 
@@ -105,17 +106,23 @@ class SynthesisTally:
         else:
             self.rejected[verdict.reason] += 1
             self.unfilled[verdict.reason] += attempt.is_last
+            self.num_unfilled_injected += attempt.is_last and attempt.request.draw.is_injected
 
     def counts(self, asked_rare_share: float) -> dict[str, Any]:
-        """Returns the counts for the manifest, with the requested and the achieved fraction of injected questions."""
+        """Returns the counts for the manifest, with the requested and the achieved fraction of injected questions.
+
+        `asked_num_injected` is the number of injected questions if no slot stays empty.
+        """
         return {
             "num_questions": self.num_questions,
             "num_rare": self.num_rare,
             "num_injected": self.num_injected,
+            "asked_num_injected": self.num_injected + self.num_unfilled_injected,
             "asked_rare_share": asked_rare_share,
             "achieved_rare_share": self.num_injected / self.num_questions,
             "num_rejected": self.rejected.total(),
             "rejected": dict(self.rejected),
             "num_unfilled": self.unfilled.total(),
+            "num_unfilled_injected": self.num_unfilled_injected,
             "unfilled": dict(+self.unfilled),
         }

@@ -1,4 +1,4 @@
-"""Names of jobs: short and readable, from the overrides that make them differ."""
+"""Names of files and folders: those of jobs, from the overrides that make them differ, and those that users give."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 # Configuration that decides where and how a command runs and what it is called, not what it makes.
 CHANGES_NO_RESULT = ("paths", "logger", "extras", "callbacks", "force", "task_name", "study", "cost")
-# Of the 255 bytes that file systems allow a name.
+# Of the 255 bytes that file systems allow a name; prefixes, endings and hashes come on top.
 _MAX_NAME = 160
 _MAX_VALUE = 40
 _HASH_DIGITS = 8
@@ -36,6 +36,23 @@ def job_name(overrides: Sequence[str]) -> str:
     return name if is_exact else f"{name[:_MAX_NAME]}~{_digest(decisive)}"
 
 
+def safe_name(text: str) -> str:
+    """Returns a name that a user gives as a part of a path that stays in its folder.
+
+    Letters of all scripts, digits, blanks and `.+-_=,()@` are kept. Anything else, dots in a row, and a dot or a blank
+    at either end become `_`, and long names are cut. Where that loses something, a hash of the text follows, so that
+    different texts have different names.
+
+    Example:
+        >>> safe_name("MedQA (4 options)"), safe_name("../../logs"), safe_name("..")
+        ('MedQA (4 options)', '_logs~b166085f', '_~5ec1f7e7')
+    """
+    cleaned = re.sub(r"^[. ]+|[. ]+$", "_", re.sub(r"(?:[^\w.+=,()@ -]|\.\.+)+", "_", text))
+    # Cut by bytes, as file systems count.
+    cut = cleaned.encode()[:_MAX_NAME].decode(errors="ignore")
+    return text if cut == text and text else f"{cut or '_'}~{_digest([text])}"
+
+
 def changes_results(override: str) -> bool:
     """Returns whether an override is of what decides a result; `+key`, `++key` and `~key` count as `key`."""
     group = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
@@ -53,4 +70,4 @@ def _safe(text: str) -> str:
 
 
 def _digest(overrides: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(overrides).encode()).hexdigest()[:_HASH_DIGITS]
+    return hashlib.sha256("\n".join(overrides).encode(errors="surrogatepass")).hexdigest()[:_HASH_DIGITS]

@@ -12,6 +12,7 @@ from support.helpers import random_policy, toy_question, typed
 
 from medssr.artifacts import fingerprint_parts
 from medssr.commands.evaluate import evaluate
+from medssr.config.evaluation import MemberConfig
 from medssr.errors import InputError
 from medssr.evaluation.results_io import SCHEMA_VERSION, read_predictions
 from medssr.evaluation.scoring import score
@@ -242,3 +243,15 @@ def test_a_bad_file_among_good_ones_stops_all_before_any_is_asked(settings, tmp_
     with pytest.raises(InputError, match=r'b\.json, line 2, field "id"'):
         evaluate(config)
     assert not [path for path in Path(config.paths.artifact_dir, "evaluate").iterdir() if path.is_dir()]
+
+
+def test_a_benchmark_whose_name_leads_out_of_the_folder_stays_in_it(settings, tmp_path):
+    before = set(tmp_path.iterdir()) | {tmp_path / "artifacts"}
+    config = settings(*ALWAYS)
+    members = {"../../x": MemberConfig(files=["toy"])}
+    artifact = evaluate(replace(config, benchmark=replace(config.benchmark, members=members)))
+    assert list(results_of(artifact)["benchmarks"]) == ["../../x"]
+    assert [row.question_id for row in read_predictions(artifact.directory, "../../x")] == [f"q{n}" for n in range(5)]
+    assert set(tmp_path.iterdir()) == before
+    names = {path.name for path in (tmp_path / "artifacts").iterdir()} - {".hashes"}
+    assert names == {"evaluate"}

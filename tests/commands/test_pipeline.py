@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import hydra
 import pytest
@@ -55,6 +56,15 @@ def test_a_job_of_a_sweep_has_a_folder_named_by_its_overrides():
     overrides = ["seed=3", "extras.progress_bar=false", "logger=csv", "paths.root_dir=/x", "study=alpha"]
     sweep = sweep_of("pipeline", *overrides)
     assert (sweep.dir, sweep.subdir) == ("/x/logs/pipeline/sweeps/alpha", "seed=3")
+
+
+@pytest.mark.parametrize("name", ["../../..", "/etc", "team/alpha", "..", "a\\b"])
+def test_the_names_of_study_and_command_lead_out_of_no_folder(name):
+    folder = Path(sweep_of("pipeline", "paths.root_dir=/x", f'study="{name}"').dir)
+    assert folder == Path("/x/logs/pipeline/sweeps") / folder.name
+    assert folder.name not in ("..", "default")
+    folder = Path(sweep_of("pipeline", "paths.root_dir=/x", f'task_name="{name}"').dir)
+    assert (folder.parents[2], folder.name) == (Path("/x/logs"), "default")
 
 
 def test_a_command_without_studies_has_a_folder_for_its_sweeps():

@@ -201,3 +201,14 @@ print(Parallel(n_jobs=2, backend="loky")(delayed(os.getenv)("OMP_NUM_THREADS") f
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     share = max(1, joblib.cpu_count() // 2)
     assert done.stdout.strip() == str([str(share)] * 2)
+
+
+def test_a_study_whose_name_leads_out_of_the_log_folder_stays_in_it(tmp_path):
+    root = tmp_path / "project" / "root"
+    root.mkdir(parents=True)
+    sweep(root, "study=../../..", "synthesis.num_questions=2")
+    (folder,) = (root / "logs/synthesize/sweeps").iterdir()
+    assert json.loads((folder / "synthesis.num_questions=2" / "job.json").read_text())["state"] == "done"
+    assert {path.name for path in root.iterdir()} == {"artifacts", "logs"}
+    assert [path.name for path in (root / "logs").iterdir()] == ["synthesize"]
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]

@@ -35,7 +35,7 @@ GENERATOR = GroundedGenerator(Listed(RARE), num_options=4)
 
 
 def requests(count, rare_share, entities=RARE, seed=0):
-    plan = QuestionPlan(seed, rare_share, EntitySampler(entities), SEEDS)
+    plan = QuestionPlan(seed, count, rare_share, EntitySampler(entities), SEEDS)
     for slot in range(count):
         yield SynthesisRequest(plan.draw(slot, attempt=0), (), "prompt")
 

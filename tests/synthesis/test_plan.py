@@ -16,39 +16,65 @@ SEEDS = [Question(f"q{number}", "Which organ?", {"A": "liver", "B": "heart"}, "A
 SAMPLER = EntitySampler([Entity(name, True) for name in "abcdefghij"])
 
 
-def plan(rare_share: float, seed: int = 7) -> QuestionPlan:
-    return QuestionPlan(seed, rare_share, SAMPLER, SEEDS)
+def plan(rare_share: float, seed: int = 7, num_slots: int = 1000) -> QuestionPlan:
+    return QuestionPlan(seed, num_slots, rare_share, SAMPLER, SEEDS)
 
 
 def draws(count: int, rare_share: float, seed: int = 7, attempt: int = 0):
-    made = plan(rare_share, seed)
+    made = plan(rare_share, seed, count)
     return [made.draw(slot, attempt) for slot in range(count)]
 
 
 def test_a_draw_depends_on_seed_slot_and_attempt_alone():
-    assert plan(0.5).draw(500, 0) == draws(501, 0.5)[500]
-    assert plan(0.5).draw(500, 2) == draws(501, 0.5, attempt=2)[500]
+    assert plan(0.5).draw(500, 0) == draws(1000, 0.5)[500]
+    assert plan(0.5).draw(500, 2) == draws(1000, 0.5, attempt=2)[500]
     assert plan(0.5).draw(500, 0) != plan(0.5, seed=8).draw(500, 0)
 
 
 def test_draws_are_the_same_on_every_machine_and_in_every_version():
     item = plan(0.9).draw(3, 0)
-    assert item.rho == 0.40329129657370993
+    assert item.rho == 0.4035
     assert item.rng_seed == 7381923901163021421
     assert (item.entity.name, [question.id for question in item.seed_questions]) == ("a", ["q16", "q13"])
 
 
-@given(seed=st.integers(0, 2**32), block=st.integers(0, 300), percent=st.integers(0, 100))
-def test_each_block_of_100_slots_has_exactly_the_share(seed, block, percent):
-    made = plan(percent / 100, seed)
-    injected = sum(made.draw(slot, 0).is_injected for slot in range(100 * block, 100 * block + 100))
-    assert injected == percent
+def num_injected(items) -> int:
+    return sum(item.is_injected for item in items)
 
 
-def test_a_share_between_two_percents_is_reached_on_the_average():
-    injected = [sum(item.is_injected for item in draws(10_000, 0.055)[start : start + 100]) for start in (0, 100, 200)]
-    assert set(injected) <= {5, 6}
-    assert abs(sum(item.is_injected for item in draws(10_000, 0.055)) - 550) < 30
+@given(seed=st.integers(0, 2**32), num_slots=st.integers(1, 450), rare_share=st.floats(0, 1))
+def test_the_number_of_injected_slots_is_as_near_to_the_share_as_it_can_be(seed, num_slots, rare_share):
+    assert abs(num_injected(draws(num_slots, rare_share, seed)) - num_slots * rare_share) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("num_slots", "rare_share", "expected"),
+    [(20, 0.5, 10), (1, 0.4, 0), (1, 0.6, 1), (7, 0.3, 2), (10_000, 0.055, 550)],
+)
+def test_few_slots_have_the_share_whatever_the_seed(num_slots, rare_share, expected):
+    assert {num_injected(draws(num_slots, rare_share, seed)) for seed in range(20)} == {expected}
+
+
+def test_which_slots_are_injected_is_drawn_by_the_seed():
+    times = [0] * 20
+    for seed in range(400):
+        for item in draws(20, 0.5, seed):
+            times[item.slot] += item.is_injected
+    assert sum(times) == 400 * 10
+    assert all(150 < count < 250 for count in times)  # 200 with a standard deviation of 10
+
+
+@given(seed=st.integers(0, 2**32), block=st.integers(0, 30), percent=st.integers(0, 100))
+def test_each_block_of_100_slots_has_the_share(seed, block, percent):
+    made = plan(percent / 100, seed, num_slots=3_100)
+    assert num_injected(made.draw(slot, 0) for slot in range(100 * block, 100 * block + 100)) == percent
+
+
+@given(seed=st.integers(0, 2**32), more=st.integers(0, 700), rare_share=st.floats(0, 1))
+def test_with_more_slots_hardly_any_of_the_first_ones_changes_to_the_other_kind(seed, more, rare_share):
+    few, many = (plan(rare_share, seed, num_slots) for num_slots in (300, 300 + more))
+    changed = [slot for slot in range(300) if few.draw(slot, 0).is_injected != many.draw(slot, 0).is_injected]
+    assert len(changed) <= 20
 
 
 def test_rho_is_uniform_at_each_place_and_its_order_is_drawn():
@@ -117,4 +143,4 @@ def test_a_share_outside_zero_to_one_is_an_error(rare_share):
 
 def test_fewer_than_two_seed_questions_are_an_error():
     with pytest.raises(InputError, match="1 seed questions"):
-        QuestionPlan(7, 0.5, SAMPLER, SEEDS[:1])
+        QuestionPlan(7, 10, 0.5, SAMPLER, SEEDS[:1])

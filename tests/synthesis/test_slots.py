@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medssr.knowledge.entities import EntitySampler
 from medssr.knowledge.facts import Entity
@@ -58,8 +60,8 @@ def accept(request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
     return Question(f"s{request.draw.slot}", outcome.stem, {"A": "a", "B": "b"}, None, "test", is_rare=is_rare)
 
 
-def fill(generator: Scripted, num_slots: int, num_rounds: int, rare_share: float = 0.5, screen=accept):
-    plan = QuestionPlan(7, rare_share, SAMPLER, SEEDS)
+def fill(generator: Scripted, num_slots: int, num_rounds: int, rare_share: float = 0.5, screen=accept, seed: int = 7):
+    plan = QuestionPlan(seed, num_slots, rare_share, SAMPLER, SEEDS)
     request = lambda slot, attempt: SynthesisRequest(plan.draw(slot, attempt), (), "prompt")  # noqa: E731
     return list(fill_slots(num_slots, num_rounds, generator, request, screen))
 
@@ -102,11 +104,13 @@ def test_a_slot_without_success_stays_empty_and_is_counted_with_its_reason():
         "num_questions": 2,
         "num_rare": 1,
         "num_injected": 1,
+        "asked_num_injected": 1,
         "asked_rare_share": 0.5,
         "achieved_rare_share": 0.5,
         "num_rejected": 2,
         "rejected": {"unparsable": 1, "api_error": 1},
         "num_unfilled": 1,
+        "num_unfilled_injected": 0,
         "unfilled": {"api_error": 1},
     }
 
@@ -137,7 +141,25 @@ def test_alpha_is_reached_though_a_third_of_the_rare_drafts_is_rejected(rare_sha
     counts = tally_of(fill(RejectsSomeRare(), 10_000, num_rounds, rare_share)).counts(rare_share)
     assert counts["num_rejected"] == pytest.approx(10_000 * rare_share * 0.3 * 1.4, rel=0.1)
     assert counts["num_questions"] + counts["num_unfilled"] == 10_000
+    asked = counts["num_injected"] + counts["num_unfilled_injected"]
+    assert asked == counts["asked_num_injected"] == 10_000 * rare_share
     assert abs(counts["achieved_rare_share"] - rare_share) <= (0.01 if num_rounds == 3 else 0.0002)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    num_slots=st.integers(1, 60),
+    rare_share=st.floats(0, 1),
+    rejected=st.frozensets(st.tuples(st.integers(0, 59), st.integers(0, 2))),
+)
+def test_however_many_drafts_are_rejected_the_share_is_exact_once_all_slots_are_filled(
+    seed, num_slots, rare_share, rejected
+):
+    generator = Scripted(lambda slot, attempt, _: NO if (slot, attempt) in rejected else None)
+    counts = tally_of(fill(generator, num_slots, 4, rare_share, seed=seed)).counts(rare_share)
+    assert (counts["num_questions"], counts["num_unfilled"]) == (num_slots, 0)
+    assert counts["num_injected"] == counts["asked_num_injected"]
+    assert abs(counts["num_injected"] - num_slots * rare_share) <= 0.5
 
 
 def test_counts_add_up_whatever_is_rejected():

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.utils.naming import job_name
+from medssr.utils.naming import job_name, safe_name
 
 KEYS = st.sampled_from(["seed", "model", "grpo.beta", "data.path", "stages"])
 OVERRIDES = st.dictionaries(KEYS, st.text(max_size=80)).map(
@@ -63,3 +65,49 @@ def test_a_name_is_a_file_name(overrides):
     assert 0 < len(name) < 200
     assert not set(name) & set("/\\ \n'\"[]{}:*?<>|")
     assert not name.startswith(".")
+
+
+@pytest.mark.parametrize("name", ["alpha", "MedQA (4 options)", "v1.2", "seed=3,model=a", "médecine", "中文"])
+def test_a_name_that_is_a_folder_name_stays_as_it_is(name):
+    assert safe_name(name) == name
+
+
+HOSTILE = [
+    "..",
+    ".",
+    "",
+    "/",
+    "../../..",
+    "/etc/passwd",
+    "a/b",
+    "a\\b",
+    ".hidden",
+    "end. ",
+    "a\nb",
+    "a\0b",
+    "\udc80",
+    "x" * 300,
+    "é" * 200,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_name_makes_a_file_in_its_folder(tmp_path, name):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / f"questions-{safe_name(name)}.jsonl").touch()
+    (tmp_path / "below" / safe_name(name)).touch()
+    assert len(list((tmp_path / "below").iterdir())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["below"]
+
+
+TEXTS = st.text(st.characters()) | st.text("./ ~_a\\\0\udc80", max_size=8)
+
+
+@given(TEXTS, TEXTS)
+def test_safe_names_stay_in_their_folder_and_tell_texts_apart(one, other):
+    name = safe_name(one)
+    assert Path("/folder", name).name == name
+    assert Path("/folder", name).resolve().parent == Path("/folder")
+    assert not name.startswith(".")
+    assert len(name.encode()) < 200
+    assert (name == safe_name(other)) == (one == other)

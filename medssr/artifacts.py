@@ -17,6 +17,7 @@ from medssr.errors import InputError
 from medssr.utils import peers
 from medssr.utils.content_hashes import ContentHashes
 from medssr.utils.files import hash_path, write_json_atomically
+from medssr.utils.foreign_sources import foreign_sources
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.processes import are_started_together, is_main_process
 from medssr.utils.provenance import git_commit, hardware, packages
@@ -186,13 +187,14 @@ def fingerprint_parts(
 
     Folders (`..._dir`), loggers, progress bars, budgets and the pace of calls are left out. A field `path` or
     `..._path` that names something on disk is moved to the inputs; any other value there (the name of a model on a hub)
-    stays in the configuration.
+    stays in the configuration. The source of a class that is not medssr's own is an input too.
 
     Args:
         config: The whole configuration, as plain values.
         identify: What an input counts by; the hash of its content.
     """
-    inputs: dict[str, str] = {}
+    decisive = decisive_values(config)
+    inputs = foreign_sources(decisive)
 
     def walk(node: Any, key: str) -> Any:
         if isinstance(node, Mapping):
@@ -208,7 +210,7 @@ def fingerprint_parts(
             return None
         return node
 
-    return walk(decisive_values(config), ""), inputs
+    return walk(decisive, ""), inputs
 
 
 def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
+from medssr.rewards.faults import FaultWatch
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -60,6 +61,7 @@ class GRPOModule(TrainedModule):
         self.rollouts = rollouts
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
+        self.fault_watch = FaultWatch(rollouts.rewards)
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
 
@@ -170,6 +172,7 @@ class GRPOModule(TrainedModule):
         # Nobody needs the log-probs of other processes, which are most of a rollout's size.
         described = [group.without_logps() for group in scored.groups]
         groups = [group for local in gather_objects(described) for group in local]
+        self._watch_rewards(batch.step, groups)
         rewards, has_signal, advantages = (
             torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
@@ -178,6 +181,16 @@ class GRPOModule(TrainedModule):
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / len(batch.items) - 1
         return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
+
+    def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
+        """Logs faults of rewards, and raises InputError on every process where a reward scores nothing."""
+        self.fault_watch.update(
+            step,
+            [group.question.id for group in groups for _ in group.rollouts],
+            [rollout.results for group in groups for rollout in group.rollouts],
+            is_last_step=step + 1 == self.trainer.num_training_batches,
+            logs=self.trainer.is_global_zero,
+        )
 
     def _warn_of_truncation(self, step: int, groups: Sequence[RolloutGroup]) -> None:
         """Logs a warning at the first step in which most completions are truncated."""
@@ -196,6 +209,17 @@ class GRPOModule(TrainedModule):
         problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
         if problem is not None:
             raise InputError(problem)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is known of the rewards."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["reward_faults"] = self.fault_watch.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores what is known of the rewards; a checkpoint of supervised training knows nothing."""
+        super().on_load_checkpoint(checkpoint)
+        if "reward_faults" in checkpoint:
+            self.fault_watch.load_state_dict(checkpoint["reward_faults"])
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

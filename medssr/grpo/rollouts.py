@@ -15,7 +15,7 @@ from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.grpo.advantages import deciding_rewards, weighted_sum
 from medssr.models.policy import Policy
 from medssr.questions import Question
-from medssr.rewards.scoring import FaultWatch, Reward, RewardResult, ScoredInput, score_inputs
+from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, score_inputs
 from medssr.utils.seeding import derive_seed
 
 
@@ -144,7 +144,6 @@ class RolloutCollector:
         seed: Run seed.
         stage: Name of the stage; the seed of a completion derives from run seed, stage, step, question and index.
         source: The question file, for messages.
-        fault_watch: Logs rewards that fail, and stops a run in which one always fails.
     """
 
     policy: Policy
@@ -154,7 +153,6 @@ class RolloutCollector:
     seed: int
     stage: str
     source: str
-    fault_watch: FaultWatch = field(default_factory=FaultWatch)
 
     def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
         """Returns a group of rollouts for each question."""
@@ -165,15 +163,13 @@ class RolloutCollector:
             for question in questions
         ]
         completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
-        rollouts = self._score(step, questions, completions)
+        rollouts = self._score(questions, completions)
         return [
             RolloutGroup(question, prompt, row)
             for question, prompt, row in zip(questions, prompts, rollouts, strict=True)
         ]
 
-    def _score(
-        self, step: int, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]
-    ) -> list[list[Rollout]]:
+    def _score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
         """Returns the completions of each question with their answers and reward results."""
         inputs = [
             ScoredInput(question, completion, extract_choice(completion.text, question.options))
@@ -181,7 +177,6 @@ class RolloutCollector:
             for completion in row
         ]
         results = score_inputs(self.rewards, inputs)
-        self.fault_watch.update(step, inputs, results)
         deciding = deciding_rewards(self.rewards)
         rollouts = (
             Rollout(

@@ -18,7 +18,17 @@ from medssr.answers import Choice
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.questions import Question
-from medssr.rewards.scoring import FaultKind, Reward, RewardResult, ScoredInput, failed, result_of
+from medssr.rewards.scoring import (
+    FaultKind,
+    Reward,
+    RewardResult,
+    ScoredInput,
+    failed,
+    place_of,
+    raised,
+    result_of,
+    with_place,
+)
 from medssr.utils.instantiate import instantiate
 
 if TYPE_CHECKING:
@@ -54,6 +64,7 @@ class IsolatedReward:
         self._trace = Path(self._folder.name) / "trace.txt"
         self._process: Any = None
         self._connection: Connection | None = None
+        self.place = ""
         self.weight, self.decides_signal = self._start()
 
     def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
@@ -62,8 +73,8 @@ class IsolatedReward:
         num_killed = 0
         for scored_input in inputs:
             if num_killed == _MAX_KILLED_PER_STEP:
-                skipped = f"skipped: {num_killed} processes had to be killed in this step already."
-                results.append(failed(FaultKind.skipped, skipped))
+                skipped = f"skipped: {num_killed} processes had to be killed in this step already"
+                results.append(failed(FaultKind.skipped, skipped, self.place))
                 continue
             results.append(self._score(scored_input))
             num_killed += self._process is None
@@ -98,7 +109,7 @@ class IsolatedReward:
         if not isinstance(answer, tuple):
             self._kill()
             raise InputError(f"reward.{self._name}: {answer or 'its process ended while it was started.'}")
-        weight, decides_signal = answer
+        weight, decides_signal, self.place = answer
         return weight, decides_signal
 
     def _score(self, scored_input: ScoredInput) -> RewardResult:
@@ -107,7 +118,7 @@ class IsolatedReward:
                 self._start()
             except InputError as error:
                 self._kill()
-                return failed(FaultKind.died, str(error))
+                return failed(FaultKind.died, str(error), self.place)
         assert self._connection is not None
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.send(scored_input)
@@ -130,9 +141,9 @@ class IsolatedReward:
         self._kill()
         trace = self._trace.read_text(encoding="utf-8", errors="replace")
         if has_hung or trace:
-            detail = f"took more than {self._timeout_s:g} seconds (grpo.reward_timeout_s).\n{trace}"
-            return failed(FaultKind.timed_out, detail)
-        return failed(FaultKind.died, f"its process ended with code {exit_code}.")
+            cause = f"took more than {self._timeout_s:g} seconds (grpo.reward_timeout_s)"
+            return failed(FaultKind.timed_out, cause, self.place, trace)
+        return failed(FaultKind.died, f"its process ended with code {exit_code}", self.place)
 
     def _kill(self) -> None:
         """Kills the process if there is one, and closes the connection."""
@@ -161,15 +172,15 @@ def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s
             # training process has died.
             faulthandler.dump_traceback_later(timeout_s, exit=True, file=trace)
             try:
-                result = result_of(reward(*scored_input))
+                result = with_place(result_of(reward(*scored_input)), reward)
             except BaseException as error:  # also sys.exit() and KeyboardInterrupt
-                result = _raised(error)
+                result = raised(error, reward)
             faulthandler.cancel_dump_traceback_later()
             connection.send(result)
 
 
 def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
-    """Creates the reward, and sends its weight and whether it decides signal; returns None if that fails."""
+    """Creates the reward, and sends its weight, whether it decides signal and its place; None if that fails."""
     try:
         reward = instantiate(node, f"reward.{name}")
         weight = float(reward.weight)
@@ -178,14 +189,8 @@ def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return None
-    connection.send((weight, bool(getattr(reward, "decides_signal", False))))
+    connection.send((weight, bool(getattr(reward, "decides_signal", False)), place_of(reward)))
     return reward
-
-
-def _raised(error: BaseException) -> RewardResult:
-    import traceback
-
-    return failed(FaultKind.raised, "".join(traceback.format_exception(error)))
 
 
 # Rewards of this package need no isolation: their time is linear in the length of the completion.

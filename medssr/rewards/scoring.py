@@ -1,29 +1,27 @@
 """The reward interface, and the scoring of a step's completions with all rewards.
 
-An exception in a reward is caught and recorded here; its completion is unscored.
+An exception in a reward is caught and recorded here; its completion is unscored. `faults` stops a training in which a
+reward scores nothing.
 """
 
 from __future__ import annotations
 
-import logging
 import math
+import sys
 import traceback
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from medssr.answers import Choice
 from medssr.engines.types import Completion
-from medssr.errors import InputError
 from medssr.questions import Question
 
-log = logging.getLogger(__name__)
-
-# Training stops if a reward fails for every completion of this many steps in a row.
-_MAX_FAILED_STEPS = 5
+# Longer messages and tracebacks of a user's exception are cut.
+_MAX_CAUSE_CHARS = 300
+_MAX_TRACE_CHARS = 20_000
 # Advantages are computed in float32; sums of squares of rewards up to this bound do not overflow.
 _LARGEST_REWARD = 1e9
 
@@ -52,9 +50,13 @@ class ScoredInput(NamedTuple):
 
 @runtime_checkable
 class BatchReward(Protocol):
-    """A reward that scores all completions of a step in one call."""
+    """A reward that scores all completions of a step in one call.
+
+    Its `place` is that of the class that does so, possibly in another process.
+    """
 
     weight: float
+    place: str
 
     def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
         """Returns a result for each input; must not raise."""
@@ -74,10 +76,24 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure of a reward: its kind, and a traceback or a description of the invalid return value."""
+    """A failure of a reward.
+
+    Attributes:
+        kind: The way in which it failed.
+        cause: What was raised or returned, in one line.
+        place: The class with the file and the line of the fault; empty where they are unknown.
+        trace: A traceback, for the log; empty where there is none.
+    """
 
     kind: FaultKind
-    detail: str
+    cause: str
+    place: str = ""
+    trace: str = ""
+
+    @property
+    def detail(self) -> str:
+        """All that is known, for the log."""
+        return "\n".join(part for part in (self.cause, self.place, self.trace) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +121,49 @@ def result_of(returned: Any) -> RewardResult:
     if returned is None:
         return RewardResult(math.nan)
     if not isinstance(returned, Real):
-        return failed(FaultKind.wrong_type, f"returned {type(returned).__name__} {returned!r:.200}, expected a number.")
+        return failed(FaultKind.wrong_type, f"returned {type(returned).__name__} {returned!r:.200}, expected a number")
     number = cast(float, returned)  # a Real supports all that is used below
     if not -_LARGEST_REWARD <= number <= _LARGEST_REWARD:  # also true for NaN
-        return failed(FaultKind.not_finite, f"returned {number!r:.200}, expected at most {_LARGEST_REWARD:g}.")
+        return failed(FaultKind.not_finite, f"returned {number!r:.200}, expected at most {_LARGEST_REWARD:g}")
     return RewardResult(float(number))
 
 
-def failed(kind: FaultKind, detail: str) -> RewardResult:
-    """Returns the result of a reward that failed."""
-    return RewardResult(math.nan, Fault(kind, detail))
+def failed(kind: FaultKind, cause: str, place: str = "", trace: str = "") -> RewardResult:
+    """Returns the result of a reward that failed; the arguments are those of `Fault`."""
+    return RewardResult(math.nan, Fault(kind, cause, place, trace))
+
+
+def raised(error: BaseException, reward: Any) -> RewardResult:
+    """Returns the result of a reward that raised an exception.
+
+    The place is the innermost line of the reward's own file, since that is what its author can mend.
+    """
+    cause = traceback.format_exception_only(error)[-1].strip()
+    own_file = _file_of(type(reward))
+    frames = traceback.extract_tb(error.__traceback__)
+    own_frames = [frame for frame in frames if frame.filename == own_file] or list(frames)
+    place = f"{_class_name(reward)}, {own_frames[-1].filename}, line {own_frames[-1].lineno}" if own_frames else ""
+    trace = "".join(traceback.format_exception(error))
+    return failed(FaultKind.raised, cause[:_MAX_CAUSE_CHARS], place, trace[-_MAX_TRACE_CHARS:])
+
+
+def place_of(reward: Any) -> str:
+    """Returns the class of a reward with the file and the line of its call, as far as they can be found."""
+    if isinstance(reward, BatchReward):
+        return reward.place
+    name, file = _class_name(reward), _file_of(type(reward))
+    code = getattr(type(reward).__call__, "__code__", None)
+    if code is not None:
+        return f"{name}, {code.co_filename}, line {code.co_firstlineno}"
+    return name if file is None else f"{name}, {file}"
+
+
+def _class_name(reward: Any) -> str:
+    return f"{type(reward).__module__}.{type(reward).__qualname__}"
+
+
+def _file_of(kind: type) -> str | None:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
 def score_inputs(rewards: Mapping[str, Reward], inputs: Sequence[ScoredInput]) -> list[dict[str, RewardResult]]:
@@ -129,60 +178,14 @@ def score_inputs(rewards: Mapping[str, Reward], inputs: Sequence[ScoredInput]) -
 
 
 def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:
-    """Returns the result of a reward for one input, called in this process; a fault if it raises."""
+    """Returns the result of a reward for one input, called in this process; a fault with its place if it fails."""
     try:
-        return result_of(reward(*scored_input))
-    except Exception:
-        return failed(FaultKind.raised, traceback.format_exc())
+        result = result_of(reward(*scored_input))
+    except Exception as error:
+        return raised(error, reward)
+    return with_place(result, reward)
 
 
-class FaultWatch:
-    """Logs the first fault of each kind, and stops a run in which a reward always fails."""
-
-    def __init__(self) -> None:
-        self._warned: set[tuple[str, FaultKind]] = set()
-        self._failed_steps: defaultdict[str, set[int]] = defaultdict(set)  # consecutive steps, by reward
-
-    def update(self, step: int, inputs: Sequence[ScoredInput], results: Sequence[Mapping[str, RewardResult]]) -> None:
-        """Adds the results of a step.
-
-        Args:
-            step: The index of the step.
-            inputs: The scored inputs.
-            results: The results of all rewards for each input.
-
-        Raises:
-            InputError: When a reward failed for every completion of several steps in a row.
-        """
-        names = results[0] if results else {}
-        for name in names:
-            faults = [row[name].fault for row in results]
-            for item, fault in zip(inputs, faults, strict=True):
-                if fault is not None:
-                    self._warn(name, step, item, fault)
-            if all(faults):
-                self._failed_steps[name].add(step)
-            else:
-                self._failed_steps[name].clear()
-            if len(self._failed_steps[name]) == _MAX_FAILED_STEPS:
-                last = faults[-1]
-                assert last is not None
-                raise InputError(
-                    f"reward.{name}: failed for every completion of {_MAX_FAILED_STEPS} steps in a row ({last.kind}), "
-                    f"so that nothing is learnt. The last fault:\n{last.detail}"
-                )
-
-    def _warn(self, name: str, step: int, item: ScoredInput, fault: Fault) -> None:
-        if (name, fault.kind) not in self._warned:
-            self._warned.add((name, fault.kind))
-            log.warning(
-                'reward.%s: %s at step %d, question "%s"; the completion counts as unscored. Others of this kind are '
-                "counted in train/reward_faults/%s/%s and not printed.\n%s",
-                name,
-                fault.kind,
-                step,
-                item.question.id,
-                name,
-                fault.kind,
-                fault.detail,
-            )
+def with_place(result: RewardResult, reward: Any) -> RewardResult:
+    """Returns a result whose fault, if there is one, names the class of the reward and where it is."""
+    return result if result.fault is None else RewardResult(result.value, replace(result.fault, place=place_of(reward)))

@@ -26,7 +26,7 @@ _OUTPUTS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 # The same of a training, whatever its method.
 _TRAINED = ("model", ("metrics.csv",), ("model",))
 _MAX_COPY = 100 * 2**20  # bytes; a larger file is only referenced
-_UNLINKED = ("prompt_path", "ckpt_path")  # inputs that are not shown in the lineage
+_UNLINKED = ("prompt_path", "ckpt_path", "_target_")  # inputs that are not shown in the lineage
 # Nodes that are inputs even without a file: a built-in source, or one on a hub.
 _SOURCES = ("corpus", "entities", "model")
 

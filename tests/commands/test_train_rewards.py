@@ -56,6 +56,46 @@ def test_a_reward_that_always_fails_ends_the_run_with_its_name(train_with):
         train_with({"label": LABEL, "mine": mine("AB")}, num_steps=20)
 
 
+USELESS = {
+    "raises": ("int(choice.letter)", "ValueError: invalid literal for int() with base 10: 'A' [raised]"),
+    "takes_no_choice": ("choice.no_such_field", "AttributeError: 'Choice' object has no attribute 'no_such_field'"),
+    "none": ("None", "scored no completion of 2 steps in a row, so that nothing is learnt: it returned None"),
+    "nan": ("math.nan", "returned nan, expected at most 1e+09 [not_finite]"),
+    "text": ("choice.letter", "returned str 'A', expected a number [wrong_type]"),
+    "list": ("[1.0] * 8", "returned list [1.0, 1.0"),
+}
+SOURCE = """import math
+
+
+class Mine:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def __call__(self, question, completion, choice):
+        return {expression}
+"""
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_a_reward_that_scores_nothing_makes_no_model_and_its_mend_is_trained_with(
+    case, train_with, tmp_path, monkeypatch
+):
+    expression, message = USELESS[case]
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"useless_{case}"
+    file = tmp_path / f"{module}.py"
+    file.write_text(SOURCE.format(expression=expression))
+    rewards = {"label": LABEL, "mine": {"_target_": f"{module}.Mine", "weight": 0.5}}
+    for _ in range(2):  # the second command resumes from a checkpoint, where there is one
+        with pytest.raises(InputError) as caught:
+            train_with(rewards)
+        assert message in str(caught.value)
+        assert f"{module}.Mine, {file}, line {8 if case in ('none', 'nan', 'text', 'list') else 9}" in str(caught.value)
+    assert not list(tmp_path.rglob("manifest.json"))
+    file.write_text(SOURCE.format(expression="float(choice.letter == 'A')"))
+    assert float(rows(train_with(rewards))[0]["train/reward/mine"]) == pytest.approx(0.75)
+
+
 def test_a_reward_that_cannot_be_made_is_told_before_anything_is_trained(train_with, tmp_path):
     with pytest.raises(InputError, match=r"reward\.mine"):
         train_with({"mine": {"_target_": "support.user_rewards.FailsForLetters", "weight": 1.0}})

@@ -14,11 +14,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROO
 _SHOWS = ("...", "--help", "--info", "--cfg", "job")
 
 
+def code_blocks(page: Path, language: str = "") -> list[str]:
+    """The blocks of a page that name a language; by default those that name none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [content for name, content in blocks if name == language]
+
+
 def page_commands() -> list[str]:
     """The command lines in the blocks of the README, the documentation and the studies."""
     commands = []
     for page in PAGES:
-        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        for block in code_blocks(page):
             lines = block.replace("\\\n", " ").splitlines()
             commands += [line[line.index("medssr-") :] for line in lines if re.match(r"^(\w+=\S+ )*medssr-", line)]
     return sorted(set(commands))

@@ -216,7 +216,7 @@ def read_hydra_file(folder: Path, name: str) -> Any:
     path = folder / ".hydra" / f"{name}.yaml"
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if path.is_file() else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError.at(path, f"is not valid YAML ({error}).") from error
 
 

@@ -1,4 +1,4 @@
-"""Artefacts: the folder that a step writes, named by a fingerprint and complete once its manifest is there."""
+"""Steps: each writes a folder, an artefact, that is named by a fingerprint and complete once its manifest is there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.manifests import Artifact, check_input, kept_hashes, read_artifact
 from medssr.utils import peers
-from medssr.utils.content_hashes import ContentHashes
 from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.foreign_sources import foreign_sources
+from medssr.utils.locks import hold_lock
 from medssr.utils.naming import CHANGES_NO_RESULT
+from medssr.utils.outputs import MANIFEST_FILE, record_outputs
 from medssr.utils.processes import are_started_together, is_main_process
-from medssr.utils.provenance import git_commit, hardware, packages
+from medssr.utils.provenance import command_line, git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,6 @@ log = logging.getLogger(__name__)
 _BEGUN, _MADE = "begun", "made"
 # Seconds between looks for a manifest that another process writes.
 _LOOK_AGAIN_S = 0.5
-# In the folder of a run.
-_POINTER_FILE = "artifact.json"
 # Sent to a chat server as it stands, so its names mean nothing here.
 _VERBATIM = "extra_body"
 # Left out of fingerprints at any depth: pace, addresses and cost do not change a result.
@@ -39,25 +39,8 @@ _PACE_AND_MONEY = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
-    """A finished step: its folder and what its manifest says."""
-
-    directory: Path
-    manifest: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """The hash that names the folder."""
-        return self.directory.name
-
-    def path(self, name: str) -> Path:
-        """Returns the path of a file or folder of the artefact."""
-        return self.directory / name
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
-    """A step to run: its name, the configuration that decides its result, and the folder of all results.
+    """A step to run: its name, the configuration that decides its result, and the folders of all results.
 
     Attributes:
         name: "synthesize", "train" ...
@@ -66,6 +49,9 @@ class Step:
         artifact_dir: The folder of all artefacts.
         force: Whether to make the artefact anew although it is there.
         is_joint: Whether several processes make it together; else the main process makes it, and the others wait.
+        verify: Whether an artefact that is there is read as a whole to be checked.
+        stores: Further folders of artefacts, which are read only.
+        left_to_users: Files of the artefact that people fill in.
     """
 
     name: str
@@ -73,18 +59,37 @@ class Step:
     artifact_dir: Path
     force: bool = False
     is_joint: bool = False
+    verify: bool = False
+    stores: tuple[Path, ...] = ()
+    left_to_users: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, command: Any, **attributes: Any) -> Step:
+        """Returns the step of a command.
+
+        Args:
+            name: The step's name.
+            command: The command's configuration: `paths`, `force` and `verify` are those of the step.
+            attributes: Further attributes of the step; `config` where it is not the command's.
+        """
+        paths = command.paths
+        return cls(
+            name,
+            artifact_dir=Path(paths.artifact_dir),
+            stores=tuple(map(Path, paths.artifact_stores)),
+            force=command.force,
+            verify=command.verify,
+            **{"config": command} | attributes,
+        )
 
     @property
     def directory(self) -> Path:
         """The folder that the artefact has, or will have; all inputs are read for its name."""
         return self._identity()[0]
 
-    def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
-        """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
-        hashes = ContentHashes(self.artifact_dir / ".hashes")
-        decisive, inputs = fingerprint_parts(asdict(self.config), hashes.of)
-        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
-        return self.artifact_dir / self.name / fingerprint, decisive, inputs
+    def find(self) -> Path | None:
+        """Returns the folder of the finished artefact, in the folder of all artefacts or a further store."""
+        return self._find(self.directory.name)
 
     def run(self, build: Callable[[Path], dict[str, Any]]) -> Artifact:
         """Returns the step's artefact: the one that is there, or the one that `build` makes.
@@ -92,92 +97,111 @@ class Step:
         Args:
             build: Fills the folder that it is given and returns the counts for the manifest. The folder may hold what
                 an interrupted run left; `build` goes on from there.
-        """
-        from filelock import FileLock
 
+        Raises:
+            InputError: When an input, or the artefact that is there, lies in an artefact and is not as it was made.
+        """
         directory, decisive, inputs = self._identity()
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory.parent / f".{directory.name}.lock")
         if self.force and are_started_together():
             raise InputError(
                 f"force: several processes started together cannot remake {directory}; delete the folder instead."
             )
         if not is_main_process():
-            if self.is_joint and not _is_made(directory):
-                directory.mkdir(exist_ok=True)
+            if self.is_joint and not self._is_made(directory):
+                directory.mkdir(parents=True, exist_ok=True)
                 build(directory)
-            return _made_by_main(directory)
+            return self._made_by_main(directory)
+        # Before the lock, which a store that can only be read has no place for.
+        if not self.force and (found := self._find(directory.name)):
+            return self._reuse(found)
+        directory.parent.mkdir(parents=True, exist_ok=True)
         # A second run of the same step waits here and then finds the manifest.
-        with lock:
-            if self.force and is_main_process() and directory.exists():
+        with hold_lock(directory.parent / f".{directory.name}.lock", f"the making of {directory}"):
+            if self.force and directory.exists():
                 shutil.rmtree(directory)
-            if (directory / "manifest.json").is_file():
-                log.info("%s: already made, %s", self.name, directory)
-                peers.announce(directory.name, _MADE)
-                return read_artifact(directory)
-            log.info("%s: %s in %s", self.name, "resumed" if directory.exists() else "started", directory)
-            directory.mkdir(exist_ok=True)
-            peers.announce(directory.name, _BEGUN)
-            start = time.monotonic()
-            try:
-                counts = build(directory)
-            except InputError:
-                if not any(directory.iterdir()):  # refused before anything was made
-                    directory.rmdir()
-                raise
-            manifest = {
-                "step": self.name,
-                "fingerprint": directory.name,
-                "config": decisive,
-                "inputs": inputs,
-                "counts": counts,
-                "seconds": round(time.monotonic() - start, 1),
-                "packages": packages(),
-                "git_commit": git_commit(),
-                "hardware": hardware(),
-            }
-            write_json_atomically(directory / "manifest.json", manifest)
-            peers.announce(directory.name, _MADE)
-            return Artifact(directory, manifest)
+            if (directory / MANIFEST_FILE).is_file():
+                return self._reuse(directory)
+            return self._make(directory, decisive, inputs, build)
 
+    def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
+        """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
+        hashes = kept_hashes(self.artifact_dir)
 
-def _is_made(directory: Path) -> bool:
-    """Returns whether the main process has the artefact of a joint step, so that it does not make it again."""
-    if peers.is_joined():  # with `force`, the folder may be that of an earlier run
-        return peers.wait_for(directory.name, _BEGUN, _MADE) == _MADE
-    return (directory / "manifest.json").is_file()
+        def identify(path: Path) -> str:
+            check_input(path, hashes)
+            return hashes.of(path)
 
+        decisive, inputs = fingerprint_parts(asdict(self.config), identify)
+        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
+        return self.artifact_dir / self.name / fingerprint, decisive, inputs
 
-def _made_by_main(directory: Path) -> Artifact:
-    """Returns the artefact once the main process has made it, however long that takes."""
-    if peers.is_joined():
-        peers.wait_for(directory.name, _MADE)
-    while not (directory / "manifest.json").is_file():
-        time.sleep(_LOOK_AGAIN_S)
-    return read_artifact(directory)
+    def _find(self, fingerprint: str) -> Path | None:
+        for store in self.stores:
+            if not store.is_dir():
+                raise InputError(f"paths.artifact_stores: there is no folder {store}; mount it, or leave it out.")
+        searched = (self.artifact_dir, *([] if self.force else self.stores))
+        folders = (store / self.name / fingerprint for store in searched)
+        return next((folder for folder in folders if (folder / MANIFEST_FILE).is_file()), None)
 
+    def _reuse(self, directory: Path) -> Artifact:
+        """Returns the finished artefact in a folder once it is checked."""
+        artifact = read_artifact(directory)
+        if artifact.manifest.get("fingerprint") != directory.name:
+            problem = f"is the manifest of another artefact. Delete {directory}; the same command makes it anew."
+            raise InputError.at(directory / MANIFEST_FILE, problem, field="fingerprint")
+        artifact.check(kept_hashes(self.artifact_dir), computes_again=self.verify)
+        log.info("%s: already made, %s", self.name, directory)
+        peers.announce(directory.name, _MADE)
+        return artifact
 
-def point_to(artifact: Artifact, run_dir: Path) -> None:
-    """Writes into the folder of a run which artefact it made."""
-    write_json_atomically(run_dir / _POINTER_FILE, {"artifact": str(artifact.directory.resolve())})
+    def _make(
+        self,
+        directory: Path,
+        decisive: dict[str, Any],
+        inputs: dict[str, str],
+        build: Callable[[Path], dict[str, Any]],
+    ) -> Artifact:
+        """Returns the artefact that `build` makes or finishes."""
+        log.info("%s: %s in %s", self.name, "resumed" if directory.exists() else "started", directory)
+        directory.mkdir(exist_ok=True)
+        peers.announce(directory.name, _BEGUN)
+        start = time.monotonic()
+        try:
+            counts = build(directory)
+        except InputError:
+            if not any(directory.iterdir()):  # refused before anything was made
+                directory.rmdir()
+            raise
+        manifest = {
+            "step": self.name,
+            "fingerprint": directory.name,
+            "command": command_line(),
+            "config": decisive,
+            "inputs": inputs,
+            "counts": counts,
+            "seconds": round(time.monotonic() - start, 1),
+            "packages": packages(),
+            "git_commit": git_commit(),
+            "hardware": hardware(),
+            "outputs": record_outputs(directory, kept_hashes(self.artifact_dir), self.left_to_users),
+        }
+        write_json_atomically(directory / MANIFEST_FILE, manifest)
+        peers.announce(directory.name, _MADE)
+        return Artifact(directory, manifest)
 
+    def _is_made(self, directory: Path) -> bool:
+        """Returns whether the main process has the artefact of a joint step, so that it does not make it again."""
+        if peers.is_joined():  # with `force`, the folder may be that of an earlier run
+            return peers.wait_for(directory.name, _BEGUN, _MADE) == _MADE
+        return self._find(directory.name) is not None
 
-def pointed_to(run_dir: Path) -> Path | None:
-    """Returns the folder of the artefact that a run made, None where its folder names none."""
-    file = run_dir / _POINTER_FILE
-    return Path(json.loads(file.read_text(encoding="utf-8"))["artifact"]) if file.is_file() else None
-
-
-def read_artifact(directory: Path) -> Artifact:
-    """Returns the finished artefact in a folder.
-
-    Raises:
-        InputError: When the folder holds no manifest.
-    """
-    file = directory / "manifest.json"
-    if not file.is_file():
-        raise InputError.at(directory, "is no finished artefact (it has no manifest.json); run its step again.")
-    return Artifact(directory, json.loads(file.read_text(encoding="utf-8")))
+    def _made_by_main(self, directory: Path) -> Artifact:
+        """Returns the artefact once the main process has made it, however long that takes."""
+        if peers.is_joined():
+            peers.wait_for(directory.name, _MADE)
+        while (found := self._find(directory.name)) is None:
+            time.sleep(_LOOK_AGAIN_S)
+        return read_artifact(found)
 
 
 def fingerprint_parts(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from support.helpers import grpo_config
 
-from medssr.artifacts import Step, fingerprint_parts, read_artifact
+from medssr.artifacts import Step, fingerprint_parts
 from medssr.errors import InputError
+from medssr.manifests import read_artifact
 
 
 @dataclass

@@ -14,7 +14,7 @@ STOREYS = {
     "the steps": ["synthesis", "training", "tracking", "rewards", "evaluation"],
     "models and their answers": ["engines", "models"],
     "the domain": ["benchmarks", "labeling", "knowledge", "llm", "questions", "text", "answers", "statistics"],
-    "what everything stands on": ["config", "artifacts", "utils", "resources", "errors"],
+    "what everything stands on": ["config", "artifacts", "manifests", "utils", "resources", "errors"],
 }
 TOP_TO_BOTTOM = list(chain.from_iterable(STOREYS.values()))
 

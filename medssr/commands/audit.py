@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import AuditConfig
+from medssr.manifests import Artifact
 
 if TYPE_CHECKING:
     from medssr.auditing.report import AuditReport
@@ -44,7 +45,7 @@ class ReportConfig:
 def audit(config: AuditConfig) -> Artifact:
     """Returns the artefact of a sample to rate: `sample.jsonl`, `sheet.csv`, `sheet.html`, `judgements.jsonl`."""
     drawn = replace(config, audit=replace(config.audit, verdicts=[]))  # the sample does not depend on the verdicts
-    return Step("audit", drawn, Path(config.paths.artifact_dir), config.force).run(
+    return Step.of("audit", drawn, left_to_users=("sheet.csv", "sheet.html")).run(
         lambda directory: _write_sample(config, directory)
     )
 
@@ -53,7 +54,7 @@ def report_audit(config: AuditConfig, sample: Artifact) -> Artifact:
     """Returns the artefact of the figures: `report.json` and `report.md`, over the judge and the filled sheets."""
     sheets = [SheetFile(Path(file).stem, file) for file in config.audit.verdicts]
     inputs = ReportConfig(sample.fingerprint, config.seed, sheets)
-    return Step("audit_report", inputs, Path(config.paths.artifact_dir), config.force).run(
+    return Step.of("audit_report", config, config=inputs).run(
         lambda directory: _write_report(inputs, sample, directory)
     )
 

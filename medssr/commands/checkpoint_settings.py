@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import pointed_to
 from medssr.config import Dtype, ModelConfig, SFTTrainConfig, TrainConfig
 from medssr.config.catalog import group_of
 from medssr.config.groups import Node
 from medssr.errors import InputError
-from medssr.utils.files import write_json_atomically
+from medssr.manifests import check_input, pointed_to
+from medssr.utils.files import read_record, write_json_atomically
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -61,8 +60,9 @@ def read_trained(folder: Path) -> Trained:
     if not file.is_file():
         problem = f"there is no such file; name the model by model.path={artifact / _MODEL_FOLDER} and its settings."
         raise InputError.at(file, problem, field="run")
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    check_input(file)  # the model itself is checked where it is an input of a step
     path = artifact / _MODEL_FOLDER
+    settings = read_record(file, f"Name the model by model.path={path} and its settings.", model=dict)
     needed = [field.name for field in fields(ModelConfig) if field.default is MISSING]
     lacking = [name for name in needed if name not in settings["model"]]
     if lacking:

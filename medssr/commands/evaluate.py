@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step, point_to
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import with_run
 from medssr.config import EvaluateConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact, point_to
 from medssr.models.device import prepare_process
 from medssr.reports.wandb_steps import log_step
 from medssr.utils.naming import safe_name
@@ -31,9 +32,7 @@ def evaluate(config: EvaluateConfig) -> Artifact:
 
     The files `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl` have the same questions line by line.
     """
-    made = Step("evaluate", config, Path(config.paths.artifact_dir), config.force).run(
-        lambda directory: _score_benchmarks(config, directory)
-    )
+    made = Step.of("evaluate", config).run(lambda directory: _score_benchmarks(config, directory))
     log_step(config, made)
     return made
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import DataConfig, ExportConfig, ExportTarget
+from medssr.manifests import Artifact
 from medssr.models.device import prepare_process
 
 log = logging.getLogger(__name__)
@@ -17,9 +18,7 @@ log = logging.getLogger(__name__)
 
 def export(config: ExportConfig) -> Artifact:
     """Returns the artefact of an export: a folder per framework, with instructions."""
-    return Step("export", config, Path(config.paths.artifact_dir), config.force).run(
-        lambda directory: _export(config, directory)
-    )
+    return Step.of("export", config).run(lambda directory: _export(config, directory))
 
 
 def _export(config: ExportConfig, directory: Path) -> dict[str, Any]:

@@ -41,7 +41,7 @@ _BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
 
 def train_plan(config: TrainConfig) -> Rows:
     """Returns the plan of medssr-train as rows (name, value)."""
-    step = Step("train", config, Path(config.paths.artifact_dir))
+    step = Step.of("train", config)
     return [
         *_model_rows(config.model, config.lora),
         ("questions", _questions_text(config.data.path)),
@@ -213,32 +213,30 @@ def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:
 
 def _made_rows(config: PipelineConfig) -> Rows:
     """Returns which artefacts already exist, as rows, up to the first missing one, on which the later ones depend."""
-    root = Path(config.paths.artifact_dir)
     rows: Rows = []
 
     def made(name: str, step: Step) -> Path | None:
         rows.append((f"artefact: {name}", _artifact_text(step)))
-        is_there = _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES and (step.directory / "manifest.json").is_file()
-        return step.directory if is_there else None
+        return step.find() if _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES else None
 
     labels = synthetic = None
     if asks_pseudo_labelled(config):
-        synthetic = made("synthesize", Step("synthesize", synthesize_config(config), root))
+        synthetic = made("synthesize", Step.of("synthesize", synthesize_config(config)))
     if synthetic is not None:
         votes = pseudo_label_config(config, synthetic / "questions.jsonl")
-        labels = made("pseudo_label", Step("pseudo_label", votes, root))
-    made("evaluate base", Step("evaluate", evaluate_config(config, config.model), root))
+        labels = made("pseudo_label", Step.of("pseudo_label", votes))
+    made("evaluate base", Step.of("evaluate", evaluate_config(config, config.model)))
     model = config.model
     for stage in config.stages:
         questions = _stage_file(config, stage, labels)
         if questions is None:
             break
         training = stage_method(stage).configure(config, stage, model, questions)
-        trained = made(stage.name, Step(training.task_name, training, root))
+        trained = made(stage.name, Step.of(training.task_name, training))
         if trained is None:
             break
         model = replace(model, path=str(trained / "model"), revision=None)
-        made(f"evaluate {stage.name}", Step("evaluate", evaluate_config(config, model), root))
+        made(f"evaluate {stage.name}", Step.of("evaluate", evaluate_config(config, model)))
     return rows
 
 
@@ -256,9 +254,9 @@ def _artifact_text(step: Step) -> str:
     num_bytes = _input_bytes(asdict(step.config))
     if num_bytes > _MAX_READ_BYTES:
         return f"not looked up, since its name depends on {_size(num_bytes)} of inputs"
+    if (found := step.find()) is not None:
+        return f"{found} is made already; nothing would run without force=true"
     directory = step.directory
-    if (directory / "manifest.json").is_file():
-        return f"{directory} is made already; nothing would run without force=true"
     return f"{directory} {'would go on' if directory.is_dir() else 'would be made'}"
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from medssr.artifacts import Artifact
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import trained_model
 from medssr.commands.evaluate import evaluate
@@ -20,6 +19,7 @@ from medssr.config.steps import (
     pseudo_label_config,
     synthesize_config,
 )
+from medssr.manifests import Artifact
 from medssr.utils.processes import is_main_process
 
 log = logging.getLogger(__name__)

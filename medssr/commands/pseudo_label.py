@@ -11,11 +11,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import with_run
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact
 from medssr.models.device import prepare_process
 from medssr.reports.wandb_steps import log_step
 
@@ -28,9 +29,7 @@ log = logging.getLogger(__name__)
 
 def pseudo_label(config: PseudoLabelConfig) -> Artifact:
     """Returns the artefact of labelled questions: `questions.jsonl` (kept ones, with label) and `votes.jsonl` (all)."""
-    made = Step("pseudo_label", config, Path(config.paths.artifact_dir), config.force).run(
-        lambda directory: _label_questions(config, directory)
-    )
+    made = Step.of("pseudo_label", config).run(lambda directory: _label_questions(config, directory))
     if made.manifest["counts"]["warning"] is not None:
         log.warning("%s\n%s", made.path("questions.jsonl"), made.manifest["counts"]["warning"])
     log_step(config, made)

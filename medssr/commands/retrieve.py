@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import RetrieveConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact
 
 if TYPE_CHECKING:
     from medssr.evaluation.retrieval import Grades, QuestionScore, RetrievalQuestion
@@ -23,9 +24,7 @@ log = logging.getLogger(__name__)
 
 def retrieve(config: RetrieveConfig) -> Artifact:
     """Returns the artefact of scores: `metrics.json`, `questions.jsonl` with each question's, `hits.jsonl`."""
-    return Step("retrieve", config, Path(config.paths.artifact_dir), config.force).run(
-        lambda directory: _score_retriever(config, directory)
-    )
+    return Step.of("retrieve", config).run(lambda directory: _score_retriever(config, directory))
 
 
 def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step, point_to
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import write_settings
 from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.config.trainer import shards_models
+from medssr.manifests import Artifact, point_to
 from medssr.models.device import check_device, free_gpu_memory, prepare_process
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
@@ -30,9 +31,7 @@ _SEED_NAME = "warm_start"
 
 def sft(config: SFTTrainConfig) -> Artifact:
     """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    made = Step("sft", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
-        lambda directory: _run(config, directory)
-    )
+    made = Step.of("sft", config, is_joint=True).run(lambda directory: _run(config, directory))
     log_step(config, made)
     return made
 

@@ -20,7 +20,7 @@ from medssr.config.roots import AUTO
 from medssr.errors import require
 
 if TYPE_CHECKING:
-    from medssr.artifacts import Artifact
+    from medssr.manifests import Artifact
 
 
 class GRPOMethod:

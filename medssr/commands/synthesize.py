@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import SynthesizeConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ log = logging.getLogger(__name__)
 
 def synthesize(config: SynthesizeConfig) -> Artifact:
     """Returns the artefact of questions without labels: `questions.jsonl`, and `rejected.jsonl` with reasons."""
-    made = Step("synthesize", config, Path(config.paths.artifact_dir), config.force).run(
-        lambda directory: _write_questions(config, directory)
-    )
+    made = Step.of("synthesize", config).run(lambda directory: _write_questions(config, directory))
     log_step(config, made)
     return made
 

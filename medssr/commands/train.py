@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, Step, point_to
+from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import write_settings
 from medssr.commands.info import train_plan
 from medssr.config import TrainConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact, point_to
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
 from medssr.utils.processes import is_main_process
@@ -24,9 +25,7 @@ log = logging.getLogger(__name__)
 
 def train(config: TrainConfig) -> Artifact:
     """Returns the artefact of a trained stage: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
-    artifact = Step("train", config, Path(config.paths.artifact_dir), config.force, is_joint=True).run(
-        lambda directory: _train_stage(config, directory)
-    )
+    artifact = Step.of("train", config, is_joint=True).run(lambda directory: _train_stage(config, directory))
     log_step(config, artifact)
     return artifact
 

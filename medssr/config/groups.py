@@ -28,6 +28,7 @@ class PathsConfig:
 
     root_dir: OutputPath
     artifact_dir: OutputPath
+    artifact_stores: list[InputPath]
     index_dir: OutputPath
     log_dir: OutputPath
 

@@ -64,6 +64,7 @@ class StepConfig(CommandConfig):
 
     seed: int
     force: bool
+    verify: bool
 
 
 @dataclass(kw_only=True)

@@ -16,8 +16,8 @@ from medssr.utils.instantiate import instantiate
 from medssr.utils.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from medssr.artifacts import Artifact
     from medssr.config.roots import PipelineConfig
+    from medssr.manifests import Artifact
 
 Settings = TypeVar("Settings")
 

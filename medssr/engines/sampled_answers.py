@@ -69,14 +69,36 @@ def answers_in_chunks(
     for start in track(starts, description, len(starts), is_progress_shown):
         chunk = questions[start : start + questions_per_chunk]
         file = directory / f"{start:07d}.jsonl"
-        if not file.is_file():
+        answers = _read_chunk(file, chunk) if file.is_file() else None
+        if answers is None:
             _write_chunk(file, chunk, answer(start, start + len(chunk)))
             log.debug("%s: chunk %d of %d", description, start // questions_per_chunk + 1, len(starts))
+            answers = _read_chunk(file, chunk)
+            assert answers is not None
+        yield from answers
+
+
+def _read_chunk(file: Path, questions: Sequence[Question]) -> list[list[SampledAnswer]] | None:
+    """Returns the answers in a chunk; None where it is damaged, so that its questions are answered again.
+
+    Raises:
+        InputError: When the chunk holds the answers to other questions.
+    """
+    try:
         records = [record for _, record in read_jsonl(file, allows_nan=True)]
-        if [record["question_id"] for record in records] != [question.id for question in chunk]:
-            raise InputError.at(file, "holds answers to other questions; run the command again with force=true.")
-        for record in records:
-            yield [SampledAnswer(**item) for item in record["answers"]]
+        answers = [[SampledAnswer(**item) for item in record["answers"]] for record in records]
+        answered = [record["question_id"] for record in records]
+    except (InputError, KeyError, TypeError) as error:
+        problem = error if isinstance(error, InputError) else f"{file}: is no chunk of answers ({error})"
+        log.warning("%s Its questions are answered again.", problem)
+        return None
+    asked = [question.id for question in questions]
+    if answered != asked[: len(answered)]:
+        raise InputError.at(file, "holds answers to other questions; run the command again with force=true.")
+    if len(answered) < len(asked):
+        log.warning("%s: was cut after %d of %d questions, which are answered again", file, len(answered), len(asked))
+        return None
+    return answers
 
 
 def read_completion(completion: Completion, question: Question, prefill: str = "") -> SampledAnswer:

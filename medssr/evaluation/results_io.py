@@ -128,6 +128,6 @@ def read_texts(directory: Path, benchmark: str, indices: set[int]) -> dict[int, 
             if index in indices:
                 try:
                     texts[index] = [str(answer["text"]) for answer in json.loads(line)["answers"]]
-                except (KeyError, TypeError) as error:
+                except (KeyError, TypeError, ValueError) as error:
                     raise InputError.at(path, f"has no text ({error}).", line=number, field="answers") from error
     return texts

@@ -235,8 +235,12 @@ class Ledger:
         """Returns the reply that a line holds, or None for one of another kind."""
         try:
             record = json.loads(line)
-            return _reply(record) if record["event"] == "reply" else None
-        except (ValueError, TypeError, KeyError) as error:
+            reply = _reply(record) if record["event"] == "reply" else None
+            if reply is not None:
+                bytes.fromhex(reply.key)
+                Cost().at_least(reply.cost)
+            return reply
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             problem = f"is no ledger entry ({error}); restore the file, or move it away to start afresh."
             raise InputError.at(self.path, problem, line=self._num_lines + 1) from error
 

@@ -215,6 +215,11 @@ def num_stored_parameters(folder: Path) -> int | None:
 
 
 def _num_parameters_of_file(file: Path) -> int:
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    num_bytes = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            header_bytes = int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")
+            header = json.loads(stream.read(min(header_bytes, num_bytes)))
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError.at(file, f"is cut or no safetensors file ({error}); copy the model again.") from error

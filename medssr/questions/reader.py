@@ -8,6 +8,7 @@ others on the same file; letters that options carry in their texts are the excep
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from medssr.questions.gold import IndexBase, base_of_indices, is_absent, whole_n
 from medssr.questions.lettered_text import without_letters
 from medssr.questions.record import FieldError, Question, write_questions
 from medssr.questions.table_headers import column_name, headerless_names, renamed
-from medssr.utils.files import hash_path
+from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.records import Record, RecordFile, open_records, source_name
 
 log = logging.getLogger(__name__)
@@ -182,8 +183,8 @@ def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
     Ids get the index of their file as a prefix, so that they stay unique.
     """
     name = hashlib.sha256("\n".join(hash_path(path) for path in paths).encode()).hexdigest()[:16]
-    mixed = folder / f"{name}.jsonl"
-    if not mixed.is_file():
+    mixed, record = folder / f"{name}.jsonl", folder / f"{name}.json"
+    if not _is_as_written(mixed, record):
         write_questions(
             mixed,
             (
@@ -192,7 +193,16 @@ def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
                 for question in read_questions(path)
             ),
         )
+        write_json_atomically(record, {"sha256": hash_path(mixed)})
     return mixed
+
+
+def _is_as_written(file: Path, record: Path) -> bool:
+    """Returns whether a file is there with the hash that is recorded beside it."""
+    try:
+        return bool(hash_path(file) == json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # one of them is absent or damaged
 
 
 def question_from_record(fields: Mapping[str, Any], source: str) -> Question:

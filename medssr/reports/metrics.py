@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medssr.errors import InputError
+from medssr.manifests import read_artifact
+from medssr.utils.outputs import MANIFEST_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,5 +121,5 @@ def _numbers(cells: pd.Series, path: Path) -> list[float]:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    file = folder / "manifest.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    file = folder / MANIFEST_FILE
+    return read_artifact(folder).manifest if file.is_file() else None

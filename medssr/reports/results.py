@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 
-from medssr.artifacts import Artifact
 from medssr.config import PipelineConfig, StageConfig, method_name
 from medssr.evaluation.comparison import Comparison, compare, corrected
 from medssr.evaluation.results_io import RESULTS_FILE, read_asked_questions, read_predictions
 from medssr.evaluation.scoring import RARE_ASKED, RARE_NEVER_ASKED, BenchmarkScore, score
+from medssr.manifests import Artifact
 from medssr.questions import Question, read_questions
 from medssr.reports.runs import (
     ModelResult,

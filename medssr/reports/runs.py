@@ -14,7 +14,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from medssr.errors import InputError
 from medssr.evaluation.results_io import RESULTS_FILE, SCHEMA_VERSION, EvaluationResults
 from medssr.evaluation.scoring import ALL, BenchmarkScore
+from medssr.manifests import check_input
 from medssr.reports.metrics import read_curves
+from medssr.utils.files import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,16 +167,21 @@ def read_run(folder: Path | str) -> Run:
     Raises:
         InputError: When `results.json` is absent, no JSON or neither of the form of `RunRecord` nor of that of
             `EvaluationResults`, label outcomes do not add up, or a metrics file is absent or broken. The message names
-            file, field and what was found.
+            file, field and what was found. Also when a file of an artefact that it reads is not as it was made.
     """
     folder = Path(folder)
     path = folder / RESULTS_FILE
+    check_input(path)
     content = _read_json(path)
     if isinstance(content, dict) and "benchmarks" in content:
         record = _run_of_evaluation(_record(EvaluationResults, content, path))
     else:
         record = _record(RunRecord, content, path)
     _check(record, path)
+    for evaluation in [folder / record.artifacts[name] for name in record.artifacts if name.startswith("evaluate ")]:
+        check_input(evaluation)
+    for stage in record.training:
+        check_input(folder / stage.metrics_file)
     curves = {stage.stage: read_curves(folder / stage.metrics_file) for stage in record.training}
     return Run(folder, record, {stage: logged for stage, logged in curves.items() if logged})
 
@@ -209,17 +216,14 @@ def read_hydra_file(folder: Path, name: str) -> Any:
     path = folder / ".hydra" / f"{name}.yaml"
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if path.is_file() else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError.at(path, f"is not valid YAML ({error}).") from error
 
 
 def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise InputError.at(path, "there is no such file; give the folder of a run that has finished its evaluation.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError.at(path, f"is not valid JSON ({error.msg}).", line=error.lineno) from error
+    return read_record(path, "Give another run, or run its command again.")
 
 
 def _record(kind: type[T], content: Any, path: Path) -> T:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medssr.artifacts import pointed_to
 from medssr.errors import InputError, first_line
 from medssr.evaluation.results_io import RESULTS_FILE
+from medssr.manifests import pointed_to
 from medssr.reports.runs import LeftOut, Run, read_hydra_file, read_run
 from medssr.reports.settings import name_runs
 from medssr.tracking.wandb_limits import accepted_text

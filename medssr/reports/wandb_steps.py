@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, decisive_values, read_artifact
+from medssr.artifacts import decisive_values
 from medssr.config import num_check_steps
+from medssr.manifests import Artifact, read_artifact
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.naming import safe_name
@@ -30,11 +32,13 @@ _LOGGED = "wandb/logged.json"
 def log_step(config: Any, artifact: Artifact) -> None:
     """Logs lineage and summary of a finished step to the W&B run that has its fingerprint.
 
-    A step is logged once, however often its artefact is used later. Without a W&B logger nothing happens.
+    A step is logged once, however often its artefact is used later. Without a W&B logger nothing happens, nor with an
+    artefact of a further store, which is for those who made it to log, or of a folder that can only be read.
     """
     marker = artifact.path(_LOGGED)
     node = _wandb_node(config)
-    if node is None or marker.is_file():
+    is_own = artifact.directory.parents[1] == Path(config.paths.artifact_dir)
+    if node is None or marker.is_file() or not is_own or not os.access(artifact.directory, os.W_OK):
         return
     from medssr.evaluation.results_io import RESULTS_FILE
     from medssr.tracking.lineage import inputs_of, output_of

@@ -8,8 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 from medssr.artifacts import fingerprint_parts
 from medssr.errors import InputError
-from medssr.utils.files import write_json_atomically
+from medssr.utils.files import read_record, write_json_atomically
+from medssr.utils.locks import hold_lock, is_alive
 from medssr.utils.processes import is_main_process
 from medssr.utils.stopping import Stopped
 
@@ -64,15 +64,7 @@ class JobRecord:
     @property
     def is_alive(self) -> bool:
         """Whether the process is there, as far as this machine can tell."""
-        if self.host != socket.gethostname():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:  # somebody else's
-            pass
-        return True
+        return is_alive(self.host, self.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +128,19 @@ def _stamp(path: Path) -> str:
 
 
 def read_job(folder: Path) -> JobRecord | None:
-    """Returns the record of the job in a folder, None where it was never started."""
+    """Returns the record of the job in a folder, None where it was never started or the record is damaged.
+
+    A job that starts again for want of a record finds its steps made, so this costs seconds.
+    """
     file = folder / JOB_FILE
     if not file.is_file():
         return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    return JobRecord(**content | {"state": JobState(content["state"])})
+    try:
+        content = read_record(file, "The job starts again.", state=str, fingerprint=str, host=str, pid=int)
+        return JobRecord(**content | {"state": JobState(content["state"])})
+    except (InputError, TypeError, ValueError) as error:  # another form, or a state that there is not
+        log.warning("%s", error if isinstance(error, InputError) else f"{file}: {error}. The job starts again.")
+        return None
 
 
 def write_job(folder: Path, record: JobRecord) -> None:
@@ -172,7 +171,7 @@ def run_job(folder: Path, fingerprint: str, is_forced: bool, work: Callable[[], 
     if not is_main_process():
         value = work()
         return None if value is None else float(value)
-    with _alone(folder):
+    with hold_lock(folder / ".lock", f"the job {folder}"):
         job = Job((), folder, fingerprint, is_forced)
         if job.is_finished and job.record is not None:
             log.info("finished before: %s", folder)
@@ -203,20 +202,3 @@ def _run_alone(folder: Path, fingerprint: str, work: Callable[[], Any]) -> float
     number = None if value is None else float(value)
     record(JobState.done, value=number)
     return number
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the lock of a job; logs when it has to wait for it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process runs this job; waiting for it: %s", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from medssr.errors import InputError
+from medssr.errors import InputError, first_line
 from medssr.utils.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -59,13 +59,22 @@ def _distribution(override: Override) -> BaseDistribution:
 
 
 def open_study(storage: str, name: str, direction: Direction) -> Study:
-    """Returns the study of a name with the trials that it has; makes it where there is none."""
+    """Returns the study of a name with the trials that it has; makes it where there is none.
+
+    Raises:
+        InputError: When its storage is damaged or cannot be reached.
+    """
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage.startswith("sqlite:///"):
         Path(storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    try:
+        return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        problem = f"{storage} cannot be used ({first_line(error)}); move it away, and the search starts afresh."
+        raise InputError.at("hydra.sweeper.storage", problem) from error
 
 
 def run_trials(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from medssr.errors import USER_FAULT, InputError
 from medssr.sweeps.jobs import Job, JobState
+from medssr.utils.locks import hold_lock
 from medssr.utils.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -101,8 +102,6 @@ def _print(folder: Path, jobs: Sequence[Job]) -> None:
 
 def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     """Writes `report/` into the sweep's folder when its jobs have results to compare."""
-    from filelock import FileLock
-
     from medssr.evaluation.results_io import RESULTS_FILE
 
     finished = [job.folder for job in jobs if job.state is JobState.done and (job.folder / RESULTS_FILE).is_file()]
@@ -113,6 +112,6 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
     from medssr.reports.studies import read_runs
 
     comparison = compare_groups(read_runs(finished))
-    with FileLock(folder / ".report.lock"):  # the same sweep may have been started twice
+    with hold_lock(folder / ".report.lock", f"the report of {folder}"):  # the same sweep may have been started twice
         page = write_report(comparison, folder / "report")
     log.info("report of %d runs: %s", len(finished), page)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medssr.artifacts import Artifact, read_artifact
 from medssr.evaluation.results_io import RESULTS_FILE
+from medssr.manifests import Artifact, artifact_of
 from medssr.tracking.wandb_limits import accepted_text
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def inputs_of(artifact: Artifact, config: Mapping[str, Any]) -> list[Reference]:
     references = {}
     for key, content in hashes.items():
         if key.split(".")[-1] not in _UNLINKED:
-            reference = _input(key, Path(_value(config, key)), content, artifact.directory.parents[1])
+            reference = _input(key, Path(_value(config, key)), content)
             references[reference.name] = reference
     for name in _SOURCES:
         if name in config and not any(key.startswith(f"{name}.") and key.endswith(".path") for key in hashes):
@@ -97,14 +97,11 @@ def inputs_of(artifact: Artifact, config: Mapping[str, Any]) -> list[Reference]:
     return list(references.values())
 
 
-def _input(key: str, path: Path, content: str, artifact_dir: Path) -> Reference:
+def _input(key: str, path: Path, content: str) -> Reference:
     """Returns a file or folder: the artefact that it belongs to, or a reference named by its content."""
     absolute = path.resolve()
-    if artifact_dir.resolve() in absolute.parents:
-        step, fingerprint, *_ = absolute.relative_to(artifact_dir.resolve()).parts
-        folder = artifact_dir / step / fingerprint
-        if (folder / "manifest.json").is_file():
-            return output_of(read_artifact(folder))
+    if (artifact := artifact_of(absolute)) is not None:
+        return output_of(artifact)
     first, *_, last = key.split(".")
     kind = last.removesuffix("_path") if last.endswith("_path") else first  # synthesis.benchmark_path, benchmark.path
     return Reference(f"{kind}-{content[:16]}", kind, (), (absolute.as_uri(),), {"path": str(path), "sha256": content})

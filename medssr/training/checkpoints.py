@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
-from medssr.utils.files import sync
+from medssr.utils.files import read_record, sync, write_json_atomically
 
 if TYPE_CHECKING:
     import lightning as L
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUM_KEPT = 2
+# In a checkpoint that is a folder.
+_SIZES_FILE = "sizes.json"
 
 
 def checkpoint_folder(directory: Path) -> Path:
@@ -42,6 +44,8 @@ def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
         for incomplete in path.parent.glob("step_*.tmp"):
             _remove(incomplete)
         write(temporary)
+        if temporary.is_dir():
+            write_json_atomically(temporary / _SIZES_FILE, _sizes(temporary))
         for file in [temporary, *temporary.rglob("*")]:
             sync(file)
         temporary.replace(path)
@@ -104,17 +108,36 @@ def _newest_valid(folder: Path) -> Path | None:
 def _fault(path: Path) -> str | None:
     """Returns a description of the damage of a checkpoint, as the end of a sentence, or None if it is valid.
 
-    A file is a zip archive with a checksum of each tensor. A folder, which sharded strategies write, is not verified:
-    it got its name after all of it was on disk.
+    A file is a zip archive with a checksum of each tensor. Of a folder, which sharded strategies write, the sizes of
+    the files are compared with those that it was written with.
     """
     if path.is_dir():
-        return None
+        return _folder_fault(path)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         return f"is cut short, damaged or no checkpoint ({error})"
     return None if damaged is None else f"is damaged (checksum of {damaged})"
+
+
+def _folder_fault(path: Path) -> str | None:
+    sizes = path / _SIZES_FILE
+    if not sizes.is_file():
+        return None  # an older version wrote none
+    try:
+        written = read_record(sizes, "")
+    except InputError as error:
+        return f"is damaged ({error})"
+    found = _sizes(path)
+    damaged = [name for name, size in written.items() if found.get(name) != size]
+    return f"is damaged (size of {damaged[0]})" if damaged else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Returns the sizes of the files in a folder by their paths in it."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _SIZES_FILE)
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

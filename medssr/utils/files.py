@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from medssr.errors import InputError
-from medssr.utils.json_text import StrictDecoder, parse_json
-from medssr.utils.text_files import open_bytes
+from medssr.utils.json_text import JsonText, StrictDecoder, parse_json
+from medssr.utils.text_files import open_bytes, read_text
+
+_KINDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number"}
+# More threads than this do not read a disk faster.
+_MAX_READERS = 8
 
 
 @contextmanager
@@ -45,6 +50,38 @@ def write_json_atomically(path: Path, value: Any) -> None:
     with open_atomically(path) as stream:
         json.dump(value, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
+
+
+def read_record(path: Path, remedy: str, **fields: type) -> dict[str, Any]:
+    """Returns the object in a JSON file that medssr wrote.
+
+    Args:
+        path: The file.
+        remedy: What to do when it is damaged, a sentence.
+        fields: The types of the fields that it must have.
+
+    Raises:
+        InputError: When the file is absent, empty, cut, no JSON object, or lacks a field. The message has the remedy.
+    """
+    try:
+        source = JsonText(read_text(path, may_be_legacy=False).content, path, decoder=StrictDecoder(allows_nan=True))
+        start = source.skip_space(0)
+        if start == len(source.text):
+            raise InputError.at(path, "is empty.")
+        value, end = source.value(start)
+        if source.skip_space(end) < len(source.text):
+            raise InputError.at(path, "holds more than one JSON value.", line=source.line(end))
+        source.check(value, start)
+    except InputError as error:
+        raise InputError(f"{error} {remedy}") from error
+    if not isinstance(value, dict):
+        raise InputError.at(path, f"holds a JSON {type(value).__name__}, expected an object. {remedy}")
+    for name, kind in fields.items():
+        is_number = kind is float and type(value.get(name)) is int
+        if not isinstance(value.get(name), kind) and not is_number:
+            found = f"found {value[name]!r:.60}" if name in value else "is missing"
+            raise InputError.at(path, f"{found}; expected {_KINDS[kind]}. {remedy}", field=name)
+    return value
 
 
 def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,6 +139,17 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def hash_files(files: Sequence[Path], hash_of: Callable[[Path], str] = hash_file) -> list[str]:
+    """Returns the SHA-256 of each file's content, computed in several threads."""
+    if len(files) < 2:
+        return [hash_of(file) for file in files]
+    readers = ThreadPoolExecutor(min(_MAX_READERS, len(files), os.cpu_count() or 1))
+    try:
+        return list(readers.map(hash_of, files))
+    finally:
+        readers.shutdown(cancel_futures=True)  # a signal waits for the files that are being read, not for all
+
+
 def hash_path(path: Path, hash_of: Callable[[Path], str] = hash_file) -> str:
     """Returns the SHA-256 of a file, or of the names and contents of all files below a folder.
 
@@ -112,6 +160,7 @@ def hash_path(path: Path, hash_of: Callable[[Path], str] = hash_file) -> str:
     if path.is_file():
         return hash_of(path)
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    for file, content in zip(files, hash_files(files, hash_of), strict=True):
+        digest.update(f"{file.relative_to(path).as_posix()} {content}\n".encode())
     return digest.hexdigest()

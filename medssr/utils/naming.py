@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 # Configuration that decides where and how a command runs and what it is called, not what it makes.
-CHANGES_NO_RESULT = ("paths", "logger", "extras", "callbacks", "force", "task_name", "study", "cost")
+CHANGES_NO_RESULT = ("paths", "logger", "extras", "callbacks", "force", "verify", "task_name", "study", "cost")
 # Of the 255 bytes that file systems allow a name; prefixes, endings and hashes come on top.
 _MAX_NAME = 160
 _MAX_VALUE = 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def hardware() -> dict[str, Any]:
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"cpu_cores": os.cpu_count(), "memory_gib": round(memory / 2**30, 1), "gpus": names}
+
+
+def command_line() -> str | None:
+    """Returns the command with its overrides as a shell takes it; None outside a command."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return None
+    return shlex.join([f"medssr-{str(HydraConfig.get().job.config_name).replace('_', '-')}", *overrides()])
 
 
 def overrides() -> list[str]:

@@ -11,10 +11,11 @@ import pytest
 from omegaconf import OmegaConf
 from support.helpers import compose, typed
 
-from medssr.artifacts import Artifact, Step, fingerprint_parts, point_to
+from medssr.artifacts import Step, fingerprint_parts
 from medssr.commands.checkpoint_settings import read_trained, with_run, write_settings
 from medssr.config import Dtype, TrainConfig
 from medssr.errors import InputError
+from medssr.manifests import Artifact, point_to
 
 pytestmark = pytest.mark.slow
 

@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import constants
 from support.commands import run_program
 from support.helpers import toy_question, typed
+from support.made import flip_a_bit, make
 
 from medssr.commands.doctor.command import command_of, findings, main
 from medssr.commands.doctor.findings import State
@@ -51,6 +52,18 @@ def test_what_a_command_lacks_is_named_with_a_remedy(doctor, tmp_path):
     assert code == 1
     assert "medssr-train: " in printed
     assert "model=local" in printed
+
+
+def test_artefacts_are_checked(doctor, tmp_path):
+    code, printed = doctor("artifacts")
+    assert (code, "0 as they were made" in printed) == (0, True)
+    made = make(tmp_path / "artifacts")
+    flip_a_bit(made.path("questions.jsonl"))
+    code, printed = doctor("artifacts")
+    assert code == 1
+    assert "artefacts: 1 damaged" in printed
+    assert doctor("artifacts", f"paths.artifact_dir={tmp_path}/elsewhere")[0] == 0
+    assert doctor("artifacts", "paths.artefact_dir=x")[0] == 2
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare", "retrieve", "synthesize", "audit", "export", "sft"])

@@ -154,3 +154,27 @@ def test_cut_off_votes_are_reported(policy, tmp_path, caplog):
     caplog.clear()
     list(sampler(policy, WritingEngine("A...", "B", "C")).sample(QUESTIONS, tmp_path / "b", "toy.jsonl"))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: b"",
+        lambda lines: lines[0],  # cut at a line
+        lambda lines: lines[0] + lines[1][:20],
+        lambda lines: lines[0] + b"[1]\n",
+        lambda lines: lines[0] + b'{"question_id": "q1"}\n',
+        lambda lines: lines[0] + b'{"question_id": "q1", "answers": [{"words": 1}]}\n',
+        lambda lines: lines[0] + b"\xff\n",
+    ],
+)
+def test_the_questions_of_a_damaged_chunk_are_answered_again(policy, tmp_path, caplog, damage):
+    first = texts(sampler(policy).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    chunk = tmp_path / "0000000.jsonl"
+    content = chunk.read_bytes()
+    chunk.write_bytes(damage(content.splitlines(keepends=True)))
+    engine = CountingEngine(policy, 64)
+    assert texts(sampler(policy, engine).sample(QUESTIONS, tmp_path, "toy.jsonl")) == first
+    assert engine.num_prompts == 2
+    assert chunk.read_bytes() == content
+    assert "answered again" in caplog.text

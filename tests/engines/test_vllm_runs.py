@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from support.helpers import typed
 
-from medssr.artifacts import Artifact
 from medssr.benchmarks.reader import load_benchmark
 from medssr.commands.evaluate import evaluate
 from medssr.commands.pipeline import pipeline
 from medssr.commands.train import train
+from medssr.manifests import Artifact
 from medssr.questions import read_questions, write_questions
 from medssr.synthesis.plan import Draw, SynthesisRequest
 from medssr.utils.instantiate import instantiate

@@ -56,6 +56,12 @@ def test_a_line_of_another_form_is_named(tmp_path, record, field):
         read_predictions(tmp_path, "toy")
 
 
+def test_a_cut_line_of_texts_is_named(tmp_path):
+    (tmp_path / "predictions-toy.jsonl").write_text('{"answers": [{"te', encoding="utf-8")
+    with pytest.raises(InputError, match=r"predictions-toy\.jsonl, line 1"):
+        read_texts(tmp_path, "toy", {0})
+
+
 def test_questions_are_read_as_they_were_asked(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_asked_questions(tmp_path, "toy")

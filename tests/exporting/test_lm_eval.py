@@ -13,10 +13,10 @@ import yaml
 from support.exports import POLICIES
 from support.helpers import random_policy, toy_question, typed
 
-from medssr.artifacts import Artifact
 from medssr.commands.evaluate import evaluate
 from medssr.commands.export import export
 from medssr.errors import InputError
+from medssr.manifests import Artifact
 from medssr.questions import Question, write_questions
 
 pytestmark = pytest.mark.slow

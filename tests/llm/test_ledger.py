@@ -128,7 +128,18 @@ def test_a_line_torn_by_another_process_does_not_swallow_the_next(path):
     assert len(Ledger(path)) == 2
 
 
-@pytest.mark.parametrize("line", ["{broken", "[1]", '{"key": "k"}', '{"event": "reply", "key": "00"}', "1"])
+def changed(**values):
+    return json.dumps({"event": "reply"} | asdict(REPLY) | values)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{broken", "[1]", '{"key": "k"}', '{"event": "reply", "key": "00"}', "1", "\0\0\0", "[" * 100_000),
+        *(changed(key="no hash"), changed(key=None), changed(prompt_tokens="many"), changed(dollars=[1])),
+    ],
+    ids=range(11),
+)
 def test_another_broken_line_is_an_error_that_names_it(path, tmp_path, line):
     first, second = lines_of(tmp_path, REPLY, replace(REPLY, key=key("k2")))
     path.parent.mkdir()

@@ -169,3 +169,12 @@ def test_the_table_of_models_is_that_of_the_formula(preset):
     model = typed("evaluate", f"model={preset}").model
     assert model.path == name
     assert numbers[4] == model.cost.gpus
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x05", b"\xff" * 8, b"\x02" + b"\0" * 7 + b"[]", b"\x09" + b"\0" * 7 + b'{"a": {}}']
+)
+def test_a_cut_file_of_weights_is_named(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: is cut or no safetensors file"):
+        num_stored_parameters(tmp_path)

@@ -319,6 +319,18 @@ def test_the_same_content_is_the_same_file(files, tmp_path):
     assert first.read_bytes() == content
 
 
+@pytest.mark.parametrize("damage", ["questions", "record"])
+def test_a_damaged_mixture_is_written_again(files, tmp_path, damage):
+    mixed = mix_questions(files, tmp_path / "mixed")
+    content = mixed.read_bytes()
+    if damage == "questions":
+        mixed.write_bytes(content[: content.index(b"\n") + 1])
+    else:
+        mixed.with_suffix(".json").write_text('{"sha')
+    assert mix_questions(files, tmp_path / "mixed") == mixed
+    assert mixed.read_bytes() == content
+
+
 def test_other_content_or_another_order_is_another_file(files, tmp_path):
     first = mix_questions(files, tmp_path / "mixed")
     assert mix_questions(files[::-1], tmp_path / "mixed") != first

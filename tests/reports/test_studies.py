@@ -9,9 +9,9 @@ import pytest
 from support.helpers import typed
 from support.studies import write_evaluation_of, write_job, write_pipeline_run
 
-from medssr.artifacts import Artifact, point_to
 from medssr.commands.compare import compare, runs_as_override
 from medssr.errors import InputError
+from medssr.manifests import Artifact, point_to
 from medssr.reports.studies import find_runs, find_study, run_folders
 
 pytestmark = pytest.mark.slow

@@ -10,10 +10,10 @@ import pytest
 from support.helpers import random_policy, toy_question, typed
 from support.wandb_runs import records
 
-from medssr.artifacts import Artifact
 from medssr.commands.evaluate import evaluate
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.train import train
+from medssr.manifests import Artifact
 from medssr.questions import write_questions
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ from typing import Any
 
 from support.helpers import random_policy, toy_question, typed
 
-from medssr.artifacts import Artifact
 from medssr.commands.train import train
+from medssr.manifests import Artifact
 from medssr.questions import write_questions
 
 

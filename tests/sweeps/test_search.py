@@ -99,3 +99,11 @@ def test_failed_trials_are_tried_again_by_the_next_start_and_not_for_ever(tmp_pa
 
     run_trials(study, SPACE, 4, 2, 0, run)
     assert tried == failed
+
+
+def test_a_damaged_storage_is_named(tmp_path):
+    open_study(storage(tmp_path), "s", "maximize")
+    file = Path(storage(tmp_path).removeprefix("sqlite:///"))
+    file.write_bytes(b"x" * 2000)
+    with pytest.raises(InputError, match=f"{file} cannot be used"):
+        open_study(storage(tmp_path), "s", "maximize")

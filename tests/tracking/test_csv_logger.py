@@ -1,5 +1,9 @@
 import csv
+import logging
 
+import pytest
+
+from medssr.errors import InputError
 from medssr.tracking.csv_logger import CSVMetrics
 
 
@@ -63,3 +67,40 @@ def test_a_resumed_run_ends_with_the_bytes_of_a_whole_one(tmp_path):
 def test_nothing_logged_is_an_empty_table(tmp_path):
     CSVMetrics(str(tmp_path)).finalize("success")
     assert rows(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "is empty"),
+        ("step,train/loss\n0,0.5\n1,0.2", "line 3: is cut"),
+        ("step,train/loss\n0,0.5\n1\n", "line 3: found '1', expected 2 numbers"),
+        ("step,train/loss\n0,0.5\n1,0.2,3\n", "line 3"),
+        ("step,train/loss\n0,half\n", "line 2: found '0,half'"),
+        ("step,train/loss\nnan,0.5\n", 'line 2, field "step"'),
+        ("id,name\n1,2\n", "line 1: found"),
+        ("step,train/loss\n0,\0\n", "NUL"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, content, problem):
+    (tmp_path / "metrics.csv").write_text(content)
+    with pytest.raises(InputError, match=problem) as refused:
+        CSVMetrics(str(tmp_path))
+    assert str(tmp_path / "metrics.csv") in str(refused.value)
+
+
+def test_without_the_file_the_curve_begins_where_training_resumes(tmp_path):
+    resumed = CSVMetrics(str(tmp_path))
+    log(resumed, step5=0.5)
+    resumed.finalize("success")
+    assert [row["step"] for row in rows(tmp_path)] == ["5"]
+
+
+def test_lost_lines_are_noticed(tmp_path, caplog):
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n0,0.5\n1,0.2\n")
+    with caplog.at_level(logging.WARNING):
+        log(CSVMetrics(str(tmp_path)), step2=0.5, step3=0.5, step9=0.5)
+        assert not caplog.records
+        log(CSVMetrics(str(tmp_path)), step5=0.5)
+    (record,) = caplog.records
+    assert "between step 1 and step 5" in record.message

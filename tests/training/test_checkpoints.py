@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +100,26 @@ def test_a_folder_is_a_checkpoint_of_a_sharded_strategy(tmp_path):
         write_checkpoint(path, write_shards)
     assert [file.name for file in sorted(path.parent.iterdir())] == ["step_0000002.ckpt", "step_0000003.ckpt"]
     assert starting_point(AUTO, tmp_path) == starting_point(str(path), tmp_path / "other") == path
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, Path.unlink])
+def test_a_folder_with_a_cut_or_missing_file_is_damaged(tmp_path, caplog, damage):
+    def write_shards(temporary):
+        temporary.mkdir()
+        (temporary / "shard_0").write_bytes(b"0" * 200)
+
+    paths = [checkpoint_path(checkpoint_folder(tmp_path), num_done) for num_done in (1, 2)]
+    paths[0].parent.mkdir()
+    for path in paths:
+        write_checkpoint(path, write_shards)
+    damage(paths[1] / "shard_0")
+    with caplog.at_level(logging.WARNING):
+        assert starting_point(AUTO, tmp_path) == paths[0]
+    assert "shard_0" in caplog.text
+    damage(paths[0] / "sizes.json")
+    if damage is not Path.unlink:  # an older version wrote none
+        with pytest.raises(InputError, match="No valid checkpoint"):
+            starting_point(AUTO, tmp_path)
 
 
 def test_without_checkpoints_auto_starts_afresh_and_last_says_so(tmp_path):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from medssr.cli.entry import composed
+from medssr.commands.doctor.artifacts import check_artifacts
 from medssr.commands.doctor.findings import Finding, State, run_check
 from medssr.commands.doctor.machine import (
     available_memory,
@@ -38,12 +39,16 @@ medssr-doctor: check whether this machine can run a command, and suggest changes
   medssr-doctor                              checks the machine for medssr-pipeline with its defaults
   medssr-doctor COMMAND SETTINGS...          checks it for a command: put medssr-doctor in front of its line, as in
   medssr-doctor medssr-train model=qwen3_8b_base trainer=gpu rollout=vllm grpo=large data.path=FILE.jsonl
+  medssr-doctor artifacts                    reads all finished artefacts and compares them with what was made
 
 It checks Python, packages, GPUs, memory, disk, folders, files, processes, threads, keys, W&B, the model and vLLM.
-The exit code is 1 if something that the command needs is missing, and 2 if the command line is wrong. It changes
-nothing, and sends only the model's name to the hub.
+The exit code is 1 if something that the command needs is missing or an artefact is damaged, and 2 if the command line
+is wrong. It changes nothing, and sends only the model's name to the hub. `artifacts` takes paths.artifact_dir=FOLDER
+and paths.artifact_stores=[FOLDER,...].
 """
 _MARKS = {State.fine: "[green]fine[/]", State.advice: "[yellow]advice[/]", State.lacking: "[red]lacking[/]"}
+# In place of a command: checks what was made.
+_ARTIFACTS = "artifacts"
 # Weights in float32 and AdamW's two averages. The newest two checkpoints are kept while the next is written.
 _CHECKPOINT_BYTES_PER_WEIGHT = 12
 _NUM_CHECKPOINTS = 3
@@ -143,12 +148,24 @@ def _print(results: list[Finding]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+def _check_artifacts(overrides: Sequence[str]) -> NoReturn:
+    """Prints which artefacts are damaged, and ends the process."""
+    paths = composed("pipeline", overrides).paths
+    results = list(check_artifacts(Path(paths.artifact_dir), [Path(store) for store in paths.artifact_stores]))
+    _print(results)
+    num_damaged = sum(result.state is State.lacking for result in results)
+    print(f"artefacts: {num_damaged} damaged" if num_damaged else "artefacts: none is damaged")
+    sys.exit(1 if num_damaged else 0)
+
+
 def main() -> None:
     """Console entry point."""
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(HELP, end="")
         return
     try:
+        if sys.argv[1:2] == [_ARTIFACTS]:
+            _check_artifacts(sys.argv[2:])
         command, overrides = command_of(sys.argv[1:])
         config = composed(command, overrides)
     except InputError as error:

@@ -18,6 +18,7 @@ import numpy as np
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Corpus, Passage
 from medssr.utils.files import hash_file, write_json_atomically
+from medssr.utils.locks import hold_lock
 
 log = logging.getLogger(__name__)
 
@@ -152,14 +153,12 @@ def cached_folder(
         settings: All that decides the content, as JSON.
         build: Fills an empty folder and returns what the manifest should say of it beside the files.
     """
-    from filelock import FileLock
-
     key = hashlib.sha256(json.dumps([_FORMAT, settings], sort_keys=True).encode()).hexdigest()[:16]
     folder = parent / f"{kind}-{key}"
     if _is_whole(folder):
         return folder
     parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(parent / f".{folder.name}.lock"):
+    with hold_lock(parent / f".{folder.name}.lock", f"the making of {folder}"):
         if _is_whole(folder):  # made by the process that this one waited for
             return folder
         if folder.exists():

@@ -128,6 +128,8 @@ class OpenAIJudge(ChatModel):
             except ReplyError as error:
                 problem = str(error)
                 messages = [*messages, *repair_messages(reply.text, problem)]
+        if reply.outcome == "answer":
+            self._client.note_use(reply, problem or None)
         details = {
             "model": self.model,
             "prompt_sha256": text_hash(request.prompt),

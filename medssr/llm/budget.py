@@ -121,7 +121,7 @@ class Allowance:
             while not self._may_begin():
                 if self._num_open == 0:
                     raise BudgetError(self._message())
-                self._changed.wait()
+                self._changed.wait()  # ends, since each call under way has a time limit and notifies
             self._num_open += 1
         try:
             yield

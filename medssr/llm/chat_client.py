@@ -11,16 +11,16 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from medssr.errors import InputError
 from medssr.llm.budget import Allowance, Budget, Cost, Prices
 from medssr.llm.chat_health import Health
-from medssr.llm.chat_protocol import RESPONSE_FORMAT, ChatCall, Message, check_extra_body, refused_parameter
-from medssr.llm.chat_response import Ending, read_response
-from medssr.llm.chat_transport import Transport, UnreachableError
-from medssr.llm.keys import key_from_environment
+from medssr.llm.chat_protocol import PATH, RESPONSE_FORMAT, ChatCall, Message, check_extra_body, refused_parameter
+from medssr.llm.chat_response import Ending, printable, read_response
+from medssr.llm.chat_transport import Response, TooLongError, Transport, UnreachableError
+from medssr.llm.keys import hide_key, key_from_environment
 from medssr.llm.ledger import Ledger, Reply
 from medssr.utils.seeding import derive_seed
 
@@ -37,6 +37,12 @@ _LONGEST_PAUSE_ASKED_S = 300.0
 # Items taken ahead for each call under way: one that fails and pauses at the head does not leave the others idle.
 _TAKEN_AHEAD = 64
 _BYTES_PER_TOKEN = 4
+# Seconds of waiting for calls under way until a message says so.
+_SILENT_S = 2.0
+# Characters of an address or an answer in a message.
+_LONGEST_SHOWN = 500
+# The kind of an answer that the caller finds nothing in.
+_USELESS = "unusable answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +122,10 @@ class ChatClient:
         self._ledger = Ledger(Path(settings.ledger_dir) / ledger_name)
         self._allowance = Allowance(settings.budget, lambda: self._ledger.spent(settings.model))
         self._used_keys: set[str] = set()
+        self._new_keys: set[str] = set()  # of the answers that are not from the ledger
         self._used_cost = Cost()
         self._left_out: set[str] = set()
-        url = f"{settings.base_url.rstrip('/')}/chat/completions"
+        url = settings.base_url.rstrip("/") + PATH
         self._transport = Transport(url, self._key, settings.max_concurrency, settings.timeout_s)
         self._pool = ThreadPoolExecutor(settings.max_concurrency)
         self._is_stopped = threading.Event()
@@ -139,7 +146,8 @@ class ChatClient:
 
         The same arguments and settings give the same answer for ever. A refusal, a time-out or an error after all
         retries is a reply with that outcome; `is_answered` says whether the ledger will give it again. A parameter that
-        the server does not support is left out from then on, and the replies say so.
+        the server does not support is left out from then on, and the replies say so. What the caller makes of an
+        answer it says to `note_use`.
 
         Args:
             purpose: Names what the call is for. Calls that are to be independent draws have different ones.
@@ -158,20 +166,47 @@ class ChatClient:
         call = ChatCall.of(purpose, messages, sampling, seed, schema, settings.extra_body)
         reply = self._ledger.find(call.key)
         if reply is not None:
-            self._check_health(reply, Ending(reply.outcome))
+            ending, is_new = Ending(reply.outcome), False
         else:
             with self._allowance.one_call():
                 if self._is_stopped.is_set():
                     raise self._fault or CancelledError
                 reply, ending = self._send(call)
                 self._ledger.append(reply)
-            self._check_health(reply, ending)
+            is_new = True
+        if ending.kind != "answer":
+            problem = f"{reply.outcome}: {reply.why_unusable}" if reply.is_answered else reply.why_unusable
+            reason = self._health.fail(ending.kind, not reply.is_answered, is_new)
+            if reason is not None or ending.is_fatal:
+                self._stop(reason, problem, reply.is_answered)
         with self._count_lock:
             if reply.is_answered and reply.key not in self._used_keys:
                 self._used_keys.add(reply.key)
+                if is_new:
+                    self._new_keys.add(reply.key)
                 self._used_cost += reply.cost
                 self._left_out.update(reply.left_out)
         return reply
+
+    def note_use(self, reply: Reply, problem: str | None = None) -> None:
+        """Takes note of whether an answer with outcome "answer" was of use, which the caller alone can tell.
+
+        An answer that is shown to the model again for a repair is not noted before the repair.
+
+        Args:
+            reply: The answer.
+            problem: Why it was of no use; None where it was.
+
+        Raises:
+            InputError: When no answer so far was of use, or none for long.
+        """
+        if problem is None:
+            self._health.succeed()
+            return
+        reason = self._health.fail(_USELESS, is_failure=False, is_new=reply.key in self._new_keys)
+        if reason is not None:
+            shown = printable(reply.text or "")[:_LONGEST_SHOWN]
+            self._stop(reason, f"{problem} The answer: {shown}", is_answered=True)
 
     def ask_all(self, ask: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Yields each item with what `ask` returns for it, in the order of the items, several at work at a time.
@@ -193,7 +228,11 @@ class ChatClient:
                 yield _finished(*pending.popleft())
         except BaseException:
             self._is_stopped.set()
-            wait([future for _, future in pending if not future.cancel()])
+            _, late = wait([future for _, future in pending if not future.cancel()], _SILENT_S)
+            if late:
+                limit = f"{self._settings.group}.timeout_s={self._settings.timeout_s:g} seconds at most"
+                log.warning("waiting for the calls under way, which are paid for: %d of them, %s", len(late), limit)
+            wait(late)  # ends, since each exchange has a time limit and no further one is begun
             raise
 
     def usage(self) -> dict[str, Any]:
@@ -209,7 +248,7 @@ class ChatClient:
     def close(self) -> None:
         """Waits for the calls under way and closes connections and ledger."""
         self._is_stopped.set()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)  # ends, since each exchange has a time limit
         self._transport.close()
         self._ledger.close()
 
@@ -225,6 +264,8 @@ class ChatClient:
             ending = self._exchange(call.body(refused))
             optional = call.optional(refused)
             name = refused_parameter(ending.server_error, optional) if ending.server_error else None
+            if self._is_stopped.is_set():
+                break
             if name is not None:
                 self._remember_refusal(name, ending)
                 refused |= {name}
@@ -269,28 +310,41 @@ class ChatClient:
             problem = f"cannot be reached ({error})"
             return Ending("connection", error=problem, is_worth_retry=True, is_fatal=not self._has_response)
         except TimeoutError:
-            return Ending("timeout", error=f"no answer within {self._settings.timeout_s:g} s", is_worth_retry=True)
+            problem = f"no whole answer within {self._settings.group}.timeout_s={self._settings.timeout_s:g} seconds"
+            return Ending("timeout", error=problem, is_worth_retry=True)
+        except TooLongError as error:
+            return Ending("api_error", error=str(error), is_worth_retry=True)
         except ConnectionError as error:
             return Ending("connection", error=f"the connection was lost ({error})", is_worth_retry=True)
         self._has_response = True
+        if response.redirect is not None:
+            return self._redirected(response)
         ending = read_response(response.status, response.headers, response.body, self._key)
         if ending.is_worth_retry and (ending.pause_s or 0) > _LONGEST_PAUSE_ASKED_S:
             problem = f"{ending.error} (and asks to wait {ending.pause_s:.0f} s)"
             return replace(ending, error=problem, is_worth_retry=False, is_fatal=True)
         return ending
 
-    def _check_health(self, reply: Reply, ending: Ending) -> None:
-        """Raises InputError when no further call can succeed."""
-        reason = self._health.take(ending.kind, is_failure=not reply.is_answered)
-        if reason is None and not ending.is_fatal:
-            return
-        if reply.is_answered:
+    def _redirected(self, response: Response) -> Ending:
+        """Returns the end of a run whose server has moved: the key goes nowhere but to the address that was given."""
+        assert response.redirect is not None
+        address = hide_key(printable(response.redirect), self._key)[:_LONGEST_SHOWN]
+        setting = f"{self._settings.group}.base_url"
+        if address.endswith(PATH):
+            what = f"the server names another address; to go there, set {setting}={address.removesuffix(PATH)}"
+        else:
+            what = f"the server sends the client to {address}, which answers no chat; correct {setting}"
+        return Ending("invalid_request", error=f"HTTP {response.status}: {what}", is_fatal=True)
+
+    def _stop(self, reason: str | None, problem: str, is_answered: bool) -> NoReturn:
+        """Ends all calls, because no further one can succeed, or is likely to."""
+        if is_answered:
             remedy = "change settings, prompt or model; a call that was answered is not made again"
         else:
             remedy = "put it right and start the same command again; no answer is lost"
-        problem = ": ".join(filter(None, (reason, reply.outcome if reply.is_answered else None, reply.why_unusable)))
+        said = problem if reason is None else f"{reason}: {problem}"
         settings = self._settings
-        self._fault = InputError(f'{settings.base_url}, model "{settings.model}": {problem}; {remedy}.')
+        self._fault = InputError(f'{settings.base_url}, model "{settings.model}": {said}; {remedy}.')
         self._is_stopped.set()
         raise self._fault
 

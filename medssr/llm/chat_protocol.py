@@ -13,6 +13,8 @@ from medssr.errors import InputError
 
 Message = dict[str, str]
 
+# Below the address of the API.
+PATH = "/chat/completions"
 RESPONSE_FORMAT = "response_format"
 _LENGTH, _NEW_LENGTH = "max_tokens", "max_completion_tokens"
 # Codes and words with which servers say that they do not take a parameter, or no value of it but their own. A value out

@@ -103,7 +103,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, key: str
     if error is not None:
         # Some proxies report the fault of the server behind them with status 200.
         return _failure(_server_error(_status_of(error), error, body, key), headers)
-    return _read_completion(payload, hide_key(_printable(body.decode("utf-8", "replace")), key)[:_LONGEST_MESSAGE])
+    return _read_completion(payload, hide_key(printable(body.decode("utf-8", "replace")), key)[:_LONGEST_MESSAGE])
 
 
 def _decode(body: bytes) -> Any:
@@ -157,7 +157,7 @@ def _server_error(status: int, payload: Any, body: bytes, key: str | None) -> Se
         status=status,
         codes=frozenset(str(fields[name]) for name in ("code", "type") if fields.get(name)),
         parameter=fields["param"] if isinstance(fields.get("param"), str) and fields["param"] else None,
-        message=hide_key(_printable(message), key)[:_LONGEST_MESSAGE],
+        message=hide_key(printable(message), key)[:_LONGEST_MESSAGE],
     )
 
 
@@ -253,7 +253,7 @@ def _parts(message: Mapping[str, Any]) -> tuple[str, str, str]:
     elif content is not None:
         raise ValueError(type(content).__name__)
     reasoning = reasoning or next((found for name in _REASONING_FIELDS if (found := _text(message.get(name)))), "")
-    return _printable(text), _printable(reasoning), _printable(refusal)
+    return printable(text), printable(reasoning), printable(refusal)
 
 
 def _text(value: Any) -> str:
@@ -275,7 +275,7 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Returns the text without halves of surrogate pairs, which some servers cut: they cannot be written to a file."""
     return text.encode("utf-8", "replace").decode()
 

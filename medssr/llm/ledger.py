@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,10 @@ class Reply:
         """What the answer cost."""
         return Cost(self.prompt_tokens + self.completion_tokens, self.dollars or 0.0)
 
+
+# Seconds until a lock of another process is given up, and between two looks at it.
+_LONGEST_LOCK_S = 60.0
+_LOOK_AGAIN_S = 0.01
 
 _REPLY_FIELDS = tuple(Reply.__dataclass_fields__)
 
@@ -191,7 +196,7 @@ class Ledger:
 
     def _write_lines(self, lines: list[_Line]) -> None:
         file = self._open()
-        fcntl.flock(file, fcntl.LOCK_EX)  # against other processes
+        self._lock_file(file)
         try:
             # Whoever holds the lock is the only writer, so what is left after the last whole line is torn.
             if self._catch_up() > self._end:
@@ -208,6 +213,24 @@ class Ledger:
         for line in lines:
             self._take_in(line.reply, len(line.text))
             line.is_written = True
+
+    def _lock_file(self, file: int) -> None:
+        """Locks the file against other processes, which hold it for as long as it takes to write a few lines.
+
+        Raises:
+            InputError: When another process holds it for long, since it was stopped or its disk does not respond.
+        """
+        deadline = time.monotonic() + _LONGEST_LOCK_S
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if time.monotonic() > deadline:
+                problem = f"has been locked by another process for {_LONGEST_LOCK_S:g} s"
+                raise InputError.at(
+                    self.path, f"{problem}; end that one (fuser shows it), and start the same command again."
+                )
+            time.sleep(_LOOK_AGAIN_S)
 
     def _read(self, offset: int) -> Reply:
         with self.path.open("rb") as stream:

@@ -55,7 +55,10 @@ class OpenAIGenerator(ChatModel):
         outcome = None
         while outcome is None:
             seed = request.draw.rng_seed
-            outcome = conversation.take(self._client.ask(conversation.purpose, conversation.messages, seed, schema))
+            reply = self._client.ask(conversation.purpose, conversation.messages, seed, schema)
+            outcome = conversation.take(reply)
+        if reply.outcome == "answer":
+            self._client.note_use(reply, outcome.detail if isinstance(outcome, Rejection) else None)
         return outcome
 
 

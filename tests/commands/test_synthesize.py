@@ -119,10 +119,20 @@ def test_rejected_drafts_are_tried_again_and_kept_with_their_reasons(server, tmp
 
 
 def test_no_question_at_all_is_an_error_and_leaves_no_file(server, tmp_path):
-    server.answer = lambda prompt, _: ServerReply("no question")
-    with pytest.raises(InputError, match=r"all 40 drafts were rejected \({'unparsable': 40}\)"):
+    options = {"A": "liver", "B": "heart", "C": "lung", "D": "all of the above"}
+    server.answer = lambda prompt, _: ServerReply(
+        json.dumps(json.loads(varied_question_text(prompt)) | {"options": options})
+    )
+    with pytest.raises(InputError, match=r"all 40 drafts were rejected \({'all_or_none_of_the_above': 40}\)"):
         run(server, tmp_path, "synthesis.max_draws_per_question=2")
     assert finished_files(tmp_path) == set()
+
+
+def test_a_server_whose_answers_are_never_questions_stops_the_run_early(server, tmp_path):
+    server.answer = lambda prompt, _: ServerReply("How can I help you today?")
+    with pytest.raises(InputError, match=r"no JSON object .* The answer: How can I help you today\?"):
+        run(server, tmp_path, "synthesis.num_questions=200", "generator.max_concurrency=1")
+    assert len(server.calls) == 20  # ten drafts, each with its repair
 
 
 @pytest.mark.slow

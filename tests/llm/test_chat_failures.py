@@ -63,7 +63,7 @@ def test_an_answer_that_does_not_come_is_a_timeout(server, make_client):
     server.answer = answer
     reply = ask(make_client(timeout_s=0.05, max_retries=0))
     release.set()
-    assert (reply.outcome, reply.error) == ("timeout", "no answer within 0.05 s")
+    assert (reply.outcome, reply.error) == ("timeout", "no whole answer within chat.timeout_s=0.05 seconds")
 
 
 def test_the_server_s_pause_is_kept_and_ours_grows():
@@ -121,6 +121,42 @@ def test_a_server_that_fails_call_after_call_stops_the_run(server, make_client):
     with pytest.raises(InputError, match=r"the last 5\d calls failed"):
         list(client.ask_all(lambda number: ask(client, number), range(500)))
     assert len(server.calls) < 60
+
+
+@pytest.mark.parametrize(
+    ("location", "advice"),
+    [
+        ("/moved/v1/chat/completions", "to go there, set chat.base_url={host}/moved/v1;"),
+        (
+            "https://elsewhere.invalid/v1/chat/completions",
+            "to go there, set chat.base_url=https://elsewhere.invalid/v1;",
+        ),
+        ("/login", "sends the client to {host}/login, which answers no chat; correct chat.base_url;"),
+    ],
+)
+def test_a_redirect_stops_the_run_and_the_key_stays(server, make_client, location, advice):
+    server.answer = lambda prompt, _: ServerReply(status=308, headers={"Location": location})
+    client = make_client(max_concurrency=1)
+    with pytest.raises(InputError) as caught:
+        list(client.ask_all(lambda number: ask(client, number), range(200)))
+    assert advice.format(host=server.url.removesuffix("/v1")) in str(caught.value)
+    assert len(server.calls) == 1
+
+
+def test_answers_that_stop_to_be_usable_stop_the_run_which_goes_on_when_the_server_is_well(server, make_client):
+    is_well = True
+    server.answer = lambda prompt, before: ServerReply("fine") if is_well else ServerReply(body=b"<html>Portal</html>")
+    client = make_client(max_concurrency=1)
+    ask(client, -1)
+    is_well = False
+    with pytest.raises(InputError, match=r"none of the last 50 calls gave a usable answer: malformed.*Portal"):
+        list(client.ask_all(lambda number: ask(client, number), range(200)))
+    assert len(server.calls) == 51
+    is_well = True
+    client = make_client(max_concurrency=1)
+    replies = [reply for _, reply in client.ask_all(lambda number: ask(client, number), range(-1, 60))]
+    assert sum(reply.outcome == "answer" for reply in replies) == 11
+    assert len(server.calls) == 61
 
 
 def test_an_address_that_nobody_answers_at_stops_the_run(make_client):

@@ -282,15 +282,31 @@ def test_a_run_that_stopped_for_unusable_answers_pays_for_no_further_one_when_it
     assert len(all_of(make_client(max_tokens=999), 20)) == 20
 
 
+def test_answers_of_which_the_caller_can_use_none_stop_the_run_early_and_are_shown(server, make_client):
+    server.answer = lambda prompt, _: ServerReply("How can I help you?")
+    client = make_client(max_concurrency=1)
+
+    def use(number):
+        reply = client.ask(["test", number], [{"role": "user", "content": f"prompt {number}"}], seed=5)
+        client.note_use(reply, "There is no question.")
+
+    with pytest.raises(InputError, match=r"the last 10 calls.*There is no question. The answer: How can I help you\?"):
+        list(client.ask_all(use, range(200)))
+    assert len(server.calls) == 10
+
+
 def test_after_a_usable_answer_unusable_ones_do_not_stop_the_run(server, make_client):
     server.answer = lambda prompt, _: ServerReply("fine") if prompt == "prompt 0" else ServerReply(refusal="No.")
     assert len(all_of(make_client(max_concurrency=1), 40)) == 40
 
 
-def test_failures_of_several_kinds_do_not_count_as_one(server, make_client):
+def test_failures_of_several_kinds_do_not_count_as_one_but_stop_the_run_in_the_end(server, make_client):
     faults = [ServerReply(status=400), ServerReply(refusal="No.")]
     server.answer = lambda prompt, _: faults[len(server.calls) % 2]
-    assert len(all_of(make_client(max_concurrency=1), 40)) == 40
+    client = make_client(max_concurrency=1)
+    assert len(all_of(client, 40)) == 40
+    with pytest.raises(InputError, match="none of the last 50 calls gave a usable answer"):
+        list(client.ask_all(lambda number: ask(client, number), range(40, 200)))
 
 
 @pytest.mark.slow

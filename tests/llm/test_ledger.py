@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import threading
@@ -104,6 +105,18 @@ def test_opening_a_ledger_that_is_not_there_makes_no_file(path):
     ledger = Ledger(path)
     assert ledger.find(key("k")) is None
     assert list(path.parent.parent.iterdir()) == []
+
+
+def test_a_lock_that_another_process_never_gives_back_is_an_error(path, monkeypatch):
+    ledger = Ledger(path)
+    ledger.append(REPLY)
+    monkeypatch.setattr("medssr.llm.ledger._LONGEST_LOCK_S", 0.05)
+    with path.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match=r"ledger\.jsonl: has been locked by another process for 0\.05 s"):
+            ledger.append(FAILED)
+    ledger.append(FAILED)
+    assert [record["outcome"] for record in records(path)] == ["answer", "timeout"]
 
 
 def test_a_torn_last_line_is_dropped_wherever_it_was_torn(path, tmp_path):

@@ -14,7 +14,10 @@ PRICES = Prices(prompt=1e6, completion=2e6)  # one and two dollars a token
 
 def ask(client: ChatClient, number: int = 0, **arguments: Any):
     messages = [{"role": "user", "content": f"prompt {number}"}]
-    return client.ask(["test", number], messages, seed=5, **arguments)
+    reply = client.ask(["test", number], messages, seed=5, **arguments)
+    if reply.outcome == "answer":
+        client.note_use(reply)
+    return reply
 
 
 def records(tmp_path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import ExitStack, closing
 
 import pytest
 from support.chat_server import CLIENT_FIELDS, KEY, OPTIONS, ServerReply, question_text, running_server
@@ -28,11 +29,13 @@ def server():
 def make(server, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_API_KEY", KEY)
 
-    def build(**changes) -> OpenAIGenerator:
-        fields = CLIENT_FIELDS | {"base_url": server.url, "num_options": 4, "ledger_dir": tmp_path}
-        return OpenAIGenerator(**(fields | changes))
+    with ExitStack() as generators:
 
-    return build
+        def build(**changes) -> OpenAIGenerator:
+            fields = CLIENT_FIELDS | {"base_url": server.url, "num_options": 4, "ledger_dir": tmp_path}
+            return generators.enter_context(closing(OpenAIGenerator(**(fields | changes))))
+
+        yield build
 
 
 def request(slot: int, entity: Entity | None = None, attempt: int = 0) -> SynthesisRequest:

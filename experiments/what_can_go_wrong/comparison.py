@@ -1,0 +1,72 @@
+"""The content of a project's files, without what may differ: seconds, and the folder's own path."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# They hold seconds. Logs and hidden files (locks, remembered hashes) are left out, too.
+_LEFT_OUT = ("comparisons.tex", "index.html")
+# In a checkpoint: torch's hash of what else is in it, the folder's path included.
+_HASH_OF_ALL = "/serialization_id"
+# Fields of a manifest that hold seconds, or hashes of files that do.
+_OF_TIME = ("seconds", "outputs")
+
+
+def contents(root: Path, *others: Path) -> dict[str, str]:
+    """Returns the hash of each file of a project that is promised to be the same, by its path below `root`.
+
+    Args:
+        root: The folder of the project; its path in a file does not count.
+        others: Further folders whose path does not count: the project was copied from there.
+    """
+    places, found = [str(place).encode() for place in (root, *others)], {}
+    for file in sorted(root.rglob("*")):
+        path = file.relative_to(root)
+        is_hidden = any(part.startswith(".") for part in path.parts)
+        is_left_out = path.parts[0] == "tmp" or path.suffix == ".log" or path.name in _LEFT_OUT
+        if file.is_file() and not is_hidden and not is_left_out:
+            found[str(path)] = hashlib.sha256(_content(file, places)).hexdigest()
+    return found
+
+
+def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    """Returns what differs between two projects, a text for each file."""
+    texts = [f"{name} is missing" for name in expected if name not in found]
+    texts += [f"{name} is there in addition" for name in found if name not in expected]
+    return texts + [f"{name} differs" for name in expected if found.get(name, expected[name]) != expected[name]]
+
+
+def _content(file: Path, places: Sequence[bytes]) -> bytes:
+    """Returns what is compared of a file."""
+    if file.suffix == ".ckpt":
+        with zipfile.ZipFile(file) as archive:
+            parts = [(name, archive.read(name)) for name in sorted(archive.namelist())]
+        return b"".join(_masked_pickle(part, places) for name, part in parts if not name.endswith(_HASH_OF_ALL))
+    content = file.read_bytes()
+    if file.suffix == ".csv":
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        content = json.dumps([{name: row[name] for name in row if not _is_time(name)} for row in rows]).encode()
+    if file.name == "manifest.json":
+        values = json.loads(content)
+        content = json.dumps({name: value for name, value in values.items() if name not in _OF_TIME}).encode()
+    for place in places:
+        content = content.replace(place, b"")
+    return content
+
+
+def _is_time(column: str) -> bool:
+    return column.startswith("time/") or column.endswith("_hours")
+
+
+def _masked_pickle(part: bytes, places: Sequence[bytes]) -> bytes:
+    """Returns a part of a checkpoint without the folders' paths; a pickle has the length of a text before it."""
+    for place in places:
+        pieces = part.split(place)
+        part = b"".join([*(piece[:-4] for piece in pieces[:-1]), pieces[-1]])
+    return part

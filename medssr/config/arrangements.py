@@ -16,6 +16,14 @@ HF_ENGINE = "medssr.engines.hf_engine.HFEngine"
 # The engines in each trainer's process, and in servers on the GPUs that trainers leave free.
 VLLM_ENGINE = "medssr.engines.vllm_engine.VLLMEngine"
 VLLM_NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
+# The engine that uses servers which were started by somebody else.
+VLLM_SERVER_ENGINE = "medssr.engines.vllm_server_engine.VLLMServerEngine"
+
+# What is wrong with adapters on servers without `rollout.weights_dir`.
+ADAPTERS_NEED_FOLDER = (
+    "null, but servers are given adapters (lora) as files after each update; give a folder that they see under the "
+    "same path (/dev/shm/NAME on the same machine, else on a shared disk), or take rollout=vllm or vllm_node."
+)
 
 
 def training_problem(config: TrainConfig) -> str | None:
@@ -23,9 +31,12 @@ def training_problem(config: TrainConfig) -> str | None:
     grpo, has_shards, processes = config.grpo, shards_models(config.trainer), num_processes(config.trainer)
     starts_servers = config.rollout.get("_target_") == VLLM_NODE_ENGINE
     is_on_gpus = str(config.trainer["accelerator"]) != "cpu"
+    uses_servers = config.rollout.get("_target_") == VLLM_SERVER_ENGINE
+    has_no_folder = uses_servers and config.rollout["weights_dir"] is None
     rules = [
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
+        (config.lora is not None and has_no_folder, f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}"),
         (has_shards and grpo.has_kl_in_reward and grpo.dynamic_sampling_rounds > 0, _KL_WITH_SHARDS),
         (starts_servers and int(config.trainer.get("num_nodes", 1)) > 1, _NODE_SERVERS_ON_SEVERAL),
         (starts_servers and is_on_gpus and processes is None, _NO_GPU_FOR_SERVERS),

@@ -13,13 +13,15 @@ from medssr.engines.completions import stop_strings
 from medssr.engines.sync_check import SyncGapHistory, changed_but_stale, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_installation import check_installation
-from medssr.engines.vllm_process import (
-    VLLMProcess,
-    VLLMSettings,
+from medssr.engines.vllm_process import VLLMProcess, VLLMSettings, sum_of_bits
+from medssr.engines.vllm_requests import (
+    check_length,
+    check_requests,
+    context_limit,
     max_lora_rank,
-    sum_of_bits,
+    num_distinct,
+    read_samples,
 )
-from medssr.engines.vllm_requests import check_length, check_requests, context_limit, num_distinct, read_samples
 from medssr.errors import InputError
 from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy

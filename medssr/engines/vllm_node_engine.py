@@ -22,7 +22,7 @@ import torch
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_installation import check_installation
-from medssr.engines.vllm_requests import check_length, context_limit
+from medssr.engines.vllm_requests import check_length, context_limit, max_lora_rank
 from medssr.engines.vllm_server import VLLMServer
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
@@ -57,7 +57,7 @@ class VLLMNodeEngine:
 
     In votes and evaluation the servers take all visible GPUs, in training those that no trainer uses. Of several
     trainers the first process starts the servers, and all use them. The servers start with the policy's configuration
-    and tokenizer, and get its weights from `VLLMServerEngine`.
+    and tokenizer, and get its weights and adapters from `VLLMServerEngine`.
 
     Args:
         policy: Model and tokenizer.
@@ -95,6 +95,7 @@ class VLLMNodeEngine:
             if number is not None and number < 1:
                 raise InputError(f"rollout.{name}: {number}; at least 1.")
         check_installation()
+        self._max_lora_rank = max_lora_rank(policy.model)
         self._policy = policy
         self._num_servers = num_servers
         self._tensor_parallel_size = tensor_parallel_size
@@ -218,6 +219,10 @@ class VLLMNodeEngine:
         flags = ["enable-prefix-caching", "disable-uvicorn-access-log"]
         # Lets the server take weights; and it sends no usage statistics.
         environment = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        if self._max_lora_rank is not None:
+            options["max-lora-rank"] = self._max_lora_rank
+            flags.append("enable-lora")
+            environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
         if gpus:
             options["tensor-parallel-size"] = len(gpus)
             options["gpu-memory-utilization"] = self._gpu_memory_utilization

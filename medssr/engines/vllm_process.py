@@ -21,13 +21,11 @@ from torch import Tensor
 
 from medssr.engines.separate_world import SeparateWorld
 from medssr.engines.vllm_installation import HOW_TO_INSTALL
+from medssr.engines.vllm_requests import LORA_RANKS
 from medssr.errors import InputError
-from medssr.models.lora import adapter_rank, has_adapters, save_adapters
+from medssr.models.lora import save_adapters
 from medssr.models.policy import Policy
 from medssr.models.sharding import architecture
-
-# The values that vLLM's max_lora_rank can have.
-_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,23 +257,9 @@ def _start(policy: Policy, folder: Path, settings: VLLMSettings) -> Any:
         enable_chunked_prefill=None if has_gpu else False,
         distributed_executor_backend=_executor_on(device_index),
         enable_lora=settings.max_lora_rank is not None,
-        max_lora_rank=settings.max_lora_rank or _LORA_RANKS[0],
+        max_lora_rank=settings.max_lora_rank or LORA_RANKS[0],
         max_loras=1,  # only the newest version is used
     )
-
-
-def max_lora_rank(model: Any) -> int | None:
-    """Returns the smallest limit of vLLM that the rank of the model's adapters is within; None without adapters.
-
-    Raises:
-        InputError: When the rank is above all limits.
-    """
-    if not has_adapters(model):
-        return None
-    rank = adapter_rank(model)
-    if rank > _LORA_RANKS[-1]:
-        raise InputError(f"lora.rank: {rank}; vLLM takes up to {_LORA_RANKS[-1]}. Lower it, or take rollout=hf.")
-    return next(limit for limit in _LORA_RANKS if limit >= rank)
 
 
 def _executor_on(device_index: int) -> Any:

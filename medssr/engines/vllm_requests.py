@@ -1,13 +1,18 @@
-"""Checks requests to vLLM, in process and by servers, and reads its answers."""
+"""Checks requests to vLLM and its limits, in process and by servers, and reads its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from medssr.engines.completions import read_completions
 from medssr.engines.types import Completion, Sampling
 from medssr.errors import InputError
+from medssr.models.lora import adapter_rank, has_adapters
 from medssr.models.policy import Policy
+
+# The values that vLLM's max_lora_rank can have.
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def context_limit(policy: Policy, max_model_len: int | None) -> int:
@@ -20,6 +25,20 @@ def context_limit(policy: Policy, max_model_len: int | None) -> int:
     if max_model_len is not None and max_model_len > longest:
         raise InputError(f"rollout.max_model_len: {max_model_len}; the model's context has {longest} tokens.")
     return longest if max_model_len is None else max_model_len
+
+
+def max_lora_rank(model: Any) -> int | None:
+    """Returns the smallest limit of vLLM that the rank of the model's adapters is within; None without adapters.
+
+    Raises:
+        InputError: When the rank is above all limits.
+    """
+    if not has_adapters(model):
+        return None
+    rank = adapter_rank(model)
+    if rank > LORA_RANKS[-1]:
+        raise InputError(f"lora.rank: {rank}; vLLM takes up to {LORA_RANKS[-1]}. Lower it, or take rollout=hf.")
+    return next(limit for limit in LORA_RANKS if limit >= rank)
 
 
 def check_length(num_tokens: int, limit: int) -> None:

@@ -21,7 +21,8 @@ from medssr.errors import InputError
 _QUICK_S = 10.0
 # Number of stop strings that a server takes.
 _MAX_STOP_STRINGS = 4
-# Routes that a server has only with VLLM_SERVER_DEV_MODE=1, with descriptions for messages.
+# Routes that a server has only with VLLM_SERVER_DEV_MODE=1 (or VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, the last two), with
+# descriptions for messages.
 _PARTS = {
     "/server_info": "describing its settings",
     "/pause": "pausing (waiting for running completions)",
@@ -37,6 +38,8 @@ _PARTS = {
     "/weight_checker": "computing checksums of its weights",
     "/get_world_size": "telling its number of processes",
     "/resume": "resuming",
+    "/v1/load_lora_adapter": "loading the adapters",
+    "/v1/unload_lora_adapter": "removing earlier adapters",
 }
 
 
@@ -52,11 +55,13 @@ class ServerWeights:
         dtype: The dtype of its weights, such as "bfloat16".
         is_quantized: Whether it holds them in another format, which checksums cannot be predicted for.
         transfer: The transport of its weight-transfer configuration, such as "nccl"; None if it has none.
+        max_lora_rank: Limit of the rank of adapters that it can be given while it runs; None if it takes none.
     """
 
     dtype: str
     is_quantized: bool
     transfer: str | None
+    max_lora_rank: int | None
 
 
 class VLLMServer:
@@ -116,7 +121,8 @@ class VLLMServer:
                 f"rollout.model: {self.address} serves {names}, not {self._model}. Give that name, or none, or start "
                 "the server with --served-model-name."
             )
-        return int(served[self._model]["max_model_len"])
+        card = served[self._model]
+        return int(served[card["parent"] if card.get("parent") in served else self._model]["max_model_len"])
 
     def complete(
         self,
@@ -126,15 +132,18 @@ class VLLMServer:
         sampling: Sampling,
         eos_ids: Sequence[int],
         stop: Sequence[str],
+        adapters: str | None,
     ) -> list[tuple[list[int], list[float]]]:
         """Returns token ids and log-probs of each sample; log-probs are empty if the sampling does not need them.
 
+        `adapters` is the name of those to sample with; None for none but those that the model itself may be.
+
         Raises:
-            ServerDownError: When it does not answer in time, or fails.
+            ServerDownError: When it does not answer in time, fails, or does not have the adapters.
             InputError: When it refuses the request.
         """
         body = {
-            "model": self._model,
+            "model": self._model if adapters is None else adapters,
             "prompt": prompt,
             "n": num_samples,
             "seed": seed,
@@ -149,7 +158,8 @@ class VLLMServer:
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }
-        answer = self._request("POST", "/v1/completions", body)
+        lost = None if adapters is None else f"it does not have the adapters {adapters} that it was given"
+        answer = self._request("POST", "/v1/completions", body, if_missing=lost)
         choices = sorted(answer["choices"], key=lambda choice: choice["index"])
         return [
             (choice["token_ids"], choice["logprobs"]["token_logprobs"] if sampling.has_logps else [])
@@ -161,12 +171,14 @@ class VLLMServer:
 
     def describe_weights(self) -> ServerWeights:
         """Returns how the server holds its weights."""
-        config = self._request("GET", "/server_info?config_format=json")["vllm_config"]
-        model, transfer = config["model_config"], config["weight_transfer_config"]
+        info = self._request("GET", "/server_info?config_format=json")
+        config, can_change_adapters = info["vllm_config"], info["vllm_env"]["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]
+        model, transfer, lora = (config[name] for name in ("model_config", "weight_transfer_config", "lora_config"))
         return ServerWeights(
             model["dtype"].removeprefix("torch."),
             model["quantization"] is not None,
             None if transfer is None else transfer["backend"],
+            lora["max_lora_rank"] if can_change_adapters and lora is not None else None,
         )
 
     def num_workers(self) -> int:
@@ -186,6 +198,39 @@ class VLLMServer:
         kwargs = {"weights_path": str(folder)}
         body = {"method": "reload_weights", "kwargs": kwargs, "timeout": self._timeout_s}
         self._request("POST", "/collective_rpc", body)
+
+    def adapters(self) -> list[str]:
+        """Returns the names of the adapters that requests can name."""
+        cards = self._request("GET", "/v1/models", timeout_s=_QUICK_S)["data"]
+        return [card["id"] for card in cards if card.get("parent") is not None]
+
+    def load_adapters(self, name: str, folder: Path) -> None:
+        """Makes the server read adapters from a folder, for requests that name them.
+
+        The folder has to stay: a server whose cache is full drops adapters, and reads them again when they are named.
+
+        Raises:
+            InputError: When it does not see the folder, or does not take adapters of these layers.
+        """
+        # Without `load_inplace`, with which the server would read the files again at each step.
+        body = {"lora_name": name, "lora_path": str(folder)}
+        status, answer = self._exchange("POST", "/v1/load_lora_adapter", body, self._timeout_s)
+        if status == 404 and b"No adapter found" in answer:
+            raise InputError(
+                f"rollout.weights_dir: {self.address} does not find the adapters in {folder}; give a folder that the "
+                "servers see under the same path (/dev/shm/NAME on the same machine, else on a shared disk)."
+            )
+        if status == 500 and b"target modules" in answer:
+            raise InputError(
+                f"lora.target_modules: {self.address} does not take these adapters: {_excerpt(answer)}. Adapt other "
+                "layers, or take rollout=hf."
+            )
+        self._check_status("/v1/load_lora_adapter", status, answer)
+
+    def unload_adapters(self, name: str) -> None:
+        """Makes the server forget the adapters of a name."""
+        status, answer = self._exchange("POST", "/v1/unload_lora_adapter", {"lora_name": name}, _QUICK_S)
+        self._check_status("/v1/unload_lora_adapter", status, answer)
 
     def let_read_weights(self) -> None:
         """Lets a server that was started with random weights read others from files later."""
@@ -230,13 +275,25 @@ class VLLMServer:
         checksums: dict[str, str] = self._request("POST", "/weight_checker", {"action": "checksum"})["checksums"]
         return checksums
 
-    def _request(self, method: str, path: str, body: Any = None, timeout_s: float | None = None) -> Any:
-        """Returns the decoded response."""
-        route = path.split("?")[0]
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout_s: float | None = None,
+        if_missing: str | None = None,
+    ) -> Any:
+        """Returns the decoded response; `if_missing` is what it means that the server has not what is asked for."""
         status, answer = self._exchange(method, path, body, self._timeout_s if timeout_s is None else timeout_s)
-        excerpt = " ".join(answer[:300].decode(errors="replace").split())
+        if status == 404 and if_missing is not None:
+            raise ServerDownError(if_missing)
+        self._check_status(path.split("?")[0], status, answer)
+        return json.loads(answer) if answer else None
+
+    def _check_status(self, route: str, status: int, answer: bytes) -> None:
+        """Raises what the status of a response means, unless it is that of success."""
         if status >= 500:
-            raise ServerDownError(f"{_PARTS.get(route, route)} failed with {status}: {excerpt}")
+            raise ServerDownError(f"{_PARTS.get(route, route)} failed with {status}: {_excerpt(answer)}")
         if status == 404 and route in _PARTS:
             raise InputError(
                 f"rollout.addresses: {self.address} takes no new weights (it has no {route}), so nothing can be "
@@ -248,8 +305,7 @@ class VLLMServer:
                 "address and port that `vllm serve` names."
             )
         if status >= 400:
-            raise InputError(f"rollout.addresses: {self.address} refuses {route} with {status}: {excerpt}")
-        return json.loads(answer) if answer else None
+            raise InputError(f"rollout.addresses: {self.address} refuses {route} with {status}: {_excerpt(answer)}")
 
     def _exchange(self, method: str, path: str, body: Any, timeout_s: float) -> tuple[int, bytes]:
         """Returns status and body of the response."""
@@ -279,3 +335,8 @@ class VLLMServer:
             with self._lock:
                 self._sockets.discard(connected)
             connection.close()
+
+
+def _excerpt(answer: bytes) -> str:
+    """Returns the beginning of a response, for a message."""
+    return " ".join(answer[:300].decode(errors="replace").split())

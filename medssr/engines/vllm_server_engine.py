@@ -1,7 +1,8 @@
 """Generation with several vLLM servers; if one fails, the others take over its prompts.
 
 In training, the first process alone changes the servers' weights, while no process samples. Each process spreads its
-own prompts over the servers that had the new weights then.
+own prompts over the servers that had the new weights then. Of a policy with adapters, servers get these as such after
+each update, and the other weights once.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from medssr.config.arrangements import ADAPTERS_NEED_FOLDER
 from medssr.engines.completions import stop_strings
 from medssr.engines.packed_weights import NamedWeight
+from medssr.engines.served_adapters import VERSION_PREFIX
 from medssr.engines.server_pool import ServerPool
 from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
@@ -64,8 +67,8 @@ class VLLMServerEngine:
         model: Name of the model on the servers; None for the first that each serves.
         max_concurrency: Maximum number of completions that a process has under way on a server.
         timeout_s: Time-out in seconds of the completions of a prompt, and of each part of a weight update.
-        weights_dir: The folder for weights, which the servers see under the same path; None for servers that keep
-            their weights, or get them without a file.
+        weights_dir: The folder for weights and adapters, which the servers see under the same path; None for servers
+            that keep their weights, or get them without a file.
         max_logp_gap: The run stops if a server and the policy differ by more nats per token.
 
     Raises:
@@ -141,9 +144,9 @@ class VLLMServerEngine:
         assert model is self._policy.model, "the engine was created for another policy"
         run = gather_objects(self._run)[0]  # from here no process samples
         if self._num_syncs == 0:
-            self._check_adapters(is_merged=True)
+            self._check_adapters(is_training=True)
         self._num_syncs += 1
-        self._version = f"medssr-{run}-{self._num_syncs}"
+        self._version = f"{VERSION_PREFIX}{run}-{self._num_syncs}"
         update = self._update_together(self._pool.servers)
         while update.is_broken:
             update = self._update_together(self._not_lost(self._pool.servers))
@@ -165,9 +168,9 @@ class VLLMServerEngine:
         ready = list(self._pool.ready)
         servers = [server for server in self._pool.servers if server not in ready]
         if not ready:
-            self._check_adapters(is_merged=self._has_folder)
+            self._check_adapters(is_training=False)
         if self._has_folder:
-            self._version = f"medssr-{self._run}-0"
+            self._version = f"{VERSION_PREFIX}{self._run}-0"
             update = self._update(servers, pushed_weights(self._policy))
             while update.is_broken:
                 update = self._update(self._not_lost(servers), pushed_weights(self._policy))
@@ -181,20 +184,21 @@ class VLLMServerEngine:
         new = [server for server in self._pool.ready if server not in ready]
         self._judge(new, self._measure_gaps(new, self._sample))
 
-    def _check_adapters(self, *, is_merged: bool) -> None:
-        """Warns that servers get adapters merged, or refuses servers that keep weights that may lack the adapters."""
-        if not has_adapters(self._policy.model):
+    def _check_adapters(self, *, is_training: bool) -> None:
+        """Refuses adapters that servers would not have, for want of a folder to give them by.
+
+        Raises:
+            InputError: In training, and for servers that are not asked for adapters that they serve by themselves.
+        """
+        if not has_adapters(self._policy.model) or self._has_folder:
             return
-        if is_merged and rank() == 0:
-            log.warning(
-                "rollout: servers get the policy's adapters merged into their weights. In 16 bits that rounds small "
-                "changes away, so that they sample from an older policy than the adapters make; rollout=vllm does not"
-            )
-        elif not is_merged and self._model is None:
+        if is_training:
+            raise InputError(f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}")
+        if self._model is None:
             raise InputError(
                 "rollout.model: null, but the policy has adapters (model.adapter_path), and the servers may have the "
-                "base model alone. Serve the adapters (vllm serve BASE --enable-lora --lora-modules NAME=FOLDER) and "
-                "give rollout.model=NAME, or take rollout=vllm."
+                "base model alone. Give rollout.weights_dir, and they get the adapters; or serve these (vllm serve "
+                "BASE --enable-lora --lora-modules NAME=FOLDER) and give rollout.model=NAME."
             )
 
     def _not_lost(self, servers: Sequence[VLLMServer]) -> list[VLLMServer]:
@@ -303,7 +307,9 @@ class VLLMServerEngine:
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
     ) -> list[Completion]:
         eos_ids, stop = sorted(self._policy.eos_token_ids), stop_strings(self._policy, sampling)
-        samples = server.complete(prompt, num_distinct(len(seeds), sampling), seeds[0], sampling, eos_ids, stop)
+        adapters = self._version if has_adapters(self._policy.model) else None
+        number = num_distinct(len(seeds), sampling)
+        samples = server.complete(prompt, number, seeds[0], sampling, eos_ids, stop, adapters)
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_samples(self._policy, token_rows, logp_rows, len(seeds), sampling)
 

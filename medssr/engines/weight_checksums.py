@@ -66,10 +66,13 @@ def stale_weights(before: Checksums, after: Checksums) -> list[str]:
 
 
 def _by_copy(held: Mapping[str, str]) -> dict[tuple[str, str], dict[str, str]]:
-    """Returns the checksums of the parts of each weight, by the copy of the model and the name of the weight."""
+    """Returns the checksums of the parts of each weight, by the copy of the model and the name of the weight.
+
+    A server that takes adapters has names of its own for the weights that they are added to.
+    """
     parts: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for key, checksum in held.items():
         holder, _, name = key.rpartition(":")
         if checksum != _OF_NOTHING:
-            parts[holder.split(":")[0], name][holder] = checksum
+            parts[holder.split(":")[0], name.replace(".base_layer.", ".")][holder] = checksum
     return dict(parts)

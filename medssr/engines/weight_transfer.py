@@ -27,7 +27,7 @@ from medssr.engines.packed_weights import NamedWeight, PackedPart, packed_parts
 from medssr.engines.server_pool import ServerPool, abort_requests
 from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServer
 from medssr.errors import InputError
-from medssr.models.lora import merged_weights
+from medssr.models.lora import base_weights
 from medssr.models.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -62,11 +62,11 @@ class WeightTransfer(Protocol):
 
 
 def pushed_weights(policy: Policy) -> Iterator[NamedWeight]:
-    """Yields the weights that servers are given, in the dtype of engines, a tied head included.
+    """Yields the weights that servers are given, in the dtype of engines, a tied head included; adapters are not.
 
     Weights of a sharded model are gathered, so all processes must iterate over all weights.
     """
-    for name, weight in merged_weights(policy.model, policy.engine_dtype):
+    for name, weight in base_weights(policy.model, policy.engine_dtype):
         yield name, weight.detach()
 
 
@@ -148,6 +148,7 @@ class BroadcastTransfer:
         self._timeout_s = timeout_s
         self._group: BroadcastGroup | None = None
         self._members: list[VLLMServer] = []
+        self._lost_before: dict[str, str] = {}  # why members that have come back were lost, by address
 
     def send(self, weights: Iterator[NamedWeight], servers: Sequence[VLLMServer]) -> list[VLLMServer]:
         """Returns the servers that have received the weights (see WeightTransfer)."""
@@ -178,13 +179,14 @@ class BroadcastTransfer:
                 with suppress(ServerDownError, InputError):  # it may have left already
                     part(server)
 
-        self._pool.each([server for server in self._members if server.address not in self._pool.lost], leave)
+        lost, before = self._pool.lost, self._lost_before
+        self._pool.each([one for one in self._members if lost.get(one.address) == before.get(one.address)], leave)
         self._group, self._members = None, []
 
     def _join(self, servers: Sequence[VLLMServer]) -> None:
         """Builds a group with the servers."""
         self.close()
-        self._members = list(servers)
+        self._members, self._lost_before = list(servers), dict(self._pool.lost)
         sizes = self._pool.each(servers, VLLMServer.num_workers)
         self._check_all(sizes)
         ranks = dict(zip(servers, accumulate((sizes[server] for server in servers), initial=1), strict=False))

@@ -19,6 +19,7 @@ REFUSED = [
     (f"train {QUESTIONS} trainer=fsdp2 rollout=vllm lora=default", "lora: .*take trainer=ddp, or lora=null"),
     ("pipeline trainer=fsdp2 rollout=vllm lora=default", "lora: "),
     ("sft trainer=fsdp2 lora=default", "lora: "),
+    (f"train {QUESTIONS} lora=default {SERVERS}", r"rollout\.weights_dir: null, .*/dev/shm/NAME.* rollout=vllm or "),
     (
         f"train {QUESTIONS} trainer=fsdp2 rollout=vllm grpo.dynamic_sampling_rounds=1 grpo.kl_placement=reward",
         r"grpo\.dynamic_sampling_rounds: .*grpo\.kl_placement=loss",
@@ -53,6 +54,8 @@ TAKEN = [
     *(f"trainer={trainer} rollout=vllm_node trainer.devices=4" for trainer in ("cpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} rollout=hf" for trainer in ("gpu", "ddp")),
     "trainer=ddp rollout=vllm lora=default trainer.devices=8",
+    f"trainer=ddp lora=default {SERVERS} rollout.weights_dir=/dev/shm/medssr",
+    "trainer=ddp lora=default rollout=vllm_node trainer.devices=4",
     "trainer=fsdp2 rollout=vllm trainer.devices=[4,5,6,7] grpo.minibatch_prompts=16",
     "trainer=fsdp2 rollout=vllm grpo.dynamic_sampling_rounds=1",
     "trainer=ddp grpo.dynamic_sampling_rounds=1 grpo.kl_placement=reward",

@@ -26,11 +26,12 @@ from support.vllm_stand_in import StandIn, running
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.config import LoRAConfig
 from medssr.engines.types import Completion, Sampling
+from medssr.engines.vllm_server import VLLMServer
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.errors import InputError
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps
-from medssr.models.lora import add_adapters
+from medssr.models.lora import add_adapters, save_adapters
 from medssr.models.policy import Policy, load_policy
 from medssr.questions import read_questions, write_questions
 from medssr.utils.seeding import derive_seed
@@ -50,9 +51,23 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The addresses of two servers that take adapters."""
+    folder, model = tmp_path_factory.mktemp("servers"), typed("pipeline").model.path
+    with running_servers(folder, model, 2, ["--enable-lora", "--max-lora-rank", "8"]) as started:
+        yield [server.address for server in started]
+
+
 @pytest.fixture
 def tiny() -> Policy:
     return load_policy(typed("pipeline").model)
+
+
+@pytest.fixture
+def adapted(tiny) -> Policy:
+    add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+    return tiny
 
 
 @pytest.fixture
@@ -100,7 +115,7 @@ def largest_gap(policy: Policy, prompts: list[list[int]], groups: list[list[Comp
 
 
 def train(policy: Policy, prompts: list[list[int]], groups: list[list[Completion]]) -> None:
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW([weight for weight in policy.model.parameters() if weight.requires_grad], lr=1e-2)
     batch = batch_of(policy, prompts, groups)
     for _ in range(3):
         optimizer.zero_grad()
@@ -188,19 +203,6 @@ class TestServers:
             groups = engine.generate(prompts, SEEDS, SAMPLING)
             assert largest_gap(tiny, prompts, groups) < 1e-4
 
-    def test_adapters_reach_the_servers_merged(self, make, tiny, servers, prompts):
-        add_adapters(tiny.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
-        engine = make([servers[0].address])
-        before = engine.generate(prompts, SEEDS, SAMPLING)
-        with torch.no_grad():
-            for name, weight in tiny.model.named_parameters():
-                if "lora_B" in name:  # zero at the start
-                    weight.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
-        engine.sync_weights(tiny.model)
-        after = engine.generate(prompts, SEEDS, SAMPLING)
-        assert token_ids(after) != token_ids(before)
-        assert largest_gap(tiny, prompts, after) < 1e-4
-
     def test_a_server_with_other_weights_is_refused(self, make, tiny, servers, prompts):
         make([servers[0].address]).generate(prompts[:1], SEEDS[:1], SAMPLING)
         with torch.no_grad():
@@ -285,6 +287,70 @@ class TestServers:
             question.id for question in read_questions(tmp_path / "questions.jsonl")
         ]
         assert votes.read_bytes() == undisturbed.path("votes.jsonl").read_bytes()
+
+
+class TestAdapters:
+    pytestmark = NEEDS_VLLM
+
+    def test_they_follow_the_adapters_that_are_trained(self, make, served, adapted, prompts):
+        engine = make(served)
+        assert engine.sync_weights(adapted.model) < 1e-4
+        for _ in range(2):
+            groups = engine.generate(prompts, SEEDS, SAMPLING)
+            assert largest_gap(adapted, prompts, groups) < 1e-4
+            train(adapted, prompts, groups)
+            assert largest_gap(adapted, prompts, groups) > 0.1
+            assert engine.sync_weights(adapted.model) < 1e-4  # the largest of both servers
+        assert largest_gap(adapted, prompts, engine.generate(prompts, SEEDS, SAMPLING)) < 1e-4
+        assert [adapters_of(address) for address in served] == [[engine._version]] * 2
+
+    def test_one_that_lost_them_is_not_asked_until_it_has_those_of_the_next_step(
+        self, make, served, adapted, prompts, caplog
+    ):
+        engine = make(served)
+        engine.sync_weights(adapted.model)
+        expected = token_ids(engine.generate(prompts, SEEDS, SAMPLING))
+        VLLMServer(served[0], None, 60).unload_adapters(engine._version)
+        with caplog.at_level(logging.WARNING):
+            groups = engine.generate(prompts, SEEDS, SAMPLING)
+        assert token_ids(groups) == expected
+        assert f"lost the server {served[0]}: it does not have the adapters" in caplog.text
+        train(adapted, prompts, groups)
+        assert engine.sync_weights(adapted.model) < 1e-4
+        assert [server.address for server in engine._pool.ready] == served
+
+    def test_votes_and_evaluation_get_them_without_a_training(self, make, served, adapted, prompts):
+        move(adapted)
+        groups = make(served).generate(prompts, SEEDS, SAMPLING)
+        assert largest_gap(adapted, prompts, groups) < 1e-4
+
+    def test_a_server_that_serves_them_itself_is_asked_by_name(self, make, served, adapted, prompts, tmp_path):
+        move(adapted)
+        save_adapters(adapted.model, tmp_path)
+        VLLMServer(served[0], None, 60).load_adapters("trained", tmp_path)
+        groups = make(served[:1], model="trained", weights_dir=None).generate(prompts, SEEDS, SAMPLING)
+        assert largest_gap(adapted, prompts, groups) < 1e-4
+        VLLMServer(served[0], None, 60).unload_adapters("trained")
+
+    def test_what_a_server_cannot_take_is_named(self, make, served, tiny, tmp_path):
+        server = VLLMServer(served[0], None, 60)
+        with pytest.raises(InputError, match=r"rollout\.weights_dir: .* does not find the adapters in .*/absent"):
+            server.load_adapters("absent", tmp_path / "absent")
+        add_adapters(tiny.model, LoRAConfig(rank=9, alpha=8, target_modules=None), seed=0)
+        with pytest.raises(InputError, match=r"takes adapters up to rank 8 .* rank 9.* --max-lora-rank 16"):
+            make(served).sync_weights(tiny.model)
+
+
+def adapters_of(address: str) -> list[str]:
+    return VLLMServer(address, None, 60).adapters()
+
+
+def move(policy: Policy) -> None:
+    """Gives adapters weights that change what the policy samples."""
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:  # zero at the start
+                weight.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
 
 
 class TestBroadcast:

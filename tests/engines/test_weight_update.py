@@ -12,10 +12,12 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from support.vllm_stand_in import CHANGES, StandIn
 
+from medssr.config import LoRAConfig
 from medssr.engines.packed_weights import packed_parts
 from medssr.engines.types import Sampling
 from medssr.engines.weight_checksums import Checksums, stale_weights
 from medssr.errors import InputError
+from medssr.models.lora import add_adapters, base_weights
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 PROMPTS = [[5, index] for index in range(8)]
@@ -178,6 +180,24 @@ def test_a_broadcast_goes_on_without_a_server_that_fails_in_it(make_engine, gloo
     assert gloo[0].checksums == gloo[1].checksums
 
 
+def test_with_adapters_the_base_is_broadcast_once_also_after_a_broken_transfer(make_engine, gloo, policy, tmp_path):
+    add_adapters(policy.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
+    for server in gloo:
+        server.max_lora_rank = 8
+    engine = make_engine(gloo, f"rollout.weights_dir={tmp_path}", "rollout.timeout_s=30")
+    gloo[0].failing = "/update_weights"
+    engine.sync_weights(policy.model)
+    base = {f"dp0:pp0:pcp0:tp0:{name}" for name, _ in base_weights(policy.model)}
+    assert [set(server.checksums) for server in gloo] == [set(), base]
+    gloo[0].failing = ""
+    engine.sync_weights(policy.model)
+    assert gloo[0].checksums == gloo[1].checksums
+    assert [server.requests.count("/finish_weight_update") for server in gloo] == [1, 2]  # the broken one too
+    assert gloo[0].adapters.keys() == gloo[1].adapters.keys()
+    assert [server.requests.count("/shutdown_weight_transfer_engine") for server in gloo] == [1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["adapters"]
+
+
 def test_a_part_ends_with_the_weight_that_exceeds_its_size():
     weights = [("a", torch.arange(3.0)), ("b", torch.ones(1, 2, dtype=torch.bfloat16)), ("c", torch.zeros(5))]
     first, second = packed_parts(iter(weights), 12)
@@ -217,8 +237,13 @@ def keys(**held: str) -> dict[str, str]:
         (Checksums({"w": "1"}, keys(tp0_w="a", tp1_w="b")), Checksums({"w": "2"}, keys(tp0_w="a", tp1_w="b")), ["w"]),
         (Checksums({"w": "1"}, keys(tp0_v="a")), Checksums({"w": "2"}, keys(tp0_v="a")), []),
         (Checksums(), Checksums({"w": "2"}, keys(tp0_w="1")), []),
+        (
+            Checksums({"o.weight": "1"}, {"dp0:pp0:pcp0:tp0:o.base_layer.weight": "1"}),
+            Checksums({"o.weight": "1"}, {"dp0:pp0:pcp0:tp0:o.base_layer.weight": "2"}),
+            ["o.weight"],
+        ),
     ],
-    ids=["taken", "kept", "other", "unchanged", "split", "split-kept", "joined", "first"],
+    ids=["taken", "kept", "other", "unchanged", "split", "split-kept", "joined", "first", "adapted"],
 )
 def test_what_a_server_must_hold(before, after, stale):
     assert stale_weights(before, after) == stale

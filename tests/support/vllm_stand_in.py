@@ -25,6 +25,8 @@ CHANGES = (
     "/update_weight_version",
     "/weight_checker",
     "/weight_info",
+    "/v1/load_lora_adapter",
+    "/v1/unload_lora_adapter",
     "/resume",
 )
 
@@ -45,7 +47,11 @@ class StandIn:
         takes_weights: Whether it reads the weights that it is told to read.
         checksums: The checksums of its weights.
         transfer: Its weight-transfer configuration.
+        max_lora_rank: The limit of the rank of its adapters; None if it was started without --enable-lora.
+        can_change_adapters: Whether it takes and drops adapters while it runs.
+        adapters: The weights of each adapter that it has, by its name and those of its file.
         asked: The number of times that each prompt came.
+        models: The number of times that completions of each model or adapter were asked for.
         requests: The routes of all requests.
     """
 
@@ -60,7 +66,11 @@ class StandIn:
     takes_weights: bool = True
     checksums: dict[str, str] = field(default_factory=dict)
     transfer: dict[str, str] | None = None
+    max_lora_rank: int | None = None
+    can_change_adapters: bool = True
+    adapters: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     asked: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
     requests: list[str] = field(default_factory=list)
     may_end: threading.Event = field(default_factory=threading.Event)
     address: str = ""
@@ -69,8 +79,23 @@ class StandIn:
         """Returns how many of these prompts came."""
         return sum(self.asked[tuple(prompt)] for prompt in prompts)
 
+    def start_again(self) -> None:
+        """Forgets what it was given."""
+        self.weight_version = "default"
+        self.checksums.clear()
+        self.adapters.clear()
+
+    def has(self, route: str, body: dict[str, Any]) -> bool:
+        """Returns whether it has the route, and the model that completions are asked of."""
+        return route in self.routes and body.get("model", "tiny") in ("tiny", *self.adapters)
+
     def answer(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        if route == "/v1/load_lora_adapter":
+            self.adapters[body["lora_name"]] = load_file(Path(body["lora_path"]) / "adapter_model.safetensors")
+        if route == "/v1/unload_lora_adapter":
+            del self.adapters[body["lora_name"]]
         if route == "/v1/completions":
+            self.models[body["model"]] += 1
             self.asked[tuple(body["prompt"])] += 1
             self.before_answer()
             one = {"token_ids": [7], "logprobs": {"token_logprobs": [-1.0]}}
@@ -82,13 +107,18 @@ class StandIn:
         return {
             "version": self.version,
             "success": True,
-            "data": [{"id": "tiny", "max_model_len": 512}],
+            "data": [
+                {"id": "tiny", "max_model_len": 512, "parent": None},
+                *({"id": name, "max_model_len": None, "parent": "tiny"} for name in self.adapters),
+            ],
             "weight_version": self.weight_version,
             "checksums": self.checksums,
             "vllm_config": {
                 "model_config": {"dtype": "torch.float32", "quantization": None},
                 "weight_transfer_config": self.transfer,
+                "lora_config": None if self.max_lora_rank is None else {"max_lora_rank": self.max_lora_rank},
             },
+            "vllm_env": {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": self.can_change_adapters},
         }
 
     def load(self, weights: dict[str, Tensor]) -> None:
@@ -109,15 +139,15 @@ def running(stand_in: StandIn) -> Iterator[StandIn]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             route = self.path.split("?")[0]
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
             stand_in.requests.append(route)
             if stand_in.is_lost:
                 return
             if route == stand_in.hanging:
                 stand_in.may_end.wait()
-            status = 200 if route in stand_in.routes else 404
+            status = 200 if stand_in.has(route, body) else 404
             status = 500 if route == stand_in.failing else 400 if route == stand_in.refusing else status
-            content = json.dumps(stand_in.answer(route, json.loads(body or b"{}")) if status == 200 else {}).encode()
+            content = json.dumps(stand_in.answer(route, body) if status == 200 else {}).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

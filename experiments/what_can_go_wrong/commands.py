@@ -73,7 +73,6 @@ class Command:
         name: "train", "pipeline" ...
         overrides: The settings of its command line.
         root: The folder of its project.
-        stdout: A file that its outputs go to; None for a file of its own.
         variables: Further variables of its environment.
     """
 
@@ -82,7 +81,6 @@ class Command:
         name: str,
         overrides: Sequence[str],
         root: Path,
-        stdout: Path | None = None,
         variables: dict[str, str] | None = None,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -93,11 +91,11 @@ class Command:
         self.line = (
             " ".join(f"{key}={value}" for key, value in shown.items()) + " " + shlex.join(["python", *self.arguments])
         )
-        with self._log.open("wb") as log, (stdout or self._log).open("ab") as out:
+        with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=log,
                 stderr=log,
                 cwd=root,
                 env=environment(root) | (variables or {}) | {_MARK: self._mark},

@@ -6,16 +6,14 @@ import csv
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # They hold seconds. Logs and hidden files (locks, remembered hashes) are left out, too.
 _LEFT_OUT = ("comparisons.tex", "index.html")
-# In a checkpoint: torch's hash of what else is in it, the folder's path included.
-_HASH_OF_ALL = "/serialization_id"
-# Fields of a manifest that hold seconds, or hashes of files that do.
-_OF_TIME = ("seconds", "outputs")
+# Fields of a manifest that hold seconds, hashes of files that do, or the state of the source when it was run.
+_OF_TIME = ("seconds", "outputs", "git_commit")
 
 
 def contents(root: Path, *others: Path) -> dict[str, str]:
@@ -44,11 +42,7 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[s
 
 def _content(file: Path, places: Sequence[bytes]) -> bytes:
     """Returns what is compared of a file."""
-    if file.suffix == ".ckpt":
-        with zipfile.ZipFile(file) as archive:
-            parts = [(name, archive.read(name)) for name in sorted(archive.namelist())]
-        return b"".join(_masked_pickle(part, places) for name, part in parts if not name.endswith(_HASH_OF_ALL))
-    content = file.read_bytes()
+    content = _checkpoint(file) if file.suffix == ".ckpt" else file.read_bytes()
     if file.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(content.decode())))
         content = json.dumps([{name: row[name] for name in row if not _is_time(name)} for row in rows]).encode()
@@ -64,9 +58,20 @@ def _is_time(column: str) -> bool:
     return column.startswith("time/") or column.endswith("_hours")
 
 
-def _masked_pickle(part: bytes, places: Sequence[bytes]) -> bytes:
-    """Returns a part of a checkpoint without the folders' paths; a pickle has the length of a text before it."""
-    for place in places:
-        pieces = part.split(place)
-        part = b"".join([*(piece[:-4] for piece in pieces[:-1]), pieces[-1]])
-    return part
+def _checkpoint(file: Path) -> bytes:
+    """Returns the values in a checkpoint; how they are pickled depends on which of them are one object."""
+    import torch
+
+    return _values(torch.load(file, weights_only=True, map_location="cpu"))
+
+
+def _values(node: Any) -> bytes:
+    import torch
+
+    if isinstance(node, torch.Tensor):
+        return f"{node.dtype} {tuple(node.shape)}".encode() + node.reshape(-1).view(torch.uint8).numpy().tobytes()
+    if isinstance(node, Mapping):
+        return b"".join(repr(key).encode() + _values(node[key]) for key in sorted(node, key=repr))
+    if isinstance(node, list | tuple):
+        return b"".join(map(_values, node))
+    return repr(node).encode()

@@ -148,7 +148,7 @@ class DamagedStep:
         case = f"{self._step}, made anew after a deletion"
         overrides = self._pipeline.overrides(self._root)
         said = self._forks.run("pipeline", overrides, self._root)
-        to_delete = [Path(path) for path in re.findall(r"delete (/\S+?)[.,;:]?(?:\s|$)", said.output)]
+        to_delete = [Path(path) for path in re.findall(r"[Dd]elete (/\S+?)[.,;:]?(?:\s|$)", said.output)]
         if said.code != 2 or not to_delete:
             detail = f"no message says what to delete: {said.last_line}"
             return Outcome("damaged outputs", case, Verdict.UNCLEAR, detail, said.command)

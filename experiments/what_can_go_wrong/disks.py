@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ def places(pipeline: SmallPipeline) -> list[Place]:
              "labeling.num_votes=4", "labeling.max_new_tokens=24"]  # fmt: skip
     train = [*_SHORT, f"data.path={labelled}/questions.jsonl", "trainer=cpu", "logger=csv", "grpo.num_steps=3",
              "grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.max_new_tokens=24",
-             "callbacks.checkpoint.every_num_steps=1", "callbacks.completions.every_num_steps=1"]  # fmt: skip
+             "callbacks.completions.every_num_steps=1"]  # fmt: skip
+    saves_often = [*train, "callbacks.checkpoint.every_num_steps=1"]
     evaluate = [
         *_SHORT,
         benchmark,
@@ -71,12 +73,12 @@ def places(pipeline: SmallPipeline) -> list[Place]:
     audit = [*_SHORT, f"data.path={labelled}/questions.jsonl", "audit.num_questions=8"]
     return [
         Place("artefact of questions", "synthesize", synthesize, "artifacts/synthesize", 0.5),
-        Place("second checkpoint", "train", train, "artifacts/train", 0.6),
+        Place("second checkpoint", "train", saves_often, "artifacts/train", 0.6),
         Place("stored corpus and index", "synthesize", synthesize, "artifacts/indexes", 0.3),
         Place("the whole project", "synthesize", synthesize, "", 0.0),
         Place("folder of the run", "synthesize", synthesize, "run", 0.0),
         Place("answers to vote on", "pseudo_label", label, "artifacts/pseudo_label", 0.4),
-        Place("first checkpoint", "train", train, "artifacts/train", 0.1),
+        Place("first checkpoint", "train", saves_often, "artifacts/train", 0.1),
         Place("trained model", "train", train, "artifacts/train", 0.9),
         Place("tables of completions", "train", train, "{train}/completions", 0.0, survives=True),
         Place("temporary files", "train", train, "tmp", 0.0, survives=True, variables={"TMPDIR": "ROOT/tmp"}),
@@ -139,7 +141,7 @@ class FullDisks:
 
     def _undisturbed(self, place: Place) -> Path:
         """Returns the project in which a place's command has run with enough space; it is made once."""
-        root = self._folder / f"undisturbed_{place.command}"
+        root = self._folder / f"undisturbed_{place.command}_{zlib.crc32(' '.join(place.settings).encode())}"
         with self._lock:
             if not root.exists():
                 (root / "tmp").mkdir(parents=True)

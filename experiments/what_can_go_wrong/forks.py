@@ -15,7 +15,7 @@ from typing import IO
 from commands import MEMORY_LIMIT, Ended, environment
 
 # Seconds that a command may take.
-LIMIT_S = 120.0
+LIMIT_S = 90.0
 
 
 class Forks:

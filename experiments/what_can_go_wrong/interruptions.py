@@ -72,8 +72,9 @@ def interrupt(
     outcomes: list[Outcome] = []
     came: list[tuple[str, str]] = []  # the cases that need the final comparison, with their command lines
     for interruption in interruptions:
+        folder = root if interruption.step == START else root / expected.folder(interruption.step)
         command = Command("pipeline", overrides, root)
-        is_sent = _send(command, interruption, root / expected.folder(interruption.step), pipeline)
+        is_sent = _send(command, interruption, folder)
         ended = command.end()
         case = f"{num_trainers} trainers, {interruption}" if num_trainers > 1 else f"1 trainer, {interruption}"
         if ended.code == 0 and not ended.has_traceback:  # all was done before it came, so it disturbed nothing
@@ -87,7 +88,7 @@ def interrupt(
     return outcomes + [Outcome(kind, case, verdict, detail, line) for case, line in came]
 
 
-def _send(command: Command, interruption: Interruption, folder: Path, pipeline: SmallPipeline) -> bool:
+def _send(command: Command, interruption: Interruption, folder: Path) -> bool:
     """Sends a signal at its moment; returns False when the command has ended before."""
     if interruption.step != START and not _wait_for_changes(command, folder, interruption.num_changes):
         return False

@@ -30,6 +30,7 @@ from medssr.rewards.scoring import (
     with_place,
 )
 from medssr.utils.instantiate import instantiate
+from medssr.utils.stopping import SIGNALS
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -160,8 +161,8 @@ class IsolatedReward:
 def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s: float, trace_path: str) -> None:
     """Main function of the process: creates the reward, and scores inputs until the connection closes."""
     # A signal to the process group is for the training process, which may need the rewards to finish its step.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
     reward = _create(connection, name, node)
     if reward is None:
         return

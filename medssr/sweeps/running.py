@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.config.composition import typed
 from medssr.errors import InputError
 from medssr.sweeps.jobs import Job, JobRecord, JobState, job_fingerprint, new_record, write_job
-from medssr.utils.stopping import SIGNALS, Stopped
+from medssr.utils.stopping import SIGNALS, Arrivals, Stopped, die_of
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -143,9 +143,14 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
         yield
         return
 
+    arrivals = Arrivals()
+
     def end(signum: int, frame: FrameType | None) -> None:
-        for caught in SIGNALS:
-            signal.signal(caught, signal.SIG_DFL)  # the second one does not wait
+        is_first = arrivals.first is None
+        if arrivals.is_second(signum, has_launcher=False):
+            die_of(signum)
+        if not is_first:
+            return
         ending = _running_here(jobs)
         log.warning("ended by %s; %d jobs save what they have", signal.Signals(signum).name, len(ending))
         for record in ending:
@@ -156,7 +161,8 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
             time.sleep(0.1)
         raise Stopped(signum)
 
-    handlers: dict[int, Any] = {signum: signal.signal(signum, end) for signum in SIGNALS}
+    caught = [signum for signum in SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]
+    handlers: dict[int, Any] = {signum: signal.signal(signum, end) for signum in caught}
     try:
         yield
     finally:

@@ -264,6 +264,7 @@ def wait_for(about: str, *said: str) -> str:
     line = _line
     assert line is not None
     with line.news:
+        # However long the first process works. It ends, since its departure raises PeerLeft in the main thread.
         line.news.wait_for(lambda: line.announcements.get(about) in said)
         return line.announcements[about]
 
@@ -313,6 +314,7 @@ def _listen(line: _Line, wakeup: socket.socket, to_wake: socket.socket) -> None:
                 if key.data is None:
                     for signum in data:
                         if signum in stopping.SIGNALS:
+                            stopping.arrive(signum)
                             line.pass_signal(signum, sender=None)
                 elif data:
                     *messages, buffers[key.data] = (buffers[key.data] + data).split(b"\n")

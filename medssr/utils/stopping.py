@@ -2,30 +2,37 @@
 
 The processes of one training end together (`medssr.training.joint_stop`), so a critical section has no deadline there.
 
-SIGTERM, SIGINT (Ctrl-C), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit) are treated alike. A handler that
-somebody else has set, such as a launcher that puts jobs back into the queue, stays in charge of its signal.
+SIGTERM, SIGINT (Ctrl-C), SIGHUP (a terminal that closes), SIGUSR1 and SIGUSR2 (as SLURM sends ahead of a time limit)
+are treated alike. A handler that somebody else has set, such as a launcher that puts jobs back into the queue, stays in
+charge of its signal, and a signal that is ignored, such as SIGHUP after `nohup`, stays ignored.
+
+A second signal ends the process at once, also within a critical section and while it waits in a library: the
+interpreter writes the number of a signal to a socket at once, where a thread of its own reads it, but calls a handler
+only when the main thread comes back to Python code.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Seconds that a signal waits for the end of an update; many schedulers kill ten seconds after SIGTERM.
 PATIENCE_S = 7.0
 # Seconds until a signal that came within a callback, such as a finaliser, ends the process after it.
 _RETRY_S = 0.01
-# Seconds in which the launcher of several processes may repeat a signal.
+# Seconds in which the same request may come once more: a launcher repeats at once what a terminal has sent to all of
+# its processes, and a terminal that closes sends SIGHUP by its shell and by the kernel.
 _REPEAT_S = 1.0
 
 _Handler = Callable[[int, FrameType | None], Any] | int
@@ -48,13 +55,40 @@ class Stopped(SystemExit):
 
 
 @dataclass(slots=True)
+class Arrivals:
+    """Tells the second signal that asks this process to end from a first one that is repeated.
+
+    Attributes:
+        first: The first signal that came to this process itself.
+        first_at: When it came, in seconds of the monotonic clock.
+    """
+
+    first: int | None = None
+    first_at: float = 0.0
+
+    def is_second(self, signum: int, has_launcher: bool) -> bool:
+        """Takes note of a signal, and returns whether it should end the process at once.
+
+        Args:
+            signum: The signal.
+            has_launcher: Whether a launcher may repeat any signal; else one who presses Ctrl-C twice means it.
+        """
+        if self.first is None:
+            self.first, self.first_at = signum, time.monotonic()
+            return False
+        is_by_hand = signum == self.first == signal.SIGINT and not has_launcher
+        return is_by_hand or time.monotonic() - self.first_at >= _REPEAT_S
+
+
+@dataclass(slots=True)
 class _State:
     """The state of signal handling in this process.
 
     Attributes:
         handlers: The handler of each signal while signals are caught; empty while they are not.
-        received: The first signal that came.
-        received_at: When it came, in seconds of the monotonic clock.
+        received: The first signal that came, to this process or to one that it trains with.
+        handled: The signals for which the interpreter has called the handler.
+        arrived: The signals that the interpreter has written to the socket.
         is_held: Whether a signal has to wait.
         has_deadline: Whether it waits `PATIENCE_S` at most.
         notice: What another thread has for the main thread: a signal that another process got, or an exception.
@@ -63,7 +97,8 @@ class _State:
 
     handlers: dict[int, _Handler] = field(default_factory=dict)
     received: int | None = None
-    received_at: float = 0.0
+    handled: Arrivals = field(default_factory=Arrivals)
+    arrived: Arrivals = field(default_factory=Arrivals)
     is_held: bool = False
     has_deadline: bool = False
     notice: int | BaseException | None = None
@@ -89,8 +124,9 @@ def catch_signals() -> Iterator[None]:
     if not is_inner:
         sys.unraisablehook = partial(_raise_again, print_unraisable)
     try:
-        yield
-        release()
+        with nullcontext() if is_inner else _watched():
+            yield
+            release()
     finally:
         _let_go()
         if not is_inner:
@@ -98,6 +134,7 @@ def catch_signals() -> Iterator[None]:
             for signum in _state.handlers:
                 signal.signal(signum, previous[signum])
             _state.handlers, _state.received = {}, None
+            _state.handled, _state.arrived = Arrivals(), Arrivals()
 
 
 def take_back_signals() -> None:
@@ -164,15 +201,64 @@ def notify(notice: int | BaseException) -> None:
     signal.pthread_kill(ident, signal.SIGALRM)
 
 
+def arrive(signum: int) -> None:
+    """Ends the process if a signal that has just come to it, maybe within a call that never returns, is the second one.
+
+    Called by the thread that reads what the interpreter writes to the file descriptor for signals.
+    """
+    if _state.handlers.get(signum) is _on_signal and _state.arrived.is_second(signum, _state.tell is not None):
+        os._exit(128 + signum)
+
+
+_END = b"\0"  # the number of no signal
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Calls `arrive` for each signal in the block."""
+    source, sink = socket.socketpair()
+    with sink, source:
+        sink.setblocking(False)
+        pid = os.getpid()
+        before = signal.set_wakeup_fd(sink.fileno(), warn_on_full_buffer=False)
+        thread = threading.Thread(target=_watch, args=(source,), daemon=True, name="signals")
+        thread.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            if os.getpid() == pid:  # a process that was forked shares the socket, and does not have the thread
+                sink.setblocking(True)
+                sink.send(_END)
+                thread.join()  # ends at once
+
+
+def _watch(source: socket.socket) -> None:
+    while _END not in (data := source.recv(1024)):
+        for signum in data:
+            arrive(signum)
+
+
+# A process that was forked has the descriptor of the one that it comes from, which would take its signals for its own.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+
+def die_of(signum: int) -> None:
+    """Ends the process by a signal; called by the main thread."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    if _state.received is not None:
-        # torchrun repeats at once what a terminal has sent to all; who presses Ctrl-C again does not want to wait.
-        is_repeated = _state.tell is not None and time.monotonic() - _state.received_at < _REPEAT_S
-        if signum == signal.SIGINT and not is_repeated:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-        return
-    _state.received, _state.received_at = signum, time.monotonic()
+    if _state.handled.is_second(signum, _state.tell is not None):
+        die_of(signum)
+    if _state.received is None:
+        _receive(signum)
+
+
+def _receive(signum: int) -> None:
+    """Takes the first signal: ends the process, or lets it wait for the end of a critical section."""
+    _state.received = signum
     if _state.tell is not None:
         _state.tell(signum)
     if not _state.is_held:
@@ -199,7 +285,7 @@ def _on_alarm(signum: int, frame: FrameType | None) -> None:
     if notice is None:
         _raise_received()
     elif _state.received is None:
-        _on_signal(notice, frame)
+        _receive(notice)
 
 
 def _raise_received() -> None:

@@ -159,7 +159,11 @@ def test_an_update_that_takes_too_long_is_given_up(random_policies, tmp_path, wh
 
 
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140), (signal.SIGTERM, 143)]
+    ("signum", "code"),
+    [
+        *((signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140)),
+        (signal.SIGTERM, 143),
+    ],
 )
 def test_each_signal_has_its_exit_code(random_policies, tmp_path, signum, code):
     with pytest.raises(SystemExit) as end:

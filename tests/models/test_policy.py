@@ -127,6 +127,26 @@ def test_pickled_weights_are_not_read(saved, load):
         load(saved)
 
 
+@pytest.mark.parametrize("is_own_class_known", [True, False])
+def test_the_code_of_a_model_runs_only_where_it_is_asked_for(saved, load, tmp_path, monkeypatch, is_own_class_known):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    config = json.loads((saved / "config.json").read_text())
+    config["auto_map"] = {name: f"code.{name}" for name in ("AutoConfig", "AutoModelForCausalLM")}
+    if not is_own_class_known:
+        config["model_type"] = "of_its_own"
+    (saved / "config.json").write_text(json.dumps(config))
+    (saved / "code.py").write_text(f"open({str(tmp_path / 'has_run')!r}, 'w').close()\nraise SystemExit(7)\n")
+    if is_own_class_known:  # transformers' own class is taken
+        load(saved)
+    else:
+        with pytest.raises(InputError, match="trust_remote_code"):
+            load(saved)
+    assert not (tmp_path / "has_run").exists()
+    with pytest.raises(SystemExit):
+        load(saved, trust_remote_code=True)
+    assert (tmp_path / "has_run").exists()
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_file_that_was_not_copied_whole_is_an_input_error(saved, load, name):
     content = (saved / name).read_bytes()

@@ -136,7 +136,7 @@ class VLLMServer:
     ) -> list[tuple[list[int], list[float]]]:
         """Returns token ids and log-probs of each sample; log-probs are empty if the sampling does not need them.
 
-        `adapters` is the name of those to sample with; None for none but those that the model itself may be.
+        `adapters` is the name of the adapters to sample with; None to sample with the model alone.
 
         Raises:
             ServerDownError: When it does not answer in time, fails, or does not have the adapters.
@@ -283,7 +283,7 @@ class VLLMServer:
         timeout_s: float | None = None,
         if_missing: str | None = None,
     ) -> Any:
-        """Returns the decoded response; `if_missing` is what it means that the server has not what is asked for."""
+        """Returns the decoded response; `if_missing` is why a server counts as down that lacks what a request names."""
         status, answer = self._exchange(method, path, body, self._timeout_s if timeout_s is None else timeout_s)
         if status == 404 and if_missing is not None:
             raise ServerDownError(if_missing)

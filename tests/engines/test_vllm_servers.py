@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from support.helpers import expected_completion, typed
 from support.vllm_servers import Server, free_port, running_servers
 from support.vllm_stand_in import StandIn, running
@@ -336,9 +337,18 @@ class TestAdapters:
         server = VLLMServer(served[0], None, 60)
         with pytest.raises(InputError, match=r"rollout\.weights_dir: .* does not find the adapters in .*/absent"):
             server.load_adapters("absent", tmp_path / "absent")
+
         add_adapters(tiny.model, LoRAConfig(rank=9, alpha=8, target_modules=None), seed=0)
         with pytest.raises(InputError, match=r"takes adapters up to rank 8 .* rank 9.* --max-lora-rank 16"):
             make(served).sync_weights(tiny.model)
+
+    def test_layers_that_vllm_cannot_adapt_are_named(self, served, adapted, tmp_path):
+        save_adapters(adapted.model, tmp_path)
+        file = tmp_path / "adapter_model.safetensors"
+        save_file({name.replace("q_proj", "my_proj"): weight for name, weight in load_file(file).items()}, file)
+        with pytest.raises(InputError, match=r"lora\.target_modules: .* does not take these adapters: .*rollout=hf"):
+            VLLMServer(served[0], None, 60).load_adapters("mine", tmp_path)
+        assert "mine" not in adapters_of(served[0])
 
 
 def adapters_of(address: str) -> list[str]:

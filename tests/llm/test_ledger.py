@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import pytest
@@ -124,12 +125,12 @@ def test_a_torn_last_line_is_dropped_wherever_it_was_torn(path, tmp_path):
     path.parent.mkdir()
     for cut in range(1, len(second)):
         path.write_bytes(first + second[:cut])
-        ledger = Ledger(path)
-        assert ledger.find(key("k")) == REPLY
-        assert ledger.find(key("k2")) is None
-        ledger.append(replace(REPLY, key=key("k3")))
-        again = Ledger(path)
-        assert (len(again), again.find(key("k3")) is not None) == (2, True)
+        with closing(Ledger(path)) as ledger:
+            assert ledger.find(key("k")) == REPLY
+            assert ledger.find(key("k2")) is None
+            ledger.append(replace(REPLY, key=key("k3")))
+        with closing(Ledger(path)) as again:
+            assert (len(again), again.find(key("k3")) is not None) == (2, True)
 
 
 def test_a_line_torn_by_another_process_does_not_swallow_the_next(path):

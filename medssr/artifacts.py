@@ -75,8 +75,8 @@ class Step:
         paths = command.paths
         return cls(
             name,
-            artifact_dir=Path(paths.artifact_dir),
-            stores=tuple(map(Path, paths.artifact_stores)),
+            artifact_dir=Path(paths.artifact_dir).absolute(),  # results name artefacts for readers in other folders
+            stores=tuple(Path(store).absolute() for store in paths.artifact_stores),
             force=command.force,
             verify=command.verify,
             **{"config": command} | attributes,

@@ -268,7 +268,7 @@ def _run_as_job(work: Callable[[], Any], config: Any) -> float | None:
             take_gpu()
         return work()
 
-    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force, begin)
+    return run_job(Path(hydra_config.runtime.output_dir), job_fingerprint(config), config.force or config.verify, begin)
 
 
 # The words after --info that Hydra answers itself.

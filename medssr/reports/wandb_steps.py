@@ -37,7 +37,7 @@ def log_step(config: Any, artifact: Artifact) -> None:
     """
     marker = artifact.path(_LOGGED)
     node = _wandb_node(config)
-    is_own = artifact.directory.parents[1] == Path(config.paths.artifact_dir)
+    is_own = artifact.directory.parents[1] == Path(config.paths.artifact_dir).absolute()
     if node is None or marker.is_file() or not is_own or not os.access(artifact.directory, os.W_OK):
         return
     from medssr.evaluation.results_io import RESULTS_FILE

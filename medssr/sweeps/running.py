@@ -91,7 +91,7 @@ def _planned(overrides: tuple[str, ...], config: DictConfig) -> Job:
         write_job(folder, new_record(JobState.failed, "", error=str(error), seconds=0.0))
         log.error("job failed: %s\n%s", folder, error)
         return Job(overrides, folder, None, is_forced=False)
-    return Job(overrides, folder, job_fingerprint(made), made.force)
+    return Job(overrides, folder, job_fingerprint(made), made.force or made.verify)
 
 
 def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:

@@ -66,12 +66,33 @@ def test_trained_adapters_are_evaluated_on_their_base(artifact):
     assert config.model.adapter_path == str(artifact / "model" / "adapter")
 
 
+def put_settings(artifact, text):
+    """Gives an artefact other settings, as if an older version had made it, which recorded no files."""
+    (artifact / "settings.json").write_text(text)
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    (artifact / "manifest.json").write_text(
+        json.dumps({name: manifest[name] for name in manifest if name != "outputs"})
+    )
+
+
+def test_settings_that_were_changed_are_refused(artifact):
+    (artifact / "settings.json").write_text("{}")
+    with pytest.raises(InputError, match=r"settings\.json: it was damaged or changed after it was made"):
+        read_trained(artifact)
+
+
+@pytest.mark.parametrize("text", ["", '{"model": ', '{"model": 3}', "[]", "{}"])
+def test_damaged_settings_of_an_older_version_are_named_with_what_to_do(artifact, text):
+    put_settings(artifact, text)
+    with pytest.raises(InputError, match=r"settings\.json.* Name the model by model\.path=.*/model"):
+        read_trained(artifact)
+
+
 def test_a_base_that_has_gone_is_named(artifact):
     (artifact / "model" / "adapter").mkdir()
-    file = artifact / "settings.json"
-    settings = json.loads(file.read_text())
+    settings = json.loads((artifact / "settings.json").read_text())
     settings["model"]["path"] = "/gone/base"
-    file.write_text(json.dumps(settings))
+    put_settings(artifact, json.dumps(settings))
     with pytest.raises(InputError, match=r"base model /gone/base has gone; the merged model is in .*/model:"):
         evaluation(artifact)
 
@@ -144,7 +165,7 @@ def test_a_run_and_another_model_do_not_go_together(artifact):
 def test_a_setting_of_another_engine_needs_that_engine(artifact):
     settings = json.loads((artifact / "settings.json").read_text())
     settings["rollout"] = {"_target_": "medssr.engines.vllm_engine.VLLMEngine", "max_num_seqs": 8}
-    (artifact / "settings.json").write_text(json.dumps(settings))
+    put_settings(artifact, json.dumps(settings))
     with pytest.raises(InputError, match=r"rollout\.max_batch_size: .*VLLMEngine.*choose rollout="):
         evaluation(artifact, "rollout.max_batch_size=3")
 
@@ -166,9 +187,8 @@ def test_what_is_missing_is_named(artifact, lacking, message):
 
 
 def test_settings_of_an_older_version_are_refused(artifact):
-    file = artifact / "settings.json"
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = json.loads((artifact / "settings.json").read_text(encoding="utf-8"))
     del settings["model"]["max_new_tokens"]
-    file.write_text(json.dumps(settings), encoding="utf-8")
+    put_settings(artifact, json.dumps(settings))
     with pytest.raises(InputError, match="lacks max_new_tokens, so an older version wrote it"):
         read_trained(artifact)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medssr.cli.closed_output import ends_with_its_reader
 from medssr.cli.entry import composed
 from medssr.commands.doctor.findings import Finding, State, run_check
 from medssr.commands.doctor.machine import (
@@ -145,6 +146,11 @@ def _print(results: list[Finding]) -> None:
 
 def main() -> None:
     """Console entry point."""
+    with ends_with_its_reader():
+        _main()
+
+
+def _main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(HELP, end="")
         return

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from medssr.cli.error_messages import disk_error_message, error_message
+from medssr.cli.closed_output import NOBODY_READS, ends_with_its_reader, is_output_closed, show
+from medssr.cli.disk_messages import disk_message, folders_in_use
+from medssr.cli.error_messages import error_message
 from medssr.cli.help_text import composed_values, help_text
+from medssr.cli.log_errors import let_log_lines_fail
 from medssr.config import register
 from medssr.config.catalog import CONF_DIR, as_addition, as_choice
 from medssr.config.composition import typed
 from medssr.config.local_paths import expand_home, with_local_paths
 from medssr.errors import USER_FAULT, InputError, first_line
 from medssr.utils import peers
+from medssr.utils.disk_faults import disk_fault
 from medssr.utils.nearest import did_you_mean
 from medssr.utils.peers import PeerLeft
 from medssr.utils.processes import is_main_process
@@ -40,8 +45,8 @@ _NEWS_S = 2.0
 def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = None, plan: Plan | None = None) -> None:
     """Runs a command: its configuration from `conf/<name>.yaml` and the command line, checked, then `task`.
 
-    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input; and with
-    128 + its number for a signal.
+    The process ends with code 2 and a message, not a traceback, for a fault in configuration or input; with 128 + its
+    number for a signal; and with 141 when nobody reads its output any more.
 
     Args:
         name: The root configuration.
@@ -49,10 +54,16 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and returns what `--info` prints.
     """
+    let_log_lines_fail()
+    with ends_with_its_reader():
+        _run_command(name, task, adapt, plan)
+
+
+def _run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None, plan: Plan | None) -> None:
     try:
         sys.argv[1:] = map(_readable, sys.argv[1:])
         if {"--help", "-h"} & set(sys.argv[1:]):
-            print(help_text(name, plan is not None, _composed_help(name, without_info(sys.argv[1:])[1])))
+            show(help_text(name, plan is not None, _composed_help(name, without_info(sys.argv[1:])[1])))
             return
     except InputError as error:
         _end_with(str(error))
@@ -79,12 +90,28 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         with _raised_by_hydra():
             command()
     except SystemExit as end:
+        if is_output_closed(end):
+            raise
         sys.exit(USER_FAULT if end.code == 1 and not is_running else end.code)
     except Exception as error:
-        message = None if is_running or wants_traceback else error_message(error, name, overrides)
+        if is_running or wants_traceback:
+            raise
+        message = _disk_problem(error, name, overrides) or error_message(error, name, overrides)
         if message is None:
             raise
         _end_with(message)
+
+
+def _disk_problem(error: Exception, name: str, overrides: Sequence[str]) -> str | None:
+    """Returns what is wrong with a disk where Hydra could not write to the folder of a run or a sweep."""
+    if disk_fault(error) is None:
+        return None
+    try:
+        config = _compose(name, overrides, return_hydra_config=True)
+    except InputError:  # of a sweep, whose values are no single ones
+        named = [word for word in overrides if re.match(r"paths\.|study=|task_name=", word)]
+        config = _compose(name, named, return_hydra_config=True)
+    return disk_message(error, folders_in_use(config))
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
@@ -152,8 +179,7 @@ def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
     except InputError as error:
         _end_with(str(error))
     width = max(len(what) for what, _ in rows)
-    for what, text in rows:
-        print(f"{what:{width}}  {text}")
+    show("\n".join(f"{what:{width}}  {text}" for what, text in rows))
 
 
 def _readable(override: str) -> str:
@@ -201,14 +227,17 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
         with catch_signals():
             result = _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
     except BaseException as error:
-        _end_early(error)
+        _end_early(error, config)
         raise
     peers.leave(0)
     return result
 
 
-def _end_early(error: BaseException) -> None:
+def _end_early(error: BaseException, config: DictConfig) -> None:
     """Ends the process with a line that says why, and tells the other processes of a training; returns for a bug."""
+    if is_output_closed(error):
+        peers.leave(NOBODY_READS)
+        return
     cause = _cause(error)
     if isinstance(cause, PeerLeft):
         if to_tell := peers.message_to_show(cause):
@@ -217,7 +246,7 @@ def _end_early(error: BaseException) -> None:
         sys.exit(cause.code)
     if isinstance(cause, InputError):
         _leave(USER_FAULT, str(cause))
-    if isinstance(cause, OSError) and (problem := disk_error_message(cause)) is not None:
+    if isinstance(cause, Exception) and (problem := disk_message(cause, folders_in_use(config))) is not None:
         _leave(USER_FAULT, problem)
     if isinstance(cause, Stopped):
         if is_main_process():

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 
+from medssr.cli.disk_messages import disk_message
 from medssr.config.catalog import commands_with, group_of, groups_of, options_of, settings_of
 from medssr.config.messages import UNKNOWN_KEY, matched_message, wrong_value
 from medssr.errors import first_line
 from medssr.utils.nearest import did_you_mean
 
-# Faults of a disk or a path, not of the program.
-_DISK_FAULTS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EACCES",
-        "EPERM",
-        "EROFS",
-        "ENOSPC",
-        "EDQUOT",
-        "ENOTDIR",
-        "EISDIR",
-        "EEXIST",
-        "ENAMETOOLONG",
-        "ENOENT",
-    )
-)
 # What Hydra says of the command line, and what is said instead.
 _WRONG_OVERRIDES = (
     (
@@ -70,6 +54,8 @@ def error_message(error: BaseException, command: str, overrides: Sequence[str]) 
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    if (problem := disk_message(error, [])) is not None:
+        return problem
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, list(overrides))
     if isinstance(error, MissingConfigException):
@@ -80,8 +66,6 @@ def error_message(error: BaseException, command: str, overrides: Sequence[str]) 
         return wrong_value(error)
     if isinstance(error, YAMLError):
         return _no_yaml(error)
-    if isinstance(error, OSError):
-        return disk_error_message(error)
     if isinstance(error, SearchPathException):
         return f"--config-dir: {first_line(error)}; give a folder with options of your own."
     if isinstance(error, HydraException | ValueError):
@@ -90,20 +74,6 @@ def error_message(error: BaseException, command: str, overrides: Sequence[str]) 
         below_null = [key for key in map(group_of, overrides) if _is_below_null(key, command, overrides)]
         return _no_such_setting(below_null[0], command, overrides) if below_null else None
     return None
-
-
-def disk_error_message(error: OSError) -> str | None:
-    """Returns what is wrong with a file or a folder; None where the error is about none."""
-    if error.filename is None or error.errno not in _DISK_FAULTS:
-        return None
-    if error.errno == errno.ENOENT:
-        return (
-            f"{error.filename}: {error.strerror}. Check the setting that names it, or paths.root_dir where it is made."
-        )
-    return (
-        f"{error.filename}: {error.strerror}. Make room or choose a folder that can be written: paths.root_dir=FOLDER "
-        "(or the variable MEDSSR_ROOT) is where artefacts and logs go."
-    )
 
 
 def _unreadable(override: str, overrides: list[str]) -> str:

@@ -29,6 +29,7 @@ from medssr.engines.vllm_server import ServerDownError, ServerWeights, VLLMServe
 from medssr.errors import InputError
 from medssr.models.lora import base_weights
 from medssr.models.policy import Policy
+from medssr.utils.files import set_default_mode
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ def _write(weights: Iterator[NamedWeight], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Replaced by renaming, so that a server that still reads the old file is not disturbed.
         save_file(copies, folder / "unfinished")
+        set_default_mode(folder / "unfinished")  # servers may run under another user
         (folder / "unfinished").replace(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         shutil.rmtree(folder, ignore_errors=True)

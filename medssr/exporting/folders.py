@@ -17,7 +17,7 @@ from medssr.exporting.verl import verl_settings, write_verl_questions
 from medssr.models.prompts import read_prompt_template
 from medssr.questions import Question
 from medssr.resources import RESOURCES
-from medssr.utils.files import open_atomically
+from medssr.utils.files import open_atomically, set_default_mode
 
 
 def write_for_verl(folder: Path, questions: Sequence[Question], prompts: ExportedPrompts, config: ExportConfig) -> None:
@@ -67,3 +67,4 @@ def _write_yaml(path: Path, head: str, values: Mapping[str, Any]) -> None:
 def _copy(folder: Path, *names: str) -> None:
     for name in names:
         shutil.copy(RESOURCES / "export" / name, folder / name)
+        set_default_mode(folder / name)

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 
 from medssr.grpo.rollouts import StepRollouts
+from medssr.utils.disk_faults import only_watches
 from medssr.utils.files import write_lines_atomically
 
 
@@ -40,7 +41,8 @@ class CompletionTable(L.Callback):
             return
         rows = completion_rows(step, self._num_groups, module.rollouts.policy.tokenizer.decode)
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-        write_lines_atomically(self._folder / f"step_{step.step:07d}.jsonl", lines)
+        with only_watches("tables of completions", self._folder):
+            write_lines_atomically(self._folder / f"step_{step.step:07d}.jsonl", lines)
         for logger in trainer.loggers:
             if hasattr(logger, "log_table") and rows:
                 cells = [[_cell(value) for value in row.values()] for row in rows]

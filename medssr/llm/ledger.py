@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from medssr.errors import InputError
 from medssr.llm.budget import Cost
+from medssr.utils.disk_faults import writes_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Ledger:
         """Returns the descriptor of the file, which is made where it is not there."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         return self._file
 
     def _write(self, record: dict[str, Any], reply: Reply | None) -> None:
@@ -202,10 +204,12 @@ class Ledger:
             if self._catch_up() > self._end:
                 os.ftruncate(file, self._end)
             text = b"".join(line.text for line in lines)
-            num_written = os.write(file, text)
-            if num_written < len(text):
-                os.ftruncate(file, self._end)
-                raise OSError(f"{self.path}: only {num_written} of {len(text)} bytes could be written")
+            with writes_to(self.path):
+                num_written = os.write(file, text)
+                if num_written < len(text):
+                    os.ftruncate(file, self._end)
+                    reason = f"{os.strerror(errno.ENOSPC)}, only {num_written} of {len(text)} bytes were written"
+                    raise OSError(errno.ENOSPC, reason)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
         if any(line.reply is not None for line in lines):

@@ -15,6 +15,7 @@ from medssr.artifacts import decisive_values
 from medssr.config import num_check_steps
 from medssr.manifests import Artifact, read_artifact
 from medssr.tracking.wandb_limits import is_wandb_disabled
+from medssr.utils.disk_faults import only_watches
 from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.naming import safe_name
 from medssr.utils.processes import is_main_process
@@ -50,7 +51,8 @@ def log_step(config: Any, artifact: Artifact) -> None:
         if artifact.manifest["step"] == "evaluate":
             logger.keep_files({RESULTS_FILE: artifact.path(RESULTS_FILE).read_text(encoding="utf-8")})
     if not logger.is_lost:
-        write_json_atomically(marker, {"run": artifact.fingerprint})
+        with only_watches("marks of what Weights & Biases has", artifact.directory):
+            write_json_atomically(marker, {"run": artifact.fingerprint})
 
 
 def log_pipeline(config: PipelineConfig, run: Run) -> None:

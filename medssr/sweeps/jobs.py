@@ -16,6 +16,7 @@ from typing import Any
 
 from medssr.artifacts import fingerprint_parts
 from medssr.errors import InputError
+from medssr.utils.disk_faults import disk_fault
 from medssr.utils.files import read_record, write_json_atomically
 from medssr.utils.locks import hold_lock, is_alive
 from medssr.utils.processes import is_main_process
@@ -197,7 +198,10 @@ def _run_alone(folder: Path, fingerprint: str, work: Callable[[], Any]) -> float
         return None
     except Exception as error:  # the others of the sweep go on; the sweep ends with an exit code that says so
         record(JobState.failed, error=f"{type(error).__name__}: {error}")
-        log.exception("job failed: %s", folder)
+        if (fault := disk_fault(error)) is None:
+            log.exception("job failed: %s", folder)
+        else:
+            log.error("job failed: %s\n%s: make room and start the same command again", folder, fault)
         return None
     number = None if value is None else float(value)
     record(JobState.done, value=number)

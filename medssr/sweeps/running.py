@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.config.composition import typed
 from medssr.errors import InputError
 from medssr.sweeps.jobs import Job, JobRecord, JobState, job_fingerprint, new_record, write_job
+from medssr.utils.disk_faults import disk_fault
 from medssr.utils.stopping import SIGNALS, Arrivals, Stopped, die_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:
             break
         except BrokenProcessPool:
             left = _after_a_death(left, starts)
-        except Exception:
+        except Exception as error:
+            if disk_fault(error) is not None:  # the folder of no job can be written
+                raise
             log.exception("the launcher gave up; jobs that it has started may still run")
             break
 

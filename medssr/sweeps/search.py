@@ -69,7 +69,9 @@ def open_study(storage: str, name: str, direction: Direction) -> Study:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if storage.startswith("sqlite:///"):
-        Path(storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(storage.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        database.touch()  # with the permissions that the umask leaves; SQLite would give fewer
     try:
         return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from medssr.errors import first_line
 from medssr.tracking.lineage import Reference
 from medssr.tracking.wandb_limits import is_wandb_offline, within_limits
+from medssr.utils.disk_faults import disk_fault
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +238,10 @@ class WandbMetrics(WandbLogger):
             action(self.experiment)
         except Exception as error:
             self.is_lost = True
-            _warn_of_loss(f"{type(error).__name__}: {first_line(error)[:_LONGEST_REASON]}")
+            if not self._is_disk_full:  # that has its own warning
+                fault = disk_fault(error)
+                reason = f"{type(error).__name__}: {first_line(error)[:_LONGEST_REASON]}"
+                _warn_of_loss(reason if fault is None or fault.strerror is None else fault.strerror)
             _end_service()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from medssr.errors import InputError
+from medssr.utils.disk_faults import writes_to
 from medssr.utils.json_text import JsonText, StrictDecoder, parse_json
 from medssr.utils.text_files import open_bytes, read_text
 
@@ -26,7 +27,7 @@ def open_atomically(path: Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
+        with writes_to(path), temporary.open("w", encoding="utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -116,12 +117,17 @@ def sync_folder(folder: Path) -> None:
 
     Libraries that write a file under a temporary name may have made it for its owner alone.
     """
-    umask = os.umask(0)
-    os.umask(umask)
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
-            path.chmod(0o666 & ~umask)
+            set_default_mode(path)
         sync(path)
+
+
+def set_default_mode(file: Path) -> None:
+    """Gives a file the permissions of a new one: what the umask leaves, executable if its owner may execute it."""
+    umask = os.umask(0)
+    os.umask(umask)
+    file.chmod((0o777 if file.stat().st_mode & 0o100 else 0o666) & ~umask)
 
 
 def sync(path: Path) -> None:

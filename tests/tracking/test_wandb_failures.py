@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.helpers import LetterEngine, random_policy, toy_question, typed
+from support.small_disks import small_disk
 from support.wandb_runs import records
 
 from medssr.commands.train import train
@@ -103,24 +104,13 @@ def test_without_a_key_runs_are_kept_on_disk_with_one_warning(tmp_path, monkeypa
     assert "docs/tracking.md" in warnings[0]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """The mount point of a disk of 256 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("no right to mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_full_disk_gives_one_warning_and_ends_nothing(small_disk, caplog):
-    (small_disk / "filler").write_bytes(b"x" * 200 * 2**10)
-    logger = WandbMetrics(str(small_disk), offline=True, project="medssr", id="full")
-    for step in range(30):
-        logger.log_metrics({f"train/{number}": step * number for number in range(40)}, step=step)
-    logger.close()
+def test_a_full_disk_gives_one_warning_and_ends_nothing(tmp_path, caplog):
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        (disk / "filler").write_bytes(b"x" * 200 * 2**10)
+        logger = WandbMetrics(str(disk), offline=True, project="medssr", id="full")
+        for step in range(30):
+            logger.log_metrics({f"train/{number}": step * number for number in range(40)}, step=step)
+        logger.close()
     warnings = [record.getMessage() for record in caplog.records if record.name == wandb_logger.__name__]
     assert len(warnings) == 1
     assert "the disk is full" in warnings[0]

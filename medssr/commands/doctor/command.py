@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from medssr.cli.closed_output import ends_with_its_reader
 from medssr.cli.entry import composed
 from medssr.commands.doctor.artifacts import check_artifacts
 from medssr.commands.doctor.findings import Finding, State, run_check
@@ -160,6 +161,11 @@ def _check_artifacts(overrides: Sequence[str]) -> NoReturn:
 
 def main() -> None:
     """Console entry point."""
+    with ends_with_its_reader():
+        _main()
+
+
+def _main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(HELP, end="")
         return

@@ -17,6 +17,7 @@ import numpy as np
 
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Corpus, Passage
+from medssr.utils.disk_faults import writes_to
 from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.locks import hold_lock
 
@@ -168,7 +169,8 @@ def cached_folder(
         if unfinished.exists():  # of a killed process, as the lock is ours
             shutil.rmtree(unfinished)
         unfinished.mkdir()
-        facts = build(unfinished)
+        with writes_to(folder):
+            facts = build(unfinished)
         files = {file.name: hash_file(file) for file in sorted(unfinished.iterdir())}
         write_json_atomically(unfinished / MANIFEST, {"settings": dict(settings), "facts": facts, "files": files})
         unfinished.rename(folder)

@@ -14,9 +14,9 @@ from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
-from medssr.models.chat import encode_texts, escape_answer, render_chat
+from medssr.models.chat import escape_answer, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import check_prompt_lengths, prompt_messages
+from medssr.models.prompts import encode_rendered, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
@@ -115,8 +115,7 @@ class BenchmarkRunner:
             InputError: When a prompt does not fit the policy's context; before anything is asked.
         """
         contexts = [self.context(question) for question in questions]
-        encoded = encode_texts(contexts, self.policy.tokenizer)
-        check_prompt_lengths(questions, encoded, self._max_prompt_tokens(), source)
+        encoded = encode_rendered(questions, contexts, self.policy.tokenizer, self._max_prompt_tokens(), source)
         is_generated = self.protocol.kind is ProtocolKind.generate
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:

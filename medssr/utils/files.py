@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from medssr.errors import InputError
 from medssr.utils.json_text import StrictDecoder, parse_json
-from medssr.utils.text_files import open_bytes
+from medssr.utils.text_files import open_bytes, read_lines
 
 
 @contextmanager
@@ -59,8 +59,8 @@ def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, d
             have. The message names file, line and field.
     """
     decoder = StrictDecoder(allows_nan=allows_nan)
-    with open_bytes(path) as lines:  # as bytes, so that a wrong encoding has a line too
-        for number, line in enumerate(lines, start=1):
+    with open_bytes(path) as stream:  # as bytes, so that a wrong encoding has a line too
+        for number, line in read_lines(stream, path):
             if not line.strip():
                 continue
             try:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from medssr.llm.chat_response import Ending, read_response
 
-NAMES = ["error", "choices", "message", "content", "detail", "msg", "errors", "title", "code", "status", "type", "param"]
+NAMES = ["error", "choices"]
+NAMES += ["message", "content", "detail", "msg", "errors", "title", "code", "status", "type", "param"]
 NAMES += ["finish_reason", "text", "reasoning", "usage", "prompt_tokens", "completion_tokens", "tool_calls", "refusal"]
 NAMES += ["loc", "metadata", "raw", "object", "value"]
 TEXTS = ["stop", "length", "error", "9" * 5000, "429", "\ud800", "content_filter", "invalid_request_error"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from medssr.errors import shown
 from medssr.questions import FieldError
 
 RATINGS = (1, 2, 3, 4, 5)
@@ -131,14 +132,14 @@ def verdict_from_record(record: Mapping[str, Any], letters: Collection[str]) -> 
             raise FieldError(item.name, "is missing.")
         value = record[item.name]
         if item.kind is Kind.yes_no and not isinstance(value, bool):
-            raise FieldError(item.name, f"expected true or false, found {value!r}.")
+            raise FieldError(item.name, f"expected true or false, found {shown(value)}.")
         if item.kind is Kind.rating and (isinstance(value, bool) or value not in RATINGS):
-            raise FieldError(item.name, f"expected a whole number from 1 to 5, found {value!r}.")
+            raise FieldError(item.name, f"expected a whole number from 1 to 5, found {shown(value)}.")
         if item.kind is Kind.text and not isinstance(value, str):
-            raise FieldError(item.name, f"expected a text, found {value!r}.")
+            raise FieldError(item.name, f"expected a text, found {shown(value)}.")
     letter = record["best_answer"] if record["has_one_best_answer"] else None
     if record["has_one_best_answer"] and not (isinstance(letter, str) and letter in letters):
-        raise FieldError("best_answer", f"expected one of {', '.join(letters)}, found {letter!r}.")
+        raise FieldError("best_answer", f"expected one of {', '.join(letters)}, found {shown(letter)}.")
     return Verdict(**{item.name: record[item.name] for item in CRITERIA} | {"best_answer": letter})
 
 

@@ -18,6 +18,7 @@ from medssr.knowledge.corpora import Passage
 from medssr.questions import FieldError, Question, render_question
 from medssr.synthesis.prompts import text_hash
 from medssr.utils.files import open_atomically
+from medssr.utils.text_files import read_text
 
 KEY_COLUMNS = ("id", "text_key")
 SHOWN_COLUMNS = ("question", "passages")
@@ -103,12 +104,7 @@ def unescape_cell(cell: str) -> str:
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields (first line, cells by column) for each row that is not empty."""
-    if not path.is_file():
-        raise InputError.at(path, "there is no such file.", field="audit.verdicts")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError.at(path, f'is not UTF-8 text ({error.reason}); save it as "CSV UTF-8".') from error
+    text = read_text(path, may_be_legacy=False).content
     header = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

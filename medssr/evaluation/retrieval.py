@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.evaluation.estimates import Estimate, mean_estimate
 from medssr.utils.records import Record, open_records
 
 MIN_GRADE, MAX_GRADE = 1, 4
+# The cells of a table that are grades; a number may have any number of digits there.
+_GRADES = frozenset(map(str, range(MIN_GRADE, MAX_GRADE + 1)))
 _MIN_RELEVANT_GRADE = 3
 
 # The grade of each judged document of one question.
@@ -192,10 +194,10 @@ def read_relevance_judgements(path: Path | str) -> Iterator[RelevanceJudgement]:
             raise record.error(problem, "doc_id")
         line_of[key] = record.line or record.number
         grade = _field(record, "grade")
-        if records.is_table and isinstance(grade, str) and grade.strip().isdecimal():
+        if records.is_table and isinstance(grade, str) and grade.strip() in _GRADES:
             grade = int(grade)
         if not isinstance(grade, int) or isinstance(grade, bool) or not MIN_GRADE <= grade <= MAX_GRADE:
-            problem = f"expected a whole number from {MIN_GRADE} to {MAX_GRADE}, found {grade!r}."
+            problem = f"expected a whole number from {MIN_GRADE} to {MAX_GRADE}, found {shown(grade)}."
             raise record.error(problem, "grade")
         yield RelevanceJudgement(*key, grade, line_of[key])
     if not line_of:
@@ -211,12 +213,12 @@ def _field(record: Record, name: str) -> Any:
 def _id(record: Record, name: str) -> str:
     value = _field(record, name)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
-        raise record.error(f"expected a number or a text, found {value!r}.", name)
+        raise record.error(f"expected a number or a text, found {shown(value)}.", name)
     return str(value).strip()
 
 
 def _text(record: Record, name: str) -> str:
     value = _field(record, name)
     if not isinstance(value, str | None):
-        raise record.error(f"expected a text, found {value!r}.", name)
+        raise record.error(f"expected a text, found {shown(value)}.", name)
     return (value or "").strip()

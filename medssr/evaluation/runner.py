@@ -14,9 +14,9 @@ from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
-from medssr.models.chat import encode_texts, escape_answer, render_chat
+from medssr.models.chat import escape_answer, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import input_text, longest_prompt, prompt_messages
+from medssr.models.prompts import encode_rendered, input_text, longest_prompt, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
@@ -114,13 +114,18 @@ class BenchmarkRunner:
         Raises:
             InputError: When a prompt does not fit the policy's context; before anything is asked.
         """
-        longest_prompt(questions, self._encode, self._own_text, self._max_prompt_tokens(), source)
+
+        def encode(some: Sequence[Question]) -> list[list[int]]:
+            contexts = [self.context(question) for question in some]
+            return encode_rendered(some, contexts, self.policy.tokenizer, self._max_prompt_tokens(), source)
+
+        longest_prompt(questions, encode, self._own_text, self._max_prompt_tokens())
         is_generated = self.protocol.kind is ProtocolKind.generate
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:
             chunk = questions[start:end]
             if is_generated:
-                return self._generated(chunk)
+                return self._generated(chunk, encode(chunk))
             return likelihood_answers(self.policy, [self.context(question) for question in chunk], chunk)
 
         description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
@@ -146,10 +151,7 @@ class BenchmarkRunner:
     def _own_text(self, question: Question) -> str:
         return input_text(question) + self._start(question)
 
-    def _encode(self, questions: Sequence[Question]) -> list[list[int]]:
-        return encode_texts([self.context(question) for question in questions], self.policy.tokenizer)
-
-    def _generated(self, questions: Sequence[Question]) -> list[list[SampledAnswer]]:
+    def _generated(self, questions: Sequence[Question], encoded: Sequence[list[int]]) -> list[list[SampledAnswer]]:
         protocol = self.protocol
         seeds = [
             [derive_seed(self.seed, PURPOSE, question.id, sample) for sample in range(protocol.num_samples)]
@@ -163,7 +165,7 @@ class BenchmarkRunner:
             has_logps=False,
             stop=self.prompter.stop,
         )
-        completions = self.engine.generate(self._encode(questions), seeds, sampling)
+        completions = self.engine.generate(encoded, seeds, sampling)
         answers = [
             [read_completion(item, question, self._start(question)) for item in group]
             for question, group in zip(questions, completions, strict=True)

@@ -18,7 +18,7 @@ from medssr.evaluation.runner import Prompter, choose_shots
 from medssr.models.chat import encode_texts
 from medssr.models.loading import pretrained
 from medssr.models.policy import load_tokenizer
-from medssr.models.prompts import check_prompt_lengths, encode_with_continuations, read_prompt_template
+from medssr.models.prompts import encode_rendered, encode_with_continuations, read_prompt_template
 from medssr.questions import Question
 from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically, write_lines_atomically
@@ -58,9 +58,7 @@ def write_for_lm_eval(
     asked_as = protocol_record(protocol, prompter)
     for name, loaded in suite.benchmarks.items():
         texts = [prompter.text(question) + protocol.cue for question in loaded.questions]
-        check_prompt_lengths(
-            loaded.questions, encode_texts(texts, prompter.tokenizer), longest - 1, loaded.subset.source
-        )
+        encode_rendered(loaded.questions, texts, prompter.tokenizer, longest - 1, loaded.subset.source)  # or refuses
         contexts = token_contexts(texts, loaded.questions, prompter.tokenizer)
         write_lines_atomically(folder / "questions" / f"{name}.jsonl", task_lines(loaded.questions, texts, contexts))
         _write_yaml(folder / f"{name}.yaml", _task(name, loaded, asked_as))

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.resources import RESOURCES
 from medssr.utils.files import read_jsonl
 
@@ -99,10 +99,16 @@ def read_fact_table(path: Path | str) -> list[Entity]:
             if field not in record:
                 raise InputError.at(path, "is missing.", line=line, field=field)
         facts = []
+        if not isinstance(record["facts"], dict):
+            problem = f"expected an object of relations, found {shown(record['facts'])}."
+            raise InputError.at(path, problem, line=line, field="facts")
         for name, fact in record["facts"].items():
             if name not in relations():
                 problem = f'the relation "{name}" is unknown; expected one of {", ".join(relations())}.'
                 raise InputError.at(path, problem, line=line, field="facts")
+            if not isinstance(fact, dict) or not all(isinstance(fact.get(key), str) for key in ("value", "source")):
+                problem = f'expected an object with the texts "value" and "source", found {shown(fact)}.'
+                raise InputError.at(path, problem, line=line, field=f"facts.{name}")
             facts.append(Fact(name, fact["value"], fact["source"], tuple(fact.get("also_true", ()))))
         entities.append(
             Entity(record["name"], record["is_rare"], orphacode=record.get("orphacode"), facts=tuple(facts))

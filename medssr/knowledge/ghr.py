@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.knowledge.corpora import split_sentences
 from medssr.knowledge.facts import Fact
 from medssr.knowledge.names import all_keys, normalize_name
-from medssr.utils.files import read_jsonl
+from medssr.utils.records import Record, open_records
 
 _SYMBOL = r"[A-Z][A-Z0-9]+(?:orf[0-9]+)?(?:-[A-Z0-9]+)*"
 _ALIAS = r"(?: \([^)]*\))?"
@@ -96,16 +96,28 @@ def read_ghr(path: Path | str) -> list[GhrPage]:
     path = Path(path)
     answers: defaultdict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     synonyms: dict[str, tuple[str, ...]] = {}
-    for line, record in read_jsonl(path):
+    for record in open_records(path):
+        value = record.value
         for field in ("doc_id", "source", "focus", "synonyms", "qtype", "answer"):
-            if field not in record:
-                raise InputError.at(path, "is missing; give MedQuAD as JSONL.", line=line, field=field)
-        if record["source"] == "GHR":
-            answers[record["focus"]][record["qtype"]] = (record["doc_id"], record["answer"])
-            synonyms[record["focus"]] = tuple(record["synonyms"])
+            if field not in value:
+                raise record.error("is missing; give MedQuAD as JSONL.", field)
+        if value["source"] == "GHR":
+            _check_types(record)
+            answers[value["focus"]][value["qtype"]] = (value["doc_id"], value["answer"])
+            synonyms[value["focus"]] = tuple(value["synonyms"])
     if not answers:
         raise InputError.at(path, 'holds no answer whose source is "GHR".')
     return [read_page(name, synonyms[name], by_type) for name, by_type in answers.items()]
+
+
+def _check_types(record: Record) -> None:
+    """Raises InputError for the first field of an answer that is no text, or no list of texts."""
+    for field in ("doc_id", "focus", "qtype", "answer"):
+        if not isinstance(record.value[field], str):
+            raise record.error(f"expected a text, found {shown(record.value[field])}.", field)
+    names = record.value["synonyms"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise record.error(f"expected a list of texts, found {shown(names)}.", "synonyms")
 
 
 def read_page(name: str, synonyms: Iterable[str], answers: Mapping[str, tuple[str, str]]) -> GhrPage:

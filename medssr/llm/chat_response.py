@@ -12,6 +12,7 @@ from typing import Any
 
 from medssr.llm.chat_protocol import ServerError
 from medssr.llm.keys import hide_key
+from medssr.utils.json_text import is_deep
 
 _STATUS_WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
 # The account, the address, the key or the model is wrong: no other call would fare better.
@@ -30,6 +31,8 @@ _STATUS_BY_TYPE = {
     "rate_limit_error": 429,
 }
 _LONGEST_MESSAGE = 500
+# A larger count of tokens is none.
+_MOST_TOKENS = 10**9
 # Where the sentence stands in an error: the fields of OpenAI, FastAPI, and those of proxies around them.
 _MESSAGE_FIELDS = ("message", "detail", "msg", "error", "errors", "title")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
@@ -108,17 +111,24 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, key: str
 
 def _decode(body: bytes) -> Any:
     """Returns the JSON of a body, of a stream its first error; None for anything else."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        pass
+    whole = _loaded(body)
+    if whole is not None:
+        return whole
     for line in body.splitlines():
         if line.startswith(b"data:"):
-            with suppress(ValueError, RecursionError):
-                event = json.loads(line.removeprefix(b"data:"))
-                if _error_within(event) is not None:
-                    return event
+            event = _loaded(line.removeprefix(b"data:"))
+            if _error_within(event) is not None:
+                return event
     return None
+
+
+def _loaded(text: bytes) -> Any:
+    """Returns the JSON value of a text; None where it has none, or one that is nested as no answer is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return None if is_deep(value) else value
 
 
 def _error_within(payload: Any) -> Any:
@@ -143,7 +153,7 @@ def _status_of(error: Any) -> int:
     if isinstance(error, dict):
         for name in ("code", "status", "status_code"):
             text = str(error.get(name))
-            if text.isdecimal() and 400 <= int(text) < 600:
+            if text.isdecimal() and len(text) == 3 and 400 <= int(text) < 600:
                 return int(text)
         return _STATUS_BY_TYPE.get(str(error.get("type")), 502)
     return 502
@@ -272,7 +282,7 @@ def _usage(payload: Any) -> tuple[int | None, int | None]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST_TOKENS else None
 
 
 def printable(text: str) -> str:

@@ -50,6 +50,18 @@ def encode_texts(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     return encoded
 
 
+def has_more_tokens(text: str, max_tokens: int, tokenizer: Any) -> bool:
+    """Returns whether a text is so long that it has more tokens, even if each of them is the longest of all."""
+    if len(text) <= max_tokens:  # whatever the tokens are
+        return False
+    return len(text) > max_tokens * _longest_token(tokenizer)
+
+
+@lru_cache(maxsize=8)
+def _longest_token(tokenizer: Any) -> int:
+    return max(map(len, tokenizer.get_vocab()))
+
+
 def set_template_defaults(tokenizer: Any, values: Mapping[str, Any]) -> None:
     """Sets defaults of the variables of a tokenizer's chat template, such as `enable_thinking`.
 

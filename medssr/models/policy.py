@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
-from medssr.models.chat import escape_answer, set_template_defaults, turn_end_ids
+from medssr.models.chat import escape_answer, has_more_tokens, set_template_defaults, turn_end_ids
 from medssr.models.loading import check_folder, empty_model, load_model, pretrained, stored_dtype, torch_dtype
 from medssr.models.lora import (
     SETTINGS_FILE,
@@ -26,7 +26,6 @@ from medssr.models.lora import (
 )
 from medssr.models.prompts import (
     PromptInput,
-    encode_inputs,
     encode_prompts,
     input_text,
     longest_prompt,
@@ -97,12 +96,12 @@ class Policy:
         Raises:
             InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
         """
+        max_tokens = self._max_prompt_tokens(max_new_tokens)
         return longest_prompt(
             inputs,
-            lambda batch: encode_inputs(batch, self.prompt_template, self.tokenizer),
+            lambda batch: encode_prompts(batch, self.prompt_template, self.tokenizer, max_tokens, source),
             input_text,
-            self._max_prompt_tokens(max_new_tokens),
-            source,
+            max_tokens,
         )
 
     def _max_prompt_tokens(self, max_new_tokens: int) -> int:
@@ -118,8 +117,13 @@ class Policy:
         """Returns the token ids of completions to imitate; each ends once, in the token that ends a turn.
 
         Raises:
-            InputError: When the model has no end token.
+            InputError: When the model has no end token, or a completion does not fit the context.
         """
+        context = self.model.config.max_position_embeddings
+        for text in completions:
+            if has_more_tokens(text, context, self.tokenizer):
+                problem = f'the completion "{text[:40]}..." has {len(text)} characters, and the model\'s context has'
+                raise InputError(f"{problem} {context} tokens; shorten it or take a model with a longer context.")
         ends = [*turn_end_ids(self.tokenizer), self.tokenizer.eos_token_id]
         end = next((token for token in ends if token is not None), None)
         if end is None:

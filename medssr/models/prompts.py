@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from medssr.errors import InputError
-from medssr.models.chat import encode_texts, escape_control_tokens, render_chat
+from medssr.models.chat import encode_texts, escape_control_tokens, has_more_tokens, render_chat
 from medssr.questions import Question, render_options, render_question
+from medssr.utils.text_files import read_template
 
 # A question, which is inserted into the prompt template, or the text of a user turn, which is used unchanged.
 PromptInput = Question | str
@@ -26,12 +27,10 @@ def read_prompt_template(path: Path | str) -> str:
     `{question}` stands for stem and options, `{stem}` and `{options}` for either of them.
 
     Raises:
-        InputError: When the file is absent, or shows no question or no options.
+        InputError: When the file is absent or no UTF-8 text, or shows no question or no options.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError.at(path, "there is no such prompt template.", field="model.prompt_path")
-    template = path.read_text(encoding="utf-8").strip()
+    template = read_template(path, "model.prompt_path").strip()
     if "{question}" not in template and not ("{stem}" in template and "{options}" in template):
         problem = "lacks the placeholder {question}, or {stem} and {options} in place of it."
         raise InputError.at(path, problem, field="model.prompt_path")
@@ -109,14 +108,28 @@ def encode_prompts(
     Raises:
         InputError: When a prompt is longer than `max_tokens`.
     """
-    encoded = encode_inputs(inputs, template, tokenizer)
-    check_prompt_lengths(inputs, encoded, max_tokens, source)
+    texts = [render_prompt(prompt_input, template, tokenizer) for prompt_input in inputs]
+    return encode_rendered(inputs, texts, tokenizer, max_tokens, source)
+
+
+def encode_rendered(
+    inputs: Sequence[PromptInput], texts: Sequence[str], tokenizer: Any, max_tokens: int, source: Path | str
+) -> list[list[int]]:
+    """Returns the token ids of each prompt, whose text is rendered already; arguments as of `encode_prompts`.
+
+    A text that cannot fit is not tokenised: a tokenizer takes a hundred bytes of memory for each of its characters.
+
+    Raises:
+        InputError: When a prompt is longer than `max_tokens`.
+    """
+    for prompt_input, text in zip(inputs, texts, strict=True):
+        if has_more_tokens(text, max_tokens, tokenizer):
+            raise _too_long(prompt_input, f"{len(text)} characters", max_tokens, source)
+    encoded = encode_texts(texts, tokenizer)
+    for prompt_input, token_ids in zip(inputs, encoded, strict=True):
+        if len(token_ids) > max_tokens:
+            raise _too_long(prompt_input, f"{len(token_ids)} tokens", max_tokens, source)
     return encoded
-
-
-def encode_inputs(inputs: Sequence[PromptInput], template: str, tokenizer: Any) -> list[list[int]]:
-    """Returns the token ids of each prompt, whatever their lengths."""
-    return encode_texts([render_prompt(prompt_input, template, tokenizer) for prompt_input in inputs], tokenizer)
 
 
 def longest_prompt(
@@ -124,7 +137,6 @@ def longest_prompt(
     encode: Callable[[Sequence[AnyInput]], list[list[int]]],
     own_text: Callable[[AnyInput], str],
     max_tokens: int,
-    source: Path | str,
 ) -> int:
     """Returns the number of tokens of the longest prompt among the 1,000 longest texts, and keeps no prompt.
 
@@ -133,13 +145,9 @@ def longest_prompt(
 
     Args:
         inputs: The questions or texts.
-        encode: Returns the token ids of the prompts of some of them.
+        encode: Returns the token ids of the prompts of some of them; raises InputError where one is too long.
         own_text: Returns the part of an input's prompt in which it differs from other prompts.
         max_tokens: Maximum length of a prompt.
-        source: The file of the questions, for the error message.
-
-    Raises:
-        InputError: When a prompt is longer than `max_tokens`.
     """
     if not inputs:
         return 0
@@ -151,10 +159,7 @@ def longest_prompt(
         indices = order[start : start + _NUM_AT_A_TIME]
         if start > 0 and num_constant + sizes[indices[0]] <= max_tokens:
             break
-        batch = [inputs[index] for index in sorted(indices)]
-        prompts = encode(batch)
-        check_prompt_lengths(batch, prompts, max_tokens, source)
-        longest = max(longest, *map(len, prompts))
+        longest = max(longest, *map(len, encode([inputs[index] for index in sorted(indices)])))
     return longest
 
 
@@ -163,17 +168,11 @@ def input_text(prompt_input: PromptInput) -> str:
     return prompt_input if isinstance(prompt_input, str) else render_question(prompt_input)
 
 
-def check_prompt_lengths(
-    inputs: Sequence[PromptInput], prompts: Sequence[list[int]], max_tokens: int, source: Path | str
-) -> None:
-    """Raises InputError for the first prompt with more than `max_tokens` tokens."""
-    for prompt_input, token_ids in zip(inputs, prompts, strict=True):
-        if len(token_ids) > max_tokens:
-            name = f'"{prompt_input[:40]}..."' if isinstance(prompt_input, str) else f'of question "{prompt_input.id}"'
-            raise InputError.at(
-                source,
-                f"the prompt {name} has {len(token_ids)} tokens; at most {max_tokens} leave room "
-                "for the completion in the model's context. Shorten it, lower max_new_tokens or take a model with a "
-                "longer context.",
-                field="stem",
-            )
+def _too_long(prompt_input: PromptInput, length: str, max_tokens: int, source: Path | str) -> InputError:
+    name = f'"{prompt_input[:40]}..."' if isinstance(prompt_input, str) else f'of question "{prompt_input.id}"'
+    return InputError.at(
+        source,
+        f"the prompt {name} has {length}; at most {max_tokens} tokens leave room for the completion in the model's "
+        "context. Shorten it, lower max_new_tokens or take a model with a longer context.",
+        field="stem",
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medssr.errors import shown
 from medssr.questions.gold import IndexBase, Option, gold_letter, is_absent, unlettered
 from medssr.questions.lettered_text import LETTERS
 from medssr.questions.option_fields import Columns, Field, Fixed, LetteredLines, OptionsReader
@@ -231,7 +232,7 @@ def _text(record: Mapping[str, Any], name: str) -> str:
         state = "is null" if name in record else "is missing"
         raise FieldError(name, f"{state}; every question needs its text. Found the fields {', '.join(record)}.")
     if not isinstance(value, str):
-        raise FieldError(name, f"found {value!r:.60}, expected a text.")
+        raise FieldError(name, f"found {shown(value)}, expected a text.")
     return value
 
 
@@ -240,7 +241,7 @@ def _id(record: Mapping[str, Any], name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        problem = f"found {value!r:.60}, expected a text or a number; give every question an id, or none of them."
+        problem = f"found {shown(value)}, expected a text or a number; give every question an id, or none of them."
         raise FieldError(name, problem)
     return value
 
@@ -257,7 +258,7 @@ def _answer(record: Mapping[str, Any], options: list[Option], layout: Layout) ->
     if isinstance(text, str) and form.gold_text is not None:
         same = [LETTERS[index] for index, option in enumerate(options) if option.text.strip() == text.strip()]
         if same and letter not in same:
-            problem = f"is the text of option {same[0]}, but {layout.gold} is {value!r}; correct one of them."
+            problem = f"is the text of option {same[0]}, but {layout.gold} is {shown(value)}; correct one of them."
             raise FieldError(form.gold_text, problem)
     return letter
 
@@ -270,6 +271,6 @@ def _contexts(record: Mapping[str, Any]) -> list[str]:
         if value is not None:
             texts = value if isinstance(value, list) else [value]
             if not all(isinstance(text, str) for text in texts):
-                raise FieldError(name, f"found {value!r:.60}, expected a text or a list of texts.")
+                raise FieldError(name, f"found {shown(value)}, expected a text or a list of texts.")
             return [text.strip() for text in texts if text.strip()]
     return []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from medssr.errors import shown
 from medssr.questions.lettered_text import LETTERS, lone_letter, without_letters
 
 _MAX_DIGITS = 6
@@ -86,11 +87,11 @@ def gold_letter(value: Any, options: Sequence[Option], index_base: int | None, *
     """
     if isinstance(value, list):
         if len(value) != 1:
-            raise ValueError(f"found {value!r:.60}, expected one letter.")
+            raise ValueError(f"found {shown(value)}, expected one letter.")
         (value,) = value
     letters = LETTERS[: len(options)]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"found {value!r:.60}, expected the letter or the text of an option.")
+        raise ValueError(f"found {shown(value)}, expected the letter or the text of an option.")
     readings = [_by_label, _by_text] if not is_text_first else [_by_text, _by_label]
     for reading in readings:
         index = reading(value, options)
@@ -101,7 +102,7 @@ def gold_letter(value: Any, options: Sequence[Option], index_base: int | None, *
         return letters[number - index_base]
     num_same = sum(_folded(option.text) == _folded(str(value)) for option in options)
     problem = f"is the text of {num_same} options" if num_same > 1 else "is no option"
-    raise ValueError(f"{value!r:.60} {problem}; the options are {', '.join(letters)}.")
+    raise ValueError(f"{shown(value)} {problem}; the options are {', '.join(letters)}.")
 
 
 def base_of_indices(golds: Mapping[int, set[int]]) -> int:

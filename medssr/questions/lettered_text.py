@@ -19,8 +19,10 @@ _OPTION_LINES = tuple(
     )
 )
 _LINE_BEHIND_Z = re.compile(r"^\s*[(\[]?(?:AA|27)[.):\]]", re.MULTILINE)
-_LETTER_BEFORE = re.compile(r"\s*[(\[]?\s*([A-Za-z])\s*[.):\]\uff1a\u3001\uff0e\uff09]\s*(.*\S)", re.DOTALL)
+# Of a text without blanks around it; possessive, so that a run of blanks is read once.
+_LETTER_BEFORE = re.compile(r"(?:[(\[]\s*+)?([A-Za-z])\s*+[.):\]\uff1a\u3001\uff0e\uff09]\s*+(.+)", re.DOTALL)
 _LONE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.):\]]?")
+_LONGEST_CUE = 100
 # "Answer:", "The correct answer is:", "Answer: B" on a line of its own, and "Answer:" at the end of the last option.
 _ANSWER = "answer|antwort|respuesta|r[ée]ponse|\u7b54\u6848"
 _CUE = re.compile(
@@ -45,7 +47,7 @@ def parse_lettered_text(text: str) -> tuple[str, dict[str, str]]:
         >>> parse_lettered_text("Which organ?\nA. liver\nB. heart\nAnswer:")
         ('Which organ?', {'A': 'liver', 'B': 'heart'})
     """
-    lines = _CUE.sub("", text.rstrip()).rstrip().split("\n")
+    lines = _without_cue(text.rstrip()).split("\n")
     for pattern in _OPTION_LINES:
         starts = [(index, match) for index, line in enumerate(lines) if (match := pattern.match(line))]
         first = max((index for index, (_, match) in enumerate(starts) if match[1].upper() == "A"), default=None)
@@ -67,6 +69,12 @@ def parse_lettered_text(text: str) -> tuple[str, dict[str, str]]:
     return "\n".join(lines[: run[0][0]]).strip(), options
 
 
+def _without_cue(text: str) -> str:
+    # From there on only, since a long run of blanks takes the expression the cube of its length.
+    cue = _CUE.search(text, max(0, len(text) - _LONGEST_CUE))
+    return text if cue is None else text[: cue.start()].rstrip()
+
+
 def without_letters(texts: Sequence[str]) -> list[str]:
     """Returns the options without their letters, where all of them carry theirs: "A. x", "(B) y", "c: z".
 
@@ -74,7 +82,7 @@ def without_letters(texts: Sequence[str]) -> list[str]:
         >>> without_letters(["A. liver", "B. heart"]), without_letters(["A. baumannii", "E. coli"])
         (['liver', 'heart'], ['A. baumannii', 'E. coli'])
     """
-    matches = [_LETTER_BEFORE.fullmatch(text) for text in texts]
+    matches = [_LETTER_BEFORE.fullmatch(text.strip()) for text in texts]
     letters = [match[1].upper() for match in matches if match is not None]
     if len(texts) < 2 or letters != list(LETTERS[: len(texts)]):
         return list(texts)

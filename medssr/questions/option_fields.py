@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from medssr.errors import shown
 from medssr.questions.gold import Option
 from medssr.questions.lettered_text import LETTERS, parse_lettered_text, without_letters
 from medssr.questions.record import FieldError
@@ -17,7 +18,7 @@ from medssr.questions.record import FieldError
 _LABELS = ("letter", "key", "label", "aid", "id", "option_id")
 _TEXTS = ("content", "value", "text", "atext", "answer", "option")
 # MedXpertQA's texts repeat the options behind the question.
-_ANSWER_CHOICES = re.compile(r"\s*\bAnswer Choices:\s*\(A\).*\Z", re.DOTALL)
+_ANSWER_CHOICES = re.compile(r"\bAnswer Choices:\s*+\(A\).*\Z", re.DOTALL)
 
 
 class OptionsReader(Protocol):
@@ -146,7 +147,7 @@ class Field:
                 (str(label), value[label]) for label in sorted(value, key=_label_order) if value[label] is not None
             ]
         else:
-            problem = f"found {value!r:.60}, expected an object of letter to text or a list."
+            problem = f"found {shown(value)}, expected an object of letter to text or a list."
             raise FieldError(self.name, problem)
         while entries and _is_empty(entries[-1][1]):
             entries.pop()
@@ -167,7 +168,7 @@ def _entry(item: Any, field: str) -> tuple[str | None, Any]:
         return None, item
     text = _first(item, _TEXTS)
     if text is None:
-        problem = f"found {dict(item)!r:.60}, expected an object with a letter and a text ({', '.join(_TEXTS)})."
+        problem = f"found {shown(dict(item))}, expected an object with a letter and a text ({', '.join(_TEXTS)})."
         raise FieldError(field, problem)
     label = _first(item, _LABELS)
     return None if label is None else str(label), text
@@ -198,13 +199,13 @@ def _from_cell(text: str, field: str) -> Any:
         return parse_lettered_text(text if text.startswith("\n") else f"\n{text}")[1]
     except ValueError as error:
         expected = "an object of letter to text, a list with commas, or a lettered line an option"
-        problem = f"found {text!r:.60}, expected {expected}."
+        problem = f"found {shown(text)}, expected {expected}."
         raise FieldError(field, problem) from error
 
 
 def _option_text(value: Any, field: str) -> str:
     if not isinstance(value, str):
-        raise FieldError(field, f"found {value!r:.60} as an option, expected a text; put it in quotes.")
+        raise FieldError(field, f"found {shown(value)} as an option, expected a text; put it in quotes.")
     if not value.strip():
         raise FieldError(field, "holds an empty option; give its text, or remove it.")
     return value

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from medssr.errors import shown
 from medssr.questions.lettered_text import LETTERS
 from medssr.utils.files import write_lines_atomically
 from medssr.utils.json_text import bad_character
@@ -95,12 +96,12 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
     for name in ("id", "stem", "source"):
         value = getattr(question, name)
         if not isinstance(value, str) or not value.strip():
-            yield name, f"expected a text that is not empty, found {value!r}."
+            yield name, f"expected a text that is not empty, found {shown(value)}."
         elif (problem := bad_character(value)) is not None:
             yield name, problem
     options = question.options
     if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
-        yield "options", f"expected an object of letter to text, found {options!r}."
+        yield "options", f"expected an object of letter to text, found {shown(options)}."
         return
     if len(options) > len(LETTERS):
         yield "options", f"holds {len(options)} options; at most {len(LETTERS)} (A to Z) can be asked. Remove some."
@@ -112,13 +113,13 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
         elif (problem := bad_character(text)) is not None:
             yield "options", f"option {letter} {problem}"
     if question.answer is not None and not (isinstance(question.answer, str) and question.answer in options):
-        yield "answer", f"{question.answer!r} is no option; the options are {', '.join(options)}."
+        yield "answer", f"{shown(question.answer)} is no option; the options are {', '.join(options)}."
     if not (question.entity is None or isinstance(question.entity, str)):
-        yield "entity", f"expected a text or null, found {question.entity!r}."
+        yield "entity", f"expected a text or null, found {shown(question.entity)}."
     if not (question.is_rare is None or isinstance(question.is_rare, bool)):
-        yield "is_rare", f"expected true, false or null, found {question.is_rare!r}."
+        yield "is_rare", f"expected true, false or null, found {shown(question.is_rare)}."
     if not isinstance(question.provenance, dict):
-        yield "provenance", f"expected an object, found {question.provenance!r}."
+        yield "provenance", f"expected an object, found {shown(question.provenance)}."
 
 
 @lru_cache(maxsize=2**15)  # comparisons ask for the same questions many times

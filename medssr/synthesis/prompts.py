@@ -14,6 +14,7 @@ from medssr.knowledge.corpora import Passage
 from medssr.knowledge.facts import Entity
 from medssr.knowledge.retrieval import Hit
 from medssr.questions import LETTERS, Question, render_question
+from medssr.utils.text_files import read_template
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -30,12 +31,9 @@ def load_template(path: Path | str, field: str = "synthesis.prompt_path") -> str
         field: Its configuration key, for messages.
 
     Raises:
-        InputError: When there is no such file.
+        InputError: When there is no such file, or it is no UTF-8 text.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError.at(path, "there is no such prompt template.", field=field)
-    return path.read_text(encoding="utf-8")
+    return read_template(Path(path), field)
 
 
 def build_synthesis_prompt(

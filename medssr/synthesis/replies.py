@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from medssr.questions import LETTERS, FieldError, Question
 from medssr.synthesis.generators import Draft, Outcome, Rejection
 from medssr.synthesis.plan import SynthesisRequest
 from medssr.utils.seeding import derive_seed
+
+_OBJECT = re.compile(r'\{\s*"')
+# After so many beginnings of objects that are none, no other is looked for: each may take as long as the reply is.
+_MOST_BROKEN = 100
 
 
 class ReplyError(ValueError):
@@ -84,17 +89,19 @@ def last_object(reply: str, fields: Collection[str]) -> dict[str, Any]:
     decoder = json.JSONDecoder()
     last: dict[str, Any] | None = None
     first_problem: str | None = None
-    start = reply.find("{")
-    while start >= 0:
+    num_broken, end = 0, 0
+    # Other braces, such as those of formulas, begin no object; the first of them says what is wrong where none does.
+    for start in [match.start() for match in _OBJECT.finditer(reply)] or [reply.find("{")]:
+        if start < end or num_broken == _MOST_BROKEN:
+            continue
         try:
             value, end = decoder.raw_decode(reply, start)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of ten thousand digits is no JSONDecodeError
             first_problem = first_problem or f"The JSON is broken: {error}."
-            end = start + 1
+            num_broken += 1
         else:
             if value.keys() >= set(fields):
                 last = value
-        start = reply.find("{", end)
     if last is None:
         shown = " and ".join(f'"{name}"' for name in fields)
         raise ReplyError(first_problem or f"There is no JSON object with the fields {shown}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from medssr.errors import shown
 from medssr.models.prompts import PromptInput, prompt_text
 from medssr.questions import open_questions, read_labelled_questions
 
@@ -53,7 +54,7 @@ class FileDemonstrations:
         for record, question in open_questions(self.source).items(beside="completion"):
             completion = record.value.get("completion")
             if not isinstance(completion, str) or not completion.strip():
-                raise record.error(f"expected a text, found {completion!r:.60}.", "completion")
+                raise record.error(f"expected a text, found {shown(completion)}.", "completion")
             demonstrations.append(Demonstration(question, completion))
         return demonstrations
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
+from medssr.utils.text_files import check_file
 
 ARROW_SUFFIXES = (".parquet", ".arrow", ".feather")
 _PARQUET = b"PAR1"
 _ARROW_FILE = b"ARROW1"
+# Rows that are unpacked at once; one text may stand in all of them.
+_NUM_ROWS = 100
 
 
 def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
@@ -24,8 +27,7 @@ def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: When the file is absent or cannot be read.
     """
-    if not path.is_file():
-        raise InputError.at(path, "there is no such file.")
+    check_file(path)
     import pyarrow as pa
     import pyarrow.ipc
     import pyarrow.parquet
@@ -35,7 +37,7 @@ def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
             head = stream.read(len(_ARROW_FILE))
             if head.startswith(_PARQUET):
                 source = pyarrow.parquet.ParquetFile(path)
-                batches, schema = source.iter_batches(), source.schema_arrow
+                batches, schema = source.iter_batches(_NUM_ROWS), source.schema_arrow
             elif head == _ARROW_FILE:
                 file = pyarrow.ipc.open_file(path)
                 batches, schema = (file.get_batch(index) for index in range(file.num_record_batches)), file.schema
@@ -44,11 +46,11 @@ def read_arrow(path: Path) -> Iterator[dict[str, Any]]:
                 schema = batches.schema
             classes = _class_names(schema.metadata or {})
             for batch in batches:
+                batch.validate(full=True)  # a damaged file may name places beyond the end of its texts
                 for row in batch.to_pylist():
                     yield {name: _plain(_class_name(value, classes.get(name))) for name, value in row.items()}
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    # What Arrow does not find wrong, its conversion to Python does: dates and time zones that do not exist, bad sizes.
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError, SystemError, RecursionError) as error:
         raise InputError.at(
             path, f"is no Parquet or Arrow file that can be read ({error}); download or write it again."
         ) from error

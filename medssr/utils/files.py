@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from medssr.errors import InputError
 from medssr.utils.disk_faults import writes_to
 from medssr.utils.json_text import JsonText, StrictDecoder, parse_json
-from medssr.utils.text_files import open_bytes, read_text
+from medssr.utils.text_files import open_bytes, read_lines, read_text
 
 _KINDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number"}
 # More threads than this do not read a disk faster.
@@ -97,8 +97,8 @@ def read_jsonl(path: Path, *, allows_nan: bool = False) -> Iterator[tuple[int, d
             have. The message names file, line and field.
     """
     decoder = StrictDecoder(allows_nan=allows_nan)
-    with open_bytes(path) as lines:  # as bytes, so that a wrong encoding has a line too
-        for number, line in enumerate(lines, start=1):
+    with open_bytes(path) as stream:  # as bytes, so that a wrong encoding has a line too
+        for number, line in read_lines(stream, path):
             if not line.strip():
                 continue
             try:

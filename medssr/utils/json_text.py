@@ -16,7 +16,11 @@ from medssr.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _COMMA_BEFORE_END = re.compile(r",[ \t\n\r]*[\]}]")
+_TOO_DEEP = "is nested too deeply to be read; expected flat objects."
 _TRAILING_COMMA = "a comma stands behind the last member; remove it"
+# The most lists and objects around a value. Records are flat; deeper ones could not be written again, since Python's
+# functions on nested values call themselves.
+MAX_DEPTH = 100
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -37,6 +41,19 @@ def half_pair(text: str) -> str | None:
         return None
     code = f"{ord(match[0]):04x}"
     return f"holds half a surrogate pair (\\u{code}), a character cut in two; remove it or write the whole character."
+
+
+def is_deep(value: Any) -> bool:
+    """Returns whether lists and objects stand in one another more than `MAX_DEPTH` times."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            member
+            for parent in level
+            if isinstance(parent, list | dict)
+            for member in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    return bool(level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +131,7 @@ class JsonText:
             InputError: When it is no valid JSON.
         """
         try:
-            return self._decoder.raw_decode(self.text, start)
+            value, end = self._decoder.raw_decode(self.text, start)
         except json.JSONDecodeError as error:
             line = self.line(error.pos)
             comma = _COMMA_BEFORE_END.match(self.text, max(self.text.rfind(",", 0, error.pos + 1), 0))
@@ -123,19 +140,18 @@ class JsonText:
             problem = f"is not valid JSON ({error.msg}, column {error.colno}); was the file written or copied whole?"
             raise InputError.at(self.path, problem, line=line) from error
         except RecursionError as error:
-            problem = "is nested too deeply to be read; expected flat objects."
-            raise InputError.at(self.path, problem, line=self.line(start)) from error
+            raise InputError.at(self.path, _TOO_DEEP, line=self.line(start)) from error
         except ValueError as error:
             problem = f"holds a number that cannot be read ({error})."
             raise InputError.at(self.path, problem, line=self.line(start)) from error
+        num_brackets = self.text.count("[", start, end) + self.text.count("{", start, end)
+        if num_brackets > MAX_DEPTH and is_deep(value):
+            raise InputError.at(self.path, _TOO_DEEP, line=self.line(start))
+        return value, end
 
     def check(self, value: Any, start: int) -> None:
         """Raises InputError for the first field that is repeated or holds what JSON or UTF-8 does not have."""
-        try:
-            _check(value, "", self.path, self.line(start))
-        except RecursionError as error:
-            problem = "is nested too deeply to be read; expected flat objects."
-            raise InputError.at(self.path, problem, line=self.line(start)) from error
+        _check(value, "", self.path, self.line(start))
 
     def values(self) -> Iterator[tuple[int, Any]]:
         """Yields (position, value) of values that stand one behind another, with spaces or commas between."""

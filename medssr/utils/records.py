@@ -17,15 +17,16 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.utils.arrow_files import ARROW_SUFFIXES, read_arrow, saved_files
 from medssr.utils.files import read_jsonl
 from medssr.utils.json_text import JsonText
 from medssr.utils.tables import TABLE_SUFFIXES, read_table
-from medssr.utils.text_files import data_suffix, open_bytes, read_text
+from medssr.utils.text_files import MAX_LINE_BYTES, data_suffix, is_folder, open_bytes, read_text
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 DATA_SUFFIXES = (*JSON_SUFFIXES, *TABLE_SUFFIXES, *ARROW_SUFFIXES)
@@ -102,7 +103,7 @@ def open_records(path: Path, is_record: IsRecord = lambda value: True, header: H
         InputError: When the file is absent, is nothing that holds records, or (while records are read) is broken.
             The message names file, line and field.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _open_folder(path, is_record, header)
     suffix = data_suffix(path)
     if suffix in ARROW_SUFFIXES:
@@ -182,7 +183,9 @@ def _open_table(path: Path, header: HeaderOf | None) -> RecordFile:
 def _open_json(path: Path, is_record: IsRecord) -> RecordFile:
     """Returns the records of a JSON file; its first line says whether it is read line by line."""
     with open_bytes(path) as stream:
-        lines = (line.strip().removeprefix(b"\xef\xbb\xbf") for line in stream)
+        # Without `read_lines`: a list may be one line of any length, and is read as a whole.
+        parts = iter(partial(stream.readline, MAX_LINE_BYTES), b"")
+        lines = (line.strip().removeprefix(b"\xef\xbb\xbf") for line in parts)
         filled = (line for line in lines if line)
         first, second = next(filled, b""), next(filled, None)
     lone_object = second is None and first.startswith(b"{")
@@ -291,6 +294,6 @@ def _contains(value: Any, is_record: IsRecord, depth: int) -> bool:
 def _record(source: JsonText, value: Any, position: int, number: int, keys: tuple[str | int, ...]) -> Record:
     source.check(value, position)
     if not isinstance(value, dict):
-        problem = f"found {type(value).__name__} {value!r:.60}, expected an object."
+        problem = f"found {type(value).__name__} {shown(value)}, expected an object."
         raise InputError.at(source.path, problem, line=source.line(position))
     return Record(value, source.path, number, source.line(position), keys)

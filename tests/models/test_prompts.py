@@ -119,7 +119,7 @@ def measured(texts: list[str], max_tokens: int) -> tuple[int, int]:
         num_encoded += len(batch)
         return [[0] * (2 + len(text.split())) for text in batch]
 
-    return longest_prompt(texts, encode, str, max_tokens, "questions.jsonl"), num_encoded
+    return longest_prompt(texts, encode, str, max_tokens), num_encoded
 
 
 def test_the_longest_prompt_is_found_without_encoding_what_cannot_be_too_long():
@@ -130,8 +130,11 @@ def test_the_longest_prompt_is_found_without_encoding_what_cannot_be_too_long():
 
 
 @pytest.mark.parametrize("place", [0, 1500, 2999])
-def test_a_prompt_that_is_too_long_is_found_wherever_it_stands(place):
-    texts = ["averylongword " * 2] * 3000
-    texts[place] = "a b c d e"  # few bytes, but many tokens
-    with pytest.raises(InputError, match=r'"a b c d e\.\.\." has 7 tokens; at most 6'):
-        measured(texts, max_tokens=6)
+def test_a_prompt_that_is_too_long_is_found_wherever_it_stands(policy, place):
+    texts = ["word " * 20] * 3000
+    texts[place] = "1 2 3 4 5 6 7 8 9 " * 5  # fewer bytes, but more tokens
+    too_long = len(encode_prompts([texts[place]], "{question}", policy.tokenizer, 4096, "q.jsonl")[0])
+    context = policy.model.config.max_position_embeddings
+    policy.longest_prompt(texts, context - too_long, "q.jsonl")
+    with pytest.raises(InputError, match=rf"has {too_long} tokens; at most {too_long - 1} tokens"):
+        policy.longest_prompt(texts, context - too_long + 1, "q.jsonl")

@@ -10,6 +10,7 @@ from medssr.errors import InputError
 from medssr.knowledge.corpora.cleaning import Cleaning
 from medssr.knowledge.corpora.documents import DocumentCorpus, Passage
 from medssr.knowledge.corpora.named_fields import JsonlCorpus
+from medssr.utils.text_files import is_folder
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -44,7 +45,7 @@ class MedQuadCorpus(DocumentCorpus):
             InputError: When there is nothing to read, a file is no well-formed XML or declares entities or a document
                 type, or an XML file lacks its source. JSONL: see `JsonlCorpus`.
         """
-        if not self.path.is_dir():
+        if not is_folder(self.path):
             fields = ("doc_id", "focus", "answer", "source")
             yield from JsonlCorpus(self.path, *fields, max_chars=None, synonyms_field="synonyms").documents()
             return

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.knowledge.corpora.cleaning import Cleaning
 from medssr.knowledge.corpora.documents import DocumentCorpus, Passage
 from medssr.utils.records import data_files, open_records
-from medssr.utils.text_files import data_suffix
+from medssr.utils.text_files import data_suffix, is_folder
 
 
 class JsonlCorpus(DocumentCorpus):
@@ -64,7 +64,7 @@ class JsonlCorpus(DocumentCorpus):
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     files = data_files(path, is_deep=True)
     if not files:
@@ -178,7 +178,7 @@ def document_from_record(record: Mapping[str, Any], names: FieldNames, location:
     """
     text = _field(record, names.text, location)
     if text is not None and not isinstance(text, str):
-        raise InputError.at(location, f"expected a text, found {text!r}; correct the line.", field=names.text)
+        raise InputError.at(location, f"expected a text, found {shown(text)}; correct the line.", field=names.text)
     return Passage(
         id=str(number) if names.id is None else _text(record, names.id, location),
         title=_text(record, names.title, location),
@@ -200,7 +200,7 @@ def _text(record: Mapping[str, Any], name: str, location: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        problem = f"expected a text that is not empty, found {value!r}; correct or remove the line."
+        problem = f"expected a text that is not empty, found {shown(value)}; correct or remove the line."
         raise InputError.at(location, problem, field=name)
     return value.strip()
 
@@ -209,6 +209,6 @@ def _synonyms(record: Mapping[str, Any], name: str, location: str) -> tuple[str,
     value = _field(record, name, location)
     items = value.split("; ") if isinstance(value, str) else value or []
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        problem = f'expected a list of texts, or one text with "; " between, found {value!r}; correct the line.'
+        problem = f'expected a list of texts, or one text with "; " between, found {shown(value)}; correct the line.'
         raise InputError.at(location, problem, field=name)
     return tuple(dict.fromkeys(item.strip() for item in items if item.strip()))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.knowledge.entities.left_out import (
     OBSOLETE,
     TEMPLATE_ROW,
@@ -20,7 +20,7 @@ from medssr.knowledge.entities.left_out import (
 from medssr.knowledge.entities.obo import OboTerm, read_obo
 from medssr.knowledge.facts import Entity, builtin_rare_diseases
 from medssr.utils.records import DATA_SUFFIXES, Record, open_records
-from medssr.utils.text_files import data_suffix, read_text
+from medssr.utils.text_files import data_suffix, is_folder, read_text
 
 _OBO = ".obo"
 # Other forms of ontologies, by their endings.
@@ -164,7 +164,7 @@ class TableEntities:
     def _entity(self, record: Record) -> Entity:
         name = self._value(record, self.name_field)
         if not isinstance(name, str) or not name.strip():
-            raise record.error(f"expected a name, found {name!r}; correct or remove the line.", self.name_field)
+            raise record.error(f"expected a name, found {shown(name)}; correct or remove the line.", self.name_field)
         weight = 1.0 if self.weight_field is None else self._weight(record, self.weight_field)
         synonyms = () if self.synonyms_field is None else self._synonyms(record, self.synonyms_field)
         return Entity(name.strip(), is_rare=True, synonyms=synonyms, weight=weight)
@@ -173,17 +173,17 @@ class TableEntities:
         value = self._value(record, field) or []
         items = value.split(self.separator) if isinstance(value, str) else value
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise record.error(f'expected names with "{self.separator}" between, found {value!r}.', field)
+            raise record.error(f'expected names with "{self.separator}" between, found {shown(value)}.', field)
         return valid_synonyms(item.strip() for item in items if item.strip())
 
     def _weight(self, record: Record, field: str) -> float:
         value = self._value(record, field)
         try:
             weight = math.nan if value is None or isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             weight = math.nan
         if not (weight > 0 and math.isfinite(weight)):
-            raise record.error(f"expected a number above 0, found {value!r}.", field)
+            raise record.error(f"expected a number above 0, found {shown(value)}.", field)
         return weight
 
     def _value(self, record: Record, field: str) -> Any:
@@ -225,9 +225,11 @@ class MondoEntities:
             raise InputError.at(self.path, problem)
         rows, left_out = self._obo_rows() if suffix == _OBO else self._report_rows()
         if self.gard_path is not None:
-            listed = {record.value.get("mondo_id") for record in read_table(self.gard_path)} - {None, ""}
-            left_out["not in GARD's subset"] = sum(mondo_id not in listed for mondo_id, _ in rows)
-            rows = [(mondo_id, entity) for mondo_id, entity in rows if mondo_id in listed]
+            ids = (record.value.get("mondo_id") for record in read_table(self.gard_path))
+            listed = {mondo_id for mondo_id in ids if isinstance(mondo_id, str) and mondo_id}
+            num_rows = len(rows)
+            rows = [(mondo_id, entity) for mondo_id, entity in rows if isinstance(mondo_id, str) and mondo_id in listed]
+            left_out["not in GARD's subset"] = num_rows - len(rows)
             if not rows:
                 problem = f'its column "mondo_id" names no disease of {self.path}.'
                 raise InputError.at(self.gard_path, problem)
@@ -273,8 +275,7 @@ def read_table(path: Path) -> Iterator[Record]:
     Raises:
         InputError: When the file is absent, has another ending, or is broken. The message names file and line.
     """
-    if not path.exists():
-        raise InputError.at(path, "there is no such file.")
+    is_folder(path)  # or a file, else it raises
     if data_suffix(path) not in DATA_SUFFIXES:
         expected = ", ".join(DATA_SUFFIXES)
         raise InputError.at(path, f'has the ending "{path.suffix}"; expected one of {expected}.')

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssr.errors import InputError
+from medssr.errors import InputError, shown
 from medssr.knowledge.entities.left_out import reason_of_name, report_left_out, valid_synonyms
 from medssr.knowledge.entities.orphanet_facts import Relatives, orphanet_facts
 from medssr.knowledge.facts import Entity
@@ -48,6 +48,9 @@ _FIELDS: dict[str, type] = {
     "inheritance": list,
     "onset": list,
 }
+
+# Each other name and each gene of a disease is compared with all others.
+_MOST_MEMBERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,9 @@ class OrphanetEntities:
         for name in classes:
             if name not in PREVALENCE_IS_RARE:
                 expected = ", ".join([*PREVALENCE_IS_RARE, *sorted(UNKNOWN_PREVALENCE)])
-                raise record.error(f"the class {name!r} is unknown; expected one of {expected}.", "point_prevalence")
+                raise record.error(
+                    f"the class {shown(name)} is unknown; expected one of {expected}.", "point_prevalence"
+                )
         if not all(PREVALENCE_IS_RARE[name] for name in classes):
             return "more prevalent than 5 in 10,000"
         return None if classes or not self.require_prevalence else "without a known prevalence"
@@ -161,8 +166,17 @@ def _checked(record: Record) -> dict[str, Any]:
         if name not in value:
             raise record.error("is missing; give Orphanet entries as JSONL.", name)
         if not isinstance(value[name], kind):
-            raise record.error(f"expected a {kind.__name__}, found {value[name]!r}.", name)
+            raise record.error(f"expected a {kind.__name__}, found {shown(value[name])}.", name)
+    for name in ("synonyms", "point_prevalence", "inheritance", "onset"):
+        if not all(isinstance(item, str) for item in value[name]):
+            raise record.error(f"expected a list of texts, found {shown(value[name])}.", name)
+    for name in ("synonyms", "genes"):
+        if len(value[name]) > _MOST_MEMBERS:
+            problem = f"holds {len(value[name])} entries; one disease has at most {_MOST_MEMBERS}. Correct the line."
+            raise record.error(problem, name)
     for gene in value["genes"]:
         if not isinstance(gene, dict) or not all(isinstance(gene.get(key), str) for key in ("symbol", "association")):
-            raise record.error(f'expected objects with the texts "symbol" and "association", found {gene!r}.', "genes")
+            raise record.error(
+                f'expected objects with the texts "symbol" and "association", found {shown(gene)}.', "genes"
+            )
     return value

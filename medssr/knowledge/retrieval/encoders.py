@@ -77,6 +77,7 @@ class TextEncoder:
             raise InputError(f"{where}: {path} reads at most {longest} tokens, not {max_length}.")
         self.path = path
         self.max_length = max_length
+        self._longest_token = max(map(len, self._tokenizer.get_vocab()))
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device).eval()
 
@@ -109,8 +110,10 @@ class TextEncoder:
         return logits.float().cpu().numpy(), batch.num_truncated
 
     def _batch(self, texts: Sequence[Text]) -> Batch:
-        first = [text if isinstance(text, str) else text[0] for text in texts]
-        second = None if isinstance(texts[0], str) else [text[1] for text in texts]
+        # Texts are cut to what cannot have fewer tokens, since tokens take a hundred times the memory of characters.
+        most = (self.max_length + 1) * self._longest_token
+        first = [(text if isinstance(text, str) else text[0])[:most] for text in texts]
+        second = None if isinstance(texts[0], str) else [text[1][:most] for text in texts]
         whole = self._tokenizer(first, second, truncation=False, verbose=False)["input_ids"]
         tensors = self._tokenizer(
             first, second, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"

@@ -119,7 +119,7 @@ class ServerPool:
         with ThreadPoolExecutor(len(servers)) as threads:
             futures = {server: threads.submit(act, server) for server in servers}
             try:
-                wait(futures.values())
+                wait(futures.values())  # ends, since each request has a time-out
             except BaseException:
                 abort_requests(servers, futures.values())
                 raise

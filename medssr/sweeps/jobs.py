@@ -215,7 +215,7 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         log.info("another process runs this job; waiting for it: %s", folder)
-        lock.acquire()
+        lock.acquire()  # when the other process ends, the system frees its lock however it ends
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 """Synthesises 2,000 questions with a faulty server and two kills, and checks ledger, server log and counts.
 
+Before that, it runs synthesis against servers of which no answer is of use (`useless.py`).
+
     python experiments/hostile_server/run.py [--num-questions 2000] [--folder DIR]
 
 Exits with code 0 if everything agrees, else with an error that names the first disagreement.
@@ -9,21 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import server as hostile
+from useless import check_modes, read, running_server, started, synthesis
 
-HERE = Path(__file__).parent
 MAX_CONCURRENCY = 16
 MAX_RETRIES = 4
 KILLED_AT = (0.4, 1.1)  # replies in the ledger per requested question: in the first round, and in a later one
@@ -35,6 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        useless = check_modes(folder)
         with running_server(folder / "killed.log") as port:
             killed = Run(folder / "killed", port, arguments.num_questions)
             in_flight = [killed.kill_at(int(fraction * arguments.num_questions)) for fraction in KILLED_AT]
@@ -50,7 +49,7 @@ def main() -> None:
         for name in Run.FILES:
             assert killed.file(name).read_bytes() == undisturbed.file(name).read_bytes(), f"the runs' {name} differ"
     seconds = {"killed_twice": round(killed.seconds, 1), "undisturbed": round(undisturbed.seconds, 1)}
-    print(json.dumps(figures | {"seconds": seconds}, indent=2))
+    print(json.dumps(figures | {"seconds": seconds, "useless": useless}, indent=2))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -59,18 +58,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num-questions", type=int, default=2000)
     parser.add_argument("--folder", help="keep ledger, log and artefacts here")
     return parser.parse_args()
-
-
-@contextmanager
-def running_server(log: Path) -> Iterator[int]:
-    """Yields the port of a hostile server that runs until the context ends."""
-    command = [sys.executable, str(HERE / "server.py"), str(log)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 class Run:
@@ -83,20 +70,17 @@ class Run:
         self.num_questions = num_questions
         self.ledger = folder / "artifacts" / "ledgers" / "openai.jsonl"
         self.seconds = 0.0
-        self._command = [
-            *(sys.executable, "-m", "medssr.commands.synthesize", "generator=openai", "generator.model=hostile"),
-            f"generator.base_url=http://127.0.0.1:{port}/v1",
-            *("generator.api_key_env=HOSTILE_KEY", "generator.timeout_s=2", f"generator.max_retries={MAX_RETRIES}"),
+        self._command = synthesis(
+            *(folder, port, "generator.timeout_s=2", f"generator.max_retries={MAX_RETRIES}"),
             f"generator.max_concurrency={MAX_CONCURRENCY}",
             *("generator.prices.prompt=0.5", "generator.prices.completion=1.5"),
             f"synthesis.num_questions={num_questions}",
-            *(f"paths.root_dir={folder}", f"hydra.run.dir={folder}/run", "extras.progress_bar=false"),
-        ]
+        )
 
     def kill_at(self, num_replies: int) -> set[str]:
         """Starts the command, kills it at `num_replies` ledger replies, and returns the keys of requests in flight."""
         start = time.monotonic()
-        process = self._start()
+        process = started(self._command)
         self._wait_for_replies(process, num_replies)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"the command ended by itself with {process.returncode}"
@@ -109,7 +93,7 @@ class Run:
     def finish(self) -> None:
         """Starts the command and waits until it ends."""
         start = time.monotonic()
-        process = self._start()
+        process = started(self._command)
         assert process.wait() == 0, f"the command ended with {process.returncode}"
         self.seconds += time.monotonic() - start
 
@@ -118,10 +102,7 @@ class Run:
         (path,) = self.folder.glob(f"artifacts/synthesize/*/{name}")
         return path
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, env=os.environ | {"HOSTILE_KEY": "hostile-secret"})
-
-    def _wait_for_replies(self, process: subprocess.Popen[bytes], num_replies: int) -> None:
+    def _wait_for_replies(self, process: subprocess.Popen[str], num_replies: int) -> None:
         """Waits until the ledger has `num_replies` replies or the command has ended."""
         num_read, end = 0, 0
         while num_read < num_replies and process.poll() is None:
@@ -133,12 +114,6 @@ class Run:
                 whole = added[: added.rfind(b"\n") + 1]
                 num_read += whole.count(b'{"event": "reply"')
                 end += len(whole)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the records of a JSONL file, without an incomplete last line."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def keys_in_flight(ledger: list[dict[str, Any]]) -> set[str]:

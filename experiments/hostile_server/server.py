@@ -1,9 +1,10 @@
 """Runs a chat-completions server that fails in the ways real servers do, and logs every request.
 
-    python server.py LOG [SECONDS]
+    python server.py LOG [SECONDS [MODE]]
 
 The server listens on a free local port, prints it, and ends after SECONDS or when its standard input is closed. Its
-answer to a call depends only on the call; the faults before the answer depend on how often it has seen the call.
+answer to a call depends only on the call; the faults before the answer depend on how often it has seen the call. With
+a MODE, it responds to all calls in the way of `modes.py` that has this name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import modes
 
 # Faults of a request in percent; the remaining requests are answered.
 FAULTS = {
@@ -66,8 +69,11 @@ class HostileServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, log: str) -> None:
+    def __init__(self, log: str, mode: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.mode = mode
+        if mode is not None:
+            modes.prepare(mode)
         self.lock = threading.Lock()
         self.num_seen: Counter[str] = Counter()
         self.log = Path(log).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
@@ -93,6 +99,10 @@ class Handler(BaseHTTPRequestHandler):
         call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = hashlib.sha256(json.dumps(call["messages"]).encode()).hexdigest()
         name = f"{prompt}-{call['seed']}"
+        if self.server.mode is not None:
+            self.server.note(call=name, event="request", response=self.server.mode, path=self.path)
+            modes.respond(self, self.server.mode)
+            return
         refused = next((parameter for parameter in REFUSED if parameter in call), None)
         if refused is not None:
             self.server.note(call=name, event="request", response=f"refused_{refused}")
@@ -203,7 +213,7 @@ def question(prompt: str, name: str) -> dict:
 def main() -> None:
     """Listens until the time is up or standard input is closed."""
     log, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
-    server = HostileServer(log)
+    server = HostileServer(log, sys.argv[3] if len(sys.argv) > 3 else None)
     end = threading.Timer(seconds, os._exit, [0])
     end.daemon = True
     end.start()

@@ -44,7 +44,7 @@ class GlooTransferEngine(NCCLWeightTransferEngine):  # type: ignore[misc] # of a
         rows = zip(update_info.shapes, dtypes, strict=True)
         sizes = [torch.Size(shape).numel() * dtype.itemsize for shape, dtype in rows]
         buffer = torch.empty(sum(sizes), dtype=torch.uint8)
-        self.model_update_group.broadcast(buffer, 0).wait()
+        self.model_update_group.broadcast(buffer, 0).wait()  # within the time-out of the group
         self.model.load_weights(unpack_tensor(buffer, update_info.names, update_info.shapes, dtypes, sizes))
 
     def shutdown(self) -> None:

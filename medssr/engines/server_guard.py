@@ -65,7 +65,7 @@ def _end_group(server: subprocess.Popen[bytes]) -> None:
         os.killpg(server.pid, signal.SIGKILL)
     except ProcessLookupError:  # no child is left
         return
-    server.wait()
+    server.wait()  # ends, since nothing withstands SIGKILL
 
 
 if __name__ == "__main__":

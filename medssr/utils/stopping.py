@@ -93,6 +93,7 @@ class _State:
         has_deadline: Whether it waits `PATIENCE_S` at most.
         notice: What another thread has for the main thread: a signal that another process got, or an exception.
         tell: Tells others of the first signal that came.
+        has_peers: Whether the others are processes that train together, whose launcher may repeat a signal.
     """
 
     handlers: dict[int, _Handler] = field(default_factory=dict)
@@ -103,14 +104,19 @@ class _State:
     has_deadline: bool = False
     notice: int | BaseException | None = None
     tell: Callable[[int], None] | None = None
+    has_peers: bool = False
 
 
 _state = _State()  # signals belong to the process, and so does the state
 
 
 @contextmanager
-def catch_signals() -> Iterator[None]:
-    """Makes signals raise `Stopped` in the block, or at its end where they were deferred."""
+def catch_signals(tell: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Makes signals raise `Stopped` in the block, or at its end where they were deferred.
+
+    Args:
+        tell: Is called with the first signal, in the main thread, before it ends the block; for the outermost block.
+    """
     is_inner = bool(_state.handlers) or threading.current_thread() is not threading.main_thread()
     previous: dict[int, Any] = {} if is_inner else {signum: signal.getsignal(signum) for signum in SIGNALS}
     defaults = (signal.SIG_DFL, signal.default_int_handler)
@@ -120,6 +126,9 @@ def catch_signals() -> Iterator[None]:
         if handler is not None  # None: set by other than Python, so nothing that we could put back
     }
     take_back_signals()
+    if tell is not None:
+        assert not is_inner
+        _state.tell = tell
     print_unraisable = sys.unraisablehook
     if not is_inner:
         sys.unraisablehook = partial(_raise_again, print_unraisable)
@@ -135,6 +144,8 @@ def catch_signals() -> Iterator[None]:
                 signal.signal(signum, previous[signum])
             _state.handlers, _state.received = {}, None
             _state.handled, _state.arrived = Arrivals(), Arrivals()
+            if tell is not None:
+                _state.tell = None
 
 
 def take_back_signals() -> None:
@@ -186,7 +197,7 @@ def share_signals(tell: Callable[[int], None]) -> None:
     Args:
         tell: Is called with the signal, in the main thread.
     """
-    _state.tell = tell
+    _state.tell, _state.has_peers = tell, True
     signal.signal(signal.SIGALRM, _on_alarm)
 
 
@@ -206,7 +217,7 @@ def arrive(signum: int) -> None:
 
     Called by the thread that reads what the interpreter writes to the file descriptor for signals.
     """
-    if _state.handlers.get(signum) is _on_signal and _state.arrived.is_second(signum, _state.tell is not None):
+    if _state.handlers.get(signum) is _on_signal and _state.arrived.is_second(signum, _state.has_peers):
         os._exit(128 + signum)
 
 
@@ -243,15 +254,10 @@ def _watch(source: socket.socket) -> None:
 os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
-def die_of(signum: int) -> None:
-    """Ends the process by a signal; called by the main thread."""
-    signal.signal(signum, signal.SIG_DFL)
-    os.kill(os.getpid(), signum)
-
-
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    if _state.handled.is_second(signum, _state.tell is not None):
-        die_of(signum)
+    if _state.handled.is_second(signum, _state.has_peers):
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
     if _state.received is None:
         _receive(signum)
 

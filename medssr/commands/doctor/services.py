@@ -122,7 +122,11 @@ def check_servers(addresses: Iterable[str]) -> Iterator[Finding]:
     remedy = "start it (conf/rollout/vllm_server.yaml has the command), or remove it from rollout.addresses."
     for address in addresses:
         try:
-            status = urllib3.request("GET", f"{address}/health", timeout=_TIMEOUT_S, retries=False).status
+            answer = urllib3.request(
+                "GET", f"{address}/health", timeout=_TIMEOUT_S, retries=False, preload_content=False
+            )
+            answer.close()  # its body may never end
+            status = answer.status
         except urllib3.exceptions.HTTPError as error:
             yield lacking("server", f"{address} cannot be reached ({type(error).__name__})", remedy)
             continue

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def _content(file: Path, places: Sequence[bytes]) -> bytes:
         rows = list(csv.DictReader(io.StringIO(content.decode())))
         content = json.dumps([{name: row[name] for name in row if not _is_time(name)} for row in rows]).encode()
     if file.name == "manifest.json":
-        values = json.loads(content)
-        content = json.dumps({name: value for name, value in values.items() if name not in _OF_TIME}).encode()
+        with suppress(ValueError):  # one that a case has damaged is compared as it is
+            values = json.loads(content)
+            content = json.dumps({name: value for name, value in values.items() if name not in _OF_TIME}).encode()
     for place in places:
         content = content.replace(place, b"")
     return content

@@ -46,7 +46,7 @@ def _content(file: Path, places: Sequence[bytes]) -> bytes:
     """Returns what is compared of a file."""
     content = file.read_bytes()
     if file.suffix == ".ckpt":
-        with suppress(RuntimeError, UnpicklingError):  # one that a case has damaged is compared as it is
+        with suppress(EOFError, RuntimeError, UnpicklingError):  # one that a case has damaged is compared as it is
             content = _checkpoint(file)
     if file.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(content.decode())))

@@ -143,7 +143,9 @@ class DamagedStep:
 
     def _judge_remake(self, sound: Undisturbed, folder: Path) -> Outcome:
         """Returns what came of a step whose damaged file the user deletes as the message says."""
-        largest = max((file for file in folder.rglob("*") if _is_output(file)), key=lambda file: file.stat().st_size)
+        # A checkpoint of a finished training is used by none.
+        files = [file for file in folder.rglob("*") if _is_output(file) and file.suffix != ".ckpt"]
+        largest = max(files, key=lambda file: file.stat().st_size)
         largest.write_bytes(b"")
         case = f"{self._step}, made anew after a deletion"
         overrides = self._pipeline.overrides(self._root)

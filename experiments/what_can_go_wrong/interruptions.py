@@ -77,9 +77,11 @@ def interrupt(
         is_sent = _send(command, interruption, folder)
         ended = command.end()
         case = f"{num_trainers} trainers, {interruption}" if num_trainers > 1 else f"1 trainer, {interruption}"
-        if ended.code == 0 and not ended.has_traceback:  # all was done before it came, so it disturbed nothing
-            continue
-        if (bad := _bad_interruption(ended, interruption, is_sent)) is not None:
+        if ended.code == 0 and not is_sent:
+            outcomes.append(Outcome(kind, case, Verdict.SKIPPED, "all was done before it came"))
+        elif ended.code == 0 and interruption.step == "report":  # it came when the last file was written
+            came.append((f"{case}, after the end", ended.command))
+        elif (bad := _bad_interruption(ended, interruption, is_sent)) is not None:
             outcomes.append(Outcome(kind, case, *bad, ended.command))
         else:
             came.append((case, ended.command))

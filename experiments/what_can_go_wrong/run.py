@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ KINDS = {
 def main() -> int:
     """Runs the cases that the command line asks for and returns the exit code."""
     arguments = _parse()
+    _stop_ignoring_signals()
     folder = Path(arguments.folder).resolve()
     if folder.exists() and any(folder.iterdir()):
         sys.exit(f"{folder}: is not empty; name a folder that is, or none.")
@@ -50,6 +52,13 @@ def main() -> int:
         outcomes = [outcome for found in pool.map(_shown, todo) for outcome in found]
     print(f"\n{table(outcomes)}\n\n{time.monotonic() - begin:.0f} s")
     return 0 if all(outcome.is_good for outcome in outcomes) else 1
+
+
+def _stop_ignoring_signals() -> None:
+    """Lets commands be ended by signals that this script was told to ignore, as by nohup, and would hand on."""
+    for signum in stop_signals.SIGNALS:
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, lambda *_: None)  # a program that is started gets the default in place of a function
 
 
 def _parse() -> argparse.Namespace:

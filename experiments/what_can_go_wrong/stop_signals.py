@@ -21,7 +21,7 @@ def cases(setup: Setup) -> list[Case]:
         chain = [draw(rng, signal.SIGTERM, "train stage 1", 0)]
         return [partial(interrupt, "signals", "signals-quick", pipeline, chain, 1)]
     made: list[Case] = []
-    for num_trainers in (2, 1):
+    for num_trainers in (1, 2):
         steps = [START] * len(SIGNALS) + sorted([*STEPS, *STEPS[3:7]], key=STEPS.index)
         chain = [
             # To a process, as `kill` and schedulers do, or to the group, as a terminal does.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.manifests import Artifact, check_input, kept_hashes, read_artifact
+from medssr.manifests import Artifact, check_input, kept_hashes, read_artifact, sealed
 from medssr.utils import peers
 from medssr.utils.files import hash_path, write_json_atomically
 from medssr.utils.foreign_sources import foreign_sources
@@ -172,7 +172,7 @@ class Step:
             if not any(directory.iterdir()):  # refused before anything was made
                 directory.rmdir()
             raise
-        manifest = {
+        fields = {
             "step": self.name,
             "fingerprint": directory.name,
             "command": command_line(),
@@ -185,6 +185,7 @@ class Step:
             "hardware": hardware(),
             "outputs": record_outputs(directory, kept_hashes(self.artifact_dir), self.left_to_users),
         }
+        manifest = sealed(fields)
         write_json_atomically(directory / MANIFEST_FILE, manifest)
         peers.announce(directory.name, _MADE)
         return Artifact(directory, manifest)

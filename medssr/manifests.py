@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import re
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # The name of an artefact's folder.
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+# The field of a manifest with the hash of the others.
+_OWN_HASH = "sha256"
 # In the folder of a run.
 _POINTER_FILE = "artifact.json"
 
@@ -103,7 +107,16 @@ def read_artifact(directory: Path) -> Artifact:
     manifest = read_record(file, remedy, step=str, inputs=dict, counts=dict, seconds=float)
     if not _are_outputs(manifest.get("outputs", {})):
         raise InputError.at(file, f"expected size and sha256 of each file. {remedy}", field="outputs")
+    if "outputs" in manifest and manifest.get(_OWN_HASH) != sealed(manifest)[_OWN_HASH]:
+        raise InputError.at(file, f"was damaged or changed after it was made. {remedy}", field=_OWN_HASH)
     return Artifact(directory, manifest)
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with the hash of all its other fields, so that a changed one is noticed."""
+    others = {name: value for name, value in manifest.items() if name != _OWN_HASH}
+    digest = hashlib.sha256(json.dumps(json.loads(json.dumps(others)), sort_keys=True).encode()).hexdigest()
+    return others | {_OWN_HASH: digest}
 
 
 def _are_outputs(value: Any) -> bool:

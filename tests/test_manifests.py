@@ -104,6 +104,7 @@ def test_an_artefact_without_recorded_outputs_is_used_unchecked(tmp_path, caplog
         ('{"name": "an extension", "version": 3}', 'field "step"'),
         ('{"step": "make", "inputs": {}, "counts": {}, "seconds": 1, "outputs": [1]}', 'field "outputs"'),
         ('{"step": "make", "inputs": {}, "counts": {}, "seconds": 1, "fingerprint": "0"}', 'field "fingerprint"'),
+        ('{"step": "make", "inputs": {}, "counts": {}, "seconds": 1, "outputs": {}}', 'field "sha256"'),
     ],
 )
 def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path, content, problem):
@@ -118,6 +119,17 @@ def test_a_damaged_manifest_is_named_with_what_to_do(tmp_path, content, problem)
             use(made.path("questions.jsonl"), tmp_path)
         with pytest.raises(InputError, match=problem):
             read_artifact(made.directory)
+
+
+def test_any_changed_value_of_a_manifest_is_noticed(tmp_path):
+    file = make(tmp_path).path("manifest.json")
+    whole = json.loads(file.read_text())
+    for name in whole:
+        file.write_text(json.dumps(whole | {name: {"changed": 1} if isinstance(whole[name], dict) else "changed"}))
+        with pytest.raises(InputError, match=r"manifest\.json"):
+            make(tmp_path)
+    file.write_text(json.dumps(whole))
+    make(tmp_path)
 
 
 def test_a_folder_of_another_program_with_a_manifest_is_no_artefact(tmp_path):

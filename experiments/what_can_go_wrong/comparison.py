@@ -15,7 +15,7 @@ from typing import Any
 # They hold seconds. Logs and hidden files (locks, remembered hashes) are left out, too.
 _LEFT_OUT = ("comparisons.tex", "index.html")
 # Fields of a manifest that hold seconds, hashes of files that do, or the state of the source when it was run.
-_OF_TIME = ("seconds", "outputs", "git_commit")
+_OF_TIME = ("seconds", "outputs", "git_commit", "sha256")
 
 
 def contents(root: Path, *others: Path) -> dict[str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from medssr.errors import InputError
 
 # Time-out in seconds of connecting, and of requests that a healthy server answers immediately.
 _QUICK_S = 10.0
+# Bytes of a response that are read at a time.
+_READ_BYTES = 2**16
 # Number of stop strings that a server takes.
 _MAX_STOP_STRINGS = 4
 # Routes that a server has only with VLLM_SERVER_DEV_MODE=1 (or VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, the last two), with
@@ -321,12 +324,13 @@ class VLLMServer:
         with self._lock:
             self._sockets.add(connected)
         try:
+            deadline = time.monotonic() + timeout_s
             connected.settimeout(timeout_s)
             content = None if body is None else json.dumps(body)
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.request(method, self._url.path + path, content, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, _read(response, connected, deadline)
         except TimeoutError as error:
             raise ServerDownError(f"{part} was not done within {timeout_s:g} s") from error
         except (OSError, HTTPException) as error:
@@ -335,6 +339,20 @@ class VLLMServer:
             with self._lock:
                 self._sockets.discard(connected)
             connection.close()
+
+
+def _read(response: HTTPResponse, connected: socket.socket, deadline: float) -> bytes:
+    """Returns the body of a response; raises TimeoutError after the deadline, also if the body trickles in."""
+    parts = []
+    while part := response.read1(_READ_BYTES):
+        parts.append(part)
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connected.settimeout(left_s)
+    if response.length:
+        raise IncompleteRead(b"".join(parts), response.length)
+    return b"".join(parts)
 
 
 def _excerpt(answer: bytes) -> str:

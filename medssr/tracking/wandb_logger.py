@@ -275,10 +275,10 @@ def read_records(file: Path) -> Iterator[dict[str, Any]]:
     """Yields the records of an offline file; if it is cut short, those before the cut, which W&B syncs too.
 
     Raises:
-        CalledProcessError: When wandb cannot read it.
+        SubprocessError: When wandb cannot read it, or takes minutes.
     """
     reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(reader, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
     yield from map(json.loads, lines)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
+from contextlib import closing, suppress
 
 import pytest
 from support.vllm_stand_in import StandIn
 
 from medssr.engines.server_pool import ServerPool
 from medssr.engines.types import Sampling
-from medssr.engines.vllm_server import VLLMServer
+from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.errors import InputError
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
@@ -133,3 +135,27 @@ def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     with pytest.raises(KeyboardInterrupt):
         engine.generate(prompts(8), seeds(8), SAMPLING)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_a_body_that_trickles_in_is_given_up_in_time():
+    """Each byte comes soon enough, but not the whole body; a response of HTTP/1.0 ends with its connection."""
+    listener, has_ended = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def trickle() -> None:
+        connected, _ = listener.accept()
+        with connected, suppress(OSError):
+            connected.recv(4096)
+            connected.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not has_ended.wait(0.05):
+                connected.sendall(b" ")
+
+    thread = threading.Thread(target=trickle, daemon=True)
+    thread.start()
+    with closing(listener):
+        server = VLLMServer(f"http://127.0.0.1:{listener.getsockname()[1]}", None, 0.5)
+        try:
+            with pytest.raises(ServerDownError, match=r"was not done within 0\.5 s"):
+                server.weight_version()
+        finally:
+            has_ended.set()
+            thread.join(60)

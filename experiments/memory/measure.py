@@ -191,7 +191,9 @@ def peak_memory(config: TrainConfig) -> int:
                 shard(each, mesh, torch.bfloat16 if is_mixed else torch.float32)
         module = _Module(
             SimpleNamespace(  # type: ignore[arg-type]
-                engine=SimpleNamespace(sync_weights=lambda model: None), policy=SimpleNamespace(load_whole=None)
+                engine=SimpleNamespace(sync_weights=lambda model: None),
+                policy=SimpleNamespace(load_whole=None),
+                rewards={},
             ),
             Objective(model, reference, instantiate(config.grpo.loss, "grpo.loss"), 0, config.grpo),
             config.grpo,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from medssr.errors import InputError, first_line
+from medssr.utils.disk_faults import disk_fault
 from medssr.utils.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def open_study(storage: str, name: str, direction: Direction) -> Study:
     try:
         return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        if disk_fault(error) is not None:
+            raise
         problem = f"{storage} cannot be used ({first_line(error)}); move it away, and the search starts afresh."
         raise InputError.at("hydra.sweeper.storage", problem) from error
 

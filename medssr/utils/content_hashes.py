@@ -22,7 +22,8 @@ class ContentHashes:
 
     A kept hash holds for as long as the file has the same size, inode and times of change. A process that asks for the
     hash of a file while another computes it waits for that one, so processes that start together read a model once.
-    Where the folder cannot be written, hashes that are kept there are used, and no others are added.
+    Where the folder cannot be written, hashes that are kept there are used, and no others are added; neither are they
+    where the folder above is not there yet, which a command that only plans must not make.
 
     Attributes:
         folder: Where hashes are kept.
@@ -84,5 +85,4 @@ def _remembered(kept: Path, state: _State) -> str | None:
 
 
 def _can_write(folder: Path) -> bool:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return os.access(there, os.W_OK)
+    return os.access(folder if folder.exists() else folder.parent, os.W_OK)

@@ -147,7 +147,7 @@ def test_the_pipeline_says_which_steps_are_made(tmp_path):
     assert list(rows)[-2:] == ["artefact: synthesize", "artefact: evaluate base"]
     made = Path(rows["artefact: synthesize"].split()[0])
     made.mkdir(parents=True)
-    (made / "manifest.json").write_text(json.dumps({}))
+    (made / "manifest.json").write_text(json.dumps({"step": "synthesize", "inputs": {}, "counts": {}, "seconds": 1}))
     write_questions(made / "questions.jsonl", [toy_question()])
     rows = plan("pipeline", root)
     assert "is made already" in rows["artefact: synthesize"]
@@ -159,7 +159,7 @@ def test_the_labels_of_another_model_are_looked_up_as_such(tmp_path):
     overrides = (f"paths.root_dir={tmp_path}", "model@labeler=tiny_llama")
     made = Path(plan("pipeline", *overrides)["artefact: synthesize"].split()[0])
     made.mkdir(parents=True)
-    (made / "manifest.json").write_text(json.dumps({}))
+    (made / "manifest.json").write_text(json.dumps({"step": "synthesize", "inputs": {}, "counts": {}, "seconds": 1}))
     write_questions(made / "questions.jsonl", [toy_question()])
     config = typed("pipeline", *overrides)
     step = Step("pseudo_label", pseudo_label_config(config, made / "questions.jsonl"), tmp_path / "artifacts")

@@ -13,7 +13,9 @@ from support.helpers import grpo_config
 from torch.optim import SGD
 
 from medssr.config import KLEstimator, KLPlacement, Truncated
+from medssr.errors import InputError
 from medssr.grpo.advantages import step_rewards
+from medssr.rewards.faults import FaultWatch
 
 
 def test_a_reward_of_none_is_unknown_and_not_zero(policy):
@@ -30,7 +32,8 @@ def test_a_reward_of_none_is_unknown_and_not_zero(policy):
 
 def test_a_step_in_which_nothing_can_be_scored_leaves_the_weights(policy, tmp_path):
     before = weights(policy)
-    fit(policy, tmp_path, reward=SilentOn(range(10**6)))
+    with pytest.raises(InputError, match=r"reward\.reward: scored no completion of 3 steps in a row"):
+        fit(policy, tmp_path, reward=SilentOn(range(10**6)))
     assert are_equal(before, weights(policy))
     row = metrics(tmp_path)[0]
     assert (float(row["train/unscored_share"]), float(row["train/frac_nonzero_std"])) == (1, 0)
@@ -101,7 +104,7 @@ class Right:
 
 
 def with_rewards(module, **rewards):
-    module.rollouts = replace(module.rollouts, rewards=rewards)
+    module.rollouts, module.fault_watch = replace(module.rollouts, rewards=rewards), FaultWatch(rewards)
     return module
 
 

@@ -47,6 +47,7 @@ def split_command(command: str) -> tuple[str, list[str]]:
         overrides.remove("-m")
         # The first value of each list, the lower end of each range.
         overrides = [re.sub(r"^([^=]+=)(?:\w+\()?([^(\[{]*?),.*", r"\1\2", override) for override in overrides]
-    if name == "medssr-doctor":  # in front of another command's line
+    if name == "medssr-doctor":  # in front of another command's line, or to check artefacts
         name, *overrides = overrides or ["medssr-pipeline"]
+        name = "medssr-pipeline" if name == "artifacts" else name
     return name.removeprefix("medssr-").replace("-", "_"), overrides

@@ -31,7 +31,7 @@ test-fast: setup
 
 # The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
 test-export: setup $(VENV)-export/.ready
-	PYTHONPATH=$(VENV)-export $(PYTEST) tests/exporting tests/grpo/test_trl.py
+	PYTHONPATH=$(VENV)-export $(PYTEST) -n 2 --dist loadfile tests/exporting tests/grpo/test_trl.py
 
 $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
 	$(INSTALL) --no-deps --upgrade --target $(VENV)-export --requirement $<

@@ -128,7 +128,7 @@ class Step:
         hashes = kept_hashes(self.artifact_dir)
 
         def identify(path: Path) -> str:
-            check_input(path, hashes)
+            check_input(path, hashes, computes_again=self.verify)
             return hashes.of(path)
 
         decisive, inputs = fingerprint_parts(asdict(self.config), identify)

@@ -107,7 +107,7 @@ def read_artifact(directory: Path) -> Artifact:
     manifest = read_record(file, remedy, step=str, inputs=dict, counts=dict, seconds=float)
     if not _are_outputs(manifest.get("outputs", {})):
         raise InputError.at(file, f"expected size and sha256 of each file. {remedy}", field="outputs")
-    if "outputs" in manifest and manifest.get(_OWN_HASH) != sealed(manifest)[_OWN_HASH]:
+    if {"outputs", _OWN_HASH} & manifest.keys() and manifest.get(_OWN_HASH) != sealed(manifest)[_OWN_HASH]:
         raise InputError.at(file, f"was damaged or changed after it was made. {remedy}", field=_OWN_HASH)
     return Artifact(directory, manifest)
 
@@ -147,12 +147,13 @@ def artifact_of(path: Path) -> Artifact | None:
     return None
 
 
-def check_input(path: Path, hashes: ContentHashes | None = None) -> None:
+def check_input(path: Path, hashes: ContentHashes | None = None, *, computes_again: bool = False) -> None:
     """Checks a file or folder that is read: if it lies in an artefact, that it is as the artefact's step made it.
 
     Args:
         path: The file or folder.
         hashes: Remembers the hashes of large files; those of the artefact's store if None.
+        computes_again: Whether hashes are computed again that are remembered.
 
     Raises:
         InputError: When it differs.
@@ -160,7 +161,7 @@ def check_input(path: Path, hashes: ContentHashes | None = None) -> None:
     artifact = artifact_of(path)
     if artifact is not None:
         below = path.resolve().relative_to(artifact.directory).as_posix()
-        artifact.check(hashes or artifact.hashes, below)
+        artifact.check(hashes or artifact.hashes, below, computes_again=computes_again)
 
 
 def kept_hashes(store: Path) -> ContentHashes:

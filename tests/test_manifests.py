@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_a_large_file_is_read_again_only_where_it_changed_or_on_request(tmp_path
 
 def test_an_artefact_without_recorded_outputs_is_used_unchecked(tmp_path, caplog):
     made = make(tmp_path)
-    manifest = {name: value for name, value in made.manifest.items() if name != "outputs"}
+    manifest = {name: value for name, value in made.manifest.items() if name not in ("outputs", "sha256")}
     made.path("manifest.json").write_text(json.dumps(manifest))
     flip_a_bit(made.path("questions.jsonl"))
     with caplog.at_level(logging.WARNING):
@@ -128,6 +129,9 @@ def test_any_changed_value_of_a_manifest_is_noticed(tmp_path):
         file.write_text(json.dumps(whole | {name: {"changed": 1} if isinstance(whole[name], dict) else "changed"}))
         with pytest.raises(InputError, match=r"manifest\.json"):
             make(tmp_path)
+        file.write_text(json.dumps({other: whole[other] for other in whole if other != name}))
+        with pytest.raises(InputError, match=r"manifest\.json"):
+            make(tmp_path)
     file.write_text(json.dumps(whole))
     make(tmp_path)
 
@@ -154,3 +158,18 @@ def test_a_damaged_pointer_is_named(tmp_path, content):
     (tmp_path / "artifact.json").write_text(content)
     with pytest.raises(InputError, match=r"artifact\.json"):
         pointed_to(tmp_path)
+
+
+def test_inputs_are_read_again_on_request(tmp_path):
+    """Bits that went bad on the disk change neither size nor times."""
+    weights = make(tmp_path).path("model/weights.bin")
+    times = weights.stat()
+    (kept,) = (tmp_path / ".hashes").glob("*.json")
+    flip_a_bit(weights)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    record = json.loads(kept.read_text())
+    record["state"][-1] = weights.stat().st_ctime_ns
+    kept.write_text(json.dumps(record))
+    use(weights, tmp_path)
+    with pytest.raises(InputError, match="another content"):
+        use(weights, tmp_path, verify=True)

@@ -98,7 +98,8 @@ def bare_loop(url: str, count: int) -> None:
 def client(url: str, count: int) -> None:
     """Makes the calls through the client, with a fresh ledger."""
     from medssr.llm.budget import Budget, Prices
-    from medssr.llm.chat_client import ChatClient, ChatSettings
+    from medssr.llm.chat_client import ChatClient
+    from medssr.llm.chat_settings import ChatSettings
 
     with tempfile.TemporaryDirectory() as folder:
         settings = ChatSettings(

@@ -93,11 +93,11 @@ def main() -> None:
             folder = Path(name)
             (folder / "questions.jsonl").write_text("".join(questions(number)), encoding="utf-8")
             for command in commands:
-                found = measure(command, folder)
-                measured[command].append(found)
+                run = measure(command, folder)
+                measured[command].append(run)
                 print(
-                    f"{command:12} {number:7,} questions: first file after {found.start_s:5.1f} s, "
-                    f"{found.seconds:6.1f} s in all, {found.peak_bytes / 2**20:6.0f} MiB at the peak",
+                    f"{command:12} {number:7,} questions: first file after {run.start_s:5.1f} s, "
+                    f"{run.seconds:6.1f} s in all, {run.peak_bytes / 2**20:6.0f} MiB at the peak",
                     flush=True,
                 )
     for command, (small, large) in measured.items():

@@ -230,5 +230,5 @@ def _parquet(records: list[Record]) -> bytes:
 
 def _scrambled(content: bytes) -> bytes:
     """Returns bytes of which some before the footer are others."""
-    place = len(content) // 4
-    return content[:place] + random.Random(3).randbytes(20) + content[place + 20 :]
+    start = len(content) // 4
+    return content[:start] + random.Random(3).randbytes(20) + content[start + 20 :]

@@ -25,14 +25,14 @@ def contents(root: Path, *others: Path) -> dict[str, str]:
         root: The folder of the project; its path in a file does not count.
         others: Further folders whose path does not count: the project was copied from there.
     """
-    places, found = [str(place).encode() for place in (root, *others)], {}
+    folder_names, hashes = [str(folder).encode() for folder in (root, *others)], {}
     for file in sorted(root.rglob("*")):
         path = file.relative_to(root)
         is_hidden = any(part.startswith(".") for part in path.parts)
         is_left_out = path.parts[0] == "tmp" or path.suffix == ".log" or path.name in _LEFT_OUT
         if file.is_file() and not is_hidden and not is_left_out:
-            found[str(path)] = hashlib.sha256(_content(file, places)).hexdigest()
-    return found
+            hashes[str(path)] = hashlib.sha256(_content(file, folder_names)).hexdigest()
+    return hashes
 
 
 def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
@@ -42,8 +42,8 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[s
     return texts + [f"{name} differs" for name in expected if found.get(name, expected[name]) != expected[name]]
 
 
-def _content(file: Path, places: Sequence[bytes]) -> bytes:
-    """Returns what is compared of a file."""
+def _content(file: Path, folder_names: Sequence[bytes]) -> bytes:
+    """Returns what is compared of a file: its content without the paths of folders."""
     content = file.read_bytes()
     if file.suffix == ".ckpt":
         with suppress(EOFError, RuntimeError, UnpicklingError):  # one that a case has damaged is compared as it is
@@ -55,8 +55,8 @@ def _content(file: Path, places: Sequence[bytes]) -> bytes:
         with suppress(ValueError):
             values = json.loads(content)
             content = json.dumps({name: value for name, value in values.items() if name not in _OF_TIME}).encode()
-    for place in places:
-        content = content.replace(place, b"")
+    for name in folder_names:
+        content = content.replace(name, b"")
     return content
 
 

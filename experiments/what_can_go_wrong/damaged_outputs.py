@@ -16,6 +16,8 @@ from forks import Forks
 from outcomes import Outcome, Verdict
 from small_pipeline import Case, Setup, SmallPipeline, Undisturbed
 
+from medssr.utils.outputs import STATE_FOLDERS
+
 # Evaluations of other models have the same files.
 STEPS = ["synthesize", "pseudo_label", "train stage 1", "evaluate stage 2"]
 _SHORT = ["extras.num_threads=1", "extras.progress_bar=false"]
@@ -70,9 +72,8 @@ def damages(rng: random.Random) -> list[Damage]:
 
     def flip(content: bytes) -> bytes:
         changed = bytearray(content)
-        place = random.Random(seed).randrange(len(changed)) if changed else None
-        if place is not None:
-            changed[place] ^= 1
+        if changed:
+            changed[random.Random(seed).randrange(len(changed))] ^= 1
         return bytes(changed)
 
     return [Damage("cut", cut), Damage("one bit flipped", flip), Damage("emptied", lambda _: b"")]
@@ -97,7 +98,7 @@ class DamagedStep:
         sound = self._pipeline.undisturbed()
         folder = self._root / sound.folder(self._step)
         self._restore(sound)
-        files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if _is_output(file)]
+        files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if _is_output(file, folder)]
         outcomes: list[Outcome] = []
         for file in files if not is_quick else files[-1:]:
             for way in self._ways:
@@ -143,8 +144,7 @@ class DamagedStep:
 
     def _judge_remake(self, sound: Undisturbed, folder: Path) -> Outcome:
         """Returns what came of a step whose damaged file the user deletes as the message says."""
-        # A checkpoint of a finished training is used by none.
-        files = [file for file in folder.rglob("*") if _is_output(file) and file.suffix != ".ckpt"]
+        files = [file for file in folder.rglob("*") if _is_output(file, folder)]
         largest = max(files, key=lambda file: file.stat().st_size)
         largest.write_bytes(b"")
         case = f"{self._step}, made anew after a deletion"
@@ -160,9 +160,9 @@ class DamagedStep:
         ended = self._forks.run("pipeline", overrides, self._root)
         if (bad := bad_end(ended, 0)) is not None:
             return Outcome("damaged outputs", case, *bad, ended.command)
-        found = self._differences(sound)
-        verdict = Verdict.SILENTLY_WRONG if found else Verdict.SURVIVED
-        return Outcome("damaged outputs", case, verdict, "; ".join(found)[:500], ended.command)
+        differing = self._differences(sound)
+        verdict = Verdict.SILENTLY_WRONG if differing else Verdict.SURVIVED
+        return Outcome("damaged outputs", case, verdict, "; ".join(differing)[:500], ended.command)
 
     def _differences(self, sound: Undisturbed) -> list[str]:
         return differences(contents(self._root, sound.root), sound.contents)
@@ -173,7 +173,7 @@ class DamagedStep:
         shutil.copytree(sound.root, self._root)
 
 
-def _is_output(file: Path) -> bool:
-    """Returns whether a file is damaged; of answers in chunks, the first chunk is."""
-    is_later_chunk = re.fullmatch(r"\d{7}", file.stem) is not None and int(file.stem) > 0
-    return file.is_file() and not file.name.startswith(".") and not is_later_chunk
+def _is_output(file: Path, folder: Path) -> bool:
+    """Returns whether a file is damaged: not what an unfinished step goes on from, which nobody reads afterwards."""
+    is_state = file.relative_to(folder).parts[0] in STATE_FOLDERS
+    return file.is_file() and not file.name.startswith(".") and not is_state

@@ -119,20 +119,21 @@ def _wait_for_changes(command: Command, folder: Path, num_changes: int) -> bool:
 
 def _state(folder: Path) -> frozenset[tuple[Path, int]]:
     """Returns the files of a folder with their sizes."""
-    found = set()
+    sizes = set()
     for path in folder.rglob("*"):
         try:
-            found.add((path, path.stat().st_size))
+            sizes.add((path, path.stat().st_size))
         except FileNotFoundError:  # renamed meanwhile
             continue
-    return frozenset(found)
+    return frozenset(sizes)
 
 
 def _bad_interruption(ended: Ended, interruption: Interruption, is_sent: bool) -> tuple[Verdict, str] | None:
     """Returns what is wrong with the end of an interrupted command; None if nothing is."""
     signum = interruption.signum
-    # A shell shows 128 + n, too, for a process that the signal itself has ended.
-    promised = [-signum, 128 + signum] if is_sent else []
+    promised = [128 + signum] if is_sent else []
+    if is_sent and (signum == signal.SIGKILL or interruption.step == START):
+        promised.append(-signum)  # nothing catches it, or nothing does yet
     if signum == signal.SIGKILL and interruption.rank:
         promised.append(1)  # the first process ends with a message, since another one is gone
     return bad_end(ended, *promised)

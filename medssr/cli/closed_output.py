@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 from medssr.errors import USER_FAULT
@@ -51,6 +51,8 @@ def is_output_closed(error: BaseException) -> bool:
 
 def _flush() -> None:
     """Writes what is buffered, or ends the process as `show` does."""
+    if sys.stdout is None:  # started with a closed output
+        return
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -62,19 +64,24 @@ def _end_for_want_of_room(error: OSError) -> NoReturn:
     if fault is None:
         raise error
     _discard(sys.stdout)
-    sys.stderr.write(f"standard output: {fault.strerror}. Make room where it goes to, or send it elsewhere.\n")
+    with suppress(OSError, AttributeError):  # standard error may go there too, or nowhere
+        sys.stderr.write(f"standard output: {fault.strerror}. Make room where it goes to, or send it elsewhere.\n")
     sys.exit(USER_FAULT)
 
 
 def _flush_at_exit() -> None:
     """Writes what is buffered, so that a write that fails is noticed here and not when the interpreter ends."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
         _discard(sys.stdout)
 
 
-def _has_no_reader(stream: TextIO) -> bool:
+def _has_no_reader(stream: TextIO | None) -> bool:
+    if stream is None:
+        return False
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # a stream without a file, or a closed one

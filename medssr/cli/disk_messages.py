@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,9 @@ def folders_in_use(config: DictConfig) -> list[UsedFolder]:
 
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     folders = _settings(OmegaConf.to_container(own, resolve=True), "")
-    if (artifact_dir := Path(config.paths.artifact_dir)).is_dir():  # a step's folder may lie on a disk of its own
-        folders += [UsedFolder(step, "paths.artifact_dir=FOLDER") for step in artifact_dir.iterdir() if step.is_dir()]
+    with suppress(OSError):  # a step's folder may lie on a disk of its own
+        steps = [entry.path for entry in os.scandir(config.paths.artifact_dir) if entry.is_dir()]
+        folders += [UsedFolder(Path(step), "paths.artifact_dir=FOLDER") for step in steps]
     if "hydra" in config:
         folders += [UsedFolder(Path(config.hydra[kind].dir), "paths.log_dir=FOLDER") for kind in ("sweep", "run")]
     if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().runtime, "output_dir"):
@@ -60,19 +62,22 @@ def _settings(node: Any, key: str) -> list[UsedFolder]:
     return [UsedFolder(Path(node), f"{key}=FOLDER")] if key.endswith("_dir") and isinstance(node, str) and node else []
 
 
-def disk_message(error: BaseException, folders: Sequence[UsedFolder]) -> str | None:
-    """Returns what is wrong with a disk, a folder or a file, and what to do; None where the error is about none.
-
-    Args:
-        error: What ends a command.
-        folders: The folders that it writes to. Where the system names no file, that of them with the least room is
-            named.
-    """
+def path_fault(error: BaseException) -> OSError | None:
+    """Returns the fault of a disk, a folder or a file that an error is about; None where it is about none."""
     fault = disk_fault(error)
     if fault is None and isinstance(error, OSError) and error.errno in _PATH_FAULTS and error.filename is not None:
-        fault = error
-    if fault is None:
-        return None
+        return error
+    return fault
+
+
+def disk_message(fault: OSError, folders: Sequence[UsedFolder]) -> str:
+    """Returns what is wrong with a disk, a folder or a file, and what to do.
+
+    Args:
+        fault: What `path_fault` returns.
+        folders: The folders that the command writes to. Where the system names no file, that of them with the least
+            room is named.
+    """
     if fault.errno == errno.ENOENT:
         return (
             f"{fault.filename}: {fault.strerror}. Check the setting that names it, or paths.root_dir where it is made."
@@ -96,27 +101,25 @@ def _remedy(path: Path, folders: Sequence[UsedFolder]) -> str:
 
 def _suspect(fault: OSError, folders: Sequence[UsedFolder]) -> UsedFolder | None:
     """Returns the folder that a fault without a file name is most likely about: read-only, or with the least room."""
-    known = [folder for folder in folders if _existing(folder.path) is not None]
+    disks = {folder: disk for folder in folders if (disk := _statvfs(folder.path)) is not None}
     if fault.errno == errno.EROFS:
-        known = [folder for folder in known if _statvfs(folder.path).f_flag & os.ST_RDONLY]
-    return min(known, key=lambda folder: _free_bytes(folder.path), default=None)
+        disks = {folder: disk for folder, disk in disks.items() if disk.f_flag & os.ST_RDONLY}
+    return min(disks, key=lambda folder: _free_bytes(disks[folder]), default=None)
 
 
 def _state(path: Path) -> str:
-    return f"of the folders in use it has the least room, {_free_bytes(path) / 2**20:,.1f} MiB"
-
-
-def _free_bytes(path: Path) -> int:
     disk = _statvfs(path)
+    room = "" if disk is None else f", {_free_bytes(disk) / 2**20:,.1f} MiB"
+    return f"of the folders in use it has the least room{room}"
+
+
+def _free_bytes(disk: os.statvfs_result) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def _statvfs(path: Path) -> os.statvfs_result:
-    existing = _existing(path)
-    assert existing is not None, path
-    return os.statvfs(existing)
-
-
-def _existing(path: Path) -> Path | None:
-    """Returns the path, or the nearest folder above it that there is."""
-    return next((each for each in (path.absolute(), *path.absolute().parents) if each.exists()), None)
+def _statvfs(path: Path) -> os.statvfs_result | None:
+    """Returns what is known of the disk of a path, or of the nearest folder above it that there is; None if nothing."""
+    for each in (path.absolute(), *path.absolute().parents):
+        with suppress(OSError):  # it is not there, or may not be seen
+            return os.statvfs(each)
+    return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from medssr.cli.closed_output import NOBODY_READS, ends_with_its_reader, is_output_closed, show
-from medssr.cli.disk_messages import disk_message, folders_in_use
+from medssr.cli.disk_messages import disk_message, folders_in_use, path_fault
 from medssr.cli.error_messages import error_message
 from medssr.cli.help_text import composed_values, help_text
 from medssr.cli.log_errors import let_log_lines_fail
@@ -104,14 +104,15 @@ def _run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None, pla
 
 def _disk_problem(error: Exception, name: str, overrides: Sequence[str]) -> str | None:
     """Returns what is wrong with a disk where Hydra could not write to the folder of a run or a sweep."""
-    if disk_fault(error) is None:
+    fault = disk_fault(error)
+    if fault is None:
         return None
     try:
         config = _compose(name, overrides, return_hydra_config=True)
     except InputError:  # of a sweep, whose values are no single ones
         named = [word for word in overrides if re.match(r"paths\.|study=|task_name=", word)]
         config = _compose(name, named, return_hydra_config=True)
-    return disk_message(error, folders_in_use(config))
+    return disk_message(fault, folders_in_use(config))
 
 
 def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
@@ -246,8 +247,8 @@ def _end_early(error: BaseException, config: DictConfig) -> None:
         sys.exit(cause.code)
     if isinstance(cause, InputError):
         _leave(USER_FAULT, str(cause))
-    if isinstance(cause, Exception) and (problem := disk_message(cause, folders_in_use(config))) is not None:
-        _leave(USER_FAULT, problem)
+    if isinstance(cause, Exception) and (fault := path_fault(cause)) is not None:
+        _leave(USER_FAULT, disk_message(fault, folders_in_use(config)))
     if isinstance(cause, Stopped):
         if is_main_process():
             log.warning("ended by %s; the same command goes on from here", cause.signal_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from medssr.cli.disk_messages import disk_message
+from medssr.cli.disk_messages import disk_message, path_fault
 from medssr.config.catalog import commands_with, group_of, groups_of, options_of, settings_of
 from medssr.config.messages import UNKNOWN_KEY, matched_message, wrong_value
 from medssr.errors import first_line
@@ -54,8 +54,8 @@ def error_message(error: BaseException, command: str, overrides: Sequence[str]) 
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    if (problem := disk_message(error, [])) is not None:
-        return problem
+    if (fault := path_fault(error)) is not None:
+        return disk_message(fault, [])
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, list(overrides))
     if isinstance(error, MissingConfigException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 from medssr.utils.disk_faults import disk_fault
 
@@ -26,6 +27,7 @@ def _handle(handler: logging.Handler, record: logging.LogRecord) -> None:
         file = str(getattr(handler, "baseFilename", "a log"))
         if file not in _warned:
             _warned.add(file)
-            sys.stderr.write(f"{file}: {fault.strerror}, so lines are missing from this log; make room there.\n")
+            with suppress(OSError, AttributeError):  # standard error may go to the same disk, or nowhere
+                sys.stderr.write(f"{file}: {fault.strerror}, so lines are missing from this log; make room there.\n")
     elif not isinstance(error, BrokenPipeError):  # that its reader has left is noticed when the output is flushed
         _show_error(handler, record)

@@ -154,7 +154,7 @@ class AnswerSampler:
             InputError: When a prompt does not fit the policy's context; raised before anything is sampled.
         """
         num_new_tokens = self.sampling.max_new_tokens
-        self.policy.longest_prompt(questions, num_new_tokens, source)
+        self.policy.check_prompts(questions, num_new_tokens, source)
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:
             chunk = questions[start:end]

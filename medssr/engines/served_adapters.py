@@ -58,7 +58,7 @@ class ServedAdapters:
             self._write(folder)
         loaded = self._pool.each(servers, lambda server: _load(server, version, folder))
         if former is not None and folder != former:
-            shutil.rmtree(former)
+            shutil.rmtree(former, ignore_errors=True)
         return list(loaded)
 
     def close(self) -> None:

@@ -346,6 +346,8 @@ def _read(response: HTTPResponse, connected: socket.socket, deadline: float) -> 
     parts = []
     while part := response.read1(_READ_BYTES):
         parts.append(part)
+        if response.isclosed():  # and with it, where the server asked for that, the connection
+            break
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError

@@ -16,7 +16,7 @@ from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
 from medssr.models.chat import escape_answer, render_chat
 from medssr.models.policy import Policy
-from medssr.models.prompts import encode_rendered, input_text, longest_prompt, prompt_messages
+from medssr.models.prompts import check_prompts, encode_rendered, input_text, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
 from medssr.utils.seeding import derive_seed
@@ -119,7 +119,7 @@ class BenchmarkRunner:
             contexts = [self.context(question) for question in some]
             return encode_rendered(some, contexts, self.policy.tokenizer, self._max_prompt_tokens(), source)
 
-        longest_prompt(questions, encode, self._own_text, self._max_prompt_tokens())
+        check_prompts(questions, encode, self._own_text, self._max_prompt_tokens())
         is_generated = self.protocol.kind is ProtocolKind.generate
 
         def answer(start: int, end: int) -> list[list[SampledAnswer]]:

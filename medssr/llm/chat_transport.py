@@ -158,6 +158,7 @@ def _decompressed(response: Response) -> Response:
         raise ConnectionError(f"the response is broken {encoding} ({error})") from error
     if len(body) > MOST_BYTES:
         raise TooLongError
-    if not decoder.eof:
-        raise ConnectionError(f"the response is broken {encoding} (its end is missing)")
+    if not decoder.eof or decoder.unused_data:
+        problem = "its end is missing" if not decoder.eof else "something follows its end"
+        raise ConnectionError(f"the response is broken {encoding} ({problem})")
     return Response(response.status, response.headers, body, response.redirect)

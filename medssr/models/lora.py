@@ -20,6 +20,7 @@ from torch import Tensor
 from medssr.config import LoRAConfig
 from medssr.errors import InputError
 from medssr.models.sharding import full_weight
+from medssr.utils.files import set_default_mode
 from medssr.utils.seeding import derive_seed
 
 SETTINGS_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -244,6 +245,7 @@ def save_adapters(model: Any, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.contiguous() for name, weight in adapter_weights(model).items()}
     save_file(weights, directory / WEIGHTS_FILE)
+    set_default_mode(directory / WEIGHTS_FILE)  # servers may run under another user
     settings = model.peft_config[_NAME]
     settings.base_model_name_or_path = model.name_or_path
     settings.save_pretrained(directory)

@@ -26,6 +26,7 @@ from medssr.models.lora import (
 )
 from medssr.models.prompts import (
     PromptInput,
+    check_prompts,
     encode_prompts,
     input_text,
     longest_prompt,
@@ -91,18 +92,17 @@ class Policy:
         return encode_prompts(inputs, self.prompt_template, self.tokenizer, max_tokens, source)
 
     def longest_prompt(self, inputs: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> int:
-        """Returns the number of tokens of the longest prompt (see `prompts.longest_prompt`), and checks all of them.
+        """Returns the number of tokens of the longest prompt.
 
         Raises:
             InputError: When a prompt and `max_new_tokens` do not fit the context; `source` names the file.
         """
+        return longest_prompt(inputs, lambda batch: self.encode(batch, max_new_tokens, source))
+
+    def check_prompts(self, inputs: Sequence[PromptInput], max_new_tokens: int, source: Path | str) -> None:
+        """Raises InputError when a prompt and `max_new_tokens` do not fit the context; `source` names the file."""
         max_tokens = self._max_prompt_tokens(max_new_tokens)
-        return longest_prompt(
-            inputs,
-            lambda batch: encode_prompts(batch, self.prompt_template, self.tokenizer, max_tokens, source),
-            input_text,
-            max_tokens,
-        )
+        check_prompts(inputs, lambda batch: self.encode(batch, max_new_tokens, source), input_text, max_tokens)
 
     def _max_prompt_tokens(self, max_new_tokens: int) -> int:
         context: int = self.model.config.max_position_embeddings

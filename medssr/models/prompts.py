@@ -132,16 +132,27 @@ def encode_rendered(
     return encoded
 
 
-def longest_prompt(
+def longest_prompt(inputs: Sequence[AnyInput], encode: Callable[[Sequence[AnyInput]], list[list[int]]]) -> int:
+    """Returns the number of tokens of the longest prompt, and keeps no prompt.
+
+    Args:
+        inputs: The questions or texts.
+        encode: Returns the token ids of the prompts of some of them; raises InputError where one is too long.
+    """
+    batches = (inputs[start : start + _NUM_AT_A_TIME] for start in range(0, len(inputs), _NUM_AT_A_TIME))
+    return max((len(prompt) for batch in batches for prompt in encode(batch)), default=0)
+
+
+def check_prompts(
     inputs: Sequence[AnyInput],
     encode: Callable[[Sequence[AnyInput]], list[list[int]]],
     own_text: Callable[[AnyInput], str],
     max_tokens: int,
-) -> int:
-    """Returns the number of tokens of the longest prompt among the 1,000 longest texts, and keeps no prompt.
+) -> None:
+    """Raises InputError where a prompt is too long.
 
-    All prompts are checked. One whose text cannot have too many tokens, since each has a byte or more, is not encoded:
-    encoding 200,000 questions would take a minute.
+    A prompt whose text cannot have too many tokens, since each has a byte or more, is not encoded: encoding 200,000
+    questions takes a minute.
 
     Args:
         inputs: The questions or texts.
@@ -150,17 +161,12 @@ def longest_prompt(
         max_tokens: Maximum length of a prompt.
     """
     if not inputs:
-        return 0
+        return
     sizes = [len(own_text(prompt_input).encode(errors="surrogatepass")) for prompt_input in inputs]
     num_constant = len(encode(inputs[:1])[0])  # of template, chat markup and examples, and of the first input
-    order = sorted(range(len(inputs)), key=lambda index: (-sizes[index], index))
-    longest = 0
-    for start in range(0, len(order), _NUM_AT_A_TIME):
-        indices = order[start : start + _NUM_AT_A_TIME]
-        if start > 0 and num_constant + sizes[indices[0]] <= max_tokens:
-            break
-        longest = max(longest, *map(len, encode([inputs[index] for index in sorted(indices)])))
-    return longest
+    suspects = [prompt for prompt, size in zip(inputs, sizes, strict=True) if num_constant + size > max_tokens]
+    for start in range(0, len(suspects), _NUM_AT_A_TIME):
+        encode(suspects[start : start + _NUM_AT_A_TIME])
 
 
 def input_text(prompt_input: PromptInput) -> str:

@@ -88,12 +88,12 @@ class FaultWatch:
             InputError: When a reward failed for every completion of several steps in a row, or has scored none yet.
         """
         for name, history in self._histories.items():
-            own = [row[name] for row in results] if name != _ALL else [_joint(row) for row in results]
+            results_of_reward = [_joint(row) if name == _ALL else row[name] for row in results]
             if logs:
-                self._warn(name, step, question_ids, own)
-            history.add(own)
+                self._warn(name, step, question_ids, results_of_reward)
+            history.add(results_of_reward)
             if history.is_useless(is_last_step=is_last_step):
-                raise InputError(self._message(name, history, own))
+                raise InputError(self._message(name, history, results_of_reward))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps, so that a resumed training counts on."""

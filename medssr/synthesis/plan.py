@@ -56,7 +56,7 @@ class QuestionPlan:
     its rho through all attempts, so that rejections do not change the number.
 
     For one seed, rho does not depend on `rare_share`: a greater one injects knowledge into the same slots and more.
-    Each 100 slots in turn have the share too, to one slot. The k-th injected slot gets the sampler's k-th entity, so
+    Each 100 slots in turn nearly have the share too. The k-th injected slot gets the sampler's k-th entity, so
     that every entity is used before any is reused.
 
     Args:
@@ -111,8 +111,8 @@ class QuestionPlan:
 def _shuffled_rhos(seed: int, num_slots: int) -> array[float]:
     """Returns the values (k + 0.5) / n for k = 0 ... n - 1, in an order drawn by the seed.
 
-    The order is that of draws with one in each percentile for each block of 100 slots. So a share is reached in each
-    block too, and with more slots hardly any of the first ones changes to the other kind.
+    The order is that of draws with one in each percentile for each block of 100 slots. So a share is nearly reached in
+    each block too, and with more slots hardly any of the first ones changes to the other kind.
     """
     draws: list[float] = []
     for block in range(-(-num_slots // _BLOCK_SIZE)):

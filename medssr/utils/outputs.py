@@ -42,6 +42,7 @@ def record_outputs(directory: Path, hashes: ContentHashes, left_to_users: Iterab
     names = sorted(file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file())
     left_out = {MANIFEST_FILE, *left_to_users}
     names = [name for name in names if name not in left_out and name.split("/")[0] not in STATE_FOLDERS]
+    names = [name for name in names if not name.split("/")[-1].startswith(".")]  # what a killed process left half done
     files = [directory / name for name in names]
     return {
         name: asdict(Output(file.stat().st_size, digest))

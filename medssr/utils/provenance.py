@@ -62,12 +62,13 @@ def hardware() -> dict[str, Any]:
 
 
 def command_line() -> str | None:
-    """Returns the command with its overrides as a shell takes it; None outside a command."""
+    """Returns the command with its overrides as a shell takes it, without `force` and `verify`; None outside one."""
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():
         return None
-    return shlex.join([f"medssr-{str(HydraConfig.get().job.config_name).replace('_', '-')}", *overrides()])
+    given = [override for override in overrides() if override.partition("=")[0] not in ("force", "verify")]
+    return shlex.join([f"medssr-{str(HydraConfig.get().job.config_name).replace('_', '-')}", *given])
 
 
 def overrides() -> list[str]:

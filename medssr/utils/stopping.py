@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
@@ -245,9 +245,10 @@ def _watched() -> Iterator[None]:
 
 
 def _watch(source: socket.socket) -> None:
-    while _END not in (data := source.recv(1024)):
-        for signum in data:
-            arrive(signum)
+    with suppress(OSError):  # closed, where a signal came while the block was being left
+        while (data := source.recv(1024)) and _END not in data:
+            for signum in data:
+                arrive(signum)
 
 
 # A process that was forked has the descriptor of the one that it comes from, which would take its signals for its own.

@@ -36,8 +36,9 @@ _WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.I
 _HEAD_BYTES = 256
 # The most bytes of a line; a record of this length is no question, document or name.
 MAX_LINE_BYTES = 2**26
-# The most bytes of a file that is read as a whole.
+# The most bytes of a file that is read as a whole, unpacked.
 _MAX_WHOLE_BYTES = 2**31
+_PIECE_BYTES = 2**20
 # A gzip file may unpack to so many times its size, and to so many bytes in any case. Text is packed to a tenth or so; a
 # file that is made to fill the memory, to a thousandth.
 _MAX_UNPACKED_RATIO = 100
@@ -153,17 +154,20 @@ def _as_utf8(stream: io.BufferedReader, path: Path) -> io.BufferedReader:
     if not head.startswith(_UTF16):
         return stream
     try:
-        check_whole(path)
-        return io.BufferedReader(io.BytesIO(stream.read().decode("utf-16").encode()))
+        return io.BufferedReader(io.BytesIO(_read_whole(stream, path).decode("utf-16").encode()))
     except UnicodeDecodeError as error:
         raise InputError.at(path, f"is no valid UTF-16 text ({error.reason}); save it as UTF-8.") from error
 
 
-def check_whole(path: Path) -> None:
-    """Raises InputError where a file is too large to be held in memory."""
-    if (size := path.stat().st_size) > _MAX_WHOLE_BYTES:
-        remedy = "give it as JSONL, one record a line, or as Parquet."
-        raise InputError.at(path, f"has {size / 2**30:.1f} GiB, too many to be read at once; {remedy}")
+def _read_whole(stream: io.BufferedReader, path: Path) -> bytes:
+    """Returns the content; raises InputError where it is too large to be held in memory."""
+    data = bytearray()
+    while piece := stream.read(_PIECE_BYTES):
+        data += piece
+        if len(data) > _MAX_WHOLE_BYTES:
+            problem = f"holds more than {_MAX_WHOLE_BYTES // 2**30} GiB, too many to be read at once; give it as JSONL"
+            raise InputError.at(path, f"{problem}, one record a line, or as Parquet.")
+    return bytes(data)
 
 
 def read_text(path: Path, *, may_be_legacy: bool) -> DecodedText:
@@ -177,8 +181,7 @@ def read_text(path: Path, *, may_be_legacy: bool) -> DecodedText:
         InputError: When the file cannot be read, is not in a known encoding, or holds NUL characters.
     """
     with open_bytes(path) as stream:
-        check_whole(path)
-        data = stream.read()
+        data = _read_whole(stream, path)
     try:
         text = DecodedText(data.decode("utf-8-sig"), "UTF-8")
     except UnicodeDecodeError as error:

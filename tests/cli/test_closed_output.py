@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,30 @@ def test_a_step_that_prints_nothing_needs_no_reader(tmp_path):
     code, messages = run_unread("synthesize synthesis.num_questions=2 extras.progress_bar=false", tmp_path)
     assert code == 0, messages
     assert "made " in messages
+
+
+def test_a_command_that_starts_with_a_closed_output_ends_as_others_do(tmp_path):
+    """A daemon closes its outputs, and Python has no streams then."""
+    command = [sys.executable, "-m", "medssr.commands.synthesize", "synthesis.num_questions=2"]
+    for closed in (">&-", ">&- 2>&-"):
+        shell = ["sh", "-c", f"exec {shlex.join(command)} {closed}"]
+        environment = os.environ | {"MEDSSR_ROOT": str(tmp_path / "project")}
+        done = subprocess.run(
+            shell, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=300, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_under_both_outputs_ends_no_work(tmp_path):
+    program = (
+        "import logging\n"
+        "from medssr.cli.log_errors import let_log_lines_fail\n"
+        "let_log_lines_fail()\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "logging.info('a line')\n"
+        f"open({str(tmp_path / 'went_on')!r}, 'w').close()\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        subprocess.run([sys.executable, "-c", program], stdout=full, stderr=full, timeout=60, check=False)
+    assert (tmp_path / "went_on").exists()

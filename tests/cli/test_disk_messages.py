@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 from support.helpers import compose
 from support.small_disks import fill, small_disk
 
-from medssr.cli.disk_messages import UsedFolder, disk_message, folders_in_use
+from medssr.cli.disk_messages import UsedFolder, disk_message, folders_in_use, path_fault
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -55,4 +54,13 @@ def test_a_read_only_disk_without_a_name_is_found(tmp_path):
 
 
 def test_a_bug_has_no_message():
-    assert disk_message(ValueError("a bug"), [UsedFolder(Path("/"), "a=FOLDER")]) is None
+    assert path_fault(ValueError("a bug")) is None
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a_file/below", "not_there"])
+def test_a_folder_that_cannot_be_looked_at_is_no_fault_of_its_own(tmp_path, name):
+    """The message about one wrong folder must not end in an error about another."""
+    (tmp_path / "a_file").touch()
+    folders = folders_in_use(compose("synthesize", f"paths.artifact_dir={tmp_path}/{name}"))
+    assert UsedFolder(tmp_path / name, "paths.artifact_dir=FOLDER") in folders
+    assert disk_message(FULL, folders).count("No space left on device") == 1

@@ -71,7 +71,7 @@ def put_settings(artifact, text):
     (artifact / "settings.json").write_text(text)
     manifest = json.loads((artifact / "manifest.json").read_text())
     (artifact / "manifest.json").write_text(
-        json.dumps({name: manifest[name] for name in manifest if name != "outputs"})
+        json.dumps({name: manifest[name] for name in manifest if name not in ("outputs", "sha256")})
     )
 
 

@@ -12,8 +12,10 @@ from support.helpers import random_policy, toy_question, typed
 
 from medssr.commands.evaluate import evaluate
 from medssr.commands.train import train
+from medssr.config import LoRAConfig
 from medssr.engines.weight_transfer import _write
 from medssr.llm.ledger import Ledger
+from medssr.models.lora import add_adapters, save_adapters
 from medssr.models.policy import Policy
 from medssr.questions import write_questions
 from medssr.sweeps.search import open_study
@@ -61,6 +63,9 @@ def test_of_an_export(umask, random_policies: dict[str, Policy], tmp_path):
 
 def test_of_weights_for_servers_of_ledgers_and_of_searches(umask, tmp_path):
     _write(iter([("weight", torch.zeros(3))]), tmp_path / "weights")
+    policy = random_policy("qwen3")
+    add_adapters(policy.model, LoRAConfig(rank=2, alpha=4, target_modules=None), seed=0)
+    save_adapters(policy.model, tmp_path / "adapters")
     ledger = Ledger(tmp_path / "ledgers" / "openai.jsonl")
     ledger.note_sent("0" * 64, 0)
     ledger.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from support.chat_server import CLIENT_FIELDS, KEY, ServerReply, running_server
 
-from medssr.llm.chat_client import ChatClient, ChatSettings
+from medssr.llm.chat_client import ChatClient
+from medssr.llm.chat_settings import ChatSettings
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ def test_a_compressed_answer_is_read(body, encoding):
     [
         (b"no gzip", b"gzip", "is broken gzip"),
         (gzip.compress(b"fine", mtime=0)[:-4], b"gzip", "its end is missing"),
+        (2 * gzip.compress(b"fine", mtime=0), b"gzip", "something follows its end"),
         (b"fine", b"br", 'compressed with "br", which was not asked for'),
     ],
 )

@@ -1,10 +1,11 @@
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 from support.helpers import toy_question
 
 from medssr.errors import InputError
-from medssr.models.prompts import encode_prompts, longest_prompt, read_prompt_template, render_prompt
+from medssr.models.prompts import check_prompts, encode_prompts, longest_prompt, read_prompt_template, render_prompt
 
 TEMPLATE = "Answer.\n{question}\nThink first."
 TEXT = "Answer.\nWhich organ is number 0?\nA. liver\nB. heart\nThink first."
@@ -110,23 +111,33 @@ def test_faults_of_a_template_name_file_and_field(tmp_path):
         read_prompt_template(path)
 
 
-def measured(texts: list[str], max_tokens: int) -> tuple[int, int]:
-    """The longest prompt of texts with a token a word and two of the template, and the number of texts encoded."""
-    num_encoded = 0
+def encoder(counts: Counter, max_tokens: int):
+    """A function that encodes prompts of two tokens of a template and one for each word."""
 
     def encode(batch: Sequence[str]) -> list[list[int]]:
-        nonlocal num_encoded
-        num_encoded += len(batch)
-        return [[0] * (2 + len(text.split())) for text in batch]
+        counts.update(batch)
+        prompts = [[0] * (2 + len(text.split())) for text in batch]
+        if max(map(len, prompts)) > max_tokens:
+            raise InputError("too long")
+        return prompts
 
-    return longest_prompt(texts, encode, str, max_tokens), num_encoded
+    return encode
 
 
-def test_the_longest_prompt_is_found_without_encoding_what_cannot_be_too_long():
-    texts = ["some words"] * 5000 + ["four words of text"] + ["some words"] * 5000
-    assert measured(texts, max_tokens=100) == (6, 1001)
-    assert measured(texts, max_tokens=8) == (6, 10_002)
-    assert measured([], max_tokens=8) == (0, 0)
+def test_only_prompts_that_may_be_too_long_are_encoded_for_a_check():
+    texts = ["some words"] * 5000 + ["four words of text"]
+    counts: Counter[str] = Counter()
+    check_prompts(texts, encoder(counts, 15), str, 15)
+    assert counts == {"some words": 1, "four words of text": 1}  # the first tells what all prompts have
+    check_prompts([], encoder(counts, 8), str, 8)
+    with pytest.raises(InputError, match="too long"):
+        check_prompts(texts, encoder(counts, 5), str, 5)
+
+
+def test_the_longest_prompt_may_be_a_short_text_with_many_tokens():
+    texts = ["averylongword " * 4] * 1500 + ["a b c d e f g"]
+    assert longest_prompt(texts, encoder(Counter(), 100)) == 9
+    assert longest_prompt([], encoder(Counter(), 100)) == 0
 
 
 @pytest.mark.parametrize("place", [0, 1500, 2999])
@@ -135,6 +146,8 @@ def test_a_prompt_that_is_too_long_is_found_wherever_it_stands(policy, place):
     texts[place] = "1 2 3 4 5 6 7 8 9 " * 5  # fewer bytes, but more tokens
     too_long = len(encode_prompts([texts[place]], "{question}", policy.tokenizer, 4096, "q.jsonl")[0])
     context = policy.model.config.max_position_embeddings
-    policy.longest_prompt(texts, context - too_long, "q.jsonl")
-    with pytest.raises(InputError, match=rf"has {too_long} tokens; at most {too_long - 1} tokens"):
-        policy.longest_prompt(texts, context - too_long + 1, "q.jsonl")
+    policy.check_prompts(texts, context - too_long, "q.jsonl")
+    assert policy.longest_prompt(texts, context - too_long, "q.jsonl") == too_long
+    for look in (policy.check_prompts, policy.longest_prompt):
+        with pytest.raises(InputError, match=rf"has {too_long} tokens; at most {too_long - 1} tokens"):
+            look(texts, context - too_long + 1, "q.jsonl")

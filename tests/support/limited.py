@@ -26,17 +26,25 @@ class LimitedProcess(subprocess.Popen[str]):
         try:
             return super().communicate(input, timeout)
         except subprocess.TimeoutExpired:
-            family = psutil.Process(self.pid).children(recursive=True)
-            self.send_signal(signal.SIGABRT)
-            for member in family:
-                with suppress(psutil.NoSuchProcess):
-                    member.send_signal(signal.SIGABRT)
-            for member in psutil.wait_procs(family, timeout=_DUMP_S)[1]:
-                member.kill()
-            self.kill()
-            output = super().communicate(timeout=_DUMP_S)
+            output = self._end_with_stacks()
             raise AssertionError(f"{self.args} did not end within {timeout} s:\n{output}") from None
 
     def wait(self, timeout: float | None = LIMIT_S) -> int:
         """Returns the exit code, once the process has ended."""
-        return super().wait(timeout)
+        try:
+            return super().wait(timeout)
+        except subprocess.TimeoutExpired:
+            output = self._end_with_stacks()
+            raise AssertionError(f"{self.args} did not end within {timeout} s:\n{output}") from None
+
+    def _end_with_stacks(self) -> Any:
+        """Ends the process and its children; returns what it printed, the stacks of its threads among it."""
+        family = psutil.Process(self.pid).children(recursive=True)
+        self.send_signal(signal.SIGABRT)
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(signal.SIGABRT)
+        for member in psutil.wait_procs(family, timeout=_DUMP_S)[1]:
+            member.kill()
+        self.kill()
+        return super().communicate(timeout=_DUMP_S)

@@ -28,6 +28,7 @@ def build(directory: Path) -> dict[str, int]:
     (directory / "model" / "weights.bin").write_bytes(b"w" * MODEL_BYTES)
     (directory / "questions.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
     (directory / "sheet.csv").write_text("id,verdict\n1,\n")
+    (directory / ".questions.jsonl.7.tmp").write_text('{"id"')  # of a process that was killed
     (directory / "checkpoints").mkdir(exist_ok=True)
     (directory / "checkpoints" / "step_1.ckpt").write_text("state")
     return {}
@@ -37,8 +38,8 @@ def make(folder: Path, **attributes) -> Artifact:
     return Step("make", MakeConfig(), folder, left_to_users=("sheet.csv",), **attributes).run(build)
 
 
-def use(path: Path, folder: Path) -> Artifact:
-    return Step("use", UseConfig(str(path)), folder).run(lambda directory: {})
+def use(path: Path, folder: Path, **attributes) -> Artifact:
+    return Step("use", UseConfig(str(path)), folder, **attributes).run(lambda directory: {})
 
 
 def flip_a_bit(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from pathlib import Path
@@ -11,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.commands import run_program
+
+from medssr.errors import InputError
+from medssr.utils.text_files import _read_whole
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +108,19 @@ def test_a_gzip_file_of_ordinary_text_is_read(tmp_path):
         for number in range(20_000):
             stream.write(json.dumps({"id": number, "text": f"Disease {number} affects organ {number % 97}."}) + "\n")
     assert outcome(path)[0] == "20000"
+
+
+def test_a_file_that_is_read_whole_has_a_limit_also_where_it_is_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr("medssr.utils.text_files._MAX_WHOLE_BYTES", 10 * MIB)
+    with pytest.raises(InputError, match="too many to be read at once; give it as JSONL"):
+        _read_whole(io.BufferedReader(Endless()), tmp_path / "a.csv.gz")
+
+
+class Endless(io.RawIOBase):
+    """Blanks without end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        return len(buffer)

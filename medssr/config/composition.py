@@ -54,6 +54,12 @@ def _if_other_engine_samples(value: float, *, _root_: Any) -> float | None:
     return None if rollout is not None and samples_with_trained_model(rollout) else value
 
 
+def _learning_rate_of_model(*, _root_: Any) -> float:
+    """Returns the learning rate that suits the model's weights, or its adapters where these are trained."""
+    name = "learning_rate" if OmegaConf.select(_root_, "lora") is None else "adapter_learning_rate"
+    return float(OmegaConf.select(_root_, f"model.{name}", throw_on_missing=True))
+
+
 def _register_resolvers() -> None:
     """Registers the resolvers that `${...}` in `conf/` calls."""
     resolvers: dict[str, Callable[..., Any]] = {
@@ -64,6 +70,7 @@ def _register_resolvers() -> None:
         "absolute": absolute,
         "safe_name": lambda name: safe_name(str(name)),
         "sweep_name": lambda study: "default" if study is None else safe_name(str(study)),
+        "learning_rate_of_model": _learning_rate_of_model,
         "if_other_engine_samples": _if_other_engine_samples,
         "job_name": lambda overrides: job_name(list(overrides)),
     }

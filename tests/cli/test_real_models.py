@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.command_lines import page_commands, preset_commands, split_command
-from support.helpers import typed
+from support.helpers import compose, typed
 
 from medssr.cli.entry import composed
 from medssr.commands.info import memory_needed, pipeline_plan, train_plan
@@ -55,6 +55,22 @@ def test_an_explicit_length_wins():
     assert typed("evaluate", "model=qwen3_8b_base", "protocol=few_shot").protocol.max_new_tokens == 64
 
 
+@pytest.mark.parametrize(
+    ("overrides", "rate", "beta"),
+    [
+        ([], 3e-4, 0.02),
+        (["model=local"], 1e-6, 0.001),
+        (["model=qwen3_8b_base", "grpo=large", "optim=large"], 1e-6, 0.001),
+        (["model=qwen3_8b_base", "lora=default"], 1e-5, 0.001),
+        (["model=qwen3_8b_base", "model.learning_rate=2e-6", "optim=large", "grpo.beta=0"], 2e-6, 0.0),
+    ],
+)
+def test_training_takes_the_learning_rate_that_suits_the_model(overrides, rate, beta):
+    config = compose("train", *overrides)
+    assert config.optim.optimizer.lr == rate
+    assert config.grpo.beta == beta
+
+
 @pytest.mark.parametrize("name", ["stop", "stop_without_template"])
 def test_escapes_in_stop_strings_are_line_breaks_and_tabs_on_the_command_line(name):
     config = typed("evaluate", rf'model.{name}=["\n","\nQ:\t","\boxed","a b"]')
@@ -62,7 +78,14 @@ def test_escapes_in_stop_strings_are_line_breaks_and_tabs_on_the_command_line(na
 
 
 @pytest.mark.parametrize(
-    "override", ["model.max_new_tokens=0", 'model.stop=[""]', 'model.stop_without_template=["x",""]']
+    "override",
+    [
+        "model.max_new_tokens=0",
+        "model.learning_rate=0",
+        "model.kl_coefficient=-1",
+        'model.stop=[""]',
+        'model.stop_without_template=["x",""]',
+    ],
 )
 def test_a_setting_out_of_range_is_refused(override):
     with pytest.raises(InputError, match=override.split("=")[0].replace(".", r"\.")):

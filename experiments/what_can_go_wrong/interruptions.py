@@ -18,6 +18,8 @@ from small_pipeline import SmallPipeline
 _LOOK_AGAIN_S = 0.002
 # The moment before a step has begun: the command starts, imports and composes its configuration.
 START = "start"
+# In the path of each of medssr's files that a traceback names.
+_PACKAGE = "/medssr/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ def interrupt(
         is_sent = _send(command, interruption, folder)
         ended = command.end()
         case = f"{num_trainers} trainers, {interruption}" if num_trainers > 1 else f"1 trainer, {interruption}"
-        if ended.code == 0 and not is_sent:
+        is_of_python = interruption.step == START and ended.has_traceback and _PACKAGE not in ended.output
+        if is_of_python and ended.code == -signal.SIGINT:
+            outcomes.append(Outcome(kind, case, Verdict.SKIPPED, "Python had not begun to import the command"))
+        elif ended.code == 0 and not is_sent:
             outcomes.append(Outcome(kind, case, Verdict.SKIPPED, "all was done before it came"))
         elif ended.code == 0 and interruption.step == "report":  # it came when the last file was written
             came.append((f"{case}, after the end", ended.command))

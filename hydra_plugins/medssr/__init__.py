@@ -34,6 +34,12 @@ class ResumableSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self._variants = variants
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keeps what jobs are made from."""
+        from medssr.sweeps.composing import composing_once
+
+        super().setup(hydra_context=composing_once(hydra_context), task_function=task_function, config=config)
+
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is not finished; the process ends with code 3 where a job is not done after that."""
         from medssr.sweeps.running import combinations, plan_jobs, run_jobs
@@ -78,9 +84,11 @@ class SearchSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what jobs are made from."""
-        self._config, self._context = config, hydra_context
+        from medssr.sweeps.composing import composing_once
+
+        self._config, self._context = config, composing_once(hydra_context)
         self._launcher: Launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
+            hydra_context=self._context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:

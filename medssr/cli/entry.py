@@ -23,6 +23,7 @@ from medssr.config.local_paths import expand_home, with_local_paths
 from medssr.errors import USER_FAULT, InputError, first_line
 from medssr.utils import peers
 from medssr.utils.disk_faults import disk_fault
+from medssr.utils.interrupts import ended_by_exception
 from medssr.utils.nearest import did_you_mean
 from medssr.utils.peers import PeerLeft
 from medssr.utils.processes import is_main_process
@@ -55,7 +56,7 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         plan: Takes the typed configuration and returns what `--info` prints.
     """
     let_log_lines_fail()
-    with ends_with_its_reader():
+    with ends_with_its_reader(), ended_by_exception():
         _run_command(name, task, adapt, plan)
 
 
@@ -219,14 +220,17 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
     """Runs the task; what ends it early ends the process with a line that says why."""
     from hydra.core.hydra_config import HydraConfig
 
-    def work() -> Any:
-        adapted = config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task)
-        return task(typed(adapted))
+    def configured() -> Any:
+        return typed(config if adapt is None else adapt(with_local_paths(config), HydraConfig.get().overrides.task))
 
     peers.end_with_launcher()
     try:
         with catch_signals():
-            result = _run_as_job(work, typed(config)) if _is_in_a_sweep() else work()
+            if _is_in_a_sweep():
+                given = typed(config)
+                result = _run_as_job(lambda: task(given if adapt is None else configured()), given)
+            else:
+                result = task(configured())
     except BaseException as error:
         _end_early(error, config)
         raise

@@ -1,0 +1,5 @@
+"""The commands, one module each."""
+
+from medssr.utils import interrupts
+
+interrupts.end_at_once()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from medssr.answers import extract_choice
 from medssr.engines.truncation import TruncationWatch
@@ -85,7 +87,7 @@ def _read_chunk(file: Path, questions: Sequence[Question]) -> list[list[SampledA
         InputError: When the chunk holds the answers to other questions.
     """
     try:
-        records = [record for _, record in read_jsonl(file, allows_nan=True)]
+        records = [_checked(record, file, line) for line, record in read_jsonl(file, allows_nan=True)]
         answers = [[SampledAnswer(**item) for item in record["answers"]] for record in records]
         answered = [record["question_id"] for record in records]
     except (InputError, KeyError, TypeError) as error:
@@ -109,11 +111,31 @@ def read_completion(completion: Completion, question: Question, prefill: str = "
 
 
 def _write_chunk(file: Path, questions: Sequence[Question], answers: list[list[SampledAnswer]]) -> None:
-    lines = (
-        json.dumps({"question_id": question.id, "answers": [asdict(item) for item in row]}, ensure_ascii=False)
+    records = (
+        {"question_id": question.id, "answers": [asdict(item) for item in row]}
         for question, row in zip(questions, answers, strict=True)
     )
-    write_lines_atomically(file, lines)
+    write_lines_atomically(file, (_line(record | {"crc32": _checksum(record)}) for record in records))
+
+
+def _checked(record: dict[str, Any], file: Path, line: int) -> dict[str, Any]:
+    """Returns a record of a chunk without its checksum.
+
+    Raises:
+        InputError: When the record is not what was written.
+    """
+    checksum = record.pop("crc32")
+    if checksum != _checksum(record):
+        raise InputError.at(file, "is not as it was written (checksum).", line=line)
+    return record
+
+
+def _checksum(record: dict[str, Any]) -> int:
+    return zlib.crc32(_line(record).encode())
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
-from medssr.utils.files import read_record, sync, write_json_atomically
+from medssr.utils.files import hash_files, read_record, sync, write_json_atomically
 
 if TYPE_CHECKING:
     import lightning as L
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 NUM_KEPT = 2
 # In a checkpoint that is a folder.
-_SIZES_FILE = "sizes.json"
+_HASHES_FILE = "sha256.json"
 
 
 def checkpoint_folder(directory: Path) -> Path:
@@ -45,7 +45,7 @@ def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
             _remove(incomplete)
         write(temporary)
         if temporary.is_dir():
-            write_json_atomically(temporary / _SIZES_FILE, _sizes(temporary))
+            write_json_atomically(temporary / _HASHES_FILE, _hashes(temporary))
         for file in [temporary, *temporary.rglob("*")]:
             sync(file)
         temporary.replace(path)
@@ -108,7 +108,7 @@ def _newest_valid(folder: Path) -> Path | None:
 def _fault(path: Path) -> str | None:
     """Returns a description of the damage of a checkpoint, as the end of a sentence, or None if it is valid.
 
-    A file is a zip archive with a checksum of each tensor. Of a folder, which sharded strategies write, the sizes of
+    A file is a zip archive with a checksum of each tensor. Of a folder, which sharded strategies write, the hashes of
     the files are compared with those that it was written with.
     """
     if path.is_dir():
@@ -122,22 +122,20 @@ def _fault(path: Path) -> str | None:
 
 
 def _folder_fault(path: Path) -> str | None:
-    sizes = path / _SIZES_FILE
-    if not sizes.is_file():
-        return None  # an older version wrote none
     try:
-        written = read_record(sizes, "")
+        written = read_record(path / _HASHES_FILE, "")
     except InputError as error:
         return f"is damaged ({error})"
-    found = _sizes(path)
-    damaged = [name for name, size in written.items() if found.get(name) != size]
-    return f"is damaged (size of {damaged[0]})" if damaged else None
+    found = _hashes(path)
+    damaged = [name for name, digest in written.items() if found.get(name) != digest]
+    return f"is damaged (content of {damaged[0]})" if damaged else None
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Returns the sizes of the files in a folder by their paths in it."""
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _SIZES_FILE)
-    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+def _hashes(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of the files in a folder by their paths in it."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _HASHES_FILE]
+    names = (file.relative_to(folder).as_posix() for file in files)
+    return dict(zip(names, hash_files(files), strict=True))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

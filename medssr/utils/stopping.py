@@ -26,6 +26,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from medssr.utils.interrupts import is_default
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 # Seconds that a signal waits for the end of an update; many schedulers kill ten seconds after SIGTERM.
 PATIENCE_S = 7.0
@@ -119,9 +121,8 @@ def catch_signals(tell: Callable[[int], None] | None = None) -> Iterator[None]:
     """
     is_inner = bool(_state.handlers) or threading.current_thread() is not threading.main_thread()
     previous: dict[int, Any] = {} if is_inner else {signum: signal.getsignal(signum) for signum in SIGNALS}
-    defaults = (signal.SIG_DFL, signal.default_int_handler)
     _state.handlers |= {
-        signum: _on_signal if handler in defaults else handler
+        signum: _on_signal if is_default(handler) else handler
         for signum, handler in previous.items()
         if handler is not None  # None: set by other than Python, so nothing that we could put back
     }

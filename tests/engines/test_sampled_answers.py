@@ -156,6 +156,12 @@ def test_cut_off_votes_are_reported(policy, tmp_path, caplog):
     assert not caplog.records
 
 
+def with_a_flipped_bit(line, before):
+    """Returns a line in which a bit of the digit after a text is flipped."""
+    position = line.index(before) + len(before)
+    return line[:position] + bytes([line[position] ^ 1]) + line[position + 1 :]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -166,6 +172,9 @@ def test_cut_off_votes_are_reported(policy, tmp_path, caplog):
         lambda lines: lines[0] + b'{"question_id": "q1"}\n',
         lambda lines: lines[0] + b'{"question_id": "q1", "answers": [{"words": 1}]}\n',
         lambda lines: lines[0] + b"\xff\n",
+        lambda lines: lines[0] + with_a_flipped_bit(lines[1], b'"num_tokens": '),
+        lambda lines: lines[0] + with_a_flipped_bit(lines[1], b'"crc32": '),
+        lambda lines: lines[0] + with_a_flipped_bit(lines[1], b'"crc'),
     ],
 )
 def test_the_questions_of_a_damaged_chunk_are_answered_again(policy, tmp_path, caplog, damage):

@@ -150,7 +150,7 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "signum"), [("basic", signal.SIGKILL), ("joblib", signal.SIGTERM), ("joblib", signal.SIGINT)]
+    ("launcher", "signum"), [("basic", signal.SIGKILL), ("joblib", signal.SIGHUP), ("joblib", signal.SIGINT)]
 )
 def test_an_ended_sweep_goes_on(tmp_path, launcher, signum):
     command = (f"hydra/launcher={launcher}", "synthesis.num_questions=1500,1501,1502", "generator=grounded")

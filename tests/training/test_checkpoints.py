@@ -25,7 +25,7 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def flip_a_bit_of_the_weights(path):
+def flip_a_bit_in_the_middle(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -39,7 +39,7 @@ def replace_by_text(path):
     path.write_text("not a checkpoint")
 
 
-DAMAGES = [truncate, flip_a_bit_of_the_weights, empty, replace_by_text]
+DAMAGES = [truncate, flip_a_bit_in_the_middle, empty, replace_by_text]
 
 
 def test_the_newest_two_stay(tmp_path):
@@ -102,8 +102,8 @@ def test_a_folder_is_a_checkpoint_of_a_sharded_strategy(tmp_path):
     assert starting_point(AUTO, tmp_path) == starting_point(str(path), tmp_path / "other") == path
 
 
-@pytest.mark.parametrize("damage", [truncate, empty, Path.unlink])
-def test_a_folder_with_a_cut_or_missing_file_is_damaged(tmp_path, caplog, damage):
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_bit_in_the_middle, Path.unlink])
+def test_a_folder_with_a_changed_or_missing_file_is_damaged(tmp_path, caplog, damage):
     def write_shards(temporary):
         temporary.mkdir()
         (temporary / "shard_0").write_bytes(b"0" * 200)
@@ -116,10 +116,9 @@ def test_a_folder_with_a_cut_or_missing_file_is_damaged(tmp_path, caplog, damage
     with caplog.at_level(logging.WARNING):
         assert starting_point(AUTO, tmp_path) == paths[0]
     assert "shard_0" in caplog.text
-    damage(paths[0] / "sizes.json")
-    if damage is not Path.unlink:  # an older version wrote none
-        with pytest.raises(InputError, match="No valid checkpoint"):
-            starting_point(AUTO, tmp_path)
+    damage(paths[0] / "sha256.json")
+    with pytest.raises(InputError, match="No valid checkpoint"):
+        starting_point(AUTO, tmp_path)
 
 
 def test_without_checkpoints_auto_starts_afresh_and_last_says_so(tmp_path):

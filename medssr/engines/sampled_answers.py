@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from medssr.answers import extract_choice
+from medssr.engines.streaming import Request, stream_completions
 from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.errors import InputError
@@ -52,32 +54,95 @@ def answers_in_chunks(
     questions_per_chunk: int,
     description: str,
     is_progress_shown: bool,
-    answer: Callable[[int, int], list[list[SampledAnswer]]],
-) -> Iterator[list[SampledAnswer]]:
+    answer: Callable[[Iterable[range]], Generator[tuple[int, list[SampledAnswer]]]],
+) -> Generator[list[SampledAnswer]]:
     """Yields the answers to each question in order; existing chunks in `directory` are read instead of computed.
+
+    A chunk is written once it is whole, in whatever order that happens; the answers in memory are those of chunks with
+    a question that is under way.
 
     Args:
         questions: The questions.
         directory: The folder of the chunks.
-        questions_per_chunk: Number of questions per chunk; an interrupted run repeats at most one chunk.
+        questions_per_chunk: Number of questions per chunk; an interrupted run repeats the chunks that are not whole.
         description: A short description for the progress bar.
         is_progress_shown: Whether to show a progress bar.
-        answer: Returns the answers to the questions with indices from start (included) to end (excluded).
+        answer: Yields the index of each question of some chunks, which are ranges of indices, with its answers, in any
+            order. It takes a chunk once it has room for its questions.
 
     Raises:
         InputError: When a chunk holds the answers to other questions.
     """
-    starts = range(0, len(questions), questions_per_chunk)
-    for start in track(starts, description, len(starts), is_progress_shown):
-        chunk = questions[start : start + questions_per_chunk]
-        file = directory / f"{start:07d}.jsonl"
-        answers = _read_chunk(file, chunk) if file.is_file() else None
-        if answers is None:
-            _write_chunk(file, chunk, answer(start, start + len(chunk)))
-            log.debug("%s: chunk %d of %d", description, start // questions_per_chunk + 1, len(starts))
-            answers = _read_chunk(file, chunk)
-            assert answers is not None
-        yield from answers
+    size = questions_per_chunk
+    chunks = [range(start, min(start + size, len(questions))) for start in range(0, len(questions), size)]
+    store = _ChunkStore(questions, directory, chunks, description)
+    with ExitStack() as opened:
+        answered: Iterator[tuple[int, list[SampledAnswer]]] | None = None
+        for place, chunk in enumerate(track(chunks, description, len(chunks), is_progress_shown)):
+            answers = store.read(chunk) if answered is None else None
+            if answers is None:
+                if answered is None:
+                    answered = opened.enter_context(closing(answer(store.unanswered(place))))
+                while not store.is_whole(chunk) and (answered_question := next(answered, None)) is not None:
+                    store.add(*answered_question)
+                answers = store.read(chunk)
+                assert answers is not None
+            yield from answers
+
+
+class _ChunkStore:
+    """The files of chunks, and the answers to the questions of chunks that are not whole.
+
+    Args:
+        questions: The questions.
+        directory: The folder of the files.
+        chunks: The indices of each chunk's questions; all chunks but the last have the same number.
+        description: What the answers are for, in the log.
+    """
+
+    def __init__(
+        self, questions: Sequence[Question], directory: Path, chunks: Sequence[range], description: str
+    ) -> None:
+        self._questions = questions
+        self._directory = directory
+        self._chunks = chunks
+        self._description = description
+        self._whole: set[int] = set()  # the starts of chunks whose file is there, as far as it was looked for
+        self._answers: dict[int, dict[int, list[SampledAnswer]]] = {}  # by start of the chunk and by index
+
+    def read(self, chunk: range) -> list[list[SampledAnswer]] | None:
+        """Returns the answers in a chunk's file; None if it is not there, or damaged."""
+        file = self._file(chunk)
+        return _read_chunk(file, self._questions[chunk.start : chunk.stop]) if file.is_file() else None
+
+    def unanswered(self, first: int) -> Iterator[range]:
+        """Yields a chunk that is known to have no file, and those after it that have none."""
+        yield self._chunks[first]
+        for chunk in self._chunks[first + 1 :]:
+            if self.read(chunk) is None:
+                yield chunk
+            else:
+                self._whole.add(chunk.start)
+
+    def is_whole(self, chunk: range) -> bool:
+        """Returns whether the file of a chunk is known to be there."""
+        return chunk.start in self._whole
+
+    def add(self, index: int, answers: list[SampledAnswer]) -> None:
+        """Adds the answers to a question, and writes its chunk if they are the last of it."""
+        chunk = self._chunks[index // len(self._chunks[0])]
+        rows = self._answers.setdefault(chunk.start, {})
+        rows[index] = answers
+        if len(rows) == len(chunk):
+            questions = self._questions[chunk.start : chunk.stop]
+            _write_chunk(self._file(chunk), questions, [rows[index] for index in chunk])
+            del self._answers[chunk.start]
+            self._whole.add(chunk.start)
+            number = 1 + chunk.start // len(self._chunks[0])
+            log.debug("%s: chunk %d of %d", self._description, number, len(self._chunks))
+
+    def _file(self, chunk: range) -> Path:
+        return self._directory / f"{chunk.start:07d}.jsonl"
 
 
 def _read_chunk(file: Path, questions: Sequence[Question]) -> list[list[SampledAnswer]] | None:
@@ -149,7 +214,7 @@ class AnswerSampler:
         num_samples: Number of answers per question.
         seed: Run seed.
         purpose: "votes" or "evaluation": answers for different purposes have independent seeds.
-        questions_per_chunk: Number of questions per chunk; an interrupted run repeats at most one chunk.
+        questions_per_chunk: Number of questions per chunk; an interrupted run repeats the chunks that are not whole.
         is_progress_shown: Whether to show a progress bar.
     """
 
@@ -164,7 +229,7 @@ class AnswerSampler:
 
     def sample(
         self, questions: Sequence[Question], directory: Path, source: Path | str
-    ) -> Iterator[list[SampledAnswer]]:
+    ) -> Generator[list[SampledAnswer]]:
         """Yields the answers to each question in order; existing chunks in `directory` are read instead of sampled.
 
         Args:
@@ -178,25 +243,31 @@ class AnswerSampler:
         num_new_tokens = self.sampling.max_new_tokens
         self.policy.check_prompts(questions, num_new_tokens, source)
 
-        def answer(start: int, end: int) -> list[list[SampledAnswer]]:
-            chunk = questions[start:end]
-            return self._answer(chunk, self.policy.encode(chunk, num_new_tokens, source))
+        def answer(chunks: Iterable[range]) -> Generator[tuple[int, list[SampledAnswer]]]:
+            batches = (self._requests(questions, chunk, source) for chunk in chunks)
+            with closing(stream_completions(self.engine, batches, self.sampling)) as completions:
+                for index, group in completions:
+                    yield index, [read_completion(item, questions[index]) for item in group]
 
         description = f"{self.purpose}: {len(questions)} questions x {self.num_samples}"
         watch = TruncationWatch(self.purpose, "labeling.max_new_tokens", len(questions) * self.num_samples)
-        for answers in answers_in_chunks(
+        rows = answers_in_chunks(
             questions, directory, self.questions_per_chunk, description, self.is_progress_shown, answer
-        ):
-            watch.add(item.is_truncated for item in answers)
-            yield answers
+        )
+        with closing(rows):
+            for answers in rows:
+                watch.add(item.is_truncated for item in answers)
+                yield answers
 
-    def _answer(self, questions: Sequence[Question], prompts: list[list[int]]) -> list[list[SampledAnswer]]:
-        seeds = [
-            [derive_seed(self.seed, self.purpose, question.id, sample) for sample in range(self.num_samples)]
-            for question in questions
-        ]
-        completions = self.engine.generate(prompts, seeds, self.sampling)
+    def _requests(self, questions: Sequence[Question], chunk: range, source: Path | str) -> list[Request]:
+        asked = questions[chunk.start : chunk.stop]
+        prompts = self.policy.encode(asked, self.sampling.max_new_tokens, source)
         return [
-            [read_completion(item, question) for item in group]
-            for question, group in zip(questions, completions, strict=True)
+            Request(index, prompt, answer_seeds(self.seed, self.purpose, question, self.num_samples))
+            for index, prompt, question in zip(chunk, prompts, asked, strict=True)
         ]
+
+
+def answer_seeds(seed: int, purpose: str, question: Question, num_samples: int) -> list[int]:
+    """Returns the seed of each answer to a question, which depends on the run's seed, the purpose and the question."""
+    return [derive_seed(seed, purpose, question.id, sample) for sample in range(num_samples)]

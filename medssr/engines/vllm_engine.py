@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from medssr.engines.completions import stop_strings
+from medssr.engines.streaming import Answers, Request, in_order, requests_of
 from medssr.engines.sync_check import SyncGapHistory, changed_but_stale, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
+from medssr.engines.vllm_feed import VLLMFeed
 from medssr.engines.vllm_installation import check_installation
 from medssr.engines.vllm_process import VLLMProcess, VLLMSettings, sum_of_bits
-from medssr.engines.vllm_requests import (
-    check_length,
-    check_requests,
-    context_limit,
-    max_lora_rank,
-    num_distinct,
-    read_samples,
-)
+from medssr.engines.vllm_requests import check_length, check_requests, context_limit, max_lora_rank
 from medssr.errors import InputError
 from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
@@ -32,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # vLLM starts with at least this context, so that the prompts of the sync check are longer than a block of its cache.
 _MIN_CONTEXT = 256
+# Completions under way for each that vLLM can work on at the same time; see VLLMFeed.
+_NUM_WAVES = 4
 
 
 class VLLMEngine:
@@ -104,17 +100,35 @@ class VLLMEngine:
             InputError: When vLLM cannot be started, does not take the temperature, or a prompt is too long for
                 `max_model_len`.
         """
-        check_requests(prompts, sampling, self._limit)
-        self.reserve(max(map(len, prompts), default=0) + sampling.max_new_tokens)
-        if self._process is None:
-            assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
-            process = self._started()
-            problem = self._load_weights(process)
-            self._check_sync(self._measure_gap(process), problem)
-        else:
-            process = self._process
-        assert not process.is_asleep, "weights are synced between an update and the next rollout"
-        return self._sample(process, prompts, seeds, sampling)
+        return in_order(self.stream([requests_of(prompts, seeds)], sampling), len(prompts))
+
+    def stream(self, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
+        """Yields the index of each request with its completions (see StreamingEngine).
+
+        Raises:
+            InputError: As `generate`.
+        """
+        feed: VLLMFeed | None = None
+        try:
+            for batch in batches:
+                prompts = [request.prompt for request in batch]
+                check_requests(prompts, sampling, self._limit)
+                num_tokens = max(map(len, prompts), default=0) + sampling.max_new_tokens
+                if feed is not None and num_tokens > self._settings.max_model_len:
+                    yield from feed.rest()  # vLLM starts again
+                    feed = None
+                if feed is None:
+                    feed = self._feed(self._ready(num_tokens), sampling)
+                for request in batch:
+                    while not feed.has_room(request):
+                        yield from feed.finished()
+                    feed.add(request)
+            if feed is not None:
+                yield from feed.rest()
+        except (Exception, GeneratorExit):
+            if feed is not None:
+                feed.abort()
+            raise
 
     def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to vLLM, which it starts if needed, and checks that it has them.
@@ -145,6 +159,21 @@ class VLLMEngine:
             self._process = None
             self._sums = None
 
+    def _ready(self, num_tokens: int) -> VLLMProcess:
+        """Returns vLLM with the policy's weights and a context of so many tokens; starts it if needed."""
+        self.reserve(num_tokens)
+        if self._process is None:
+            assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
+            process = self._started()
+            problem = self._load_weights(process)
+            self._check_sync(self._measure_gap(process), problem)
+            return process
+        assert not self._process.is_asleep, "weights are synced between an update and the next rollout"
+        return self._process
+
+    def _feed(self, process: VLLMProcess, sampling: Sampling) -> VLLMFeed:
+        return VLLMFeed(process, self._policy, sampling, _NUM_WAVES * self._settings.max_num_seqs)
+
     def _started(self) -> VLLMProcess:
         if self._process is None:
             self._process = VLLMProcess(self._policy, self._settings)
@@ -165,7 +194,10 @@ class VLLMEngine:
 
     def _measure_gap(self, process: VLLMProcess) -> float:
         def sample(prompts: list[list[int]], seeds: list[list[int]], sampling: Sampling) -> list[list[Completion]]:
-            return self._sample(process, prompts, seeds, sampling)
+            feed = self._feed(process, sampling)
+            for request in requests_of(prompts, seeds):
+                feed.add(request)
+            return in_order(feed.rest(), len(prompts))
 
         return measure_sync_gap(self._policy, sample, process.cache_block_size, self._settings.max_model_len)
 
@@ -189,42 +221,6 @@ class VLLMEngine:
         warning = self._gaps.add(gap)
         if warning is not None:
             log.warning(warning)
-
-    def _sample(
-        self, process: VLLMProcess, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> list[list[Completion]]:
-        from vllm import SamplingParams
-
-        eos_ids = sorted(self._policy.eos_token_ids)
-        stop = list(stop_strings(self._policy, sampling))
-        params = [
-            SamplingParams(
-                n=num_distinct(len(row), sampling),
-                seed=row[0],
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                max_tokens=sampling.max_new_tokens,
-                ignore_eos=True,  # vLLM uses one such token; the policy may have several
-                stop_token_ids=eos_ids,
-                logprobs=0 if sampling.has_logps else None,  # 0: only of the sampled token
-                flat_logprobs=True,
-                stop=stop,
-                detokenize=bool(stop),
-            )
-            for row in seeds
-        ]
-        with process.active():
-            requests = [{"prompt_token_ids": prompt} for prompt in prompts]
-            outputs = process.llm.generate(requests, params, use_tqdm=False, lora_request=process.adapters)
-        return [
-            self._completions(output.outputs, len(row), sampling) for output, row in zip(outputs, seeds, strict=True)
-        ]
-
-    def _completions(self, samples: Sequence[Any], num_samples: int, sampling: Sampling) -> list[Completion]:
-        token_rows = [list(sample.token_ids) for sample in samples]
-        logp_rows = [list(sample.logprobs.logprobs) if sampling.has_logps else [] for sample in samples]
-        return read_samples(self._policy, token_rows, logp_rows, num_samples, sampling)
 
 
 def _weights(policy: Policy, is_tied: bool, sums: dict[str, int]) -> Iterator[tuple[str, Tensor]]:

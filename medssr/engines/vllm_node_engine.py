@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
+from medssr.engines.streaming import Answers, Request
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_installation import check_installation
 from medssr.engines.vllm_requests import check_length, context_limit, max_lora_rank
@@ -125,10 +126,19 @@ class VLLMNodeEngine:
         Raises:
             InputError: When the servers cannot be started, or as `VLLMServerEngine.generate`.
         """
-        if self._engine is None:  # votes and evaluation; a training starts with `sync_weights`
-            self._engine = self._client_of(self._start(used=frozenset()))
+        engine = self._started()
         with self._logs_in_errors():
-            return self._engine.generate(prompts, seeds, sampling)
+            return engine.generate(prompts, seeds, sampling)
+
+    def stream(self, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
+        """Yields the index of each request with its completions (see StreamingEngine).
+
+        Raises:
+            InputError: As `generate`.
+        """
+        engine = self._started()
+        with self._logs_in_errors():
+            yield from engine.stream(batches, sampling)
 
     def sync_weights(self, model: Any) -> float:
         """Copies the current weights of `model` to all servers, which are started if needed.
@@ -156,6 +166,12 @@ class VLLMNodeEngine:
             if self._processes is not None:
                 self._processes.close()
                 self._processes = None
+
+    def _started(self) -> VLLMServerEngine:
+        """Returns the client of the servers, which it starts for votes and evaluation; a training has started them."""
+        if self._engine is None:
+            self._engine = self._client_of(self._start(used=frozenset()))
+        return self._engine
 
     @contextmanager
     def _logs_in_errors(self) -> Iterator[None]:

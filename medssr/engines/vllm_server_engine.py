@@ -8,8 +8,10 @@ each update, and the other weights once.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +20,8 @@ from medssr.config.arrangements import ADAPTERS_NEED_FOLDER
 from medssr.engines.completions import stop_strings
 from medssr.engines.packed_weights import NamedWeight
 from medssr.engines.served_adapters import VERSION_PREFIX
-from medssr.engines.server_pool import ServerPool
+from medssr.engines.server_pool import Job, ServerPool
+from medssr.engines.streaming import Answers, Request, in_order, requests_of
 from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_requests import check_requests, num_distinct, read_samples
@@ -35,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # An upper bound on usual block sizes of prefix caches, in tokens; servers do not report theirs.
 _CACHE_BLOCK_SIZE = 128
+# Seconds between two attempts to reach a lost server, for each second that the first took.
+_RETRY_RATIO = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +119,18 @@ class VLLMServerEngine:
         """
         if self._num_syncs == 0:
             self._connect()
-        check_requests(prompts, sampling, self._max_len)
-        num_completions = num_distinct(len(seeds[0]), sampling) if prompts else 0
+        batches = [requests_of(prompts, seeds)]
+        return in_order(self._spread(batches, sampling, first=rank() * len(prompts)), len(prompts))
 
-        def ask(server: VLLMServer, index: int) -> list[Completion]:
-            return self._complete(server, prompts[index], seeds[index], sampling)
+    def stream(self, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
+        """Yields the index of each request with its completions (see StreamingEngine); not for training.
 
-        groups: dict[int, list[Completion]] = {}
-        while missing := [index for index in range(len(prompts)) if index not in groups]:
-            answers = self._pool.spread(missing, num_completions, rank() * len(prompts), ask)
-            current = self._with_current_weights({server for server, _ in answers.values()})
-            groups |= {index: group for index, (server, group) in answers.items() if server in current}
-        return [groups[index] for index in range(len(prompts))]
+        Before each batch, servers that were lost are tried again.
+
+        Raises:
+            InputError: As `generate`.
+        """
+        yield from self._spread(self._reconnecting(batches), sampling, first=0)
 
     def reserve(self, num_tokens: int) -> None:
         """Does nothing: the servers have been started with the context that they have."""
@@ -161,6 +166,37 @@ class VLLMServerEngine:
     def close(self) -> None:
         """Removes the weights that were written; the servers keep running."""
         self._updater.close()
+
+    def _spread(self, batches: Iterable[Sequence[Request]], sampling: Sampling, first: int) -> Answers:
+        """Yields the index of each request with its completions; `first` is the server to begin with."""
+
+        def ask(server: VLLMServer, request: Request) -> list[Completion]:
+            completions = self._complete(server, request.prompt, request.seeds, sampling)
+            self._check_version(server)
+            return completions
+
+        with closing(self._pool.spread((self._jobs(batch, sampling) for batch in batches), first, ask)) as answers:
+            for request, completions in answers:
+                yield request.index, completions
+
+    def _jobs(self, requests: Sequence[Request], sampling: Sampling) -> list[Job[Request]]:
+        check_requests([request.prompt for request in requests], sampling, self._max_len)
+        jobs = []
+        for request in requests:
+            number = num_distinct(len(request.seeds), sampling)
+            jobs.append(Job(request, number, len(request.prompt) + number * sampling.max_new_tokens))
+        return jobs
+
+    def _reconnecting(self, batches: Iterable[Sequence[Request]]) -> Iterator[Sequence[Request]]:
+        """Yields the batches; before each, lost servers are tried again, in vain for a tenth of the time at most."""
+        next_try = 0.0
+        for batch in batches:
+            num_ready, start = len(self._pool.ready), time.monotonic()
+            if num_ready < len(self._pool.servers) and start >= next_try:
+                self._connect()
+                if len(self._pool.ready) == num_ready:
+                    next_try = time.monotonic() + _RETRY_RATIO * (time.monotonic() - start)
+            yield batch
 
     def _connect(self) -> None:
         """Prepares the servers that are not ready, from this process alone."""
@@ -313,20 +349,15 @@ class VLLMServerEngine:
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_samples(self._policy, token_rows, logp_rows, len(seeds), sampling)
 
-    def _with_current_weights(self, servers: Iterable[VLLMServer]) -> set[VLLMServer]:
-        """Returns the servers that still have the weights that they were given; the others are excluded.
+    def _check_version(self, server: VLLMServer) -> None:
+        """Raises ServerDownError if a server does not have the weights that it was given.
 
         A server that was started again meanwhile has those of its folder.
         """
-        if self._version is None:
-            return set(servers)
-        versions = self._pool.each(list(servers), VLLMServer.weight_version)
-        for server, version in versions.items():
-            if version != self._version:
-                self._pool.exclude(
-                    server, "it has other weights than it was given; it was started again, or another run uses it"
-                )
-        return {server for server, version in versions.items() if version == self._version}
+        if self._version is not None and server.weight_version() != self._version:
+            raise ServerDownError(
+                "it has other weights than it was given; it was started again, or another run uses it"
+            )
 
 
 def _exhaust(weights: Iterator[NamedWeight]) -> None:

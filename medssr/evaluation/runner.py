@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig, ProtocolKind
-from medssr.engines.sampled_answers import SampledAnswer, answers_in_chunks, read_completion
+from medssr.engines.sampled_answers import SampledAnswer, answer_seeds, answers_in_chunks, read_completion
+from medssr.engines.streaming import Request, stream_completions
 from medssr.engines.truncation import TruncationWatch
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.errors import InputError
@@ -19,7 +21,6 @@ from medssr.models.policy import Policy
 from medssr.models.prompts import check_prompts, encode_rendered, input_text, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
-from medssr.utils.seeding import derive_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class BenchmarkRunner:
 
     def answers(
         self, questions: Sequence[Question], directory: Path, source: Path | str
-    ) -> Iterator[list[SampledAnswer]]:
+    ) -> Generator[list[SampledAnswer]]:
         """Yields the answers to each question in order; answers that are in `directory` are read instead of sampled.
 
         Args:
@@ -120,22 +121,21 @@ class BenchmarkRunner:
             return encode_rendered(some, contexts, self.policy.tokenizer, self._max_prompt_tokens(), source)
 
         check_prompts(questions, encode, self._own_text, self._max_prompt_tokens())
-        is_generated = self.protocol.kind is ProtocolKind.generate
-
-        def answer(start: int, end: int) -> list[list[SampledAnswer]]:
-            chunk = questions[start:end]
-            if is_generated:
-                return self._generated(chunk, encode(chunk))
-            return likelihood_answers(self.policy, [self.context(question) for question in chunk], chunk)
-
         description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
         name, num_answers = f"{PURPOSE} of {Path(source).name}", len(questions) * self.protocol.num_samples
         watch = TruncationWatch(name, "protocol.max_new_tokens", num_answers)
-        for answers in answers_in_chunks(
-            questions, directory, self.protocol.questions_per_chunk, description, self.is_progress_shown, answer
-        ):
-            watch.add(item.is_truncated for item in answers)
-            yield answers
+        rows = answers_in_chunks(
+            questions,
+            directory,
+            self.protocol.questions_per_chunk,
+            description,
+            self.is_progress_shown,
+            lambda chunks: self._answered(questions, encode, chunks),
+        )
+        with closing(rows):
+            for answers in rows:
+                watch.add(item.is_truncated for item in answers)
+                yield answers
 
     def context(self, question: Question) -> str:
         """Returns the text that the model continues: the prompt, and the start of the answer if any."""
@@ -151,12 +151,45 @@ class BenchmarkRunner:
     def _own_text(self, question: Question) -> str:
         return input_text(question) + self._start(question)
 
-    def _generated(self, questions: Sequence[Question], encoded: Sequence[list[int]]) -> list[list[SampledAnswer]]:
-        protocol = self.protocol
-        seeds = [
-            [derive_seed(self.seed, PURPOSE, question.id, sample) for sample in range(protocol.num_samples)]
-            for question in questions
+    def _answered(
+        self,
+        questions: Sequence[Question],
+        encode: Callable[[Sequence[Question]], list[list[int]]],
+        chunks: Iterable[range],
+    ) -> Generator[tuple[int, list[SampledAnswer]]]:
+        """Yields the index of each question of some chunks with its answers."""
+        if self.protocol.kind is ProtocolKind.letters:
+            for chunk in chunks:
+                asked = questions[chunk.start : chunk.stop]
+                contexts = [self.context(question) for question in asked]
+                yield from zip(chunk, likelihood_answers(self.policy, contexts, asked), strict=True)
+            return
+        batches = (self._requests(questions, encode, chunk) for chunk in chunks)
+        if not self.protocol.second_pass:
+            yield from self._generated(questions, batches)
+            return
+        for batch in batches:
+            generated = dict(self._generated(questions, [batch]))
+            asked = [questions[request.index] for request in batch]
+            prompts = [self.prompter.text(question) for question in asked]
+            answers = [generated[request.index] for request in batch]
+            recovered = recover(self.policy, prompts, asked, answers, self.protocol.cue)
+            yield from zip((request.index for request in batch), recovered, strict=True)
+
+    def _requests(
+        self, questions: Sequence[Question], encode: Callable[[Sequence[Question]], list[list[int]]], chunk: range
+    ) -> list[Request]:
+        asked = questions[chunk.start : chunk.stop]
+        return [
+            Request(index, prompt, answer_seeds(self.seed, PURPOSE, question, self.protocol.num_samples))
+            for index, prompt, question in zip(chunk, encode(asked), asked, strict=True)
         ]
+
+    def _generated(
+        self, questions: Sequence[Question], batches: Iterable[Sequence[Request]]
+    ) -> Generator[tuple[int, list[SampledAnswer]]]:
+        """Yields the index of each question with the answers that are read from its completions."""
+        protocol = self.protocol
         sampling = Sampling(
             protocol.temperature,
             protocol.max_new_tokens,
@@ -165,15 +198,10 @@ class BenchmarkRunner:
             has_logps=False,
             stop=self.prompter.stop,
         )
-        completions = self.engine.generate(encoded, seeds, sampling)
-        answers = [
-            [read_completion(item, question, self._start(question)) for item in group]
-            for question, group in zip(questions, completions, strict=True)
-        ]
-        if not protocol.second_pass:
-            return answers
-        prompts = [self.prompter.text(question) for question in questions]
-        return recover(self.policy, prompts, questions, answers, protocol.cue)
+        with closing(stream_completions(self.engine, batches, sampling)) as completions:
+            for index, group in completions:
+                question = questions[index]
+                yield index, [read_completion(item, question, self._start(question)) for item in group]
 
     def _max_prompt_tokens(self) -> int:
         longest: int = self.policy.model.config.max_position_embeddings

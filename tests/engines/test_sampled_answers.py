@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import random
+import threading
+from _thread import interrupt_main
 from dataclasses import replace
 
 import pytest
 from support.helpers import toy_question
+from support.vllm_stand_in import StandIn
 
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.sampled_answers import AnswerSampler
@@ -48,6 +52,22 @@ def sampler(policy, engine=None, **changes) -> AnswerSampler:
         "is_progress_shown": False,
     }
     return AnswerSampler(**(values | changes))
+
+
+class SeededStandIn(StandIn):
+    """Answers with tokens that depend on the prompt and the seed."""
+
+    def answer(self, route, body):
+        answered = super().answer(route, body)
+        if route == "/v1/completions":
+            for choice in answered["choices"]:
+                draw = random.Random(f"{body['prompt']} {body['seed'] + choice['index']}")
+                choice["token_ids"] = [draw.randrange(20, 200) for _ in range(draw.randrange(1, 8))]
+        return answered
+
+
+def files(directory):
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
 def texts(answers):
@@ -187,3 +207,63 @@ def test_the_questions_of_a_damaged_chunk_are_answered_again(policy, tmp_path, c
     assert engine.num_prompts == 2
     assert chunk.read_bytes() == content
     assert "answered again" in caplog.text
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_files_do_not_depend_on_the_number_of_servers(policy, tmp_path, make_engine, stand_ins, number):
+    servers = stand_ins(number, SeededStandIn)
+    answers = {}
+    for name, some in (("one", servers[:1]), ("all", servers)):
+        engine = make_engine(some, "rollout.max_concurrency=3")
+        answers[name] = list(sampler(policy, engine).sample(QUESTIONS, tmp_path / name, "toy.jsonl"))
+    assert answers["one"] == answers["all"]
+    assert files(tmp_path / "one") == files(tmp_path / "all")
+    assert len(files(tmp_path / "all")) == 3
+
+
+def test_a_slow_answer_holds_up_neither_other_chunks_nor_their_files(policy, tmp_path, make_engine, stand_ins):
+    """The first question is answered when the chunks of all others have been written, or after the run was ended."""
+    (whole,) = stand_ins(1, SeededStandIn)
+    expected = list(sampler(policy, make_engine([whole])).sample(QUESTIONS, tmp_path / "whole", "toy.jsonl"))
+
+    servers = stand_ins(2, SeededStandIn)
+    engine = make_engine(servers, "rollout.max_concurrency=3")
+    engine.generate([[5]], [[1, 2, 3]], Sampling(1.0, 8))  # connects
+    first, may_answer = tuple(policy.encode(QUESTIONS[:1], 8, "toy.jsonl")[0]), threading.Event()
+    for server in servers:
+        server.before_answer = lambda server=server: server.asked[first] and may_answer.wait(60)
+    interrupted = sampler(policy, engine, purpose="votes").sample(QUESTIONS, tmp_path / "folder", "toy.jsonl")
+    thread = threading.Thread(target=lambda: wait_for_files(tmp_path / "folder", 2) or interrupt_main())
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(interrupted)
+    thread.join(60)
+    assert set(files(tmp_path / "folder")) == {"0000002.jsonl", "0000004.jsonl"}
+    may_answer.set()
+
+    for server in servers:
+        server.asked.clear()
+    resumed = list(sampler(policy, engine).sample(QUESTIONS, tmp_path / "folder", "toy.jsonl"))
+    assert sum(server.num_asked(policy.encode(QUESTIONS, 8, "toy.jsonl")) for server in servers) == 2
+    assert resumed == expected
+    assert files(tmp_path / "folder") == files(tmp_path / "whole")
+
+
+def wait_for_files(folder, number):
+    """Returns once a folder has so many chunks; raises TimeoutError after a minute."""
+    for _ in range(6000):
+        if folder.is_dir() and len(list(folder.glob("*.jsonl"))) == number:
+            return
+        threading.Event().wait(0.01)
+    raise TimeoutError
+
+
+def test_gaps_between_chunks_are_filled(policy, tmp_path):
+    engine = CountingEngine(policy, 64)
+    first = list(sampler(policy, engine, questions_per_chunk=1).sample(QUESTIONS, tmp_path, "toy.jsonl"))
+    before = files(tmp_path)
+    for gap in ("0000001.jsonl", "0000003.jsonl"):
+        (tmp_path / gap).unlink()
+    assert list(sampler(policy, engine, questions_per_chunk=1).sample(QUESTIONS, tmp_path, "toy.jsonl")) == first
+    assert files(tmp_path) == before
+    assert engine.num_prompts == 5 + 2

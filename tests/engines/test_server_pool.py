@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -12,7 +13,8 @@ from contextlib import closing, suppress
 import pytest
 from support.vllm_stand_in import StandIn
 
-from medssr.engines.server_pool import ServerPool
+from medssr.engines.server_pool import Job, ServerPool
+from medssr.engines.streaming import Request, requests_of
 from medssr.engines.types import Sampling
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.errors import InputError
@@ -78,15 +80,88 @@ def test_a_slow_server_gets_less(make_engine, stand_ins):
 
 def test_processes_with_few_prompts_begin_with_different_servers(stand_ins):
     servers = stand_ins(8)
-    pool = ServerPool([VLLMServer(server.address, None, 60) for server in servers], 256)
-    for server in pool.servers:
-        pool.include(server)
+    pool = make_pool(servers, 256)
     asked = [
         server.address
         for process in range(4)
-        for server, _ in pool.spread([0, 1], G, 2 * process, lambda server, index: index).values()
+        for _, server in pool.spread([[Job(0, G, 9), Job(1, G, 9)]], 2 * process, lambda server, index: server)
     ]
     assert sorted(asked) == sorted(server.address for server in servers)
+
+
+def make_pool(servers: list[StandIn], max_concurrency: int) -> ServerPool:
+    pool = ServerPool([VLLMServer(server.address, None, 60) for server in servers], max_concurrency)
+    for server in pool.servers:
+        pool.include(server)
+    return pool
+
+
+def test_a_batch_is_sent_longest_first_and_a_server_gets_as_many_tokens_as_the_others(stand_ins):
+    pool = make_pool(stand_ins(2), 256)
+    all_sent, sent = threading.Event(), []
+
+    def ask(server: VLLMServer, num_tokens: int) -> VLLMServer:
+        sent.append((server, num_tokens))
+        if len(sent) == 5:
+            all_sent.set()
+        assert all_sent.wait(60)
+        return server
+
+    jobs = [Job(num_tokens, G, num_tokens) for num_tokens in (10, 30, 20, 90, 25)]
+    list(pool.spread([jobs], 0, ask))
+    shares = {server: sorted(tokens for asked, tokens in sent if asked is server) for server in pool.servers}
+    assert list(shares.values()) == [[90], [10, 20, 25, 30]]
+
+
+def test_a_stream_takes_a_batch_once_there_is_room_and_yields_answers_as_they_come(stand_ins):
+    pool = make_pool(stand_ins(2), 2 * G)
+    num_taken = 0
+    last_of_others = threading.Event()
+
+    def endless():
+        nonlocal num_taken
+        for start in itertools.count(0, 4):
+            num_taken += 1
+            yield [Job(index, G, 9) for index in range(start, start + 4)]
+
+    def ask(server: VLLMServer, index: int) -> int:
+        if index == 0:
+            assert last_of_others.wait(60)
+        return index
+
+    answers = pool.spread(endless(), 0, ask)
+    others = [next(answers)[0] for _ in range(40)]
+    assert 0 not in others
+    assert set(others) >= set(range(1, 37))  # three further ones are under way at most
+    assert num_taken <= 12
+    last_of_others.set()
+    answers.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_a_stream_that_is_closed_ends_the_requests_that_hang(make_engine, stand_ins):
+    servers = stand_ins(2)
+    engine = make_engine(servers)
+    engine.generate(prompts(1), seeds(1), SAMPLING)
+    servers[0].hanging = "/v1/completions"
+    answers = engine.stream([requests_of(prompts(8), seeds(8))], SAMPLING)
+    next(answers)
+    answers.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_a_stream_tries_a_lost_server_again(make_engine, stand_ins):
+    servers = stand_ins(2)
+    engine = make_engine(servers, f"rollout.max_concurrency={G}")
+    servers[0].is_lost = True
+
+    def batches():
+        for start in range(0, 16, 4):
+            yield [Request(index, [5, index], list(range(G))) for index in range(start, start + 4)]
+            servers[0].is_lost = False
+
+    assert sorted(index for index, _ in engine.stream(batches(), SAMPLING)) == list(range(16))
+    assert servers[0].num_asked(prompts(16)) > 0
 
 
 def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_ins, caplog):

@@ -14,8 +14,10 @@ import pytest
 import torch
 from support.helpers import expected_completion, random_policy
 
+from medssr.engines import vllm_engine as vllm_engine_module
 from medssr.engines.decoding import filtered_logps
 from medssr.engines.hf_engine import HFEngine
+from medssr.engines.streaming import requests_of
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_engine import VLLMEngine
 from medssr.errors import InputError
@@ -149,6 +151,23 @@ def test_more_prompts_than_a_step_takes_change_nothing(served):
     seeds = [[derive_seed("others", index)] * 4 for index in range(len(others))]
     groups = generate(engine, [*others, *PROMPTS], [*seeds, *SEEDS])
     assert token_ids(groups[len(others) :]) == token_ids(generate(engine))
+
+
+def test_a_stream_has_the_completions_of_one_call_and_can_be_left(served, monkeypatch):
+    _, engine = served
+    expected = token_ids(generate(engine))
+    monkeypatch.setattr(vllm_engine_module, "_NUM_WAVES", 0)  # room for one prompt at a time
+    requests = requests_of(PROMPTS, SEEDS)
+    answers = list(engine.stream(iter([requests[:2], requests[2:]]), SAMPLING))
+    assert [index for index, _ in answers] == [0, 1, 2, 3, 4]
+    assert token_ids([group for _, group in answers]) == expected
+
+    monkeypatch.undo()
+    left = engine.stream([requests], SAMPLING)
+    next(left)
+    left.close()
+    assert not engine._process.llm.llm_engine.has_unfinished_requests()
+    assert token_ids(generate(engine)) == expected
 
 
 def test_the_number_of_samples_changes_none_of_those_before(served):

@@ -26,6 +26,7 @@ from support.vllm_stand_in import StandIn, running
 
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.config import LoRAConfig
+from medssr.engines.sampled_answers import AnswerSampler
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_server import VLLMServer
 from medssr.engines.vllm_server_engine import VLLMServerEngine
@@ -220,6 +221,18 @@ class TestServers:
         order = list(reversed(range(12)))
         shuffled = both.generate([prompts[i] for i in order], [SEEDS[i] for i in order], SAMPLING)
         assert token_ids(shuffled) == [expected[i] for i in order]
+
+    def test_files_of_answers_from_two_are_byte_for_byte_those_from_one(self, make, tiny, servers, tmp_path):
+        questions = list(read_questions(typed("pipeline").seed_questions.path))[:24]
+        sampling = Sampling(1.0, 16, has_logps=False)
+        files = {}
+        for number in (1, 2):
+            engine = make([server.address for server in servers[:number]])
+            sampler = AnswerSampler(tiny, engine, sampling, 3, 42, "votes", 5, is_progress_shown=False)
+            assert len(list(sampler.sample(questions, tmp_path / str(number), "seeds"))) == 24
+            files[number] = {file.name: file.read_bytes() for file in (tmp_path / str(number)).iterdir()}
+        assert len(files[1]) == 5
+        assert files[1] == files[2]
 
     def test_stop_strings_end_completions_as_with_transformers(self, make, tiny, servers, prompts):
         engine = make([servers[0].address])

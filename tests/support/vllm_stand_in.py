@@ -164,7 +164,7 @@ def running(stand_in: StandIn) -> Iterator[StandIn]:
 
     with _Server(("127.0.0.1", 0), Handler) as server:
         stand_in.address = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield stand_in
         finally:

@@ -12,6 +12,7 @@
     ScoredGroups
         |   advantages.py: compare within groups                        -> advantages [P, G]
         |   minibatches.py: the samples of each optimiser step
+        |   balance.py: share them out evenly over the processes
         v
     Minibatch
         |   objective.py: log-probs, losses.py + kl.py                  -> loss

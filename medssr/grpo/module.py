@@ -17,6 +17,7 @@ from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
+from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
@@ -83,6 +84,8 @@ class GRPOModule(TrainedModule):
             self.config,
             self.trainer.world_size,
         )
+        if self.objective.policy_loss.is_global_mean:  # else a process averages over what it has rolled out
+            minibatches = balance(minibatches, has_shared_prompts=self.objective.is_packed)
         metrics = self.update(batch.step, minibatches)
 
         metrics |= self.describe(batch, scored, advantages)

@@ -74,6 +74,9 @@ class Objective:
         policy_loss: Computes the loss of each token.
         pad_token_id: The padding token.
         config: The algorithm's settings.
+
+    Attributes:
+        is_packed: Whether a prompt is computed once for all completions of a micro-batch.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Objective:
         self._pad_token_id = pad_token_id
         self._config = config
         # The reference has the same architecture and settings, so it takes packed batches if the policy does.
-        self._is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
+        self.is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
     def micro_batches(self, minibatch: Minibatch) -> Iterator[MicroBatch]:
         """Yields micro-batches of at most `micro_batch_tokens`.
@@ -160,7 +163,7 @@ class Objective:
 
     def _split(self, samples: list[Sample]) -> list[list[int]]:
         """Returns the indices of the samples of each micro-batch."""
-        if self._is_packed:
+        if self.is_packed:
             prompts = [sample.prompt_ids for sample in samples]
             lengths = [len(sample.completion_ids) for sample in samples]
             return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
@@ -187,11 +190,11 @@ class Objective:
     def _batch(self, samples: list[Sample]) -> RolloutBatch | PackedRollouts:
         prompts = [sample.prompt_ids for sample in samples]
         completions = [sample.completion_ids for sample in samples]
-        if self._is_packed:
+        if self.is_packed:
             return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
 
 
 def _padded(logps: Iterable[Tensor | None], device: torch.device) -> Tensor:
-    """Returns the log-probs of samples, `[B, T]`; those of engines and of dummies come from the CPU."""
-    return pad_sequence(require_logps(logps), batch_first=True).to(device)
+    """Returns the log-probs of samples, `[B, T]`; those of engines, other processes and dummies come from the CPU."""
+    return pad_sequence([values.to(device) for values in require_logps(logps)], batch_first=True)

@@ -79,6 +79,13 @@ class Sample:
         """The number of tokens of prompt and completion."""
         return len(self.prompt_ids) + len(self.completion_ids)
 
+    def to_send(self) -> Sample:
+        """Returns the sample for another process: its log-probs are on the CPU and take no larger tensor along."""
+        logps = (self.engine_logps, self.old_logps, self.ref_logps)
+        engine, old, ref = (None if values is None else values.cpu().clone() for values in logps)
+        assert engine is not None
+        return replace(self, engine_logps=engine, old_logps=old, ref_logps=ref)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroups:

@@ -16,8 +16,9 @@ from medssr.config import GRPOConfig
 from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
-from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
+from medssr.grpo.advantages import group_advantages, is_scored, label_signal, step_rewards
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
+from medssr.grpo.group_scoring import add_group_rewards, advantage_shifts, visits_of, weigh_samples
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -26,6 +27,7 @@ from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, S
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
+from medssr.rewards.history import QuestionHistory
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -62,6 +64,7 @@ class GRPOModule(TrainedModule):
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
         self.fault_watch = FaultWatch(rollouts.rewards)
+        self.history = QuestionHistory(rollouts.stage)
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
 
@@ -96,26 +99,29 @@ class GRPOModule(TrainedModule):
         """Returns the completions of some questions with their rewards."""
         groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
+        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, None)
+        weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:
             if is_sharded(self.model):  # its passes are collective calls
                 agree_to_stop()
             flat = [sample for group in samples for sample in group]
             self.objective.compute_ref_and_old_logps(flat, has_old=True)
-            old_logps = require_logps(sample.old_logps for sample in flat)
-            ref_logps = require_logps(sample.ref_logps for sample in flat)
+            old_logps = require_logps(sample.trained(sample.old_logps) for sample in flat)
+            ref_logps = require_logps(sample.trained(sample.ref_logps) for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1).cpu()
         rewards = step_rewards(groups, self.config, kls)
-        scored_label_rewards = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
-        return ScoredGroups(groups, samples, rewards, is_nonzero_std(scored_label_rewards))
+        is_shifted = (advantage_shifts(groups).masked_fill(~is_scored(rewards), 0.0) != 0).any(dim=1)
+        return ScoredGroups(groups, samples, rewards, label_signal(groups, rewards, self.config) | is_shifted)
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
-        """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
+        """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal, but for shifts."""
         # Rewards are gathered because `scale_rewards=batch` normalises by the deviation of the whole step.
         rewards_by_rank = gather_objects(scored.rewards)
         advantages = group_advantages(torch.cat(rewards_by_rank), self.config.scale_rewards)
         local = advantages.split([len(rewards) for rewards in rewards_by_rank])[self.global_rank]
-        return torch.where(scored.has_signal.unsqueeze(1), local, 0.0)
+        compared = torch.where(label_signal(scored.groups, scored.rewards, self.config).unsqueeze(1), local, 0.0)
+        return compared + advantage_shifts(scored.groups).masked_fill(~is_scored(scored.rewards), 0.0)
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
         """Takes the optimiser steps of a training step, and returns the means of their metrics."""
@@ -173,6 +179,7 @@ class GRPOModule(TrainedModule):
         described = [group.without_logps() for group in scored.groups]
         groups = [group for local in gather_objects(described) for group in local]
         self._watch_rewards(batch.step, groups)
+        self.history.add(visits_of(batch.step, groups))
         rewards, has_signal, advantages = (
             torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
@@ -211,15 +218,18 @@ class GRPOModule(TrainedModule):
             raise InputError(problem)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is known of the rewards."""
+        """Adds what is known of the rewards and the history of the questions."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
+        checkpoint["question_history"] = self.history.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what is known of the rewards; a checkpoint of supervised training knows nothing."""
+        """Restores what is known of rewards and questions; a checkpoint of supervised training knows nothing."""
         super().on_load_checkpoint(checkpoint)
         if "reward_faults" in checkpoint:
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
+        if "question_history" in checkpoint:
+            self.history.load_state_dict(checkpoint["question_history"])
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +107,7 @@ class Objective:
         """
         samples, normalizer = micro_batch.samples, micro_batch.normalizer
         batch = self._batch(samples)
-        mask = torch.zeros_like(batch.completion_mask) if samples[0].is_dummy else batch.completion_mask
+        mask = _trained_mask(samples, batch.completion_mask)
         logps, entropies = self._logps_and_entropies(batch)
         has_old = samples[0].old_logps is not None
         old_logps = _padded((sample.old_logps for sample in samples), mask.device) if has_old else logps.detach()
@@ -118,7 +118,8 @@ class Objective:
             weights = truncated_importance_weights(old_logps, engine_logps, self._config.tis_cap)
         if self._config.beta > 0:
             kl = self._kl(samples, logps, mask)
-        inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask)
+        question_weights = logps.new_tensor([sample.weight for sample in samples])
+        inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask, question_weights)
         kl_term = None if kl is None else self._kl_weight * kl
         loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, kl_term)
 
@@ -190,6 +191,19 @@ class Objective:
         if self._is_packed:
             return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
+
+
+def _trained_mask(samples: Sequence[Sample], completion_mask: Tensor) -> Tensor:
+    """Returns 1 for the tokens that are trained, `[B, T]`: none of a dummy, else all that no mask leaves out."""
+    if samples[0].is_dummy:
+        return torch.zeros_like(completion_mask)
+    if all(sample.token_mask is None for sample in samples):
+        return completion_mask
+    rows = [
+        torch.ones(len(sample.completion_ids)) if sample.token_mask is None else sample.token_mask.float()
+        for sample in samples
+    ]
+    return completion_mask * pad_sequence(rows, batch_first=True).to(completion_mask)
 
 
 def _padded(logps: Iterable[Tensor | None], device: torch.device) -> Tensor:

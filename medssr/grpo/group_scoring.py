@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def add_group_rewards(
     rewards: Mapping[str, Reward],
     policy: Policy,
     history: QuestionHistory,
-    statistics: Sequence[Sequence[TokenStatistics]] | None,
+    statistics: Sequence[TokenStatistics] | None,
 ) -> list[RolloutGroup]:
     """Returns the groups with the results of the rewards of groups added to those of single completions.
 
@@ -34,11 +35,12 @@ def add_group_rewards(
         rewards: All rewards by name.
         policy: Decodes tokens.
         history: The earlier visits of the questions.
-        statistics: `[P][G]`; None if no reward needs them.
+        statistics: Of the P * G rollouts in their order; None if no reward needs them.
     """
     group_rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
     if not group_rewards:
         return list(groups)
+    in_order = None if statistics is None else iter(statistics)
     needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in group_rewards.values())
     inputs = [
         GroupInput(
@@ -46,10 +48,10 @@ def add_group_rewards(
             [rollout.completion for rollout in group.rollouts],
             [rollout.choice for rollout in group.rollouts],
             history[group.question.id],
-            None if statistics is None else statistics[number],
+            None if in_order is None else list(islice(in_order, len(group.rollouts))),
             _answer_tokens(group, policy) if needs_tokens else None,
         )
-        for number, group in enumerate(groups)
+        for group in groups
     ]
     by_name = {name: score_groups(reward, inputs) for name, reward in group_rewards.items()}
     return [

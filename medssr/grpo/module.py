@@ -28,6 +28,7 @@ from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
 from medssr.rewards.history import QuestionHistory
+from medssr.rewards.scoring import traits_of
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -67,6 +68,7 @@ class GRPOModule(TrainedModule):
         self.history = QuestionHistory(rollouts.stage)
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
+        self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
@@ -99,14 +101,15 @@ class GRPOModule(TrainedModule):
         """Returns the completions of some questions with their rewards."""
         groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
-        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, None)
+        flat = [sample for group in samples for sample in group]
+        if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
+            agree_to_stop()  # the passes of a sharded model are collective calls
+        statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
+        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
         weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:
-            if is_sharded(self.model):  # its passes are collective calls
-                agree_to_stop()
-            flat = [sample for group in samples for sample in group]
-            self.objective.compute_ref_and_old_logps(flat, has_old=True)
+            self.objective.compute_ref_and_old_logps(flat, has_old=not self._needs_statistics)
             old_logps = require_logps(sample.trained(sample.old_logps) for sample in flat)
             ref_logps = require_logps(sample.trained(sample.ref_logps) for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1).cpu()
@@ -128,7 +131,7 @@ class GRPOModule(TrainedModule):
         if not self.config.has_kl_in_reward:  # else `roll_out` has computed them
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
             # The first of several optimiser steps changes the weights that sampled.
-            has_old = self.config.num_iterations * len(minibatches) > 1
+            has_old = self.config.num_iterations * len(minibatches) > 1 and not self._needs_statistics
             self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
 
         optimizer_steps: list[Metrics | None] = []
@@ -208,7 +211,7 @@ class GRPOModule(TrainedModule):
             log.warning(message)
 
     def setup(self, stage: str) -> None:
-        """Checks that the questions of a step can be divided equally among the processes.
+        """Checks that processes can share the questions of a step, and the passes that rewards need.
 
         Raises:
             InputError: When they cannot.
@@ -216,6 +219,11 @@ class GRPOModule(TrainedModule):
         problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
         if problem is not None:
             raise InputError(problem)
+        if self._needs_statistics and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
+            raise InputError(
+                "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 "
+                "cannot compute between them the statistics that a reward needs; take 0 rounds, or trainer=ddp."
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is known of the rewards and the history of the questions."""

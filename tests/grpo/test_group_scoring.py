@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.grpo_runs import are_equal, fit, make_module, metrics, weights
@@ -14,12 +15,13 @@ from support.helpers import LetterEngine, completion, copy_policy, grpo_config, 
 from torch.optim import SGD
 
 from medssr.answers import Choice
-from medssr.config import ScaleRewards
+from medssr.config import KLPlacement, ScaleRewards
 from medssr.errors import InputError
 from medssr.grpo.group_scoring import add_group_rewards, answer_token, visits_of
 from medssr.grpo.rollouts import Rollout, RolloutGroup
 from medssr.questions import write_questions
 from medssr.rewards.answer_format import AnswerFormat
+from medssr.rewards.certainty import SelfCertainty
 from medssr.rewards.faults import FaultWatch
 from medssr.rewards.groups import GroupScore
 from medssr.rewards.history import QuestionHistory, Visit
@@ -188,3 +190,25 @@ def test_metrics_of_questions_without_a_label(policy, tmp_path):
     assert float(row["train/true_accuracy"]) == 0.75
     assert row.keys().isdisjoint({"train/label_accuracy", "train/completion_tokens_right", "train/label_share/A"})
     assert math.isfinite(float(row["train/reward"]))
+
+
+@pytest.mark.parametrize("placement", list(KLPlacement))
+def test_one_pass_gives_statistics_and_the_log_probs_that_an_update_needs(policy, monkeypatch, placement):
+    """Two minibatches need the log-probs of the policy that sampled, and so does the KL in the reward."""
+    config = grpo_config(minibatch_prompts=1, beta=0.1, kl_placement=placement)
+    module = make_module(policy, config, SelfCertainty(1.0), partial(SGD, lr=1.0))
+    passes = []
+    monkeypatch.setattr(module.objective, "_logps", lambda model, batch: passes.append(model) or real(model, batch))
+    real = type(module.objective)._logps.__get__(module.objective)
+    found = module.roll_out(0, UNLABELLED[:2])
+    samples = [sample for row in found.samples for sample in row]
+    if placement is KLPlacement.loss:
+        module.objective.compute_ref_and_old_logps(samples, has_old=not module._needs_statistics)
+    assert passes
+    assert all(model is module.objective.reference for model in passes)
+    for sample, rollout in zip(samples, [item for group in found.groups for item in group.rollouts], strict=True):
+        batch = module.objective._batch([sample])
+        (logps,) = real(policy.model, batch)
+        torch.testing.assert_close(sample.old_logps, logps[: len(sample.completion_ids)].detach())
+        (_, _, mean_logps) = module.objective._statistics(batch)
+        assert rollout.results["reward"].value == pytest.approx(-mean_logps[0].mean().item(), rel=1e-4)

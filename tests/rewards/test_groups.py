@@ -11,6 +11,8 @@ from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.labeling.votes import majority_vote
+from medssr.questions.option_order import reorder_options
+from medssr.rewards.controls import RandomLabel
 from medssr.rewards.groups import GroupInput, GroupScore, score_group
 from medssr.rewards.history import QuestionHistory, Visit, visit_of
 from medssr.rewards.isolation import IsolatedReward
@@ -214,3 +216,17 @@ def test_a_history_is_the_same_whatever_the_order_of_a_step_and_after_a_checkpoi
     of_another_stage = QuestionHistory("t")
     of_another_stage.load_state_dict(one.state_dict())
     assert of_another_stage["q1"] == ()
+
+
+def test_a_random_label_stays_with_its_option_when_options_are_shuffled():
+    reward = RandomLabel(1.0, seed=3)
+    labels = set()
+    for number in range(20):
+        question = toy_question(number, answer=None)
+        choices = [Choice("A", ""), Choice("B", "")]
+        score = reward.score_group(GroupInput(question, [completion(), completion()], choices))
+        moved = reward.score_group(GroupInput(reorder_options(question, "BA"), [completion(), completion()], choices))
+        assert list(score.rewards) == [float(letter == score.label) for letter in "AB"]
+        assert question.options[score.label] == reorder_options(question, "BA").options[moved.label]
+        labels.add(score.label)
+    assert labels == {"A", "B"}

@@ -22,7 +22,7 @@ from medssr.toy.builtin_questions import EVALUATION_FILE
 pytestmark = pytest.mark.slow
 
 ALWAYS = ["extras.progress_bar=false", "extras.num_threads=1"]
-REPORTED = {"train/label_accuracy", "train/true_accuracy"}
+REPORTED = {"train/label_accuracy", "train/reward_accuracy", "train/true_accuracy"}
 PROVENANCES = {"none": {}, "right": {"truth": "A"}, "wrong": {"truth": "B"}}
 
 

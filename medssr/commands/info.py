@@ -44,7 +44,7 @@ def train_plan(config: TrainConfig) -> Rows:
     step = Step.of("train", config)
     return [
         *_model_rows(config.model, config.lora),
-        ("questions", _questions_text(config.data.path)),
+        ("questions", _questions_text(config.data.path, config.reward)),
         *grpo_rows(config.stage, config.grpo),
         *_memory_rows(config),
         *_cost_rows(config),
@@ -94,14 +94,14 @@ def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
     return [*rows, ("trained", f"adapters of rank {lora.rank}: {adapters:,} weights")]
 
 
-def _questions_text(path: str) -> str:
-    from medssr.questions import read_labelled_questions
+def _questions_text(path: str, rewards: Mapping[str, Any]) -> str:
+    from medssr.rewards.labels import read_training_questions
 
     file = Path(path)
     if file.is_file() and file.stat().st_size > _MAX_READ_BYTES:
         return f"{path}: {_size(file.stat().st_size)}"
     try:
-        return f"{path}: {len(read_labelled_questions(path)):,}"
+        return f"{path}: {len(read_training_questions(path, rewards)):,}"
     except InputError as error:
         return str(error)
 

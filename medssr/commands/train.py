@@ -56,9 +56,9 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
 def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
     """Returns the questions to train on and the held-out questions, which are disjoint."""
     from medssr.grpo.heldout import heldout_questions, remove_heldout
-    from medssr.questions import read_labelled_questions
+    from medssr.rewards.labels import read_training_questions
 
-    questions = read_labelled_questions(config.data.path)
+    questions = read_training_questions(config.data.path, config.reward)
     if config.probe is None:
         return questions, []
     heldout = heldout_questions(config.probe, config.seed)

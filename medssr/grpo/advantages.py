@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medssr.config import GRPOConfig, ScaleRewards, Truncated
-from medssr.rewards.scoring import Reward, RewardResult
+from medssr.rewards.scoring import Reward, RewardResult, traits_of
 
 if TYPE_CHECKING:
     from medssr.grpo.rollouts import RolloutGroup
@@ -37,7 +37,7 @@ def deciding_rewards(rewards: Mapping[str, Reward]) -> dict[str, Reward]:
     rewards for form or length differ: scaling would turn these small differences into full advantages.
     DAPO (arXiv 2503.14476) also filters groups by accuracy alone.
     """
-    deciding = {name: reward for name, reward in rewards.items() if getattr(reward, "decides_signal", False)}
+    deciding = {name: reward for name, reward in rewards.items() if traits_of(reward).decides_signal}
     return deciding or dict(rewards)
 
 
@@ -71,6 +71,17 @@ def label_rewards(groups: Sequence[RolloutGroup], config: GRPOConfig) -> Tensor:
     """
     rewards = torch.tensor([[rollout.label_reward for rollout in group.rollouts] for group in groups])
     return rewards.masked_fill(_is_truncated(groups), torch.nan) if config.truncated is Truncated.mask else rewards
+
+
+def label_signal(groups: Sequence[RolloutGroup], rewards: Tensor, config: GRPOConfig) -> Tensor:
+    """Returns whether the label rewards of each group's scored completions differ, `[P]`.
+
+    Args:
+        groups: P groups of G rollouts.
+        rewards: `[P, G]`, of `step_rewards`.
+        config: The treatment of truncated completions.
+    """
+    return is_nonzero_std(torch.where(is_scored(rewards), label_rewards(groups, config), torch.nan))
 
 
 def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int) -> Tensor:

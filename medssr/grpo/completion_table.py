@@ -65,7 +65,7 @@ def completion_rows(step: StepRollouts, num_groups: int, decode: Callable[[list[
             "completion": rollout.completion.text,
             "letter": rollout.choice.letter,
             "reason": str(rollout.choice.reason),
-            "label": group.question.answer,
+            "label": group.label,
             "rewards": {name: _finite_or_none(result.value) for name, result in rollout.results.items()},
             "faults": {name: result.fault.kind.value for name, result in rollout.results.items() if result.fault},
             "reward": _finite_or_none(reward),

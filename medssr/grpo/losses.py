@@ -4,14 +4,18 @@ The configuration chooses a loss by `_target_`; the class has its parameters. Al
 `docs/algorithms.md` compares all formulas.
 
 Loss of the step = sum over rows and tokens of row weight * token loss, divided by the step's normaliser. The weight of
-a row depends only on its length, and the normaliser is fixed before the first micro-batch runs, so the losses of
-micro-batches add up to the step's loss however the rows are split, ordered or padded.
+a row depends only on its length and on the weight of its question, and the normaliser is fixed before the first
+micro-batch runs, so the losses of micro-batches add up to the step's loss however rows are split, ordered or padded.
+
+A question of weight w counts as w copies of it, in the sum and in the normaliser; a token that a mask leaves out counts
+in neither, as if the completion did not have it.
 
 Importing this module does not import torch, so that a configuration's loss is checked before anything is loaded.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +40,14 @@ class LossInputs:
         old_per_token_logps: `[B, T]`, by the sampling policy; without gradient.
         advantages: `[B]`, or `[B, T]` where each token has one.
         completion_mask: `[B, T]`, 1 for tokens that count. Values at other positions have no effect.
+        question_weights: `[B]`, the weight of each row's question; None for 1.
     """
 
     per_token_logps: Tensor
     old_per_token_logps: Tensor
     advantages: Tensor
     completion_mask: Tensor
+    question_weights: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +125,28 @@ class PolicyLoss(ABC):
             1 / lengths.clamp(min=1) if self.aggregation is Aggregation.sequences else lengths.new_ones(lengths.shape)
         )
 
-    def normalizer(self, lengths: Sequence[int], max_new_tokens: int) -> float:
+    def normalizer(
+        self, lengths: Sequence[int], max_new_tokens: int, question_weights: Sequence[float] | None = None
+    ) -> float:
         """Returns the normaliser: the divisor of the weighted sum of token losses.
 
         Args:
-            lengths: Completion tokens of each scored sequence of the optimiser step, sequences with advantage 0
-                included; sequences of length 0 do not count.
+            lengths: Completion tokens that count of each scored sequence of the optimiser step, sequences with
+                advantage 0 included; sequences of length 0 do not count.
             max_new_tokens: The maximum length of a completion.
+            question_weights: The weight of each sequence's question; None for 1.
 
         Example:
             >>> [kind(0.2, 0.28, None).normalizer([3, 1, 0], max_new_tokens=8) for kind in (DAPO, GRPO, DrGRPO)]
             [4.0, 2.0, 16.0]
+            >>> DAPO(0.2, 0.28, None).normalizer([3, 1], max_new_tokens=8, question_weights=[2.0, 0.5])
+            6.5
         """
+        weights = [1.0] * len(lengths) if question_weights is None else question_weights
         if self.aggregation is Aggregation.tokens:
-            return float(sum(lengths))
-        num_sequences = sum(length > 0 for length in lengths)
-        return float(num_sequences * (max_new_tokens if self.aggregation is Aggregation.longest_sequences else 1))
+            return math.fsum(weight * length for weight, length in zip(weights, lengths, strict=True))
+        num_sequences = math.fsum(weight for weight, length in zip(weights, lengths, strict=True) if length > 0)
+        return num_sequences * (max_new_tokens if self.aggregation is Aggregation.longest_sequences else 1)
 
 
 class ClippedLoss(PolicyLoss):
@@ -303,12 +315,12 @@ def summed_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Returns the contribution of some rows to the loss of a step, a scalar, and to its metrics.
 
-    L = 1/N sum_i w_i sum_t [ rho_t l_t + beta k_t ]: the weight of a token does not depend on how the step is
+    L = 1/N sum_i u_i w_i sum_t [ rho_t l_t + beta k_t ]: the weight of a token does not depend on how the step is
     split.
 
     Args:
-        policy_loss: Computes l_t, and w_i, the weight of row i.
-        inputs: The rows.
+        policy_loss: Computes l_t, and w_i, the weight of row i by its length.
+        inputs: The rows, with u_i, the weight of the question of row i.
         normalizer: N, the normaliser of the whole step.
         importance_weights: `[B, T]`, rho_t; None for 1. The KL term is not weighted by them.
         kl_term: `[B, T]`, beta k_t; None for 0.
@@ -328,14 +340,16 @@ def summed_loss(
         GRPO -0.125
         DrGRPO -0.1875
     """
-    mask = inputs.completion_mask
+    mask, weights = inputs.completion_mask, policy_loss.row_weights(inputs.completion_mask)
+    if inputs.question_weights is not None:
+        weights = weights * inputs.question_weights.unsqueeze(1)
     outputs = policy_loss(inputs)
     per_token_loss = outputs.per_token_loss
     if importance_weights is not None:
         per_token_loss = per_token_loss * importance_weights.where(mask.bool(), 1.0)
     if kl_term is not None:
         per_token_loss = per_token_loss + kl_term
-    loss = masked_sum(per_token_loss * policy_loss.row_weights(mask), mask) / normalizer
+    loss = masked_sum(per_token_loss * weights, mask) / normalizer
     dtype = inputs.per_token_logps.dtype
     return loss, {name: masked_sum(cut.to(dtype), mask) / normalizer for name, cut in outputs.is_clipped.items()}
 

@@ -57,7 +57,7 @@ def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatis
     totals: Counter[str] = Counter()
     for part in statistics:
         totals.update(part.metrics)
-    totals["num_tokens"] = sum(len(sample.completion_ids) for sample in minibatch.samples)
+    totals["num_tokens"] = sum(sample.num_trained_tokens for sample in minibatch.samples)
     metrics = average_metrics(totals)
     num_tokens = metrics.pop("num_tokens")
     return {
@@ -130,13 +130,14 @@ def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
 
 def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns the lengths of completions, also separately for finished, right and wrong ones."""
-    rollouts = [(group.question.answer, rollout) for group in groups for rollout in group.rollouts]
+    rollouts = [(group.label, rollout) for group in groups for rollout in group.rollouts]
     lengths = [len(rollout.completion.token_ids) for _, rollout in rollouts]
     finished: list[int] = []
     right: list[int] = []
     wrong: list[int] = []
     for (label, rollout), length in zip(rollouts, lengths, strict=True):
-        (right if rollout.choice.letter == label else wrong).append(length)
+        if label is not None:
+            (right if rollout.choice.letter == label else wrong).append(length)
         if not rollout.completion.is_truncated:
             finished.append(length)
     parts = {"finished": finished, "right": right, "wrong": wrong}
@@ -151,8 +152,8 @@ def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns the step's metrics over all rollouts and groups.
 
-    `train/label_accuracy` compares the label that is trained on with the true answer where a question has one. It is
-    only logged; training does not use it.
+    `train/label_accuracy` compares the label that is trained on with the true answer where a question has both, and
+    `train/reward_accuracy` what both say of each completion. They are only logged; training does not use them.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     letters = [[rollout.choice.letter for rollout in group.rollouts] for group in groups]
@@ -177,9 +178,14 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     truths = [(group, group.question.provenance.get("truth")) for group in groups]
     with_truth = [(group, truth) for group, truth in truths if truth is not None]
     if with_truth:
-        metrics["train/label_accuracy"] = fmean(group.question.answer == truth for group, truth in with_truth)
         metrics["train/true_accuracy"] = fmean(
             rollout.choice.letter == truth for group, truth in with_truth for rollout in group.rollouts
+        )
+    labelled = [(group, truth) for group, truth in with_truth if group.label is not None]
+    if labelled:
+        metrics["train/label_accuracy"] = fmean(group.label == truth for group, truth in labelled)
+        metrics["train/reward_accuracy"] = fmean(
+            (letter == group.label) == (letter == truth) for group, truth in labelled for letter in group.letters
         )
     return metrics
 
@@ -195,7 +201,7 @@ def hacking_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     choices = [rollout.choice for group in groups for rollout in group.rollouts]
     letters = sorted({letter for group in groups for letter in group.question.options})
     answers = letter_fractions((choice.letter for choice in choices), letters)
-    labels = letter_fractions((group.question.answer for group in groups), letters)
+    labels = letter_fractions((group.label for group in groups), letters)
     metrics = {f"train/answer_share/{letter}": fraction for letter, fraction in answers.items()}
     metrics |= {f"train/label_share/{letter}": fraction for letter, fraction in labels.items()}
     if answers and labels:

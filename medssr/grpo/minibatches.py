@@ -37,8 +37,9 @@ def make_minibatches(
 ) -> list[Minibatch]:
     """Returns the minibatches of a step, or of a process's shard of it, `minibatch_prompts` groups in each.
 
-    Unscored completions are left out of both samples and normaliser. Groups without signal are left out of the samples
-    but count in the normaliser: their loss is zero, and dropping them must not increase the weight of the others.
+    Unscored completions are left out of both samples and normaliser, and so are questions of weight 0 and completions
+    without a token that is trained. Groups without signal are left out of the samples but count in the normaliser:
+    their loss is zero, and dropping them must not increase the weight of the others.
 
     Args:
         scored: The groups to train on.
@@ -56,19 +57,24 @@ def make_minibatches(
             (group, index)
             for group in range(first, min(first + size, len(samples)))
             for index in range(len(samples[group]))
-            if has_reward[group][index]
+            if has_reward[group][index] and _counts(samples[group][index])
         ]
-        lengths = [len(samples[group][index].completion_ids) for group, index in indices]
+        lengths = [samples[group][index].num_trained_tokens for group, index in indices]
+        weights = [samples[group][index].weight for group, index in indices]
         trained = [(group, index) for group, index in indices if has_signal[group]]
-        local_normalizer = loss.normalizer(lengths, config.max_new_tokens)
+        local_normalizer = loss.normalizer(lengths, config.max_new_tokens, weights)
         minibatches.append(
             Minibatch(
                 [samples[group][index] for group, index in trained],
                 [advantages[group, index].item() for group, index in trained],
                 # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r
                 # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
-                # At least 1: a process without a scored completion must not divide the loss of its dummy by 0.
-                average_number(local_normalizer) if loss.is_global_mean else max(local_normalizer, 1.0),
+                # Not 0: a process without a scored completion must not divide the loss of its dummy by it.
+                average_number(local_normalizer) if loss.is_global_mean else local_normalizer or 1.0,
             )
         )
     return minibatches
+
+
+def _counts(sample: Sample) -> bool:
+    return sample.weight > 0 and sample.num_trained_tokens > 0

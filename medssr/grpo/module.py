@@ -16,9 +16,10 @@ from medssr.config import GRPOConfig
 from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
-from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
+from medssr.grpo.advantages import group_advantages, is_scored, label_signal, step_rewards
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
+from medssr.grpo.group_scoring import add_group_rewards, advantage_shifts, visits_of, weigh_samples
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -27,6 +28,8 @@ from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, S
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
+from medssr.rewards.history import QuestionHistory
+from medssr.rewards.scoring import traits_of
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
@@ -63,8 +66,10 @@ class GRPOModule(TrainedModule):
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
         self.fault_watch = FaultWatch(rollouts.rewards)
+        self.history = QuestionHistory(rollouts.stage)
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
+        self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
@@ -99,33 +104,37 @@ class GRPOModule(TrainedModule):
         """Returns the completions of some questions with their rewards."""
         groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
+        flat = [sample for group in samples for sample in group]
+        if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
+            agree_to_stop()  # the passes of a sharded model are collective calls
+        statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
+        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
+        weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:
-            if is_sharded(self.model):  # its passes are collective calls
-                agree_to_stop()
-            flat = [sample for group in samples for sample in group]
-            self.objective.compute_ref_and_old_logps(flat, has_old=True)
-            old_logps = require_logps(sample.old_logps for sample in flat)
-            ref_logps = require_logps(sample.ref_logps for sample in flat)
+            self.objective.compute_ref_and_old_logps(flat, has_old=not self._needs_statistics)
+            old_logps = require_logps(sample.trained(sample.old_logps) for sample in flat)
+            ref_logps = require_logps(sample.trained(sample.ref_logps) for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1).cpu()
         rewards = step_rewards(groups, self.config, kls)
-        scored_label_rewards = torch.where(is_scored(rewards), label_rewards(groups, self.config), torch.nan)
-        return ScoredGroups(groups, samples, rewards, is_nonzero_std(scored_label_rewards))
+        is_shifted = (advantage_shifts(groups).masked_fill(~is_scored(rewards), 0.0) != 0).any(dim=1)
+        return ScoredGroups(groups, samples, rewards, label_signal(groups, rewards, self.config) | is_shifted)
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
-        """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal."""
+        """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal, but for shifts."""
         # Rewards are gathered because `scale_rewards=batch` normalises by the deviation of the whole step.
         rewards_by_rank = gather_objects(scored.rewards)
         advantages = group_advantages(torch.cat(rewards_by_rank), self.config.scale_rewards)
         local = advantages.split([len(rewards) for rewards in rewards_by_rank])[self.global_rank]
-        return torch.where(scored.has_signal.unsqueeze(1), local, 0.0)
+        compared = torch.where(label_signal(scored.groups, scored.rewards, self.config).unsqueeze(1), local, 0.0)
+        return compared + advantage_shifts(scored.groups).masked_fill(~is_scored(scored.rewards), 0.0)
 
     def update(self, step: int, minibatches: list[Minibatch]) -> Metrics:
         """Takes the optimiser steps of a training step, and returns the means of their metrics."""
         if not self.config.has_kl_in_reward:  # else `roll_out` has computed them
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
             # The first of several optimiser steps changes the weights that sampled.
-            has_old = self.config.num_iterations * len(minibatches) > 1
+            has_old = self.config.num_iterations * len(minibatches) > 1 and not self._needs_statistics
             self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
 
         optimizer_steps: list[Metrics | None] = []
@@ -176,6 +185,7 @@ class GRPOModule(TrainedModule):
         described = [group.without_logps() for group in scored.groups]
         groups = [group for local in gather_objects(described) for group in local]
         self._watch_rewards(batch.step, groups)
+        self.history.add(visits_of(batch.step, groups))
         rewards, has_signal, advantages = (
             torch.cat(gather_objects(local)) for local in (scored.rewards, scored.has_signal, advantages)
         )
@@ -204,7 +214,7 @@ class GRPOModule(TrainedModule):
             log.warning(message)
 
     def setup(self, stage: str) -> None:
-        """Checks that the questions of a step can be divided equally among the processes.
+        """Checks that processes can share the questions of a step, and the passes that rewards need.
 
         Raises:
             InputError: When they cannot.
@@ -212,17 +222,25 @@ class GRPOModule(TrainedModule):
         problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
         if problem is not None:
             raise InputError(problem)
+        if self._needs_statistics and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
+            raise InputError(
+                "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 "
+                "cannot compute between them the statistics that a reward needs; take 0 rounds, or trainer=ddp."
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is known of the rewards."""
+        """Adds what is known of the rewards and the history of the questions."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
+        checkpoint["question_history"] = self.history.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what is known of the rewards; a checkpoint of supervised training knows nothing."""
+        """Restores what is known of rewards and questions; a checkpoint of supervised training knows nothing."""
         super().on_load_checkpoint(checkpoint)
         if "reward_faults" in checkpoint:
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
+        if "question_history" in checkpoint:
+            self.history.load_state_dict(checkpoint["question_history"])
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

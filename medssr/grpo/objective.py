@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,17 @@ from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.rollouts import Sample, require_logps
 from medssr.models.attention import adopt_attention
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
-from medssr.models.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
+from medssr.models.logprobs import (
+    completion_logps,
+    completion_logps_and_entropies,
+    completion_statistics,
+    packed_logps,
+    packed_statistics,
+)
 from medssr.models.lora import initial_adapters
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 from medssr.models.sharding import call_as_forward, is_sharded
+from medssr.rewards.groups import TokenStatistics
 from medssr.utils.processes import pad_to_longest
 
 _DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is_dummy=True)
@@ -110,7 +117,7 @@ class Objective:
         """
         samples, normalizer = micro_batch.samples, micro_batch.normalizer
         batch = self._batch(samples)
-        mask = torch.zeros_like(batch.completion_mask) if samples[0].is_dummy else batch.completion_mask
+        mask = _trained_mask(samples, batch.completion_mask)
         logps, entropies = self._logps_and_entropies(batch)
         has_old = samples[0].old_logps is not None
         old_logps = _padded((sample.old_logps for sample in samples), mask.device) if has_old else logps.detach()
@@ -121,7 +128,8 @@ class Objective:
             weights = truncated_importance_weights(old_logps, engine_logps, self._config.tis_cap)
         if self._config.beta > 0:
             kl = self._kl(samples, logps, mask)
-        inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask)
+        question_weights = logps.new_tensor([sample.weight for sample in samples])
+        inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask, question_weights)
         kl_term = None if kl is None else self._kl_weight * kl
         loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, kl_term)
 
@@ -137,17 +145,36 @@ class Objective:
     @torch.no_grad()
     def compute_ref_and_old_logps(self, samples: list[Sample], *, has_old: bool) -> None:
         """Sets the log-probs of the reference policy if beta > 0, and those of the sampling policy if `has_old`."""
-        indices = self._split(samples)
-        # All processes gather the layers of a sharded model together, so all need the same number of passes.
-        for part in pad_to_longest(indices, filler=[]) if is_sharded(self.model) else indices:
-            micro_batch = [samples[index] for index in part]
-            batch = self._batch(micro_batch or [_DUMMY])
+        for micro_batch, batch in self._passes(samples):
             if self._config.beta > 0:
                 for sample, logps in zip(micro_batch, self._reference_logps(batch), strict=bool(micro_batch)):
                     sample.ref_logps = logps[: len(sample.completion_ids)]
             if has_old:
                 for sample, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
                     sample.old_logps = logps[: len(sample.completion_ids)]
+
+    @torch.no_grad()
+    def compute_statistics(self, samples: list[Sample]) -> list[TokenStatistics]:
+        """Returns the statistics of the policy's distribution at each token, and sets the sampling policy's log-probs.
+
+        One pass of the policy serves both, so that an update that needs the log-probs makes no further one.
+        """
+        found: dict[int, TokenStatistics] = {}
+        for micro_batch, batch in self._passes(samples):
+            scores = self._statistics(batch)
+            for row, sample in enumerate(micro_batch):
+                logps, *others = (column[row, : len(sample.completion_ids)] for column in scores)
+                sample.old_logps = logps
+                found[id(sample)] = TokenStatistics(*(tuple(values.tolist()) for values in (logps, *others)))
+        return [found[id(sample)] for sample in samples]
+
+    def _passes(self, samples: list[Sample]) -> Iterator[tuple[list[Sample], RolloutBatch | PackedRollouts]]:
+        """Yields the samples of each micro-batch with their batch; no samples where another process alone has some."""
+        indices = self._split(samples)
+        # All processes gather the layers of a sharded model together, so all need the same number of passes.
+        for part in pad_to_longest(indices, filler=[]) if is_sharded(self.model) else indices:
+            micro_batch = [samples[index] for index in part]
+            yield micro_batch, self._batch(micro_batch or [_DUMMY])
 
     @property
     def _kl_weight(self) -> float:
@@ -175,6 +202,12 @@ class Objective:
             return call_as_forward(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
         return call_as_forward(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
 
+    def _statistics(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor, Tensor]:
+        settings = self._config.temperature, self._config.head_chunk_tokens
+        if isinstance(batch, PackedRollouts):
+            return call_as_forward(self.model, lambda model: packed_statistics(model, batch, *settings))
+        return call_as_forward(self.model, lambda model: completion_statistics(model, batch, *settings))
+
     def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
         if self.reference is not self.model:
             return self._logps(self.reference, batch)
@@ -193,6 +226,19 @@ class Objective:
         if self.is_packed:
             return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
+
+
+def _trained_mask(samples: Sequence[Sample], completion_mask: Tensor) -> Tensor:
+    """Returns 1 for the tokens that are trained, `[B, T]`: none of a dummy, else all that no mask leaves out."""
+    if samples[0].is_dummy:
+        return torch.zeros_like(completion_mask)
+    if all(sample.token_mask is None for sample in samples):
+        return completion_mask
+    rows = [
+        torch.ones(len(sample.completion_ids)) if sample.token_mask is None else sample.token_mask.float()
+        for sample in samples
+    ]
+    return completion_mask * pad_sequence(rows, batch_first=True).to(completion_mask)
 
 
 def _padded(logps: Iterable[Tensor | None], device: torch.device) -> Tensor:

@@ -15,6 +15,7 @@ from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.grpo.advantages import deciding_rewards, weighted_sum
 from medssr.models.policy import Policy
 from medssr.questions import Question
+from medssr.rewards.groups import is_group_reward
 from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, score_inputs
 from medssr.utils.seeding import derive_seed
 
@@ -29,6 +30,8 @@ class Rollout:
         reward: The weighted sum of its rewards; NaN where one of them is unknown.
         label_reward: The weighted sum of the rewards that decide whether the group has signal.
         results: The result of each reward, by name.
+        advantage_shift: Added to its advantage.
+        token_mask: Whether each of its tokens is trained; None for all.
     """
 
     completion: Completion
@@ -36,15 +39,32 @@ class Rollout:
     reward: float
     label_reward: float
     results: Mapping[str, RewardResult] = field(default_factory=dict)
+    advantage_shift: float = 0.0
+    token_mask: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """All rollouts of one prompt."""
+    """All rollouts of one prompt.
+
+    Attributes:
+        question: The question.
+        prompt_ids: Token ids of the prompt.
+        rollouts: G rollouts.
+        label: The label that the rewards compare answers with: the question's own, or one that a reward found.
+        weight: The weight of the question in the loss.
+    """
 
     question: Question
     prompt_ids: list[int]
     rollouts: list[Rollout]
+    label: str | None = None
+    weight: float = 1.0
+
+    @property
+    def letters(self) -> list[str | None]:
+        """The answer of each rollout; None for a truncated one, even if an answer could be extracted."""
+        return [None if rollout.completion.is_truncated else rollout.choice.letter for rollout in self.rollouts]
 
     def without_logps(self) -> RolloutGroup:
         """Returns the group without the log-probs of its tokens."""
@@ -63,6 +83,8 @@ class Sample:
         engine_logps: `[T]`, by the rollout engine, on the CPU.
         old_logps: `[T]`, by the trainer with the weights that sampled; None if these are still the current weights.
         ref_logps: `[T]`, by the reference policy; None if there is no reference.
+        weight: The weight of its question in the loss.
+        token_mask: `[T]`, whether each token is trained; None for all.
         is_dummy: Whether it only keeps collective calls in step on a process without samples; it has no loss.
     """
 
@@ -72,6 +94,8 @@ class Sample:
     engine_logps: Tensor
     old_logps: Tensor | None = None
     ref_logps: Tensor | None = None
+    weight: float = 1.0
+    token_mask: Tensor | None = None
     is_dummy: bool = False
 
     @property
@@ -81,10 +105,19 @@ class Sample:
 
     def to_send(self) -> Sample:
         """Returns the sample for another process: its log-probs are on the CPU and take no larger tensor along."""
-        logps = (self.engine_logps, self.old_logps, self.ref_logps)
-        engine, old, ref = (None if values is None else values.cpu().clone() for values in logps)
+        tensors = (self.engine_logps, self.old_logps, self.ref_logps, self.token_mask)
+        engine, old, ref, mask = (None if values is None else values.cpu().clone() for values in tensors)
         assert engine is not None
-        return replace(self, engine_logps=engine, old_logps=old, ref_logps=ref)
+        return replace(self, engine_logps=engine, old_logps=old, ref_logps=ref, token_mask=mask)
+
+    @property
+    def num_trained_tokens(self) -> int:
+        """The number of completion tokens that the loss counts."""
+        return len(self.completion_ids) if self.token_mask is None else int(self.token_mask.sum())
+
+    def trained(self, values: Tensor | None) -> Tensor | None:
+        """Returns the values of the tokens that the loss counts, given those of all, `[T]`."""
+        return values if values is None or self.token_mask is None else values[self.token_mask.to(values.device)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +128,7 @@ class ScoredGroups:
         groups: P groups of G rollouts.
         samples: `[P][G]`, the same completions as samples for the update.
         rewards: `[P, G]`, the rewards that advantages are computed from; NaN where a completion is unscored.
-        has_signal: `[P]`, whether the label rewards of a group differ.
+        has_signal: `[P]`, whether the label rewards of a group differ, or its advantages are shifted.
     """
 
     groups: list[RolloutGroup]
@@ -141,7 +174,7 @@ class StepRollouts:
 
 @dataclass(frozen=True, slots=True)
 class RolloutCollector:
-    """Samples completions of questions and computes their rewards.
+    """Samples completions of questions and computes their rewards, but for those that see whole groups.
 
     Attributes:
         policy: Encodes the prompts.
@@ -172,7 +205,7 @@ class RolloutCollector:
         completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
         rollouts = self._score(questions, completions)
         return [
-            RolloutGroup(question, prompt, row)
+            RolloutGroup(question, prompt, row, question.answer)
             for question, prompt, row in zip(questions, prompts, rollouts, strict=True)
         ]
 
@@ -183,12 +216,11 @@ class RolloutCollector:
             for question, row in zip(questions, completions, strict=True)
             for completion in row
         ]
-        results = score_inputs(self.rewards, inputs)
-        deciding = deciding_rewards(self.rewards)
+        rewards = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
+        results = score_inputs(rewards, inputs)
+        deciding = deciding_rewards(rewards)
         rollouts = (
-            Rollout(
-                item.completion, item.choice, weighted_sum(self.rewards, result), weighted_sum(deciding, result), result
-            )
+            Rollout(item.completion, item.choice, weighted_sum(rewards, result), weighted_sum(deciding, result), result)
             for item, result in zip(inputs, results, strict=True)
         )
         return [list(islice(rollouts, len(row))) for row in completions]
@@ -212,6 +244,8 @@ def make_samples(groups: Sequence[RolloutGroup]) -> list[list[Sample]]:
                 group.prompt_ids,
                 rollout.completion.token_ids,
                 torch.tensor(rollout.completion.logps),
+                weight=group.weight,
+                token_mask=None if rollout.token_mask is None else torch.tensor(rollout.token_mask),
             )
             for rollout in group.rollouts
         ]

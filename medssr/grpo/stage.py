@@ -18,6 +18,7 @@ from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
+from medssr.rewards.labels import require_labels
 from medssr.training.fit import fit
 from medssr.training.step_loader import PromptDataModule
 from medssr.utils.files import sync_folder
@@ -32,7 +33,7 @@ def run_stage(
 
     Args:
         config: The configuration of the stage.
-        questions: The training questions, each with an answer.
+        questions: The training questions, each with an answer if a reward reads it.
         heldout: The held-out questions that the policy is evaluated on during training.
         checkpoint: The checkpoint to resume from; None for a fresh start.
         directory: The artefact's folder.
@@ -50,6 +51,7 @@ def run_stage(
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
     ):
+        require_labels(rewards, questions, config.data.path)
         engine.reserve(longest + num_new_tokens)
         rollouts = RolloutCollector(
             policy,

@@ -1,4 +1,4 @@
-"""Computes log-probs and entropies of completion tokens."""
+"""Computes log-probs, entropies and mean log-probs over the vocabulary at completion tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def completion_logps(model: Any, batch: RolloutBatch, temperature: float, chunk_
     """
     if chunk_tokens is None:
         return token_logps(completion_logits(model, batch, temperature), batch.completion_ids)
-    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)[0]
+    return _completion_scores_in_chunks(model, batch, temperature, chunk_tokens, has_mean_logps=False)[0]
 
 
 def completion_logps_and_entropies(
@@ -41,7 +41,20 @@ def completion_logps_and_entropies(
     if chunk_tokens is None:
         logits = completion_logits(model, batch, temperature)
         return token_logps(logits, batch.completion_ids), token_entropies(logits.detach())
-    return _completion_logps_in_chunks(model, batch, temperature, chunk_tokens)
+    return _completion_scores_in_chunks(model, batch, temperature, chunk_tokens, has_mean_logps=False)[:2]
+
+
+def completion_statistics(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns log-probability, entropy and mean log-prob over the vocabulary at each completion token, all `[B, T]`.
+
+    The arguments are those of `completion_logps`.
+    """
+    if chunk_tokens is None:
+        logits = completion_logits(model, batch, temperature)
+        return token_logps(logits, batch.completion_ids), token_entropies(logits), token_mean_logps(logits)
+    return _completion_scores_in_chunks(model, batch, temperature, chunk_tokens, has_mean_logps=True)
 
 
 def packed_logps(
@@ -56,6 +69,24 @@ def packed_logps(
         chunk_tokens: Number of tokens whose logits exist at the same time; None for all.
         has_entropies: Whether to compute entropies; zeros otherwise.
     """
+    return _packed_scores(model, packed, temperature, chunk_tokens, has_entropies, has_mean_logps=False)[:2]
+
+
+def packed_statistics(
+    model: Any, packed: PackedRollouts, temperature: float, chunk_tokens: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what `completion_statistics` does, `[B, T]`, 0 at padding; the arguments are those of `packed_logps`."""
+    return _packed_scores(model, packed, temperature, chunk_tokens, has_entropies=True, has_mean_logps=True)
+
+
+def _packed_scores(
+    model: Any,
+    packed: PackedRollouts,
+    temperature: float,
+    chunk_tokens: int | None,
+    has_entropies: bool,
+    has_mean_logps: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     hidden = model.get_decoder()(
         input_ids=packed.input_ids,
         position_ids=packed.position_ids,
@@ -63,7 +94,7 @@ def packed_logps(
         packed_blocks=packed.blocks,
         use_cache=False,
     ).last_hidden_state[0]
-    return _head_logps(
+    return _head_scores(
         model,
         hidden.index_select(0, packed.predictors),
         packed.completion_ids,
@@ -71,10 +102,11 @@ def packed_logps(
         temperature,
         chunk_tokens or len(packed.predictors),
         has_entropies,
+        has_mean_logps,
     )
 
 
-def _head_logps(
+def _head_scores(
     model: Any,
     hidden: Tensor,
     completion_ids: Tensor,
@@ -82,21 +114,31 @@ def _head_logps(
     temperature: float,
     chunk_tokens: int,
     has_entropies: bool,
-) -> tuple[Tensor, Tensor]:
-    """Returns log-probs and entropies, `[B, T]`, from the hidden state before each token, `[num_tokens, H]`."""
+    has_mean_logps: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns log-probs, entropies and mean log-probs, `[B, T]`, from the hidden state before each token."""
     columns = call_as_forward(
         model.get_output_embeddings(),
-        lambda head: chunked_logps(
-            hidden, head.weight, head.bias, completion_ids[is_token], temperature, chunk_tokens, has_entropies
+        lambda head: _chunked_scores(
+            hidden,
+            head.weight,
+            head.bias,
+            completion_ids[is_token],
+            temperature,
+            chunk_tokens,
+            has_entropies,
+            has_mean_logps,
         ),
     )
-    logps, entropies = (column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns)
-    return logps, entropies
+    logps, entropies, mean_logps = (
+        column.new_zeros(is_token.shape).masked_scatter(is_token, column) for column in columns
+    )
+    return logps, entropies, mean_logps
 
 
-def _completion_logps_in_chunks(
-    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int
-) -> tuple[Tensor, Tensor]:
+def _completion_scores_in_chunks(
+    model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int, *, has_mean_logps: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     for name in _LOGIT_CHANGES:
         if getattr(model.config, name, None) is not None:
             raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {name} needs null.")
@@ -107,8 +149,15 @@ def _completion_logps_in_chunks(
         use_cache=False,
     ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
     is_token = batch.completion_mask.bool()
-    return _head_logps(
-        model, hidden[is_token], batch.completion_ids, is_token, temperature, chunk_tokens, has_entropies=True
+    return _head_scores(
+        model,
+        hidden[is_token],
+        batch.completion_ids,
+        is_token,
+        temperature,
+        chunk_tokens,
+        has_entropies=True,
+        has_mean_logps=has_mean_logps,
     )
 
 
@@ -161,6 +210,22 @@ def token_entropies(logits: Tensor) -> Tensor:
     return -(logps.exp() * logps).sum(dim=-1)
 
 
+@torch.no_grad()
+def token_mean_logps(logits: Tensor) -> Tensor:
+    """Returns the mean of the log-probs of all tokens at each position, `[B, T]`, in nats; without gradient.
+
+    Minus it is log V + KL(U || p) for the uniform distribution U over the V tokens.
+
+    Args:
+        logits: `[B, T, V]`.
+
+    Example:
+        >>> round(token_mean_logps(torch.tensor([[[0.0, 0.0, 0.0, 0.0]]])).item(), 4)  # four equal choices: -ln 4
+        -1.3863
+    """
+    return logits.mean(dim=-1) - logits.logsumexp(dim=-1)
+
+
 def chunked_logps(
     hidden: Tensor,
     weight: Tensor,
@@ -189,19 +254,33 @@ def chunked_logps(
         >>> [round(value, 4) for value in (*logps.tolist(), *entropies.tolist())]  # four equal choices: -ln 4, ln 4
         [-1.3863, -1.3863, 1.3863, 1.3863]
     """
+    return _chunked_scores(hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies, False)[:2]
+
+
+def _chunked_scores(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    token_ids: Tensor,
+    temperature: float,
+    chunk_tokens: int,
+    has_entropies: bool,
+    has_mean_logps: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what `chunked_logps` does, and the mean log-prob over the vocabulary or zeros; all `[N]`."""
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):  # inside the function it would apply only to the forward pass
         dtype = torch.get_autocast_dtype(kind)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     with torch.autocast(kind, enabled=False):
-        logps, entropies = _ChunkedLogps.apply(
-            hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies
+        logps, entropies, mean_logps = _ChunkedLogps.apply(
+            hidden, weight, bias, token_ids, temperature, chunk_tokens, has_entropies, has_mean_logps
         )
-    return logps, entropies
+    return logps, entropies, mean_logps
 
 
 class _ChunkedLogps(torch.autograd.Function):
-    """Computes log-probs and entropies; saves hidden states and one log-normaliser per token instead of logits.
+    """Computes log-probs, entropies and mean log-probs; saves one log-normaliser per token instead of logits.
 
     Operations on a chunk's logits are in place where possible: on a CPU they take as long as the matrix products.
     """
@@ -216,7 +295,9 @@ class _ChunkedLogps(torch.autograd.Function):
         temperature: float,
         chunk_tokens: int,
         has_entropies: bool,
-    ) -> tuple[Tensor, Tensor]:
+        has_mean_logps: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        assert has_entropies or not has_mean_logps, "without entropies the logits are overwritten"
         parts = []
         for rows, ids in zip(torch.split(hidden, chunk_tokens), torch.split(token_ids, chunk_tokens), strict=True):
             logits = _head(rows, weight, bias, temperature)
@@ -228,15 +309,16 @@ class _ChunkedLogps(torch.autograd.Function):
             entropy = torch.zeros_like(log_total)
             if has_entropies:  # H = log Z - sum p z
                 entropy = log_total - weights.mul_(logits).sum(dim=-1) / total
-            parts.append((chosen - log_total, entropy, largest.squeeze(-1) + log_total))
-        logps, entropies, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
+            mean_logp = logits.mean(dim=-1) - log_total if has_mean_logps else torch.zeros_like(log_total)
+            parts.append((chosen - log_total, entropy, mean_logp, largest.squeeze(-1) + log_total))
+        logps, entropies, mean_logps, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
         ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers)
         ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
-        ctx.mark_non_differentiable(entropies)
-        return logps, entropies
+        ctx.mark_non_differentiable(entropies, mean_logps)
+        return logps, entropies, mean_logps
 
     @staticmethod
-    def backward(ctx: Any, grad_logps: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_logps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, token_ids, log_normalizers = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
@@ -261,10 +343,7 @@ class _ChunkedLogps(torch.autograd.Function):
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
-            None,
-            None,
-            None,
-            None,
+            *(None,) * 5,
         )
 
 

@@ -14,6 +14,8 @@ class AnswerFormat:
         weight: Weight in the sum of rewards; it should be well below the label reward's.
     """
 
+    is_label_free = True
+
     def __init__(self, weight: float) -> None:
         self.weight = weight
 

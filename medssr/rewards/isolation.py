@@ -12,21 +12,24 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from medssr.answers import Choice
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.questions import Question
+from medssr.rewards.groups import GroupInput, GroupResult, group_result_of
 from medssr.rewards.scoring import (
     FaultKind,
     Reward,
     RewardResult,
+    RewardTraits,
     ScoredInput,
     failed,
     place_of,
     raised,
     result_of,
+    traits_of,
     with_place,
 )
 from medssr.utils.instantiate import instantiate
@@ -66,11 +69,24 @@ class IsolatedReward:
         self._process: Any = None
         self._connection: Connection | None = None
         self.place = ""
-        self.weight, self.decides_signal = self._start()
+        self.weight, self.traits = self._start()
 
     def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
         """Returns the result of the reward for each input of a step."""
-        results: list[RewardResult] = []
+        results = self._ask_each(inputs)
+        assert all(isinstance(result, RewardResult) for result in results)
+        return cast(list[RewardResult], results)
+
+    def score_remotely(self, groups: Sequence[GroupInput]) -> list[GroupResult]:
+        """Returns the result of a reward of groups for each group of a step."""
+        return [
+            GroupResult([result] * len(group.completions)) if isinstance(result, RewardResult) else result
+            for group, result in zip(groups, self._ask_each(groups), strict=True)
+        ]
+
+    def _ask_each(self, inputs: Sequence[ScoredInput | GroupInput]) -> list[RewardResult | GroupResult]:
+        """Returns what the process answers to each input; a result with a fault where it does not."""
+        results: list[RewardResult | GroupResult] = []
         num_killed = 0
         for scored_input in inputs:
             if num_killed == _MAX_KILLED_PER_STEP:
@@ -90,8 +106,8 @@ class IsolatedReward:
         self._kill()
         self._folder.cleanup()
 
-    def _start(self) -> tuple[float, bool]:
-        """Starts the process, and returns the weight of the reward and whether it decides signal."""
+    def _start(self) -> tuple[float, RewardTraits]:
+        """Starts the process, and returns the weight of the reward and its traits."""
         # Not forked: forking a process with threads and a GPU context may hang.
         context = multiprocessing.get_context("spawn")
         self._connection, remote = context.Pipe()
@@ -110,10 +126,10 @@ class IsolatedReward:
         if not isinstance(answer, tuple):
             self._kill()
             raise InputError(f"reward.{self._name}: {answer or 'its process ended while it was started.'}")
-        weight, decides_signal, self.place = answer
-        return weight, decides_signal
+        weight, traits, self.place = answer
+        return weight, traits
 
-    def _score(self, scored_input: ScoredInput) -> RewardResult:
+    def _score(self, scored_input: ScoredInput | GroupInput) -> RewardResult | GroupResult:
         if self._process is None:
             try:
                 self._start()
@@ -124,7 +140,7 @@ class IsolatedReward:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.send(scored_input)
         result = self._receive(self._timeout_s + _GRACE_S)
-        return result if isinstance(result, RewardResult) else self._kill_hanging()
+        return result if isinstance(result, RewardResult | GroupResult) else self._kill_hanging()
 
     def _receive(self, timeout_s: float) -> Any:
         """Returns the next message of the process; None if it times out or the process ends."""
@@ -173,15 +189,21 @@ def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s
             # training process has died.
             faulthandler.dump_traceback_later(timeout_s, exit=True, file=trace)
             try:
-                result = with_place(result_of(reward(*scored_input)), reward)
+                result = _answer(reward, scored_input)
             except BaseException as error:  # also sys.exit() and KeyboardInterrupt
                 result = raised(error, reward)
             faulthandler.cancel_dump_traceback_later()
             connection.send(result)
 
 
+def _answer(reward: Any, scored_input: ScoredInput | GroupInput) -> RewardResult | GroupResult:
+    if isinstance(scored_input, GroupInput):
+        return group_result_of(reward.score_group(scored_input), scored_input, reward)
+    return with_place(result_of(reward(*scored_input)), reward)
+
+
 def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
-    """Creates the reward, and sends its weight, whether it decides signal and its place; None if that fails."""
+    """Creates the reward, and sends its weight, its traits and its place; None if that fails."""
     try:
         reward = instantiate(node, f"reward.{name}")
         weight = float(reward.weight)
@@ -190,12 +212,17 @@ def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return None
-    connection.send((weight, bool(getattr(reward, "decides_signal", False)), place_of(reward)))
+    connection.send((weight, traits_of(reward), place_of(reward)))
     return reward
 
 
 # Rewards of this package need no isolation: their time is linear in the length of the completion.
 _TRUSTED_PREFIX = "medssr.rewards."
+
+
+def is_trusted(node: Mapping[str, Any]) -> bool:
+    """Returns whether the node is of a reward of this package, which runs in the training process."""
+    return str(node.get("_target_")).startswith(_TRUSTED_PREFIX)
 
 
 @contextmanager
@@ -214,8 +241,8 @@ def open_rewards(nodes: Mapping[str, Any], timeout_s: float) -> Iterator[dict[st
     rewards: dict[str, Reward] = {}
     try:
         for name, node in nodes.items():
-            is_trusted = str(node.get("_target_")).startswith(_TRUSTED_PREFIX)
-            rewards[name] = instantiate(node, f"reward.{name}") if is_trusted else IsolatedReward(name, node, timeout_s)
+            of_package = is_trusted(node)
+            rewards[name] = instantiate(node, f"reward.{name}") if of_package else IsolatedReward(name, node, timeout_s)
         yield rewards
     finally:
         for reward in rewards.values():

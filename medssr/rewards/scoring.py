@@ -27,17 +27,42 @@ _LARGEST_REWARD = 1e9
 
 
 class Reward(Protocol):
-    """Scores one completion.
-
-    A true attribute `decides_signal` marks a reward for the label; only such rewards decide whether a group has signal.
-    A missing attribute counts as false.
-    """
+    """Scores one completion. Its attributes, where it has them, say what kind of reward it is (`RewardTraits`)."""
 
     weight: float
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float | None:
         """Returns the unweighted reward of a completion with the extracted `choice`; None if it cannot score it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class RewardTraits:
+    """What kind of reward a class is: its attributes of these names, each false if it is missing.
+
+    Attributes:
+        decides_signal: It is a reward for the label; only such rewards decide whether a group has signal.
+        is_label_free: It does not read the label, so that questions need none.
+        needs_statistics: It reads the statistics of the policy's distribution at each token.
+        needs_answer_tokens: It reads which token states the answer.
+        sees_groups: It scores groups (`groups.GroupReward`), and not one completion at a time.
+    """
+
+    decides_signal: bool = False
+    is_label_free: bool = False
+    needs_statistics: bool = False
+    needs_answer_tokens: bool = False
+    sees_groups: bool = False
+
+
+def traits_of(reward: Any) -> RewardTraits:
+    """Returns the traits of a reward, or of its class; a reward of another process has them in `traits`."""
+    known = getattr(reward, "traits", None)
+    if isinstance(known, RewardTraits):
+        return known
+    names = ("decides_signal", "is_label_free", "needs_statistics", "needs_answer_tokens")
+    flags = {name: bool(getattr(reward, name, False)) for name in names}
+    return RewardTraits(**flags, sees_groups=callable(getattr(reward, "score_group", None)))
 
 
 class ScoredInput(NamedTuple):
@@ -152,7 +177,8 @@ def place_of(reward: Any) -> str:
     if isinstance(reward, BatchReward):
         return reward.place
     name, file = _class_name(reward), _file_of(type(reward))
-    code = getattr(type(reward).__call__, "__code__", None)
+    method = type(reward).score_group if traits_of(reward).sees_groups else type(reward).__call__
+    code = getattr(method, "__code__", None)
     if code is not None:
         return f"{name}, {code.co_filename}, line {code.co_firstlineno}"
     return name if file is None else f"{name}, {file}"

@@ -124,7 +124,7 @@ class PromptDataModule(L.LightningDataModule):
     """Provides the questions of each training step.
 
     Args:
-        questions: Each with an answer.
+        questions: The questions of the stage.
         seed: Run seed.
         stage: Name of the stage.
         num_steps: Number of training steps.

@@ -38,14 +38,27 @@ def instantiate(node: Mapping[str, Any], key: str, **arguments: Any) -> Any:
     return make(**arguments)
 
 
-def _check_arguments(node: Mapping[str, Any], key: str, arguments: Mapping[str, Any]) -> None:
-    """Raises InputError where there is no such target, or it takes no argument of a name."""
-    name = node["_target_"]
+def target_of(name: str, key: str) -> Any:
+    """Returns the class or function of a `_target_`.
+
+    Args:
+        name: Its name with that of its module.
+        key: The key of its node in the configuration, for messages.
+
+    Raises:
+        InputError: When it cannot be imported.
+    """
     try:
-        target = pkgutil.resolve_name(name)
+        return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         problem = f"{name} cannot be imported ({error}). Is it spelt so, and is its folder in PYTHONPATH?"
         raise InputError(f"{key}._target_: {problem}") from error
+
+
+def _check_arguments(node: Mapping[str, Any], key: str, arguments: Mapping[str, Any]) -> None:
+    """Raises InputError where there is no such target, or it takes no argument of a name."""
+    name = node["_target_"]
+    target = target_of(name, key)
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):  # of some classes that are not written in Python

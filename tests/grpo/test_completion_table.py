@@ -28,7 +28,7 @@ def group(number, *results):
         )
         for index, result in enumerate(results)
     ]
-    return RolloutGroup(toy_question(number), [1, 2, 3], rollouts)
+    return RolloutGroup(toy_question(number), [1, 2, 3], rollouts, "A")
 
 
 def test_every_completion_of_the_first_groups_has_a_row():

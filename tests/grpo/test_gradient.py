@@ -1,6 +1,7 @@
 """The gradient of a step does not depend on how its rows are split, ordered, padded and sharded over processes."""
 
 import random
+from itertools import product
 
 import pytest
 import torch
@@ -63,6 +64,29 @@ def test_the_gradient_is_that_of_the_whole_step(any_policy, reference, kind):
     assert {way: difference for way, difference in differences.items() if difference > 1e-6} == {}
 
 
+@pytest.mark.parametrize("kind", LOSSES)
+def test_weights_of_questions_and_masks_of_tokens_do_not_depend_on_the_split_either(policy, kind):
+    reference = other_weights(policy.model)
+
+    def gradient(micro_batches, **ways):
+        return step_gradient(policy.model, reference, micro_batches, kind, is_weighted=True, **ways)
+
+    whole = gradient([EVERY_ROW])
+    uneven = [SHUFFLED[:1], SHUFFLED[1:10], SHUFFLED[10:]]
+    assert adopt_attention(policy.model)
+    gradients = {
+        "16 x 1": gradient([[row] for row in EVERY_ROW]),
+        "uneven": gradient(uneven),
+        "wider on both sides": gradient([EVERY_ROW[:8], EVERY_ROW[8:]], wide_prompt=17, wide_completion=19),
+        "packed, uneven": gradient(uneven, is_packed=True),
+        "packed, logits in chunks": gradient([SHUFFLED], is_packed=True, head_chunk_tokens=7),
+    }
+    differences = {way: relative_difference(gradient_, whole) for way, gradient_ in gradients.items()}
+    # A bound above that of the test before, since fewer tokens leave more of the rounding.
+    assert {way: difference for way, difference in differences.items() if difference > 3e-6} == {}
+    assert relative_difference(step_gradient(policy.model, reference, [EVERY_ROW], kind), whole) > 1e-2
+
+
 def test_loss_types_differ(policy):
     """Otherwise the test above could pass for a loss type that nothing reads."""
     reference = other_weights(policy.model)
@@ -80,13 +104,17 @@ def test_two_processes_make_the_gradient_of_one(random_policies, policy, tmp_pat
     torch.multiprocessing.spawn(data_parallel_worker, (rows_of_rank, str(tmp_path)), nprocs=2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     reference = other_weights(policy.model)
-    for kind in LOSSES:
+    for kind, is_weighted in product(LOSSES, (False, True)):
+
+        def gradient(rows, kind=kind, is_weighted=is_weighted):
+            return step_gradient(policy.model, reference, [rows], kind, is_weighted=is_weighted)
+
         if kind == "bnpo":  # by definition the mean of the processes' local means
-            local = [step_gradient(policy.model, reference, [rows], kind) for rows in rows_of_rank]
-            expected = (local[0] + local[1]) / 2
+            expected = (gradient(rows_of_rank[0]) + gradient(rows_of_rank[1])) / 2
         else:
-            expected = step_gradient(policy.model, reference, [EVERY_ROW], kind)
+            expected = gradient(EVERY_ROW)
+        name = f"{kind}{' weighted' * is_weighted}"
         for rank in ranks:
-            assert relative_difference(rank[kind], expected) < 1e-6, kind
+            assert relative_difference(rank[name], expected) < 1e-6, name
     dapo = step_gradient(policy.model, reference, [EVERY_ROW], "dapo")
     assert relative_difference(ranks[0]["bnpo"], dapo) > 1e-2

@@ -18,7 +18,7 @@ LETTERS = st.sampled_from("ABC")
 def group(*texts: str, answer: str = "A", options: dict[str, str] = OPTIONS) -> RolloutGroup:
     question = Question("q", "Which drug?", options, answer, "toy")
     rollouts = [Rollout(completion(text=text), extract_choice(text, options), 0.0, 0.0) for text in texts]
-    return RolloutGroup(question, [1], rollouts)
+    return RolloutGroup(question, [1], rollouts, answer)
 
 
 def test_all_by_hand():

@@ -9,8 +9,9 @@ from medssr.rewards.scoring import FaultKind, RewardResult, failed
 
 def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int = 0, **question) -> RolloutGroup:
     """A group with one rollout per letter; "-" is an answer without a letter."""
+    asked = toy_question(**question)
     return RolloutGroup(
-        toy_question(**question),
+        asked,
         [1, 2],
         [
             Rollout(
@@ -21,6 +22,7 @@ def group(letters: str, rewards: list[float], num_tokens: int = 3, num_cut: int 
             )
             for index, (letter, reward) in enumerate(zip(letters, rewards, strict=True))
         ],
+        asked.answer,
     )
 
 

@@ -4,15 +4,20 @@ import pytest
 import torch
 
 from medssr.errors import InputError
+from medssr.models.attention import adopt_attention
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import (
     chunked_logps,
     completion_logits,
     completion_logps,
     completion_logps_and_entropies,
+    completion_statistics,
+    packed_statistics,
     token_entropies,
     token_logps,
+    token_mean_logps,
 )
+from medssr.models.packing import pack_rollouts
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 COMPLETIONS = [[20, 21], [22, 23, 24, 25], [26, 27, 28]]
@@ -53,6 +58,28 @@ def test_entropies_are_those_of_torch():
 
 def test_entropies_need_no_gradient():
     assert not token_entropies(random_logits(1, 1, 3).requires_grad_()).requires_grad
+
+
+def test_mean_logps_by_hand_and_as_those_of_log_softmax():
+    by_hand = torch.tensor([[[0.0, math.log(3.0)]]])  # chances 1/4 and 3/4
+    assert token_mean_logps(by_hand).item() == pytest.approx((math.log(1 / 4) + math.log(3 / 4)) / 2)
+    logits = random_logits(2, 3, 7)
+    torch.testing.assert_close(token_mean_logps(logits), logits.log_softmax(dim=-1).mean(dim=-1))
+
+
+@pytest.mark.parametrize("chunk_tokens", [None, 2])
+def test_statistics_are_those_of_the_whole_logits_however_they_are_computed(policy, chunk_tokens):
+    batch = pad_rollouts(PROMPTS, COMPLETIONS, pad_id=0)
+    is_token = batch.completion_mask.bool()
+    assert adopt_attention(policy.model)
+    with torch.no_grad():
+        logits = completion_logits(policy.model, batch, 0.9)
+        expected = token_logps(logits, batch.completion_ids), token_entropies(logits), token_mean_logps(logits)
+        found = completion_statistics(policy.model, batch, 0.9, chunk_tokens)
+        packed = packed_statistics(policy.model, pack_rollouts(PROMPTS, COMPLETIONS), 0.9, chunk_tokens)
+    for values in (found, packed):
+        for value, wanted in zip(values, expected, strict=True):
+            torch.testing.assert_close(value[is_token], wanted[is_token], rtol=1e-4, atol=1e-5)
 
 
 def test_completion_logits_are_those_of_each_row_alone(any_policy):

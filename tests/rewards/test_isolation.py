@@ -158,6 +158,6 @@ def test_interrupting_the_whole_process_group_leaves_the_reward_to_its_run(hosti
 def test_a_foreign_reward_says_whether_it_decides_signal():
     deciding = IsolatedReward("mine", {"_target_": "support.user_rewards.Deciding", "weight": 1.0}, timeout_s=5.0)
     not_deciding = IsolatedReward("mine", HOSTILE, timeout_s=5.0)
-    assert (deciding.decides_signal, not_deciding.decides_signal) == (True, False)
+    assert (deciding.traits.decides_signal, not_deciding.traits.decides_signal) == (True, False)
     deciding.close()
     not_deciding.close()

@@ -22,6 +22,7 @@ def step_loss(
     beta: float = 0.0,
     kl_estimator: str = "k3",
     importance_weights: Tensor | None = None,
+    question_weights: Tensor | None = None,
     normalizer: float | None = None,
     max_new_tokens: int = 0,
     **values: Any,
@@ -30,9 +31,11 @@ def step_loss(
     kind = policy_loss(loss, **values)
     if normalizer is None:
         lengths = [int(length) for length in mask.sum(dim=1).tolist()]
-        normalizer = max(1.0, kind.normalizer(lengths, max_new_tokens or mask.shape[1]))
+        weights = None if question_weights is None else question_weights.tolist()
+        normalizer = kind.normalizer(lengths, max_new_tokens or mask.shape[1], weights) or 1.0
     kl_term = None
     if ref_logps is not None:
         is_token = mask.bool()
         kl_term = beta * kl_estimate(logps.where(is_token, 0.0), ref_logps.where(is_token, 0.0), kl_estimator)
-    return summed_loss(kind, LossInputs(logps, old_logps, advantages, mask), normalizer, importance_weights, kl_term)
+    inputs = LossInputs(logps, old_logps, advantages, mask, question_weights)
+    return summed_loss(kind, inputs, normalizer, importance_weights, kl_term)

@@ -22,6 +22,9 @@ PROMPTS = [[5 + row % 12 + column for column in range(1 + 3 * (row % 12) % 7)] f
 COMPLETIONS = [[40 + 5 * row + column for column in range(1 + 5 * row % 9)] for row in range(16)]
 ADVANTAGES = [1.2, -0.7, 0.3, -1.5, 0.9, -0.2, 0.6, -0.4] * 2
 OLD_SHIFT = [0.0, 0.3, -0.4, 0.1, -0.3, 0.25, 0.02, -1.3] * 2  # so that some tokens are clipped, from both sides
+# Of the question of each row, and every how manieth token of it is trained.
+WEIGHTS = [0.5, 1.0, 2.0, 0.25, 1.5, 1.0, 0.75, 3.0] * 2
+EVERY = [1, 2, 1, 3] * 4
 MAX_NEW_TOKENS = 12
 CLIP = {"epsilon": 0.2, "epsilon_high": 0.28}  # wide enough that gspo clips only some sequences
 LENGTHS = [len(prompt) + len(completion) for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
@@ -47,23 +50,34 @@ def step_gradient(
     wide_completion: int = 0,
     head_chunk_tokens: int | None = None,
     is_packed: bool = False,
+    is_weighted: bool = False,
 ) -> torch.Tensor:
-    """The gradient of one step on the rows of the micro-batches, padded to at least the given widths, or packed."""
+    """The gradient of one step on the rows of the micro-batches, padded to at least the given widths, or packed.
+
+    If it is weighted, each row has the weight of its question, and a mask of the tokens that are trained.
+    """
     model.zero_grad()
     loss_class = policy_loss(kind)
-    lengths = [len(COMPLETIONS[row]) for rows in micro_batches for row in rows]
-    normalizer = loss_class.normalizer(lengths, MAX_NEW_TOKENS)
+    every_row = [row for rows in micro_batches for row in rows]
+    every = EVERY if is_weighted else [1] * len(EVERY)
+    all_weights = WEIGHTS if is_weighted else [1.0] * len(WEIGHTS)
+    lengths = [len(COMPLETIONS[row][:: every[row]]) for row in every_row]
+    normalizer = loss_class.normalizer(lengths, MAX_NEW_TOKENS, [all_weights[row] for row in every_row])
     if loss_class.is_global_mean:
         normalizer = average_number(normalizer)
     bounds = {name: value for name, value in CLIP.items() if hasattr(loss_class, name)}
     for rows in micro_batches:
         prompts, completions = [PROMPTS[row] for row in rows], [COMPLETIONS[row] for row in rows]
         shifts, advantages = [OLD_SHIFT[row] for row in rows], [ADVANTAGES[row] for row in rows]
+        weights = [all_weights[row] for row in rows]
         if wide_prompt or wide_completion:  # one more row, wider than all others, that no loss counts
             prompts, completions = [*prompts, [1] * max(1, wide_prompt)], [*completions, [1] * max(1, wide_completion)]
-            shifts, advantages = [*shifts, 0.0], [*advantages, 1.0]
+            shifts, advantages, weights = [*shifts, 0.0], [*advantages, 1.0], [*weights, 1.0]
         batch = pad_rollouts(prompts, completions, pad_id=0)
-        batch.completion_mask[len(rows) :] = 0
+        mask = batch.completion_mask.clone()
+        mask[len(rows) :] = 0
+        for place, row in enumerate(rows):
+            mask[place] *= torch.arange(mask.shape[1]) % every[row] == 0
         if is_packed:
             packed = pack_rollouts(prompts, completions)
             logps, _ = packed_logps(model, packed, 0.9, head_chunk_tokens, has_entropies=False)
@@ -75,8 +89,9 @@ def step_gradient(
             logps,
             logps.detach() + torch.tensor(shifts).unsqueeze(1) + 0.15 * (-1.0) ** torch.arange(logps.shape[1]),
             torch.tensor(advantages),
-            batch.completion_mask,
+            mask,
             kind,
+            question_weights=torch.tensor(weights) if is_weighted else None,
             normalizer=normalizer,
             ref_logps=ref_logps,
             beta=0.1,
@@ -96,6 +111,12 @@ def data_parallel_worker(rank: int, rows_of_rank: list[list[int]], folder: str) 
     policy = random_policy("qwen3")
     reference = other_weights(policy.model)
     model = torch.nn.parallel.DistributedDataParallel(policy.model)
-    gradients = {kind: step_gradient(model, reference, [rows_of_rank[rank]], kind) for kind in LOSSES}
+    gradients = {
+        f"{kind}{' weighted' * is_weighted}": step_gradient(
+            model, reference, [rows_of_rank[rank]], kind, is_weighted=is_weighted
+        )
+        for kind in LOSSES
+        for is_weighted in (False, True)
+    }
     torch.save(gradients, Path(folder) / f"{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 
+from medssr.rewards.groups import GroupScore
 from medssr.rewards.label_match import LabelMatch
 
 
@@ -116,3 +117,17 @@ class Deciding:
 
     def __call__(self, question, completion, choice):
         return float(choice.letter == question.answer)
+
+
+class FewestAnswers:
+    """A reward of groups: 1 for the answer that the fewest completions give; fails where there is none."""
+
+    is_label_free = True
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def score_group(self, group):
+        letters = group.letters
+        rarest = min((letter for letter in letters if letter is not None), key=letters.count)
+        return GroupScore([float(letter == rarest) for letter in letters], question_weight=0.5)

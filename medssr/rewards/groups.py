@@ -1,0 +1,167 @@
+"""Rewards of a group: such a reward sees all completions of a question together.
+
+It may compare their answers, weigh the question, leave tokens out of the loss and shift advantages. It is named in the
+configuration like a reward of one completion, and both are summed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
+
+from medssr.answers import Choice
+from medssr.engines.types import Completion
+from medssr.questions import Question
+from medssr.rewards.history import Visit
+from medssr.rewards.scoring import FaultKind, Reward, RewardResult, failed, raised, result_of, traits_of, with_place
+
+
+class TokenStatistics(NamedTuple):
+    """What the sampling policy's distribution was at each token of a completion, by the trainer's own pass.
+
+    Attributes:
+        logps: `[T]`, the log-prob of the token, in nats.
+        entropies: `[T]`, the entropy of the distribution, in nats.
+        mean_logps: `[T]`, the mean of the log-probs of all tokens of the vocabulary, in nats.
+    """
+
+    logps: tuple[float, ...]
+    entropies: tuple[float, ...]
+    mean_logps: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInput:
+    """The input of a reward of a group: a question with its G completions.
+
+    Attributes:
+        question: The question as it was asked.
+        completions: `[G]`.
+        choices: `[G]`, the extracted answer of each completion.
+        history: Its earlier visits, the first one first.
+        statistics: `[G]`, for rewards with `needs_statistics`; else None.
+        answer_tokens: `[G]`, for rewards with `needs_answer_tokens` the index of the token that states the answer, None
+            for a completion without one; else None.
+    """
+
+    question: Question
+    completions: Sequence[Completion]
+    choices: Sequence[Choice]
+    history: Sequence[Visit] = ()
+    statistics: Sequence[TokenStatistics] | None = None
+    answer_tokens: Sequence[int | None] | None = None
+
+    @property
+    def letters(self) -> list[str | None]:
+        """`[G]`, the answer of each completion; None for a truncated one, even if an answer could be extracted."""
+        pairs = zip(self.completions, self.choices, strict=True)
+        return [None if completion.is_truncated else choice.letter for completion, choice in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """What a reward returns for a group.
+
+    Attributes:
+        rewards: `[G]`, unweighted; None for a completion that is not scored, which is not trained.
+        question_weight: At least 0; the question counts as that many copies of it.
+        token_masks: `[G]`, whether each token of a completion is trained, None for all of them; None for no mask.
+        advantage_shifts: `[G]`, added to the advantages, times the weight of the reward; None for 0.
+        label: The letter that the answers were compared with, for metrics and the history; None if there is none.
+    """
+
+    rewards: Sequence[float | None]
+    question_weight: float = 1.0
+    token_masks: Sequence[Sequence[bool] | None] | None = None
+    advantage_shifts: Sequence[float] | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """The checked result of one reward for one group; the fields are those of `GroupScore`."""
+
+    results: list[RewardResult]
+    question_weight: float = 1.0
+    token_masks: Sequence[Sequence[bool] | None] | None = None
+    advantage_shifts: Sequence[float] | None = None
+    label: str | None = None
+
+
+@runtime_checkable
+class GroupReward(Protocol):
+    """Scores the completions of a question together. Its traits are the attributes of `scoring.RewardTraits`."""
+
+    weight: float
+
+    def score_group(self, group: GroupInput) -> GroupScore:
+        """Returns the rewards of a group, and what else it decides about the question."""
+        ...
+
+
+@runtime_checkable
+class RemoteGroupReward(Protocol):
+    """A reward of groups that runs in another process and catches its own faults."""
+
+    def score_remotely(self, groups: Sequence[GroupInput]) -> list[GroupResult]:
+        """Returns a result for each group; must not raise."""
+        ...
+
+
+def is_group_reward(reward: Reward | GroupReward) -> TypeGuard[GroupReward]:
+    """Returns whether a reward sees groups, and not one completion at a time."""
+    return traits_of(reward).sees_groups
+
+
+def score_groups(reward: GroupReward, groups: Sequence[GroupInput]) -> list[GroupResult]:
+    """Returns the result of a reward for each group."""
+    if isinstance(reward, RemoteGroupReward):
+        return reward.score_remotely(groups)
+    return [score_group(reward, group) for group in groups]
+
+
+def score_group(reward: GroupReward, group: GroupInput) -> GroupResult:
+    """Returns the result of a reward for a group, called in this process; a fault for each completion if it fails."""
+    try:
+        return group_result_of(reward.score_group(group), group, reward)
+    except Exception as error:
+        return GroupResult([raised(error, reward)] * len(group.completions))
+
+
+def group_result_of(score: object, group: GroupInput, reward: GroupReward) -> GroupResult:
+    """Returns the result for what a reward returned; a fault for each completion if it is not what was asked for."""
+    problem = _problem(score, group)
+    if problem is not None:
+        fault = with_place(failed(FaultKind.wrong_type, problem), reward)
+        return GroupResult([fault] * len(group.completions))
+    assert isinstance(score, GroupScore)
+    return GroupResult(
+        [with_place(result_of(value), reward) for value in score.rewards],
+        float(score.question_weight),
+        score.token_masks,
+        score.advantage_shifts,
+        score.label,
+    )
+
+
+def _problem(score: object, group: GroupInput) -> str | None:
+    """Returns what is wrong with the return value of a reward for a group; None if nothing is."""
+    if not isinstance(score, GroupScore):
+        return f"returned {type(score).__name__}, expected a GroupScore"
+    number = len(group.completions)
+    for name in ("rewards", "token_masks", "advantage_shifts"):
+        values = getattr(score, name)
+        if values is not None and len(values) != number:
+            return f"returned {len(values)} {name} for {number} completions"
+    if not (math.isfinite(score.question_weight) and score.question_weight >= 0):
+        return f"returned the question_weight {score.question_weight}, expected a number of at least 0"
+    if not all(math.isfinite(shift) for shift in score.advantage_shifts or ()):
+        return f"returned the advantage_shifts {score.advantage_shifts}, expected finite numbers"
+    if score.label is not None and score.label not in group.question.options:
+        return f"returned the label {score.label!r}, expected a letter of {', '.join(group.question.options)}"
+    for mask, completion in zip(score.token_masks or (), group.completions, strict=bool(score.token_masks)):
+        if mask is not None and len(mask) != len(completion.token_ids):
+            return f"returned a mask of {len(mask)} tokens for a completion of {len(completion.token_ids)}"
+    return None

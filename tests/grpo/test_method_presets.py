@@ -1,0 +1,84 @@
+"""Every preset of an online method trains, and a killed run ends with the same bits as a whole one."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.grpo_runs import are_equal, fit, make_module, metrics, weights
+from support.helpers import LetterEngine, copy_policy, toy_question, typed
+
+from medssr.config.catalog import CONF_DIR
+from medssr.engines.types import Completion
+from medssr.rewards.faults import FaultWatch
+from medssr.utils.instantiate import instantiate
+
+DOC = Path(__file__).parents[2] / "docs" / "methods.md"
+METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo"]
+CONTROLS = ["control_random_labels", "control_format"]
+QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]
+SHORT = [
+    "grpo.num_steps=3",
+    "grpo.num_prompts_per_step=2",
+    "grpo.minibatch_prompts=1",
+    "grpo.num_generations=4",
+    "grpo.max_new_tokens=16",
+    "grpo.shuffle_options=false",
+]
+
+
+class LettersByStep(LetterEngine):
+    """Answers three A, one B or one that cannot be read; which question gets what depends on the prompt alone."""
+
+    def generate(self, prompts, seeds, sampling) -> list[list[Completion]]:
+        rows = super().generate(prompts, seeds, sampling)
+        return [
+            [*row[:2], replace(row[2], text="Hm."), row[3]] if sum(prompt) % 2 else row
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
+
+
+def train(policy, directory, preset, num_steps=3):
+    """Trains some steps of a preset, resuming from the folder's checkpoint if there is one; returns the module."""
+    config = typed("train", f"experiment={preset}", *SHORT)
+    rewards = {name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()}
+    settings = replace(config.grpo, num_steps=num_steps)
+    module = make_module(
+        policy,
+        settings,
+        next(iter(rewards.values())),
+        instantiate(config.optim.optimizer, "optim.optimizer"),
+        lambda policy, **_: LettersByStep(policy),
+    )
+    module.rollouts, module.fault_watch = replace(module.rollouts, rewards=rewards), FaultWatch(rewards)
+    return fit(policy, directory, settings, module=module, questions=QUESTIONS, every_num_steps=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS])
+def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_policies, tmp_path, preset):
+    whole, killed, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(3))
+    before = weights(whole)
+    module = train(whole, tmp_path / "whole", preset)
+    assert not are_equal(before, weights(whole))
+    assert {len(module.history[question.id]) for question in QUESTIONS} == {1, 2}  # six visits of four questions
+    train(killed, tmp_path / "killed", preset, num_steps=2)
+    again = train(resumed, tmp_path / "killed", preset)
+    assert are_equal(weights(whole), weights(resumed))
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert again.history.state_dict() == module.history.state_dict()
+
+
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS])
+def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(preset):
+    text = (CONF_DIR / "experiment" / f"{preset}.yaml").read_text(encoding="utf-8")
+    for part in ("# Paper: ", "arXiv ", f"# Launch: medssr-train experiment={preset} ", "# Differs: ", "\ncost: "):
+        assert part in text
+    assert f"`experiment={preset}`" in DOC.read_text(encoding="utf-8")
+
+
+def test_the_page_names_no_preset_that_is_not_there():
+    named = set(re.findall(r"`experiment=(\w+)`", DOC.read_text(encoding="utf-8")))
+    assert named == {*METHODS, *CONTROLS}

@@ -11,6 +11,8 @@ import pytest
 from support.helpers import random_policy, toy_question, typed
 
 from medssr.commands.train import train
+from medssr.config.groups import GPU
+from medssr.manifests import Artifact
 from medssr.questions import write_questions
 
 DOC = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -54,6 +56,12 @@ def logged(tmp_path_factory) -> set[str]:
         "mine": {"_target_": "support.user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
     }
     made = train(replace(config, rollout={"_target_": "support.helpers.MixedEngine"}, reward=rewards))
+    extras = replace(config.extras, forecast=replace(config.extras.forecast, gpu=GPU.H100))
+    predicted = train(replace(config, stage="predicted", extras=extras, probe=None))
+    return columns(made) | columns(predicted)
+
+
+def columns(made: Artifact) -> set[str]:
     with made.path("metrics.csv").open(encoding="utf-8") as stream:
         return set(next(csv.reader(stream))) - {"step"}
 

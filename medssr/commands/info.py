@@ -31,6 +31,7 @@ from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import architecture_of, num_stored_parameters
 from medssr.models.memory import Load, memory_parts, resting_bytes
+from medssr.training.forecast import forecast
 
 Rows = list[tuple[str, str]]
 
@@ -47,6 +48,7 @@ def train_plan(config: TrainConfig) -> Rows:
         ("questions", _questions_text(config.data.path, config.reward)),
         *grpo_rows(config.stage, config.grpo),
         *_memory_rows(config),
+        *time_rows(config, config.grpo),
         *_cost_rows(config),
         ("artefact", _artifact_text(step)),
     ]
@@ -197,17 +199,49 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
     )
 
 
+def time_rows(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Rows:
+    """Returns the time of a step by part, and GPU hours and price of a stage, as rows; docs/cost.md has the sums."""
+    expected = forecast(config, grpo)
+    if isinstance(expected, str):
+        return [("time", expected)]
+    hardware, work, seconds = expected.hardware, expected.work, expected.seconds
+    hours, price = expected.device_hours(grpo.num_steps), config.extras.forecast.price_per_hour
+    device = "GPU" if hardware.is_gpu else "CPU"
+    parts = {name: value for name, value in asdict(seconds).items() if value}
+    rows = [
+        (
+            "time, computed",
+            f"{_seconds(seconds.total)} a step on {expected.num_devices} x {hardware.name}: "
+            + ", ".join(f"{name} {_seconds(value)}" for name, value in parts.items()),
+        ),
+        (
+            "  where",
+            f"completions have {work.completion_tokens:,.0f} tokens, prompts {work.prompt_tokens:,.0f}, and "
+            f"{work.signal_share:.0%} of the groups have signal (extras.forecast)"
+            + ("" if seconds.reward is not None else "; without custom rewards, whose time is not known"),
+        ),
+        ("  speed of a device", hardware.source),
+        (f"  {device} hours", f"{hours:,.2f} for {grpo.num_steps:,} steps"),
+    ]
+    return rows if price is None else [*rows, ("  price", f"{hours * price:,.2f} at {price:g} per {device} and hour")]
+
+
+def _seconds(number: float) -> str:
+    """Returns seconds as text.
+
+    Example:
+        >>> _seconds(38.875), _seconds(2.64), _seconds(0.0512)
+        ('39 s', '2.6 s', '0.051 s')
+    """
+    return f"{number:,.0f} s" if number >= 10 else f"{number:.2g} s"
+
+
 def _cost_rows(config: TrainConfig | PipelineConfig) -> Rows:
     """Returns the cost that the presets of the model and of the run state, as rows."""
     rows: Rows = []
     if cost := config.model.cost:
-        hours = cost.stage1_hours
-        time = None if hours is None else f"{hours:g} hours of an H100 for stage 1 of grpo=large"
-        rows += [
-            (f"cost: {what}", text)
-            for what, text in (("GPUs", cost.gpus), ("time, computed", time), ("model", cost.note))
-            if text is not None
-        ]
+        stated = (("GPUs", cost.gpus), ("model", cost.note))
+        rows += [(f"cost: {what}", text) for what, text in stated if text is not None]
     return rows if config.cost is None else [*rows, ("cost: preset", config.cost)]
 
 

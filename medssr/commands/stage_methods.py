@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medssr.commands.info import Rows, grpo_rows
+from medssr.commands.info import Rows, grpo_rows, time_rows
 from medssr.config import (
     DataConfig,
     ModelConfig,
@@ -46,8 +46,8 @@ class GRPOMethod:
         return train(config)
 
     def describe(self, name: str, config: TrainConfig) -> Rows:
-        """Returns the batch sizes and totals of the stage as rows."""
-        return grpo_rows(name, config.grpo)
+        """Returns the batch sizes, totals and time of the stage as rows."""
+        return [*grpo_rows(name, config.grpo), *time_rows(config, config.grpo)]
 
 
 class SFTMethod:

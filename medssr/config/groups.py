@@ -33,12 +33,44 @@ class PathsConfig:
     log_dir: OutputPath
 
 
+class GPU(Enum):
+    """GPUs whose published speed is known (`medssr/models/hardware.py`)."""
+
+    H200 = "H200"
+    H100 = "H100"
+    A100 = "A100"
+    L40S = "L40S"
+    L4 = "L4"
+    A10 = "A10"
+
+
+@dataclass
+class ForecastConfig:
+    """What the time and the price of a training are computed from, beyond its settings; they change no result."""
+
+    gpu: GPU | None
+    price_per_hour: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    signal_share: float
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        price = self.price_per_hour
+        require(price is None or price >= 0, "extras.forecast.price_per_hour", f"{price}; at least 0, or null.")
+        for name in ("prompt_tokens", "completion_tokens"):
+            tokens = getattr(self, name)
+            require(tokens is None or tokens >= 1, f"extras.forecast.{name}", f"{tokens}; at least 1, or null.")
+        require(0 <= self.signal_share <= 1, "extras.forecast.signal_share", f"{self.signal_share}; from 0 to 1.")
+
+
 @dataclass
 class ExtrasConfig:
-    """Display and CPU threads of a run; these settings change no result."""
+    """Display, CPU threads and cost forecast of a run; these settings change no result."""
 
     progress_bar: bool
     num_threads: int | None
+    forecast: ForecastConfig
 
     def __post_init__(self) -> None:
         """Checks the range."""
@@ -52,12 +84,10 @@ class ModelCostConfig:
 
     Attributes:
         gpus: The GPUs that training fits on.
-        stage1_hours: Hours of one H100 for stage 1 of `grpo=large`.
         note: A further note.
     """
 
     gpus: str | None = None
-    stage1_hours: float | None = None
     note: str | None = None
 
 

@@ -48,7 +48,7 @@ class CommandConfig:
     Attributes:
         task_name: Name of the command, used in run folders and logs.
         paths: Folders of the project.
-        extras: Display and CPU threads of a run.
+        extras: Display, CPU threads and cost forecast of a run.
         cost: Cost of a preset as text, which `--info` shows.
     """
 

@@ -13,13 +13,15 @@ from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
-from medssr.models.device import check_device, prepare_process
+from medssr.models.device import check_device, gpu_name, prepare_process
 from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
 from medssr.training.fit import fit
+from medssr.training.forecast import Forecast, forecast
+from medssr.training.seen_time import SeenTime
 from medssr.training.step_loader import PromptDataModule
 from medssr.utils.files import sync_folder
 from medssr.utils.instantiate import instantiate
@@ -73,7 +75,10 @@ def run_stage(
             has_shuffled_options=config.grpo.shuffle_options,
         )
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
-        callbacks = [] if evaluation is None else [evaluation]
+        callbacks: list[Any] = [] if evaluation is None else [evaluation]
+        expected = forecast(config, config.grpo, gpu_name())
+        if isinstance(expected, Forecast):
+            callbacks.append(SeenTime(expected))
         num_steps = fit(config, module, data, directory, checkpoint, config.grpo.num_steps, callbacks)
         counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": num_steps}
         best_model = None

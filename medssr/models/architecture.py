@@ -86,6 +86,12 @@ class Architecture:
         return layer
 
     @property
+    def num_active_layer_weights(self) -> int:
+        """The number of weights of one decoder layer that are multiplied with each token: no norms, chosen experts."""
+        weights = sum(inputs * outputs for inputs, outputs in self.linear_layers.values())
+        return weights + self.num_experts * self.width + self.num_active_experts * 3 * self.width * self.mlp_width
+
+    @property
     def num_parameters(self) -> int:
         """The number of weights: embedding, layers, last norm, and the head if it is not tied."""
         embeddings = self.vocab_size * self.width * (1 if self.is_tied else 2)

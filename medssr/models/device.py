@@ -32,6 +32,13 @@ def check_device(trainer: Node) -> None:
         require(not missing, "trainer.devices", problem)
 
 
+def gpu_name() -> str | None:
+    """Returns the name of the GPU, such as "NVIDIA H200"; None without one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def prepare_process(extras: ExtrasConfig, seed: int) -> None:
     """Sets threads, seeds and log levels of libraries; called before the first model is loaded."""
     import torch

@@ -16,7 +16,7 @@ from medssr.utils.disk_faults import writes_to
 from medssr.utils.json_text import JsonText, StrictDecoder, parse_json
 from medssr.utils.text_files import open_bytes, read_lines, read_text
 
-_KINDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number"}
+_KINDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number", bool: "true or false"}
 # More threads than this do not read a disk faster.
 _MAX_READERS = 8
 

@@ -10,9 +10,11 @@ from support.commands import run_program
 from support.helpers import toy_question, typed
 from support.made import flip_a_bit, make
 
+from medssr.commands.doctor import measure
 from medssr.commands.doctor.command import command_of, findings, main
 from medssr.commands.doctor.findings import State
 from medssr.errors import InputError
+from medssr.models.hardware import measured_hardware
 from medssr.questions import write_questions
 
 pytestmark = pytest.mark.slow
@@ -102,3 +104,18 @@ def test_help_loads_nothing():
     output = run_program(program)
     assert "medssr-doctor COMMAND SETTINGS" in output
     assert output.splitlines()[-1] == "[]"
+
+
+def test_the_machine_is_measured_for_the_forecasts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "_ROWS", {"cuda": 64, "cpu": 64})
+    monkeypatch.setattr(measure, "_COPIED_BYTES", {"cuda": 4096, "cpu": 4096})
+    monkeypatch.setattr(measure, "_SECONDS_PER_NUMBER", 0.0)
+    monkeypatch.setattr(sys, "argv", ["medssr-doctor", "--measure", f"paths.artifact_dir={tmp_path}"])
+    main()
+    hardware = measured_hardware(tmp_path)
+    assert hardware is not None
+    numbers = (hardware.float32_flops, hardware.bfloat16_flops, hardware.bytes_per_second)
+    assert min(numbers) > 0
+    printed = capsys.readouterr().out
+    assert hardware.name in printed
+    assert f"wrote {tmp_path}/hardware.json" in printed

@@ -115,11 +115,22 @@ def test_what_cannot_be_computed_is_not_guessed(overrides, message):
     assert message in plan("train", *overrides)["memory"]
 
 
+def test_time_hours_and_price_of_a_stage_are_computed():
+    rows = plan("train", *NODE, "extras.forecast.gpu=H200", "extras.forecast.price_per_hour=3")
+    step = re.fullmatch(r"(\d+) s a step on 8 x H200: rollout (\d+) s, reward .*", rows["time, computed"])
+    assert step
+    hours, price = rows["  GPU hours"], rows["  price"]
+    assert float(hours.split()[0]) == pytest.approx(int(step[1]) * 300 * 8 / 3600, rel=0.02)
+    assert float(price.split()[0]) == pytest.approx(3 * float(hours.split()[0]), rel=0.01)
+    assert rows["  where"].startswith("completions have 1,024 tokens, prompts 300, and 60% of the groups have signal")
+    assert "data sheet" in rows["  speed of a device"]
+    assert "  price" not in plan("train", *NODE)
+
+
 def test_presets_state_their_cost():
     assert plan("train")["cost: model"] == "A few minutes on 2 CPU cores."
     rows = plan("pipeline", "model=qwen3_4b_base", "experiment=lora_one_gpu")
     assert rows["cost: GPUs"].startswith("one of 141 GB")
-    assert rows["cost: time, computed"] == "12 hours of an H100 for stage 1 of grpo=large"
     assert rows["cost: preset"].startswith("2 bytes a weight for the model")
 
 

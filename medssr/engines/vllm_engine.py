@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -83,12 +83,15 @@ class VLLMEngine:
         # The sums of the bits of the weights that were last sent to vLLM, and of those that it then had.
         self._sums: tuple[dict[str, int], dict[str, int]] | None = None
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Makes vLLM take requests of this length; ends it if it runs with a shorter context.
 
         Raises:
             InputError: When the length is above the limit.
         """
+        self._make_room(num_tokens())
+
+    def _make_room(self, num_tokens: int) -> None:
         check_length(num_tokens, self._limit)
         if num_tokens > self._settings.max_model_len:
             self.close()
@@ -105,7 +108,7 @@ class VLLMEngine:
                 `max_model_len`.
         """
         check_requests(prompts, sampling, self._limit)
-        self.reserve(max(map(len, prompts), default=0) + sampling.max_new_tokens)
+        self._make_room(max(map(len, prompts), default=0) + sampling.max_new_tokens)
         if self._process is None:
             assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
             process = self._started()

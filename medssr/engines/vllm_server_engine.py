@@ -127,7 +127,7 @@ class VLLMServerEngine:
             groups |= {index: group for index, (server, group) in answers.items() if server in current}
         return [groups[index] for index in range(len(prompts))]
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Does nothing: the servers have been started with the context that they have."""
 
     def sync_weights(self, model: Any) -> float:

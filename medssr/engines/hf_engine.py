@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +37,7 @@ class HFEngine:
         self._max_batch_size = max_batch_size
         adopt_attention(policy.model)
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Does nothing: the cache of a batch is made for it."""
 
     def sync_weights(self, model: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -59,8 +59,13 @@ class RolloutEngine(Protocol):
 
     fills_gpu: ClassVar[bool]
 
-    def reserve(self, num_tokens: int) -> None:
-        """Announces the longest prompt plus completion to come, so that an engine starts with room for it."""
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
+        """Announces the longest prompt plus completion to come, so that an engine starts with room for it.
+
+        Args:
+            num_tokens: Returns their tokens. An engine that does not need to know does not call it, since it encodes
+                all prompts: a minute for 200,000.
+        """
         ...
 
     def generate(

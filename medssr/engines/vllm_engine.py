@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -79,12 +79,15 @@ class VLLMEngine:
         # The sums of the bits of the weights that were last sent to vLLM, and of those that it then had.
         self._sums: tuple[dict[str, int], dict[str, int]] | None = None
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Makes vLLM take requests of this length; ends it if it runs with a shorter context.
 
         Raises:
             InputError: When the length is above the limit.
         """
+        self._make_room(num_tokens())
+
+    def _make_room(self, num_tokens: int) -> None:
         check_length(num_tokens, self._limit)
         if num_tokens > self._settings.max_model_len:
             self.close()
@@ -161,7 +164,7 @@ class VLLMEngine:
 
     def _ready(self, num_tokens: int) -> VLLMProcess:
         """Returns vLLM with the policy's weights and a context of so many tokens; starts it if needed."""
-        self.reserve(num_tokens)
+        self._make_room(num_tokens)
         if self._process is None:
             assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
             process = self._started()

@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -110,13 +110,13 @@ class VLLMNodeEngine:
         self._processes: ServerProcesses | None = None  # of the first process only
         self._engine: VLLMServerEngine | None = None
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Checks that the longest prompt plus completion to come fits; servers take the longest context that they can.
 
         Raises:
             InputError: When it is longer than `max_model_len` or the model's context.
         """
-        check_length(num_tokens, self._limit)
+        check_length(num_tokens(), self._limit)
 
     def generate(
         self, prompts: Sequence[list[int]], seeds: Sequence[Sequence[int]], sampling: Sampling

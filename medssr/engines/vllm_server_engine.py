@@ -132,7 +132,7 @@ class VLLMServerEngine:
         """
         yield from self._spread(self._reconnecting(batches), sampling, first=0)
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Does nothing: the servers have been started with the context that they have."""
 
     def sync_weights(self, model: Any) -> float:

@@ -51,7 +51,7 @@ class HeldoutCallback(L.Callback):
         self._folder = directory / "best"
         self._max_new_tokens = rollouts.config.max_new_tokens
         self._prompts = rollouts.policy.encode(list(questions), self._max_new_tokens, config.path)
-        rollouts.engine.reserve(max(map(len, self._prompts)) + self._max_new_tokens)
+        rollouts.engine.reserve(lambda: max(map(len, self._prompts)) + self._max_new_tokens)
         self.history = HeldoutHistory()
         # The best step that each checkpoint on disk refers to.
         self._best_steps_in_checkpoints: deque[int] = deque(maxlen=NUM_KEPT)

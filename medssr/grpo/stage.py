@@ -46,15 +46,15 @@ def run_stage(
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
-    # Measured before training, so that an over-long prompt fails here and not at step 900.
+    # Checked before training, so that an over-long prompt fails here and not at step 900.
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
-    longest = policy.longest_prompt(questions, num_new_tokens, config.data.path)
+    policy.check_prompts(questions, num_new_tokens, config.data.path)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
     ):
         require_labels(rewards, questions, config.data.path)
-        engine.reserve(longest + num_new_tokens)
+        engine.reserve(lambda: policy.longest_prompt(questions, num_new_tokens, config.data.path) + num_new_tokens)
         rollouts = RolloutCollector(
             policy,
             engine=engine,

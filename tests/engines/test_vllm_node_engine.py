@@ -81,6 +81,6 @@ def test_settings_out_of_range_are_refused(policy, setting, message):
 def test_a_request_that_does_not_fit_is_refused_before_servers_start(policy):
     config = typed("train", "rollout=vllm_node", "rollout.max_model_len=256")
     engine = instantiate(config.rollout, "rollout", policy=policy)
-    engine.reserve(256)
+    engine.reserve(lambda: 256)
     with pytest.raises(InputError, match=r"rollout.max_model_len: 256; .* need 257 tokens"):
-        engine.reserve(257)
+        engine.reserve(lambda: 257)

@@ -124,7 +124,7 @@ def test_what_does_not_fit_the_context_is_refused_before_the_start(make, policy,
 def test_a_length_above_the_limit_is_refused_when_it_is_reserved(make, policy, monkeypatch):
     monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     with pytest.raises(InputError, match=r"rollout.max_model_len: 100; .* need 101"):
-        make(policy, max_model_len=100).reserve(101)
+        make(policy, max_model_len=100).reserve(lambda: 101)
 
 
 @pytest.mark.parametrize("temperature", [0.001, 2.5])

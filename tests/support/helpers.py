@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -181,7 +181,7 @@ class LetterEngine:
         token_ids = [*self._policy.tokenizer(text)["input_ids"], self._policy.tokenizer.eos_token_id]
         return Completion(token_ids, [-1.0] * len(token_ids), text, is_truncated=False)
 
-    def reserve(self, num_tokens: int) -> None:
+    def reserve(self, num_tokens: Callable[[], int]) -> None:
         pass
 
     def sync_weights(self, model: Any) -> float | None:

@@ -1,8 +1,8 @@
-"""Computes the log-likelihood of given continuations under a policy, with any rollout engine."""
+"""Computes the log-likelihood of given continuations: by a policy's forward pass, or from what an engine scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -73,3 +73,38 @@ def _batches(rows: list[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
         batch.append(row)
     if batch:
         yield batch
+
+
+def prefixes_to_score(continuations: Sequence[Sequence[int]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Returns the prefixes of continuations behind which tokens have to be scored, and these tokens in ascending order.
+
+    Example:
+        Continuations of one token need one prefix, the empty one.
+
+        >>> prefixes_to_score([[7], [4]]), prefixes_to_score([[7], [2, 9]])
+        ({(): (4, 7)}, {(): (2, 7), (2,): (9,)})
+    """
+    tokens: dict[tuple[int, ...], set[int]] = {}
+    for continuation in continuations:
+        for length, token in enumerate(continuation):
+            tokens.setdefault(tuple(continuation[:length]), set()).add(token)
+    return {prefix: tuple(sorted(scored)) for prefix, scored in tokens.items()}
+
+
+def sums_of_scores(
+    continuations: Sequence[Sequence[int]], scores: Mapping[tuple[int, ...], Mapping[int, float]]
+) -> list[float]:
+    """Returns the log-likelihood of each continuation, from the log-probs behind its prefixes.
+
+    Args:
+        continuations: Token ids.
+        scores: Log-probs of tokens, by prefix (see `prefixes_to_score`).
+
+    Example:
+        >>> sums_of_scores([[7], [2, 9]], {(): {2: -1.0, 7: -0.5}, (2,): {9: -0.25}})
+        [-0.5, -1.25]
+    """
+    return [
+        sum(scores[tuple(continuation[:length])][token] for length, token in enumerate(continuation))
+        for continuation in continuations
+    ]

@@ -13,17 +13,20 @@ Answers = Generator[tuple[int, list[Completion]]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt to continue.
+    """A prompt to continue, or to score tokens behind.
 
     Attributes:
         index: The caller's number of it, which comes back with its completions.
         prompt: Token ids.
-        seeds: The seed of each completion; the same number for all requests of a stream.
+        seeds: The seed of each completion.
+        scored: Tokens to score as the next one. If there are any, nothing is sampled: the request comes back as one
+            completion, without text, of these tokens with the log-prob of each.
     """
 
     index: int
     prompt: list[int]
     seeds: list[int]
+    scored: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -43,7 +46,8 @@ class StreamingEngine(RolloutEngine, Protocol):
 def stream_completions(engine: RolloutEngine, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
     """Yields the index of each request with its completions, as soon as the engine has finished them.
 
-    An engine that cannot stream, such as `rollout=hf`, finishes each batch before it gets the next.
+    An engine that cannot stream, such as `rollout=hf`, finishes each batch before it gets the next. No request has
+    tokens to score.
     """
     if isinstance(engine, StreamingEngine):
         yield from engine.stream(batches, sampling)

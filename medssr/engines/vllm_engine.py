@@ -15,7 +15,7 @@ from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_feed import VLLMFeed
 from medssr.engines.vllm_installation import check_installation
 from medssr.engines.vllm_process import VLLMProcess, VLLMSettings, sum_of_bits
-from medssr.engines.vllm_requests import check_length, check_requests, context_limit, max_lora_rank
+from medssr.engines.vllm_requests import check_length, check_requests, context_limit, max_lora_rank, num_tokens
 from medssr.errors import InputError
 from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
@@ -114,14 +114,13 @@ class VLLMEngine:
         feed: VLLMFeed | None = None
         try:
             for batch in batches:
-                prompts = [request.prompt for request in batch]
-                check_requests(prompts, sampling, self._limit)
-                num_tokens = max(map(len, prompts), default=0) + sampling.max_new_tokens
-                if feed is not None and num_tokens > self._settings.max_model_len:
+                check_requests(batch, sampling, self._limit)
+                longest = max((num_tokens(request, sampling) for request in batch), default=0)
+                if feed is not None and longest > self._settings.max_model_len:
                     yield from feed.rest()  # vLLM starts again
                     feed = None
                 if feed is None:
-                    feed = self._feed(self._ready(num_tokens), sampling)
+                    feed = self._feed(self._ready(longest), sampling)
                 for request in batch:
                     while not feed.has_room(request):
                         yield from feed.finished()
@@ -162,9 +161,9 @@ class VLLMEngine:
             self._process = None
             self._sums = None
 
-    def _ready(self, num_tokens: int) -> VLLMProcess:
-        """Returns vLLM with the policy's weights and a context of so many tokens; starts it if needed."""
-        self._make_room(num_tokens)
+    def _ready(self, longest: int) -> VLLMProcess:
+        """Returns vLLM with the policy's weights and a context of at least so many tokens; starts it if needed."""
+        self._make_room(longest)
         if self._process is None:
             assert not is_sharded(self._policy.model), "a sharded model's weights are synced by all processes together"
             process = self._started()

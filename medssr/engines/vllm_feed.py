@@ -10,7 +10,7 @@ from medssr.engines.completions import stop_strings
 from medssr.engines.streaming import Answers, Request
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_process import VLLMProcess
-from medssr.engines.vllm_requests import num_distinct, read_samples
+from medssr.engines.vllm_requests import num_completions, read_samples
 from medssr.models.policy import Policy
 
 
@@ -61,7 +61,7 @@ class VLLMFeed:
         for output in outputs:
             request = self._running.pop(output.request_id)
             self._num_completions -= self._size(request)
-            yield request.index, self._completions(output.outputs, len(request.seeds))
+            yield request.index, self._completions(request, output.outputs)
 
     def rest(self) -> Answers:
         """Yields all requests under way, once they are finished."""
@@ -76,12 +76,20 @@ class VLLMFeed:
         self._num_completions = 0
 
     def _size(self, request: Request) -> int:
-        return num_distinct(len(request.seeds), self._sampling)
+        return num_completions(request, self._sampling)
 
     def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        if request.scored:
+            return SamplingParams(
+                temperature=0,
+                max_tokens=1,
+                logprob_token_ids=list(request.scored),
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
         sampling = self._sampling
         stop = list(stop_strings(self._policy, sampling))
         return SamplingParams(
@@ -100,7 +108,10 @@ class VLLMFeed:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _completions(self, samples: Sequence[Any], num_samples: int) -> list[Completion]:
+    def _completions(self, request: Request, samples: Sequence[Any]) -> list[Completion]:
+        if request.scored:
+            (logps,) = samples[0].logprobs
+            return [Completion(list(request.scored), [logps[token].logprob for token in request.scored], "", False)]
         token_rows = [list(sample.token_ids) for sample in samples]
         logp_rows = [list(sample.logprobs.logprobs) if self._sampling.has_logps else [] for sample in samples]
-        return read_samples(self._policy, token_rows, logp_rows, num_samples, self._sampling)
+        return read_samples(self._policy, token_rows, logp_rows, len(request.seeds), self._sampling)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medssr.engines.completions import read_completions
+from medssr.engines.streaming import Request
 from medssr.engines.types import Completion, Sampling
 from medssr.errors import InputError
 from medssr.models.lora import adapter_rank, has_adapters
@@ -49,11 +50,11 @@ def check_length(num_tokens: int, limit: int) -> None:
         )
 
 
-def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: int) -> None:
+def check_requests(requests: Sequence[Request], sampling: Sampling, max_len: int) -> None:
     """Checks requests for settings that vLLM would refuse or silently change.
 
     Args:
-        prompts: Token ids of each prompt.
+        requests: The requests.
         sampling: How tokens are sampled.
         max_len: Maximum number of tokens of prompt and completion.
 
@@ -64,13 +65,24 @@ def check_requests(prompts: Sequence[list[int]], sampling: Sampling, max_len: in
         raise InputError(
             f"rollout: temperature {sampling.temperature}; vLLM takes 0.01 to 2, and 0. Or take rollout=hf."
         )
-    longest = max((len(prompt) for prompt in prompts), default=0)
-    needed = longest + sampling.max_new_tokens
-    if needed > max_len:
-        raise InputError(
-            f"rollout: vLLM's max_model_len is {max_len}; a prompt of {longest} tokens and a completion of "
-            f"{sampling.max_new_tokens} need {needed}."
-        )
+    for request in requests:
+        needed = num_tokens(request, sampling)
+        if needed > max_len:
+            length = len(request.prompt)
+            raise InputError(
+                f"rollout: vLLM's max_model_len is {max_len}; a prompt of {length} tokens and a completion of "
+                f"{needed - length} need {needed}."
+            )
+
+
+def num_tokens(request: Request, sampling: Sampling) -> int:
+    """Returns the number of tokens of a request's prompt and its longest completion."""
+    return len(request.prompt) + (1 if request.scored else sampling.max_new_tokens)
+
+
+def num_completions(request: Request, sampling: Sampling) -> int:
+    """Returns the number of completions that vLLM is asked for."""
+    return 1 if request.scored else num_distinct(len(request.seeds), sampling)
 
 
 def num_distinct(num_samples: int, sampling: Sampling) -> int:

@@ -161,13 +161,39 @@ class VLLMServer:
             "logprobs": 0 if sampling.has_logps else None,
             "return_token_ids": True,
         }
-        lost = None if adapters is None else f"it does not have the adapters {adapters} that it was given"
-        answer = self._request("POST", "/v1/completions", body, if_missing=lost)
-        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        choices = sorted(self._choices(body, adapters), key=lambda choice: choice["index"])
         return [
             (choice["token_ids"], choice["logprobs"]["token_logprobs"] if sampling.has_logps else [])
             for choice in choices
         ]
+
+    def score_next(self, prompt: list[int], token_ids: Sequence[int], adapters: str | None) -> list[float]:
+        """Returns the log-prob of each of some tokens as the next one behind a prompt; nothing is sampled.
+
+        `adapters` is the name of the adapters to score with; None to score with the model alone.
+
+        Raises:
+            ServerDownError: When it does not answer in time, fails, or does not have the adapters.
+            InputError: When it refuses the request.
+        """
+        body = {
+            "model": self._model if adapters is None else adapters,
+            "prompt": prompt,
+            "temperature": 0,
+            "max_tokens": 1,  # vLLM gives log-probs for tokens that it generates
+            "logprobs": len(token_ids),
+            "logprob_token_ids": list(token_ids),
+            "return_tokens_as_token_ids": True,
+        }
+        (choice,) = self._choices(body, adapters)
+        (logps,) = choice["logprobs"]["top_logprobs"]
+        return [float(logps[f"token_id:{token}"]) for token in token_ids]
+
+    def _choices(self, body: Mapping[str, Any], adapters: str | None) -> list[dict[str, Any]]:
+        """Returns the completions of a request, which may name adapters."""
+        lost = None if adapters is None else f"it does not have the adapters {adapters} that it was given"
+        choices: list[dict[str, Any]] = self._request("POST", "/v1/completions", body, if_missing=lost)["choices"]
+        return choices
 
     # The methods below are parts of a weight update; see `weight_update.py` for their order. All raise ServerDownError
     # when the server fails or does not answer in time, and InputError when it has no such route.

@@ -24,7 +24,7 @@ from medssr.engines.server_pool import Job, ServerPool
 from medssr.engines.streaming import Answers, Request, in_order, requests_of
 from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_requests import check_requests, num_distinct, read_samples
+from medssr.engines.vllm_requests import check_requests, num_completions, num_distinct, num_tokens, read_samples
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.engines.weight_transfer import TransferBrokenError, pushed_weights
 from medssr.engines.weight_update import WeightUpdater
@@ -171,7 +171,10 @@ class VLLMServerEngine:
         """Yields the index of each request with its completions; `first` is the server to begin with."""
 
         def ask(server: VLLMServer, request: Request) -> list[Completion]:
-            completions = self._complete(server, request.prompt, request.seeds, sampling)
+            if request.scored:
+                completions = [self._score(server, request)]
+            else:
+                completions = self._complete(server, request.prompt, request.seeds, sampling)
             self._check_version(server)
             return completions
 
@@ -180,11 +183,11 @@ class VLLMServerEngine:
                 yield request.index, completions
 
     def _jobs(self, requests: Sequence[Request], sampling: Sampling) -> list[Job[Request]]:
-        check_requests([request.prompt for request in requests], sampling, self._max_len)
+        check_requests(requests, sampling, self._max_len)
         jobs = []
         for request in requests:
-            number = num_distinct(len(request.seeds), sampling)
-            jobs.append(Job(request, number, len(request.prompt) + number * sampling.max_new_tokens))
+            number, length = num_completions(request, sampling), len(request.prompt)
+            jobs.append(Job(request, number, length + number * (num_tokens(request, sampling) - length)))
         return jobs
 
     def _reconnecting(self, batches: Iterable[Sequence[Request]]) -> Iterator[Sequence[Request]]:
@@ -343,11 +346,18 @@ class VLLMServerEngine:
         self, server: VLLMServer, prompt: list[int], seeds: Sequence[int], sampling: Sampling
     ) -> list[Completion]:
         eos_ids, stop = sorted(self._policy.eos_token_ids), stop_strings(self._policy, sampling)
-        adapters = self._version if has_adapters(self._policy.model) else None
         number = num_distinct(len(seeds), sampling)
-        samples = server.complete(prompt, number, seeds[0], sampling, eos_ids, stop, adapters)
+        samples = server.complete(prompt, number, seeds[0], sampling, eos_ids, stop, self._adapters())
         token_rows, logp_rows = [tokens for tokens, _ in samples], [logps for _, logps in samples]
         return read_samples(self._policy, token_rows, logp_rows, len(seeds), sampling)
+
+    def _score(self, server: VLLMServer, request: Request) -> Completion:
+        logps = server.score_next(request.prompt, request.scored, self._adapters())
+        return Completion(list(request.scored), logps, "", is_truncated=False)
+
+    def _adapters(self) -> str | None:
+        """Returns the name of the adapters that servers were given; None if they have none or serve them themselves."""
+        return self._version if has_adapters(self._policy.model) else None
 
     def _check_version(self, server: VLLMServer) -> None:
         """Raises ServerDownError if a server does not have the weights that it was given.

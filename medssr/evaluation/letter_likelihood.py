@@ -21,14 +21,25 @@ def letter_logps(policy: Policy, contexts: Sequence[str], questions: Sequence[Qu
     Only the letters of the question's own options are compared, by the sum over their tokens; letters that a tokenizer
     makes one token of have no length to correct for. A context that is too long for the model loses its beginning.
     """
+    prompts, letters = letter_tokens(policy, contexts, questions)
+    logps = continuation_logps(policy, prompts, [list(row.values()) for row in letters])
+    return [dict(zip(row, values, strict=True)) for row, values in zip(letters, logps, strict=True)]
+
+
+def letter_tokens(
+    policy: Policy, contexts: Sequence[str], questions: Sequence[Question]
+) -> tuple[list[list[int]], list[dict[str, list[int]]]]:
+    """Returns the token ids of each context, and behind it those of each option's letter with a blank before it.
+
+    A context that is too long for the model loses its beginning.
+    """
     letters = [list(question.options) for question in questions]
     prompts, continuations = encode_with_continuations(
         contexts, [[f" {letter}" for letter in row] for row in letters], policy.tokenizer
     )
     longest = policy.model.config.max_position_embeddings
     prompts = [prompt[-(longest - max(map(len, ends))) :] for prompt, ends in zip(prompts, continuations, strict=True)]
-    logps = continuation_logps(policy, prompts, continuations)
-    return [dict(zip(row, values, strict=True)) for row, values in zip(letters, logps, strict=True)]
+    return prompts, [dict(zip(row, ends, strict=True)) for row, ends in zip(letters, continuations, strict=True)]
 
 
 def likeliest_letter(logps: Mapping[str, float]) -> str:
@@ -76,12 +87,24 @@ def recover(
         for sample, answer in enumerate(row)
         if answer.letter is None
     ]
-    texts = [escape_answer(answers[index][sample].text, policy.tokenizer) for index, sample in unread]
-    contexts = [prompts[index] + text + cue for (index, _), text in zip(unread, texts, strict=True)]
+    contexts = [
+        context
+        for prompt, row in zip(prompts, answers, strict=True)
+        for context in contexts_of_unread(policy, prompt, [answer for answer in row if answer.letter is None], cue)
+    ]
     result = [list(row) for row in answers]
     if unread:
         logps_of_unread = letter_logps(policy, contexts, [questions[index] for index, _ in unread])
         for (index, sample), logps in zip(unread, logps_of_unread, strict=True):
-            letter = likeliest_letter(logps)
-            result[index][sample] = replace(answers[index][sample], recovered=letter, letter_logps=logps)
+            result[index][sample] = with_recovered(answers[index][sample], logps)
     return result
+
+
+def contexts_of_unread(policy: Policy, prompt: str, answers: Sequence[SampledAnswer], cue: str) -> list[str]:
+    """Returns the text behind which the letters of each answer to a prompt are compared."""
+    return [prompt + escape_answer(answer.text, policy.tokenizer) + cue for answer in answers]
+
+
+def with_recovered(answer: SampledAnswer, logps: dict[str, float]) -> SampledAnswer:
+    """Returns an answer without a letter with the likeliest letter behind it."""
+    return replace(answer, recovered=likeliest_letter(logps), letter_logps=logps)

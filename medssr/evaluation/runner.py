@@ -11,11 +11,12 @@ from typing import Any
 from medssr.benchmarks.reader import load_benchmark
 from medssr.config import ProtocolConfig, ProtocolKind
 from medssr.engines.sampled_answers import SampledAnswer, answer_seeds, answers_in_chunks, read_completion
-from medssr.engines.streaming import Request, stream_completions
+from medssr.engines.streaming import Request, StreamingEngine, stream_completions
 from medssr.engines.truncation import TruncationWatch
-from medssr.engines.types import RolloutEngine, Sampling
+from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.errors import InputError
 from medssr.evaluation.letter_likelihood import likelihood_answers, recover
+from medssr.evaluation.second_pass import SecondPass, answers_in_two_passes
 from medssr.models.chat import escape_answer, render_chat
 from medssr.models.policy import Policy
 from medssr.models.prompts import check_prompts, encode_rendered, input_text, prompt_messages
@@ -168,6 +169,14 @@ class BenchmarkRunner:
         if not self.protocol.second_pass:
             yield from self._generated(questions, batches)
             return
+        if isinstance(self.engine, StreamingEngine):
+            second = SecondPass(self.policy, self.protocol.cue, len(questions))
+
+            def read(index: int, group: list[Completion]) -> tuple[str, list[SampledAnswer]]:
+                return self.prompter.text(questions[index]), self._read(questions[index], group)
+
+            yield from answers_in_two_passes(self.engine, batches, self._sampling(), second, questions, read)
+            return
         for batch in batches:
             generated = dict(self._generated(questions, [batch]))
             asked = [questions[request.index] for request in batch]
@@ -189,8 +198,16 @@ class BenchmarkRunner:
         self, questions: Sequence[Question], batches: Iterable[Sequence[Request]]
     ) -> Generator[tuple[int, list[SampledAnswer]]]:
         """Yields the index of each question with the answers that are read from its completions."""
+        with closing(stream_completions(self.engine, batches, self._sampling())) as completions:
+            for index, group in completions:
+                yield index, self._read(questions[index], group)
+
+    def _read(self, question: Question, group: Sequence[Completion]) -> list[SampledAnswer]:
+        return [read_completion(item, question, self._start(question)) for item in group]
+
+    def _sampling(self) -> Sampling:
         protocol = self.protocol
-        sampling = Sampling(
+        return Sampling(
             protocol.temperature,
             protocol.max_new_tokens,
             protocol.top_p,
@@ -198,10 +215,6 @@ class BenchmarkRunner:
             has_logps=False,
             stop=self.prompter.stop,
         )
-        with closing(stream_completions(self.engine, batches, sampling)) as completions:
-            for index, group in completions:
-                question = questions[index]
-                yield index, [read_completion(item, question, self._start(question)) for item in group]
 
     def _max_prompt_tokens(self) -> int:
         longest: int = self.policy.model.config.max_position_embeddings

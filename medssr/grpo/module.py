@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean
@@ -33,6 +32,7 @@ from medssr.rewards.scoring import traits_of
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
+from medssr.training.step_times import step_time_metrics
 from medssr.training.trained_module import TrainedModule
 from medssr.utils.processes import gather_objects
 
@@ -65,6 +65,7 @@ class GRPOModule(TrainedModule):
         self.rollouts = rollouts
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
+        self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
         self.last_step: StepRollouts | None = None  # read by callbacks
@@ -73,12 +74,12 @@ class GRPOModule(TrainedModule):
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
-        start = time.monotonic()
+        self.times.start(self.device)
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
-        self.rollouts.engine.release_memory()
-        rollout_seconds = time.monotonic() - start
+        with self.times.part("sync"):
+            self.rollouts.engine.release_memory()
 
         advantages = self.advantages(scored)
         trained = indices_to_train(scored.has_signal.tolist(), len(local_batch.items))
@@ -94,7 +95,7 @@ class GRPOModule(TrainedModule):
         metrics = self.update(batch.step, minibatches)
 
         metrics |= self.describe(batch, scored, advantages)
-        metrics |= {"time/rollout": rollout_seconds, "time/step": time.monotonic() - start}
+        metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
         # Not by log_dict, which logs after the callbacks: the metrics of a step must be logged before its checkpoint.
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
@@ -102,17 +103,21 @@ class GRPOModule(TrainedModule):
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
-        groups = self.rollouts.collect(step, questions)
+        with self.times.part("rollout"):
+            groups = self.rollouts.collect(step, questions)
         samples = make_samples(groups)
         flat = [sample for group in samples for sample in group]
         if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
             agree_to_stop()  # the passes of a sharded model are collective calls
-        statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
-        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
+        with self.times.part("reference"):
+            statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
+        with self.times.part("reward"):
+            groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
         weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:
-            self.objective.compute_ref_and_old_logps(flat, has_old=not self._needs_statistics)
+            with self.times.part("reference"):
+                self.objective.compute_ref_and_old_logps(flat, has_old=not self._needs_statistics)
             old_logps = require_logps(sample.trained(sample.old_logps) for sample in flat)
             ref_logps = require_logps(sample.trained(sample.ref_logps) for sample in flat)
             kls = sequence_kls(old_logps, ref_logps, self.config.kl_estimator).view(len(groups), -1).cpu()
@@ -135,7 +140,8 @@ class GRPOModule(TrainedModule):
             samples = [sample for minibatch in minibatches for sample in minibatch.samples]
             # The first of several optimiser steps changes the weights that sampled.
             has_old = self.config.num_iterations * len(minibatches) > 1 and not self._needs_statistics
-            self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
+            with self.times.part("reference"):
+                self.objective.compute_ref_and_old_logps(samples, has_old=has_old)
 
         optimizer_steps: list[Metrics | None] = []
         first_pass: list[LossStatistics] = []
@@ -152,21 +158,25 @@ class GRPOModule(TrainedModule):
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
-        sync_gap = self.rollouts.engine.sync_weights(self.model)
+        with self.times.part("sync"):
+            sync_gap = self.rollouts.engine.sync_weights(self.model)
         if sync_gap is not None:
             metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
         """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""
-        loss, statistics = self.objective.loss(micro_batch)
-        add_gradient(self, loss, is_last=micro_batch.is_last)
+        with self.times.part("forward"):
+            loss, statistics = self.objective.loss(micro_batch)
+        with self.times.part("backward"):
+            add_gradient(self, loss, is_last=micro_batch.is_last)
         return statistics
 
     def take_step(self, step: int, minibatch: Minibatch, statistics: list[LossStatistics]) -> Metrics | None:
         """Takes an optimiser step with the accumulated gradient, and returns its metrics; None if it was skipped."""
         loss = sum(part.metrics["loss"] for part in statistics)
-        norm = take_optimizer_step(self, self.config.max_grad_norm, loss)
+        with self.times.part("optimizer"):
+            norm = take_optimizer_step(self, self.config.max_grad_norm, loss)
         if norm is None:
             suspects = [sample.question_id for part in statistics if not part.is_finite for sample in part.samples]
             everyone = [sample.question_id for sample in minibatch.samples]

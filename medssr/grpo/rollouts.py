@@ -17,6 +17,7 @@ from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import is_group_reward
 from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, score_inputs
+from medssr.training.step_times import StepTimes
 from medssr.utils.seeding import derive_seed
 
 
@@ -184,6 +185,7 @@ class RolloutCollector:
         seed: Run seed.
         stage: Name of the stage; the seed of a completion derives from run seed, stage, step, question and index.
         source: The question file, for messages.
+        times: Measures the parts of a training step.
     """
 
     policy: Policy
@@ -193,6 +195,7 @@ class RolloutCollector:
     seed: int
     stage: str
     source: str
+    times: StepTimes = field(default_factory=StepTimes)
 
     def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
         """Returns a group of rollouts for each question."""
@@ -203,7 +206,8 @@ class RolloutCollector:
             for question in questions
         ]
         completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
-        rollouts = self._score(questions, completions)
+        with self.times.part("reward"):
+            rollouts = self._score(questions, completions)
         return [
             RolloutGroup(question, prompt, row, question.answer)
             for question, prompt, row in zip(questions, prompts, rollouts, strict=True)

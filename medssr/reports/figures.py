@@ -14,7 +14,7 @@ from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.reports import plots
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.groups import sweep_axes
-from medssr.reports.metrics import DRAWN
+from medssr.reports.metrics import DRAWN, PART_SECONDS, STEP_SECONDS
 from medssr.reports.runs import Run, model_label
 from medssr.reports.tables import COSTS, runs_by_labels
 from medssr.statistics import Calibration
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_MODELS_IN_ONE_FIGURE = 6  # curves that can be told apart
 _MAX_GROUPS_WITH_A_FIGURE = 12
+_MAX_TIME_FIGURES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,18 @@ def draw_training(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure
             plots.plot_training(curves, axes[0] if axes else None, out_dir / file)
             note = f"{num_skipped} logged values are not finite numbers and are left out." if num_skipped else ""
             yield Figure(file, stage, note)
+
+
+def draw_step_times(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:
+    """Draws where the seconds of each stage's steps went, one figure a stage of a run, for the first few."""
+    stages = [(run, stage) for run in runs for stage in run.curves if STEP_SECONDS in run.curves[stage]]
+    for number, (run, stage) in enumerate(stages[:_MAX_TIME_FIGURES]):
+        curves = run.curves[stage]
+        parts = {name: curves[name] for name in PART_SECONDS if name in curves}
+        if parts and all(np.isfinite(curve).all() for curve in (curves[STEP_SECONDS], *parts.values())):
+            file = f"time_{number}_{slug(stage)}.png"
+            plots.plot_step_times(curves[STEP_SECONDS], parts, out_dir / file)
+            yield Figure(file, f"{run.name}, {stage}" if len(runs) > 1 else stage)
 
 
 def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:

@@ -22,10 +22,22 @@ DRAWN = {
     "train/entropy": "entropy, nats a token",
     "train/agreement": "agreement in a group",
 }
+# The seconds of a training step and of its parts, in the order in which a step begins with them.
+STEP_SECONDS = "time/step"
+PART_SECONDS = (
+    "time/rollout",
+    "time/reward",
+    "time/reference",
+    "time/forward",
+    "time/backward",
+    "time/optimizer",
+    "time/sync",
+    "time/wait",
+)
 
 
 def read_curves(path: Path) -> dict[str, pd.Series]:
-    """Returns the logged values of the metrics in `DRAWN`, each as a series over steps.
+    """Returns the logged values of the metrics that are drawn, each as a series over steps.
 
     A series holds every value that was logged, those that are not finite too. Which metrics there are depends on the
     method of the stage: supervised fine-tuning has no reward.
@@ -40,7 +52,7 @@ def read_curves(path: Path) -> dict[str, pd.Series]:
         columns = ", ".join(table.columns)
         raise InputError.at(path, f"is no column; the columns are {columns}.", line=1, field="step")
     curves = {}
-    for name in DRAWN:
+    for name in (*DRAWN, STEP_SECONDS, *PART_SECONDS):
         if name in table.columns:
             rows = table[table[name] != ""]  # the other rows hold other metrics
             steps = [int(step) for step in _numbers(rows["step"], path)]

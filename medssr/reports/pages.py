@@ -113,6 +113,7 @@ def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: d
         difference_figures=list(figures.draw_differences(comparison, out_dir)),
         sweep_figures=list(figures.draw_sweeps(comparison, out_dir)),
         training_figures=list(figures.draw_training(comparison, out_dir)),
+        time_figures=list(figures.draw_step_times(runs, out_dir)),
         reliability_figures=list(figures.draw_reliability(runs, out_dir)),
         label_figures=list(figures.draw_label_calibration(runs, out_dir)),
     )

@@ -278,6 +278,38 @@ def _training_curve(axes: Axes, seeds: Sequence[pd.Series], window: int, colour:
     axes.plot(smooth.index, smooth, color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
 
 
+def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path) -> None:
+    """Draws the seconds of each step, a running mean over steps, stacked by part; the rest of the step is grey.
+
+    All values are finite. A part of less than a thousandth of all seconds is left out.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({name.removeprefix("time/"): curve for name, curve in parts.items()}).reindex(whole.index)
+    table = table.fillna(0.0)
+    has_area = list(table.sum() > whole.sum() / 1000)
+    colours = [*(colour for colour, is_drawn in zip(_COLOURS, has_area, strict=False) if is_drawn), "#c8c8c8"]
+    table = table.loc[:, has_area]
+    window = max(1, len(whole) // 12)
+    smooth = table.rolling(window, min_periods=1).mean()
+    rest = (whole.rolling(window, min_periods=1).mean() - smooth.sum(axis=1)).clip(lower=0)
+    labels = [*smooth.columns, "rest"]
+    with _new_figure(path, height=3.0 + _LEGEND_ROW * ((len(labels) + 2) // 3)) as figure:
+        axes = figure.add_subplot()
+        if len(whole) == 1:  # an area needs two steps
+            axes.barh(labels, [*smooth.iloc[0], rest.iloc[0]], color=colours)
+            axes.invert_yaxis()
+            axes.set_xlabel("seconds")
+        else:
+            axes.stackplot(smooth.index, *(smooth[name] for name in smooth), rest, labels=labels, colors=colours)
+            axes.set_xlim(whole.index[0], whole.index[-1])
+            axes.set_ylim(bottom=0)
+            axes.set_xlabel("training step")
+            axes.set_ylabel("seconds")
+            figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        axes.set_title(f"mean of up to {window} steps" if window > 1 else "as logged")
+
+
 def plot_pareto(points: pd.DataFrame, unit: str, path: Path) -> None:
     """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
     best = pareto_front(points)

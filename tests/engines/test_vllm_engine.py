@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.helpers import expected_completion, random_policy
+from support.helpers import expected_completion, random_policy, toy_question, typed
 
 from medssr.engines import vllm_engine as vllm_engine_module
 from medssr.engines.decoding import filtered_logps
@@ -21,6 +21,8 @@ from medssr.engines.streaming import requests_of
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_engine import VLLMEngine
 from medssr.errors import InputError
+from medssr.evaluation.letter_likelihood import recover
+from medssr.evaluation.runner import BenchmarkRunner, Prompter
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logits, completion_logps
 from medssr.models.policy import Policy
@@ -168,6 +170,24 @@ def test_a_stream_has_the_completions_of_one_call_and_can_be_left(served, monkey
     left.close()
     assert not engine._process.llm.llm_engine.has_unfinished_requests()
     assert token_ids(generate(engine)) == expected
+
+
+def test_the_second_pass_is_that_of_the_policy(served, tmp_path):
+    """The policies are random, so hardly an answer has a letter."""
+    policy, engine = served
+    questions = [toy_question(number) for number in range(6)]
+    changes = {"second_pass": True, "num_samples": 3, "max_new_tokens": 12, "questions_per_chunk": 4}
+    protocol = replace(typed("evaluate").protocol, **changes)
+    prompter = Prompter("{question}\n", (), policy.tokenizer)
+    rows = list(BenchmarkRunner(policy, engine, protocol, prompter, 42, False).answers(questions, tmp_path, "toy"))
+    read = [[replace(item, recovered=None, letter_logps=None) for item in row] for row in rows]
+    prompts = [prompter.text(question) for question in questions]
+    expected = recover(policy, prompts, questions, read, protocol.cue)
+    assert sum(item.recovered is not None for row in rows for item in row) > 9
+    for row, others in zip(rows, expected, strict=True):
+        assert [item.recovered for item in row] == [item.recovered for item in others]
+        for item, other in zip(row, others, strict=True):
+            assert (item.letter_logps or {}) == pytest.approx(other.letter_logps or {}, abs=1e-4)
 
 
 def test_the_number_of_samples_changes_none_of_those_before(served):

@@ -26,7 +26,9 @@ from support.vllm_stand_in import StandIn, running
 
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.config import LoRAConfig
+from medssr.engines.likelihood import continuation_logps
 from medssr.engines.sampled_answers import AnswerSampler
+from medssr.engines.streaming import Request, in_order
 from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_server import VLLMServer
 from medssr.engines.vllm_server_engine import VLLMServerEngine
@@ -233,6 +235,15 @@ class TestServers:
             files[number] = {file.name: file.read_bytes() for file in (tmp_path / str(number)).iterdir()}
         assert len(files[1]) == 5
         assert files[1] == files[2]
+
+    def test_tokens_are_scored_as_by_the_policy(self, make, tiny, servers, prompts):
+        engine = make([server.address for server in servers])
+        requests = [Request(index, prompt, [], (3, 17, 64)) for index, prompt in enumerate(prompts)]
+        answers = in_order(engine.stream([requests], SAMPLING), len(prompts))
+        expected = continuation_logps(tiny, prompts, [[[3], [17], [64]]] * len(prompts))
+        assert [item.token_ids for (item,) in answers] == [[3, 17, 64]] * len(prompts)
+        for (item,), logps in zip(answers, expected, strict=True):
+            assert item.logps == pytest.approx(logps, abs=1e-4)
 
     def test_stop_strings_end_completions_as_with_transformers(self, make, tiny, servers, prompts):
         engine = make([servers[0].address])

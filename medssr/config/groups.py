@@ -121,6 +121,7 @@ class ModelConfig:
     stop_without_template: list[str]
     max_new_tokens: int
     gradient_checkpointing: bool
+    recompute_every: int
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
     hub_config: Any = None
     cost: ModelCostConfig | None = None
@@ -129,6 +130,7 @@ class ModelConfig:
         """Checks the ranges and that the sizes are a mapping; reads the escapes in stop strings."""
         self.stop, self.stop_without_template = unescaped(self.stop), unescaped(self.stop_without_template)
         require(self.max_new_tokens >= 1, "model.max_new_tokens", f"{self.max_new_tokens}; at least 1.")
+        require(self.recompute_every >= 1, "model.recompute_every", f"{self.recompute_every}; at least 1.")
         for name in ("stop", "stop_without_template"):
             require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')
         problem = f"{self.hub_config}; expected the fields of the model's config.json, each as name: value."

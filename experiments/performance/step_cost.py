@@ -1,6 +1,6 @@
 """Compares the predicted and the seen seconds of a step of SmolLM2-135M on this machine's CPU, by part.
 
-    PYTHONPATH=.venv-real:experiments/performance python experiments/performance/step_cost.py [--steps 4] [--tokens 32]
+    PYTHONPATH=.venv-real:.:experiments/performance python experiments/performance/step_cost.py [--tokens 24]
 
 The speed of the machine and the steps are measured in one run with one thread, both in processor time, so that other
 work on the machine disturbs neither much. A step has 4 prompts x 8 completions, random rewards, a reference policy, and

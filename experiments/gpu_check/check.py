@@ -38,6 +38,13 @@ QWEN3_1_7B = {
     "head_dim": 128,
     "tie_word_embeddings": True,
 }
+QWEN3_8B = QWEN3_1_7B | {
+    "hidden_size": 4096,
+    "intermediate_size": 12_288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "tie_word_embeddings": False,
+}
 SMALL = QWEN3_1_7B | {
     "vocab_size": 4096,
     "hidden_size": 64,
@@ -50,6 +57,13 @@ SMALL = QWEN3_1_7B | {
 # A stage that takes seconds on any device.
 SHORT = ["extras.progress_bar=false", "logger=csv", "grpo.num_prompts_per_step=8", "grpo.num_generations=4"]
 PROMPT_TOKENS, COMPLETION_TOKENS = 64, 448
+# What an update is compared with and without.
+UPDATE_SETTINGS = {
+    "as it is": [],
+    "flex_attention": ["model.attn_implementation=flex_attention"],
+    "every second layer recomputed": ["model.recompute_every=2"],
+    "head in chunks of 4,096": ["grpo.head_chunk_tokens=4096"],
+}
 
 
 @dataclass(frozen=True)
@@ -165,73 +179,124 @@ def check_engine_memory(machine: Machine) -> dict[str, Any]:
 
 
 def check_update(machine: Machine) -> dict[str, Any]:
-    """Takes an update of 16,384 tokens with adapters at the shape of Qwen3-1.7B: memory against the sum, and time."""
+    """Takes updates of 14,336 tokens with adapters at the shapes of Qwen3-1.7B and 8B, with and without settings."""
+    shapes = {"qwen3_1.7b": QWEN3_1_7B, "qwen3_8b": QWEN3_8B} if machine.has_gpu else {"small": SMALL}
+    return {
+        f"{shape}, {name}": timed_update(machine, shape, shapes[shape], settings)
+        for shape in shapes
+        for name, settings in UPDATE_SETTINGS.items()
+        if machine.has_gpu or "flex_attention" not in name  # which has no gradients on a CPU
+    }
+
+
+def timed_update(machine: Machine, shape: str, sizes: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Returns speed and memory of an update; adapters, so that 8B fits one GPU."""
     import torch
 
     from medssr.cli.entry import composed
-    from medssr.config import GRPOConfig
     from medssr.grpo.losses import DAPO
     from medssr.grpo.minibatches import Minibatch
     from medssr.grpo.objective import Objective
-    from medssr.grpo.rollouts import Sample
+    from medssr.models.device import free_gpu_memory
     from medssr.models.policy import load_trainable_policy
 
-    folder = random_model(machine)
     device = "cuda" if machine.has_gpu else "cpu"
-    num_samples = 32 if machine.has_gpu else 4
+    free_gpu_memory()  # of the update before
+    folder = random_model(machine, shape, sizes)
     overrides = ["model=local", f"model.path={folder}", f"data.path={QUESTIONS}", "lora=default", "grpo=large"]
     overrides += ["model.dtype=bfloat16", "model.gradient_checkpointing=true", *machine.settings("update")]
-    config = composed("train", overrides)
-    grpo: GRPOConfig = config.grpo
+    config = composed("train", [*overrides, *settings])
     policy = load_trainable_policy(config.model, config.lora, config.seed)
     policy.model.to(device).train()
-    objective = Objective(policy.model, policy.model, DAPO(0.2, 0.28, None), 0, grpo)
-    generator = torch.Generator().manual_seed(0)
-
-    def tokens(count: int) -> list[int]:
-        return torch.randint(10, 4000, (count,), generator=generator).tolist()
-
-    samples = []
-    for _ in range(num_samples // 8 or 1):
-        prompt = tokens(PROMPT_TOKENS)
-        samples += [
-            Sample("", prompt, tokens(COMPLETION_TOKENS), torch.full((COMPLETION_TOKENS,), -8.0))
-            for _ in range(min(8, num_samples))
-        ]
+    objective = Objective(policy.model, policy.model, DAPO(0.2, 0.28, None), 0, config.grpo)
+    samples = random_samples(32 if machine.has_gpu else 4)
     minibatch = Minibatch(samples, [1.0, -1.0] * (len(samples) // 2), float(len(samples) * COMPLETION_TOKENS))
-    optimizer = torch.optim.AdamW([weight for weight in policy.model.parameters() if weight.requires_grad], 1e-5)
+    weights = [weight for weight in policy.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, 1e-5)
 
-    def update() -> int:
+    def update() -> None:
         objective.compute_ref_and_old_logps(samples, has_old=False)
-        parts = list(objective.micro_batches(minibatch))
-        for part in parts:
+        for part in objective.micro_batches(minibatch):
             with torch.autocast(device, torch.bfloat16):
                 loss, _ = objective.loss(part)
             loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return len(parts)
+        if machine.has_gpu:
+            torch.cuda.synchronize()
 
     update()  # compiles and allocates
     if machine.has_gpu:
         torch.cuda.reset_peak_memory_stats()
     begin = time.monotonic()
-    with torch.profiler.profile(
-        activities=[getattr(torch.profiler.ProfilerActivity, "CUDA" if machine.has_gpu else "CPU")]
-    ) as profile:
-        num_parts = update()
-        if machine.has_gpu:
-            torch.cuda.synchronize()
+    update()
     seconds = time.monotonic() - begin
-    by_time = sorted(profile.key_averages(), key=lambda row: -row.self_device_time_total)
     return {
-        "micro_batches": num_parts,
         "seconds": seconds,
-        "seconds_per_micro_batch": seconds / num_parts,
+        "tokens_per_second": len(samples) * COMPLETION_TOKENS / seconds,
+        "mfu": model_flops(config, len(samples)) / seconds / product_flops() if machine.has_gpu else None,
         "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if machine.has_gpu else None,
         "computed_gb": computed_gb(config),
-        "kernels": [f"{row.key[:80]}: {row.self_device_time_total / 1e3:.1f} ms" for row in by_time[:12]],
+        "kernels": slowest_kernels(machine, update),
     }
+
+
+def random_samples(number: int) -> list[Any]:
+    """Returns completions of random tokens, eight of each prompt."""
+    import torch
+
+    from medssr.grpo.rollouts import Sample
+
+    generator = torch.Generator().manual_seed(0)
+
+    def tokens(count: int) -> list[int]:
+        return torch.randint(10, 4000, (count,), generator=generator).tolist()
+
+    prompts = [tokens(PROMPT_TOKENS) for _ in range(number // 8 or 1)]
+    logps = torch.full((COMPLETION_TOKENS,), -8.0)
+    return [Sample("", prompts[index // 8], tokens(COMPLETION_TOKENS), logps) for index in range(number)]
+
+
+def model_flops(config: Any, num_samples: int) -> float:
+    """Returns the FLOPs of an update that no arrangement saves: frozen weights have no gradient; nothing is recomputed.
+
+    One forward pass of the reference, one of the policy, and the gradient of each input.
+    """
+    from medssr.models.architecture import Architecture, architecture_of
+
+    model = architecture_of(config.model.path)
+    assert isinstance(model, Architecture)
+    weights = model.num_layers * model.num_active_layer_weights
+    completions = num_samples * COMPLETION_TOKENS
+    tokens = completions + num_samples / 8 * PROMPT_TOKENS
+    attended = completions * (PROMPT_TOKENS + COMPLETION_TOKENS / 2)
+    attention = 4 * model.num_layers * model.num_heads * model.head_dim * attended
+    return 3 * (2 * weights * tokens + 2 * model.vocab_size * model.width * completions + attention)
+
+
+def product_flops() -> float:
+    """Returns the published bfloat16 product speed of the GPU, and raises RuntimeError for one that is not known."""
+    import torch
+
+    from medssr.config.groups import GPU
+    from medssr.models.hardware import published_flops
+
+    name = torch.cuda.get_device_name()
+    for gpu in GPU:
+        if gpu.value in name.split():
+            return published_flops(gpu)
+    raise RuntimeError(f"no published speed is known of {name}")
+
+
+def slowest_kernels(machine: Machine, update: Callable[[], None]) -> list[str]:
+    """Returns what took most of an update."""
+    import torch
+
+    activity = getattr(torch.profiler.ProfilerActivity, "CUDA" if machine.has_gpu else "CPU")
+    with torch.profiler.profile(activities=[activity]) as profile:
+        update()
+    by_time = sorted(profile.key_averages(), key=lambda row: -row.self_device_time_total)
+    return [f"{row.key[:80]}: {row.self_device_time_total / 1e3:.1f} ms" for row in by_time[:8]]
 
 
 def computed_gb(config: Any) -> float | None:
@@ -303,15 +368,14 @@ def check_servers(machine: Machine) -> dict[str, Any]:
     return {"seconds": run(machine, "servers", "pseudo_label", *settings, limit_s=240)}
 
 
-def random_model(machine: Machine) -> Path:
-    """Returns the folder of a model with random weights in bfloat16, which it writes the first time."""
+def random_model(machine: Machine, name: str, shape: dict[str, Any]) -> Path:
+    """Returns the folder of a model of a shape with random weights in bfloat16, which it writes the first time."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    folder = machine.folder / "random_model"
+    folder = machine.folder / f"random_{name}"
     if not folder.is_dir():
         tokenizer = AutoTokenizer.from_pretrained(RESOURCES / "policies" / "tiny_qwen3")
-        shape = QWEN3_1_7B if machine.has_gpu else SMALL
         ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
         config = AutoConfig.for_model("qwen3", max_position_embeddings=32_768, **shape, **ends)
         torch.manual_seed(0)

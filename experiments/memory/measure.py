@@ -142,7 +142,7 @@ def whole_model(config: TrainConfig, dtype: Dtype, *, is_trained: bool) -> nn.Mo
         if is_trained and config.lora is not None:
             add_adapters(model, config.lora, config.seed)
     if config.model.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False}, config.model.recompute_every)
     return model.train() if is_trained else model.requires_grad_(False).eval()
 
 

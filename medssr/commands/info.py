@@ -195,7 +195,7 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
         is_replicated=not shards_models(trainer) and processes != 1,
         micro_batch_tokens=grpo.micro_batch_tokens,
         head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
-        recomputes=config.model.gradient_checkpointing,
+        recompute_every=config.model.recompute_every if config.model.gradient_checkpointing else None,
     )
 
 

@@ -19,6 +19,9 @@ VLLM_NODE_ENGINE = "medssr.engines.vllm_node_engine.VLLMNodeEngine"
 # The engine that uses servers which were started by somebody else.
 VLLM_SERVER_ENGINE = "medssr.engines.vllm_server_engine.VLLMServerEngine"
 
+# The attention whose kernel is compiled for the mask of a packed row.
+FLEX_ATTENTION = "flex_attention"
+
 # What is wrong with adapters on servers without `rollout.weights_dir`.
 ADAPTERS_NEED_FOLDER = (
     "null, but servers are given adapters (lora) as files after each update; give a folder that they see under the "
@@ -34,6 +37,7 @@ def training_problem(config: TrainConfig) -> str | None:
     uses_servers = config.rollout.get("_target_") == VLLM_SERVER_ENGINE
     has_no_folder = uses_servers and config.rollout["weights_dir"] is None
     rules = [
+        (_is_flex_on_cpu(config), _FLEX_ON_CPU),
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
         (config.lora is not None and has_no_folder, f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}"),
@@ -47,7 +51,14 @@ def training_problem(config: TrainConfig) -> str | None:
 
 def sft_problem(config: SFTTrainConfig) -> str | None:
     """Returns why a fine-tuning cannot run, and what to take instead; None if it can."""
+    if _is_flex_on_cpu(config):
+        return _FLEX_ON_CPU
     return _ADAPTERS_WITH_SHARDS if shards_models(config.trainer) and config.lora is not None else None
+
+
+def _is_flex_on_cpu(config: TrainConfig | SFTTrainConfig) -> bool:
+    is_on_gpu = str(config.trainer["accelerator"]) in ("gpu", "cuda")
+    return config.model.attn_implementation == FLEX_ATTENTION and not is_on_gpu
 
 
 def sharing_problem(grpo: GRPOConfig, processes: int) -> str | None:
@@ -75,6 +86,9 @@ def samples_with_trained_model(rollout: Mapping[str, Any]) -> bool:
 _HF_WITH_SHARDS = (
     "rollout: hf generates with the trained model, which trainer=fsdp2 shards over processes; take rollout=vllm, "
     "vllm_node or vllm_server, or trainer=ddp."
+)
+_FLEX_ON_CPU = (
+    "model.attn_implementation: flex_attention computes no gradients on a CPU; take trainer=gpu, ddp or fsdp2, or sdpa."
 )
 _ADAPTERS_WITH_SHARDS = (
     "lora: adapters are trained on models that each device holds whole, but trainer=fsdp2 shards them; take "

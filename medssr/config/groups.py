@@ -124,6 +124,7 @@ class ModelConfig:
     adapter_learning_rate: float
     kl_coefficient: float
     gradient_checkpointing: bool
+    recompute_every: int
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
     hub_config: Any = None
     cost: ModelCostConfig | None = None
@@ -135,6 +136,7 @@ class ModelConfig:
         for name in ("learning_rate", "adapter_learning_rate"):
             require(getattr(self, name) > 0, f"model.{name}", f"{getattr(self, name)}; above 0.")
         require(self.kl_coefficient >= 0, "model.kl_coefficient", f"{self.kl_coefficient}; 0 or more.")
+        require(self.recompute_every >= 1, "model.recompute_every", f"{self.recompute_every}; at least 1.")
         for name in ("stop", "stop_without_template"):
             require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')
         problem = f"{self.hub_config}; expected the fields of the model's config.json, each as name: value."

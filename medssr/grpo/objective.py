@@ -16,7 +16,7 @@ from medssr.grpo.kl import kl_estimate, truncated_importance_weights
 from medssr.grpo.losses import LossInputs, PolicyLoss, masked_sum, summed_loss
 from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.rollouts import Sample, require_logps
-from medssr.models.attention import adopt_attention
+from medssr.models.attention import adopt_attention, takes_blocks
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.models.logprobs import (
     completion_logps,
@@ -224,7 +224,8 @@ class Objective:
         prompts = [sample.prompt_ids for sample in samples]
         completions = [sample.completion_ids for sample in samples]
         if self.is_packed:
-            return pack_rollouts(prompts, completions, self.model.device, self.model.dtype)
+            device, dtype = self.model.device, self.model.dtype
+            return pack_rollouts(prompts, completions, device, dtype, has_blocks=takes_blocks(self.model))
         return pad_rollouts(prompts, completions, self._pad_token_id, self.model.device)
 
 

@@ -1,16 +1,26 @@
-"""Scaled dot-product attention for packed rows, in which the completions of a group share their prompt."""
+"""Attention for packed rows, in which the completions of a group share their prompt.
+
+By default `scaled_dot_product_attention` computes one block of segments of similar length after the other, with dense
+masks. With `model.attn_implementation=flex_attention` a kernel that is compiled for the row's mask computes only the
+tiles of it that have anything to attend to, and takes grouped heads as they are. It computes no gradients on a CPU.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-from medssr.models.packing import AttentionBlock
+from medssr.config.arrangements import FLEX_ATTENTION
+from medssr.models.packing import AttentionBlock, PackedRollouts
 
-_NAME = "medssr_sdpa"
+_FLEX = "medssr_flex"
+# The implementations that are replaced, with the names of what takes their place.
+_NAMES = {"sdpa": "medssr_sdpa", FLEX_ATTENTION: _FLEX}
 # The families for which tests compare packed with padded rows. In others, parts other than attention may depend on
 # neighbouring tokens, or the logits may be changed after the head.
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_moe"})
@@ -19,20 +29,21 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "qwen3_moe"})
 def adopt_attention(model: Any) -> bool:
     """Makes the model use `attention` if it is supported, and returns whether it does and so takes packed rows.
 
-    A model is supported if its family is in `FAMILIES`, its attention implementation is `sdpa`, and every layer attends
-    to all previous tokens; other models are not changed. For padded batches only the speed changes.
+    A model is supported if its family is in `FAMILIES`, its attention implementation is `sdpa` or `flex_attention`, and
+    every layer attends to all previous tokens; other models are not changed. Padded batches are computed by `sdpa`, and
+    only their speed changes.
     """
     config = model.config
-    if config._attn_implementation == _NAME:
+    if config._attn_implementation in _NAMES.values():
         return True
     if (
-        config._attn_implementation != "sdpa"
+        config._attn_implementation not in _NAMES
         or config.model_type not in FAMILIES
         or getattr(config, "sliding_window", None) is not None
     ):
         return False
     _register()
-    config._attn_implementation = _NAME
+    config._attn_implementation = _NAMES[config._attn_implementation]
     return True
 
 
@@ -40,8 +51,41 @@ def _register() -> None:
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 
-    AttentionInterface.register(_NAME, attention)
-    AttentionMaskInterface.register(_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+    for name in _NAMES.values():
+        AttentionInterface.register(name, attention)
+        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+
+
+def takes_blocks(model: Any) -> bool:
+    """Returns whether an adopted model computes packed rows block by block."""
+    return bool(model.config._attn_implementation != _FLEX)
+
+
+def packed_mask(model: Any, packed: PackedRollouts) -> tuple[AttentionBlock, ...] | BlockMask:
+    """Returns which tokens of a packed row attend to which, as an adopted model takes it."""
+    return packed.blocks if takes_blocks(model) else block_mask(packed)
+
+
+def block_mask(packed: PackedRollouts) -> BlockMask:
+    """Returns the mask of a packed row of N tokens by tiles, without an `[N, N]` matrix on a GPU.
+
+    A token attends to itself, to those before it in its segment, and to the whole prompt that its segment continues.
+    """
+    segments, contexts = packed.segments, packed.contexts
+
+    def attends(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        is_before = (segments[query] == segments[key]) & (query >= key)
+        return is_before | (contexts[query] == segments[key])
+
+    create = _compiled(create_block_mask) if segments.is_cuda else create_block_mask
+    mask: BlockMask = create(attends, None, None, len(segments), len(segments), device=segments.device)
+    return mask
+
+
+@cache
+def _compiled(function: Any) -> Any:
+    """Returns the function compiled for rows of any length; uncompiled it makes the matrices that it is to avoid."""
+    return torch.compile(function, dynamic=True)
 
 
 def attention(
@@ -52,7 +96,7 @@ def attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    packed_blocks: tuple[AttentionBlock, ...] | None = None,
+    packed_blocks: tuple[AttentionBlock, ...] | BlockMask | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Returns what transformers' `sdpa` returns, `[B, S, H, D]`.
@@ -70,6 +114,10 @@ def attention(
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    if isinstance(packed_blocks, BlockMask):
+        flex = _compiled(flex_attention) if query.is_cuda else flex_attention
+        output = flex(query, key, value, block_mask=packed_blocks, scale=scaling, enable_gqa=True)
+        return output.transpose(1, 2), None
     if packed_blocks is not None:
         return _packed(query[0], key[0], value[0], packed_blocks, dropout, scaling), None
     batch, heads, queries, width = query.shape

@@ -92,7 +92,7 @@ class Arrangement:
         has_old_logps: Whether the policy computes them before the first update.
         num_iterations: Passes over the completions.
         num_optimizer_steps: Optimiser steps of the step.
-        recomputes: Whether the backward pass computes the layers' activations again.
+        recomputed_share: Fraction of the layers whose activations the backward pass computes again.
     """
 
     num_trainers: int
@@ -108,7 +108,7 @@ class Arrangement:
     has_old_logps: bool
     num_iterations: int
     num_optimizer_steps: int
-    recomputes: bool
+    recomputed_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def step_seconds(model: Architecture, work: Work, arrangement: Arrangement, hard
         >>> from medssr.models.architecture import architecture_of
         >>> from medssr.models.hardware import GPU, published
         >>> work = Work(128, 8, 300, 1000, 2048, 0.6, None)
-        >>> arrangement = Arrangement(8, 8, 1, True, 256, 2, 2, None, True, True, False, 1, 1, True)
+        >>> arrangement = Arrangement(8, 8, 1, True, 256, 2, 2, None, True, True, False, 1, 1, 1.0)
         >>> seconds = step_seconds(architecture_of("Qwen/Qwen3-8B-Base"), work, arrangement, published(GPU.H200))
         >>> round(seconds.rollout), round(seconds.update + seconds.reference), round(seconds.sync, 1)
         (21, 16, 2.6)
@@ -164,7 +164,7 @@ def step_seconds(model: Architecture, work: Work, arrangement: Arrangement, hard
     slowest = _IMBALANCE if arrangement.num_trainers > 1 else 1.0
     # Of each product in a forward pass, the backward pass has two: for the input and, where it is trained, the weight.
     backward = 2 if arrangement.num_adapter_parameters is None else 1
-    update = layers.times(1 + arrangement.recomputes + backward, 3 + arrangement.recomputes)
+    update = layers.times(1 + arrangement.recomputed_share + backward, 3 + arrangement.recomputed_share)
     update += head.times(2 + backward, 2)  # the chunks of the head are computed again
     num_passes = arrangement.has_reference + arrangement.has_old_logps
     reward = work.reward_seconds

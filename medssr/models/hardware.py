@@ -56,6 +56,11 @@ _PUBLISHED = {
 }
 
 
+def published_flops(gpu: GPU) -> float:
+    """Returns the published FLOP/s of bfloat16 products, which the model FLOPs utilisation (MFU) is a fraction of."""
+    return _PUBLISHED[gpu][1] * 1e12
+
+
 def published(gpu: GPU) -> Hardware:
     """Returns the speed that a known GPU is expected to reach, from its published numbers.
 

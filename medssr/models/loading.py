@@ -129,7 +129,7 @@ def _weight_files(config: ModelConfig) -> list[str]:
 
 def _recompute_activations(model: Any, config: ModelConfig) -> None:
     if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False}, every_n_layers=config.recompute_every)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medssr.errors import InputError
+from medssr.models.attention import packed_mask
 from medssr.models.batching import RolloutBatch
 from medssr.models.packing import PackedRollouts
 from medssr.models.sharding import call_as_forward
@@ -91,7 +92,7 @@ def _packed_scores(
         input_ids=packed.input_ids,
         position_ids=packed.position_ids,
         attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # four dimensions, so that transformers creates no mask
-        packed_blocks=packed.blocks,
+        packed_blocks=packed_mask(model, packed),
         use_cache=False,
     ).last_hidden_state[0]
     return _head_scores(

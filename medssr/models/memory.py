@@ -5,6 +5,7 @@ experiments/memory holds the sum against torch's tracker. The parts are explaine
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from medssr.models.architecture import Architecture
@@ -35,7 +36,8 @@ class Load:
         is_replicated: Whether several devices train the whole model, each on a share of the questions.
         micro_batch_tokens: Tokens of one forward and backward pass.
         head_chunk_tokens: Number of tokens whose logits exist at the same time.
-        recomputes: Whether only the activations between layers are kept, and others recomputed.
+        recompute_every: Of that many layers, one keeps only its input, and recomputes its activations; None if all keep
+            all activations.
     """
 
     architecture: Architecture | MeasuredModel
@@ -47,7 +49,7 @@ class Load:
     is_replicated: bool
     micro_batch_tokens: int
     head_chunk_tokens: int
-    recomputes: bool
+    recompute_every: int | None
 
     @property
     def trains_all(self) -> bool:
@@ -87,13 +89,16 @@ class Load:
     @property
     def kept_bytes(self) -> Parts:
         """The bytes of activations that are kept from the forward to the backward pass."""
-        if not self.recomputes:
+        if self.recompute_every is None:
             return {"activations of all layers": self.architecture.num_layers * self.layer_bytes}
+        num_recomputed = math.ceil(self.architecture.num_layers / self.recompute_every)
+        num_stored = self.architecture.num_layers - num_recomputed
         # Between layers, numbers have the format of the embedding, which autocast leaves in float32.
         is_float32 = self.trains_all and not self.is_sharded
-        numbers = self.architecture.num_layers * self.micro_batch_tokens * self.architecture.width
+        numbers = num_recomputed * self.micro_batch_tokens * self.architecture.width
         size = _FLOAT32_BYTES if is_float32 else self.compute_bytes
-        return {"activations at the border of layers": size * numbers}
+        kept = {"activations at the border of layers": size * numbers}
+        return kept | ({"activations of the other layers": num_stored * self.layer_bytes} if num_stored else {})
 
 
 def memory_parts(load: Load) -> Parts:
@@ -102,7 +107,7 @@ def memory_parts(load: Load) -> Parts:
     Example:
         >>> from medssr.models.architecture import architecture_of
         >>> qwen3_8b = architecture_of("Qwen/Qwen3-8B-Base")
-        >>> parts = memory_parts(Load(qwen3_8b, 2, 2, None, True, 8, False, 16384, 1024, True))
+        >>> parts = memory_parts(Load(qwen3_8b, 2, 2, None, True, 8, False, 16384, 1024, 1))
         >>> {name: round(size / 1e9, 1) for name, size in parts.items()}  # doctest: +NORMALIZE_WHITESPACE
         {'weights, gradients, optimiser': 16.4, 'reference policy': 2.0, 'activations at the border of layers': 4.8,
          'one layer, recomputed, and its gradients': 5.1, 'weights and gradients of two layers, gathered': 1.9,

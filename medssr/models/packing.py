@@ -45,7 +45,9 @@ class PackedRollouts:
     Attributes:
         input_ids: `[1, N]`.
         position_ids: `[1, N]`, as if each completion had its own copy of the prompt.
-        blocks: Which tokens attend to which; the row is the concatenation of their tokens.
+        blocks: Which tokens attend to which; the row is the concatenation of their tokens. Empty if not asked for.
+        segments: `[N]`, the number of the segment (prompt or completion) that each token belongs to.
+        contexts: `[N]`, the number of the prompt that the token's segment continues; -1 for tokens of prompts.
         predictors: `[M]`, for each of the M completion tokens the index of the token before it.
         completion_ids: `[B, T]`, padded on the right.
         completion_mask: `[B, T]`, 1 for tokens.
@@ -54,6 +56,8 @@ class PackedRollouts:
     input_ids: Tensor
     position_ids: Tensor
     blocks: tuple[AttentionBlock, ...]
+    segments: Tensor
+    contexts: Tensor
     predictors: Tensor
     completion_ids: Tensor
     completion_mask: Tensor
@@ -64,6 +68,8 @@ def pack_rollouts(
     completions: Sequence[list[int]],
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    *,
+    has_blocks: bool = True,
 ) -> PackedRollouts:
     """Returns the packed row of the completions; completions with equal prompts share one.
 
@@ -72,6 +78,7 @@ def pack_rollouts(
         completions: The completions, at least one token each.
         device: The device of the tensors.
         dtype: The dtype of the masks, equal to the model's.
+        has_blocks: Whether attention needs blocks with their masks (`medssr.models.attention.takes_blocks`).
 
     Example:
         >>> packed = pack_rollouts([[5, 6], [5, 6], [7]], [[8, 9], [4, 3], [2, 1]])
@@ -88,6 +95,8 @@ def pack_rollouts(
 
     input_ids: list[int] = []
     position_ids: list[int] = []
+    numbers: list[int] = []
+    contexts: list[int] = []
     starts = [0] * len(segments)  # index in the packed row of the first token of each segment
     blocks = []
     for is_prompt, members in _blocks([len(segment) for segment in segments], num_prompts):
@@ -96,10 +105,14 @@ def pack_rollouts(
             input_ids += segments[segment_index]
             first = first_positions[segment_index]
             position_ids += range(first, first + len(segments[segment_index]))
+            numbers += [segment_index] * len(segments[segment_index])
+            contexts += [-1 if is_prompt else prompt_of[segment_index - num_prompts]] * len(segments[segment_index])
+        if not has_blocks:
+            continue
         block = _prompt_block([len(segments[segment_index]) for segment_index in members], device)
         if not is_prompt:
-            contexts = [prompt_of[segment_index - num_prompts] for segment_index in members]
-            spans = [(starts[number], len(segments[number])) for number in contexts]
+            shared = [prompt_of[segment_index - num_prompts] for segment_index in members]
+            spans = [(starts[number], len(segments[number])) for number in shared]
             block = _with_context(block, spans, device, dtype)
         blocks.append(block)
 
@@ -113,6 +126,8 @@ def pack_rollouts(
         torch.tensor([input_ids], device=device),
         torch.tensor([position_ids], device=device),
         tuple(blocks),
+        torch.tensor(numbers, device=device),
+        torch.tensor(contexts, device=device),
         torch.tensor(predictors, device=device),
         pad_sequence(ids, batch_first=True).to(device),
         pad_sequence([torch.ones(len(row)) for row in ids], batch_first=True).to(device),

@@ -149,7 +149,7 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         has_old_logps=num_updates > 1,
         num_iterations=grpo.num_iterations,
         num_optimizer_steps=num_updates,
-        recomputes=config.model.gradient_checkpointing,
+        recomputed_share=config.model.gradient_checkpointing / config.model.recompute_every,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from support.helpers import ARCHITECTURE, random_policy
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from medssr.models.attention import FAMILIES, adopt_attention
+from medssr.models.attention import FAMILIES, adopt_attention, takes_blocks
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logps_and_entropies, packed_logps
 from medssr.models.packing import pack_rollouts
@@ -44,7 +44,7 @@ def padded(model):
 
 
 def packed(model, chunk_tokens=None):
-    row = pack_rollouts(PROMPTS, COMPLETIONS)
+    row = pack_rollouts(PROMPTS, COMPLETIONS, has_blocks=takes_blocks(model))
     return run(model, lambda: packed_logps(model, row, 0.9, chunk_tokens, has_entropies=True))
 
 
@@ -58,6 +58,34 @@ def test_packed_rows_have_the_log_probs_entropies_and_gradients_of_padded_ones(f
     torch.testing.assert_close(found_logps, logps, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found_entropies, entropies, rtol=1e-5, atol=1e-5)
     assert ((found_gradient - gradient).norm() / gradient.norm()).item() < 1e-6
+
+
+@pytest.fixture
+def eager_flex(monkeypatch):
+    """FlexAttention in its eager form, which has gradients on a CPU too, though torch refuses them there."""
+    monkeypatch.setattr(torch.nn.attention.flex_attention, "_validate_device", lambda *_: None)
+    monkeypatch.setattr(torch.nn.attention.flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_mask_by_tiles_has_the_log_probs_and_gradients_of_blocks(family, eager_flex):
+    model = model_of(family)
+    by_tiles = deepcopy(model)
+    by_tiles.config._attn_implementation = "flex_attention"
+    assert adopt_attention(model)
+    assert adopt_attention(by_tiles)
+    assert takes_blocks(model)
+    assert not takes_blocks(by_tiles)
+    for actual, value in zip(packed(by_tiles), packed(model), strict=True):
+        assert ((actual - value).norm() / value.norm()).item() < 1e-5
+
+
+def test_rows_that_are_not_packed_are_computed_as_with_sdpa(policy):
+    by_tiles = deepcopy(policy.model)
+    by_tiles.config._attn_implementation = "flex_attention"
+    assert adopt_attention(by_tiles)
+    for actual, value in zip(padded(by_tiles), padded(policy.model), strict=True):
+        assert torch.equal(actual, value)
 
 
 def test_activation_checkpointing_changes_nothing(any_policy):

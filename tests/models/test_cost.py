@@ -49,7 +49,7 @@ ONE = Arrangement(
     has_old_logps=False,
     num_iterations=1,
     num_optimizer_steps=1,
-    recomputes=True,
+    recomputed_share=1.0,
 )
 # One group with signal: 4 + 4 x 10 tokens in the layers, 40 in the head; 4 x 4 / 2 + 4 x 90 = 368 attended.
 LAYER_PRODUCTS = (2 * 2_000 * 44 + 80 * 368) / 1e6
@@ -65,8 +65,10 @@ def test_an_update_is_a_forward_and_a_backward_pass_and_what_is_computed_again()
     assert seconds.update == pytest.approx(update)
     assert seconds.reference == pytest.approx(LAYER_PRODUCTS + LAYER_ACCESSES + HEAD_PRODUCTS + HEAD_ACCESSES)
     assert seconds.reward == pytest.approx(8 * 0.25)
-    kept = step_seconds(SMALL, WORK, replace(ONE, recomputes=False), SLOW).update
+    kept = step_seconds(SMALL, WORK, replace(ONE, recomputed_share=0.0), SLOW).update
     assert kept == pytest.approx(update - LAYER_PRODUCTS - LAYER_ACCESSES)
+    half = step_seconds(SMALL, WORK, replace(ONE, recomputed_share=0.5), SLOW).update
+    assert half == pytest.approx((update + kept) / 2)
     exact = step_seconds(SMALL, WORK, replace(ONE, compute_bytes=4), SLOW).update
     assert exact == pytest.approx(8 * LAYER_PRODUCTS + 8 * LAYER_ACCESSES + 8 * HEAD_PRODUCTS + 2 * HEAD_ACCESSES)
 

@@ -6,7 +6,7 @@ import pytest
 
 from medssr.config.groups import GPU
 from medssr.errors import InputError
-from medssr.models.hardware import Hardware, measured_hardware, published, write_hardware
+from medssr.models.hardware import Hardware, measured_hardware, published, published_flops, write_hardware
 
 MEASURED = Hardware("a processor", False, 2, 1e11, 5e11, 1.25e10, "measured")
 
@@ -17,6 +17,7 @@ def test_every_gpu_that_can_be_named_is_known_with_its_source(gpu):
     assert hardware.is_gpu
     assert hardware.float32_flops < hardware.bfloat16_flops
     assert "data sheet" in hardware.source
+    assert hardware.bfloat16_flops == pytest.approx(0.7 * published_flops(gpu))
 
 
 def test_products_are_as_fast_as_their_numbers_are_small():

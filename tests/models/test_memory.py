@@ -38,7 +38,7 @@ LOAD = Load(
     is_replicated=False,
     micro_batch_tokens=100,
     head_chunk_tokens=10,
-    recomputes=True,
+    recompute_every=1,
 )
 LAYER = 4 * 2 * 100 * 90
 
@@ -94,7 +94,11 @@ def test_adapters_leave_the_model_as_it_is_loaded():
         "one layer, recomputed, and its gradients": LAYER,
     }
     assert resting_bytes(load) == 2 * 4_050 + 12 * 50
-    assert memory_parts(replace(load, recomputes=False))["activations of all layers"] == 2 * LAYER
+    assert memory_parts(replace(load, recompute_every=None))["activations of all layers"] == 2 * LAYER
+    every_second = memory_parts(replace(load, recompute_every=2))
+    assert every_second["activations of the other layers"] == LAYER
+    border = "activations at the border of layers"
+    assert every_second[border] == memory_parts(load)[border] / 2
 
 
 @pytest.mark.slow

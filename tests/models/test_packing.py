@@ -55,6 +55,21 @@ def test_before_each_completion_token_stands_what_precedes_it(rows):
 
 
 @given(ROWS)
+def test_segments_and_contexts_say_the_same_as_blocks(rows):
+    packed = pack_rollouts(*columns(rows))
+    ids, expected = packed.input_ids[0], attended_tokens(packed)
+    for query, tokens in enumerate(expected):
+        is_prompt = packed.segments == packed.contexts[query]
+        is_before = packed.segments == packed.segments[query]
+        is_before[query + 1 :] = False
+        assert ids[is_prompt].tolist() + ids[is_before].tolist() == tokens
+    without = pack_rollouts(*columns(rows), has_blocks=False)
+    assert without.blocks == ()
+    assert torch.equal(without.input_ids, packed.input_ids)
+    assert torch.equal(without.segments, packed.segments)
+
+
+@given(ROWS)
 def test_each_prompt_is_there_once_and_nothing_is_padding(rows):
     packed = pack_rollouts(*columns(rows))
     prompts = {tuple(prompt) for prompt, _ in rows}

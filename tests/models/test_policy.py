@@ -38,6 +38,7 @@ def model_config(prompt_file):
             "stop_without_template": ["\nQ:"],
             "max_new_tokens": 16,
             "gradient_checkpointing": False,
+            "recompute_every": 1,
         }
         return ModelConfig(**(values | changes))
 
@@ -169,11 +170,11 @@ def test_an_absent_prompt_template_is_found_before_the_weights_are_read(saved, l
         load(saved)
 
 
-def gradients_of(policy):
+def gradients_of(policy, layer=0):
     """Gradients of a loss of two completions in training mode, by name, and how often a layer ran."""
     policy.model.train()
     calls = []
-    hook = policy.model.model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
+    hook = policy.model.model.layers[layer].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
     objective = Objective(policy.model, None, policy_loss("dapo"), 0, grpo_config(beta=0.0))
     rows = [Sample("q", [5, 6, 7], [8, 9 + index], torch.zeros(2)) for index in range(2)]
     objective.loss(MicroBatch(rows, torch.tensor([1.0, -0.5]), 4.0, is_last=True))[0].backward()
@@ -187,6 +188,15 @@ def test_activation_checkpointing_computes_twice_and_changes_no_gradient(saved, 
     assert (num_calls, num_calls_again) == (1, 2)
     for name, gradient in kept.items():
         torch.testing.assert_close(recomputed[name], gradient, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("layer", "num_calls"), [(0, 2), (1, 1)])
+def test_every_second_layer_is_recomputed(saved, load, layer, num_calls):
+    kept, _ = gradients_of(load(saved))
+    found, num_found = gradients_of(load(saved, gradient_checkpointing=True, recompute_every=2), layer)
+    assert num_found == num_calls
+    for name, gradient in kept.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
 
 
 def test_what_is_trained_is_float32_unless_it_is_an_adapter(saved, model_config):

@@ -81,6 +81,7 @@ def make(folders, tmp_path):
             "attn_implementation": "sdpa",
             "trust_remote_code": False,
             "gradient_checkpointing": False,
+            "recompute_every": 1,
             "prompt_path": str(folders / "prompt.txt"),
             "chat_template_kwargs": {},
             "stop": [],

@@ -105,7 +105,14 @@ class GRPOModule(TrainedModule):
         if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
             agree_to_stop()  # the passes of a sharded model are collective calls
         statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
-        groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
+        groups = add_group_rewards(
+            groups,
+            self.rollouts.rewards,
+            self.rollouts.policy,
+            self.history,
+            statistics,
+            self.rollouts.has_reward,
+        )
         weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:

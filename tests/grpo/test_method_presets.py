@@ -18,7 +18,7 @@ from medssr.rewards.faults import FaultWatch
 from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
-METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo"]
+METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard"]
 CONTROLS = ["control_random_labels", "control_format"]
 MIXED = "semi_supervised"
 QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]

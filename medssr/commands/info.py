@@ -45,7 +45,7 @@ def train_plan(config: TrainConfig) -> Rows:
     step = Step.of("train", config)
     return [
         *_model_rows(config.model, config.lora),
-        ("questions", _questions_text(config.data.path, config.reward)),
+        *_question_rows(config),
         *grpo_rows(config.stage, config.grpo),
         *_memory_rows(config),
         *time_rows(config, config.grpo),
@@ -94,6 +94,19 @@ def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
         return [*rows, ("trained", f"adapters of rank {lora.rank}")]
     adapters = architecture.num_adapter_parameters(lora.rank, lora.target_modules)
     return [*rows, ("trained", f"adapters of rank {lora.rank}: {adapters:,} weights")]
+
+
+def _question_rows(config: TrainConfig) -> Rows:
+    """Returns the file and the number of questions of each source."""
+    sources = [("questions", config.data.path, config.data.rewards)]
+    sources += [(f"  {name}", source.path, source.rewards) for name, source in config.data.further.items()]
+    return [
+        (
+            name,
+            _questions_text(path, {key: node for key, node in config.reward.items() if names is None or key in names}),
+        )
+        for name, path, names in sources
+    ]
 
 
 def _questions_text(path: str, rewards: Mapping[str, Any]) -> str:

@@ -61,7 +61,9 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
             head, tail = {"question_id": question.id, "outcome": outcome.value}, {"valid_share": vote.valid_share}
             vote_lines.append(json.dumps(head | asdict(vote) | tail))
             if outcome is LabelOutcome.kept:
-                kept.append(replace(question, answer=_truth(question) if labeling.uses_truth else vote.label))
+                label = _truth(question) if labeling.uses_truth else vote.label
+                provenance = question.provenance | {"agreement": vote.agreement}
+                kept.append(replace(question, answer=label, provenance=provenance))
             # The true answer is compared with the vote afterwards, for the report only.
             if vote.label is not None and "truth" in question.provenance:
                 assert vote.agreement is not None

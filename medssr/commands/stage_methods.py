@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from medssr.commands.info import Rows, grpo_rows, time_rows
 from medssr.config import (
-    DataConfig,
     ModelConfig,
     PipelineConfig,
     SFTTrainConfig,
     StageConfig,
     TrainConfig,
+    TrainDataConfig,
     subconfig,
     with_settings,
 )
@@ -35,7 +35,7 @@ class GRPOMethod:
             stage=stage.name,
             ckpt_path=AUTO,
             model=model,
-            data=DataConfig(str(questions)),
+            data=TrainDataConfig(str(questions), rewards=None, further={}),
             grpo=with_settings(config.grpo, stage, "grpo"),
         )
 

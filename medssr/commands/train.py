@@ -19,6 +19,7 @@ from medssr.utils.processes import is_main_process
 
 if TYPE_CHECKING:
     from medssr.questions import Question
+    from medssr.training.question_sources import QuestionSource
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def train(config: TrainConfig) -> Artifact:
 
 def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     # Read before torch is imported, so that an error in the files is reported immediately.
-    questions, heldout = _questions(config)
+    sources, heldout = _questions(config)
     checkpoint = starting_point(config.ckpt_path, directory)
 
     from medssr.grpo.stage import run_stage
@@ -41,32 +42,35 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
         config.stage,
-        len(questions),
+        sum(len(source.questions) for source in sources.values()),
         config.grpo.num_steps,
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    counts = run_stage(config, questions, heldout, checkpoint, directory)
+    counts = run_stage(config, sources, heldout, checkpoint, directory)
     free_gpu_memory()
     if is_main_process():
         write_settings(config, directory)
     return counts
 
 
-def _questions(config: TrainConfig) -> tuple[list[Question], list[Question]]:
-    """Returns the questions to train on and the held-out questions, which are disjoint."""
+def _questions(config: TrainConfig) -> tuple[dict[str, QuestionSource], list[Question]]:
+    """Returns the sources of the questions to train on and the held-out questions, which are disjoint."""
     from medssr.grpo.heldout import heldout_questions, remove_heldout
-    from medssr.rewards.labels import read_training_questions
+    from medssr.training.question_sources import kept, read_sources
 
-    questions = read_training_questions(config.data.path, config.reward)
+    sources = read_sources(config.data, config.reward)
     if config.probe is None:
-        return questions, []
+        return sources, []
     heldout = heldout_questions(config.probe, config.seed)
-    trained = remove_heldout(questions, heldout)
-    if not trained:
-        problem = f"holds all questions of {config.data.path}, so that none is left to train on."
-        raise InputError.at(config.probe.path, problem, field="probe.path")
-    log.info("probe: %d questions; %d of the training questions left out", len(heldout), len(questions) - len(trained))
+    trained = kept(sources, lambda questions: remove_heldout(questions, heldout))
+    num_left_out = 0
+    for before, source in zip(sources.values(), trained.values(), strict=True):
+        if not source.questions:
+            problem = f"holds all questions of {source.path}, so that none is left to train on."
+            raise InputError.at(config.probe.path, problem, field="probe.path")
+        num_left_out += len(before.questions) - len(source.questions)
+    log.info("probe: %d questions; %d of the training questions left out", len(heldout), num_left_out)
     return trained, heldout
 
 

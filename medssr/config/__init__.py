@@ -34,6 +34,7 @@ from medssr.config.groups import (
     SeedQuestionsConfig,
     SFTConfig,
     SynthesisConfig,
+    TrainDataConfig,
 )
 from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated
 from medssr.config.roots import (
@@ -103,6 +104,7 @@ __all__ = [
     "SynthesisConfig",
     "SynthesizeConfig",
     "TrainConfig",
+    "TrainDataConfig",
     "Truncated",
     "method_name",
     "num_check_steps",

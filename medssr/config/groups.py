@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -265,6 +266,38 @@ class DataConfig:
     """The labelled questions of one training stage."""
 
     path: InputPath
+
+
+@dataclass
+class FurtherSourceConfig:
+    """A further source of the questions of a training stage.
+
+    Attributes:
+        path: Its question file.
+        num_prompts: The number of its questions in each step.
+        rewards: The names of the rewards of its questions; None for all.
+    """
+
+    path: InputPath
+    num_prompts: int
+    # The default is here, because items of a mapping of any names have no file in `conf/`.
+    rewards: list[str] | None = None
+
+
+@dataclass
+class TrainDataConfig:
+    """The questions of one training stage, from one source or several."""
+
+    path: InputPath
+    rewards: list[str] | None
+    further: dict[str, FurtherSourceConfig]
+
+    def __post_init__(self) -> None:
+        """Checks names and ranges."""
+        for name, source in self.further.items():
+            problem = f"{name}: names a source in question ids; expected letters, digits and _."
+            require(re.fullmatch(r"\w+", name) is not None, "data.further", problem)
+            require(source.num_prompts >= 1, f"data.further.{name}.num_prompts", f"{source.num_prompts}; at least 1.")
 
 
 class KeptModel(Enum):

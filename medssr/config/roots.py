@@ -29,6 +29,7 @@ from medssr.config.groups import (
     SeedQuestionsConfig,
     SFTConfig,
     SynthesisConfig,
+    TrainDataConfig,
 )
 from medssr.config.grpo import GRPOConfig
 from medssr.config.local_paths import InputPath, OutputPath
@@ -125,7 +126,7 @@ class TrainConfig(LoggedStepConfig):
     ckpt_path: InputPath
     model: ModelConfig
     rollout: Node
-    data: DataConfig
+    data: TrainDataConfig
     reward: Node
     grpo: GRPOConfig
     optim: OptimConfig
@@ -138,7 +139,29 @@ class TrainConfig(LoggedStepConfig):
         """Checks combinations of groups."""
         _check_adapters(self.model, self.lora)
         check_trainer(self.trainer)
+        self._check_sources()
         _refuse(training_problem(self))
+
+    def _check_sources(self) -> None:
+        named = {"data.rewards": self.data.rewards}
+        named |= {f"data.further.{name}.rewards": source.rewards for name, source in self.data.further.items()}
+        for key, names in named.items():
+            unknown = next((name for name in names or () if name not in self.reward), None)
+            require(unknown is None, key, f"{unknown}; the rewards are {', '.join(self.reward)}.")
+            require(names != [], key, "is empty; name rewards, or null for all.")
+        if not self.data.further:
+            return
+        further, prompts = (
+            sum(source.num_prompts for source in self.data.further.values()),
+            self.grpo.num_prompts_per_step,
+        )
+        problem = (
+            f"{further} of the {prompts} questions of a step (grpo.num_prompts_per_step); leave some for data.path."
+        )
+        require(further < prompts, "data.further", problem)
+        rounds = self.grpo.dynamic_sampling_rounds
+        problem = f"{rounds}; further questions would change the ratio of the sources in data.further, so 0."
+        require(rounds == 0, "grpo.dynamic_sampling_rounds", problem)
 
 
 class ExportTarget(Enum):

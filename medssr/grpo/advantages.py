@@ -30,6 +30,17 @@ def weighted_sum(rewards: Mapping[str, Reward], results: Mapping[str, RewardResu
     return sum(reward.weight * results[name].value for name, reward in rewards.items())
 
 
+def weighted_sums(rewards: Mapping[str, Reward], results: Mapping[str, RewardResult]) -> tuple[float, float]:
+    """Returns the weighted sums of the results of a completion: of all, and of those that decide signal.
+
+    Args:
+        rewards: Rewards by name; those without a result are not rewards of this completion.
+        results: The result of each of its rewards, by name.
+    """
+    own = {name: rewards[name] for name in results}
+    return weighted_sum(own, results), weighted_sum(deciding_rewards(own), results)
+
+
 def deciding_rewards(rewards: Mapping[str, Reward]) -> dict[str, Reward]:
     """Returns the rewards that decide whether a group has signal: those for the label, or all if there is none.
 

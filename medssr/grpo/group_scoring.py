@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from medssr.answers import extract_choice
-from medssr.grpo.advantages import deciding_rewards, weighted_sum
+from medssr.grpo.advantages import weighted_sums
 from medssr.grpo.rollouts import Rollout, RolloutGroup, Sample
 from medssr.models.policy import Policy
+from medssr.questions import Question
 from medssr.rewards.groups import GroupInput, GroupResult, TokenStatistics, is_group_reward, score_groups
 from medssr.rewards.history import QuestionHistory, Visit, visit_of
 from medssr.rewards.scoring import Reward, traits_of
@@ -25,6 +26,7 @@ def add_group_rewards(
     policy: Policy,
     history: QuestionHistory,
     statistics: Sequence[TokenStatistics] | None,
+    has_reward: Callable[[Question, str], bool] = lambda question, name: True,
 ) -> list[RolloutGroup]:
     """Returns the groups with the results of the rewards of groups added to those of single completions.
 
@@ -36,6 +38,7 @@ def add_group_rewards(
         policy: Decodes tokens.
         history: The earlier visits of the questions.
         statistics: Of the P * G rollouts in their order; None if no reward needs them.
+        has_reward: Returns whether a question has the reward of a name.
     """
     group_rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
     if not group_rewards:
@@ -53,21 +56,24 @@ def add_group_rewards(
         )
         for group in groups
     ]
-    by_name = {name: score_groups(reward, inputs) for name, reward in group_rewards.items()}
-    return [
-        _with_results(group, rewards, {name: results[number] for name, results in by_name.items()})
-        for number, group in enumerate(groups)
-    ]
+    results: list[dict[str, GroupResult]] = [{} for _ in groups]
+    for name, reward in group_rewards.items():
+        places = [number for number, group in enumerate(groups) if has_reward(group.question, name)]
+        for number, result in zip(places, score_groups(reward, [inputs[number] for number in places]), strict=True):
+            results[number][name] = result
+    return [_with_results(group, rewards, by_name) for group, by_name in zip(groups, results, strict=True)]
 
 
 def _with_results(
     group: RolloutGroup, rewards: Mapping[str, Reward], by_name: Mapping[str, GroupResult]
 ) -> RolloutGroup:
     """Returns a group with the results of its rewards of groups, by name."""
-    deciding = deciding_rewards(rewards)
+    names = [name for name in rewards if name in by_name or name in group.rollouts[0].results]
     rollouts = []
     for index, rollout in enumerate(group.rollouts):
-        results = {**rollout.results, **{name: result.results[index] for name, result in by_name.items()}}
+        found = {**rollout.results, **{name: result.results[index] for name, result in by_name.items()}}
+        results = {name: found[name] for name in names}
+        reward, label_reward = weighted_sums(rewards, results)
         shifts = [
             rewards[name].weight * result.advantage_shifts[index]
             for name, result in by_name.items()
@@ -77,20 +83,20 @@ def _with_results(
         rollouts.append(
             replace(
                 rollout,
-                reward=weighted_sum(rewards, results),
-                label_reward=weighted_sum(deciding, results),
-                results={name: results[name] for name in rewards},
+                reward=reward,
+                label_reward=label_reward,
+                results=results,
                 advantage_shift=math.fsum(shifts),
                 token_mask=joint_mask([mask for mask in masks if mask is not None]),
             )
         )
-    reads_label = not all(traits_of(reward).is_label_free for reward in rewards.values())
-    found = next((result.label for result in by_name.values() if result.label is not None), None)
+    reads_label = not all(traits_of(rewards[name]).is_label_free for name in names)
+    voted = next((result.label for result in by_name.values() if result.label is not None), None)
     return replace(
         group,
         rollouts=rollouts,
         weight=math.prod(result.question_weight for result in by_name.values()),
-        label=group.question.answer if reads_label else found,
+        label=group.question.answer if reads_label else voted,
     )
 
 

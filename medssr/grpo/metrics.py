@@ -115,16 +115,17 @@ def pooled_mismatch(parts: Sequence[tuple[int, Mapping[str, float]]]) -> dict[st
 def reward_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     """Returns mean and deviation of each reward over the completions that it scored, and how often it failed."""
     rows = [rollout.results for group in groups for rollout in group.rollouts]
-    names = list(rows[0]) if rows else []
+    names = dict.fromkeys(name for row in rows for name in row)
     metrics: dict[str, float] = {}
     faults: Counter[str] = Counter()
     for name in names:
-        values = [row[name].value for row in rows if math.isfinite(row[name].value)]
+        results = [row[name] for row in rows if name in row]  # questions of some sources do not have all rewards
+        values = [result.value for result in results if math.isfinite(result.value)]
         if values:
             metrics[f"train/reward/{name}"] = fmean(values)
             metrics[f"train/reward_std/{name}"] = pstdev(values)
-        faults.update(f"{name}/{fault.kind}" for row in rows if (fault := row[name].fault) is not None)
-    metrics["train/reward_fault_share"] = faults.total() / max(1, len(rows) * len(names))
+        faults.update(f"{name}/{fault.kind}" for result in results if (fault := result.fault) is not None)
+    metrics["train/reward_fault_share"] = faults.total() / max(1, sum(map(len, rows)))
     return metrics | {f"train/reward_faults/{key}": float(count) for key, count in sorted(faults.items())}
 
 

@@ -112,7 +112,14 @@ class GRPOModule(TrainedModule):
         with self.times.part("reference"):
             statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
         with self.times.part("reward"):
-            groups = add_group_rewards(groups, self.rollouts.rewards, self.rollouts.policy, self.history, statistics)
+            groups = add_group_rewards(
+                groups,
+                self.rollouts.rewards,
+                self.rollouts.policy,
+                self.history,
+                statistics,
+                self.rollouts.has_reward,
+            )
         weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from medssr.answers import Choice, extract_choice
 from medssr.config import GRPOConfig
 from medssr.engines.types import Completion, RolloutEngine, Sampling
-from medssr.grpo.advantages import deciding_rewards, weighted_sum
+from medssr.grpo.advantages import weighted_sums
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import is_group_reward
@@ -185,6 +185,7 @@ class RolloutCollector:
         seed: Run seed.
         stage: Name of the stage; the seed of a completion derives from run seed, stage, step, question and index.
         source: The question file, for messages.
+        reward_names: The names of the rewards of a question, by its id; a question that is not there has all rewards.
         times: Measures the parts of a training step.
     """
 
@@ -195,7 +196,12 @@ class RolloutCollector:
     seed: int
     stage: str
     source: str
+    reward_names: Mapping[str, Collection[str]] = field(default_factory=dict)
     times: StepTimes = field(default_factory=StepTimes)
+
+    def has_reward(self, question: Question, name: str) -> bool:
+        """Returns whether the completions of a question have the reward of a name."""
+        return name in self.reward_names.get(question.id, self.rewards)
 
     def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
         """Returns a group of rollouts for each question."""
@@ -221,10 +227,9 @@ class RolloutCollector:
             for completion in row
         ]
         rewards = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
-        results = score_inputs(rewards, inputs)
-        deciding = deciding_rewards(rewards)
+        results = score_inputs(rewards, inputs, self.has_reward)
         rollouts = (
-            Rollout(item.completion, item.choice, weighted_sum(rewards, result), weighted_sum(deciding, result), result)
+            Rollout(item.completion, item.choice, *weighted_sums(rewards, result), result)
             for item, result in zip(inputs, results, strict=True)
         )
         return [list(islice(rollouts, len(row))) for row in completions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from shutil import copytree
@@ -21,6 +22,7 @@ from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
 from medssr.training.fit import fit
 from medssr.training.forecast import Forecast, forecast
+from medssr.training.question_sources import QuestionSource, reward_names
 from medssr.training.seen_time import SeenTime
 from medssr.training.step_loader import PromptDataModule
 from medssr.utils.files import sync_folder
@@ -29,13 +31,17 @@ from medssr.utils.processes import is_main_process
 
 
 def run_stage(
-    config: TrainConfig, questions: list[Question], heldout: list[Question], checkpoint: Path | None, directory: Path
+    config: TrainConfig,
+    sources: Mapping[str, QuestionSource],
+    heldout: list[Question],
+    checkpoint: Path | None,
+    directory: Path,
 ) -> dict[str, Any]:
     """Trains a stage, writes `model/`, and returns the counts for the manifest.
 
     Args:
         config: The configuration of the stage.
-        questions: The training questions, each with an answer if a reward reads it.
+        sources: The sources of the training questions by name, as `read_sources` returns them.
         heldout: The held-out questions that the policy is evaluated on during training.
         checkpoint: The checkpoint to resume from; None for a fresh start.
         directory: The artefact's folder.
@@ -47,14 +53,17 @@ def run_stage(
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
     # Checked before training, so that an over-long prompt fails here and not at step 900.
+    questions = [question for source in sources.values() for question in source.questions]
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
-    policy.check_prompts(questions, num_new_tokens, config.data.path)
+    for source in sources.values():
+        policy.check_prompts(source.questions, num_new_tokens, source.path)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
     ):
-        require_labels(rewards, questions, config.data.path)
-        engine.reserve(lambda: policy.longest_prompt(questions, num_new_tokens, config.data.path) + num_new_tokens)
+        for source in sources.values():
+            require_labels({name: rewards[name] for name in source.rewards}, source.questions, source.path)
+        engine.reserve(lambda: _longest_prompt(policy, sources, num_new_tokens) + num_new_tokens)
         rollouts = RolloutCollector(
             policy,
             engine=engine,
@@ -63,16 +72,22 @@ def run_stage(
             seed=config.seed,
             stage=config.stage,
             source=config.data.path,
+            reward_names=reward_names(sources),
         )
         module = _module(config, policy, rollouts)
         data = PromptDataModule(
-            questions,
+            sources[""].questions,
             seed=config.seed,
             stage=config.stage,
             num_steps=config.grpo.num_steps,
             num_prompts_per_step=config.grpo.num_prompts_per_step,
             num_rounds=config.grpo.dynamic_sampling_rounds,
             has_shuffled_options=config.grpo.shuffle_options,
+            further={
+                name: (source.questions, source.num_prompts)
+                for name, source in sources.items()
+                if source.num_prompts is not None
+            },
         )
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks: list[Any] = [] if evaluation is None else [evaluation]
@@ -125,6 +140,11 @@ def _reference(policy: Policy, config: TrainConfig) -> Any | None:
             keep_initial_adapters(policy.model)
         return policy.model
     return load_reference(config.model, is_empty=policy.load_whole is not None)
+
+
+def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], num_new_tokens: int) -> int:
+    """Returns the number of tokens of the longest prompt of all sources."""
+    return max(policy.longest_prompt(source.questions, num_new_tokens, source.path) for source in sources.values())
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:

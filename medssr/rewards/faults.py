@@ -80,7 +80,7 @@ class FaultWatch:
         Args:
             step: The index of the step.
             question_ids: The question of each completion of the step.
-            results: The results of all rewards for each completion.
+            results: The results of the rewards of each completion.
             is_last_step: Whether training ends with the step; a reward has to have scored a completion by then.
             logs: Whether to log faults; of several processes that see the same results, one does.
 
@@ -88,9 +88,16 @@ class FaultWatch:
             InputError: When a reward failed for every completion of several steps in a row, or has scored none yet.
         """
         for name, history in self._histories.items():
-            results_of_reward = [_joint(row) if name == _ALL else row[name] for row in results]
+            pairs = [
+                (question_id, _joint(row) if name == _ALL else row[name])
+                for question_id, row in zip(question_ids, results, strict=True)
+                if name == _ALL or name in row  # questions of some sources do not have all rewards
+            ]
+            if not pairs:
+                continue
+            results_of_reward = [result for _, result in pairs]
             if logs:
-                self._warn(name, step, question_ids, results_of_reward)
+                self._warn(name, step, [question_id for question_id, _ in pairs], results_of_reward)
             history.add(results_of_reward)
             if history.is_useless(is_last_step=is_last_step):
                 raise InputError(self._message(name, history, results_of_reward))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from numbers import Real
@@ -192,15 +192,29 @@ def _file_of(kind: type) -> str | None:
     return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
-def score_inputs(rewards: Mapping[str, Reward], inputs: Sequence[ScoredInput]) -> list[dict[str, RewardResult]]:
-    """Returns the results of all rewards for each input, by name."""
-    by_reward = {
-        name: reward.score_batch(inputs)
-        if isinstance(reward, BatchReward)
-        else [score(reward, item) for item in inputs]
-        for name, reward in rewards.items()
-    }
-    return [{name: results[index] for name, results in by_reward.items()} for index in range(len(inputs))]
+def score_inputs(
+    rewards: Mapping[str, Reward],
+    inputs: Sequence[ScoredInput],
+    has_reward: Callable[[Question, str], bool] = lambda question, name: True,
+) -> list[dict[str, RewardResult]]:
+    """Returns the results of the rewards of each input, by name.
+
+    Args:
+        rewards: Rewards by name.
+        inputs: The inputs.
+        has_reward: Returns whether the completions of a question have the reward of a name.
+    """
+    results: list[dict[str, RewardResult]] = [{} for _ in inputs]
+    for name, reward in rewards.items():
+        places = [index for index, item in enumerate(inputs) if has_reward(item.question, name)]
+        chosen = [inputs[index] for index in places]
+        if isinstance(reward, BatchReward):
+            found = reward.score_batch(chosen)
+        else:
+            found = [score(reward, item) for item in chosen]
+        for index, result in zip(places, found, strict=True):
+            results[index][name] = result
+    return results
 
 
 def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -113,7 +113,50 @@ class StepLoader(Generic[T]):
         return self._vary(item, epoch) if self._vary else item
 
 
-@lru_cache(maxsize=4)
+class InterleavedLoader(Generic[T]):
+    """Yields for each step one batch with the items of several loaders, spread evenly.
+
+    Args:
+        loaders: Loaders of the same number of steps.
+    """
+
+    def __init__(self, loaders: Sequence[StepLoader[T]]) -> None:
+        self._loaders = loaders
+
+    def __len__(self) -> int:
+        """The number of steps of the whole training, finished ones included."""
+        return len(self._loaders[0])
+
+    def __iter__(self) -> Iterator[StepBatch[T]]:
+        for batches in zip(*self._loaders, strict=True):
+            yield StepBatch(batches[0].step, interleave([batch.items for batch in batches]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state for the checkpoint."""
+        return self._loaders[0].state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the state of a checkpoint."""
+        for loader in self._loaders:
+            loader.load_state_dict(state)
+
+
+def interleave(lists: Sequence[Sequence[T]]) -> list[T]:
+    """Returns the items of all lists, those of each in their order and spread evenly over the whole.
+
+    Example:
+        >>> interleave(["ab", "uvwxyz"])
+        ['u', 'a', 'v', 'w', 'x', 'b', 'y', 'z']
+    """
+    places = [
+        ((2 * index + 1) / (2 * len(items)), number, index)
+        for number, items in enumerate(lists)
+        for index in range(len(items))
+    ]
+    return [lists[number][index] for _, number, index in sorted(places)]
+
+
+@lru_cache(maxsize=16)
 def _order(seed: int, name: str, epoch: int, num_items: int) -> list[int]:
     order = list(range(num_items))
     random.Random(derive_seed(seed, name, "epoch", epoch)).shuffle(order)
@@ -124,13 +167,14 @@ class PromptDataModule(L.LightningDataModule):
     """Provides the questions of each training step.
 
     Args:
-        questions: The questions of the stage.
+        questions: The questions of the stage, or of its first source.
         seed: Run seed.
         stage: Name of the stage.
         num_steps: Number of training steps.
-        num_prompts_per_step: Number of questions per step.
+        num_prompts_per_step: Number of questions per step, of all sources together.
         num_rounds: Number of rounds of dynamic sampling per step.
         has_shuffled_options: Whether the options of a question are shuffled anew in each epoch.
+        further: Further sources by name: their questions, and the number of these per step.
     """
 
     def __init__(
@@ -142,6 +186,7 @@ class PromptDataModule(L.LightningDataModule):
         num_prompts_per_step: int,
         num_rounds: int = 0,
         has_shuffled_options: bool = False,
+        further: Mapping[str, tuple[Sequence[Question], int]] | None = None,
     ) -> None:
         super().__init__()
 
@@ -149,9 +194,16 @@ class PromptDataModule(L.LightningDataModule):
             return shuffle_options(question, derive_seed(seed, stage, "options", epoch, question.id))
 
         vary = shuffled if has_shuffled_options else None
-        self._loader = StepLoader(questions, seed, stage, num_steps, num_prompts_per_step, num_rounds, vary)
+        sources = further or {}
+        num_first = num_prompts_per_step - sum(number for _, number in sources.values())
+        first = StepLoader(questions, seed, stage, num_steps, num_first, num_rounds, vary)
+        others = [
+            StepLoader(items, seed, f"{stage}/source/{name}", num_steps, number, vary=vary)
+            for name, (items, number) in sources.items()
+        ]
+        self._loader = InterleavedLoader([first, *others]) if others else first
 
-    def train_dataloader(self) -> StepLoader[Question]:
+    def train_dataloader(self) -> StepLoader[Question] | InterleavedLoader[Question]:
         """Returns the loader of the stage."""
         return self._loader
 

@@ -212,3 +212,23 @@ def test_one_pass_gives_statistics_and_the_log_probs_that_an_update_needs(policy
         torch.testing.assert_close(sample.old_logps, logps[: len(sample.completion_ids)].detach())
         (_, _, mean_logps) = module.objective._statistics(batch)
         assert rollout.results["reward"].value == pytest.approx(-mean_logps[0].mean().item(), rel=1e-4)
+
+
+def test_each_source_has_its_own_rewards(policy, tmp_path):
+    """Labelled questions say B, so that the engine's AAAB earns 1/4; the others earn by their majority 3/4."""
+    labelled = [toy_question(number, answer="B") for number in range(10, 14)]
+    rewards = {"label": LabelMatch(1.0), "vote": MajorityVote(1.0, None), "form": AnswerFormat(0.1)}
+    module = module_with(policy, rewards, num_steps=2, num_prompts_per_step=4)
+    names = {question.id: ["label"] for question in labelled}
+    names |= {question.id: ["vote", "form"] for question in UNLABELLED}
+    module.rollouts = replace(module.rollouts, reward_names=names)
+    further = {"unlabelled": (UNLABELLED, 3)}
+    fit(policy, tmp_path, module.config, module=module, questions=labelled, further=further)
+    for row in metrics(tmp_path):
+        found = [float(row[f"train/reward/{name}"]) for name in rewards]
+        assert found == pytest.approx([0.25, 0.75, 1.0])
+        assert float(row["train/reward"]) == pytest.approx((0.25 + 3 * 0.85) / 4)
+    groups = module.last_step.groups
+    assert sorted(group.label for group in groups) == ["A", "A", "A", "B"]
+    assert [list(group.rollouts[0].results) for group in groups if group.label == "B"] == [["label"]]
+    assert module.fault_watch.state_dict()["label"]["has_scored"]

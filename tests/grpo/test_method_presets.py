@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import lightning as L
 import pytest
 from support.grpo_runs import are_equal, fit, make_module, metrics, weights
 from support.helpers import LetterEngine, copy_policy, toy_question, typed
@@ -16,9 +18,11 @@ from medssr.rewards.faults import FaultWatch
 from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
-METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo"]
+METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard"]
 CONTROLS = ["control_random_labels", "control_format"]
+MIXED = "semi_supervised"
 QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]
+LABELLED = [toy_question(number, answer="B") for number in range(10, 14)]
 SHORT = [
     "grpo.num_steps=3",
     "grpo.num_prompts_per_step=2",
@@ -40,38 +44,62 @@ class LettersByStep(LetterEngine):
         ]
 
 
-def train(policy, directory, preset, num_steps=3):
+class CopyBefore(L.Callback):
+    """Copies the files that a process which is killed before a step would leave."""
+
+    def __init__(self, step, directory, left):
+        self._step, self._directory, self._left = step, directory, left
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == self._step:
+            shutil.copytree(self._directory, self._left)
+
+
+def train(policy, directory, preset, callbacks=()):
     """Trains some steps of a preset, resuming from the folder's checkpoint if there is one; returns the module."""
-    config = typed("train", f"experiment={preset}", *SHORT)
+    is_mixed = preset == MIXED
+    config = typed("train", f"experiment={preset}", *SHORT, *["data.further.unlabelled.num_prompts=1"] * is_mixed)
     rewards = {name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()}
-    settings = replace(config.grpo, num_steps=num_steps)
     module = make_module(
         policy,
-        settings,
+        config.grpo,
         next(iter(rewards.values())),
         instantiate(config.optim.optimizer, "optim.optimizer"),
         lambda policy, **_: LettersByStep(policy),
     )
-    module.rollouts, module.fault_watch = replace(module.rollouts, rewards=rewards), FaultWatch(rewards)
-    return fit(policy, directory, settings, module=module, questions=QUESTIONS, every_num_steps=1)
+    names = dict.fromkeys([question.id for question in LABELLED], config.data.rewards or list(rewards))
+    for source in config.data.further.values():
+        names |= dict.fromkeys([question.id for question in QUESTIONS], source.rewards)
+    module.rollouts = replace(module.rollouts, rewards=rewards, reward_names=names)
+    module.fault_watch = FaultWatch(rewards)
+    return fit(
+        policy,
+        directory,
+        config.grpo,
+        module=module,
+        questions=LABELLED if is_mixed else QUESTIONS,
+        further={"unlabelled": (QUESTIONS, 1)} if is_mixed else None,
+        callbacks=callbacks,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, MIXED])
 def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_policies, tmp_path, preset):
-    whole, killed, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(3))
+    whole, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(2))
     before = weights(whole)
-    module = train(whole, tmp_path / "whole", preset)
+    left_by_kill = CopyBefore(2, tmp_path / "whole", tmp_path / "killed")
+    module = train(whole, tmp_path / "whole", preset, [left_by_kill])
     assert not are_equal(before, weights(whole))
-    assert {len(module.history[question.id]) for question in QUESTIONS} == {1, 2}  # six visits of four questions
-    train(killed, tmp_path / "killed", preset, num_steps=2)
+    visits = sum(len(module.history[question.id]) for question in [*QUESTIONS, *LABELLED])
+    assert visits == 6  # two questions in each of three steps
     again = train(resumed, tmp_path / "killed", preset)
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     assert again.history.state_dict() == module.history.state_dict()
 
 
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, MIXED])
 def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(preset):
     text = (CONF_DIR / "experiment" / f"{preset}.yaml").read_text(encoding="utf-8")
     for part in ("# Paper: ", "arXiv ", f"# Launch: medssr-train experiment={preset} ", "# Differs: ", "\ncost: "):
@@ -81,4 +109,4 @@ def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(p
 
 def test_the_page_names_no_preset_that_is_not_there():
     named = set(re.findall(r"`experiment=(\w+)`", DOC.read_text(encoding="utf-8")))
-    assert named == {*METHODS, *CONTROLS}
+    assert named == {*METHODS, *CONTROLS, MIXED}

@@ -112,6 +112,7 @@ def fit(
     engine=HFEngine,
     module=None,
     precision="32-true",
+    further=None,
 ):
     """Trains the policy, resuming from a checkpoint in the folder if there is one, and returns its module."""
     config = config or grpo_config()
@@ -128,7 +129,7 @@ def fit(
         enable_model_summary=False,
         default_root_dir=str(directory),
     )
-    data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step)
+    data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step, further=further)
     with catch_signals():
         trainer.fit(module, data, ckpt_path=starting_point(AUTO, directory), weights_only=True)
     return module

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.training.step_loader import StepLoader
+from medssr.training.step_loader import InterleavedLoader, StepLoader, interleave
 
 ITEMS = list("abcdefg")
 
@@ -75,3 +75,34 @@ def test_further_items_of_a_step_do_not_depend_on_earlier_steps():
     resumed = StepLoader(**settings, num_rounds=3)
     resumed.load_state_dict({"next_step": 4})
     assert [batch.further_items for batch in resumed] == [batch.further_items for batch in batches[4:]]
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4))
+def test_interleaving_keeps_orders_and_spreads_evenly(sizes):
+    lists = [[(number, index) for index in range(size)] for number, size in enumerate(sizes)]
+    mixed = interleave(lists)
+    assert len(mixed) == sum(sizes)
+    for number, items in enumerate(lists):
+        assert [item for item in mixed if item[0] == number] == items
+        for end in range(len(mixed) + 1):  # after any part of the step, its part of each list
+            expected = end * len(items) / len(mixed)
+            assert abs(sum(item[0] == number for item in mixed[:end]) - expected) <= len(sizes)
+
+
+def test_sources_have_their_numbers_in_every_step_and_their_own_orders():
+    def made():
+        return loader(num_items_per_step=1), loader(num_items_per_step=3, items=list(range(10)), name="stage/other")
+
+    batches = list(InterleavedLoader(made()))
+    assert [batch.step for batch in batches] == list(range(10))
+    for number, alone in enumerate(made()):
+        kind = (str, int)[number]
+        assert [[item for item in batch.items if isinstance(item, kind)] for batch in batches] == [
+            batch.items for batch in alone
+        ]
+    stopped, resumed = InterleavedLoader(made()), InterleavedLoader(made())
+    steps = iter(stopped)
+    done = [next(steps) for _ in range(4)]
+    resumed.load_state_dict(stopped.state_dict())
+    assert [*done, *resumed] == batches
+    assert len(stopped) == 10

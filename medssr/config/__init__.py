@@ -33,6 +33,7 @@ from medssr.config.groups import (
     ScratchConfig,
     SeedQuestionsConfig,
     SFTConfig,
+    Split,
     SynthesisConfig,
 )
 from medssr.config.grpo import GRPOConfig, KLEstimator, KLPlacement, ScaleRewards, Truncated
@@ -97,6 +98,7 @@ __all__ = [
     "ScaleRewards",
     "ScratchConfig",
     "SeedQuestionsConfig",
+    "Split",
     "StageConfig",
     "StageMethod",
     "StageQuestions",

@@ -122,7 +122,8 @@ class World:
             [
                 {
                     "label": node.name,
-                    "synonyms": node.synonyms,
+                    # "Osteopetrosis, autosomal recessive 5" is a kind of "Osteopetrosis".
+                    "synonyms": (*node.synonyms, node.name.partition(",")[0]),
                     "genes": [{"symbol": gene} for gene in self.profiles.genes[node.id]],
                 }
                 for node in nodes

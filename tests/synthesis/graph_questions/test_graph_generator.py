@@ -276,6 +276,16 @@ def test_an_absent_finding_is_one_that_another_disease_has():
     assert found == {(), ("f:rash",)}
 
 
+def test_kinds_of_one_disease_and_diseases_of_one_gene_are_not_told_apart():
+    names = {"1": "Dyskinesia, primary, 6", "2": "Dyskinesia, X-linked", "3": "Usher syndrome", "4": "Bear disease"}
+    nodes = [*(Node(*item) for item in ((key, "disease", name) for key, name in names.items()))]
+    nodes += [Node("f:cough", "finding", "cough"), Node("gene:G", "gene", "G")]
+    edges = [Edge(key, "finding", "f:cough", "toy") for key in names]
+    edges += [Edge(key, "gene", "gene:G", "toy") for key in "14"]
+    world = World(Profiles(KnowledgeGraph(nodes, edges, "toy")), names.values())
+    assert [other for group in world.similar("1", 1.0, 3) for other in group] == ["3"]
+
+
 def test_a_contrast_asks_for_a_finding_that_the_other_has_not():
     for seed in range(20):
         contrast = choose_contrast(GENERATOR._rare, "ORPHA:98896", 3, GENERATOR._difficulty, random.Random(seed))

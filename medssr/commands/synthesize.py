@@ -70,7 +70,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
 
 def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMaker, dict[str, Any]]:
     """Returns the maker of requests, and the counts of corpus and entities for the manifest."""
-    from medssr.knowledge.entities import EntitySampler, entity_coverage
+    from medssr.knowledge.entities import EntitySampler, entity_coverage, in_split
     from medssr.knowledge.retrieval import store_passages
     from medssr.questions import read_questions
     from medssr.synthesis.plan import QuestionPlan, RequestMaker
@@ -81,7 +81,7 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
     controls = config.synthesis
     corpus = instantiate(config.corpus, "corpus")
     entity_list = instantiate(config.entities, "entities")
-    entities = entity_list.entities()
+    entities = in_split(entity_list.entities(), controls.held_out_share, controls.split)
     seeds = list(read_questions(config.seed_questions.path))
     plan = QuestionPlan(config.seed, controls.num_questions, controls.rare_share, EntitySampler(entities), seeds)
     retriever = instantiate(config.retriever, "retriever")
@@ -103,6 +103,7 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
 def _draft_screen(config: SynthesizeConfig, generator_name: str) -> tuple[DraftScreen, dict[str, Any]]:
     """Returns the screen that accepts or rejects drafts, and the counts of the benchmarks for the manifest."""
     from medssr.benchmarks.reader import benchmark_files, load_benchmark
+    from medssr.config import Split
     from medssr.questions import read_questions
     from medssr.synthesis.filters import FilterLimits
     from medssr.synthesis.prompts import load_template, text_hash
@@ -120,7 +121,8 @@ def _draft_screen(config: SynthesizeConfig, generator_name: str) -> tuple[DraftS
     benchmarks = (question for file in files.values() for question in load_benchmark(file))
     repeats = RepeatScreen(benchmarks, seeds=read_questions(config.seed_questions.path))
     origin = {"generator": generator_name, "template_sha256": text_hash(load_template(controls.prompt_path))}
-    return DraftScreen(limits, repeats, origin), {"benchmarks": repeats.benchmark_counts()}
+    screen = DraftScreen(limits, repeats, origin, is_for_benchmark=controls.split is Split.held_out)
+    return screen, {"benchmarks": repeats.benchmark_counts()}
 
 
 def main() -> None:

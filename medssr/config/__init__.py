@@ -33,6 +33,7 @@ from medssr.config.groups import (
     ScratchConfig,
     SeedQuestionsConfig,
     SFTConfig,
+    Split,
     SynthesisConfig,
     TrainDataConfig,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "ScaleRewards",
     "ScratchConfig",
     "SeedQuestionsConfig",
+    "Split",
     "StageConfig",
     "StageMethod",
     "StageQuestions",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -65,6 +67,8 @@ def _register_resolvers() -> None:
     resolvers: dict[str, Callable[..., Any]] = {
         # A file that ships with the package.
         "resource": lambda name: str(RESOURCES / name),
+        # A file or folder within an installed package; the name itself where the package is not installed.
+        "installed": _installed,
         # A path as it is in any folder, with the home folder in place of a leading ~. The folder of the launch is not
         # ${hydra:runtime.cwd}, which a sweep cannot resolve when it makes its folder.
         "absolute": absolute,
@@ -76,6 +80,14 @@ def _register_resolvers() -> None:
     }
     for name, resolve in resolvers.items():
         OmegaConf.register_new_resolver(name, resolve, replace=True)
+
+
+def _installed(name: str) -> str:
+    """Returns the path of "PACKAGE/FOLDER", without importing the package."""
+    package, _, rest = name.partition("/")
+    spec = find_spec(package)
+    folders = None if spec is None else spec.submodule_search_locations
+    return str(Path(next(iter(folders))) / rest) if folders else name
 
 
 # Registered at import, because a sweep's job can be composed in a process that only imports the command.

@@ -166,12 +166,21 @@ class SeedQuestionsConfig:
     path: InputPath
 
 
+class Split(Enum):
+    """The part of the rare diseases that synthetic questions are about."""
+
+    train = "train"
+    held_out = "held_out"
+
+
 @dataclass
 class SynthesisConfig:
     """Number, kind and limits of synthetic questions, and the benchmark that they must not repeat."""
 
     num_questions: int
     rare_share: float
+    held_out_share: float
+    split: Split
     num_passages: int
     num_options: int
     min_stem_words: int
@@ -188,6 +197,18 @@ class SynthesisConfig:
             0 <= self.rare_share <= 1,
             "synthesis.rare_share",
             f"{self.rare_share} is no share; alpha lies between 0 and 1.",
+        )
+        is_share = 0 <= self.held_out_share < 1
+        require(is_share, "synthesis.held_out_share", f"{self.held_out_share}; 0 or more, and less than 1.")
+        require(
+            self.split is Split.train or self.held_out_share > 0,
+            "synthesis.split",
+            "held_out, but no disease is held out; set synthesis.held_out_share as well.",
+        )
+        require(
+            self.split is Split.train or self.rare_share == 1,
+            "synthesis.split",
+            f"held_out, but synthesis.rare_share={self.rare_share}; only rare diseases are held out, so set it to 1.",
         )
         require(self.num_questions >= 1, "synthesis.num_questions", f"{self.num_questions}; at least 1.")
         require(self.num_passages >= 0, "synthesis.num_passages", f"{self.num_passages}; at least 0.")

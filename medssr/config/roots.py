@@ -28,6 +28,7 @@ from medssr.config.groups import (
     ScratchConfig,
     SeedQuestionsConfig,
     SFTConfig,
+    Split,
     SynthesisConfig,
     TrainDataConfig,
 )
@@ -276,6 +277,8 @@ class PipelineConfig(LoggedStepConfig):
                 f'stages: the names {names} are not distinct, or one is "base", the name of the first model.'
             )
         check_trainer(self.trainer)
+        problem = "held_out, but a pipeline trains on its questions; write the benchmark with medssr-synthesize."
+        require(self.synthesis.split is Split.train, "synthesis.split", problem)
         for stage in self.stages:
             stage_method(stage).configure(self, stage, self.model, Path())
 

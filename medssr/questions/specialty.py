@@ -21,8 +21,11 @@ _NUM_KEY_CHARS = 3
 def specialty(question: Question) -> str:
     """Returns the specialty whose key words occur most in stem and entity, "unknown" where none or two lead.
 
-    A rough guess that shows whether a set is lopsided, not a label; `resources/specialties.yaml` has the words.
+    Where the provenance states one, it is that. Otherwise it is a rough guess that shows whether a set is lopsided, not
+    a label; `resources/specialties.yaml` has the words.
     """
+    if "specialty" in question.provenance:
+        return str(question.provenance["specialty"])
     text = fold(f"{question.stem} {question.entity or ''}")
     matches = set()
     for word in _WORD.finditer(text):

@@ -104,11 +104,14 @@ def entity_absent(draft: Draft, request: SynthesisRequest, _limits: FilterLimits
     """Returns the disease that was asked for when neither stem nor options name it, or None.
 
     A stem may describe the disease and leave its name to an option; a question that names it nowhere cannot be told
-    from one about another disease.
+    from one about another disease, unless its generator knows the truth: it was written from what is known of the
+    disease.
     """
     entity = request.draw.entity
-    if entity is None or any(
-        mentions(text, name) for name in (entity.name, *entity.synonyms) for text in _texts(draft)
+    if (
+        entity is None
+        or draft.truth is not None
+        or any(mentions(text, name) for name in (entity.name, *entity.synonyms) for text in _texts(draft))
     ):
         return None
     return entity.name

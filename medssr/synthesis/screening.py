@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from medssr.errors import InputError
 from medssr.questions import Question
 from medssr.synthesis.contamination import ContaminationIndex
 from medssr.synthesis.duplicates import NearDuplicates
@@ -61,15 +62,23 @@ class DraftScreen:
         limits: The numbers that drafts are held to.
         repeats: Rejects questions that repeat another one.
         origin: Fields of the provenance that all questions share.
+        is_for_benchmark: Whether the truth becomes the answer, which labels of training never are.
     """
 
-    def __init__(self, limits: FilterLimits, repeats: RepeatScreen, origin: Mapping[str, str]) -> None:
+    def __init__(
+        self, limits: FilterLimits, repeats: RepeatScreen, origin: Mapping[str, str], is_for_benchmark: bool = False
+    ) -> None:
         self._limits = limits
         self._repeats = repeats
         self._origin = dict(origin)
+        self._is_for_benchmark = is_for_benchmark
 
     def __call__(self, request: SynthesisRequest, outcome: Outcome) -> Question | Rejection:
-        """Returns the draft as a question without an answer, or why it is rejected."""
+        """Returns the draft as a question, with an answer for a benchmark only, or why it is rejected.
+
+        Raises:
+            InputError: When a question of a benchmark has no known truth.
+        """
         if isinstance(outcome, Rejection):
             return outcome
         rejection = check_draft(outcome, request, self._limits)
@@ -83,7 +92,7 @@ class DraftScreen:
         return question
 
     def _question(self, request: SynthesisRequest, draft: Draft) -> Question:
-        """Returns the draft as a question; the truth, where the generator knows it, goes into the provenance."""
+        """Returns the draft as a question; the truth goes into the provenance, or into the answer for a benchmark."""
         drawn = request.draw
         provenance = {
             **self._origin,
@@ -95,13 +104,17 @@ class DraftScreen:
             "prompt_sha256": text_hash(request.prompt),
             **draft.details,
         }
-        if draft.truth is not None:
+        if self._is_for_benchmark:
+            if draft.truth is None:
+                problem = "the questions of a benchmark need their true answers, which this generator does not know"
+                raise InputError(f"synthesis.split=held_out: {problem}; take generator=graph or generator=grounded.")
+        elif draft.truth is not None:
             provenance["truth"] = draft.truth
         return Question(
             id=f"synthetic-{drawn.slot:07d}",
             stem=draft.stem,
             options=draft.options,
-            answer=None,
+            answer=draft.truth if self._is_for_benchmark else None,
             source="synthetic",
             entity=draft.entity,
             is_rare=draft.is_rare,

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from medssr.errors import InputError
 from medssr.questions import Question
-from medssr.synthesis.screening import RepeatScreen
+from medssr.synthesis.filters import FilterLimits
+from medssr.synthesis.generators import Draft
+from medssr.synthesis.plan import Draw, SynthesisRequest
+from medssr.synthesis.screening import DraftScreen, RepeatScreen
 
 
 def question(name, stem, **options):
@@ -64,3 +72,19 @@ def test_a_question_that_was_not_added_does_not_count():
     item = question("first", "Which gene is mutated in Fabry disease?", A="GLA", B="ATM")
     assert seen.check(item) is None
     assert seen.check(item) is None
+
+
+def test_a_benchmark_has_the_truth_as_its_answer_and_nothing_without_a_truth():
+    draw = Draw(0, 0, 0.5, False, None, 0, (BENCHMARK, SEED), 1)
+    request = SynthesisRequest(draw, (), "prompt")
+    draft = Draft("Which organ makes insulin?", {"A": "liver", "B": "pancreas"}, None, False, "B")
+    limits = FilterLimits(2, 3, 300, 60, 12)
+
+    def screened(written, is_for_benchmark):
+        return DraftScreen(limits, screen(), {"generator": "toy"}, is_for_benchmark)(request, written)
+
+    for_training, for_benchmark = (screened(draft, is_for_benchmark) for is_for_benchmark in (False, True))
+    assert (for_training.answer, for_training.provenance["truth"]) == (None, "B")
+    assert (for_benchmark.answer, "truth" in for_benchmark.provenance) == ("B", False)
+    with pytest.raises(InputError, match=r"synthesis\.split=held_out: .* take generator=graph"):
+        screened(replace(draft, truth=None), True)

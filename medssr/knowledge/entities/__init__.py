@@ -1,6 +1,8 @@
 """Entity lists: the diseases that knowledge-injected questions are about, and the order in which they are drawn."""
 
 from medssr.knowledge.entities.coverage import EntityCoverage, entity_coverage
+from medssr.knowledge.entities.held_out import in_split, is_held_out
+from medssr.knowledge.entities.hpo import HpoEntities
 from medssr.knowledge.entities.lists import BuiltinEntities, EntityList, ListEntities, MondoEntities, TableEntities
 from medssr.knowledge.entities.orphanet import (
     DISEASE_TYPES,
@@ -20,6 +22,7 @@ __all__ = [
     "EntityCoverage",
     "EntityList",
     "EntitySampler",
+    "HpoEntities",
     "ListEntities",
     "MergeCounts",
     "MondoEntities",
@@ -28,5 +31,7 @@ __all__ = [
     "OrphanetGhrEntities",
     "TableEntities",
     "entity_coverage",
+    "in_split",
+    "is_held_out",
     "merge_ghr",
 ]

@@ -24,6 +24,7 @@ class OboTerm:
         id: "MONDO:0010526".
         name: Its name; empty where it has none.
         synonyms: Its exact synonyms.
+        parents: Ids of the terms that it is a kind of.
         subsets: The subsets that it is in: "gard_rare", "rare" ...
         is_obsolete: Whether it is no longer used.
     """
@@ -32,6 +33,7 @@ class OboTerm:
     id: str = ""
     name: str = ""
     synonyms: list[str] = field(default_factory=list)
+    parents: list[str] = field(default_factory=list)
     subsets: list[str] = field(default_factory=list)
     is_obsolete: bool = False
 
@@ -69,6 +71,8 @@ def _add(term: OboTerm, line: str) -> None:
         term.id = value.split(" ")[0]
     elif tag == "name":
         term.name = _ESCAPED.sub(r"\1", value)
+    elif tag == "is_a":
+        term.parents.append(value.split(" ")[0])
     elif tag == "subset":
         term.subsets.append(re.split(r"[\s{!]", value, maxsplit=1)[0])
     elif tag == "is_obsolete":

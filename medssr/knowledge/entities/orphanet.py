@@ -10,7 +10,7 @@ from typing import Any
 
 from medssr.errors import InputError, shown
 from medssr.knowledge.entities.left_out import reason_of_name, report_left_out, valid_synonyms
-from medssr.knowledge.entities.orphanet_facts import Relatives, orphanet_facts
+from medssr.knowledge.entities.orphanet_facts import Relatives, causal_genes, orphanet_facts
 from medssr.knowledge.facts import Entity
 from medssr.utils.records import Record, open_records
 
@@ -62,12 +62,16 @@ class OrphanetDisease:
         genes: Every gene that has a part in it.
         related_genes: Every gene that has a part in it or in a relative; see `Relatives`.
         inheritance: Every pattern of inheritance that Orphanet names, in its words.
+        causes: The genes with a disease-causing mutation; none where the disease is multifactorial or oligogenic.
+        onset: Every age of onset that Orphanet names, in its words.
     """
 
     entity: Entity
     genes: frozenset[str]
     related_genes: frozenset[str]
     inheritance: frozenset[str]
+    causes: tuple[str, ...] = ()
+    onset: tuple[str, ...] = ()
 
 
 class OrphanetEntities:
@@ -120,6 +124,8 @@ class OrphanetEntities:
                     frozenset(gene["symbol"] for gene in value["genes"]),
                     relatives.genes(number),
                     frozenset(value["inheritance"]),
+                    causal_genes(value),
+                    tuple(value["onset"]),
                 )
             )
         if not diseases and not left_out:

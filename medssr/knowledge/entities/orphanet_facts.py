@@ -63,9 +63,7 @@ def orphanet_facts(record: Mapping[str, Any], number: int, relatives: Relatives)
         relatives: Of the file's entries.
     """
     name, source = record["label"], f"ORPHA:{record['orphacode']}"
-    causes = sorted({gene["symbol"] for gene in record["genes"] if gene["association"].startswith(_CAUSE)})
-    if not _SEVERAL_CAUSES.isdisjoint(record["inheritance"]):
-        causes = []
+    causes = causal_genes(record)
     if len(causes) == 1 and not tells(name, causes[0]):
         yield Fact("gene", causes[0], source, also_true=_others(relatives.genes(number), causes[0]))
     patterns = {PATTERN_OF_INHERITANCE.get(pattern) for pattern in record["inheritance"]}
@@ -81,6 +79,13 @@ def orphanet_facts(record: Mapping[str, Any], number: int, relatives: Relatives)
     for synonym in record["synonyms"]:
         if _is_unlike(synonym, name):
             yield Fact("other_name", synonym, source, also_true=_others(relatives.names(number), synonym))
+
+
+def causal_genes(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the genes with a disease-causing mutation; none where it is multifactorial or oligogenic."""
+    if not _SEVERAL_CAUSES.isdisjoint(record["inheritance"]):
+        return ()
+    return tuple(sorted({gene["symbol"] for gene in record["genes"] if gene["association"].startswith(_CAUSE)}))
 
 
 def tells(name: str, value: str) -> bool:

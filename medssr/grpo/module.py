@@ -17,6 +17,7 @@ from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_nonzero_std, is_scored, label_rewards, step_rewards
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
 from medssr.grpo.kl import sequence_kls
@@ -43,6 +44,7 @@ class GRPOModule(TrainedModule):
 
     Args:
         rollouts: Samples completions of the step's questions and computes their rewards.
+        ahead: Samples the completions of the next step while this one trains, if that is on.
         objective: Computes the loss with policy and reference policy.
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
@@ -52,6 +54,7 @@ class GRPOModule(TrainedModule):
     def __init__(
         self,
         rollouts: RolloutCollector,
+        ahead: StepAhead,
         objective: Objective,
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
@@ -60,6 +63,7 @@ class GRPOModule(TrainedModule):
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
+        self.ahead = ahead
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
         self.fault_watch = FaultWatch(rollouts.rewards)
@@ -73,6 +77,7 @@ class GRPOModule(TrainedModule):
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         self.rollouts.engine.release_memory()
+        self.ahead.start(None if self._is_last(batch.step) else local_batch.following)
         rollout_seconds = time.monotonic() - start
 
         advantages = self.advantages(scored)
@@ -97,7 +102,7 @@ class GRPOModule(TrainedModule):
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
-        groups = self.rollouts.collect(step, questions)
+        groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
         samples = make_samples(groups)
         kls = None
         if self.config.has_kl_in_reward:
@@ -143,6 +148,7 @@ class GRPOModule(TrainedModule):
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
+        self.ahead.finish()  # so that no completions come from two versions of the weights
         sync_gap = self.rollouts.engine.sync_weights(self.model)
         if sync_gap is not None:
             metrics["sync_logp_gap"] = sync_gap
@@ -203,6 +209,9 @@ class GRPOModule(TrainedModule):
             self._has_warned_of_truncation = True
             log.warning(message)
 
+    def _is_last(self, step: int) -> bool:
+        return self.trainer.should_stop or step + 1 == self.trainer.num_training_batches
+
     def setup(self, stage: str) -> None:
         """Checks that the questions of a step can be divided equally among the processes.
 
@@ -214,15 +223,18 @@ class GRPOModule(TrainedModule):
             raise InputError(problem)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is known of the rewards."""
+        """Adds what is known of the rewards, and the completions that are sampled already."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint["sampled_ahead"] = self.ahead.sampled.state_dict()
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what is known of the rewards; a checkpoint of supervised training knows nothing."""
+        """Restores what is known of rewards and completions; a checkpoint of supervised training knows nothing."""
         super().on_load_checkpoint(checkpoint)
         if "reward_faults" in checkpoint:
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
+        if "sampled_ahead" in checkpoint:
+            self.ahead.load(checkpoint["sampled_ahead"])
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 from medssr.config import TrainConfig
 from medssr.config.trainer import shards_models
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
@@ -49,6 +50,7 @@ def run_stage(
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
+        ExitStack() as stack,
     ):
         engine.reserve(longest + num_new_tokens)
         rollouts = RolloutCollector(
@@ -60,7 +62,8 @@ def run_stage(
             stage=config.stage,
             source=config.data.path,
         )
-        module = _module(config, policy, rollouts)
+        ahead = stack.enter_context(closing(StepAhead(rollouts)))
+        module = _module(config, policy, rollouts, ahead)
         data = PromptDataModule(
             questions,
             seed=config.seed,
@@ -88,7 +91,7 @@ def run_stage(
     return counts
 
 
-def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> GRPOModule:
+def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead) -> GRPOModule:
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
@@ -99,6 +102,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
     )
     return GRPOModule(
         rollouts,
+        ahead,
         objective,
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),

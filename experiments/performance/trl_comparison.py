@@ -25,6 +25,7 @@ from medssr.answers import extract_choice
 from medssr.config import TrainConfig, register
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.types import Completion
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
@@ -112,16 +113,18 @@ def train_with_medssr(
             times.end_step()
 
     reference = deepcopy(policy.model).requires_grad_(False) if config.grpo.beta > 0 else None
+    rollouts = RolloutCollector(
+        policy,
+        engine=instantiate(config.rollout, "rollout", policy=policy),
+        rewards=rewards,
+        config=config.grpo,
+        seed=config.seed,
+        stage=config.stage,
+        source="the built-in questions",
+    )
     module = GRPOModule(
-        RolloutCollector(
-            policy,
-            engine=instantiate(config.rollout, "rollout", policy=policy),
-            rewards=rewards,
-            config=config.grpo,
-            seed=config.seed,
-            stage=config.stage,
-            source="the built-in questions",
-        ),
+        rollouts,
+        StepAhead(rollouts),
         Objective(
             policy.model,
             reference,

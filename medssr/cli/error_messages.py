@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from medssr.cli.disk_messages import disk_message, path_fault
-from medssr.config.catalog import commands_with, group_of, groups_of, options_of, settings_of
+from medssr.config.catalog import commands_with, group_of, groups_of, options_of, options_with, settings_of
 from medssr.config.messages import UNKNOWN_KEY, matched_message, wrong_value
 from medssr.errors import first_line
 from medssr.utils.nearest import did_you_mean
@@ -161,6 +161,9 @@ def _no_such_setting(key: str, command: str, overrides: Sequence[str]) -> str:
     elsewhere = commands_with(first) if first not in groups else []
     if elsewhere:
         return f"{key}: {typed} has no group {first}; it belongs to {', '.join(elsewhere)}."
+    others = [f"{first}={option}" for option in options_with(first, key.split(".")[1:])]
+    if others:
+        return f"{key}: the chosen option of {first} has no such setting; take {' or '.join(others)}, which have it."
     return f"{key}: {typed} has no such setting.{_meant(key, command, overrides)} {typed} --help shows all."
 
 

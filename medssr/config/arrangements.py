@@ -21,6 +21,8 @@ VLLM_SERVER_ENGINE = "medssr.engines.vllm_server_engine.VLLMServerEngine"
 
 # The attention whose kernel is compiled for the mask of a packed row.
 FLEX_ATTENTION = "flex_attention"
+# The value of `rollout.overlap` by which a step's completions are sampled while the step before it trains.
+ONE_STEP = "one_step"
 
 # What is wrong with adapters on servers without `rollout.weights_dir`.
 ADAPTERS_NEED_FOLDER = (
@@ -36,8 +38,12 @@ def training_problem(config: TrainConfig) -> str | None:
     is_on_gpus = str(config.trainer["accelerator"]) != "cpu"
     uses_servers = config.rollout.get("_target_") == VLLM_SERVER_ENGINE
     has_no_folder = uses_servers and config.rollout["weights_dir"] is None
+    overlap, target = config.rollout.get("overlap"), config.rollout.get("_target_")
     rules = [
         (_is_flex_on_cpu(config), _FLEX_ON_CPU),
+        (overlap not in (None, ONE_STEP), f"rollout.overlap: {overlap}; null or {ONE_STEP}."),
+        (overlap is not None and target in (HF_ENGINE, VLLM_ENGINE), _NOTHING_TO_OVERLAP),
+        (overlap is not None and grpo.tis_cap is None, _OVERLAP_NEEDS_WEIGHTS),
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
         (config.lora is not None and has_no_folder, f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}"),
@@ -83,6 +89,14 @@ def samples_with_trained_model(rollout: Mapping[str, Any]) -> bool:
     return bool(rollout.get("_target_") == HF_ENGINE)
 
 
+_NOTHING_TO_OVERLAP = (
+    "rollout.overlap: one_step, but rollout=hf and rollout=vllm sample in the trainer's process and on its device, so "
+    "they cannot sample while it trains; take rollout=vllm_node or vllm_server, or rollout.overlap=null."
+)
+_OVERLAP_NEEDS_WEIGHTS = (
+    "grpo.tis_cap: null, but with rollout.overlap=one_step completions come from weights that are a step old, which "
+    "importance weights correct; take grpo.tis_cap=2."
+)
 _HF_WITH_SHARDS = (
     "rollout: hf generates with the trained model, which trainer=fsdp2 shards over processes; take rollout=vllm, "
     "vllm_node or vllm_server, or trainer=ddp."

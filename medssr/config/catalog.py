@@ -118,6 +118,31 @@ def options_of(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF_DIR / group).glob("*.yaml"))
 
 
+def options_with(group: str, setting: Sequence[str]) -> list[str]:
+    """Returns the options of a group whose own file has a setting.
+
+    Args:
+        group: The group.
+        setting: The names that lead to the setting in the group.
+
+    Example:
+        >>> options_with("rollout", ["overlap"])
+        ['vllm_node', 'vllm_server']
+    """
+    return [option for option in options_of(group) if setting and _has(CONF_DIR / group / f"{option}.yaml", setting)]
+
+
+def _has(file: Path, setting: Sequence[str]) -> bool:
+    import yaml
+
+    node: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for name in setting:
+        if not isinstance(node, dict) or name not in node:
+            return False
+        node = node[name]
+    return True
+
+
 def settings_of(command: str, overrides: Sequence[str] = ()) -> list[str]:
     """Returns the full keys of all settings of a command, with the options that the overrides choose if they compose.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +94,22 @@ class RolloutEngine(Protocol):
 
     def close(self) -> None:
         """Frees the resources of the engine."""
+        ...
+
+
+@runtime_checkable
+class OverlappingEngine(RolloutEngine, Protocol):
+    """An engine that can sample in one thread while another trains: it has its own copy of the weights.
+
+    Its `generate` makes no collective calls.
+
+    Attributes:
+        overlap: ONE_STEP if the completions of a step are to be sampled while the step before it trains; None if
+            sampling and training take turns.
+    """
+
+    overlap: str | None
+
+    def interrupt(self) -> None:
+        """Lets a `generate` under way in another thread raise an exception soon; the engine is closed after it."""
         ...

@@ -71,6 +71,7 @@ class VLLMNodeEngine:
         timeout_s: Time-out in seconds of the start, of the completions of a prompt, and of each part of an update.
         max_logp_gap: The run stops if a server and the policy differ by more nats per token.
         log_dir: The folder for the servers' logs, in a subfolder per start.
+        overlap: When a training samples (see OverlappingEngine).
 
     Raises:
         InputError: When vLLM is not installed or too old, or a setting is out of range.
@@ -90,6 +91,7 @@ class VLLMNodeEngine:
         timeout_s: float,
         max_logp_gap: float,
         log_dir: str,
+        overlap: str | None,
     ) -> None:
         self._limit = context_limit(policy, max_model_len)
         for name, number in (("num_servers", num_servers), ("tensor_parallel_size", tensor_parallel_size)):
@@ -97,6 +99,7 @@ class VLLMNodeEngine:
                 raise InputError(f"rollout.{name}: {number}; at least 1.")
         check_installation()
         self._max_lora_rank = max_lora_rank(policy.model)
+        self.overlap = overlap
         self._policy = policy
         self._num_servers = num_servers
         self._tensor_parallel_size = tensor_parallel_size
@@ -152,6 +155,11 @@ class VLLMNodeEngine:
             self._engine = self._client_of(self._start_together(model))
         with self._logs_in_errors():
             return self._engine.sync_weights(model)
+
+    def interrupt(self) -> None:
+        """Ends the requests of a `generate` under way in another thread (see VLLMServerEngine)."""
+        assert self._engine is not None, "a training syncs the weights before it samples"
+        self._engine.interrupt()
 
     def release_memory(self) -> None:
         """Does nothing: the servers have GPUs of their own."""
@@ -264,6 +272,7 @@ class VLLMNodeEngine:
             self._timeout_s,
             started.weights_dir,
             self._max_logp_gap,
+            self.overlap,
         )
 
 

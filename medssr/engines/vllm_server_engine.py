@@ -75,6 +75,7 @@ class VLLMServerEngine:
         weights_dir: The folder for weights and adapters, which the servers see under the same path; None for servers
             that keep their weights, or get them without a file.
         max_logp_gap: The run stops if a server and the policy differ by more nats per token.
+        overlap: When a training samples (see OverlappingEngine).
 
     Raises:
         InputError: When there is no address, or one is not a URL.
@@ -92,10 +93,12 @@ class VLLMServerEngine:
         timeout_s: float,
         weights_dir: str | None,
         max_logp_gap: float,
+        overlap: str | None,
     ) -> None:
         if not addresses:
             raise InputError("rollout.addresses: is empty; give at least one, such as [http://localhost:8000].")
         folder = None if weights_dir is None else Path(weights_dir).resolve()
+        self.overlap = overlap
         self._policy = policy
         servers = [VLLMServer(address, model, timeout_s) for address in dict.fromkeys(addresses)]
         self._pool = ServerPool(servers, max_concurrency)
@@ -107,6 +110,7 @@ class VLLMServerEngine:
         self._run = uuid.uuid4().hex[:8]
         self._version: str | None = None  # what servers call the weights that they were given; None if they keep theirs
         self._gaps = SyncGapHistory()
+        self._is_interrupted = False
         self._num_syncs = 0  # from the first, `sync_weights` keeps the servers, and not each `generate`
 
     def generate(
@@ -160,6 +164,12 @@ class VLLMServerEngine:
         self._pool.check_any_left()
         return self._check_together()
 
+    def interrupt(self) -> None:
+        """Ends the requests of a `generate` under way in another thread, which raises InterruptedError."""
+        self._is_interrupted = True
+        for server in self._pool.servers:
+            server.abort()
+
     def release_memory(self) -> None:
         """Does nothing: the servers' memory is their own."""
 
@@ -171,11 +181,16 @@ class VLLMServerEngine:
         """Yields the index of each request with its completions; `first` is the server to begin with."""
 
         def ask(server: VLLMServer, request: Request) -> list[Completion]:
-            if request.scored:
-                completions = [self._score(server, request)]
-            else:
-                completions = self._complete(server, request.prompt, request.seeds, sampling)
-            self._check_version(server)
+            try:
+                if request.scored:
+                    completions = [self._score(server, request)]
+                else:
+                    completions = self._complete(server, request.prompt, request.seeds, sampling)
+                self._check_version(server)
+            except ServerDownError:
+                if self._is_interrupted:
+                    raise InterruptedError("the sampling was ended") from None
+                raise
             return completions
 
         with closing(self._pool.spread((self._jobs(batch, sampling) for batch in batches), first, ask)) as answers:

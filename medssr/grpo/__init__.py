@@ -5,6 +5,7 @@
     questions of the step                     training/step_loader.py   StepBatch
         |   rollouts.py: sample completions, extract answers, ask the rewards; the records of a step
         |   group_scoring.py: ask the rewards of groups; weights of questions, masks of tokens
+        |   ahead.py: sample the next step's while this one trains, where that is on
         v
     RolloutGroup [P][G]
         |   advantages.py: weighted sum, truncation, over-long, KL      -> rewards [P, G]

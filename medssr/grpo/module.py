@@ -16,6 +16,7 @@ from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
 from medssr.grpo.advantages import group_advantages, is_scored, label_signal, step_rewards
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
 from medssr.grpo.group_scoring import add_group_rewards, advantage_shifts, visits_of, weigh_samples
@@ -46,6 +47,7 @@ class GRPOModule(TrainedModule):
 
     Args:
         rollouts: Samples completions of the step's questions and computes their rewards.
+        ahead: Samples the completions of the next step while this one trains, if that is on.
         objective: Computes the loss with policy and reference policy.
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
@@ -55,6 +57,7 @@ class GRPOModule(TrainedModule):
     def __init__(
         self,
         rollouts: RolloutCollector,
+        ahead: StepAhead,
         objective: Objective,
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
@@ -63,6 +66,7 @@ class GRPOModule(TrainedModule):
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
+        self.ahead = ahead
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
         self.times = rollouts.times
@@ -80,6 +84,7 @@ class GRPOModule(TrainedModule):
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         with self.times.part("sync"):
             self.rollouts.engine.release_memory()
+        self.ahead.start(None if self._is_last(batch.step) else local_batch.following)
 
         advantages = self.advantages(scored)
         trained = indices_to_train(scored.has_signal.tolist(), len(local_batch.items))
@@ -104,7 +109,7 @@ class GRPOModule(TrainedModule):
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
         with self.times.part("rollout"):
-            groups = self.rollouts.collect(step, questions)
+            groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
         samples = make_samples(groups)
         flat = [sample for group in samples for sample in group]
         if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
@@ -165,6 +170,8 @@ class GRPOModule(TrainedModule):
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
+        with self.times.part("rollout"):
+            self.ahead.finish()  # so that no completions come from two versions of the weights
         with self.times.part("sync"):
             sync_gap = self.rollouts.engine.sync_weights(self.model)
         if sync_gap is not None:
@@ -230,6 +237,9 @@ class GRPOModule(TrainedModule):
             self._has_warned_of_truncation = True
             log.warning(message)
 
+    def _is_last(self, step: int) -> bool:
+        return self.trainer.should_stop or step + 1 == self.trainer.num_training_batches
+
     def setup(self, stage: str) -> None:
         """Checks that processes can share the questions of a step, and the passes that rewards need.
 
@@ -246,18 +256,21 @@ class GRPOModule(TrainedModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is known of the rewards and the history of the questions."""
+        """Adds what is known of rewards and questions, and the completions that are sampled already."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint["sampled_ahead"] = self.ahead.sampled.state_dict()
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
         checkpoint["question_history"] = self.history.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores what is known of rewards and questions; a checkpoint of supervised training knows nothing."""
+        """Restores what `on_save_checkpoint` added; a checkpoint of supervised training has none of it."""
         super().on_load_checkpoint(checkpoint)
         if "reward_faults" in checkpoint:
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
         if "question_history" in checkpoint:
             self.history.load_state_dict(checkpoint["question_history"])
+        if "sampled_ahead" in checkpoint:
+            self.ahead.load(checkpoint["sampled_ahead"])
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

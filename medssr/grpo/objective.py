@@ -113,7 +113,7 @@ class Objective:
     def loss(self, micro_batch: MicroBatch) -> tuple[Tensor, LossStatistics]:
         """Returns the contribution of a micro-batch to the step's loss, a scalar with gradient, and its statistics.
 
-        Samples without old log-probs were sampled with the current weights, so their ratios are 1.
+        Where samples have no old log-probs, the current weights are the old ones, so ratios are 1.
         """
         samples, normalizer = micro_batch.samples, micro_batch.normalizer
         batch = self._batch(samples)

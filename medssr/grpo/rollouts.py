@@ -20,6 +20,10 @@ from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, score_inpu
 from medssr.training.step_times import StepTimes
 from medssr.utils.seeding import derive_seed
 
+# What the completions of a step depend on beside weights and settings: the id of a question, which seeds derive from,
+# and its prompt.
+Asked = tuple[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -82,7 +86,7 @@ class Sample:
         prompt_ids: Token ids of the prompt.
         completion_ids: The T sampled token ids.
         engine_logps: `[T]`, by the rollout engine, on the CPU.
-        old_logps: `[T]`, by the trainer with the weights that sampled; None if these are still the current weights.
+        old_logps: `[T]`, by the trainer, with its weights when the step begins; None if these are the current ones.
         ref_logps: `[T]`, by the reference policy; None if there is no reference.
         weight: The weight of its question in the loss.
         token_mask: `[T]`, whether each token is trained; None for all.
@@ -203,15 +207,36 @@ class RolloutCollector:
         """Returns whether the completions of a question have the reward of a name."""
         return name in self.reward_names.get(question.id, self.rewards)
 
-    def collect(self, step: int, questions: Sequence[Question]) -> list[RolloutGroup]:
-        """Returns a group of rollouts for each question."""
+    def encode(self, questions: Sequence[Question]) -> list[list[int]]:
+        """Returns the token ids of each question's prompt."""
+        return self.policy.encode(list(questions), self.config.max_new_tokens, self.source)
+
+    def sample(self, step: int, questions: Sequence[Question], prompts: Sequence[list[int]]) -> list[list[Completion]]:
+        """Returns the completions of each question, by the weights that the engine has."""
         config = self.config
-        prompts = self.policy.encode(list(questions), config.max_new_tokens, self.source)
         seeds = [
             [derive_seed(self.seed, self.stage, step, question.id, index) for index in range(config.num_generations)]
             for question in questions
         ]
-        completions = self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
+        return self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
+
+    def collect(
+        self, step: int, questions: Sequence[Question], ahead: Mapping[Asked, list[Completion]] | None = None
+    ) -> list[RolloutGroup]:
+        """Returns a group of rollouts for each question.
+
+        Args:
+            step: The index of the training step.
+            questions: The questions.
+            ahead: The completions that are already there; all others are sampled now.
+        """
+        ahead = ahead or {}
+        prompts = self.encode(questions)
+        asked = [(question.id, tuple(prompt)) for question, prompt in zip(questions, prompts, strict=True)]
+        missing = [index for index, key in enumerate(asked) if key not in ahead]
+        sampled = self.sample(step, [questions[i] for i in missing], [prompts[i] for i in missing]) if missing else []
+        new = dict(zip(missing, sampled, strict=True))
+        completions = [new[index] if index in new else ahead[key] for index, key in enumerate(asked)]
         with self.times.part("reward"):
             rollouts = self._score(questions, completions)
         return [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 from medssr.config import TrainConfig
 from medssr.config.trainer import shards_models
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
@@ -60,6 +61,7 @@ def run_stage(
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
+        ExitStack() as stack,
     ):
         for source in sources.values():
             require_labels({name: rewards[name] for name in source.rewards}, source.questions, source.path)
@@ -74,7 +76,8 @@ def run_stage(
             source=config.data.path,
             reward_names=reward_names(sources),
         )
-        module = _module(config, policy, rollouts)
+        ahead = stack.enter_context(closing(StepAhead(rollouts)))
+        module = _module(config, policy, rollouts, ahead)
         data = PromptDataModule(
             sources[""].questions,
             seed=config.seed,
@@ -110,7 +113,7 @@ def run_stage(
     return counts
 
 
-def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> GRPOModule:
+def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead) -> GRPOModule:
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
@@ -121,6 +124,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector) -> 
     )
     return GRPOModule(
         rollouts,
+        ahead,
         objective,
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -26,11 +26,13 @@ class StepBatch(Generic[T]):
         step: The index of the step.
         items: The items of the step.
         further_items: Further items for dynamic sampling, `len(items)` for each round.
+        following: The batch of the next step, without a following one of its own; None after the last.
     """
 
     step: int
     items: list[T]
     further_items: list[list[T]] = field(default_factory=list)
+    following: StepBatch[T] | None = None
 
     def shard(self, rank: int, num_processes: int) -> StepBatch[T]:
         """Returns the items of one process: every `num_processes`-th, so that each minibatch is divided equally.
@@ -40,7 +42,8 @@ class StepBatch(Generic[T]):
             ['b', 'd']
         """
         further_items = [items[rank::num_processes] for items in self.further_items]
-        return StepBatch(self.step, self.items[rank::num_processes], further_items)
+        following = None if self.following is None else self.following.shard(rank, num_processes)
+        return StepBatch(self.step, self.items[rank::num_processes], further_items, following)
 
 
 class StepLoader(Generic[T]):
@@ -86,12 +89,8 @@ class StepLoader(Generic[T]):
         while self._next_step < self._num_steps:
             step = self._next_step
             self._next_step += 1
-            rounds = range(step * self._num_rounds, (step + 1) * self._num_rounds)
-            yield StepBatch(
-                step,
-                self._items_of(self._name, step),
-                [self._items_of(f"{self._name}/refill", number) for number in rounds],
-            )
+            following = self._batch(step + 1) if step + 1 < self._num_steps else None
+            yield replace(self._batch(step), following=following)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state for the checkpoint."""
@@ -100,6 +99,14 @@ class StepLoader(Generic[T]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the state of a checkpoint."""
         self._next_step = state["next_step"]
+
+    def _batch(self, step: int) -> StepBatch[T]:
+        rounds = range(step * self._num_rounds, (step + 1) * self._num_rounds)
+        return StepBatch(
+            step,
+            self._items_of(self._name, step),
+            [self._items_of(f"{self._name}/refill", number) for number in rounds],
+        )
 
     def _items_of(self, name: str, number: int) -> list[T]:
         """Returns the chunk with the given number of the endless sequence of epochs with this name."""

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from support.helpers import typed
 from support.processes import LETTERS, TORCHRUN, TRAIN, TWO, TWO_SHARDS, metrics, start_processes
+from support.toy_stage import stop_before
 
 import medssr
 from medssr.models.lora import save_adapters
@@ -122,6 +123,25 @@ def test_a_process_without_anything_to_train_on_keeps_the_other_company(tmp_path
     one = one_process(tmp_path / "one", questions)
     assert metrics(one)[0]["train/frac_nonzero_std"] == 0.5
     assert_same_step(two_processes(tmp_path / "two", questions), one)
+
+
+@pytest.mark.slow
+def test_two_processes_that_sample_a_step_ahead_take_the_steps_of_one_also_when_they_are_interrupted(tmp_path):
+    """Three steps, of which the last was sampled ahead and came from a checkpoint."""
+    ahead = [
+        "rollout._target_=support.copied_engine.CopiedEngine",
+        "+rollout.overlap=one_step",
+        "grpo.tis_cap=2",
+        "grpo.num_steps=3",
+        "optim.optimizer.lr=10",
+        "callbacks.checkpoint.every_num_steps=1",
+    ]
+    one = one_process(tmp_path / "one", RARE[:4], *ahead)
+    stopped = run(tmp_path / "two", RARE[:4], *ahead, stop_before(2), command=LAUNCHERS["Lightning"])
+    assert "ConnectionAbortedError" in stopped.stderr
+    two = two_processes(tmp_path / "two", RARE[:4], *ahead)
+    assert len(metrics(two)) == 3
+    assert_same_step(two, one, error=1e-4)
 
 
 @pytest.mark.slow

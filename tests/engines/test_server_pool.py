@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import pytest
@@ -210,6 +211,23 @@ def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     with pytest.raises(KeyboardInterrupt):
         engine.generate(prompts(8), seeds(8), SAMPLING)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_a_sampling_in_another_thread_is_ended(make_engine, stand_ins, caplog):
+    """Its servers are not lost by that."""
+    servers = stand_ins(2)
+    engine = make_engine(servers)
+    engine.generate(prompts(2), seeds(2), SAMPLING)
+    all_hang = threading.Barrier(9)
+    for server in servers:
+        server.before_answer = lambda server=server: (all_hang.wait(60), server.may_end.wait(60))
+    with ThreadPoolExecutor(1) as threads:
+        sampling = threads.submit(engine.generate, prompts(8), seeds(8), SAMPLING)
+        all_hang.wait(60)
+        engine.interrupt()
+        with pytest.raises(InterruptedError):
+            sampling.result(60)
+    assert "lost the server" not in caplog.text
 
 
 def test_a_body_that_trickles_in_is_given_up_in_time():

@@ -80,7 +80,7 @@ def make(tiny, tmp_path_factory) -> Iterator[Callable[..., VLLMServerEngine]]:
     with ExitStack() as opened:
 
         def make_engine(addresses: list[str], **settings: Any) -> VLLMServerEngine:
-            defaults = {"model": None, "max_concurrency": 4, "timeout_s": 60, "max_logp_gap": 0.5}
+            defaults = {"model": None, "max_concurrency": 4, "timeout_s": 60, "max_logp_gap": 0.5, "overlap": None}
             defaults["weights_dir"] = str(tmp_path_factory.mktemp("weights"))
             return opened.enter_context(closing(VLLMServerEngine(tiny, addresses, **(defaults | settings))))
 

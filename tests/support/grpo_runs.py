@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from torch.optim import AdamW
 
 from medssr.config.roots import AUTO
 from medssr.engines.hf_engine import HFEngine
+from medssr.grpo.ahead import StepAhead
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
@@ -80,16 +82,18 @@ class NoisyEngine(HFEngine):
 
 def make_module(policy, config, reward, optimizer, engine=HFEngine):
     reference = deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None
+    rollouts = RolloutCollector(
+        policy,
+        engine=engine(policy, max_batch_size=64),
+        rewards={"reward": reward},
+        config=config,
+        seed=42,
+        stage="toy",
+        source="toy.jsonl",
+    )
     return GRPOModule(
-        RolloutCollector(
-            policy,
-            engine=engine(policy, max_batch_size=64),
-            rewards={"reward": reward},
-            config=config,
-            seed=42,
-            stage="toy",
-            source="toy.jsonl",
-        ),
+        rollouts,
+        StepAhead(rollouts),
         Objective(
             policy.model, reference, instantiate(config.loss, "grpo.loss"), policy.tokenizer.pad_token_id, config
         ),
@@ -129,8 +133,16 @@ def fit(
         enable_model_summary=False,
         default_root_dir=str(directory),
     )
-    data = PromptDataModule(questions, 42, "toy", config.num_steps, config.num_prompts_per_step, further=further)
-    with catch_signals():
+    data = PromptDataModule(
+        questions,
+        42,
+        "toy",
+        config.num_steps,
+        config.num_prompts_per_step,
+        config.dynamic_sampling_rounds,
+        further=further,
+    )
+    with closing(module.ahead), catch_signals():
         trainer.fit(module, data, ckpt_path=starting_point(AUTO, directory), weights_only=True)
     return module
 

@@ -136,7 +136,8 @@ class InterleavedLoader(Generic[T]):
 
     def __iter__(self) -> Iterator[StepBatch[T]]:
         for batches in zip(*self._loaders, strict=True):
-            yield StepBatch(batches[0].step, interleave([batch.items for batch in batches]))
+            following = [batch.following for batch in batches if batch.following is not None]
+            yield replace(_interleaved(batches), following=_interleaved(following) if following else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state for the checkpoint."""
@@ -146,6 +147,11 @@ class InterleavedLoader(Generic[T]):
         """Restores the state of a checkpoint."""
         for loader in self._loaders:
             loader.load_state_dict(state)
+
+
+def _interleaved(batches: Sequence[StepBatch[T]]) -> StepBatch[T]:
+    """Returns one batch with the items of several, all of the same step."""
+    return StepBatch(batches[0].step, interleave([batch.items for batch in batches]))
 
 
 def interleave(lists: Sequence[Sequence[T]]) -> list[T]:

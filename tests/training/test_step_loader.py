@@ -106,3 +106,10 @@ def test_sources_have_their_numbers_in_every_step_and_their_own_orders():
     resumed.load_state_dict(stopped.state_dict())
     assert [*done, *resumed] == batches
     assert len(stopped) == 10
+
+
+def test_a_batch_knows_the_one_after_it_also_with_several_sources():
+    loaders = [loader(num_steps=3, num_items_per_step=number, name=str(number)) for number in (1, 3)]
+    batches = list(InterleavedLoader(loaders))
+    following = [batch.following and batch.following.items for batch in batches]
+    assert following == [batches[1].items, batches[2].items, None]

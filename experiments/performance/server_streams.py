@@ -78,7 +78,7 @@ def measure(servers: Connection, num_questions: int) -> None:
     def seconds(number: int, questions_per_call: int) -> float:
         room = NUM_VOTES * NUM_PROMPTS
         # The gap between the log-probs of stand-ins and policy says nothing.
-        engine = VLLMServerEngine(policy, addresses[:number], None, room, 60.0, None, max_logp_gap=1e9)
+        engine = VLLMServerEngine(policy, addresses[:number], None, room, 60.0, None, max_logp_gap=1e9, overlap=None)
         sampler = AnswerSampler(policy, engine, sampling, NUM_VOTES, 42, "votes", QUESTIONS_PER_CHUNK, False)
         with tempfile.TemporaryDirectory() as folder, closing(engine):
             engine.generate([[5]], [[1]], sampling)  # connects

@@ -69,12 +69,14 @@ class Benchmark:
         subset: Which ones they are.
         defects: The ids of the benchmark's questions with each defect, excluded ones among them.
         excluded: The ids of the questions that are left out for a defect.
+        location: The file, or the dataset's name on the hub, for messages.
     """
 
     questions: list[Question]
     subset: Subset
     defects: dict[Defect, list[str]]
     excluded: list[str]
+    location: str
 
     def defect_counts(self) -> dict[str, DefectCount]:
         """Returns the defects that at least one question has, by name."""
@@ -204,7 +206,7 @@ def _benchmark(loaded: _LoadedBenchmark, exclude: Sequence[Defect], matcher: Rar
         num_rare=None if None in flags else sum(flag is True for flag in flags),
         form=loaded.form,
     )
-    return Benchmark(kept, subset, defects, [item.id for item in questions if item.id in excluded_ids])
+    return Benchmark(kept, subset, defects, [item.id for item in questions if item.id in excluded_ids], loaded.location)
 
 
 def _subset_name(loaded: _LoadedBenchmark, num_excluded: int) -> str:

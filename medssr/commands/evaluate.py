@@ -115,7 +115,7 @@ def _ask(runner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question
     num_orders = runner.protocol.num_orders
     orders = [option_orders(question, num_orders, runner.seed) for question in questions]
     shown = [item for pair in zip(questions, orders, strict=True) for item in permuted_questions(*pair)]
-    with closing(runner.answers(shown, directory, benchmark.subset.source)) as answers_in_order:
+    with closing(runner.answers(shown, directory, benchmark.location)) as answers_in_order:
         answers = [
             [released_letters(answer, question, order) for order in row for answer in next(answers_in_order)]
             for question, row in zip(questions, orders, strict=True)

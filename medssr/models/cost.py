@@ -158,7 +158,7 @@ def step_seconds(model: Architecture, work: Work, arrangement: Arrangement, hard
         >>> arrangement = Arrangement(8, 8, 1, True, 256, 2, 2, None, True, True, False, 1, 1, 1.0)
         >>> seconds = step_seconds(architecture_of("Qwen/Qwen3-8B-Base"), work, arrangement, published(GPU.H200))
         >>> round(seconds.rollout), round(seconds.update + seconds.reference), round(seconds.sync, 1)
-        (21, 16, 2.6)
+        (20, 16, 2.6)
     """
     layers, head = _layers(model, work, arrangement, hardware), _head(model, work, arrangement, hardware)
     slowest = _IMBALANCE if arrangement.num_trainers > 1 else 1.0

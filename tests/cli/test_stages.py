@@ -13,6 +13,7 @@ from medssr.config import (
     StageConfig,
     StageQuestions,
     TrainConfig,
+    TrainDataConfig,
     subconfig,
     with_settings,
 )
@@ -76,7 +77,8 @@ def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
 
 def test_a_step_of_the_pipeline_has_its_configuration():
     config = typed("pipeline", "seed=7", "grpo.num_steps=11")
-    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=None)
+    data = TrainDataConfig("questions.jsonl", rewards=None, further={})
+    train = subconfig(config, TrainConfig, task_name="train", stage="a", ckpt_path="auto", data=data)
     assert (train.seed, train.grpo.num_steps, train.task_name, train.stage) == (7, 11, "train", "a")
     assert train.model == config.model
     evaluate = subconfig(config, EvaluateConfig, task_name="evaluate", run=None)

@@ -47,7 +47,7 @@ class Scoring(StandIn):
 def test_answers_without_a_letter_cost_one_token_each_with_the_scores_of_their_letters(policy, tmp_path):
     prompter = Prompter("{question}\n", (), policy.tokenizer)
     with running(Scoring(policy=policy)) as server:
-        engine = VLLMServerEngine(policy, [server.address], None, 8, 60, None, 1e9)
+        engine = VLLMServerEngine(policy, [server.address], None, 8, 60, None, 1e9, None)
         with closing(engine):
             runner = BenchmarkRunner(policy, engine, PROTOCOL, prompter, 42, False)
             rows = list(runner.answers(QUESTIONS, tmp_path, "toy.jsonl"))

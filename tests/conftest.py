@@ -11,8 +11,10 @@ from support.helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
 
-# A shell has its background jobs ignore Ctrl-C, and what they start inherits that; the tests of signals send it.
+# A shell has its background jobs ignore Ctrl-C, and nohup has what it starts ignore SIGHUP, and what these start inherits
+# that; the tests of signals send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples on every run, and no limit of time, also for drawing them: a busy machine must not fail a test.
 hypothesis.settings.register_profile(

@@ -32,9 +32,11 @@ _BEGUN, _MADE = "begun", "made"
 _LOOK_AGAIN_S = 0.5
 # Sent to a chat server as it stands, so its names mean nothing here.
 _VERBATIM = "extra_body"
-# Left out of fingerprints at any depth: pace, addresses and cost do not change a result.
-_PACE_AND_MONEY = frozenset(
+# Left out of fingerprints at any depth, since they change no result: pace, addresses and cost; and what a model
+# suggests for its training, which is in the settings of the optimiser and of GRPO where it is taken.
+_WITHOUT_EFFECT = frozenset(
     {"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses", "cost", "hub_config"}
+    | {"grpo_lr", "grpo_adapter_lr", "grpo_beta"}
 )
 
 
@@ -246,7 +248,7 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
             return {
                 name: value if name == _VERBATIM else walk(value)
                 for name, value in node.items()
-                if not name.endswith("_dir") and name not in _PACE_AND_MONEY
+                if not name.endswith("_dir") and name not in _WITHOUT_EFFECT
             }
         if isinstance(node, list | tuple):
             return [walk(value) for value in node]

@@ -11,8 +11,8 @@ from support.helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
 
-# A shell has its background jobs ignore Ctrl-C, and nohup has what it starts ignore SIGHUP, and what these start inherits
-# that; the tests of signals send both.
+# A shell has its background jobs ignore Ctrl-C, and nohup has what it starts ignore SIGHUP, and what these start
+# inherits that; the tests of signals send both.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -29,8 +29,8 @@ def contents(root: Path, *others: Path) -> dict[str, str]:
     for file in sorted(root.rglob("*")):
         path = file.relative_to(root)
         is_hidden = any(part.startswith(".") for part in path.parts)
-        is_left_out = path.parts[0] == "tmp" or path.suffix == ".log" or path.name in _LEFT_OUT
-        if file.is_file() and not is_hidden and not is_left_out:
+        has_seconds = path.suffix == ".log" or path.name in _LEFT_OUT or path.match("report/time_*.png")
+        if file.is_file() and not is_hidden and not has_seconds and path.parts[0] != "tmp":
             hashes[str(path)] = hashlib.sha256(_content(file, folder_names)).hexdigest()
     return hashes
 

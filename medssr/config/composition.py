@@ -58,7 +58,7 @@ def _if_other_engine_samples(value: float, *, _root_: Any) -> float | None:
 
 def _learning_rate_of_model(*, _root_: Any) -> float:
     """Returns the learning rate that suits the model's weights, or its adapters where these are trained."""
-    name = "learning_rate" if OmegaConf.select(_root_, "lora") is None else "adapter_learning_rate"
+    name = "grpo_lr" if OmegaConf.select(_root_, "lora") is None else "grpo_adapter_lr"
     return float(OmegaConf.select(_root_, f"model.{name}", throw_on_missing=True))
 
 

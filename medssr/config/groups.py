@@ -121,9 +121,9 @@ class ModelConfig:
     stop: list[str]
     stop_without_template: list[str]
     max_new_tokens: int
-    learning_rate: float
-    adapter_learning_rate: float
-    kl_coefficient: float
+    grpo_lr: float
+    grpo_adapter_lr: float
+    grpo_beta: float
     gradient_checkpointing: bool
     recompute_every: int
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
@@ -134,9 +134,9 @@ class ModelConfig:
         """Checks the ranges and that the sizes are a mapping; reads the escapes in stop strings."""
         self.stop, self.stop_without_template = unescaped(self.stop), unescaped(self.stop_without_template)
         require(self.max_new_tokens >= 1, "model.max_new_tokens", f"{self.max_new_tokens}; at least 1.")
-        for name in ("learning_rate", "adapter_learning_rate"):
+        for name in ("grpo_lr", "grpo_adapter_lr"):
             require(getattr(self, name) > 0, f"model.{name}", f"{getattr(self, name)}; above 0.")
-        require(self.kl_coefficient >= 0, "model.kl_coefficient", f"{self.kl_coefficient}; 0 or more.")
+        require(self.grpo_beta >= 0, "model.grpo_beta", f"{self.grpo_beta}; 0 or more.")
         require(self.recompute_every >= 1, "model.recompute_every", f"{self.recompute_every}; at least 1.")
         for name in ("stop", "stop_without_template"):
             require("" not in getattr(self, name), f"model.{name}", '"" occurs in every answer; leave it out.')

@@ -15,7 +15,7 @@ from medssr.engines.types import Completion, Sampling
 from medssr.engines.vllm_feed import VLLMFeed
 from medssr.engines.vllm_installation import check_installation
 from medssr.engines.vllm_process import VLLMProcess, VLLMSettings, sum_of_bits
-from medssr.engines.vllm_requests import check_length, check_requests, context_limit, max_lora_rank, num_tokens
+from medssr.engines.vllm_requests import check_length, check_requests, context_limit, cropped, max_lora_rank, num_tokens
 from medssr.errors import InputError
 from medssr.models.lora import base_weights, has_adapters
 from medssr.models.policy import Policy
@@ -114,6 +114,7 @@ class VLLMEngine:
         feed: VLLMFeed | None = None
         try:
             for batch in batches:
+                batch = [cropped(request, self._limit) for request in batch]
                 check_requests(batch, sampling, self._limit)
                 longest = max((num_tokens(request, sampling) for request in batch), default=0)
                 if feed is not None and longest > self._settings.max_model_len:

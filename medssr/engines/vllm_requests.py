@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from medssr.engines.completions import read_completions
@@ -73,6 +74,18 @@ def check_requests(requests: Sequence[Request], sampling: Sampling, max_len: int
                 f"rollout: vLLM's max_model_len is {max_len}; a prompt of {length} tokens and a completion of "
                 f"{needed - length} need {needed}."
             )
+
+
+def cropped(request: Request, max_len: int) -> Request:
+    """Returns a request whose letters are scored without the beginning of its prompt, if it would not fit.
+
+    An answer that was cut off fills the context, and the cue for a letter comes after it.
+
+    Args:
+        request: Any request; one that samples stays as it is.
+        max_len: Maximum number of tokens of prompt and completion.
+    """
+    return replace(request, prompt=request.prompt[1 - max_len :]) if request.scored else request
 
 
 def num_tokens(request: Request, sampling: Sampling) -> int:

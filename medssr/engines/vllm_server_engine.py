@@ -24,7 +24,14 @@ from medssr.engines.server_pool import Job, ServerPool
 from medssr.engines.streaming import Answers, Request, in_order, requests_of
 from medssr.engines.sync_check import SyncGapHistory, measure_sync_gap
 from medssr.engines.types import Completion, Sampling
-from medssr.engines.vllm_requests import check_requests, num_completions, num_distinct, num_tokens, read_samples
+from medssr.engines.vllm_requests import (
+    check_requests,
+    cropped,
+    num_completions,
+    num_distinct,
+    num_tokens,
+    read_samples,
+)
 from medssr.engines.vllm_server import ServerDownError, VLLMServer
 from medssr.engines.weight_transfer import TransferBrokenError, pushed_weights
 from medssr.engines.weight_update import WeightUpdater
@@ -198,6 +205,7 @@ class VLLMServerEngine:
                 yield request.index, completions
 
     def _jobs(self, requests: Sequence[Request], sampling: Sampling) -> list[Job[Request]]:
+        requests = [cropped(request, self._max_len) for request in requests]
         check_requests(requests, sampling, self._max_len)
         jobs = []
         for request in requests:

@@ -5,15 +5,15 @@
     trainer   | rewards of step k | train on step k ...................... | wait | weights to the engine |
     engine                        | completions of step k + 1 |
 
-The engine has the weights of the end of step k - 1, and gets new ones once it has ended: so all completions of a step
-come from the same weights, and a run depends on its seeds and not on how long anything takes. The first step samples
-and trains in turns. The thread that waits for the engine makes no collective calls.
+The engine has the weights of the end of step k - 1, and gets new ones once it has ended: so all completions that are
+sampled ahead come from the same weights, and a run depends on its seeds and not on how long anything takes. The first
+step samples and trains in turns. The thread that waits for the engine makes no collective calls.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -41,6 +41,11 @@ class SampledStep:
 
     step: int | None = None
     completions: Mapping[Asked, list[Completion]] = field(default_factory=dict)
+
+    def only(self, questions: Iterable[Question]) -> SampledStep:
+        """Returns the step with the completions of some questions alone."""
+        ids = {question.id for question in questions}
+        return SampledStep(self.step, {asked: row for asked, row in self.completions.items() if asked[0] in ids})
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the step with the completions of all processes, for the checkpoint; all call it together."""
@@ -84,6 +89,14 @@ class StepAhead:
         """Returns the completions of a step that are already there."""
         return self.sampled.completions if self.sampled.step == step else {}
 
+    def begin(self, batch: StepBatch[Question]) -> None:
+        """Begins a step of this process: of the completions that a checkpoint had, it keeps its own questions'.
+
+        Those of the other processes are by other weights than what it samples now, in rounds of dynamic sampling.
+        """
+        if self.sampled.step is not None:
+            self.sampled = self.sampled.only(batch.items) if self.sampled.step == batch.step else SampledStep()
+
     def start(self, batch: StepBatch[Question] | None) -> None:
         """Starts to sample the completions of this process's questions of the next step; None: there is none."""
         if not self._is_on or batch is None:
@@ -106,15 +119,19 @@ class StepAhead:
         """
         if not self._is_on:
             return
-        is_done = fail_together(self._wait)
+        is_done = fail_together(self._timed_wait)
         if not all(gather_objects(is_done)):
             raise Stopped(max(gather_objects(stopping.received() or 0)))
         self.sampled = SampledStep() if self._running is None else self._running.result()
         self._running = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what has been sampled ahead in all processes, and how; all call it together."""
+        return self.sampled.state_dict() | {"sampling": self._rollouts.sampling_settings()}
+
     def load(self, state: Mapping[str, Any]) -> None:
-        """Takes the completions of a checkpoint for the step that comes next."""
-        if self._is_on:
+        """Takes the completions of a checkpoint for the next step, if they would be sampled with the same settings."""
+        if self._is_on and state["sampling"] == self._rollouts.sampling_settings():
             self.sampled = SampledStep.from_state(state)
 
     def close(self) -> None:
@@ -124,6 +141,10 @@ class StepAhead:
             assert isinstance(engine, OverlappingEngine)
             engine.interrupt()
         self._threads.shutdown()
+
+    def _timed_wait(self) -> bool:
+        with self._rollouts.times.part("rollout"):
+            return self._wait()
 
     def _wait(self) -> bool:
         """Returns whether the completions are there, and not still under way some seconds after a signal."""

@@ -80,6 +80,7 @@ class GRPOModule(TrainedModule):
         """Samples completions, computes rewards and advantages, and updates the policy."""
         self.times.start(self.device)
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
+        self.ahead.begin(local_batch)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         with self.times.part("sync"):
@@ -170,8 +171,7 @@ class GRPOModule(TrainedModule):
         metrics["skipped_steps"] = len(optimizer_steps) - len(taken)
         metrics |= mismatch_metrics(first_pass, self.config.tis_cap)
         metrics["lr"] = advance_schedule(self)
-        with self.times.part("rollout"):
-            self.ahead.finish()  # so that no completions come from two versions of the weights
+        self.ahead.finish()  # so that no completions come from two versions of the weights
         with self.times.part("sync"):
             sync_gap = self.rollouts.engine.sync_weights(self.model)
         if sync_gap is not None:
@@ -258,7 +258,7 @@ class GRPOModule(TrainedModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is known of rewards and questions, and the completions that are sampled already."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["sampled_ahead"] = self.ahead.sampled.state_dict()
+        checkpoint["sampled_ahead"] = self.ahead.state_dict()
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
         checkpoint["question_history"] = self.history.state_dict()
 

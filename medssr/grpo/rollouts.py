@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -206,6 +207,12 @@ class RolloutCollector:
     def has_reward(self, question: Question, name: str) -> bool:
         """Returns whether the completions of a question have the reward of a name."""
         return name in self.reward_names.get(question.id, self.rewards)
+
+    def sampling_settings(self) -> dict[str, Any]:
+        """Returns what completions depend on beside weights, prompt, step and question."""
+        config = self.config
+        names = ("num_generations", "temperature", "max_new_tokens")
+        return {"seed": self.seed, "stage": self.stage} | {name: getattr(config, name) for name in names}
 
     def encode(self, questions: Sequence[Question]) -> list[list[int]]:
         """Returns the token ids of each question's prompt."""

@@ -13,6 +13,7 @@ from medssr.engines.likelihood import continuation_logps, prefixes_to_score
 from medssr.engines.sampled_answers import SampledAnswer
 from medssr.engines.streaming import Request
 from medssr.engines.types import Completion
+from medssr.engines.vllm_requests import cropped
 from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.evaluation.letter_likelihood import letter_tokens, recover
 from medssr.evaluation.runner import BenchmarkRunner, Prompter
@@ -101,3 +102,11 @@ def test_it_is_the_same_as_by_the_policy(any_policy):
     for item, other in zip(row[1:], expected[1:], strict=True):
         assert (item.text, item.letter, item.recovered) == (other.text, None, other.recovered)
         assert item.letter_logps == pytest.approx(other.letter_logps, abs=1e-4)
+
+
+def test_a_prompt_that_is_only_scored_loses_its_beginning_where_it_would_not_fit():
+    scored = Request(0, [1, 2, 3, 4], [7], scored=(8, 9))
+    assert cropped(scored, 4).prompt == [2, 3, 4]  # a token of room for the letter
+    assert cropped(scored, 5) == scored
+    sampled = Request(0, [1, 2, 3, 4], [7])
+    assert cropped(sampled, 4) == sampled

@@ -111,6 +111,26 @@ def test_completions_in_a_checkpoint_are_the_same_bit_for_bit(start):
     assert len(saved[0].completions) == 2
 
 
+def test_a_process_keeps_its_own_questions_of_a_checkpoint():
+    mine, other = toy_question("1"), toy_question("2")
+    both = SampledStep(3, {(mine.id, (5,)): [], (other.id, (6,)): []})
+    assert both.only([mine]) == SampledStep(3, {(mine.id, (5,)): []})
+    assert both.only([other]) == SampledStep(3, {(other.id, (6,)): []})
+
+
+def test_completions_that_were_sampled_with_other_settings_are_sampled_anew(start):
+    make, _ = start
+    _, module = make()
+    state = SampledStep(1, {("q1", (5,)): []}).state_dict() | {"sampling": module.rollouts.sampling_settings()}
+    module.ahead.load(state)
+    assert module.ahead.sampled.step == 1
+    module.ahead.sampled = SampledStep()
+    more = module.rollouts.config.num_generations + 1
+    module.ahead.load(state | {"sampling": state["sampling"] | {"num_generations": more}})
+    assert module.ahead.sampled == SampledStep()
+    module.ahead.close()
+
+
 def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step(start):
     """It comes in the update of step 2, while the engine does not answer."""
     make, run = start

@@ -37,9 +37,9 @@ def model_config(prompt_file):
             "stop": [],
             "stop_without_template": ["\nQ:"],
             "max_new_tokens": 16,
-            "learning_rate": 1e-6,
-            "adapter_learning_rate": 1e-5,
-            "kl_coefficient": 0.001,
+            "grpo_lr": 1e-6,
+            "grpo_adapter_lr": 1e-5,
+            "grpo_beta": 0.001,
             "gradient_checkpointing": False,
             "recompute_every": 1,
         }

@@ -87,6 +87,9 @@ def make(folders, tmp_path):
             "stop": [],
             "stop_without_template": [],
             "max_new_tokens": 64,
+            "grpo_lr": 1e-6,
+            "grpo_adapter_lr": 1e-5,
+            "grpo_beta": 0.001,
         }
         (folders / "prompt.txt").write_text("{question}")
         fields = {

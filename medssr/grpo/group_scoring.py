@@ -58,8 +58,8 @@ def add_group_rewards(
     ]
     results: list[dict[str, GroupResult]] = [{} for _ in groups]
     for name, reward in group_rewards.items():
-        places = [number for number, group in enumerate(groups) if has_reward(group.question, name)]
-        for number, result in zip(places, score_groups(reward, [inputs[number] for number in places]), strict=True):
+        rewarded = [number for number, group in enumerate(groups) if has_reward(group.question, name)]
+        for number, result in zip(rewarded, score_groups(reward, [inputs[number] for number in rewarded]), strict=True):
             results[number][name] = result
     return [_with_results(group, rewards, by_name) for group, by_name in zip(groups, results, strict=True)]
 
@@ -71,8 +71,8 @@ def _with_results(
     names = [name for name in rewards if name in by_name or name in group.rollouts[0].results]
     rollouts = []
     for index, rollout in enumerate(group.rollouts):
-        found = {**rollout.results, **{name: result.results[index] for name, result in by_name.items()}}
-        results = {name: found[name] for name in names}
+        result_of = {**rollout.results, **{name: result.results[index] for name, result in by_name.items()}}
+        results = {name: result_of[name] for name in names}
         reward, label_reward = weighted_sums(rewards, results)
         shifts = [
             rewards[name].weight * result.advantage_shifts[index]

@@ -159,14 +159,14 @@ class Objective:
 
         One pass of the policy serves both, so that an update that needs the log-probs makes no further one.
         """
-        found: dict[int, TokenStatistics] = {}
+        statistics: dict[int, TokenStatistics] = {}
         for micro_batch, batch in self._passes(samples):
             scores = self._statistics(batch)
             for row, sample in enumerate(micro_batch):
                 logps, *others = (column[row, : len(sample.completion_ids)] for column in scores)
                 sample.old_logps = logps
-                found[id(sample)] = TokenStatistics(*(tuple(values.tolist()) for values in (logps, *others)))
-        return [found[id(sample)] for sample in samples]
+                statistics[id(sample)] = TokenStatistics(*(tuple(values.tolist()) for values in (logps, *others)))
+        return [statistics[id(sample)] for sample in samples]
 
     def _passes(self, samples: list[Sample]) -> Iterator[tuple[list[Sample], RolloutBatch | PackedRollouts]]:
         """Yields the samples of each micro-batch with their batch; no samples where another process alone has some."""

@@ -78,39 +78,47 @@ def run_stage(
         )
         ahead = stack.enter_context(closing(StepAhead(rollouts)))
         module = _module(config, policy, rollouts, ahead)
-        data = PromptDataModule(
-            sources[""].questions,
-            seed=config.seed,
-            stage=config.stage,
-            num_steps=config.grpo.num_steps,
-            num_prompts_per_step=config.grpo.num_prompts_per_step,
-            num_rounds=config.grpo.dynamic_sampling_rounds,
-            has_shuffled_options=config.grpo.shuffle_options,
-            further={
-                name: (source.questions, source.num_prompts)
-                for name, source in sources.items()
-                if source.num_prompts is not None
-            },
-        )
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks: list[Any] = [] if evaluation is None else [evaluation]
         expected = forecast(config, config.grpo, gpu_name())
         if isinstance(expected, Forecast):
             callbacks.append(SeenTime(expected))
-        num_steps = fit(config, module, data, directory, checkpoint, config.grpo.num_steps, callbacks)
+        num_steps = fit(config, module, _data(config, sources), directory, checkpoint, config.grpo.num_steps, callbacks)
         counts: dict[str, Any] = {"num_questions": len(questions), "num_steps": num_steps}
         best_model = None
         if evaluation is not None:
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
+    return counts | _save_model(policy, best_model, directory / "model")
+
+
+def _data(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> PromptDataModule:
+    """Returns what provides the questions of each step."""
+    return PromptDataModule(
+        sources[""].questions,
+        seed=config.seed,
+        stage=config.stage,
+        num_steps=config.grpo.num_steps,
+        num_prompts_per_step=config.grpo.num_prompts_per_step,
+        num_rounds=config.grpo.dynamic_sampling_rounds,
+        has_shuffled_options=config.grpo.shuffle_options,
+        further={
+            name: (source.questions, source.num_prompts)
+            for name, source in sources.items()
+            if source.num_prompts is not None
+        },
+    )
+
+
+def _save_model(policy: Policy, best_model: Path | None, folder: Path) -> dict[str, Any]:
+    """Writes the best model, or the last where none is kept; returns what merging adapters lost, for the manifest."""
     if best_model is None:
-        share = policy.save(directory / "model")
-        if share is not None:
-            counts["merged_kept_share"] = share
-    elif is_main_process():
-        copytree(best_model, directory / "model", dirs_exist_ok=True)
-        sync_folder(directory / "model")
-    return counts
+        share = policy.save(folder)
+        return {} if share is None else {"merged_kept_share": share}
+    if is_main_process():
+        copytree(best_model, folder, dirs_exist_ok=True)
+        sync_folder(folder)
+    return {}
 
 
 def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead) -> GRPOModule:

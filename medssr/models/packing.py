@@ -116,11 +116,12 @@ def pack_rollouts(
             block = _with_context(block, spans, device, dtype)
         blocks.append(block)
 
-    predictors: list[int] = []
-    for row, completion in enumerate(completions):
-        prompt, segment = prompt_of[row], num_prompts + row
-        predictors.append(starts[prompt] + len(segments[prompt]) - 1)
-        predictors += range(starts[segment], starts[segment] + len(completion) - 1)
+    ends = [start + len(segment) - 1 for start, segment in zip(starts, segments, strict=True)]
+    predictors = [  # the last token of the prompt, then all of the completion but its last
+        index
+        for row, prompt in enumerate(prompt_of)
+        for index in (ends[prompt], *range(starts[num_prompts + row], ends[num_prompts + row] + 1))
+    ]
     ids = [torch.tensor(completion) for completion in completions]
     return PackedRollouts(
         torch.tensor([input_ids], device=device),

@@ -206,13 +206,13 @@ def score_inputs(
     """
     results: list[dict[str, RewardResult]] = [{} for _ in inputs]
     for name, reward in rewards.items():
-        places = [index for index, item in enumerate(inputs) if has_reward(item.question, name)]
-        chosen = [inputs[index] for index in places]
+        rewarded = [index for index, item in enumerate(inputs) if has_reward(item.question, name)]
+        chosen = [inputs[index] for index in rewarded]
         if isinstance(reward, BatchReward):
-            found = reward.score_batch(chosen)
+            scores = reward.score_batch(chosen)
         else:
-            found = [score(reward, item) for item in chosen]
-        for index, result in zip(places, found, strict=True):
+            scores = [score(reward, item) for item in chosen]
+        for index, result in zip(rewarded, scores, strict=True):
             results[index][name] = result
     return results
 

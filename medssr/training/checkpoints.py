@@ -126,8 +126,8 @@ def _folder_fault(path: Path) -> str | None:
         written = read_record(path / _HASHES_FILE, "")
     except InputError as error:
         return f"is damaged ({error})"
-    found = _hashes(path)
-    damaged = [name for name, digest in written.items() if found.get(name) != digest]
+    present = _hashes(path)
+    damaged = [name for name, digest in written.items() if present.get(name) != digest]
     return f"is damaged (content of {damaged[0]})" if damaged else None
 
 

@@ -39,7 +39,7 @@ _SLOTS = {
     VLLM_NODE_ENGINE: "max_concurrency",
     VLLM_SERVER_ENGINE: "max_concurrency",
 }
-# The GPU of the hours in `model.cost`.
+# Assumed where a command is to run on a GPU that this machine does not have.
 _ASSUMED_GPU = GPU.H100
 
 

@@ -42,11 +42,11 @@ def read_sources(data: TrainDataConfig, rewards: Mapping[str, Any]) -> dict[str,
     """
 
     def read(path: str, names: Sequence[str] | None, num_prompts: int | None, prefix: str = "") -> QuestionSource:
-        own = list(rewards) if names is None else names
-        questions = read_training_questions(path, {name: rewards[name] for name in own})
+        chosen = list(rewards) if names is None else names
+        questions = read_training_questions(path, {name: rewards[name] for name in chosen})
         if prefix:
             questions = [replace(question, id=f"{prefix}/{question.id}") for question in questions]
-        return QuestionSource(path, questions, num_prompts, own)
+        return QuestionSource(path, questions, num_prompts, chosen)
 
     further = {
         name: read(source.path, source.rewards, source.num_prompts, name) for name, source in data.further.items()

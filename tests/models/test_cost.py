@@ -9,28 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_lines import ROOT
+from support.small_architecture import SMALL
 
 from medssr.config.groups import GPU
 from medssr.models.architecture import Architecture, architecture_of
 from medssr.models.cost import Arrangement, Work, rollout_seconds, step_seconds
 from medssr.models.hardware import Hardware, published
 
-# A layer multiplies 4 x (10 x 10) + 3 x (10 x 20) = 1,000 weights with each token and has 4 x 10 + 2 x 20 + 10 = 90
-# outputs; two layers 2,000 weights, the head 1,000. A token's attention to another one takes 4 x 2 x 2 x 5 = 80 FLOPs,
-# and its keys and values are 2 x 2 x 2 x 5 = 40 numbers.
-SMALL = Architecture(
-    vocab_size=100,
-    width=10,
-    num_layers=2,
-    num_heads=2,
-    num_kv_heads=2,
-    head_dim=5,
-    mlp_width=20,
-    num_experts=0,
-    num_active_experts=0,
-    is_tied=False,
-    has_head_norms=False,
-)
+# In the small model, a layer multiplies 4 x (10 x 10) + 3 x (10 x 20) = 1,000 weights with each token and has 4 x 10 +
+# 2 x 20 + 10 = 90 outputs; two layers 2,000 weights, the head 1,000. A token's attention to another one takes 4 x 2 x
+# 2 x 5 = 80 FLOPs, and its keys and values are 2 x 2 x 2 x 5 = 40 numbers.
 # A million products and a thousand bytes a second, so that neither is negligible.
 SLOW = Hardware("slow", True, 0, float32_flops=0.5e6, bfloat16_flops=1e6, bytes_per_second=1e3, source="")
 # All completions have 10 tokens: each attends to 10 x 4 of the prompt and 10 x 10 / 2 of its own.

@@ -9,25 +9,12 @@ from dataclasses import replace
 
 import pytest
 from support.command_lines import ROOT
+from support.small_architecture import SMALL
 
-from medssr.models.architecture import Architecture
 from medssr.models.memory import Load, memory_parts, resting_bytes
 
-# A layer has 4 x (10 x 10) + 3 x (10 x 20) + 20 = 1,020 weights and 4 x 10 + 2 x 20 + 10 = 90 outputs; the model has
-# 2 x 1,000 + 2 x 1,020 + 10 = 4,050 weights.
-SMALL = Architecture(
-    vocab_size=100,
-    width=10,
-    num_layers=2,
-    num_heads=2,
-    num_kv_heads=2,
-    head_dim=5,
-    mlp_width=20,
-    num_experts=0,
-    num_active_experts=0,
-    is_tied=False,
-    has_head_norms=False,
-)
+# In the small model, a layer has 4 x (10 x 10) + 3 x (10 x 20) + 20 = 1,020 weights and 4 x 10 + 2 x 20 + 10 = 90
+# outputs; the model has 2 x 1,000 + 2 x 1,020 + 10 = 4,050 weights.
 LOAD = Load(
     architecture=SMALL,
     weight_bytes=2,

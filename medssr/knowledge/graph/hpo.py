@@ -178,14 +178,14 @@ def _table(path: Path, columns: Sequence[str]) -> tuple[str, Iterator[tuple[int,
         if name not in header:
             problem = f"the header {shown(header)} has no such column; give a file of the ontology's release."
             raise InputError.at(path, problem, line=start + 1, field=name)
-    places = [header.index(name) for name in columns]
+    positions = [header.index(name) for name in columns]
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(lines[start + 1 :], start=start + 2):
             values = line.split("\t")
             if len(values) != len(header):
                 raise InputError.at(path, f"has {len(values)} columns, expected {len(header)}.", line=number)
-            yield number, [values[place] for place in places]
+            yield number, [values[position] for position in positions]
 
     return version, rows()
 
@@ -257,11 +257,11 @@ def _phenotypes(terms: Mapping[str, OboTerm]) -> dict[str, OboTerm]:
     for term in terms.values():
         for parent in term.parents:
             kinds[parent].append(term.id)
-    found: set[str] = set()
+    below_root: set[str] = set()
     waiting = [_ROOT]
     while waiting:
         term_id = waiting.pop()
-        if term_id not in found:
-            found.add(term_id)
+        if term_id not in below_root:
+            below_root.add(term_id)
             waiting += kinds[term_id]
-    return {name: term for name, term in terms.items() if name in found}
+    return {name: term for name, term in terms.items() if name in below_root}

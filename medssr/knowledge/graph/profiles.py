@@ -242,12 +242,12 @@ class Profiles:
         self._ranked = lru_cache(maxsize=1024)(self._compute_ranked)
 
     def _compute_ranked(self, disease: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        own = self._number[disease]
+        number = self._number[disease]
         shared = np.zeros(len(self.ids))
         for finding in self._frequencies[disease]:
             shared[self._having[finding]] += self.information(finding)
-        values = weighted_jaccard(shared, self._information[own], self._information)
-        values[own] = -1.0
+        values = weighted_jaccard(shared, self._information[number], self._information)
+        values[number] = -1.0
         order = np.argsort(-values, kind="stable")[:-1]
         return order, values[order]
 

@@ -119,14 +119,14 @@ class KnowledgeGraph:
 
     def general(self, finding: str) -> frozenset[str]:
         """Returns the ids of all findings that are more general than one, by any number of `is_a` edges."""
-        found: set[str] = set()
+        more_general: set[str] = set()
         waiting = [finding]
         while waiting:
             for edge in self.edges_from(waiting.pop(), IS_A):
-                if edge.tail not in found:
-                    found.add(edge.tail)
+                if edge.tail not in more_general:
+                    more_general.add(edge.tail)
                     waiting.append(edge.tail)
-        return frozenset(found)
+        return frozenset(more_general)
 
 
 def disease_id(entity: Entity) -> str:

@@ -196,13 +196,13 @@ def _choose(
     window.sort(key=lambda other: -_shared_information(world.profiles, other, patient))
     absent = _absent(world, patient, window[:num_needed], rng.randint(0, difficulty.max_absent))
     evidence = patient.evidence(absent)
-    own = world.profiles.fit(patient.disease, evidence)
+    fit_of_disease = world.profiles.fit(patient.disease, evidence)
     chosen: dict[str, float] = {}
     for other in (disease for group in ([window], groups) for diseases in group for disease in diseases):
         option = option_of(other)
         if option is None or option[0] in chosen:
             continue
-        margin = own - max(world.profiles.fit(disease, evidence) for disease in option[1])
+        margin = fit_of_disease - max(world.profiles.fit(disease, evidence) for disease in option[1])
         if margin >= math.log(difficulty.min_odds):
             chosen[option[0]] = margin
         if len(chosen) == num_needed:

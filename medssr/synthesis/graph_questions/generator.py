@@ -216,8 +216,8 @@ def _check(
     if not kinds or not set(kinds) <= set(KINDS) or len(set(kinds)) < len(kinds):
         raise InputError(f"generator.kinds: found {list(kinds)}; expected some of {', '.join(KINDS)}, each once.")
     if not 1 <= min_findings <= max_findings:
-        found = f"min_findings={min_findings} and max_findings={max_findings}"
-        raise InputError(f"generator.min_findings: found {found}; expected 1 <= min_findings <= max_findings.")
+        bounds = f"min_findings={min_findings} and max_findings={max_findings}"
+        raise InputError(f"generator.min_findings: found {bounds}; expected 1 <= min_findings <= max_findings.")
     if max_absent < 0:
         raise InputError(f"generator.max_absent is {max_absent}; expected 0 or more.")
     if not 0 <= similarity <= 1:

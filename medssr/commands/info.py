@@ -220,12 +220,13 @@ def time_rows(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Rows:
     hardware, work, seconds = expected.hardware, expected.work, expected.seconds
     hours, price = expected.device_hours(grpo.num_steps), config.extras.forecast.price_per_hour
     device = "GPU" if hardware.is_gpu else "CPU"
-    parts = {name: value for name, value in asdict(seconds).items() if value}
+    parts = {name: value for name, value in asdict(seconds).items() if value and name != "is_ahead"}
     rows = [
         (
             "time, computed",
             f"{_seconds(seconds.total)} a step on {expected.num_devices} x {hardware.name}: "
-            + ", ".join(f"{name} {_seconds(value)}" for name, value in parts.items()),
+            + ", ".join(f"{name} {_seconds(value)}" for name, value in parts.items())
+            + (", with the rollout beside the training" if seconds.is_ahead else ""),
         ),
         (
             "  where",

@@ -144,6 +144,12 @@ class TrainConfig(LoggedStepConfig):
         _refuse(training_problem(self))
 
     def _check_sources(self) -> None:
+        for name, node in self.reward.items():
+            problem = (
+                "has settings but no _target_: an experiment sets a field of a reward that is not chosen. Leave the "
+                f"experiment out, or choose reward={name}."
+            )
+            require("_target_" in node, f"reward.{name}", problem)
         named = {"data.rewards": self.data.rewards}
         named |= {f"data.further.{name}.rewards": source.rewards for name, source in self.data.further.items()}
         for key, names in named.items():

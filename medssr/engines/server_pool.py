@@ -273,6 +273,8 @@ def _next_of(finished: SimpleQueue[T]) -> T:
 def abort_requests(servers: Sequence[VLLMServer], futures: Iterable[Future[T]]) -> None:
     """Ends the requests under way to some servers, and returns once their threads have ended."""
     left = set(futures)
+    for future in left:
+        future.cancel()  # one that waits for a thread would still be sent
     while left:
         for server in servers:
             server.abort()

@@ -41,8 +41,6 @@ def add_group_rewards(
         has_reward: Returns whether a question has the reward of a name.
     """
     group_rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
-    if not group_rewards:
-        return list(groups)
     in_order = None if statistics is None else iter(statistics)
     needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in group_rewards.values())
     inputs = [
@@ -114,7 +112,7 @@ def answer_token(token_ids: Sequence[int], letter: str, reads: Callable[[Sequenc
     """Returns the index of the token that states the answer: without it and those behind it, the answer is not read.
 
     Looks back from the end in steps that double, and then halves the last step: the answer is stated near the end, and
-    few readings are needed. Where an answer is stated several times, the one nearest to the end is found.
+    few readings are needed. An answer that is stated early and kept is found where it is stated first.
 
     Args:
         token_ids: The tokens of a completion in which the answer is read.

@@ -37,7 +37,7 @@ class LossInputs:
 
     Attributes:
         per_token_logps: `[B, T]`, by the current policy.
-        old_per_token_logps: `[B, T]`, by the sampling policy; without gradient.
+        old_per_token_logps: `[B, T]`, by the policy with which the step begins; without gradient.
         advantages: `[B]`, or `[B, T]` where each token has one.
         completion_mask: `[B, T]`, 1 for tokens that count. Values at other positions have no effect.
         question_weights: `[B]`, the weight of each row's question; None for 1.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medssr.config import GRPOConfig
+from medssr.config import GRPOConfig, ScaleRewards
 from medssr.config.arrangements import sharing_problem
 from medssr.engines.truncation import truncation_warning
 from medssr.errors import InputError
@@ -52,6 +52,9 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+
+    Raises:
+        InputError: When a reward needs another scaling of rewards.
     """
 
     def __init__(
@@ -63,6 +66,12 @@ class GRPOModule(TrainedModule):
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
     ) -> None:
+        unscaled = [name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_unscaled]
+        if unscaled and config.scale_rewards is not ScaleRewards.none:
+            raise InputError(
+                f"grpo.scale_rewards: {config.scale_rewards.value}, but reward.{unscaled[0]} divides by "
+                "deviations itself; take grpo.scale_rewards=none."
+            )
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts

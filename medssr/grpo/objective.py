@@ -155,7 +155,7 @@ class Objective:
 
     @torch.no_grad()
     def compute_statistics(self, samples: list[Sample]) -> list[TokenStatistics]:
-        """Returns the statistics of the policy's distribution at each token, and sets the sampling policy's log-probs.
+        """Returns the statistics of the policy's distribution at each token, and sets the old log-probs.
 
         One pass of the policy serves both, so that an update that needs the log-probs makes no further one.
         """

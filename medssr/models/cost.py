@@ -8,7 +8,7 @@ the formulas, where the constants come from, and predictions beside measurements
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from medssr.models.architecture import Architecture
 from medssr.models.hardware import Hardware
@@ -93,6 +93,7 @@ class Arrangement:
         num_iterations: Passes over the completions.
         num_optimizer_steps: Optimiser steps of the step.
         recomputed_share: Fraction of the layers whose activations the backward pass computes again.
+        is_ahead: Whether the engines sample the next step's completions while this one trains.
     """
 
     num_trainers: int
@@ -109,6 +110,7 @@ class Arrangement:
     num_iterations: int
     num_optimizer_steps: int
     recomputed_share: float
+    is_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class StepSeconds:
         update: Forward and backward passes.
         optimiser: Optimiser steps.
         sync: Hand-over of the new weights to the engine.
+        is_ahead: Whether completions are sampled beside the training on those before.
     """
 
     rollout: float
@@ -130,11 +133,14 @@ class StepSeconds:
     update: float
     optimiser: float
     sync: float
+    is_ahead: bool = False
 
     @property
     def total(self) -> float:
         """The seconds of the step, without rewards that are not known."""
-        return sum(getattr(self, field.name) or 0.0 for field in fields(self))
+        training = self.reference + self.update + self.optimiser
+        longest = max(self.rollout, training) if self.is_ahead else self.rollout + training
+        return (self.reward or 0.0) + longest + self.sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,7 @@ def step_seconds(model: Architecture, work: Work, arrangement: Arrangement, hard
         update=slowest * arrangement.num_iterations * update,
         optimiser=_optimizer_seconds(model, arrangement, hardware),
         sync=_sync_seconds(model, arrangement),
+        is_ahead=arrangement.is_ahead,
     )
 
 

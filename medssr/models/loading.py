@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import reduce
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,15 @@ def _weight_files(config: ModelConfig) -> list[str]:
 
 
 def _recompute_activations(model: Any, config: ModelConfig) -> None:
-    if config.gradient_checkpointing:  # only active in training, since generation sets evaluation mode
-        model.gradient_checkpointing_enable({"use_reentrant": False}, every_n_layers=config.recompute_every)
+    if not config.gradient_checkpointing:  # which is only active in training, since generation sets evaluation mode
+        return
+    arguments = {} if config.recompute_every == 1 else {"every_n_layers": config.recompute_every}
+    if not set(arguments) <= set(signature(model.gradient_checkpointing_enable).parameters):
+        raise InputError(
+            f"model.recompute_every: {config.recompute_every}, but this version of transformers can only recompute "
+            "every layer; take 1, or upgrade transformers (5.19 can)."
+        )
+    model.gradient_checkpointing_enable({"use_reentrant": False}, **arguments)
 
 
 @contextmanager

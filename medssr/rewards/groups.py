@@ -19,7 +19,7 @@ from medssr.rewards.scoring import FaultKind, Reward, RewardResult, failed, rais
 
 
 class TokenStatistics(NamedTuple):
-    """What the sampling policy's distribution was at each token of a completion, by the trainer's own pass.
+    """The distribution of the policy with which the step begins, at each token of a completion.
 
     Attributes:
         logps: `[T]`, the log-prob of the token, in nats.

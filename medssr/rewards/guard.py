@@ -41,6 +41,9 @@ class GuardRule:
         for name in ("flip_penalty", "confident_flip_factor", "stable_factor", "confident_share", "min_weight"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"GuardedVote.{name}", f"{value}; 0 to 1.")
+        for name in ("min_stable_visits", "max_stable_visits"):
+            number = getattr(self, name)
+            require(isinstance(number, int) and number >= 1, f"GuardedVote.{name}", f"{number}; at least 1.")
 
 
 class GuardedVote:
@@ -67,6 +70,7 @@ class GuardedVote:
     def __init__(
         self, weight: float, num_trained: int | None, min_minority_share: float, minority_bonus: float, **rule: float
     ) -> None:
+        require(0 <= min_minority_share <= 1, "GuardedVote.min_minority_share", f"{min_minority_share}; 0 to 1.")
         require(minority_bonus >= 0, "GuardedVote.minority_bonus", f"{minority_bonus}; at least 0.")
         self.weight = weight
         self._vote = MajorityVote(weight, num_trained)

@@ -37,6 +37,7 @@ class SpreadVotes:
 
     decides_signal = True
     is_label_free = True
+    needs_unscaled = True
 
     def __init__(
         self, weight: float, center: float, width: float, min_share: float, penalty: float, uses_agreement: bool

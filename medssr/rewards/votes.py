@@ -29,7 +29,8 @@ class MajorityVote:
 
     def __init__(self, weight: float, num_trained: int | None) -> None:
         problem = f"{num_trained}; an advantage compares completions, so at least 2, or null for all."
-        require(num_trained is None or num_trained >= 2, "MajorityVote.num_trained", problem)
+        is_number = isinstance(num_trained, int) and num_trained >= 2
+        require(num_trained is None or is_number, "MajorityVote.num_trained", problem)
         self.weight = weight
         self._num_trained = num_trained
 

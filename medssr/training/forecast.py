@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from medssr.config import Dtype, GRPOConfig, PipelineConfig, TrainConfig
 from medssr.config.arrangements import (
     HF_ENGINE,
+    ONE_STEP,
     VLLM_ENGINE,
     VLLM_NODE_ENGINE,
     VLLM_SERVER_ENGINE,
@@ -21,6 +23,7 @@ from medssr.models.architecture import Architecture, architecture_of
 from medssr.models.cost import Arrangement, StepSeconds, Work, step_seconds
 from medssr.models.hardware import Hardware, measured_hardware, published
 from medssr.questions import read_questions
+from medssr.utils.text_files import read_template
 
 _BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
 # Reading an answer and comparing it with the label, on a CPU core of 2026 (extract_choice: 0.2 to 0.5 ms).
@@ -111,12 +114,11 @@ def _prompt_tokens(config: TrainConfig | PipelineConfig) -> float:
         return _USUAL_PROMPT_TOKENS
     try:
         questions = list(islice(read_questions(file), _NUM_READ))
-    except (
-        InputError
-    ):  # which reading the whole file says with more right: --info in its row, training before it starts
+        frame = read_template(template, "model.prompt_path")
+    except InputError:  # --info has it in its row for the file, and training says it before it starts
         return _USUAL_PROMPT_TOKENS
     texts = [text for question in questions for text in (question.stem, *question.options.values())]
-    characters = sum(map(len, texts)) / len(questions) + len(template.read_text(encoding="utf-8"))
+    characters = sum(map(len, texts)) / len(questions) + len(frame)
     return characters / _CHARACTERS_PER_TOKEN
 
 
@@ -128,7 +130,13 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         return "on all GPUs of the machine; name trainer.devices=N and it is computed"
     if rollout["_target_"] not in _SLOTS:
         return f"not computed for the engine {rollout['_target_']}"
+    slots_name = _SLOTS[rollout["_target_"]]
+    slots = rollout[slots_name]
+    if not isinstance(slots, int) or slots < 1:
+        return f"not computed: rollout.{slots_name} is {slots}"
     engines = _num_engines(rollout, trainers)
+    if engines == 0:
+        return "not computed: rollout.addresses is empty"
     if engines is None:
         return "on all GPUs that the trainers leave free; name rollout.num_servers=N and it is computed"
     loaded_bytes = _BYTES[config.model.dtype]
@@ -140,7 +148,7 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         num_engines=engines,
         engine_devices=int(rollout.get("tensor_parallel_size", 1)),
         is_vllm=is_vllm,
-        num_slots=int(rollout[_SLOTS[rollout["_target_"]]]),
+        num_slots=slots,
         engine_bytes=loaded_bytes if is_vllm or lora is not None else _TRAINED_BYTES,
         compute_bytes=2 if "16" in str(trainer["precision"]) else 4,
         num_adapter_parameters=None if lora is None else model.num_adapter_parameters(lora.rank, lora.target_modules),
@@ -150,6 +158,7 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         num_iterations=grpo.num_iterations,
         num_optimizer_steps=num_updates,
         recomputed_share=config.model.gradient_checkpointing / config.model.recompute_every,
+        is_ahead=rollout.get("overlap") == ONE_STEP,
     )
 
 
@@ -175,8 +184,11 @@ def _hardware(config: TrainConfig | PipelineConfig, device_name: str | None) -> 
         return published(gpu)
     hardware = measured_hardware(Path(config.paths.artifact_dir))
     is_on_gpu = device not in ("cpu", "auto")
-    if hardware is not None and device in ("auto", "gpu" if hardware.is_gpu else "cpu", "cuda"):
-        return hardware
+    if hardware is not None:
+        kinds = ("auto", "gpu", "cuda") if hardware.is_gpu else ("auto", "cpu")
+        if device in kinds and device_name in (None, hardware.name):  # another machine may have measured it
+            return hardware
     if device_name is not None:
-        return next((published(gpu) for gpu in GPU if gpu.value in device_name.split()), None)
+        words = re.split(r"[\s-]", device_name)  # "NVIDIA A100-SXM4-80GB"
+        return next((published(gpu) for gpu in GPU if gpu.value in words), None)
     return published(_ASSUMED_GPU) if is_on_gpu else None

@@ -27,6 +27,7 @@ from medssr.rewards.groups import GroupScore
 from medssr.rewards.history import QuestionHistory, Visit
 from medssr.rewards.label_match import LabelMatch
 from medssr.rewards.labels import read_training_questions, require_labels
+from medssr.rewards.restrain import SpreadVotes
 from medssr.rewards.scoring import RewardResult
 from medssr.rewards.votes import AnswerFrequency, MajorityVote
 
@@ -117,6 +118,12 @@ def test_a_shift_is_added_after_the_comparison_and_is_signal_by_itself(policy):
     found = module.roll_out(0, UNLABELLED[:2])
     assert found.has_signal.tolist() == [True, True]
     assert module.advantages(found).tolist() == [shifts] * 2
+
+
+def test_a_reward_that_divides_by_deviations_itself_refuses_that_they_are_divided_again(policy):
+    reward = SpreadVotes(1.0, 1.0, 0.5, 0.3, 0.5, uses_agreement=False)
+    with pytest.raises(InputError, match=r"grpo\.scale_rewards: group, but reward\..*take grpo\.scale_rewards=none"):
+        make_module(policy, grpo_config(), reward, partial(SGD, lr=1.0))
 
 
 def test_unscored_completions_have_no_shift(policy):

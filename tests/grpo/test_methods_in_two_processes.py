@@ -29,6 +29,7 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         "rollout._target_=support.helpers.LetterEngine",
         "~rollout.max_batch_size",
         *("grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.shuffle_options=false"),
+        "grpo.scale_rewards=none",
     ]
     found = []
     for number in (1, 2):

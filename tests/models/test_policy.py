@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.helpers import LetterEngine, grpo_config, policy_loss, toy_question
+from transformers import PreTrainedModel
 
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
@@ -243,3 +244,13 @@ def test_the_reference_is_the_start_rounded_once_with_exact_rotary_frequencies(s
     for weight, rounded in zip(policy.parameters(), reference.parameters(), strict=True):
         assert torch.equal(rounded, weight.bfloat16())
     assert torch.equal(reference.model.rotary_emb.inv_freq, policy.model.rotary_emb.inv_freq)
+
+
+def test_a_transformers_that_cannot_recompute_some_layers_is_named(saved, load, monkeypatch):
+    def enable(self, gradient_checkpointing_kwargs=None):
+        """As in transformers 5.0."""
+
+    monkeypatch.setattr(PreTrainedModel, "gradient_checkpointing_enable", enable)
+    load(saved, gradient_checkpointing=True)
+    with pytest.raises(InputError, match=r"model\.recompute_every: 2, .*upgrade transformers"):
+        load(saved, gradient_checkpointing=True, recompute_every=2)

@@ -139,7 +139,17 @@ def test_a_question_weighs_as_much_as_its_offline_agreement():
         reward.score_group(group("AAB"))
 
 
-@pytest.mark.parametrize("change", [{"flip_penalty": 1.5}, {"min_weight": -0.1}, {"minority_bonus": -1.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flip_penalty": 1.5},
+        {"min_weight": -0.1},
+        {"minority_bonus": -1.0},
+        {"min_stable_visits": "x"},
+        {"max_stable_visits": 0},
+        {"min_minority_share": 2},
+    ],
+)
 def test_numbers_out_of_range_are_refused(change):
     settings = {"min_minority_share": 0.25, "minority_bonus": 0.3, **RULE, **change}
     with pytest.raises(InputError, match=next(iter(change))):

@@ -79,7 +79,28 @@ def test_the_speed_is_that_of_the_named_gpu_or_of_the_measured_machine(tmp_path)
     assert computed(root).hardware == CPU  # trainer.accelerator=auto
     assert computed(root, *NODE).hardware.name == "H100"  # not that of the machine that plans
     assert computed(root, *NODE, device_name="NVIDIA H200").hardware.name == "H200"
+    assert computed(root, *NODE, device_name="NVIDIA A100-SXM4-80GB").hardware.name == "A100"
     assert "NVIDIA B900" in str(of(root, *NODE, device_name="NVIDIA B900"))
+    assert computed(root, *NODE, "trainer.accelerator=cuda").hardware.name == "H100"  # a CPU was measured
+    measured = Hardware("NVIDIA A100", True, 0, 1e13, 2e14, 1e12, "measured")
+    write_hardware(measured, tmp_path / "artifacts")
+    assert computed(root, *NODE, "trainer.accelerator=cuda").hardware == measured
+    assert computed(root, *NODE, device_name="NVIDIA H200").hardware.name == "H200"
+
+
+def test_a_rollout_that_is_sampled_ahead_is_beside_the_training():
+    servers = ["trainer.devices=4", "rollout=vllm_node", "rollout.num_servers=4"]
+    in_turns, ahead = computed(*NODE, *servers).seconds, computed(*NODE, *servers, "rollout.overlap=one_step").seconds
+    training = in_turns.reference + in_turns.update + in_turns.optimiser
+    assert in_turns.total == pytest.approx(in_turns.reward + in_turns.rollout + training + in_turns.sync)
+    assert ahead.total == pytest.approx(in_turns.reward + max(in_turns.rollout, training) + in_turns.sync)
+
+
+def test_a_prompt_template_that_cannot_be_read_stops_no_forecast(tmp_path):
+    write_questions(tmp_path / "questions.jsonl", [toy_question()])
+    (tmp_path / "prompt.txt").write_bytes(b"\xff {question}")
+    files = [f"data.path={tmp_path}/questions.jsonl", f"model.prompt_path={tmp_path}/prompt.txt"]
+    assert computed(*NODE, *files).work.prompt_tokens == 300
 
 
 @pytest.mark.parametrize(
@@ -89,6 +110,8 @@ def test_the_speed_is_that_of_the_named_gpu_or_of_the_measured_machine(tmp_path)
         (["trainer.devices=4", "rollout=vllm_node"], "name rollout.num_servers=N"),
         (["rollout._target_=some.Engine"], "not computed for the engine some.Engine"),
         (["model=local", "model.path=somebody/something"], "of no family"),
+        (["trainer.devices=4", "rollout=vllm_server", "rollout.addresses=[]"], "rollout.addresses is empty"),
+        (["rollout=vllm", "rollout.max_num_seqs=0"], "rollout.max_num_seqs is 0"),
     ],
 )
 def test_what_cannot_be_computed_is_not_guessed(overrides, reason):

@@ -57,6 +57,7 @@ def test_each_file_is_read_for_its_own_rewards(files):
         ([further("b", num_prompts=32)], r"data\.further: 32 of the 32 questions of a step"),
         ([further("b"), "grpo.dynamic_sampling_rounds=1"], r"grpo\.dynamic_sampling_rounds: 1; .*ratio"),
         (["+data.further={a/b: {path: b, num_prompts: 1}}"], r"data\.further: a/b"),
+        (["+reward.other.num_trained=4"], r"reward\.other: has settings but no _target_.*reward=other"),
     ],
 )
 def test_what_cannot_be_is_refused(overrides, message):

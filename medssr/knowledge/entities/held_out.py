@@ -16,8 +16,8 @@ _NUM_SEEDS = 2**63
 def is_held_out(disease: str, share: float) -> bool:
     """Returns whether a disease is kept for a benchmark: by the hash of its id, in about the given share of cases.
 
-    It depends on nothing else: not on a seed, not on the list that the disease is in. A greater share keeps the same
-    diseases and more.
+    It does not depend on a seed. All lists with Orphanet's numbers have the same split; a list without them has ids by
+    names (`disease_id`), and another split. A greater share keeps the same diseases and more.
 
     Example:
         >>> is_held_out("ORPHA:324", 0.0), is_held_out("ORPHA:324", 1.0)

@@ -132,7 +132,8 @@ def match_probability(value: str, stated: Collection[str], share: float) -> floa
     Args:
         value: Id of the patient's.
         stated: Ids of those that the disease has, each equally likely; none where they are unknown.
-        share: The share of the diseases with the value, which holds where the disease's are unknown.
+        share: The share with the value of the diseases for which something is stated; it holds where the disease's are
+            unknown.
 
     Example:
         >>> stated = ["recessive", "dominant"]
@@ -180,8 +181,8 @@ class Profiles:
             for finding in frequencies:
                 self.num_with[finding] = self.num_with.get(finding, 0) + 1
         self._shares = {
-            value: sum(value in values for values in table.values()) / len(diseases)
-            for table in (self.inheritance, self.onset)
+            value: sum(value in values for values in table.values()) / sum(map(bool, table.values()))
+            for table in (self.inheritance, self.onset)  # diseases whose own are unknown do not count
             for value in {value for values in table.values() for value in values}
         }
         self._index()

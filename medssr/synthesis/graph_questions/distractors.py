@@ -292,11 +292,12 @@ def _contrast(
         if profiles.probability(first, edge.tail) >= _OFTEN
         and profiles.num_with[edge.tail] <= _MOST_DISEASES * len(profiles.ids)
     ]
-    others = list(dict.fromkeys(edge.tail for edge in askable([*world.tellable(first), *world.tellable(second)])))
+    tails = dict.fromkeys(edge.tail for edge in askable([*world.tellable(first), *world.tellable(second)]))
+    others = [finding for finding in tails if profiles.has(second, finding)]
     rng.shuffle(truths)
     rng.shuffle(others)
     # Findings of both diseases are the harder ones to leave aside.
-    others.sort(key=lambda finding: not (profiles.has(first, finding) and profiles.has(second, finding)))
+    others.sort(key=lambda finding: not profiles.has(first, finding))
     for truth in truths:
         most = min(1.0, ratio(truth.tail) / min_odds)
         wrong: list[str] = []

@@ -135,7 +135,8 @@ class GraphGenerator:
         if patient is None or len(patient.edges) < self._difficulty.min_findings:
             patient = draw_patient(world.profiles, disease, edges, self._difficulty.min_findings, rng)
         if patient is None:
-            return Rejection("too_few_findings", f"{name} has no {count} findings that can be told together.")
+            least = self._difficulty.min_findings
+            return Rejection("too_few_findings", f"{name} has no {least} findings that can be told together.")
         choose = choose_diseases if kind == DIAGNOSIS else choose_genes
         choice = choose(world, patient, self._num_wrong, self._difficulty, rng)
         if choice is None:

@@ -126,7 +126,8 @@ def draw_patient(
             break
     if len(drawn) < num_findings:
         return None
-    onset = rng.choice(profiles.onset[disease]) if profiles.onset[disease] else None
+    onsets = [age for age in profiles.onset[disease] if AGES[graph.nodes[age].name].first <= last_years]
+    onset = rng.choice(onsets) if onsets else None
     least = max(first_years(graph.nodes[edge.tail].name) for edge in drawn)
     years = None if onset is None else _years(graph.nodes[onset], least, last_years, rng)
     if years is not None and sex is None:

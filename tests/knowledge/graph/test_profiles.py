@@ -64,8 +64,8 @@ def test_a_fit_is_the_log_of_the_product_of_all_probabilities():
     evidence = Evidence(("cataract", "ataxia"), ("tremor",), "recessive")
     assert PROFILES.fit("A", evidence) == pytest.approx(math.log(0.8 * 0.5 * (1 - 2 / 4) * 0.99))
     assert PROFILES.fit("B", evidence) == pytest.approx(math.log(0.25 * 0.5 * 0.001 * 0.01))
-    # The inheritance of C is unknown; 1 of 4 diseases is recessive.
-    assert PROFILES.fit("C", evidence) == pytest.approx(math.log(0.001 * 0.2 * (1 - 2 / 4) * 0.25))
+    # The inheritance of C is unknown; of the two diseases with a known one, one is recessive.
+    assert PROFILES.fit("C", evidence) == pytest.approx(math.log(0.001 * 0.2 * (1 - 2 / 4) * 0.5))
 
 
 def test_diseases_are_ranked_by_the_information_of_what_they_share():

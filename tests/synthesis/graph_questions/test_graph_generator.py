@@ -237,6 +237,13 @@ def test_a_patient_has_what_goes_together(seed):
     assert draw_patient(TOY, "A", tellable(TOY, "A"), 4, random.Random(seed)) is None
 
 
+def test_a_disease_does_not_begin_after_the_age_that_patients_reach():
+    nodes = [*NODES, Node("age:Adult", "age", "Adult")]
+    profiles = Profiles(KnowledgeGraph(nodes, [*EDGES, Edge("A", "onset", "age:Adult", "toy")], "toy"))
+    patients = [draw_patient(profiles, "A", tellable(profiles, "A"), 3, random.Random(seed)) for seed in range(20)]
+    assert {patient.onset for patient in patients if patient} == {"age:Infancy"}
+
+
 def test_findings_are_drawn_by_their_frequency():
     edges = [replace(found, frequency=0.05 if found.tail == "f:cataract" else 0.9) for found in tellable(TOY, "B")]
     counts = Counter(
@@ -298,6 +305,7 @@ def test_a_contrast_asks_for_a_finding_that_the_other_has_not():
         }
         best = max(ratio[finding] for finding in contrast.wrong)
         assert best <= 1.0
+        assert all(GENERATOR._rare.profiles.has(contrast.second, finding) for finding in contrast.wrong)
         assert ratio[contrast.truth.tail] >= 10 * best
         assert contrast.odds == pytest.approx(ratio[contrast.truth.tail] / best)
         return

@@ -83,7 +83,8 @@ def step_time_metrics(by_process: Sequence[Mapping[str, float]], num_tokens: flo
     """Returns the metrics of the seconds of a step.
 
     Each part is a mean over the processes. "wait" is how much longer the slowest needs than the mean, for rollouts with
-    their rewards and for forward passes; the others wait for it in the gradients' average, so their "backward" has it.
+    their rewards and for forward passes. After rollouts the others wait for it outside all parts; after forward passes
+    they wait in the average of gradients, so that their "backward" has it.
 
     Args:
         by_process: The seconds of each part, and of the step, in each process.

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 MAX_CONCURRENCY = 4
+NUM_AT_ONCE = 3
 TIMEOUT_S = 2
 # Slow machines need seconds to load the packages, and some of these servers are given up after 30 time-outs.
 MOST_SECONDS = 180
@@ -43,18 +45,22 @@ def check_modes(folder: Path) -> dict[str, Any]:
     Raises:
         AssertionError: When a run does not end soon, with code 2 and the right message.
     """
-    figures: dict[str, Any] = {}
-    for mode, message in MESSAGES.items():
-        log = folder / f"{mode}.log"
-        with running_server(log, mode) as port:
-            figures[mode] = run_to_its_end(folder / mode, port, message.format(port=port))
-        requests = read(log)
-        assert len(requests) <= MOST_REQUESTS, f"{mode}: {len(requests)} requests"
-        assert {request["path"] for request in requests} == {"/v1/chat/completions"}, f"{mode}: followed a redirect"
-        figures[mode]["requests"] = len(requests)
+    with ThreadPoolExecutor(NUM_AT_ONCE) as threads:  # the runs wait for their servers most of the time
+        figures = dict(zip(MESSAGES, threads.map(lambda mode: check_mode(folder, mode), MESSAGES), strict=True))
     with running_server(folder / "signals.log", "trickling") as port:
         figures["two_signals"] = run_that_signals_end(folder / "signals", port, folder / "signals.log")
     return figures
+
+
+def check_mode(folder: Path, mode: str) -> dict[str, Any]:
+    """Returns the figures of a run against a server of a mode. Raises as `check_modes`."""
+    log = folder / f"{mode}.log"
+    with running_server(log, mode) as port:
+        figures = run_to_its_end(folder / mode, port, MESSAGES[mode].format(port=port))
+    requests = read(log)
+    assert len(requests) <= MOST_REQUESTS, f"{mode}: {len(requests)} requests"
+    assert {request["path"] for request in requests} == {"/v1/chat/completions"}, f"{mode}: followed a redirect"
+    return figures | {"requests": len(requests)}
 
 
 @contextmanager

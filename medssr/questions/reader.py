@@ -73,10 +73,11 @@ class QuestionFile:
                 occurs twice. The message names file, line and field.
         """
         first_use: dict[str, tuple[int, str]] = {}
+        source = source_name(self.path)  # once: it asks the disk
         for number, record in enumerate(self.records, start=1):
             fields = {name: value for name, value in record.value.items() if name != beside}
             try:
-                question = self._question(fields, record, number)
+                question = self._question(fields, record, number, source)
             except FieldError as error:
                 raise record.error(error.problem, error.field) from error
             first, first_place = first_use.setdefault(question.id, (number, _place(record)))
@@ -87,9 +88,9 @@ class QuestionFile:
         if not first_use:
             raise InputError.at(self.path, "holds no question.")
 
-    def _question(self, fields: Mapping[str, Any], record: Record, number: int) -> Question:
+    def _question(self, fields: Mapping[str, Any], record: Record, number: int, source: str) -> Question:
         if self.layout is None:
-            return question_from_record(fields, source_name(self.path))
+            return question_from_record(fields, source)
         names = [key for key in record.keys if isinstance(key, str)]
         is_keyed = bool(names) and not any(isinstance(key, int) for key in record.keys)
         groups = [name for name in (names[:-1] if is_keyed else names) if name not in _WRAPPERS | _SPLITS]
@@ -97,7 +98,7 @@ class QuestionFile:
         return question_from_fields(
             renamed(fields) if self.records.is_table else fields,
             self.layout,
-            groups[-1] if groups else source_name(self.path),
+            groups[-1] if groups else source,
             id_if_none=names[-1] if is_keyed else str(number),
             prefix=prefix,
         )

@@ -63,7 +63,7 @@ def test_killed_at_any_call_it_ends_as_a_whole_run(random_policies, tmp_path):
     whole = artifact(tmp_path / "whole")
     num_calls = int((whole / "num_calls").read_text())
 
-    moments = [f"+callbacks.kill.at_call={random.Random(seed).randrange(num_calls // 2)}" for seed in range(4)]
+    moments = [f"+callbacks.kill.at_call={random.Random(seed).randrange(num_calls // 2)}" for seed in range(2)]
     # In the rollout, between the optimiser steps of an update, in the middle of a checkpoint's file.
     moments.insert(1, "+callbacks.kill.at_call=9 +callbacks.kill.function=filtered_logps")
     moments.insert(2, "+callbacks.kill.at_call=10 +callbacks.kill.function=take_optimizer_step")

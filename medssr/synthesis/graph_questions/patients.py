@@ -97,6 +97,7 @@ def draw_patient(
 
     Findings are drawn without replacement, each with a chance in proportion to its frequency among those that are left.
     None is more general than another; none needs another sex, or an age that patients with the disease do not reach.
+    The sex is told where it is known or plays no part in the inheritance.
 
     Args:
         profiles: Of the graph.
@@ -107,8 +108,10 @@ def draw_patient(
     """
     graph = profiles.graph
     inheritance = _only(profiles.inheritance[disease])
-    is_x_linked = inheritance is not None and graph.nodes[inheritance].name == "X-linked"
-    sex = "male" if is_x_linked else None
+    # Few girls have a recessive disease of the X chromosome, and few boys some of the dominant ones; sources that name
+    # the chromosome alone do not say which it is.
+    may_tell_sex = all(graph.nodes[pattern].name != "X-linked" for pattern in profiles.inheritance[disease])
+    sex: str | None = None
     last_years = _last_years(profiles, disease)
     drawn: list[Edge] = []
     for edge in _by_frequency(edges, rng):
@@ -130,7 +133,7 @@ def draw_patient(
     onset = rng.choice(onsets) if onsets else None
     least = max(first_years(graph.nodes[edge.tail].name) for edge in drawn)
     years = None if onset is None else _years(graph.nodes[onset], least, last_years, rng)
-    if years is not None and sex is None:
+    if years is not None and sex is None and may_tell_sex:
         sex = rng.choice(("female", "male"))
     if inheritance is not None and tells(graph.nodes[disease].name, graph.nodes[inheritance].name):
         inheritance = None

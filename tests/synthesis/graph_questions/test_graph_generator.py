@@ -244,6 +244,18 @@ def test_a_disease_does_not_begin_after_the_age_that_patients_reach():
     assert {patient.onset for patient in patients if patient} == {"age:Infancy"}
 
 
+def test_where_the_inheritance_is_x_linked_the_sex_is_told_by_findings_alone():
+    nodes = [*NODES, Node("inheritance:X-linked", "inheritance", "X-linked")]
+    edges = [*EDGES, Edge("A", "inheritance", "inheritance:X-linked", "toy")]
+    profiles = Profiles(KnowledgeGraph(nodes, edges, "toy"))
+    patients = [draw_patient(profiles, "A", tellable(profiles, "A"), 2, random.Random(seed)) for seed in range(60)]
+    expected = {"f:cryptorchidism": "male", "f:ovarian cyst": "female"}
+    for patient in patients:
+        needed = {expected[edge.tail] for edge in patient.edges if edge.tail in expected}
+        assert {patient.sex} == (needed or {None})
+    assert {patient.sex for patient in patients} == {"male", "female", None}
+
+
 def test_findings_are_drawn_by_their_frequency():
     edges = [replace(found, frequency=0.05 if found.tail == "f:cataract" else 0.9) for found in tellable(TOY, "B")]
     counts = Counter(

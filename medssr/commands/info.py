@@ -123,7 +123,7 @@ def _questions_text(path: str, rewards: Mapping[str, Any]) -> str:
 
 def grpo_rows(name: str, grpo: GRPOConfig) -> Rows:
     """Returns the batch sizes and totals of a GRPO stage as rows; the first row is called `name`."""
-    prompts, group = grpo.num_prompts_per_step, grpo.num_generations
+    prompts, group = grpo.num_prompts_per_step, grpo.num_views * grpo.num_generations
     completions = prompts * group
     updates = grpo.num_iterations * prompts // (grpo.minibatch_prompts or prompts)
     tokens = (grpo.minibatch_prompts or prompts) * group * grpo.max_new_tokens
@@ -203,12 +203,13 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
         num_adapter_parameters=None
         if lora is None
         else architecture.num_adapter_parameters(lora.rank, lora.target_modules),
-        has_reference=grpo.beta > 0,
+        has_reference=grpo.keeps_reference,
         num_parts=processes if shards_models(trainer) and processes is not None else 1,
         is_replicated=not shards_models(trainer) and processes != 1,
         micro_batch_tokens=grpo.micro_batch_tokens,
         head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
         recompute_every=config.model.recompute_every if config.model.gradient_checkpointing else None,
+        has_average=grpo.teacher is not None,
     )
 
 

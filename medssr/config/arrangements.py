@@ -44,6 +44,8 @@ def training_problem(config: TrainConfig) -> str | None:
         (overlap not in (None, ONE_STEP), f"rollout.overlap: {overlap}; null or {ONE_STEP}."),
         (overlap is not None and target in (HF_ENGINE, VLLM_ENGINE), _NOTHING_TO_OVERLAP),
         (overlap is not None and grpo.tis_cap is None, _OVERLAP_NEEDS_WEIGHTS),
+        (overlap is not None and grpo.teacher is not None, _TEACHER_WITH_OVERLAP),
+        (grpo.dynamic_sampling_rounds > 0 and grpo.teacher is not None, _TEACHER_WITH_ROUNDS),
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
         (config.lora is not None and has_no_folder, f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}"),
@@ -96,6 +98,14 @@ _NOTHING_TO_OVERLAP = (
 _OVERLAP_NEEDS_WEIGHTS = (
     "grpo.tis_cap: null, but with rollout.overlap=one_step completions come from weights that are a step old, which "
     "importance weights correct; take grpo.tis_cap=2."
+)
+_TEACHER_WITH_OVERLAP = (
+    "grpo.teacher: it samples with the engine's one copy of the weights, which with rollout.overlap=one_step samples "
+    "the policy's next completions meanwhile; take rollout.overlap=null."
+)
+_TEACHER_WITH_ROUNDS = (
+    "grpo.dynamic_sampling_rounds: a further round would sample with the weights of grpo.teacher, which the engine has "
+    "after the first; take 0 rounds."
 )
 _HF_WITH_SHARDS = (
     "rollout: hf generates with the trained model, which trainer=fsdp2 shards over processes; take rollout=vllm, "

@@ -48,6 +48,7 @@ class GRPOConfig:
     num_prompts_per_step: int
     num_generations: int
     shuffle_options: bool
+    has_permuted_view: bool
     dynamic_sampling_rounds: int
     temperature: float
     top_p: float
@@ -70,6 +71,17 @@ class GRPOConfig:
     scale_rewards: ScaleRewards
     max_grad_norm: float
     max_skipped_steps: int
+    teacher: dict[str, Any] | None = None
+
+    @property
+    def num_views(self) -> int:
+        """How often each question of a step is asked."""
+        return 2 if self.has_permuted_view else 1
+
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether the policy at the start of the stage is kept for the KL, which is not to a teacher."""
+        return self.beta > 0 and not (self.teacher or {}).get("anchors_kl", False)
 
     @property
     def has_kl_in_reward(self) -> bool:
@@ -95,6 +107,9 @@ class GRPOConfig:
             "grpo.dynamic_sampling_rounds",
             f"{self.dynamic_sampling_rounds}; at least 0.",
         )
+        if self.dynamic_sampling_rounds > 0:
+            problem = "true, but dynamic sampling replaces single groups, and views come in pairs; take 0 rounds."
+            require(not self.has_permuted_view, "grpo.has_permuted_view", problem)
         require(self.temperature > 0, "grpo.temperature", f"{self.temperature}; above 0.")
         for field, all_tokens in (("top_p", 1), ("top_k", 0), ("min_p", 0)):
             require(
@@ -131,3 +146,5 @@ class GRPOConfig:
         is_loss = callable(loss) and hasattr(loss, "normalizer") and hasattr(loss, "row_weights")
         remedy = "derive it from medssr.grpo.losses.PolicyLoss."
         require(is_loss, "grpo.loss._target_", f"{self.loss['_target_']} is no policy loss; {remedy}")
+        if self.teacher is not None:
+            instantiate(self.teacher, "grpo.teacher")

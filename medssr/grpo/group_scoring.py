@@ -51,6 +51,7 @@ def add_group_rewards(
             history[group.question.id],
             None if in_order is None else list(islice(in_order, len(group.rollouts))),
             _answer_tokens(group, policy) if needs_tokens else None,
+            group.peer_letters,
         )
         for group in groups
     ]

@@ -145,9 +145,13 @@ def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     return {
         "train/completion_tokens_min": float(min(lengths)),
         "train/completion_tokens_max": float(max(lengths)),
-        "train/num_tokens": float(sum(lengths) + sum(len(group.prompt_ids) * len(group.rollouts) for group in groups)),
+        "train/num_tokens": float(sum(lengths) + sum(map(_num_other_tokens, groups))),
         **{f"train/completion_tokens_{name}": fmean(part) for name, part in parts.items() if part},
     }
+
+
+def _num_other_tokens(group: RolloutGroup) -> int:
+    return len(group.prompt_ids) * len(group.rollouts) + group.num_peer_tokens
 
 
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:

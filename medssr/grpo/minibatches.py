@@ -35,7 +35,7 @@ def make_minibatches(
     config: GRPOConfig,
     num_processes: int = 1,
 ) -> list[Minibatch]:
-    """Returns the minibatches of a step, or of a process's shard of it, `minibatch_prompts` groups in each.
+    """Returns the minibatches of a step, or of a process's shard of it, of `minibatch_prompts` questions each.
 
     Unscored completions are left out of both samples and normaliser, and so are questions of weight 0 and completions
     without a token that is trained. Groups without signal are left out of the samples but count in the normaliser:
@@ -50,7 +50,8 @@ def make_minibatches(
     """
     samples, has_signal = scored.samples, scored.has_signal.tolist()
     has_reward = is_scored(scored.rewards).tolist()
-    size = config.minibatch_prompts // num_processes if config.minibatch_prompts else len(samples)
+    num_groups = config.num_views * (config.minibatch_prompts or 0)
+    size = num_groups // num_processes or len(samples)
     minibatches = []
     for first in range(0, len(samples), size):
         indices = [

@@ -24,6 +24,7 @@ from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
+from medssr.grpo.peers import with_other_views, with_teacher_answers, with_views
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
@@ -54,7 +55,7 @@ class GRPOModule(TrainedModule):
         scheduler: Creates the learning-rate schedule for the given optimiser.
 
     Raises:
-        InputError: When a reward needs another scaling of rewards.
+        InputError: When a reward needs another scaling of rewards, or answers of others than the policy.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class GRPOModule(TrainedModule):
                 f"grpo.scale_rewards: {config.scale_rewards.value}, but reward.{unscaled[0]} divides by "
                 "deviations itself; take grpo.scale_rewards=none."
             )
+        self._check_peers(rollouts, config)
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
         self.ahead = ahead
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
+        self.average = objective.average  # a module, and so in checkpoints
         self.config = config
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
@@ -84,11 +87,14 @@ class GRPOModule(TrainedModule):
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
         self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
+        self._needs_peers = any(traits_of(reward).needs_peers for reward in rollouts.rewards.values())
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
         self.times.start(self.device)
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
+        if self.config.has_permuted_view:
+            local_batch = with_views(local_batch, self.rollouts.seed, self.rollouts.stage)
         self.ahead.begin(local_batch)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
@@ -120,6 +126,8 @@ class GRPOModule(TrainedModule):
         """Returns the completions of some questions with their rewards."""
         with self.times.part("rollout"):
             groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
+        if self._needs_peers:
+            groups = self.with_peers(step, groups)
         samples = make_samples(groups)
         flat = [sample for group in samples for sample in group]
         if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
@@ -146,6 +154,16 @@ class GRPOModule(TrainedModule):
         rewards = step_rewards(groups, self.config, kls)
         is_shifted = (advantage_shifts(groups).masked_fill(~is_scored(rewards), 0.0) != 0).any(dim=1)
         return ScoredGroups(groups, samples, rewards, label_signal(groups, rewards, self.config) | is_shifted)
+
+    def with_peers(self, step: int, groups: list[RolloutGroup]) -> list[RolloutGroup]:
+        """Returns the groups with the answers of a teacher, of the other view of each question, or of both at once."""
+        teacher, average = self.objective.teacher, self.average
+        if teacher is not None and average is not None:
+            agree_to_stop()  # the engine gets the teacher's weights in a collective call
+            with self.times.part("rollout"):
+                number = teacher.num_answers
+                groups = with_teacher_answers(groups, self.rollouts, average, self.model, step, number)
+        return with_other_views(groups) if self.config.has_permuted_view else groups
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
         """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal, but for shifts."""
@@ -210,6 +228,8 @@ class GRPOModule(TrainedModule):
             self.skipped_steps.skipped(step, faulty_ids or all_ids)
             return None
         self.skipped_steps.took()
+        if self.objective.teacher is not None and self.average is not None:
+            self.average.update(self.model, self.objective.teacher.decay_at(step, self.config.num_steps))
         return optimizer_step_metrics(minibatch, statistics) | {"grad_norm": norm}
 
     def describe(self, batch: StepBatch[Question], scored: ScoredGroups, advantages: Tensor) -> Metrics:
@@ -225,7 +245,7 @@ class GRPOModule(TrainedModule):
         if not self._has_warned_of_truncation and self.trainer.is_global_zero:
             self._warn_of_truncation(batch.step, groups)
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
-        rate = len(groups) / len(batch.items) - 1
+        rate = len(groups) / (self.config.num_views * len(batch.items)) - 1
         return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
 
     def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
@@ -264,6 +284,22 @@ class GRPOModule(TrainedModule):
                 "cannot compute between them the statistics that a reward needs; take 0 rounds, or trainer=ddp."
             )
 
+    @staticmethod
+    def _check_peers(rollouts: RolloutCollector, config: GRPOConfig) -> None:
+        """Checks that a reward has the answers of others that it compares with, and that a teacher is asked."""
+        reader = next((name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_peers), None)
+        has_peers = config.has_permuted_view or config.teacher is not None
+        if reader is not None and not has_peers:
+            raise InputError(
+                f"reward.{reader}: compares with answers of others than the policy, and there are none; take "
+                "grpo.has_permuted_view=true, or a teacher, such as grpo/teacher=moving_average."
+            )
+        if config.teacher is not None and reader is None and (config.keeps_reference or config.beta == 0):
+            raise InputError(
+                "grpo.teacher: nothing uses it; take a reward that does, such as reward=peer_vote, or let the KL be to "
+                "it (grpo.teacher.anchors_kl=true and grpo.beta above 0)."
+            )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is known of rewards and questions, and the completions that are sampled already."""
         super().on_save_checkpoint(checkpoint)
@@ -280,6 +316,13 @@ class GRPOModule(TrainedModule):
             self.history.load_state_dict(checkpoint["question_history"])
         if "sampled_ahead" in checkpoint:
             self.ahead.load(checkpoint["sampled_ahead"])
+
+    def configure_model(self) -> None:
+        """Shards the models if the strategy does; a teacher begins with the weights that are then there."""
+        was_sharded = is_sharded(self.model)
+        super().configure_model()
+        if self.average is not None and is_sharded(self.model) and not was_sharded:
+            self.average.restart(self.model)
 
     def frozen_models(self) -> list[Any]:
         """Returns the reference, if it is a model of its own."""

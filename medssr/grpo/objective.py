@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from medssr.grpo.kl import kl_estimate, truncated_importance_weights
 from medssr.grpo.losses import LossInputs, PolicyLoss, masked_sum, summed_loss
 from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.rollouts import Sample, require_logps
+from medssr.grpo.teachers import MovingAverage
 from medssr.models.attention import adopt_attention, takes_blocks
+from medssr.models.averaged_weights import AveragedWeights
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
 from medssr.models.logprobs import (
     completion_logps,
@@ -29,6 +32,7 @@ from medssr.models.lora import initial_adapters
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 from medssr.models.sharding import call_as_forward, is_sharded
 from medssr.rewards.groups import TokenStatistics
+from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import pad_to_longest
 
 _DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is_dummy=True)
@@ -76,14 +80,17 @@ class Objective:
 
     Args:
         model: The policy's model.
-        reference: The reference model of the KL; None if beta is 0. If it is the policy's model itself, which then has
-            adapters, the reference is that model with the adapters that training started from.
+        reference: The reference model of the KL; None if beta is 0, or if the KL is to the teacher. If it is the
+            policy's model itself, which then has adapters, the reference is that model with the adapters that training
+            started from.
         policy_loss: Computes the loss of each token.
         pad_token_id: The padding token.
         config: The algorithm's settings.
 
     Attributes:
         is_packed: Whether a prompt is computed once for all completions of a micro-batch.
+        teacher: The settings of the teacher; None if there is none.
+        average: The weights of the teacher.
     """
 
     def __init__(
@@ -94,6 +101,10 @@ class Objective:
         self.policy_loss = policy_loss
         self._pad_token_id = pad_token_id
         self._config = config
+        self.teacher: MovingAverage | None = None
+        self.average: AveragedWeights | None = None
+        if config.teacher is not None:
+            self.teacher, self.average = instantiate(config.teacher, "grpo.teacher"), AveragedWeights(model)
         # The reference has the same architecture and settings, so it takes packed batches if the policy does.
         self.is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
 
@@ -145,13 +156,19 @@ class Objective:
     @torch.no_grad()
     def compute_ref_and_old_logps(self, samples: list[Sample], *, has_old: bool) -> None:
         """Sets the log-probs of the reference policy if beta > 0, and those of the sampling policy if `has_old`."""
+        if self._config.beta > 0:
+            with self._as_reference() as reference:
+                for sample, logps in self._sample_logps(reference, samples):
+                    sample.ref_logps = logps
+        if has_old:
+            for sample, logps in self._sample_logps(self.model, samples):
+                sample.old_logps = logps
+
+    def _sample_logps(self, model: Any, samples: list[Sample]) -> Iterator[tuple[Sample, Tensor]]:
+        """Yields each sample with the log-probs of its tokens, `[T]`."""
         for micro_batch, batch in self._passes(samples):
-            if self._config.beta > 0:
-                for sample, logps in zip(micro_batch, self._reference_logps(batch), strict=bool(micro_batch)):
-                    sample.ref_logps = logps[: len(sample.completion_ids)]
-            if has_old:
-                for sample, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
-                    sample.old_logps = logps[: len(sample.completion_ids)]
+            for sample, logps in zip(micro_batch, self._logps(model, batch), strict=bool(micro_batch)):
+                yield sample, logps[: len(sample.completion_ids)]
 
     @torch.no_grad()
     def compute_statistics(self, samples: list[Sample]) -> list[TokenStatistics]:
@@ -208,11 +225,17 @@ class Objective:
             return call_as_forward(self.model, lambda model: packed_statistics(model, batch, *settings))
         return call_as_forward(self.model, lambda model: completion_statistics(model, batch, *settings))
 
-    def _reference_logps(self, batch: RolloutBatch | PackedRollouts) -> Tensor:
-        if self.reference is not self.model:
-            return self._logps(self.reference, batch)
-        with initial_adapters(self.model):
-            return self._logps(self.model, batch)
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
+        """Yields the model that is the reference of the KL within the block."""
+        if self.average is not None and not self._config.keeps_reference:
+            with self.average.in_place_of(self.model):
+                yield self.model
+        elif self.reference is self.model:
+            with initial_adapters(self.model):
+                yield self.model
+        else:
+            yield self.reference
 
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
         settings = self._config.temperature, self._config.head_chunk_tokens

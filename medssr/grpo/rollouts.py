@@ -59,6 +59,8 @@ class RolloutGroup:
         rollouts: G rollouts.
         label: The label that the rewards compare answers with: the question's own, or one that a reward found.
         weight: The weight of the question in the loss.
+        peer_letters: The answers of others to the question (`peers.py`); None if there are none.
+        num_peer_tokens: The prompt and completion tokens of a teacher's answers.
     """
 
     question: Question
@@ -66,6 +68,8 @@ class RolloutGroup:
     rollouts: list[Rollout]
     label: str | None = None
     weight: float = 1.0
+    peer_letters: list[str | None] | None = None
+    num_peer_tokens: int = 0
 
     @property
     def letters(self) -> list[str | None]:
@@ -218,11 +222,27 @@ class RolloutCollector:
         """Returns the token ids of each question's prompt."""
         return self.policy.encode(list(questions), self.config.max_new_tokens, self.source)
 
-    def sample(self, step: int, questions: Sequence[Question], prompts: Sequence[list[int]]) -> list[list[Completion]]:
-        """Returns the completions of each question, by the weights that the engine has."""
-        config = self.config
+    def sample(
+        self,
+        step: int,
+        questions: Sequence[Question],
+        prompts: Sequence[list[int]],
+        number: int | None = None,
+        sampler: str | None = None,
+    ) -> list[list[Completion]]:
+        """Returns the completions of each question, by the weights that the engine has.
+
+        Args:
+            step: The index of the training step.
+            questions: The questions.
+            prompts: The token ids of each question's prompt.
+            number: The number of completions of each; None for G.
+            sampler: Whose completions they are, if not the policy's; theirs have other seeds.
+        """
+        config, whose = self.config, () if sampler is None else (sampler,)
+        indices = range(config.num_generations if number is None else number)
         seeds = [
-            [derive_seed(self.seed, self.stage, step, question.id, index) for index in range(config.num_generations)]
+            [derive_seed(self.seed, self.stage, step, question.id, *whose, index) for index in indices]
             for question in questions
         ]
         return self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))

@@ -14,6 +14,7 @@ from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
+from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.models.device import check_device, gpu_name, prepare_process
 from medssr.models.lora import keep_initial_adapters
@@ -74,7 +75,7 @@ def run_stage(
             seed=config.seed,
             stage=config.stage,
             source=config.data.path,
-            reward_names=reward_names(sources),
+            reward_names=with_permuted_ids(reward_names(sources)),
         )
         ahead = stack.enter_context(closing(StepAhead(rollouts)))
         module = _module(config, policy, rollouts, ahead)
@@ -141,11 +142,11 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
 
 
 def _reference(policy: Policy, config: TrainConfig) -> Any | None:
-    """Returns the reference of the KL, the policy at the start of the stage.
+    """Returns the reference of the KL, the policy at the start of the stage; None if there is none.
 
     It is a frozen model, or the policy's if it has adapters: `initial_adapters` computes with it.
     """
-    if config.grpo.beta == 0:
+    if not config.grpo.keeps_reference:
         return None
     if config.lora is not None:
         if config.model.adapter_path is not None:  # else training starts without adapters
@@ -160,5 +161,6 @@ def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], num_n
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:
-    """Returns an upper bound on the tokens that shuffling options adds to a prompt: one line end per option."""
-    return max(len(question.options) for question in questions) if config.grpo.shuffle_options else 0
+    """Returns an upper bound on the tokens that another order of options adds to a prompt: one line end per option."""
+    has_other_orders = config.grpo.shuffle_options or config.grpo.has_permuted_view
+    return max(len(question.options) for question in questions) if has_other_orders else 0

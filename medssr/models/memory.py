@@ -38,6 +38,7 @@ class Load:
         head_chunk_tokens: Number of tokens whose logits exist at the same time.
         recompute_every: Of that many layers, one keeps only its input, and recomputes its activations; None if all keep
             all activations.
+        has_average: Whether a moving average of the trained weights is kept, in float32.
     """
 
     architecture: Architecture | MeasuredModel
@@ -50,6 +51,7 @@ class Load:
     micro_batch_tokens: int
     head_chunk_tokens: int
     recompute_every: int | None
+    has_average: bool = False
 
     @property
     def trains_all(self) -> bool:
@@ -71,9 +73,10 @@ class Load:
     def frozen_bytes(self) -> Parts:
         """The bytes of weights that are not trained."""
         size = self.weight_bytes * self.architecture.num_parameters // self.num_parts
+        average = {"moving average": _FLOAT32_BYTES * self.num_trained} if self.has_average else {}
         if not self.trains_all:
-            return {"frozen weights": size}
-        return {"reference policy": size} if self.has_reference else {}
+            return {"frozen weights": size} | average
+        return ({"reference policy": size} if self.has_reference else {}) | average
 
     @property
     def head_weights(self) -> int:

@@ -44,6 +44,8 @@ class GroupInput:
         statistics: `[G]`, for rewards with `needs_statistics`; else None.
         answer_tokens: `[G]`, for rewards with `needs_answer_tokens` the index of the token that states the answer, None
             for a completion without one; else None.
+        peer_letters: `[N]`, for rewards with `needs_peers` the answers of another view of the question or of a teacher,
+            in the letters of this question, None for one that cannot be read; else None.
     """
 
     question: Question
@@ -52,6 +54,7 @@ class GroupInput:
     history: Sequence[Visit] = ()
     statistics: Sequence[TokenStatistics] | None = None
     answer_tokens: Sequence[int | None] | None = None
+    peer_letters: Sequence[str | None] | None = None
 
     @property
     def letters(self) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from medssr.config.groups import GPU, Node
 from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of
-from medssr.models.cost import Arrangement, StepSeconds, Work, step_seconds
+from medssr.models.cost import Arrangement, StepSeconds, Work, rollout_seconds, step_seconds
 from medssr.models.hardware import Hardware, measured_hardware, published
 from medssr.questions import read_questions
 from medssr.utils.text_files import read_template
@@ -87,6 +87,10 @@ def forecast(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, device_name
         return arrangement
     work = expected_work(config, grpo)
     seconds = step_seconds(model, work, arrangement, hardware)
+    if grpo.teacher is not None:  # it samples beside the policy, with a transfer of weights of its own
+        answers = replace(work, num_generations=grpo.teacher["num_answers"])
+        rollout = seconds.rollout + rollout_seconds(model, answers, arrangement, hardware)
+        seconds = replace(seconds, rollout=rollout, sync=2 * seconds.sync)
     return Forecast(seconds, hardware, _num_devices(config.rollout, arrangement), work)
 
 
@@ -96,7 +100,7 @@ def expected_work(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Wor
     mean = expected.completion_tokens or grpo.max_new_tokens / 2
     is_own = all(str(node["_target_"]).startswith(_OWN_REWARDS) for node in config.reward.values())
     return Work(
-        num_prompts=grpo.num_prompts_per_step,
+        num_prompts=grpo.num_views * grpo.num_prompts_per_step,
         num_generations=grpo.num_generations,
         prompt_tokens=expected.prompt_tokens or _prompt_tokens(config),
         completion_tokens=min(mean, grpo.max_new_tokens),

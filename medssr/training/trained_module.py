@@ -62,11 +62,11 @@ class TrainedModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Returns the trained weights; the frozen weights of a model with adapters are not in checkpoints."""
+        """Returns the weights without the frozen ones of a model with adapters, which are not in checkpoints."""
         weights: dict[str, Any] = super().state_dict(*args, **kwargs)
-        for name, weight in self.named_parameters(remove_duplicate=False):
+        for name, weight in self.model.named_parameters(remove_duplicate=False):
             if not weight.requires_grad:
-                weights.pop(name, None)
+                weights.pop(f"model.{name}", None)
         return weights
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

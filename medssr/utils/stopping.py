@@ -182,6 +182,22 @@ def release() -> None:
     _raise_received()
 
 
+def undisturbed(action: Callable[[], None]) -> None:
+    """Calls an action of well under a second that no signal interrupts, even while a signal ends the process.
+
+    Raises:
+        Stopped: After it, when a signal has come meanwhile, unless a critical section around it goes on.
+    """
+    was_held, before = _state.is_held, _state.received
+    _state.is_held = True
+    try:
+        action()
+    finally:
+        _state.is_held = was_held
+        if not was_held and before is None:
+            _raise_received()
+
+
 def is_held() -> bool:
     """Returns whether signals wait, or one has ended the process that had waited for too long."""
     return _state.is_held

@@ -28,7 +28,8 @@ SETTINGS = [
     "+callbacks.moment._target_=support.moments.Moment",
 ]
 WHOLE = [*TRAIN, *TWO]
-SHARDED = [*TRAIN, *TWO_SHARDS, *LETTERS]
+# With a moving average, to which the KL is; each process has its shards of it.
+SHARDED = [*TRAIN, *TWO_SHARDS, *LETTERS, "grpo/teacher=moving_average", "grpo.teacher.decay=0.5"]
 GOES_ON = "the same command goes on"
 
 

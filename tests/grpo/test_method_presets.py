@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from support.grpo_runs import are_equal, fit, make_module, metrics, weights
 from support.helpers import LetterEngine, copy_policy, toy_question, typed
 
@@ -19,6 +20,7 @@ from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard"]
+METHODS += ["co_rewarding_1", "co_rewarding_2"]
 CONTROLS = ["control_random_labels", "control_format"]
 MIXED = "semi_supervised"
 QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]
@@ -91,12 +93,16 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
     left_by_kill = CopyBefore(2, tmp_path / "whole", tmp_path / "killed")
     module = train(whole, tmp_path / "whole", preset, [left_by_kill])
     assert not are_equal(before, weights(whole))
-    visits = sum(len(module.history[question.id]) for question in [*QUESTIONS, *LABELLED])
-    assert visits == 6  # two questions in each of three steps
+    visits = sum(map(len, module.history.state_dict()["visits"].values()))
+    assert visits == 6 * module.config.num_views  # two questions in each of three steps
     again = train(resumed, tmp_path / "killed", preset)
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     assert again.history.state_dict() == module.history.state_dict()
+    if preset == "co_rewarding_2":
+        averages = [[*each.average.weights] for each in (module, again)]
+        assert all(map(torch.equal, *averages))
+        assert not all(map(torch.equal, averages[0], whole.model.parameters()))
 
 
 @pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, MIXED])

@@ -22,7 +22,8 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         f"model.path={tmp_path}/model",
         f"data.path={tmp_path}/labelled.jsonl",
         "data.rewards=[label_match]",
-        f"+data.further={{free: {{path: {tmp_path}/unlabelled.jsonl, num_prompts: 3, rewards: [vote, certainty]}}}}",
+        f"+data.further={{free: {{path: {tmp_path}/unlabelled.jsonl, num_prompts: 3, "
+        "rewards: [vote, certainty, peers]}}",
         "+reward.vote={_target_: medssr.rewards.restrain.SpreadVotes, weight: 1.0, center: 1.0, width: 0.5, "
         "min_share: 0.3, penalty: 0.5, uses_agreement: false}",
         "+reward.certainty={_target_: medssr.rewards.certainty.SelfCertainty, weight: 0.1}",
@@ -30,6 +31,9 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         "~rollout.max_batch_size",
         *("grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.shuffle_options=false"),
         "grpo.scale_rewards=none",
+        # The teacher's answers to the other view of a question, and the KL to the teacher.
+        *("+reward.peers={_target_: medssr.rewards.peer_vote.PeerVote, weight: 0.5}", "grpo.has_permuted_view=true"),
+        *("grpo/teacher=moving_average", "grpo.teacher.decay=0.5", "grpo.beta=0.1"),
     ]
     found = []
     for number in (1, 2):
@@ -45,6 +49,6 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         found.append((rows, history))
     (rows_of_one, history_of_one), (rows_of_two, history_of_two) = found
     assert history_of_one == history_of_two
-    assert sum(map(len, history_of_one["visits"].values())) == 12
+    assert sum(map(len, history_of_one["visits"].values())) == 24  # four questions of three steps in two views
     for one, two in zip(rows_of_one, rows_of_two, strict=True):
         assert two == pytest.approx(one, rel=1e-3, abs=1e-5)

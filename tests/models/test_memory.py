@@ -43,6 +43,16 @@ def test_a_layer_takes_most_when_there_are_many_tokens():
     assert tied["gradient of the head"] == 4 * 1_000
 
 
+def test_a_moving_average_takes_four_bytes_for_each_trained_weight():
+    averaged = replace(LOAD, has_reference=False, has_average=True)
+    parts = memory_parts(averaged)
+    assert parts["moving average"] == 4 * 4_050
+    assert "reference policy" not in parts
+    assert resting_bytes(averaged) == (12 + 4) * 4_050
+    assert memory_parts(replace(averaged, num_parts=2))["moving average"] == 4 * 4_050 // 2
+    assert memory_parts(replace(averaged, num_adapter_parameters=50))["moving average"] == 4 * 50
+
+
 def test_sharded_weights_are_gathered_to_compute():
     parts = memory_parts(replace(LOAD, num_parts=2))
     assert parts == {

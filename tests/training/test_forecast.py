@@ -35,6 +35,15 @@ def test_what_is_not_configured_is_expected():
     assert (given.completion_tokens, given.prompt_tokens, given.signal_share) == (700, 500, 0.3)
 
 
+def test_a_second_view_doubles_the_prompts_and_a_teacher_samples_too():
+    plain, twice = computed(*NODE), computed(*NODE, "grpo.has_permuted_view=true")
+    assert twice.work.num_prompts == 2 * plain.work.num_prompts
+    taught = computed(*NODE, "grpo/teacher=moving_average").seconds
+    assert taught.rollout == pytest.approx(2 * plain.seconds.rollout)
+    assert taught.sync == pytest.approx(2 * plain.seconds.sync)
+    assert (taught.update, taught.reference) == (plain.seconds.update, plain.seconds.reference)
+
+
 def test_prompts_are_guessed_from_the_questions(tmp_path):
     question = toy_question()
     write_questions(tmp_path / "questions.jsonl", [question])

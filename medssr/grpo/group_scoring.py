@@ -12,7 +12,8 @@ from torch import Tensor
 
 from medssr.answers import extract_choice
 from medssr.grpo.advantages import weighted_sums
-from medssr.grpo.rollouts import Rollout, RolloutGroup, Sample
+from medssr.grpo.answer_statements import answer_statements
+from medssr.grpo.rollouts import RolloutGroup, Sample
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import GroupInput, GroupResult, TokenStatistics, is_group_reward, score_groups
@@ -50,7 +51,7 @@ def add_group_rewards(
             [rollout.choice for rollout in group.rollouts],
             history[group.question.id],
             None if in_order is None else list(islice(in_order, len(group.rollouts))),
-            _answer_tokens(group, policy) if needs_tokens else None,
+            answer_tokens(group, policy) if needs_tokens else None,
             group.peer_letters,
         )
         for group in groups
@@ -109,45 +110,17 @@ def joint_mask(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...] | None:
     return tuple(map(all, zip(*masks, strict=True))) if masks else None
 
 
-def answer_token(token_ids: Sequence[int], letter: str, reads: Callable[[Sequence[int]], str | None]) -> int:
-    """Returns the index of the token that states the answer: without it and those behind it, the answer is not read.
+def answer_tokens(group: RolloutGroup, policy: Policy) -> list[tuple[range, ...] | None]:
+    """Returns for each rollout the tokens that state its answer, the last statement first; None without an answer."""
 
-    Looks back from the end in steps that double, and then halves the last step: the answer is stated near the end, and
-    few readings are needed. An answer that is stated early and kept is found where it is stated first.
-
-    Args:
-        token_ids: The tokens of a completion in which the answer is read.
-        letter: The answer.
-        reads: Returns the answer that is read in the first tokens.
-
-    Example:
-        >>> answer_token([1, 2, 7, 3], "B", lambda ids: "B" if 7 in ids else None)
-        2
-    """
-    shortest_with, step = len(token_ids), 1
-    while (shorter := max(0, shortest_with - step)) > 0 and reads(token_ids[:shorter]) == letter:
-        shortest_with, step = shorter, 2 * step
-    longest_without = shorter
-    while shortest_with - longest_without > 1:
-        middle = (shortest_with + longest_without) // 2
-        if reads(token_ids[:middle]) == letter:
-            shortest_with = middle
-        else:
-            longest_without = middle
-    return shortest_with - 1
-
-
-def _answer_tokens(group: RolloutGroup, policy: Policy) -> list[int | None]:
     def reads(token_ids: Sequence[int]) -> str | None:
         text = policy.tokenizer.decode(list(token_ids), skip_special_tokens=True)
         return extract_choice(text, group.question.options).letter
 
-    def token_of(rollout: Rollout) -> int | None:
-        letter = rollout.choice.letter
-        is_answered = letter is not None and not rollout.completion.is_truncated
-        return answer_token(rollout.completion.token_ids, str(letter), reads) if is_answered else None
-
-    return [token_of(rollout) for rollout in group.rollouts]
+    return [
+        None if letter is None else answer_statements(rollout.completion.token_ids, letter, reads)
+        for rollout, letter in zip(group.rollouts, group.letters, strict=True)
+    ]
 
 
 def weigh_samples(groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ class Objective:
             for row, sample in enumerate(micro_batch):
                 logps, *others = (column[row, : len(sample.completion_ids)] for column in scores)
                 sample.old_logps = logps
-                statistics[id(sample)] = TokenStatistics(*(tuple(values.tolist()) for values in (logps, *others)))
+                statistics[id(sample)] = TokenStatistics(*map(_compact, (logps, *others)))
         return [statistics[id(sample)] for sample in samples]
 
     def _passes(self, samples: list[Sample]) -> Iterator[tuple[list[Sample], RolloutBatch | PackedRollouts]]:
@@ -263,6 +264,11 @@ def _trained_mask(samples: Sequence[Sample], completion_mask: Tensor) -> Tensor:
         for sample in samples
     ]
     return completion_mask * pad_sequence(rows, batch_first=True).to(completion_mask)
+
+
+def _compact(values: Tensor) -> array[float]:
+    """Returns the values of a tensor, `[T]`, in an array of their own number format; it is float32 at least."""
+    return array("d" if values.dtype == torch.float64 else "f", values.tolist())
 
 
 def _padded(logps: Iterable[Tensor | None], device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ configuration like a reward of one completion, and both are summed.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
@@ -21,15 +22,17 @@ from medssr.rewards.scoring import FaultKind, Reward, RewardResult, failed, rais
 class TokenStatistics(NamedTuple):
     """The distribution of the policy with which the step begins, at each token of a completion.
 
+    Arrays and not tuples: those of 1,024 completions of 4,096 tokens have 50 MB in place of 0.4 GB.
+
     Attributes:
         logps: `[T]`, the log-prob of the token, in nats.
         entropies: `[T]`, the entropy of the distribution, in nats.
         mean_logps: `[T]`, the mean of the log-probs of all tokens of the vocabulary, in nats.
     """
 
-    logps: tuple[float, ...]
-    entropies: tuple[float, ...]
-    mean_logps: tuple[float, ...]
+    logps: array[float]
+    entropies: array[float]
+    mean_logps: array[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class GroupInput:
         choices: `[G]`, the extracted answer of each completion.
         history: Its earlier visits, the first one first.
         statistics: `[G]`, for rewards with `needs_statistics`; else None.
-        answer_tokens: `[G]`, for rewards with `needs_answer_tokens` the index of the token that states the answer, None
-            for a completion without one; else None.
+        answer_tokens: `[G]`, for rewards with `needs_answer_tokens` the indices of the tokens of each statement of the
+            answer, the last statement first, None for a completion without an answer; else None.
         peer_letters: `[N]`, for rewards with `needs_peers` the answers of another view of the question or of a teacher,
             in the letters of this question, None for one that cannot be read; else None.
     """
@@ -53,7 +56,7 @@ class GroupInput:
     choices: Sequence[Choice]
     history: Sequence[Visit] = ()
     statistics: Sequence[TokenStatistics] | None = None
-    answer_tokens: Sequence[int | None] | None = None
+    answer_tokens: Sequence[tuple[range, ...] | None] | None = None
     peer_letters: Sequence[str | None] | None = None
 
     @property

@@ -44,7 +44,7 @@ class RewardTraits:
         decides_signal: It is a reward for the label; only such rewards decide whether a group has signal.
         is_label_free: It does not read the label, so that questions need none.
         needs_statistics: It reads the statistics of the policy's distribution at each token.
-        needs_answer_tokens: It reads which token states the answer.
+        needs_answer_tokens: It reads which tokens state the answer.
         needs_peers: It reads the answers of another view of the question, or of a teacher.
         needs_unscaled: It divides by deviations itself, so that rewards must not be divided by that of the group.
         sees_groups: It scores groups (`groups.GroupReward`), and not one completion at a time.

@@ -54,7 +54,7 @@ class AnswerFrequency:
         weight: Weight in the sum of rewards.
         min_share: If the most frequent answer has a smaller fraction, all rewards are 0, so that the question, on which
             the policy does not agree with itself at all, is not trained; 0 for no such bound.
-        masks_answer: Whether the tokens from the one that states the answer on are left out of the loss.
+        masks_answer: Whether the tokens that state the answer are left out of the loss.
 
     Raises:
         InputError: When the bound is no fraction.
@@ -82,8 +82,10 @@ class AnswerFrequency:
             return None
         pairs = zip(group.completions, group.answer_tokens, strict=True)
         return [
-            None if first is None else tuple(index < first for index in range(len(completion.token_ids)))
-            for completion, first in pairs
+            None
+            if statements is None
+            else tuple(not any(index in part for part in statements) for index in range(len(completion.token_ids)))
+            for completion, statements in pairs
         ]
 
 

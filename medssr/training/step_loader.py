@@ -121,14 +121,18 @@ class StepLoader(Generic[T]):
 
 
 class InterleavedLoader(Generic[T]):
-    """Yields for each step one batch with the items of several loaders, spread evenly.
+    """Yields for each step one batch with the items of several loaders, in a random order.
 
     Args:
         loaders: Loaders of the same number of steps.
+        seed: Run seed.
+        name: Name of the order, such as the stage.
     """
 
-    def __init__(self, loaders: Sequence[StepLoader[T]]) -> None:
+    def __init__(self, loaders: Sequence[StepLoader[T]], seed: int, name: str) -> None:
         self._loaders = loaders
+        self._seed = seed
+        self._name = name
 
     def __len__(self) -> int:
         """The number of steps of the whole training, finished ones included."""
@@ -137,7 +141,7 @@ class InterleavedLoader(Generic[T]):
     def __iter__(self) -> Iterator[StepBatch[T]]:
         for batches in zip(*self._loaders, strict=True):
             following = [batch.following for batch in batches if batch.following is not None]
-            yield replace(_interleaved(batches), following=_interleaved(following) if following else None)
+            yield replace(self._mixed(batches), following=self._mixed(following) if following else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state for the checkpoint."""
@@ -148,25 +152,30 @@ class InterleavedLoader(Generic[T]):
         for loader in self._loaders:
             loader.load_state_dict(state)
 
+    def _mixed(self, batches: Sequence[StepBatch[T]]) -> StepBatch[T]:
+        """Returns one batch with the items of several, all of the same step."""
+        step = batches[0].step
+        seed = derive_seed(self._seed, self._name, "mix", step)
+        return StepBatch(step, mixed([batch.items for batch in batches], seed))
 
-def _interleaved(batches: Sequence[StepBatch[T]]) -> StepBatch[T]:
-    """Returns one batch with the items of several, all of the same step."""
-    return StepBatch(batches[0].step, interleave([batch.items for batch in batches]))
 
+def mixed(lists: Sequence[Sequence[T]], seed: int) -> list[T]:
+    """Returns the items of all lists in a random order.
 
-def interleave(lists: Sequence[Sequence[T]]) -> list[T]:
-    """Returns the items of all lists, those of each in their order and spread evenly over the whole.
+    So each process, which takes every W-th item, and each minibatch has about its share of every list. With places at
+    equal distances, one item in four that is labelled would always fall to the same one of four processes.
+
+    Args:
+        lists: The lists.
+        seed: Of the order.
 
     Example:
-        >>> interleave(["ab", "uvwxyz"])
-        ['u', 'a', 'v', 'w', 'x', 'b', 'y', 'z']
+        >>> mixed(["ab", "wxyz"], seed=1)
+        ['w', 'x', 'z', 'a', 'y', 'b']
     """
-    places = [
-        ((2 * index + 1) / (2 * len(items)), number, index)
-        for number, items in enumerate(lists)
-        for index in range(len(items))
-    ]
-    return [lists[number][index] for _, number, index in sorted(places)]
+    items = [item for part in lists for item in part]
+    random.Random(seed).shuffle(items)
+    return items
 
 
 @lru_cache(maxsize=16)
@@ -214,7 +223,7 @@ class PromptDataModule(L.LightningDataModule):
             StepLoader(items, seed, f"{stage}/source/{name}", num_steps, number, vary=vary)
             for name, (items, number) in sources.items()
         ]
-        self._loader = InterleavedLoader([first, *others]) if others else first
+        self._loader = InterleavedLoader([first, *others], seed, stage) if others else first
 
     def train_dataloader(self) -> StepLoader[Question] | InterleavedLoader[Question]:
         """Returns the loader of the stage."""

@@ -8,8 +8,6 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from support.grpo_runs import are_equal, fit, make_module, metrics, weights
 from support.helpers import LetterEngine, completion, copy_policy, grpo_config, toy_question
 from torch.optim import SGD
@@ -17,7 +15,7 @@ from torch.optim import SGD
 from medssr.answers import Choice
 from medssr.config import KLPlacement, ScaleRewards
 from medssr.errors import InputError
-from medssr.grpo.group_scoring import add_group_rewards, answer_token, visits_of
+from medssr.grpo.group_scoring import add_group_rewards, visits_of
 from medssr.grpo.rollouts import Rollout, RolloutGroup
 from medssr.questions import write_questions
 from medssr.rewards.answer_format import AnswerFormat
@@ -138,16 +136,10 @@ def test_weights_and_masks_reach_the_samples(policy):
     text = policy.tokenizer.decode
     for sample in found.samples[0]:
         assert sample.weight == 0.25
-        # "The answer is A.": the tokens before the letter are trained.
-        trained = text([token for token, kept in zip(sample.completion_ids, sample.token_mask, strict=True) if kept])
-        assert trained.strip() == "The answer is"
-
-
-@given(st.integers(1, 40), st.data())
-def test_the_answer_s_token_is_the_last_one_without_which_the_answer_is_not_read(length, data):
-    place = data.draw(st.integers(0, length - 1))
-    found = answer_token(range(length), "B", lambda ids: "B" if place in ids else None)
-    assert found == place
+        # "The answer is A.": all but the letter is trained.
+        pairs = list(zip(sample.completion_ids, sample.token_mask.tolist(), strict=True))
+        assert text([token for token, is_trained in pairs if not is_trained]).strip() in ("A", "B")
+        assert sum(not is_trained for _, is_trained in pairs) <= 2  # a space may be a token of its own
 
 
 def test_the_visits_of_a_step_by_hand(policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def group(statistics, letters="AAA"):
 
 def statistics_of(logits, ids):
     columns = token_logps(logits, ids), token_entropies(logits), token_mean_logps(logits)
-    return [TokenStatistics(*(tuple(column[row].tolist()) for column in columns)) for row in range(len(logits))]
+    return [TokenStatistics(*(array("d", column[row].tolist()) for column in columns)) for row in range(len(logits))]
 
 
 def entropy_in_loops(logits):

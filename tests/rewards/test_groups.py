@@ -126,9 +126,9 @@ def test_the_largest_share_is_the_agreement(letters):
 
 
 def test_the_tokens_of_the_answer_are_masked():
-    seen = group("AB-", answer_tokens=[1, 0, None])
+    seen = group("AB-", answer_tokens=[(range(1, 2),), (range(2, 3), range(1)), None])
     score = AnswerFrequency(1.0, 0.0, masks_answer=True).score_group(seen)
-    assert score.token_masks == [(True, False, False), (False, False, False), None]
+    assert score.token_masks == [(True, False, True), (False, True, False), None]
     assert AnswerFrequency(1.0, 0.0, masks_answer=False).score_group(seen).token_masks is None
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssr.training.step_loader import InterleavedLoader, StepLoader, interleave
+from medssr.training.step_loader import InterleavedLoader, StepLoader
 
 ITEMS = list("abcdefg")
 
@@ -77,30 +77,35 @@ def test_further_items_of_a_step_do_not_depend_on_earlier_steps():
     assert [batch.further_items for batch in resumed] == [batch.further_items for batch in batches[4:]]
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=4))
-def test_interleaving_keeps_orders_and_spreads_evenly(sizes):
-    lists = [[(number, index) for index in range(size)] for number, size in enumerate(sizes)]
-    mixed = interleave(lists)
-    assert len(mixed) == sum(sizes)
-    for number, items in enumerate(lists):
-        assert [item for item in mixed if item[0] == number] == items
-        for end in range(len(mixed) + 1):  # after any part of the step, its part of each list
-            expected = end * len(items) / len(mixed)
-            assert abs(sum(item[0] == number for item in mixed[:end]) - expected) <= len(sizes)
+@pytest.mark.parametrize("num_processes", [2, 4, 8])
+def test_every_process_gets_a_fair_share_of_every_source(num_processes):
+    """A quarter of the items is of the first source: at equal distances one process of four would get all of them."""
+    loaders = [
+        loader(num_steps=100, num_items_per_step=32, items=list(range(32)), name="stage"),
+        loader(num_steps=100, num_items_per_step=96, items=list("abc"), name="stage/other"),
+    ]
+    found = [
+        [sum(isinstance(item, int) for item in batch.shard(rank, num_processes).items) for rank in range(num_processes)]
+        for batch in InterleavedLoader(loaders, 1, "stage")
+    ]
+    expected = 32 / num_processes
+    for numbers in zip(*found, strict=True):
+        assert sum(numbers) / 100 == pytest.approx(expected, rel=0.1)
+        assert max(numbers) <= 2.5 * expected
 
 
 def test_sources_have_their_numbers_in_every_step_and_their_own_orders():
     def made():
         return loader(num_items_per_step=1), loader(num_items_per_step=3, items=list(range(10)), name="stage/other")
 
-    batches = list(InterleavedLoader(made()))
+    batches = list(InterleavedLoader(made(), 1, "stage"))
     assert [batch.step for batch in batches] == list(range(10))
     for number, alone in enumerate(made()):
         kind = (str, int)[number]
-        assert [[item for item in batch.items if isinstance(item, kind)] for batch in batches] == [
-            batch.items for batch in alone
+        assert [sorted(item for item in batch.items if isinstance(item, kind)) for batch in batches] == [
+            sorted(batch.items) for batch in alone
         ]
-    stopped, resumed = InterleavedLoader(made()), InterleavedLoader(made())
+    stopped, resumed = InterleavedLoader(made(), 1, "stage"), InterleavedLoader(made(), 1, "stage")
     steps = iter(stopped)
     done = [next(steps) for _ in range(4)]
     resumed.load_state_dict(stopped.state_dict())
@@ -110,6 +115,6 @@ def test_sources_have_their_numbers_in_every_step_and_their_own_orders():
 
 def test_a_batch_knows_the_one_after_it_also_with_several_sources():
     loaders = [loader(num_steps=3, num_items_per_step=number, name=str(number)) for number in (1, 3)]
-    batches = list(InterleavedLoader(loaders))
+    batches = list(InterleavedLoader(loaders, 1, "stage"))
     following = [batch.following and batch.following.items for batch in batches]
     assert following == [batches[1].items, batches[2].items, None]

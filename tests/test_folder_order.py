@@ -11,7 +11,7 @@ STOREYS = {
     "what a user starts": ["commands", "exporting", "auditing", "toy"],
     "the algorithm": ["grpo"],
     "command lines, sweeps, reports of runs": ["cli", "sweeps", "reports"],
-    "the steps": ["synthesis", "training", "tracking", "rewards", "evaluation"],
+    "the steps": ["training", "synthesis", "tracking", "rewards", "evaluation"],
     "models and their answers": ["engines", "models"],
     "the domain": ["benchmarks", "labeling", "knowledge", "llm", "questions", "text", "answers", "statistics"],
     "what everything stands on": ["config", "artifacts", "manifests", "utils", "resources", "errors"],

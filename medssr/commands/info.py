@@ -61,7 +61,8 @@ def pipeline_plan(config: PipelineConfig) -> Rows:
     for stage in config.stages:
         name = f"{stage.name} ({stage.questions.value})"
         method = stage_method(stage)
-        rows += method.describe(name, method.configure(config, stage, config.model, Path()))
+        questions = Path() if stage.has_question_file else None
+        rows += method.describe(name, method.configure(config, stage, config.model, questions))
     models = len(config.stages) + 1
     rows.append(
         ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
@@ -278,7 +279,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
     model = config.model
     for stage in config.stages:
         questions = _stage_file(config, stage, labels)
-        if questions is None:
+        if questions is None and stage.has_question_file:
             break
         training = stage_method(stage).configure(config, stage, model, questions)
         trained = made(stage.name, Step.of(training.task_name, training))
@@ -290,7 +291,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
 
 
 def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
-    """Returns the question file of a stage; None if it does not exist yet."""
+    """Returns the question file of a stage; None if it does not exist yet, or the stage has none."""
     if stage.questions is StageQuestions.human:
         return Path(config.seed_questions.path)
     return (

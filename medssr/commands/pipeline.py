@@ -70,10 +70,12 @@ def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
     return {"synthesize": synthetic, "pseudo_label": labelled}
 
 
-def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path:
-    """Returns the question file of a stage."""
+def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path | None:
+    """Returns the question file of a stage; None for a stage on demonstrations."""
     from medssr.questions import mix_questions
 
+    if not stage.has_question_file:
+        return None
     human = Path(config.seed_questions.path)
     if stage.questions is StageQuestions.human:
         return human

@@ -30,7 +30,10 @@ _SEED_NAME = "warm_start"
 
 
 def sft(config: SFTTrainConfig) -> Artifact:
-    """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint) and `metrics.csv`."""
+    """Returns the artefact of a fine-tuned policy: `model/` (a Hugging Face checkpoint), `metrics.csv`.
+
+    Traces have `left_out.jsonl` as well: those that are not trained on, with the reasons.
+    """
     made = Step.of("sft", config, is_joint=True).run(lambda directory: _run(config, directory))
     log_step(config, made)
     return made
@@ -49,8 +52,10 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     # Read before torch is imported, so that an error in the files is reported immediately.
     demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
     drawn = demonstrations.draw(config.seed)
+    screened = _screened(demonstrations, directory)
 
     from medssr.models.policy import load_trainable_policy
+    from medssr.training.demonstrations import encode_demonstrations
     from medssr.training.fit import fit
     from medssr.training.sft_module import SFTModule
     from medssr.training.step_loader import StepLoader
@@ -63,7 +68,10 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     else:
         is_sharded = shards_models(config.trainer)
         policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=is_sharded)
-    rows = _encode(policy, drawn, demonstrations.source)
+    rows = encode_demonstrations(policy, drawn, config.sft.max_tokens, demonstrations.source)
+    num_too_long = len(drawn) - len(rows)
+    if num_too_long:
+        log.info("%d of %d demonstrations have more than sft.max_tokens and are left out", num_too_long, len(drawn))
     module = SFTModule(
         policy,
         instantiate(config.optim.optimizer, "optim.optimizer"),
@@ -79,6 +87,8 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
         write_settings(config, directory)
     counts = {
         "num_demonstrations": len(rows),
+        "num_too_long": num_too_long,
+        **screened,
         "num_steps": num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }
@@ -107,12 +117,15 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
     return Policy(model, tokenizer, template, save_dtype=config.model.save_dtype or config.model.dtype)
 
 
-def _encode(policy: Policy, demonstrations: list[Demonstration], source: str) -> list[tuple[list[int], list[int]]]:
-    """Returns (prompt, completion) of each demonstration as token ids; completions end with the end token."""
-    completions = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
-    longest = max(len(completion) for completion in completions)
-    prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
-    return list(zip(prompts, completions, strict=True))
+def _screened(demonstrations: Demonstrations, directory: Path) -> dict[str, Any]:
+    """Writes `left_out.jsonl` and returns the counts of demonstrations that are screened; none of others."""
+    from medssr.training.demonstrations import ScreenedDemonstrations, write_left_out
+
+    if not isinstance(demonstrations, ScreenedDemonstrations):
+        return {}
+    if is_main_process():
+        write_left_out(demonstrations.left_out, directory / "left_out.jsonl")
+    return {"traces": demonstrations.counts()}
 
 
 def main() -> None:

@@ -16,18 +16,25 @@ from medssr.config import (
     subconfig,
     with_settings,
 )
+from medssr.config.groups import Node
 from medssr.config.roots import AUTO
 from medssr.errors import require
 
 if TYPE_CHECKING:
     from medssr.manifests import Artifact
 
+_LABELS = "medssr.training.demonstrations.LabelDemonstrations"
+
 
 class GRPOMethod:
     """GRPO: the policy learns from the rewards of its own completions."""
 
-    def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> TrainConfig:
+    def configure(
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None
+    ) -> TrainConfig:
         """Returns the configuration of medssr-train."""
+        problem = "demonstrations, which grpo does not imitate; take method: sft, or human questions."
+        require(questions is not None, f"stages, {stage.name}.questions", problem)
         return subconfig(
             config,
             TrainConfig,
@@ -51,10 +58,10 @@ class GRPOMethod:
 
 
 class SFTMethod:
-    """Supervised fine-tuning: the policy learns to write the sentence that states the label, without reasoning."""
+    """Supervised fine-tuning: the policy imitates demonstrations, or the sentence that states a question's label."""
 
     def configure(
-        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None
     ) -> SFTTrainConfig:
         """Returns the configuration of medssr-sft."""
         key = f"stages, {stage.name}.method"
@@ -64,10 +71,7 @@ class SFTMethod:
             SFTTrainConfig,
             task_name="sft",
             model=model,
-            demonstrations={
-                "_target_": "medssr.training.demonstrations.LabelDemonstrations",
-                "path": str(questions),
-            },
+            demonstrations=_chosen(config, stage) if questions is None else _labels(questions),
             sft=with_settings(config.sft, stage, "sft"),
             optim=config.sft_optim,
             scratch=None,
@@ -80,5 +84,24 @@ class SFTMethod:
         return sft(config)
 
     def describe(self, name: str, config: SFTTrainConfig) -> Rows:
-        """Returns the number of steps and labels of the stage as a row."""
-        return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} labels")]
+        """Returns the number of steps and demonstrations of the stage as a row."""
+        what = "labels" if config.demonstrations["_target_"] == _LABELS else "demonstrations"
+        return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} {what}")]
+
+
+def _labels(questions: Path) -> Node:
+    """Returns the demonstrations that state the labels of a file."""
+    return {"_target_": _LABELS, "path": str(questions)}
+
+
+def _chosen(config: PipelineConfig, stage: StageConfig) -> Node:
+    """Returns the demonstrations of the pipeline, without those that repeat what synthesis must not repeat."""
+    key = f"stages, {stage.name}.questions"
+    chosen = config.demonstrations
+    require(
+        chosen is not None, key, "demonstrations, but demonstrations is null; take demonstrations=traces, or another."
+    )
+    assert chosen is not None
+    if "benchmark_path" in chosen and chosen["benchmark_path"] is None:
+        return chosen | {"benchmark_path": config.synthesis.benchmark_path}
+    return chosen

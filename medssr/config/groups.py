@@ -363,9 +363,15 @@ class SFTConfig:
 
     num_steps: int
     num_rows_per_step: int
+    max_tokens: int | None
     micro_batch_tokens: int
     max_grad_norm: float
     max_skipped_steps: int
+
+    def __post_init__(self) -> None:
+        """Checks the range."""
+        number = self.max_tokens
+        require(number is None or number >= 2, "sft.max_tokens", f"{number}; at least 2, or null for the context.")
 
 
 @dataclass

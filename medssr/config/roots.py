@@ -270,6 +270,7 @@ class PipelineConfig(LoggedStepConfig):
     protocol: ProtocolConfig
     trainer: Node
     callbacks: Node | None
+    demonstrations: Node | None = None
     labeler: ModelConfig | None = None
     lora: LoRAConfig | None = None
     probe: ProbeConfig | None = None
@@ -286,7 +287,7 @@ class PipelineConfig(LoggedStepConfig):
         problem = "held_out, but a pipeline trains on its questions; write the benchmark with medssr-synthesize."
         require(self.synthesis.split is Split.train, "synthesis.split", problem)
         for stage in self.stages:
-            stage_method(stage).configure(self, stage, self.model, Path())
+            stage_method(stage).configure(self, stage, self.model, Path() if stage.has_question_file else None)
 
 
 @dataclass(kw_only=True)

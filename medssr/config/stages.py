@@ -23,11 +23,12 @@ Settings = TypeVar("Settings")
 
 
 class StageQuestions(Enum):
-    """The kind of questions that a training stage uses."""
+    """The kind of questions that a training stage uses; `demonstrations`: those of the group of this name."""
 
     pseudo_labelled = "pseudo_labelled"
     human = "human"
     mixed = "mixed"
+    demonstrations = "demonstrations"
 
 
 @dataclass
@@ -47,11 +48,16 @@ class StageConfig:
     method: Any = "grpo"
     settings: Node = field(default_factory=dict)
 
+    @property
+    def has_question_file(self) -> bool:
+        """Whether the stage reads a file of questions."""
+        return self.questions is not StageQuestions.demonstrations
+
 
 class StageMethod(Protocol):
     """A training method of a stage: a class with these methods, and a file in `conf/method/` with its `_target_`."""
 
-    def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path) -> Any:
+    def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None) -> Any:
         """Returns the typed configuration of the training step; its `task_name` names the step and its folder.
 
         It is also called when the pipeline's configuration is composed, to reject invalid settings early.
@@ -60,7 +66,7 @@ class StageMethod(Protocol):
             config: The pipeline's configuration.
             stage: The stage.
             model: The model that the stage starts from.
-            questions: The stage's question file.
+            questions: The stage's question file; None for a stage on demonstrations.
 
         Raises:
             InputError: When the stage or the pipeline has settings that the method does not accept.

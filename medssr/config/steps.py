@@ -18,7 +18,8 @@ from medssr.config import (
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
     """Returns whether any stage uses synthetic questions, which then must be made."""
-    return any(stage.questions is not StageQuestions.human for stage in config.stages)
+    synthetic = (StageQuestions.pseudo_labelled, StageQuestions.mixed)
+    return any(stage.questions in synthetic for stage in config.stages)
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:

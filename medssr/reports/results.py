@@ -29,10 +29,10 @@ from medssr.utils.provenance import overrides
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """A training stage, with the questions that it read and the metrics that it logged."""
+    """A training stage, with the questions that it read (None: demonstrations) and the metrics that it logged."""
 
     stage: StageConfig
-    questions: Path
+    questions: Path | None
     metrics: Path
 
 
@@ -52,7 +52,8 @@ def write_run_results(
         scores: The evaluation of each model by its name, in order of training.
         stages: The training stages in order.
     """
-    asked = asked_facts(question for stage in stages for question in read_questions(stage.questions))
+    files = [stage.questions for stage in stages if stage.questions is not None]
+    asked = asked_facts(question for file in files for question in read_questions(file))
     models, pairs = _scored_and_compared(scores, asked, config.seed)
     artifacts = {**prepared, **{f"evaluate {name}": evaluation for name, evaluation in scores.items()}}
     record = RunRecord(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from medssr.errors import shown
-from medssr.models.prompts import PromptInput, prompt_text
+from medssr.errors import InputError, shown
+from medssr.models.chat import encode_texts, has_more_tokens
+from medssr.models.prompts import PromptInput, prompt_text, render_prompt
 from medssr.questions import open_questions, read_labelled_questions
+from medssr.utils.files import write_lines_atomically
+
+if TYPE_CHECKING:
+    from medssr.models.policy import Policy
+
+# Token ids of a prompt and of its completion, which ends with the token that ends a turn.
+Sample = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,15 @@ class Demonstration:
 
     asked: PromptInput
     completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A demonstration that is not trained on: its number in the file from 1, the reason, and what that rests on."""
+
+    number: int
+    reason: str
+    detail: str = ""
 
 
 class Demonstrations(Protocol):
@@ -31,6 +49,21 @@ class Demonstrations(Protocol):
 
     def draw(self, seed: int) -> list[Demonstration]:
         """Returns the demonstrations; whatever is random in them derives from the seed."""
+        ...
+
+
+@runtime_checkable
+class ScreenedDemonstrations(Demonstrations, Protocol):
+    """Demonstrations some of which are left out.
+
+    Attributes:
+        left_out: Those that the last draw left out, with the reasons.
+    """
+
+    left_out: Sequence[LeftOut]
+
+    def counts(self) -> dict[str, Any]:
+        """Returns what the last draw counted, for the manifest."""
         ...
 
 
@@ -86,3 +119,48 @@ def demonstrated_texts(demonstrations: Sequence[Demonstration], prompt_template:
         content = prompt_text(demonstration.asked, prompt_template)
         texts.append("\n".join(["user", content, "assistant", demonstration.completion]))
     return texts
+
+
+def write_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
+    """Writes the demonstrations that are left out as JSONL."""
+    write_lines_atomically(path, (json.dumps(asdict(each), ensure_ascii=False) for each in left_out))
+
+
+def encode_demonstrations(
+    policy: Policy, demonstrations: Sequence[Demonstration], max_tokens: int | None, source: str
+) -> list[Sample]:
+    """Returns the demonstrations as token ids, in their order.
+
+    Args:
+        policy: The policy, whose chat template the prompts have.
+        demonstrations: The demonstrations.
+        max_tokens: The most tokens of prompt and completion together; longer ones are left out. None: the model's
+            context, and longer ones are an error.
+        source: The file of the demonstrations, for the error message.
+
+    Raises:
+        InputError: When one is too long and `max_tokens` is None, or all are.
+    """
+    if max_tokens is None:
+        completions = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
+        longest = max(len(completion) for completion in completions)
+        prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
+        return list(zip(prompts, completions, strict=True))
+    context = policy.model.config.max_position_embeddings
+    if max_tokens > context:
+        raise InputError(f"sft.max_tokens: {max_tokens}, but the model's context has {context} tokens; give fewer.")
+    tokenizer = policy.tokenizer
+    texts = (
+        (render_prompt(demonstration.asked, policy.prompt_template, tokenizer), demonstration.completion)
+        for demonstration in demonstrations
+    )
+    # A text that cannot fit is not tokenised, because a tokenizer takes a hundred bytes for each of its characters.
+    fitting = [pair for pair in texts if not any(has_more_tokens(text, max_tokens, tokenizer) for text in pair)]
+    prompts = encode_texts([prompt for prompt, _ in fitting], tokenizer) if fitting else []
+    completions = policy.encode_targets([completion for _, completion in fitting]) if fitting else []
+    samples = zip(prompts, completions, strict=True)
+    kept = [sample for sample in samples if len(sample[0]) + len(sample[1]) <= max_tokens]
+    if not kept:
+        problem = f"sft.max_tokens: none of {len(demonstrations)} demonstrations of {source} has at most {max_tokens}"
+        raise InputError(f"{problem} tokens; give more, or a model with a longer context.")
+    return kept

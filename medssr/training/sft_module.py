@@ -11,13 +11,12 @@ from medssr.models.batching import pad_rollouts, split_by_tokens
 from medssr.models.logprobs import completion_logits, token_logps
 from medssr.models.policy import Policy
 from medssr.models.sharding import call_as_forward
+from medssr.training.demonstrations import Sample
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step
 from medssr.training.step_loader import StepBatch
 from medssr.training.trained_module import TrainedModule
 from medssr.utils.processes import average_number, pad_to_longest
-
-Sample = tuple[list[int], list[int]]  # token ids of prompt and completion
 
 _DUMMY: Sample = ([0], [0])
 

@@ -76,6 +76,28 @@ def test_a_stage_of_fine_tuning_stands_beside_one_of_grpo(settings, tmp_path):
     assert inputs["model.path"] == hash_path(imitated / "model")
 
 
+def test_traces_come_before_rewards_in_one_schedule(settings, tmp_path):
+    """Traces that repeat what the run is evaluated on, and longer ones than asked for, are left out and counted."""
+    asked = "Which vessel leaves the {} ventricle?\nA. aorta\nB. vena cava"
+    rows = [
+        {"prompt": asked.format("left"), "completion": "The answer is A."},
+        {"prompt": asked.format("right"), "completion": "word " * 300},
+        {"prompt": "Which organ is number 3?\nA. liver\nB. heart", "completion": "The answer is A."},
+    ]
+    (tmp_path / "traces.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    traces = ["demonstrations=traces", f"demonstrations.path={tmp_path}/traces.jsonl", "sft.max_tokens=100"]
+    config = typed("pipeline", *settings, "schedule=traces_then_sup", *traces)
+    assert dict(pipeline_plan(config))["traces (demonstrations)"] == "fine-tuning: 3 steps of 2 demonstrations"
+    pipeline(config, tmp_path / "run")
+    imitated, rewarded = (Path(stage.metrics_file).parent for stage in read_run(tmp_path / "run").record.training)
+    counts = json.loads((imitated / "manifest.json").read_text())["counts"]
+    assert (counts["num_demonstrations"], counts["num_too_long"]) == (1, 1)
+    assert counts["traces"]["left_out"] == {"in_benchmark": 1}
+    assert json.loads((imitated / "left_out.jsonl").read_text())["number"] == 3
+    inputs = json.loads((rewarded / "manifest.json").read_text())["inputs"]
+    assert inputs["model.path"] == hash_path(imitated / "model")
+
+
 def test_stages_with_adapters_train_the_same_adapters_of_the_same_base(settings, tmp_path):
     """Each stage and each evaluation uses the base with the adapters as they were trained, not a merged model."""
     stages = SFT_THEN_GRPO.replace("[{", "[{name: first, questions: human, method: sft, settings: {num_steps: 2}}, {")
@@ -165,6 +187,8 @@ def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
         ),
         (["stages=[{name: a, questions: human, method: dpo}]"], "stages, a.method: dpo; expected one of "),
         (["stages=[{name: a, questions: human, method: {beta: 0.1}}]"], "stages, a.method: .*_target_"),
+        (["stages=[{name: a, questions: demonstrations}]"], "stages, a.questions: demonstrations, which grpo does not"),
+        (["schedule=traces"], "stages, traces.questions: demonstrations, but demonstrations is null"),
         (["schedule=sft", "probe=seed_questions"], "stages, sft.method: .* probe=null"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tests that the page for users of TRL and verl names settings that these have, as the exporters write them, and ours."""
+"""Tests that the page for users of TRL and verl names settings that exist, here and in what the exporters write."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from medssr.utils.locks import hold_lock
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.outputs import MANIFEST_FILE, record_outputs
 from medssr.utils.processes import are_started_together, is_main_process
+from medssr.utils.progress import progress_shown
 from medssr.utils.provenance import command_line, git_commit, hardware, packages
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Step:
         verify: Whether an artefact that is there is read as a whole to be checked.
         stores: Further folders of artefacts, which are read only.
         left_to_users: Files of the artefact that people fill in.
+        shows_progress: Whether the progress of the making is shown.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Step:
     verify: bool = False
     stores: tuple[Path, ...] = ()
     left_to_users: tuple[str, ...] = ()
+    shows_progress: bool = False
 
     @classmethod
     def of(cls, name: str, command: Any, **attributes: Any) -> Step:
@@ -71,7 +74,7 @@ class Step:
 
         Args:
             name: The step's name.
-            command: The command's configuration: `paths`, `force` and `verify` are those of the step.
+            command: The command's configuration: `paths`, `force`, `verify` and the progress bar are those of the step.
             attributes: Further attributes of the step; `config` where it is not the command's.
         """
         paths = command.paths
@@ -81,6 +84,7 @@ class Step:
             stores=tuple(Path(store).absolute() for store in paths.artifact_stores),
             force=command.force,
             verify=command.verify,
+            shows_progress=command.extras.progress_bar,
             **{"config": command} | attributes,
         )
 
@@ -111,7 +115,7 @@ class Step:
         if not is_main_process():
             if self.is_joint and not self._is_made(directory):
                 directory.mkdir(parents=True, exist_ok=True)
-                build(directory)
+                build(directory)  # whose progress the main process shows
             return self._made_by_main(directory)
         # Before the lock, which a store that can only be read has no place for.
         if not self.force and (found := self._find(directory.name)):
@@ -169,7 +173,8 @@ class Step:
         peers.announce(directory.name, _BEGUN)
         start = time.monotonic()
         try:
-            counts = build(directory)
+            with progress_shown(self.shows_progress):
+                counts = build(directory)
         except InputError:
             if not any(directory.iterdir()):  # refused before anything was made
                 directory.rmdir()

@@ -79,7 +79,7 @@ def measure(servers: Connection, num_questions: int) -> None:
         room = NUM_VOTES * NUM_PROMPTS
         # The gap between the log-probs of stand-ins and policy says nothing.
         engine = VLLMServerEngine(policy, addresses[:number], None, room, 60.0, None, max_logp_gap=1e9, overlap=None)
-        sampler = AnswerSampler(policy, engine, sampling, NUM_VOTES, 42, "votes", QUESTIONS_PER_CHUNK, False)
+        sampler = AnswerSampler(policy, engine, sampling, NUM_VOTES, 42, "votes", QUESTIONS_PER_CHUNK)
         with tempfile.TemporaryDirectory() as folder, closing(engine):
             engine.generate([[5]], [[1]], sampling)  # connects
             start = time.monotonic()

@@ -50,9 +50,7 @@ def main() -> None:
     engine = instantiate(config.rollout, "rollout", policy=policy)
     engine.generate(prompts[:1], [[0]], sampling)  # starts it
     llm = engine._process.llm
-    sampler = AnswerSampler(
-        policy, engine, sampling, arguments.num_samples, 42, "votes", labeling.questions_per_chunk, False
-    )
+    sampler = AnswerSampler(policy, engine, sampling, arguments.num_samples, 42, "votes", labeling.questions_per_chunk)
 
     def bare() -> int:
         from vllm import SamplingParams

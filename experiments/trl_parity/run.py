@@ -34,7 +34,7 @@ NUM_LAST_STEPS = 10
 
 def accuracies(policy: Policy, questions: list[Question], folder: Path) -> dict[str, float]:
     """Returns the accuracy on rare and on common questions."""
-    sampler = AnswerSampler(policy, HFEngine(policy, 256), Sampling(1.0, 64), NUM_SAMPLES, 0, "evaluation", 64, False)
+    sampler = AnswerSampler(policy, HFEngine(policy, 256), Sampling(1.0, 64), NUM_SAMPLES, 0, "evaluation", 64)
     policy.model.eval()
     answers = sampler.sample(questions, folder / "answers", BENCHMARK)
     predictions = [

@@ -83,7 +83,7 @@ def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
     from medssr.synthesis.prompts import load_template
     from medssr.utils.files import open_atomically
     from medssr.utils.instantiate import instantiate
-    from medssr.utils.progress import track
+    from medssr.utils.progress import Progress
 
     template = load_template(config.audit.prompt_path, "audit.prompt_path")
     requests = (judge_request(template, question, passages, config.seed) for question, passages in rows)
@@ -92,10 +92,12 @@ def _judge(config: AuditConfig, rows: Rows, directory: Path) -> dict[str, Any]:
     with (
         closing(instantiate(config.judge, "judge")) as judge,
         open_atomically(directory / "judgements.jsonl") as lines,
+        Progress("judge", len(rows), "questions") as progress,
     ):
-        for reply in track(judge.judge(requests), "judge", len(rows), config.extras.progress_bar):
+        for reply in judge.judge(requests):
             outcomes[reply.outcome] += 1
             lines.write(json.dumps(reply.record(), ensure_ascii=False) + "\n")
+            progress.advance()
         return {"judgements": dict(outcomes), "usage": judge.usage()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import with_run
-from medssr.config import EvaluateConfig
+from medssr.config import EvaluateConfig, ProtocolConfig, ProtocolKind
 from medssr.errors import InputError
 from medssr.manifests import Artifact, point_to
 from medssr.models.device import prepare_process
@@ -59,6 +60,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     from medssr.questions import write_questions
     from medssr.utils.files import write_lines_atomically
     from medssr.utils.instantiate import instantiate
+    from medssr.utils.progress import Progress
 
     protocol = config.protocol
     template = read_prompt_template(protocol.prompt_path)
@@ -69,11 +71,12 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     answers: dict[str, BenchmarkAnswers] = {}
     with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
         use_gpu(policy, is_gpu_free=not engine.fills_gpu)
-        runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, config.extras.progress_bar)
-        for name, questions in asked.items():
-            answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))
-            write_questions(questions_file(directory, name), questions)
-            write_lines_atomically(predictions_file(directory, name), answers[name].lines())
+        with Progress("evaluate", _num_answers(protocol, asked), "answers") as progress:
+            runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, progress)
+            for name, questions in asked.items():
+                answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))
+                write_questions(questions_file(directory, name), questions)
+                write_lines_atomically(predictions_file(directory, name), answers[name].lines())
     results = EvaluationResults(
         model=EvaluatedModel(
             config.model.path, config.model.revision, config.model.dtype.value, config.model.adapter_path
@@ -105,6 +108,12 @@ def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:
     if not asked:
         raise InputError(f"protocol.prefill: {'; '.join(suite.missing.values())}.")
     return asked
+
+
+def _num_answers(protocol: ProtocolConfig, asked: Mapping[str, Sequence[Question]]) -> int:
+    """Returns the number of answers to all questions, in all orders of their options."""
+    per_order = 1 if protocol.kind is ProtocolKind.letters else protocol.num_samples
+    return sum(map(len, asked.values())) * protocol.num_orders * per_order
 
 
 def _ask(runner: BenchmarkRunner, benchmark: Benchmark, questions: list[Question], directory: Path) -> BenchmarkAnswers:

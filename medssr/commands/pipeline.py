@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from medssr.cli.entry import run_command
@@ -21,6 +23,7 @@ from medssr.config.steps import (
 )
 from medssr.manifests import Artifact
 from medssr.utils.processes import is_main_process
+from medssr.utils.progress import progress_at
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +44,20 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     from medssr.reports.runs import read_run
     from medssr.reports.wandb_steps import log_pipeline
 
-    prepared = _prepare(config) if asks_pseudo_labelled(config) else {}
+    place = _places(config)
+    prepared = _prepare(config, place) if asks_pseudo_labelled(config) else {}
     model = config.model
-    scores = {"base": evaluate(evaluate_config(config, model))}
+    with place("base"):
+        scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
         questions = _stage_questions(config, stage, prepared)
         method = stage_method(stage)
-        trained = method.run(method.configure(config, stage, model, questions))
+        with place():
+            trained = method.run(method.configure(config, stage, model, questions))
         model = trained_model(model, trained.directory)
-        scores[stage.name] = evaluate(evaluate_config(config, model))
+        with place(stage.name):
+            scores[stage.name] = evaluate(evaluate_config(config, model))
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
     if not is_main_process():
         return None
@@ -63,10 +70,23 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     return page
 
 
-def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
+def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None]]:
+    """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
+    num_steps = 2 * asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
+    numbers = itertools.count(1)
+
+    def next_place(model: str = "") -> AbstractContextManager[None]:
+        return progress_at(f"{next(numbers)}/{num_steps} {model}".rstrip())
+
+    return next_place
+
+
+def _prepare(config: PipelineConfig, place: Callable[[], AbstractContextManager[None]]) -> dict[str, Artifact]:
     """Returns the artefacts of synthesis and pseudo-labelling, which it makes if necessary."""
-    synthetic = synthesize(synthesize_config(config))
-    labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
+    with place():
+        synthetic = synthesize(synthesize_config(config))
+    with place():
+        labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 
 

@@ -110,7 +110,6 @@ def _sampled_answers(
         config.seed,
         "votes",
         labeling.questions_per_chunk,
-        config.extras.progress_bar,
     )
     with closing(engine):
         yield from sampler.sample(questions, directory / "answers", config.data.path)

@@ -32,7 +32,7 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
     from medssr.knowledge.retrieval import store_passages
     from medssr.utils.files import write_json_atomically, write_lines_atomically
     from medssr.utils.instantiate import instantiate
-    from medssr.utils.progress import track
+    from medssr.utils.progress import Progress
 
     questions = read_retrieval_questions(config.questions.path, config.questions.query_fields)
     passages = store_passages(instantiate(config.corpus, "corpus"), Path(config.paths.index_dir))
@@ -45,11 +45,13 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
     retriever.index(passages)
     hits: dict[str, list[Hit]] = {}
     scores: dict[str, QuestionScore] = {}
-    for question in track(questions, "retrieve", len(questions), config.extras.progress_bar):
-        hits[question.id] = search_documents(retriever, question.query, config.num_hits)
-        if question.id in grades:
-            ranked = [document_id(hit) for hit in hits[question.id]]
-            scores[question.id] = score_question(ranked, grades[question.id])
+    with Progress("retrieve", len(questions), "questions") as progress:
+        for question in questions:
+            hits[question.id] = search_documents(retriever, question.query, config.num_hits)
+            if question.id in grades:
+                ranked = [document_id(hit) for hit in hits[question.id]]
+                scores[question.id] = score_question(ranked, grades[question.id])
+            progress.advance()
     metrics = {name: asdict(estimate) for name, estimate in mean_scores(scores.values(), seed=config.seed).items()}
     counts = {
         "num_passages": len(passages),

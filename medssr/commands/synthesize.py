@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,6 @@ from medssr.manifests import Artifact
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
-    from medssr.questions import Question
     from medssr.synthesis.plan import RequestMaker
     from medssr.synthesis.screening import DraftScreen
 
@@ -37,7 +35,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
     from medssr.synthesis.slots import SynthesisTally, fill_slots
     from medssr.utils.files import open_atomically
     from medssr.utils.instantiate import instantiate
-    from medssr.utils.progress import track
+    from medssr.utils.progress import Progress
 
     controls = config.synthesis
     tally, distribution = SynthesisTally(), Distribution(controls.rare_share)
@@ -46,22 +44,18 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         closing(instantiate(config.generator, "generator")) as generator,
         open_atomically(directory / "questions.jsonl") as questions,
         open_atomically(directory / "rejected.jsonl") as rejected,
+        Progress("synthesize", controls.num_questions, "questions") as progress,
     ):
         screen, benchmarks = _draft_screen(config, generator.name)
-
-        def accepted() -> Iterator[Question]:
-            for attempt in fill_slots(
-                controls.num_questions, controls.max_draws_per_question, generator, request, screen
-            ):
-                tally.count(attempt)
-                if isinstance(attempt.verdict, Question):
-                    yield attempt.verdict
-                else:
-                    rejected.write(attempt.rejection_line() + "\n")
-
-        for question in track(accepted(), "synthesize", controls.num_questions, config.extras.progress_bar):
-            questions.write(question_to_json(question) + "\n")
-            distribution.add(question)
+        for attempt in fill_slots(controls.num_questions, controls.max_draws_per_question, generator, request, screen):
+            tally.count(attempt)
+            if isinstance(attempt.verdict, Question):
+                questions.write(question_to_json(attempt.verdict) + "\n")
+                distribution.add(attempt.verdict)
+            else:
+                rejected.write(attempt.rejection_line() + "\n")
+            is_decided = attempt.is_last or isinstance(attempt.verdict, Question)
+            progress.advance(int(is_decided), {"rejected drafts": tally.rejected.total()})
         if tally.num_questions == 0:
             raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
         distribution.write(directory)

@@ -19,7 +19,7 @@ from medssr.errors import InputError
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.utils.files import read_jsonl, write_lines_atomically
-from medssr.utils.progress import track
+from medssr.utils.progress import Progress
 from medssr.utils.seeding import derive_seed
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ def answers_in_chunks(
     questions: Sequence[Question],
     directory: Path,
     questions_per_chunk: int,
-    description: str,
-    is_progress_shown: bool,
+    progress: Progress,
     answer: Callable[[Iterable[range]], Generator[tuple[int, list[SampledAnswer]]]],
 ) -> Generator[list[SampledAnswer]]:
     """Yields the answers to each question in order; existing chunks in `directory` are read instead of computed.
@@ -65,8 +64,7 @@ def answers_in_chunks(
         questions: The questions.
         directory: The folder of the chunks.
         questions_per_chunk: Number of questions per chunk; an interrupted run repeats the chunks that are not whole.
-        description: A short description for the progress bar.
-        is_progress_shown: Whether to show a progress bar.
+        progress: Counts the answers.
         answer: Yields the index of each question of some chunks, which are ranges of indices, with its answers, in any
             order. It takes a chunk once it has room for its questions.
 
@@ -75,12 +73,14 @@ def answers_in_chunks(
     """
     size = questions_per_chunk
     chunks = [range(start, min(start + size, len(questions))) for start in range(0, len(questions), size)]
-    store = _ChunkStore(questions, directory, chunks, description)
+    store = _ChunkStore(questions, directory, chunks, progress)
     with ExitStack() as opened:
         answered: Iterator[tuple[int, list[SampledAnswer]]] | None = None
-        for place, chunk in enumerate(track(chunks, description, len(chunks), is_progress_shown)):
+        for place, chunk in enumerate(chunks):
             answers = store.read(chunk) if answered is None else None
-            if answers is None:
+            if answers is not None:
+                progress.skip(sum(map(len, answers)))
+            else:
                 if answered is None:
                     answered = opened.enter_context(closing(answer(store.unanswered(place))))
                 while not store.is_whole(chunk) and (answered_question := next(answered, None)) is not None:
@@ -97,16 +97,16 @@ class _ChunkStore:
         questions: The questions.
         directory: The folder of the files.
         chunks: The indices of each chunk's questions; all chunks but the last have the same number.
-        description: What the answers are for, in the log.
+        progress: Counts the answers.
     """
 
     def __init__(
-        self, questions: Sequence[Question], directory: Path, chunks: Sequence[range], description: str
+        self, questions: Sequence[Question], directory: Path, chunks: Sequence[range], progress: Progress
     ) -> None:
         self._questions = questions
         self._directory = directory
         self._chunks = chunks
-        self._description = description
+        self._progress = progress
         self._whole: set[int] = set()  # the starts of chunks whose file is there, as far as it was looked for
         self._answers: dict[int, dict[int, list[SampledAnswer]]] = {}  # by start of the chunk and by index
 
@@ -119,10 +119,11 @@ class _ChunkStore:
         """Yields a chunk that is known to have no file, and those after it that have none."""
         yield self._chunks[first]
         for chunk in self._chunks[first + 1 :]:
-            if self.read(chunk) is None:
+            if (answers := self.read(chunk)) is None:
                 yield chunk
             else:
                 self._whole.add(chunk.start)
+                self._progress.skip(sum(map(len, answers)))
 
     def is_whole(self, chunk: range) -> bool:
         """Returns whether the file of a chunk is known to be there."""
@@ -133,13 +134,12 @@ class _ChunkStore:
         chunk = self._chunks[index // len(self._chunks[0])]
         rows = self._answers.setdefault(chunk.start, {})
         rows[index] = answers
+        self._progress.advance(len(answers))
         if len(rows) == len(chunk):
             questions = self._questions[chunk.start : chunk.stop]
             _write_chunk(self._file(chunk), questions, [rows[index] for index in chunk])
             del self._answers[chunk.start]
             self._whole.add(chunk.start)
-            number = 1 + chunk.start // len(self._chunks[0])
-            log.debug("%s: chunk %d of %d", self._description, number, len(self._chunks))
 
     def _file(self, chunk: range) -> Path:
         return self._directory / f"{chunk.start:07d}.jsonl"
@@ -215,7 +215,6 @@ class AnswerSampler:
         seed: Run seed.
         purpose: "votes" or "evaluation": answers for different purposes have independent seeds.
         questions_per_chunk: Number of questions per chunk; an interrupted run repeats the chunks that are not whole.
-        is_progress_shown: Whether to show a progress bar.
     """
 
     policy: Policy
@@ -225,7 +224,6 @@ class AnswerSampler:
     seed: int
     purpose: str
     questions_per_chunk: int
-    is_progress_shown: bool
 
     def sample(
         self, questions: Sequence[Question], directory: Path, source: Path | str
@@ -249,12 +247,12 @@ class AnswerSampler:
                 for index, group in completions:
                     yield index, [read_completion(item, questions[index]) for item in group]
 
-        description = f"{self.purpose}: {len(questions)} questions x {self.num_samples}"
-        watch = TruncationWatch(self.purpose, "labeling.max_new_tokens", len(questions) * self.num_samples)
-        rows = answers_in_chunks(
-            questions, directory, self.questions_per_chunk, description, self.is_progress_shown, answer
-        )
-        with closing(rows):
+        num_answers = len(questions) * self.num_samples
+        watch = TruncationWatch(self.purpose, "labeling.max_new_tokens", num_answers)
+        with (
+            Progress("pseudo_label", num_answers, "completions") as progress,
+            closing(answers_in_chunks(questions, directory, self.questions_per_chunk, progress, answer)) as rows,
+        ):
             for answers in rows:
                 watch.add(item.is_truncated for item in answers)
                 yield answers

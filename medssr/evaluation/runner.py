@@ -22,6 +22,7 @@ from medssr.models.policy import Policy
 from medssr.models.prompts import check_prompts, encode_rendered, input_text, prompt_messages
 from medssr.questions import Question
 from medssr.text.words import words_key
+from medssr.utils.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class BenchmarkRunner:
         protocol: How to ask.
         prompter: Makes the prompts.
         seed: Run seed.
-        is_progress_shown: Whether to show a progress bar.
+        progress: Counts the answers.
     """
 
     policy: Policy
@@ -101,7 +102,7 @@ class BenchmarkRunner:
     protocol: ProtocolConfig
     prompter: Prompter
     seed: int
-    is_progress_shown: bool
+    progress: Progress
 
     def answers(
         self, questions: Sequence[Question], directory: Path, source: Path | str
@@ -122,15 +123,13 @@ class BenchmarkRunner:
             return encode_rendered(some, contexts, self.policy.tokenizer, self._max_prompt_tokens(), source)
 
         check_prompts(questions, encode, self._own_text, self._max_prompt_tokens())
-        description = f"{PURPOSE}: {len(questions)} questions x {self.protocol.num_samples}"
         name, num_answers = f"{PURPOSE} of {Path(source).name}", len(questions) * self.protocol.num_samples
         watch = TruncationWatch(name, "protocol.max_new_tokens", num_answers)
         rows = answers_in_chunks(
             questions,
             directory,
             self.protocol.questions_per_chunk,
-            description,
-            self.is_progress_shown,
+            self.progress,
             lambda chunks: self._answered(questions, encode, chunks),
         )
         with closing(rows):

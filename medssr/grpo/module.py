@@ -117,10 +117,8 @@ class GRPOModule(TrainedModule):
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
-        # Not by log_dict, which logs after the callbacks: the metrics of a step must be logged before its checkpoint.
-        for logger in self.loggers:
-            logger.log_metrics(metrics, step=batch.step)
-        self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(batch.items))
+        self.log_step(batch.step, metrics)
+        self.log("train/reward", metrics["train/reward"], logger=False, batch_size=len(batch.items))
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,9 @@ from medssr.tracking.loggers import open_loggers
 from medssr.training.checkpoints import check_compatible
 from medssr.training.joint_stop import JointStop
 from medssr.training.step_checkpoint import StepCheckpoint
+from medssr.training.trained_module import TrainedModule
 from medssr.utils.instantiate import instantiate
+from medssr.utils.progress import Progress
 from medssr.utils.stopping import catch_signals
 
 log = logging.getLogger(__name__)
@@ -52,10 +54,16 @@ def fit(
     module.save_hyperparameters(decisive_values(asdict(config)), logger=False)
     if checkpoint is not None:
         check_compatible(checkpoint, module, num_steps)
+    num_planned = min(num_steps, num_check_steps(config) or num_steps)
     callbacks = [
         instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
     ]
-    with catch_signals(), open_loggers(_loggers(config), config, directory) as loggers:
+    what = config.stage if isinstance(config, TrainConfig) else "sft"
+    with (
+        catch_signals(),
+        open_loggers(_loggers(config), config, directory) as loggers,
+        Progress(what, num_planned, "steps") as progress,
+    ):
         try:
             trainer: L.Trainer = instantiate(
                 _trainer(config),
@@ -64,10 +72,11 @@ def fit(
                 callbacks=[
                     JointStop(),
                     *further_callbacks,
+                    StepProgress(progress),
                     *sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint)),
                 ],
                 logger=loggers,
-                enable_progress_bar=config.extras.progress_bar,
+                enable_progress_bar=False,  # StepProgress shows it
                 default_root_dir=str(directory),
             )
         except MisconfigurationException as error:
@@ -76,7 +85,6 @@ def fit(
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if config.trainer.get("profiler"):
         log.info("%s", cast(Any, trainer).profiler.summary())  # Lightning's own messages are not shown
-    num_planned = min(num_steps, num_check_steps(config) or num_steps)
     if num_planned < num_steps:
         log.warning(
             "trainer.fast_dev_run: trained %d of %d steps, logged to CSV alone; the artefact is good for a check only",
@@ -84,6 +92,45 @@ def fit(
             num_steps,
         )
     return num_planned
+
+
+# What is shown of a step, by the metric that has it; of several, the first that the step has.
+_SHOWN_METRICS = {
+    "loss": ("train/loss",),
+    "reward": ("train/reward",),
+    "accuracy": ("train/true_accuracy", "train/reward/label_match"),
+    "KL": ("train/kl",),
+    "length": ("train/completion_tokens",),
+    "entropy": ("train/entropy",),
+    "tokens/s": ("time/tokens_per_second",),
+}
+
+
+class StepProgress(L.Callback):
+    """Counts the steps of a training, and shows reward, accuracy, KL, length and entropy of the last."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Counts the steps of the checkpoint that the training resumes from."""
+        self._progress.skip(trainer.fit_loop.epoch_loop.batch_progress.current.completed)
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Counts a step."""
+        assert isinstance(module, TrainedModule)
+        self._progress.advance(1, shown_metrics(module.last_metrics))
+
+
+def shown_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Returns the metrics of a step that are shown beside its progress, by the names that they have there.
+
+    Example:
+        >>> shown_metrics({"train/reward": 0.5, "train/kl": 0.01, "train/lr": 1e-6, "train/reward/label_match": 0.25})
+        {'reward': 0.5, 'accuracy': 0.25, 'KL': 0.01}
+    """
+    present = {name: [key for key in keys if key in metrics] for name, keys in _SHOWN_METRICS.items()}
+    return {name: metrics[keys[0]] for name, keys in present.items() if keys}
 
 
 def _loggers(config: TrainConfig | SFTTrainConfig) -> dict[str, Any] | None:

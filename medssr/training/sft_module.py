@@ -70,9 +70,8 @@ class SFTModule(TrainedModule):
             metrics = {"train/loss": mean_loss, "train/grad_norm": norm, "train/skipped_steps": 0.0}
         metrics["train/num_tokens"] = float(sum(len(prompt) + len(completion) for prompt, completion in batch.items))
         advance_schedule(self)
-        for logger in self.loggers:
-            logger.log_metrics(metrics, step=batch.step)
-        self.log("train/loss", mean_loss, prog_bar=True, logger=False, batch_size=len(batch.items))
+        self.log_step(batch.step, metrics)
+        self.log("train/loss", mean_loss, logger=False, batch_size=len(batch.items))
 
     def _split(self, samples: list[Sample]) -> list[list[int]]:
         """Returns the indices of the samples of each micro-batch."""

@@ -39,6 +39,17 @@ class TrainedModule(L.LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._load_whole = load_whole
+        self.last_metrics: dict[str, float] = {}  # of the last step, for callbacks
+
+    def log_step(self, step: int, metrics: dict[str, float]) -> None:
+        """Logs the metrics of a step, and keeps them for callbacks.
+
+        Not by Lightning's log_dict, which logs after the callbacks: the metrics of a step must be logged before its
+        checkpoint.
+        """
+        self.last_metrics = metrics
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step=step)
 
     def frozen_models(self) -> list[Any]:
         """Returns the models that are sharded like the one that is trained."""

@@ -49,7 +49,6 @@ def sampler(policy, engine=None, **changes) -> AnswerSampler:
         "seed": 42,
         "purpose": "votes",
         "questions_per_chunk": 2,
-        "is_progress_shown": False,
     }
     return AnswerSampler(**(values | changes))
 

@@ -26,6 +26,7 @@ from medssr.evaluation.runner import BenchmarkRunner, Prompter
 from medssr.models.batching import pad_rollouts
 from medssr.models.logprobs import completion_logits, completion_logps
 from medssr.models.policy import Policy
+from medssr.utils.progress import Progress
 from medssr.utils.seeding import derive_seed
 
 pytestmark = [
@@ -179,7 +180,11 @@ def test_the_second_pass_is_that_of_the_policy(served, tmp_path):
     changes = {"second_pass": True, "num_samples": 3, "max_new_tokens": 12, "questions_per_chunk": 4}
     protocol = replace(typed("evaluate").protocol, **changes)
     prompter = Prompter("{question}\n", (), policy.tokenizer)
-    rows = list(BenchmarkRunner(policy, engine, protocol, prompter, 42, False).answers(questions, tmp_path, "toy"))
+    rows = list(
+        BenchmarkRunner(policy, engine, protocol, prompter, 42, Progress("evaluate", None, "answers")).answers(
+            questions, tmp_path, "toy"
+        )
+    )
     read = [[replace(item, recovered=None, letter_logps=None) for item in row] for row in rows]
     prompts = [prompter.text(question) for question in questions]
     expected = recover(policy, prompts, questions, read, protocol.cue)

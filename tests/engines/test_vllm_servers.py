@@ -230,7 +230,7 @@ class TestServers:
         files = {}
         for number in (1, 2):
             engine = make([server.address for server in servers[:number]])
-            sampler = AnswerSampler(tiny, engine, sampling, 3, 42, "votes", 5, is_progress_shown=False)
+            sampler = AnswerSampler(tiny, engine, sampling, 3, 42, "votes", 5)
             assert len(list(sampler.sample(questions, tmp_path / str(number), "seeds"))) == 24
             files[number] = {file.name: file.read_bytes() for file in (tmp_path / str(number)).iterdir()}
         assert len(files[1]) == 5

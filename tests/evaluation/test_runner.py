@@ -8,6 +8,7 @@ from medssr.engines.hf_engine import HFEngine
 from medssr.errors import InputError
 from medssr.evaluation.runner import BenchmarkRunner, Prompter, choose_shots
 from medssr.questions import write_questions
+from medssr.utils.progress import Progress
 
 SHOT = toy_question(7, answer="B")
 PLAIN = "Which organ is number {}?\nA. liver\nB. heart"
@@ -84,7 +85,7 @@ def test_control_tokens_of_questions_and_examples_stay_text(policy):
 def test_cut_off_answers_are_reported(policy, tmp_path, caplog):
     settings = replace(typed("evaluate").protocol, max_new_tokens=2, num_samples=4)
     prompter = Prompter("{question}", (), policy.tokenizer)
-    runner = BenchmarkRunner(policy, HFEngine(policy, 64), settings, prompter, 0, False)
+    runner = BenchmarkRunner(policy, HFEngine(policy, 64), settings, prompter, 0, Progress("evaluate", None, "answers"))
     questions = [toy_question(number) for number in range(20)]
     assert len(list(runner.answers(questions, tmp_path, "folder/toy.jsonl"))) == 20
     first, last = (record.message for record in caplog.records)

@@ -18,6 +18,7 @@ from medssr.engines.vllm_server_engine import VLLMServerEngine
 from medssr.evaluation.letter_likelihood import letter_tokens, recover
 from medssr.evaluation.runner import BenchmarkRunner, Prompter
 from medssr.evaluation.second_pass import SecondPass
+from medssr.utils.progress import Progress
 
 QUESTIONS = [toy_question(number) for number in range(5)]
 PROTOCOL = replace(typed("evaluate").protocol, second_pass=True, num_samples=2, questions_per_chunk=2)
@@ -50,7 +51,7 @@ def test_answers_without_a_letter_cost_one_token_each_with_the_scores_of_their_l
     with running(Scoring(policy=policy)) as server:
         engine = VLLMServerEngine(policy, [server.address], None, 8, 60, None, 1e9, None)
         with closing(engine):
-            runner = BenchmarkRunner(policy, engine, PROTOCOL, prompter, 42, False)
+            runner = BenchmarkRunner(policy, engine, PROTOCOL, prompter, 42, Progress("evaluate", None, "answers"))
             rows = list(runner.answers(QUESTIONS, tmp_path, "toy.jsonl"))
     unread = [index for index, row in enumerate(rows) if row[0].letter is None]
     assert 0 < len(unread) < 5

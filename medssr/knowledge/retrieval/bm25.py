@@ -25,6 +25,7 @@ from medssr.knowledge.retrieval.stored_passages import (
     read_facts,
 )
 from medssr.text.words import drop_clitics, singular, strip_marks
+from medssr.utils.progress import Progress
 
 
 class BM25Retriever(Retriever):
@@ -95,10 +96,12 @@ class BM25Retriever(Retriever):
         import bm25s
 
         vocabulary: dict[str, int] = {}
-        term_ids = [  # four bytes a word, and not a Python list's eight
-            array("i", [vocabulary.setdefault(term, len(vocabulary)) for term in self._terms(passage)])
-            for passage in passages
-        ]
+        term_ids = []
+        with Progress("index for BM25", len(passages), "passages", is_minor=True) as progress:
+            for passage in passages:  # four bytes a word, and not a Python list's eight
+                numbers = (vocabulary.setdefault(term, len(vocabulary)) for term in self._terms(passage))
+                term_ids.append(array("i", numbers))
+                progress.advance()
         if not vocabulary:
             names = ", ".join(self.fields)
             problem = f"its {len(passages)} passages have no word in {names}"

@@ -22,6 +22,7 @@ from medssr.knowledge.retrieval.stored_passages import (
     field_text,
     read_facts,
 )
+from medssr.utils.progress import Progress
 
 _VECTORS = "vectors.npy"
 # Passages that are sorted by length together, in batches.
@@ -118,12 +119,14 @@ class DenseRetriever(Retriever):
         shape = (len(passages), encoder.dimension)
         vectors = np.lib.format.open_memmap(folder / _VECTORS, mode="w+", dtype=np.float32, shape=shape)
         start = num_truncated = 0
-        for texts in _chunks(map(self._text, passages), self.batch_size * _BATCHES_AT_ONCE):
-            for batch in batches_by_length(texts, self.batch_size):
-                encoded, num_cut = encoder.encode([texts[index] for index in batch], self.pooling)
-                vectors[start + np.array(batch)] = self._scaled(encoded)
-                num_truncated += num_cut
-            start += len(texts)
+        with Progress("encode", len(passages), "passages", is_minor=True) as progress:
+            for texts in _chunks(map(self._text, passages), self.batch_size * _BATCHES_AT_ONCE):
+                for batch in batches_by_length(texts, self.batch_size):
+                    encoded, num_cut = encoder.encode([texts[index] for index in batch], self.pooling)
+                    vectors[start + np.array(batch)] = self._scaled(encoded)
+                    num_truncated += num_cut
+                    progress.advance(len(batch))
+                start += len(texts)
         vectors.flush()
         return {"num_passages": start, "num_truncated_passages": num_truncated}
 

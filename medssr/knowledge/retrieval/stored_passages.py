@@ -20,6 +20,7 @@ from medssr.knowledge.corpora import Corpus, Passage
 from medssr.utils.disk_faults import writes_to
 from medssr.utils.files import hash_file, write_json_atomically
 from medssr.utils.locks import hold_lock
+from medssr.utils.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -103,24 +104,31 @@ def _content(corpus: Corpus) -> tuple[str, int]:
     """Returns the hash of all passages and how many there are."""
     digest = hashlib.sha256()
     count = 0
-    for count, passage in enumerate(corpus.passages(), start=1):  # noqa: B007 - the last count is returned
-        digest.update(_to_line(passage))
+    with _reading() as progress:
+        for count, passage in enumerate(corpus.passages(), start=1):  # noqa: B007 - the last count is returned
+            digest.update(_to_line(passage))
+            progress.advance()
     return digest.hexdigest(), count
 
 
 def _write(corpus: Corpus, content: str, folder: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     ends = array("q")
-    with (folder / _TEXTS).open("wb") as stream:
+    with (folder / _TEXTS).open("wb") as stream, _reading() as progress:
         for passage in corpus.passages():
             line = _to_line(passage)
             digest.update(line)
             stream.write(line)
             ends.append(stream.tell())
+            progress.advance()
     if digest.hexdigest() != content:
         raise InputError("corpus: its passages changed while they were read; start again once it is at rest.")
     np.save(folder / _ENDS, np.frombuffer(ends, dtype=np.int64), allow_pickle=False)
     return {"num_passages": len(ends)}
+
+
+def _reading() -> Progress:
+    return Progress("read the corpus", None, "passages", is_minor=True)
 
 
 def _to_line(passage: Passage) -> bytes:

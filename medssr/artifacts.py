@@ -37,7 +37,7 @@ _VERBATIM = "extra_body"
 # suggests for its training, which is in the settings of the optimiser and of GRPO where it is taken.
 _WITHOUT_EFFECT = frozenset(
     {"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses", "cost", "hub_config"}
-    | {"grpo_lr", "grpo_adapter_lr", "grpo_beta"}
+    | {"grpo_lr", "grpo_adapter_lr", "grpo_beta", "num_reward_workers"}
 )
 
 

@@ -222,18 +222,23 @@ def time_rows(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Rows:
     hardware, work, seconds = expected.hardware, expected.work, expected.seconds
     hours, price = expected.device_hours(grpo.num_steps), config.extras.forecast.price_per_hour
     device = "GPU" if hardware.is_gpu else "CPU"
-    parts = {name: value for name, value in asdict(seconds).items() if value and name != "is_ahead"}
+    parts = {name: value for name, value in asdict(seconds).items() if value and name != "beside"}
     rows = [
         (
             "time, computed",
             f"{_seconds(seconds.total)} a step on {expected.num_devices} x {hardware.name}: "
             + ", ".join(f"{name} {_seconds(value)}" for name, value in parts.items())
-            + (", with the rollout beside the training" if seconds.is_ahead else ""),
+            + (", with the rollout beside the training" if seconds.beside else ""),
         ),
         (
             "  where",
             f"completions have {work.completion_tokens:,.0f} tokens, prompts {work.prompt_tokens:,.0f}, and "
             f"{work.signal_share:.0%} of the groups have signal (extras.forecast)"
+            + (
+                f"; dynamic sampling adds {sum(work.sampled_prompts[1:]):,.0f} prompts a step"
+                if work.num_rounds
+                else ""
+            )
             + ("" if seconds.reward is not None else "; without custom rewards, whose time is not known"),
         ),
         ("  speed of a device", hardware.source),

@@ -59,6 +59,7 @@ class GRPOConfig:
     overlong_buffer: int
     overlong_penalty: float
     reward_timeout_s: float
+    num_reward_workers: int
     micro_batch_tokens: int
     head_chunk_tokens: int | None
     num_iterations: int
@@ -124,6 +125,7 @@ class GRPOConfig:
             f"{self.overlong_buffer}; 0 to grpo.max_new_tokens ({self.max_new_tokens}).",
         )
         require(self.reward_timeout_s > 0, "grpo.reward_timeout_s", f"{self.reward_timeout_s}; above 0.")
+        require(self.num_reward_workers >= 1, "grpo.num_reward_workers", f"{self.num_reward_workers}; at least 1.")
         require(self.overlong_penalty >= 0, "grpo.overlong_penalty", f"{self.overlong_penalty}; at least 0.")
 
     def _check_update(self) -> None:

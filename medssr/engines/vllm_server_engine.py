@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,20 +129,17 @@ class VLLMServerEngine:
         Raises:
             InputError: When no server is left, or one refuses a request or has other weights than the policy.
         """
-        if self._num_syncs == 0:
-            self._connect()
-        batches = [requests_of(prompts, seeds)]
-        return in_order(self._spread(batches, sampling, first=rank() * len(prompts)), len(prompts))
+        return in_order(self.stream([requests_of(prompts, seeds)], sampling), len(prompts))
 
     def stream(self, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
-        """Yields the index of each request with its completions (see StreamingEngine); not for training.
+        """Yields the index of each request with its completions (see StreamingEngine).
 
-        Before each batch, servers that were lost are tried again.
+        Without a training, servers that were lost are tried again before each batch.
 
         Raises:
             InputError: As `generate`.
         """
-        yield from self._spread(self._reconnecting(batches), sampling, first=0)
+        yield from self._spread(batches if self._num_syncs else self._reconnecting(batches), sampling)
 
     def reserve(self, num_tokens: Callable[[], int]) -> None:
         """Does nothing: the servers have been started with the context that they have."""
@@ -184,8 +182,8 @@ class VLLMServerEngine:
         """Removes the weights that were written; the servers keep running."""
         self._updater.close()
 
-    def _spread(self, batches: Iterable[Sequence[Request]], sampling: Sampling, first: int) -> Answers:
-        """Yields the index of each request with its completions; `first` is the server to begin with."""
+    def _spread(self, batches: Iterable[Sequence[Request]], sampling: Sampling) -> Answers:
+        """Yields the index of each request with its completions."""
 
         def ask(server: VLLMServer, request: Request) -> list[Completion]:
             try:
@@ -200,7 +198,11 @@ class VLLMServerEngine:
                 raise
             return completions
 
-        with closing(self._pool.spread((self._jobs(batch, sampling) for batch in batches), first, ask)) as answers:
+        batches = iter(batches)
+        first_batch = next(batches, ())
+        first_server = rank() * len(first_batch)  # so that processes with few prompts begin with different servers
+        jobs = (self._jobs(batch, sampling) for batch in chain([first_batch], batches))
+        with closing(self._pool.spread(jobs, first_server, ask)) as answers:
             for request, completions in answers:
                 yield request.index, completions
 

@@ -10,58 +10,114 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from medssr.answers import extract_choice
+from medssr.answers import Choice, extract_choice
+from medssr.engines.types import Completion
 from medssr.grpo.advantages import weighted_sums
 from medssr.grpo.answer_statements import answer_statements
 from medssr.grpo.rollouts import RolloutGroup, Sample
 from medssr.models.policy import Policy
 from medssr.questions import Question
-from medssr.rewards.groups import GroupInput, GroupResult, TokenStatistics, is_group_reward, score_groups
+from medssr.rewards.groups import (
+    GroupInput,
+    GroupResult,
+    TokenStatistics,
+    group_result,
+    is_group_reward,
+    score_group,
+)
 from medssr.rewards.history import QuestionHistory, Visit, visit_of
-from medssr.rewards.scoring import Reward, traits_of
+from medssr.rewards.scoring import BackgroundReward, Reward, traits_of
 
 
-def add_group_rewards(
-    groups: Sequence[RolloutGroup],
-    rewards: Mapping[str, Reward],
-    policy: Policy,
-    history: QuestionHistory,
-    statistics: Sequence[TokenStatistics] | None,
-    has_reward: Callable[[Question, str], bool] = lambda question, name: True,
-) -> list[RolloutGroup]:
-    """Returns the groups with the results of the rewards of groups added to those of single completions.
+class GroupScoring:
+    """Computes the rewards of groups of a step, and adds them to those of single completions.
 
-    The weights of several rewards for a question are multiplied, their masks joined, and their shifts added.
+    A reward in other processes that needs neither statistics nor peers begins with a group when its completions are
+    there, the others once all are. The weights of several rewards for a question are multiplied, their masks joined,
+    and their shifts added.
 
     Args:
-        groups: P groups of G rollouts, scored by the rewards of single completions.
         rewards: All rewards by name.
         policy: Decodes tokens.
         history: The earlier visits of the questions.
-        statistics: Of the P * G rollouts in their order; None if no reward needs them.
         has_reward: Returns whether a question has the reward of a name.
     """
-    group_rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
-    in_order = None if statistics is None else iter(statistics)
-    needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in group_rewards.values())
-    inputs = [
-        GroupInput(
-            group.question,
-            [rollout.completion for rollout in group.rollouts],
-            [rollout.choice for rollout in group.rollouts],
-            history[group.question.id],
-            None if in_order is None else list(islice(in_order, len(group.rollouts))),
-            answer_tokens(group, policy) if needs_tokens else None,
-            group.peer_letters,
-        )
-        for group in groups
-    ]
-    results: list[dict[str, GroupResult]] = [{} for _ in groups]
-    for name, reward in group_rewards.items():
-        rewarded = [number for number, group in enumerate(groups) if has_reward(group.question, name)]
-        for number, result in zip(rewarded, score_groups(reward, [inputs[number] for number in rewarded]), strict=True):
-            results[number][name] = result
-    return [_with_results(group, rewards, by_name) for group, by_name in zip(groups, results, strict=True)]
+
+    def __init__(
+        self,
+        rewards: Mapping[str, Reward],
+        policy: Policy,
+        history: QuestionHistory,
+        has_reward: Callable[[Question, str], bool] = lambda question, name: True,
+    ) -> None:
+        self._all_rewards = rewards
+        self._rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
+        self._policy = policy
+        self._history = history
+        self._has_reward = has_reward
+        self._needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in self._rewards.values())
+        self._inputs: dict[int, GroupInput] = {}
+        self._background = {
+            name: reward for name, reward in self._rewards.items() if isinstance(reward, BackgroundReward)
+        }
+        for reward in self._background.values():
+            reward.begin()
+
+    def add(self, index: int, question: Question, completions: Sequence[Completion], choices: Sequence[Choice]) -> None:
+        """Adds a group, and begins to score it where that is possible.
+
+        Args:
+            index: Its place in the step; groups may come in any order.
+            question: Its question.
+            completions: `[G]`.
+            choices: `[G]`, their answers.
+        """
+        if not self._rewards:
+            return
+        tokens = answer_tokens(question, completions, choices, self._policy) if self._needs_tokens else None
+        history = self._history[question.id]
+        group = self._inputs[index] = GroupInput(question, completions, choices, history, None, tokens)
+        self._start(index, group, is_whole=False)
+
+    def results(
+        self, groups: Sequence[RolloutGroup], statistics: Sequence[TokenStatistics] | None
+    ) -> list[RolloutGroup]:
+        """Returns the groups with the results of all rewards.
+
+        Args:
+            groups: P groups of G rollouts, scored by the rewards of single completions.
+            statistics: Of the P * G rollouts in their order; None if no reward needs them.
+        """
+        if not self._rewards:
+            return [_with_results(group, self._all_rewards, {}) for group in groups]
+        in_order = None if statistics is None else iter(statistics)
+        for index, group in enumerate(groups):
+            rows = None if in_order is None else list(islice(in_order, len(group.rollouts)))
+            self._inputs[index] = replace(self._inputs[index], statistics=rows, peer_letters=group.peer_letters)
+            self._start(index, self._inputs[index], is_whole=True)
+        results = [self._results_here(self._inputs[index]) for index in range(len(groups))]
+        for name, reward in self._background.items():
+            for index, result in reward.results().items():
+                results[index][name] = group_result(result, self._inputs[index])
+        return [
+            _with_results(group, self._all_rewards, by_name) for group, by_name in zip(groups, results, strict=True)
+        ]
+
+    def _start(self, index: int, group: GroupInput, *, is_whole: bool) -> None:
+        """Gives a group to the rewards in other processes that need the whole step first, or to those that do not."""
+        for name, reward in self._background.items():
+            traits = traits_of(reward)
+            is_due = (traits.needs_statistics or traits.needs_peers) == is_whole
+            if is_due and self._has_reward(group.question, name):
+                reward.add(index, group)
+
+    def _results_here(self, group: GroupInput) -> dict[str, GroupResult]:
+        """Returns the results of the rewards in this process."""
+        return {
+            name: score_group(reward, group)
+            for name, reward in self._rewards.items()
+            if name not in self._background and self._has_reward(group.question, name)
+        }
 
 
 def _with_results(
@@ -110,16 +166,20 @@ def joint_mask(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...] | None:
     return tuple(map(all, zip(*masks, strict=True))) if masks else None
 
 
-def answer_tokens(group: RolloutGroup, policy: Policy) -> list[tuple[range, ...] | None]:
-    """Returns for each rollout the tokens that state its answer, the last statement first; None without an answer."""
+def answer_tokens(
+    question: Question, completions: Sequence[Completion], choices: Sequence[Choice], policy: Policy
+) -> list[tuple[range, ...] | None]:
+    """Returns the tokens of each completion that state its answer, the last statement first; None without an answer."""
 
     def reads(token_ids: Sequence[int]) -> str | None:
         text = policy.tokenizer.decode(list(token_ids), skip_special_tokens=True)
-        return extract_choice(text, group.question.options).letter
+        return extract_choice(text, question.options).letter
 
     return [
-        None if letter is None else answer_statements(rollout.completion.token_ids, letter, reads)
-        for rollout, letter in zip(group.rollouts, group.letters, strict=True)
+        answer_statements(completion.token_ids, choice.letter, reads)
+        if choice.letter is not None and not completion.is_truncated
+        else None
+        for completion, choice in zip(completions, choices, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ from medssr.grpo.advantages import group_advantages, is_scored, label_signal, st
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
-from medssr.grpo.group_scoring import add_group_rewards, advantage_shifts, visits_of, weigh_samples
+from medssr.grpo.group_scoring import GroupScoring, advantage_shifts, visits_of, weigh_samples
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -122,8 +122,10 @@ class GRPOModule(TrainedModule):
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
+        rollouts = self.rollouts
+        group_scoring = GroupScoring(rollouts.rewards, rollouts.policy, self.history, rollouts.has_reward)
         with self.times.part("rollout"):
-            groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
+            groups = rollouts.collect(step, questions, self.ahead.of_step(step), group_scoring.add)
         if self._needs_peers:
             groups = self.with_peers(step, groups)
         samples = make_samples(groups)
@@ -133,14 +135,7 @@ class GRPOModule(TrainedModule):
         with self.times.part("reference"):
             statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
         with self.times.part("reward"):
-            groups = add_group_rewards(
-                groups,
-                self.rollouts.rewards,
-                self.rollouts.policy,
-                self.history,
-                statistics,
-                self.rollouts.has_reward,
-            )
+            groups = group_scoring.results(groups, statistics)
         weigh_samples(groups, samples)
         kls = None
         if self.config.has_kl_in_reward:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -12,18 +13,21 @@ from torch import Tensor
 
 from medssr.answers import Choice, extract_choice
 from medssr.config import GRPOConfig
+from medssr.engines.streaming import Answers, Request, stream_completions
 from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.grpo.advantages import weighted_sums
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import is_group_reward
-from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, score_inputs
+from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, StepScoring
 from medssr.training.step_times import StepTimes
 from medssr.utils.seeding import derive_seed
 
 # What the completions of a step depend on beside weights and settings: the id of a question, which seeds derive from,
 # and its prompt.
 Asked = tuple[str, tuple[int, ...]]
+# Called with the index of a question, the question, its completions and their answers.
+OnGroup = Callable[[int, Question, Sequence[Completion], Sequence[Choice]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,52 +243,77 @@ class RolloutCollector:
             number: The number of completions of each; None for G.
             sampler: Whose completions they are, if not the policy's; theirs have other seeds.
         """
-        config, whose = self.config, () if sampler is None else (sampler,)
-        indices = range(config.num_generations if number is None else number)
-        seeds = [
-            [derive_seed(self.seed, self.stage, step, question.id, *whose, index) for index in indices]
-            for question in questions
-        ]
-        return self.engine.generate(prompts, seeds, Sampling(config.temperature, config.max_new_tokens))
+        return self.engine.generate(prompts, self._seeds(step, questions, number, sampler), self._sampling())
 
     def collect(
-        self, step: int, questions: Sequence[Question], ahead: Mapping[Asked, list[Completion]] | None = None
+        self,
+        step: int,
+        questions: Sequence[Question],
+        ahead: Mapping[Asked, list[Completion]] | None = None,
+        on_group: OnGroup | None = None,
     ) -> list[RolloutGroup]:
-        """Returns a group of rollouts for each question.
+        """Returns a group of rollouts for each question; rewards begin as completions arrive.
 
         Args:
             step: The index of the training step.
             questions: The questions.
             ahead: The completions that are already there; all others are sampled now.
+            on_group: Is told each group when its completions are there.
         """
-        ahead = ahead or {}
         prompts = self.encode(questions)
-        asked = [(question.id, tuple(prompt)) for question, prompt in zip(questions, prompts, strict=True)]
-        missing = [index for index, key in enumerate(asked) if key not in ahead]
-        sampled = self.sample(step, [questions[i] for i in missing], [prompts[i] for i in missing]) if missing else []
-        new = dict(zip(missing, sampled, strict=True))
-        completions = [new[index] if index in new else ahead[key] for index, key in enumerate(asked)]
+        single = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
+        scoring = StepScoring(single, self.has_reward)
+        groups: dict[int, list[ScoredInput]] = {}
+        with closing(self._arriving(step, questions, prompts, ahead or {})) as arriving:
+            for index, completions in arriving:
+                with self.times.part("reward"):
+                    question = questions[index]
+                    choices = [extract_choice(completion.text, question.options) for completion in completions]
+                    groups[index] = [ScoredInput(question, *pair) for pair in zip(completions, choices, strict=True)]
+                    for place, item in enumerate(groups[index]):
+                        scoring.add(index * len(completions) + place, item)
+                    if on_group is not None:
+                        on_group(index, question, completions, choices)
         with self.times.part("reward"):
-            rollouts = self._score(questions, completions)
+            results = scoring.results()
+        rollouts = (
+            Rollout(item.completion, item.choice, *weighted_sums(single, result), result)
+            for item, result in zip((item for index in sorted(groups) for item in groups[index]), results, strict=True)
+        )
         return [
-            RolloutGroup(question, prompt, row, question.answer)
-            for question, prompt, row in zip(questions, prompts, rollouts, strict=True)
+            RolloutGroup(question, prompt, list(islice(rollouts, len(groups[index]))), question.answer)
+            for index, (question, prompt) in enumerate(zip(questions, prompts, strict=True))
         ]
 
-    def _score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
-        """Returns the completions of each question with their answers and reward results."""
-        inputs = [
-            ScoredInput(question, completion, extract_choice(completion.text, question.options))
-            for question, row in zip(questions, completions, strict=True)
-            for completion in row
+    def _arriving(
+        self,
+        step: int,
+        questions: Sequence[Question],
+        prompts: Sequence[list[int]],
+        ahead: Mapping[Asked, list[Completion]],
+    ) -> Answers:
+        """Yields the index of each question with its completions: those that are there, then others as they come."""
+        asked = [(question.id, tuple(prompt)) for question, prompt in zip(questions, prompts, strict=True)]
+        yield from ((index, ahead[key]) for index, key in enumerate(asked) if key in ahead)
+        missing = [index for index, key in enumerate(asked) if key not in ahead]
+        if missing:
+            seeds = self._seeds(step, [questions[index] for index in missing])
+            requests = [Request(index, prompts[index], row) for index, row in zip(missing, seeds, strict=True)]
+            yield from stream_completions(self.engine, [requests], self._sampling())
+
+    def _seeds(
+        self, step: int, questions: Sequence[Question], number: int | None = None, sampler: str | None = None
+    ) -> list[list[int]]:
+        """Returns the seeds of the completions of each question."""
+        whose = () if sampler is None else (sampler,)
+        indices = range(self.config.num_generations if number is None else number)
+        return [
+            [derive_seed(self.seed, self.stage, step, question.id, *whose, index) for index in indices]
+            for question in questions
         ]
-        rewards = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
-        results = score_inputs(rewards, inputs, self.has_reward)
-        rollouts = (
-            Rollout(item.completion, item.choice, *weighted_sums(rewards, result), result)
-            for item, result in zip(inputs, results, strict=True)
-        )
-        return [list(islice(rollouts, len(row))) for row in completions]
+
+    def _sampling(self) -> Sampling:
+        return Sampling(self.config.temperature, self.config.max_new_tokens)
 
 
 def require_logps(values: Iterable[Tensor | None]) -> list[Tensor]:

@@ -60,7 +60,7 @@ def run_stage(
     for source in sources.values():
         policy.check_prompts(source.questions, num_new_tokens, source.path)
     with (
-        open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
+        open_rewards(config.reward, config.grpo.reward_timeout_s, config.grpo.num_reward_workers) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
         ExitStack() as stack,
     ):

@@ -44,13 +44,15 @@ class Work:
     """The work of one step, over all processes.
 
     Attributes:
-        num_prompts: Number of prompts.
+        num_prompts: Number of prompts, without those that dynamic sampling adds.
         num_generations: Number of completions of each prompt.
         prompt_tokens: Mean length of the prompts.
         completion_tokens: Mean length of the completions.
         longest: Length of the longest completion, which the rollout waits for.
         signal_share: Fraction of prompts whose completions are trained on; the others have no gradient.
         reward_seconds: Seconds of one completion's rewards; None if they are not known.
+        num_trained: Number of completions of a prompt that are trained on, while the others only vote; None for all.
+        num_rounds: Rounds of dynamic sampling, each of which replaces the prompts without signal.
     """
 
     num_prompts: int
@@ -60,11 +62,33 @@ class Work:
     longest: int
     signal_share: float
     reward_seconds: float | None
+    num_trained: int | None = None
+    num_rounds: int = 0
 
     @property
-    def num_completions(self) -> int:
-        """The number of sampled completions."""
-        return self.num_prompts * self.num_generations
+    def sampled_prompts(self) -> list[float]:
+        """The expected number of prompts that are sampled at first, and in each round of dynamic sampling.
+
+        Example:
+            >>> Work(128, 8, 300, 1000, 2048, 0.75, None, num_rounds=2).sampled_prompts
+            [128.0, 32.0, 8.0]
+        """
+        return [self.num_prompts * (1 - self.signal_share) ** number for number in range(self.num_rounds + 1)]
+
+    @property
+    def num_completions(self) -> float:
+        """The expected number of sampled completions."""
+        return sum(self.sampled_prompts) * self.num_generations
+
+    @property
+    def num_trained_prompts(self) -> float:
+        """The expected number of prompts whose completions are trained on."""
+        return self.num_prompts * (1 - (1 - self.signal_share) ** (self.num_rounds + 1))
+
+    @property
+    def num_trained_completions(self) -> int:
+        """The number of completions of a prompt that are trained on."""
+        return self.num_generations if self.num_trained is None else self.num_trained
 
     @property
     def num_attended(self) -> float:
@@ -88,8 +112,9 @@ class Arrangement:
         compute_bytes: Bytes per number in forward and backward passes.
         num_adapter_parameters: Number of adapter weights; None if all weights are trained.
         is_sharded: Whether each trainer holds and updates a part of every weight.
-        has_reference: Whether the reference policy computes the log-probs of what is trained on.
-        has_old_logps: Whether the policy computes them before the first update.
+        num_trained_passes: Forward passes over what is trained on before the first update: by the reference policy, and
+            by the policy itself.
+        num_sampled_passes: Such passes over all sampled completions, before their rewards are known.
         num_iterations: Passes over the completions.
         num_optimizer_steps: Optimiser steps of the step.
         recomputed_share: Fraction of the layers whose activations the backward pass computes again.
@@ -105,8 +130,8 @@ class Arrangement:
     compute_bytes: int
     num_adapter_parameters: int | None
     is_sharded: bool
-    has_reference: bool
-    has_old_logps: bool
+    num_trained_passes: int
+    num_sampled_passes: int
     num_iterations: int
     num_optimizer_steps: int
     recomputed_share: float
@@ -120,11 +145,11 @@ class StepSeconds:
     Attributes:
         rollout: Prefill and decoding.
         reward: Rewards; None if they are not known.
-        reference: Log-probs of the reference policy, and of the policy before the first update.
+        reference: Log-probs of the reference policy, and of the policy before the first update, and its statistics.
         update: Forward and backward passes.
         optimiser: Optimiser steps.
         sync: Hand-over of the new weights to the engine.
-        is_ahead: Whether completions are sampled beside the training on those before.
+        beside: Those of the rollout that pass beside the training on the completions before.
     """
 
     rollout: float
@@ -133,14 +158,13 @@ class StepSeconds:
     update: float
     optimiser: float
     sync: float
-    is_ahead: bool = False
+    beside: float = 0.0
 
     @property
     def total(self) -> float:
         """The seconds of the step, without rewards that are not known."""
-        training = self.reference + self.update + self.optimiser
-        longest = max(self.rollout, training) if self.is_ahead else self.rollout + training
-        return (self.reward or 0.0) + longest + self.sync
+        training = max(self.beside, self.reference + self.update + self.optimiser)
+        return (self.reward or 0.0) + self.rollout - self.beside + training + self.sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,33 +185,44 @@ def step_seconds(model: Architecture, work: Work, arrangement: Arrangement, hard
         >>> from medssr.models.architecture import architecture_of
         >>> from medssr.models.hardware import GPU, published
         >>> work = Work(128, 8, 300, 1000, 2048, 0.6, None)
-        >>> arrangement = Arrangement(8, 8, 1, True, 256, 2, 2, None, True, True, False, 1, 1, 1.0)
+        >>> arrangement = Arrangement(8, 8, 1, True, 256, 2, 2, None, True, 1, 0, 1, 1, 1.0)
         >>> seconds = step_seconds(architecture_of("Qwen/Qwen3-8B-Base"), work, arrangement, published(GPU.H200))
         >>> round(seconds.rollout), round(seconds.update + seconds.reference), round(seconds.sync, 1)
         (20, 16, 2.6)
     """
-    layers, head = _layers(model, work, arrangement, hardware), _head(model, work, arrangement, hardware)
+    trained = _passes(model, work, arrangement, hardware, work.num_trained_prompts, work.num_trained_completions)
+    sampled = _passes(model, work, arrangement, hardware, sum(work.sampled_prompts), work.num_generations)
+    layers, head = trained
     slowest = _IMBALANCE if arrangement.num_trainers > 1 else 1.0
     # Of each product in a forward pass, the backward pass has two: for the input and, where it is trained, the weight.
     backward = 2 if arrangement.num_adapter_parameters is None else 1
     update = layers.times(1 + arrangement.recomputed_share + backward, 3 + arrangement.recomputed_share)
     update += head.times(2 + backward, 2)  # the chunks of the head are computed again
-    num_passes = arrangement.has_reference + arrangement.has_old_logps
+    reference = arrangement.num_trained_passes * sum(one.times(1, 1) for one in trained)
+    reference += arrangement.num_sampled_passes * sum(one.times(1, 1) for one in sampled)
     reward = work.reward_seconds
+    rounds = [rollout_seconds(model, work, prompts, arrangement, hardware) for prompts in work.sampled_prompts]
     return StepSeconds(
-        rollout=rollout_seconds(model, work, arrangement, hardware),
+        rollout=sum(rounds),
         reward=None if reward is None else reward * work.num_completions / arrangement.num_trainers,
-        reference=slowest * num_passes * (layers.times(1, 1) + head.times(1, 1)),
+        reference=slowest * reference,
         update=slowest * arrangement.num_iterations * update,
         optimiser=_optimizer_seconds(model, arrangement, hardware),
         sync=_sync_seconds(model, arrangement),
-        is_ahead=arrangement.is_ahead,
+        beside=rounds[0] if arrangement.is_ahead else 0.0,
     )
 
 
-def rollout_seconds(model: Architecture, work: Work, arrangement: Arrangement, hardware: Hardware) -> float:
-    """Returns the seconds of prefill and decoding of one engine, which has an equal share of the prompts."""
-    rows = work.num_completions / arrangement.num_engines
+def rollout_seconds(
+    model: Architecture, work: Work, num_prompts: float, arrangement: Arrangement, hardware: Hardware
+) -> float:
+    """Returns the seconds of prefill and decoding of one engine, which has an equal share of the prompts.
+
+    An expected number of prompts below 1 is the chance that there is one.
+    """
+    if num_prompts < 1:
+        return num_prompts * rollout_seconds(model, work, 1, arrangement, hardware)
+    rows = num_prompts * work.num_generations / arrangement.num_engines
     num_steps = _num_token_steps(rows, work, arrangement)
     num_tokens = rows * work.completion_tokens
     head = model.vocab_size * model.width
@@ -241,26 +276,42 @@ def _attention_flops(model: Architecture) -> int:
     return 4 * model.num_layers * model.num_heads * model.head_dim
 
 
-def _layers(model: Architecture, work: Work, arrangement: Arrangement, hardware: Hardware) -> _Pass:
-    """Returns the forward pass of one trainer's share through the layers; a group's prompt is computed once."""
-    prompts = work.num_prompts * work.signal_share / arrangement.num_trainers
-    tokens = prompts * (work.prompt_tokens + work.num_generations * work.completion_tokens)
-    attended = prompts * (work.prompt_tokens**2 / 2 + work.num_generations * work.num_attended)
+def _passes(
+    model: Architecture,
+    work: Work,
+    arrangement: Arrangement,
+    hardware: Hardware,
+    num_prompts: float,
+    num_completions: int,
+) -> tuple[_Pass, _Pass]:
+    """Returns the forward passes of one trainer's share through the layers and through the head.
+
+    A group's prompt is computed once, and the head computes completions alone.
+
+    Args:
+        model: The model.
+        work: Lengths of prompts and completions.
+        arrangement: What computes the passes.
+        hardware: Its speed.
+        num_prompts: Number of prompts, over all trainers.
+        num_completions: Number of completions of each of them.
+    """
+    prompts = num_prompts / arrangement.num_trainers
+    completion_tokens = prompts * num_completions * work.completion_tokens
+    tokens = prompts * work.prompt_tokens + completion_tokens
+    attended = prompts * (work.prompt_tokens**2 / 2 + num_completions * work.num_attended)
     weights = model.num_layers * model.num_active_layer_weights + (arrangement.num_adapter_parameters or 0)
     flops = 2 * weights * tokens + attended * _attention_flops(model)
-    return _pass(flops, tokens * _layer_bytes(model, arrangement.compute_bytes), arrangement, hardware)
+    logits = completion_tokens * model.vocab_size
+    return (
+        _pass(flops, tokens * _layer_bytes(model, arrangement.compute_bytes), arrangement, hardware),
+        _pass(2 * model.width * logits, _ACCESSES_PER_LOGIT * _LOGIT_BYTES * logits, arrangement, hardware),
+    )
 
 
 def _layer_bytes(model: Architecture, num_bytes: int) -> int:
     """Returns the bytes that the layers read and write for a token beside their products, in numbers of that size."""
     return _ACCESSES_PER_OUTPUT * num_bytes * model.num_layers * model.num_layer_outputs
-
-
-def _head(model: Architecture, work: Work, arrangement: Arrangement, hardware: Hardware) -> _Pass:
-    """Returns the forward pass of one trainer's share through the head, which computes completions alone."""
-    prompts = work.num_prompts * work.signal_share / arrangement.num_trainers
-    logits = prompts * work.num_generations * work.completion_tokens * model.vocab_size
-    return _pass(2 * model.width * logits, _ACCESSES_PER_LOGIT * _LOGIT_BYTES * logits, arrangement, hardware)
 
 
 def _pass(flops: float, num_bytes: float, arrangement: Arrangement, hardware: Hardware) -> _Pass:

@@ -107,25 +107,14 @@ class GroupReward(Protocol):
         ...
 
 
-@runtime_checkable
-class RemoteGroupReward(Protocol):
-    """A reward of groups that runs in another process and catches its own faults."""
-
-    def score_remotely(self, groups: Sequence[GroupInput]) -> list[GroupResult]:
-        """Returns a result for each group; must not raise."""
-        ...
-
-
 def is_group_reward(reward: Reward | GroupReward) -> TypeGuard[GroupReward]:
     """Returns whether a reward sees groups, and not one completion at a time."""
     return traits_of(reward).sees_groups
 
 
-def score_groups(reward: GroupReward, groups: Sequence[GroupInput]) -> list[GroupResult]:
-    """Returns the result of a reward for each group."""
-    if isinstance(reward, RemoteGroupReward):
-        return reward.score_remotely(groups)
-    return [score_group(reward, group) for group in groups]
+def group_result(result: RewardResult | GroupResult, group: GroupInput) -> GroupResult:
+    """Returns the result for a group; a fault of the whole group is one for each completion."""
+    return GroupResult([result] * len(group.completions)) if isinstance(result, RewardResult) else result
 
 
 def score_group(reward: GroupReward, group: GroupInput) -> GroupResult:

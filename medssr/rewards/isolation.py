@@ -1,219 +1,158 @@
-"""Runs user-defined rewards in separate processes, which can be killed even if the reward holds the GIL."""
+"""Runs user-defined rewards in separate processes, from the moment at which the first completion of a step is there."""
 
 from __future__ import annotations
 
 import atexit
-import faulthandler
-import logging
-import math
-import multiprocessing
-import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from medssr.answers import Choice
 from medssr.engines.types import Completion
 from medssr.errors import InputError
 from medssr.questions import Question
-from medssr.rewards.groups import GroupInput, GroupResult, group_result_of
-from medssr.rewards.scoring import (
-    FaultKind,
-    Reward,
-    RewardResult,
-    RewardTraits,
-    ScoredInput,
-    failed,
-    place_of,
-    raised,
-    result_of,
-    traits_of,
-    with_place,
-)
+from medssr.rewards.groups import GroupInput, GroupResult
+from medssr.rewards.queue import InputQueue
+from medssr.rewards.scoring import Reward, RewardResult, ScoredInput
+from medssr.rewards.worker import RewardWorker
 from medssr.utils.instantiate import instantiate
-from medssr.utils.stopping import SIGNALS
 
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-log = logging.getLogger(__name__)
-
-# Time-out of starting a reward, which may load a model.
-_MAX_START_S = 600.0
-# Extra time in which a process that exceeds the time-out writes its traceback and exits.
-_GRACE_S = 2.0
-# After this many killed processes in a step, the reward skips the rest, since each could take the full time-out.
-_MAX_KILLED_PER_STEP = 3
+# Time-out of threads whose processes have been killed.
+_MAX_END_S = 10.0
 
 
 class IsolatedReward:
-    """A reward that runs in a separate process, which is killed and replaced if it hangs or dies.
+    """A reward that runs in separate processes, which are killed and replaced if they hang or die.
+
+    A thread for each process gives it inputs while the caller samples further completions. The results of a step do not
+    depend on the number of processes, nor on the order in which completions arrive (see `InputQueue`).
 
     Args:
         name: The name of the reward in the configuration.
         node: The configuration of the reward, with a `_target_`.
         timeout_s: Time-out in seconds for one completion.
+        num_workers: The number of processes.
 
     Raises:
         InputError: When the reward cannot be created.
     """
 
-    def __init__(self, name: str, node: Mapping[str, Any], timeout_s: float) -> None:
-        self._name = name
-        self._node = dict(node)
-        self._timeout_s = timeout_s
+    def __init__(self, name: str, node: Mapping[str, Any], timeout_s: float, num_workers: int = 1) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="medssr_reward_")
-        self._trace = Path(self._folder.name) / "trace.txt"
-        self._process: Any = None
-        self._connection: Connection | None = None
-        self.place = ""
-        self.weight, self.traits = self._start()
+        traces = [Path(self._folder.name) / f"trace_{number}.txt" for number in range(num_workers)]
+        self._workers = [RewardWorker(name, node, timeout_s, trace) for trace in traces]
+        self._threads: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._queue: InputQueue | None = None
+        self._failure: Exception | None = None
+        self._is_closed = False
+        # Runs before multiprocessing's exit handler, which sends SIGTERM and waits; the processes ignore SIGTERM.
+        atexit.register(self.close)
+        try:
+            for worker in self._workers:
+                worker.launch()
+            identities = [worker.identify() for worker in self._workers]
+        except BaseException:
+            self.close()
+            raise
+        self.weight, self.traits, self.place = identities[0]
+        for worker in self._workers:
+            thread = threading.Thread(target=self._work, args=(worker,), name=f"reward.{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
-        """Returns the result of the reward for each input of a step."""
-        results = self._ask_each(inputs)
-        assert all(isinstance(result, RewardResult) for result in results)
-        return cast(list[RewardResult], results)
+    def begin(self) -> None:
+        """Begins a step, or a further round of one."""
+        assert self._queue is None
+        self._queue = InputQueue(self.place)
 
-    def score_remotely(self, groups: Sequence[GroupInput]) -> list[GroupResult]:
-        """Returns the result of a reward of groups for each group of a step."""
-        return [
-            GroupResult([result] * len(group.completions)) if isinstance(result, RewardResult) else result
-            for group, result in zip(groups, self._ask_each(groups), strict=True)
-        ]
+    def add(self, index: int, scored_input: ScoredInput | GroupInput) -> None:
+        """Gives the reward an input of the step, and returns at once.
 
-    def _ask_each(self, inputs: Sequence[ScoredInput | GroupInput]) -> list[RewardResult | GroupResult]:
-        """Returns what the process answers to each input; a result with a fault where it does not."""
-        results: list[RewardResult | GroupResult] = []
-        num_killed = 0
-        for scored_input in inputs:
-            if num_killed == _MAX_KILLED_PER_STEP:
-                skipped = f"skipped: {num_killed} processes had to be killed in this step already"
-                results.append(failed(FaultKind.skipped, skipped, self.place))
-                continue
-            results.append(self._score(scored_input))
-            num_killed += self._process is None
+        Args:
+            index: Its place in the step; inputs may come in any order.
+            scored_input: A completion, or a group for a reward of groups.
+        """
+        assert self._queue is not None
+        with self._changed:
+            self._queue.add(index, scored_input)
+            self._changed.notify()
+
+    def results(self) -> dict[int, RewardResult | GroupResult]:
+        """Waits for the results of the step, and returns them by index.
+
+        An input of a reward of groups has the result of one completion if its process failed.
+        """
+        assert self._queue is not None
+        with self._changed:
+            self._queue.complete()
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._failure is not None or (self._queue is not None and self._queue.is_done)
+            )
+            if self._failure is not None:
+                raise self._failure
+            results, self._queue = self._queue.results(), None
         return results
 
     def __call__(self, question: Question, completion: Completion, choice: Choice) -> float:
         """Returns the reward of one completion; NaN if it fails."""
-        return self.score_batch([ScoredInput(question, completion, choice)])[0].value
+        self.begin()
+        self.add(0, ScoredInput(question, completion, choice))
+        result = self.results()[0]
+        assert isinstance(result, RewardResult)
+        return result.value
 
     def close(self) -> None:
-        """Kills the process and removes its files."""
-        self._kill()
+        """Kills the processes and removes their files."""
+        atexit.unregister(self.close)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.end()
+        for thread in self._threads:
+            thread.join(_MAX_END_S)
+            assert not thread.is_alive(), "a process withstood SIGKILL"
+        for worker in self._workers:
+            worker.close()
         self._folder.cleanup()
 
-    def _start(self) -> tuple[float, RewardTraits]:
-        """Starts the process, and returns the weight of the reward and its traits."""
-        # Not forked: forking a process with threads and a GPU context may hang.
-        context = multiprocessing.get_context("spawn")
-        self._connection, remote = context.Pipe()
-        self._trace.write_bytes(b"")
-        self._process = context.Process(
-            target=_serve,
-            args=(remote, self._name, self._node, self._timeout_s, str(self._trace)),
-            name=f"reward.{self._name}",
-            daemon=True,
-        )
-        # Runs before multiprocessing's exit handler, which sends SIGTERM and waits; `_serve` ignores SIGTERM.
-        atexit.register(self._kill)
-        self._process.start()
-        remote.close()
-        answer = self._receive(_MAX_START_S)
-        if not isinstance(answer, tuple):
-            self._kill()
-            raise InputError(f"reward.{self._name}: {answer or 'its process ended while it was started.'}")
-        weight, traits, self.place = answer
-        return weight, traits
+    def _work(self, worker: RewardWorker) -> None:
+        """Main function of a thread: gives a process what waits, until the reward is closed."""
+        try:
+            while (inputs := self._take(worker)) is not None:
+                self._score(worker, *inputs)
+        except Exception as error:  # such as OSError where no process can be started
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
 
-    def _score(self, scored_input: ScoredInput | GroupInput) -> RewardResult | GroupResult:
-        if self._process is None:
-            try:
-                self._start()
-            except InputError as error:
-                self._kill()
-                return failed(FaultKind.died, str(error), self.place)
-        assert self._connection is not None
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.send(scored_input)
-        result = self._receive(self._timeout_s + _GRACE_S)
-        return result if isinstance(result, RewardResult | GroupResult) else self._kill_hanging()
-
-    def _receive(self, timeout_s: float) -> Any:
-        """Returns the next message of the process; None if it times out or the process ends."""
-        assert self._connection is not None
-        with suppress(EOFError, ConnectionResetError):
-            if self._connection.poll(timeout_s):
-                return self._connection.recv()
+    def _take(self, worker: RewardWorker) -> tuple[InputQueue, list[tuple[int, Any]]] | None:
+        """Returns the next inputs of a process with the queue that they are from; None once the reward is closed."""
+        with self._changed:
+            while not self._is_closed:
+                queue = self._queue
+                if queue is not None and (num_waiting := queue.num_waiting) > 0:
+                    fair_share = -(-num_waiting // len(self._workers))
+                    return queue, queue.take(min(worker.batch_size, fair_share))
+                self._changed.wait()
         return None
 
-    def _kill_hanging(self) -> RewardResult:
-        """Kills a process that hangs or has died, and returns a result with the fault."""
-        self._process.join(_GRACE_S)
-        has_hung = self._process.exitcode is None
-        exit_code = self._process.exitcode
-        self._kill()
-        trace = self._trace.read_text(encoding="utf-8", errors="replace")
-        if has_hung or trace:
-            cause = f"took more than {self._timeout_s:g} seconds (grpo.reward_timeout_s)"
-            return failed(FaultKind.timed_out, cause, self.place, trace)
-        return failed(FaultKind.died, f"its process ended with code {exit_code}", self.place)
-
-    def _kill(self) -> None:
-        """Kills the process if there is one, and closes the connection."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()  # ends, since nothing withstands SIGKILL
-            self._process = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        atexit.unregister(self._kill)
-
-
-def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s: float, trace_path: str) -> None:
-    """Main function of the process: creates the reward, and scores inputs until the connection closes."""
-    # A signal to the process group is for the training process, which may need the rewards to finish its step.
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
-    reward = _create(connection, name, node)
-    if reward is None:
-        return
-    with Path(trace_path).open("w", encoding="utf-8") as trace, suppress(EOFError, BrokenPipeError, ConnectionError):
-        while True:
-            scored_input = connection.recv()
-            # After the time-out, a C thread that needs no GIL writes the traceback and ends the process, even if the
-            # training process has died.
-            faulthandler.dump_traceback_later(timeout_s, exit=True, file=trace)
-            try:
-                result = _answer(reward, scored_input)
-            except BaseException as error:  # also sys.exit() and KeyboardInterrupt
-                result = raised(error, reward)
-            faulthandler.cancel_dump_traceback_later()
-            connection.send(result)
-
-
-def _answer(reward: Any, scored_input: ScoredInput | GroupInput) -> RewardResult | GroupResult:
-    if isinstance(scored_input, GroupInput):
-        return group_result_of(reward.score_group(scored_input), scored_input, reward)
-    return with_place(result_of(reward(*scored_input)), reward)
-
-
-def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
-    """Creates the reward, and sends its weight, its traits and its place; None if that fails."""
-    try:
-        reward = instantiate(node, f"reward.{name}")
-        weight = float(reward.weight)
-        if not math.isfinite(weight):
-            raise ValueError(f"its weight is {weight}.")
-    except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
-        return None
-    connection.send((weight, traits_of(reward), place_of(reward)))
-    return reward
+    def _score(self, worker: RewardWorker, queue: InputQueue, inputs: list[tuple[int, Any]]) -> None:
+        """Lets a process score inputs; what it did not come to is put back."""
+        num_tried = 0
+        for outcome in worker.score([scored_input for _, scored_input in inputs]):
+            with self._changed:
+                queue.put(inputs[num_tried][0], outcome.result, has_killed=outcome.has_killed)
+                self._changed.notify_all()
+            num_tried += 1
+        with self._changed:
+            queue.put_back(inputs[num_tried:])
+            self._changed.notify_all()
 
 
 # Rewards of this package need no isolation: their time is linear in the length of the completion.
@@ -226,12 +165,13 @@ def is_trusted(node: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def open_rewards(nodes: Mapping[str, Any], timeout_s: float) -> Iterator[dict[str, Reward]]:
+def open_rewards(nodes: Mapping[str, Any], timeout_s: float, num_workers: int) -> Iterator[dict[str, Reward]]:
     """Yields the rewards by name; user-defined rewards run in separate processes until the end of the block.
 
     Args:
         nodes: The configurations of the rewards by name.
         timeout_s: Time-out in seconds of a reward in a separate process for one completion.
+        num_workers: The number of processes of each such reward.
 
     Raises:
         InputError: When a reward cannot be created.
@@ -241,8 +181,11 @@ def open_rewards(nodes: Mapping[str, Any], timeout_s: float) -> Iterator[dict[st
     rewards: dict[str, Reward] = {}
     try:
         for name, node in nodes.items():
-            of_package = is_trusted(node)
-            rewards[name] = instantiate(node, f"reward.{name}") if of_package else IsolatedReward(name, node, timeout_s)
+            rewards[name] = (
+                instantiate(node, f"reward.{name}")
+                if is_trusted(node)
+                else IsolatedReward(name, node, timeout_s, num_workers)
+            )
         yield rewards
     finally:
         for reward in rewards.values():

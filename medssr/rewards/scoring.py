@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from numbers import Real
@@ -78,17 +78,25 @@ class ScoredInput(NamedTuple):
 
 
 @runtime_checkable
-class BatchReward(Protocol):
-    """A reward that scores all completions of a step in one call.
+class BackgroundReward(Protocol):
+    """A reward that scores in other processes, while further completions of a step are sampled.
 
-    Its `place` is that of the class that does so, possibly in another process.
+    Its `place` is that of the class that does so.
     """
 
     weight: float
     place: str
 
-    def score_batch(self, inputs: Sequence[ScoredInput]) -> list[RewardResult]:
-        """Returns a result for each input; must not raise."""
+    def begin(self) -> None:
+        """Begins a step."""
+        ...
+
+    def add(self, index: int, scored_input: Any) -> None:
+        """Gives it an input of the step, in any order of their indices; returns at once, and must not raise."""
+        ...
+
+    def results(self) -> dict[int, Any]:
+        """Waits for the result of each input, and returns them by index."""
         ...
 
 
@@ -178,7 +186,7 @@ def raised(error: BaseException, reward: Any) -> RewardResult:
 
 def place_of(reward: Any) -> str:
     """Returns the class of a reward with the file and the line of its call, as far as they can be found."""
-    if isinstance(reward, BatchReward):
+    if isinstance(reward, BackgroundReward):
         return reward.place
     name, file = _class_name(reward), _file_of(type(reward))
     method = type(reward).score_group if traits_of(reward).sees_groups else type(reward).__call__
@@ -196,29 +204,45 @@ def _file_of(kind: type) -> str | None:
     return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
-def score_inputs(
-    rewards: Mapping[str, Reward],
-    inputs: Sequence[ScoredInput],
-    has_reward: Callable[[Question, str], bool] = lambda question, name: True,
-) -> list[dict[str, RewardResult]]:
-    """Returns the results of the rewards of each input, by name.
+class StepScoring:
+    """Scores the completions of a step as they arrive, in any order.
+
+    A reward in this process is called at once; one in other processes begins at once, and its results are waited for
+    in the end. The results do not depend on the order of arrival, if each reward depends on its input alone.
 
     Args:
-        rewards: Rewards by name.
-        inputs: The inputs.
+        rewards: Rewards of one completion, by name.
         has_reward: Returns whether the completions of a question have the reward of a name.
     """
-    results: list[dict[str, RewardResult]] = [{} for _ in inputs]
-    for name, reward in rewards.items():
-        rewarded = [index for index, item in enumerate(inputs) if has_reward(item.question, name)]
-        chosen = [inputs[index] for index in rewarded]
-        if isinstance(reward, BatchReward):
-            scores = reward.score_batch(chosen)
-        else:
-            scores = [score(reward, item) for item in chosen]
-        for index, result in zip(rewarded, scores, strict=True):
-            results[index][name] = result
-    return results
+
+    def __init__(
+        self, rewards: Mapping[str, Reward], has_reward: Callable[[Question, str], bool] = lambda question, name: True
+    ) -> None:
+        self._rewards = rewards
+        self._has_reward = has_reward
+        self._results: dict[int, dict[str, RewardResult]] = {}
+        self._background = {name: reward for name, reward in rewards.items() if isinstance(reward, BackgroundReward)}
+        for reward in self._background.values():
+            reward.begin()
+
+    def add(self, index: int, item: ScoredInput) -> None:
+        """Scores a completion, or begins to; the index is its place in the step."""
+        results = self._results[index] = {}
+        for name, reward in self._rewards.items():
+            if not self._has_reward(item.question, name):
+                continue
+            if name in self._background:
+                self._background[name].add(index, item)
+            else:
+                results[name] = score(reward, item)
+
+    def results(self) -> list[dict[str, RewardResult]]:
+        """Returns the results of the rewards of each completion, by name, in the order of their indices."""
+        for name, reward in self._background.items():
+            for index, result in reward.results().items():
+                self._results[index][name] = result
+        in_order = (self._results[index] for index in sorted(self._results))
+        return [{name: results[name] for name in self._rewards if name in results} for results in in_order]
 
 
 def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:

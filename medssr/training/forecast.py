@@ -23,6 +23,8 @@ from medssr.models.architecture import Architecture, architecture_of
 from medssr.models.cost import Arrangement, StepSeconds, Work, rollout_seconds, step_seconds
 from medssr.models.hardware import Hardware, measured_hardware, published
 from medssr.questions import read_questions
+from medssr.rewards.scoring import traits_of
+from medssr.utils.instantiate import target_of
 from medssr.utils.text_files import read_template
 
 _BYTES = {Dtype.float32: 4, Dtype.bfloat16: 2, Dtype.float16: 2}
@@ -99,6 +101,8 @@ def expected_work(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Wor
     expected = config.extras.forecast
     mean = expected.completion_tokens or grpo.max_new_tokens / 2
     is_own = all(str(node["_target_"]).startswith(_OWN_REWARDS) for node in config.reward.values())
+    limits = (node.get("num_trained") for node in config.reward.values())
+    trained = [min(limit, grpo.num_generations) for limit in limits if isinstance(limit, int)]
     return Work(
         num_prompts=grpo.num_views * grpo.num_prompts_per_step,
         num_generations=grpo.num_generations,
@@ -107,7 +111,15 @@ def expected_work(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Wor
         longest=grpo.max_new_tokens,
         signal_share=expected.signal_share,
         reward_seconds=_LABEL_MATCH_S * len(config.reward) if is_own else None,
+        num_trained=min(trained) if trained else None,
+        num_rounds=grpo.dynamic_sampling_rounds,
     )
+
+
+def _needs_statistics(reward: Node) -> bool:
+    """Returns whether a reward reads the policy's distributions; for one of a user, that is not known here."""
+    name = str(reward["_target_"])
+    return name.startswith(_OWN_REWARDS) and traits_of(target_of(name, "reward")).needs_statistics
 
 
 def _prompt_tokens(config: TrainConfig | PipelineConfig) -> float:
@@ -147,6 +159,9 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
     num_minibatches = grpo.num_prompts_per_step // (grpo.minibatch_prompts or grpo.num_prompts_per_step)
     num_updates = grpo.num_iterations * num_minibatches
     is_vllm = not samples_with_trained_model(rollout)
+    has_reference, has_statistics = grpo.beta > 0, any(map(_needs_statistics, config.reward.values()))
+    # The statistics of the policy come with its log-probs.
+    has_old_logps = (num_updates > 1 or grpo.has_kl_in_reward) and not has_statistics
     return Arrangement(
         num_trainers=trainers,
         num_engines=engines,
@@ -157,8 +172,8 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         compute_bytes=2 if "16" in str(trainer["precision"]) else 4,
         num_adapter_parameters=None if lora is None else model.num_adapter_parameters(lora.rank, lora.target_modules),
         is_sharded=shards_models(trainer),
-        has_reference=grpo.beta > 0,
-        has_old_logps=num_updates > 1,
+        num_trained_passes=0 if grpo.has_kl_in_reward else has_reference + has_old_logps,
+        num_sampled_passes=has_statistics + (has_reference + has_old_logps if grpo.has_kl_in_reward else 0),
         num_iterations=grpo.num_iterations,
         num_optimizer_steps=num_updates,
         recomputed_share=config.model.gradient_checkpointing / config.model.recompute_every,

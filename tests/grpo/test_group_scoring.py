@@ -15,7 +15,7 @@ from torch.optim import SGD
 from medssr.answers import Choice
 from medssr.config import KLPlacement, ScaleRewards
 from medssr.errors import InputError
-from medssr.grpo.group_scoring import add_group_rewards, visits_of
+from medssr.grpo.group_scoring import GroupScoring, visits_of
 from medssr.grpo.rollouts import Rollout, RolloutGroup
 from medssr.questions import write_questions
 from medssr.rewards.answer_format import AnswerFormat
@@ -65,7 +65,9 @@ def scored(rewards, answer="B", letters="ABB"):
         Rollout(completion(), Choice(letter, ""), 1.0, 1.0, {"format": RewardResult(1.0)}) for letter in letters
     ]
     group = RolloutGroup(toy_question(answer=answer), [1, 2], rollouts, answer)
-    (found,) = add_group_rewards([group], rewards, None, QuestionHistory("s"), None)
+    scoring = GroupScoring(rewards, None, QuestionHistory("s"))
+    scoring.add(0, group.question, [one.completion for one in rollouts], [one.choice for one in rollouts])
+    (found,) = scoring.results([group], None)
     return found
 
 

@@ -33,8 +33,8 @@ ONE = Arrangement(
     compute_bytes=2,
     num_adapter_parameters=None,
     is_sharded=False,
-    has_reference=True,
-    has_old_logps=False,
+    num_trained_passes=1,
+    num_sampled_passes=0,
     num_iterations=1,
     num_optimizer_steps=1,
     recomputed_share=1.0,
@@ -71,11 +71,42 @@ def test_a_frozen_weight_has_no_product_in_the_backward_pass():
 
 
 def test_further_passes_and_steps_are_counted():
-    twice = replace(ONE, has_old_logps=True, num_iterations=2, num_optimizer_steps=4)
+    twice = replace(ONE, num_trained_passes=2, num_iterations=2, num_optimizer_steps=4)
     one, more = step_seconds(SMALL, WORK, ONE, SLOW), step_seconds(SMALL, WORK, twice, SLOW)
     assert more.reference == pytest.approx(2 * one.reference)
     assert more.update == pytest.approx(2 * one.update)
     assert more.optimiser == pytest.approx(4 * one.optimiser)
+
+
+def test_passes_before_rewards_compute_all_groups():
+    one, more = (step_seconds(SMALL, WORK, replace(ONE, num_sampled_passes=number), SLOW) for number in (0, 1))
+    assert more.reference == pytest.approx(3 * one.reference)  # two groups, one of them with signal
+    assert more.update == one.update
+
+
+def test_completions_that_only_vote_are_sampled_and_not_trained_on():
+    voting = step_seconds(SMALL, replace(WORK, num_trained=2), ONE, SLOW)
+    all_trained, two = (step_seconds(SMALL, replace(WORK, num_generations=number), ONE, SLOW) for number in (4, 2))
+    assert voting.rollout == all_trained.rollout
+    assert voting.reward == all_trained.reward
+    assert (voting.update, voting.reference) == (two.update, two.reference)
+
+
+def test_dynamic_sampling_replaces_what_has_no_signal():
+    # 2 prompts, 1 without signal, 1/2 without signal a second time.
+    work = replace(WORK, num_rounds=2)
+    assert work.sampled_prompts == [2, 1, 0.5]
+    assert work.num_trained_prompts == 2 * (1 - 0.5**3)
+    seconds, without = step_seconds(SMALL, work, ONE, SLOW), step_seconds(SMALL, WORK, ONE, SLOW)
+    further = [rollout_seconds(SMALL, WORK, number, ONE, SLOW) for number in (1, 0.5)]
+    assert further[1] == pytest.approx(further[0] / 2)  # one prompt in every other step
+    assert seconds.rollout == pytest.approx(without.rollout + sum(further))
+    assert seconds.update == pytest.approx(1.75 * without.update)
+    assert seconds.reward == pytest.approx(1.75 * without.reward)
+    ahead = step_seconds(SMALL, work, replace(ONE, is_ahead=True), SLOW)
+    assert ahead.beside == pytest.approx(without.rollout)
+    training = max(ahead.beside, ahead.reference + ahead.update + ahead.optimiser)
+    assert ahead.total == pytest.approx(ahead.reward + sum(further) + training + ahead.sync)
 
 
 def test_decoding_reads_the_weights_for_each_token_and_the_cache_for_each_completion():
@@ -83,9 +114,9 @@ def test_decoding_reads_the_weights_for_each_token_and_the_cache_for_each_comple
     num_bytes = 10 * 2 * 3_000 + 8 * 90 * 2 * 40 + 80 * 10 * 4 * 100
     flops = 2 * 80 * 3_000 + 8 * 90 * 80 + 8 * (2 * 2_000 + 4 / 2 * 80)
     expected = num_bytes / 1e3 + flops / 1e6 + 10 * 2.5e-3
-    assert rollout_seconds(SMALL, WORK, ONE, SLOW) == pytest.approx(expected)
+    assert rollout_seconds(SMALL, WORK, 2, ONE, SLOW) == pytest.approx(expected)
     # Four at a time: the other four extend decoding by 4 x 10 / 4 token steps.
-    few = rollout_seconds(SMALL, WORK, replace(ONE, num_slots=4), SLOW)
+    few = rollout_seconds(SMALL, WORK, 2, replace(ONE, num_slots=4), SLOW)
     assert few == pytest.approx(expected + 10 * (2 * 3_000 / 1e3 + 2.5e-3))
 
 
@@ -93,9 +124,9 @@ def test_transformers_decodes_one_batch_after_the_other_and_launches_every_opera
     batches = replace(ONE, is_vllm=False, num_slots=4)
     num_bytes = 20 * 2 * 3_000 + 8 * 90 * 2 * 40 + 80 * 10 * 4 * 100 + (80 + 8) * 20 * 2 * 2 * 90
     flops = 2 * 80 * 3_000 + 8 * 90 * 80 + 8 * (2 * 2_000 + 4 / 2 * 80)
-    seconds = rollout_seconds(SMALL, WORK, batches, SLOW)
+    seconds = rollout_seconds(SMALL, WORK, 2, batches, SLOW)
     assert seconds == pytest.approx(num_bytes / 1e3 + flops / 1e6 + 20 * 2 * 20 * 30e-6)
-    on_cpu = rollout_seconds(SMALL, WORK, batches, replace(SLOW, is_gpu=False))
+    on_cpu = rollout_seconds(SMALL, WORK, 2, batches, replace(SLOW, is_gpu=False))
     assert on_cpu == pytest.approx(seconds + 20 * 2 * 3_000 / 1e3)
     assert step_seconds(SMALL, WORK, batches, SLOW).sync == 0
 
@@ -105,7 +136,7 @@ def test_tokens_read_the_experts_that_any_of_them_chose():
     # Of 4 experts with 600 weights each, 8 completions choose 4 x (1 - 0.75 ** 8) on average.
     read = 2 * (400 + 4 * 10 + 4 * (1 - 0.75**8) * 600) + 1_000
     dense = replace(SMALL, mlp_width=20)
-    difference = rollout_seconds(experts, WORK, ONE, SLOW) - rollout_seconds(dense, WORK, ONE, SLOW)
+    difference = rollout_seconds(experts, WORK, 2, ONE, SLOW) - rollout_seconds(dense, WORK, 2, ONE, SLOW)
     router = 2 * 2 * 4 * 10 * (80 + 8) / 1e6
     assert difference == pytest.approx(10 * 2 * (read - 3_000) / 1e3 + router)
 
@@ -119,7 +150,7 @@ def test_several_processes_share_the_work_and_the_slowest_counts():
     assert two.optimiser == one.optimiser
     sharded = replace(ONE, num_trainers=2, is_sharded=True)
     assert step_seconds(SMALL, WORK, sharded, SLOW).optimiser == pytest.approx(one.optimiser / 2)
-    spread = rollout_seconds(SMALL, WORK, replace(ONE, engine_devices=2), SLOW)
+    spread = rollout_seconds(SMALL, WORK, 2, replace(ONE, engine_devices=2), SLOW)
     overhead = 10 * 2.5e-3
     assert spread - overhead == pytest.approx((one.rollout - overhead) / 2)
 

@@ -13,7 +13,7 @@ from medssr.answers import Choice
 from medssr.labeling.votes import majority_vote
 from medssr.questions.option_order import reorder_options
 from medssr.rewards.controls import RandomLabel
-from medssr.rewards.groups import GroupInput, GroupScore, score_group
+from medssr.rewards.groups import GroupInput, GroupScore, group_result, score_group
 from medssr.rewards.history import QuestionHistory, Visit, visit_of
 from medssr.rewards.isolation import IsolatedReward
 from medssr.rewards.scoring import FaultKind, RewardTraits, traits_of
@@ -181,7 +181,11 @@ def test_the_traits_of_a_reward_are_its_attributes():
 def test_a_group_reward_of_a_user_runs_in_its_own_process():
     reward = IsolatedReward("mine", {"_target_": "support.user_rewards.FewestAnswers", "weight": 2.0}, timeout_s=5.0)
     assert reward.traits == RewardTraits(is_label_free=True, sees_groups=True)
-    good, bad = reward.score_remotely([group("AAB"), group("---")])
+    reward.begin()
+    groups = [group("AAB"), group("---")]
+    for index in (1, 0):
+        reward.add(index, groups[index])
+    good, bad = (group_result(result, one) for result, one in zip(reward.results().values(), groups, strict=True))
     assert ([item.value for item in good.results], good.question_weight) == ([0.0, 0.0, 1.0], 0.5)
     assert {item.fault.kind for item in bad.results} == {FaultKind.raised}
     assert "FewestAnswers" in bad.results[0].fault.place

@@ -8,7 +8,7 @@ from medssr.grpo.advantages import weighted_sum
 from medssr.rewards.answer_format import AnswerFormat
 from medssr.rewards.cosine_length import CosineLength
 from medssr.rewards.label_match import LabelMatch
-from medssr.rewards.scoring import ScoredInput, score_inputs
+from medssr.rewards.scoring import ScoredInput, StepScoring
 
 RIGHT, WRONG, INVALID = (Choice(letter, "answer_phrase") for letter in ("A", "B", None))
 
@@ -43,12 +43,16 @@ def test_a_question_without_label_has_no_label_reward():
 @pytest.mark.parametrize(("choice", "expected"), [(RIGHT, 2 * 1 + 0.1 * 1), (WRONG, 2 * 0 + 0.1 * 1), (INVALID, 0.0)])
 def test_the_total_is_the_weighted_sum(choice, expected):
     rewards = {"label": LabelMatch(weight=2.0), "format": AnswerFormat(weight=0.1)}
-    (results,) = score_inputs(rewards, [ScoredInput(toy_question(answer="A"), completion(), choice)])
+    scoring = StepScoring(rewards)
+    scoring.add(0, ScoredInput(toy_question(answer="A"), completion(), choice))
+    (results,) = scoring.results()
     assert weighted_sum(rewards, results) == pytest.approx(expected)
 
 
 def test_no_rewards_sum_to_nothing():
-    assert score_inputs({}, [ScoredInput(toy_question(), completion(), RIGHT)]) == [{}]
+    scoring = StepScoring({})
+    scoring.add(0, ScoredInput(toy_question(), completion(), RIGHT))
+    assert scoring.results() == [{}]
     assert weighted_sum({}, {}) == 0
 
 

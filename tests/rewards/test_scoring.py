@@ -13,9 +13,16 @@ from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.grpo.advantages import weighted_sum
-from medssr.rewards.scoring import FaultKind, RewardResult, ScoredInput, result_of, score_inputs
+from medssr.rewards.scoring import FaultKind, RewardResult, ScoredInput, StepScoring, result_of
 
 INPUTS = [ScoredInput(toy_question(number), completion(), Choice("A", "")) for number in range(3)]
+
+
+def score_inputs(rewards, inputs, order=None):
+    scoring = StepScoring(rewards)
+    for index in order or range(len(inputs)):
+        scoring.add(index, inputs[index])
+    return scoring.results()
 
 
 class FailsFor:
@@ -72,3 +79,18 @@ def test_the_message_of_an_exception_is_cut():
 
     (result,) = score_inputs({"mine": Talkative()}, INPUTS[:1])
     assert len(result["mine"].fault.detail) < 30_000
+
+
+def test_completions_that_arrive_in_another_order_have_the_same_results():
+    rewards = {"some": FailsFor("q1"), "none": FailsFor()}
+    values = [[row[name].value for name in row] for row in score_inputs(rewards, INPUTS, order=[2, 0, 1])]
+    assert values == [[0.5, 0.5], [pytest.approx(math.nan, nan_ok=True), 0.5], [0.5, 0.5]]
+
+
+def test_a_question_has_the_rewards_of_its_source_alone():
+    scoring = StepScoring(
+        {"one": FailsFor(), "other": FailsFor()}, lambda question, name: name + question.id != "oneq1"
+    )
+    for index, item in enumerate(INPUTS):
+        scoring.add(index, item)
+    assert [list(row) for row in scoring.results()] == [["one", "other"], ["other"], ["one", "other"]]

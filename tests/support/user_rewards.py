@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 from medssr.rewards.groups import GroupScore
 from medssr.rewards.label_match import LabelMatch
@@ -105,6 +106,18 @@ ACTIONS = {
     "none": lambda: None,
     "true": lambda: True,
 }
+
+
+class LeavesAFile:
+    """Leaves a file with the name of each completion's text."""
+
+    def __init__(self, weight, folder):
+        self.weight = weight
+        self._folder = Path(folder)
+
+    def __call__(self, question, completion, choice):
+        (self._folder / completion.text).touch()
+        return 1.0
 
 
 class Deciding:

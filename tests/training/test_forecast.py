@@ -8,9 +8,10 @@ import pytest
 from support.helpers import random_policy, toy_question, typed
 
 from medssr.commands.train import train
+from medssr.models.architecture import architecture_of
 from medssr.models.hardware import Hardware, write_hardware
 from medssr.questions import write_questions
-from medssr.training.forecast import Forecast, forecast
+from medssr.training.forecast import Forecast, _arrangement, forecast
 
 CPU = Hardware("a processor", False, 2, 1e11, 5e11, 1e10, "measured")
 NODE = ["model=qwen3_8b_base", "trainer=fsdp2", "trainer.devices=8", "rollout=vllm", "grpo=large"]
@@ -63,6 +64,28 @@ def test_the_time_of_a_foreign_reward_is_not_known():
     foreign = computed(*NODE, "+reward.mine={_target_:support.user_rewards.FailsForLetters,weight:1,letters:B}")
     assert foreign.work.reward_seconds is None
     assert foreign.seconds.reward is None
+
+
+def test_passes_over_what_is_sampled_and_over_what_is_trained_are_counted():
+    def passes(*overrides):
+        config = typed("train", *NODE, *overrides)
+        found = _arrangement(config, config.grpo, architecture_of(config.model.path, config.model.hub_config))
+        return found.num_sampled_passes, found.num_trained_passes
+
+    assert passes("grpo.beta=0") == (0, 0)
+    assert passes("grpo.beta=0.02") == (0, 1)
+    assert passes("grpo.beta=0.02", "grpo.num_iterations=2") == (0, 2)
+    assert passes("grpo.beta=0.02", "grpo.kl_placement=reward", "grpo.kl_estimator=k1") == (2, 0)
+    # The log-probs of the policy come with its statistics.
+    assert passes("grpo.beta=0.02", "grpo.num_iterations=2", "reward=negative_entropy") == (1, 1)
+
+
+def test_votes_and_rounds_of_dynamic_sampling_are_expected():
+    work = computed(*NODE, "reward=majority_vote", "reward.majority_vote.num_trained=2").work
+    assert (work.num_trained_completions, work.num_generations) == (2, 8)
+    more = computed(*NODE, "grpo.dynamic_sampling_rounds=2", "extras.forecast.signal_share=0.5")
+    assert more.work.sampled_prompts == [128, 64, 32]
+    assert more.seconds.rollout > computed(*NODE, "extras.forecast.signal_share=0.5").seconds.rollout
 
 
 def test_engines_of_their_own_take_devices_of_their_own():

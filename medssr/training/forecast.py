@@ -91,7 +91,7 @@ def forecast(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, device_name
     seconds = step_seconds(model, work, arrangement, hardware)
     if grpo.teacher is not None:  # it samples beside the policy, with a transfer of weights of its own
         answers = replace(work, num_generations=grpo.teacher["num_answers"])
-        rollout = seconds.rollout + rollout_seconds(model, answers, arrangement, hardware)
+        rollout = seconds.rollout + rollout_seconds(model, answers, work.num_prompts, arrangement, hardware)
         seconds = replace(seconds, rollout=rollout, sync=2 * seconds.sync)
     return Forecast(seconds, hardware, _num_devices(config.rollout, arrangement), work)
 

@@ -122,7 +122,7 @@ class Step:
             return self._reuse(found)
         directory.parent.mkdir(parents=True, exist_ok=True)
         # A second run of the same step waits here and then finds the manifest.
-        with hold_lock(directory.parent / f".{directory.name}.lock", f"the making of {directory}"):
+        with hold_lock(lock_file(directory), f"the making of {directory}"):
             if self.force and directory.exists():
                 shutil.rmtree(directory)
             if (directory / MANIFEST_FILE).is_file():
@@ -210,6 +210,11 @@ class Step:
         while (found := self._find(directory.name)) is None:
             time.sleep(_LOOK_AGAIN_S)
         return read_artifact(found)
+
+
+def lock_file(directory: Path) -> Path:
+    """Returns the lock that a process holds while it makes the artefact of a folder."""
+    return directory.parent / f".{directory.name}.lock"
 
 
 def fingerprint_parts(

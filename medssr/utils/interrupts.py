@@ -46,7 +46,7 @@ def is_default(handler: object) -> bool:
 
 def _is_command(words: list[str]) -> bool:
     names = [os.path.basename(word) for word in words[1:_NUM_WORDS]]  # noqa: PTH119, pathlib takes time to import
-    return any(name.startswith(("medssr-", "medssr.commands.")) for name in names)
+    return names[:1] == ["medssr"] or any(name.startswith(("medssr-", "medssr.commands.")) for name in names)
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:

@@ -12,9 +12,10 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.synthesize import synthesize
-from medssr.config import PipelineConfig, StageConfig, StageQuestions, stage_method
+from medssr.config import PipelineConfig, StageQuestions, stage_method
 from medssr.config.steps import (
     asks_pseudo_labelled,
+    asks_synthetic,
     evaluate_config,
     pseudo_label_config,
     synthesize_config,
@@ -41,16 +42,17 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     from medssr.reports.runs import read_run
     from medssr.reports.wandb_steps import log_pipeline
 
-    prepared = _prepare(config) if asks_pseudo_labelled(config) else {}
+    prepared = _prepare(config)
+    files = _question_files(config, prepared)
     model = config.model
     scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
-        questions = _stage_questions(config, stage, prepared)
         method = stage_method(stage)
-        trained = method.run(method.configure(config, stage, model, questions))
+        trained = method.run(method.configure(config, stage, model, stage.data(files)))
         model = trained_model(model, trained.directory)
         scores[stage.name] = evaluate(evaluate_config(config, model))
+        questions = [files[kind] for kind in stage.kinds if kind is not StageQuestions.demonstrations]
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
     if not is_main_process():
         return None
@@ -64,25 +66,28 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
 
 
 def _prepare(config: PipelineConfig) -> dict[str, Artifact]:
-    """Returns the artefacts of synthesis and pseudo-labelling, which it makes if necessary."""
+    """Returns the artefacts of synthesis and pseudo-labelling that stages ask for, which it makes if necessary."""
+    if not asks_synthetic(config):
+        return {}
     synthetic = synthesize(synthesize_config(config))
+    if not asks_pseudo_labelled(config):
+        return {"synthesize": synthetic}
     labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 
 
-def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path | None:
-    """Returns the question file of a stage; None for a stage on demonstrations."""
+def _question_files(config: PipelineConfig, prepared: Mapping[str, Artifact]) -> dict[StageQuestions, Path]:
+    """Returns the question file of each kind that stages ask for."""
     from medssr.questions import mix_questions
 
-    if not stage.has_question_file:
-        return None
-    human = Path(config.seed_questions.path)
-    if stage.questions is StageQuestions.human:
-        return human
-    pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")
-    if stage.questions is StageQuestions.pseudo_labelled:
-        return pseudo_labelled
-    return mix_questions([pseudo_labelled, human], Path(config.paths.artifact_dir) / "mixed")
+    files = {StageQuestions.human: Path(config.seed_questions.path)}
+    for kind, step in ((StageQuestions.synthetic, "synthesize"), (StageQuestions.pseudo_labelled, "pseudo_label")):
+        if step in prepared:
+            files[kind] = prepared[step].path("questions.jsonl")
+    if any(StageQuestions.mixed in stage.kinds for stage in config.stages):
+        both = [files[StageQuestions.pseudo_labelled], files[StageQuestions.human]]
+        files[StageQuestions.mixed] = mix_questions(both, Path(config.paths.artifact_dir) / "mixed")
+    return files
 
 
 def _print(table: object) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 from medssr.artifacts import Step
 from medssr.config import (
+    UNKNOWN_FILES,
     Dtype,
     GRPOConfig,
     LoRAConfig,
     ModelConfig,
     PipelineConfig,
-    StageConfig,
     StageQuestions,
     TrainConfig,
     stage_method,
@@ -23,6 +23,7 @@ from medssr.config import (
 from medssr.config.arrangements import VLLM_ENGINE
 from medssr.config.steps import (
     asks_pseudo_labelled,
+    asks_synthetic,
     evaluate_config,
     pseudo_label_config,
     synthesize_config,
@@ -57,12 +58,11 @@ def train_plan(config: TrainConfig) -> Rows:
 def pipeline_plan(config: PipelineConfig) -> Rows:
     """Returns the plan of medssr-pipeline as rows (name, value): each step, and which artefacts already exist."""
     rows = _model_rows(config.model, config.lora)
-    rows += _preparation_rows(config) if asks_pseudo_labelled(config) else []
+    rows += _preparation_rows(config)
     for stage in config.stages:
         name = f"{stage.name} ({stage.questions.value})"
         method = stage_method(stage)
-        questions = Path() if stage.has_question_file else None
-        rows += method.describe(name, method.configure(config, stage, config.model, questions))
+        rows += method.describe(name, method.configure(config, stage, config.model, stage.data(UNKNOWN_FILES)))
     models = len(config.stages) + 1
     rows.append(
         ("evaluate", f"{models} models, {config.protocol.num_samples} answers to each question of the benchmark")
@@ -73,13 +73,10 @@ def pipeline_plan(config: PipelineConfig) -> Rows:
 def _preparation_rows(config: PipelineConfig) -> Rows:
     synthesis, labeling = config.synthesis, config.labeling
     votes = synthesis.num_questions * labeling.num_votes
-    return [
-        ("synthesize", f"{synthesis.num_questions:,} questions, {synthesis.rare_share:.0%} about rare diseases"),
-        (
-            "pseudo_label",
-            f"{labeling.num_votes} votes on each: {votes:,} answers of up to {labeling.max_new_tokens} tokens",
-        ),
-    ]
+    questions = f"{synthesis.num_questions:,} questions, {synthesis.rare_share:.0%} about rare diseases"
+    answers = f"{labeling.num_votes} votes on each: {votes:,} answers of up to {labeling.max_new_tokens} tokens"
+    rows = [("synthesize", questions)] if asks_synthetic(config) else []
+    return [*rows, ("pseudo_label", answers)] if asks_pseudo_labelled(config) else rows
 
 
 def _model_rows(model: ModelConfig, lora: LoRAConfig | None) -> Rows:
@@ -274,34 +271,29 @@ def _made_rows(config: PipelineConfig) -> Rows:
         rows.append((f"artefact: {name}", _artifact_text(step)))
         return step.find() if _input_bytes(asdict(step.config)) <= _MAX_READ_BYTES else None
 
-    labels = synthetic = None
-    if asks_pseudo_labelled(config):
+    files = {StageQuestions.human: Path(config.seed_questions.path)}
+    synthetic = labels = None
+    if asks_synthetic(config):
         synthetic = made("synthesize", Step.of("synthesize", synthesize_config(config)))
     if synthetic is not None:
-        votes = pseudo_label_config(config, synthetic / "questions.jsonl")
+        files[StageQuestions.synthetic] = synthetic / "questions.jsonl"
+    if synthetic is not None and asks_pseudo_labelled(config):
+        votes = pseudo_label_config(config, files[StageQuestions.synthetic])
         labels = made("pseudo_label", Step.of("pseudo_label", votes))
+    if labels is not None:
+        files[StageQuestions.pseudo_labelled] = labels / "questions.jsonl"
     made("evaluate base", Step.of("evaluate", evaluate_config(config, config.model)))
     model = config.model
     for stage in config.stages:
-        questions = _stage_file(config, stage, labels)
-        if questions is None and stage.has_question_file:
+        if not {StageQuestions.demonstrations, *files}.issuperset(stage.kinds):
             break
-        training = stage_method(stage).configure(config, stage, model, questions)
+        training = stage_method(stage).configure(config, stage, model, stage.data(files))
         trained = made(stage.name, Step.of(training.task_name, training))
         if trained is None:
             break
         model = replace(model, path=str(trained / "model"), revision=None)
         made(f"evaluate {stage.name}", Step.of("evaluate", evaluate_config(config, model)))
     return rows
-
-
-def _stage_file(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path | None:
-    """Returns the question file of a stage; None if it does not exist yet, or the stage has none."""
-    if stage.questions is StageQuestions.human:
-        return Path(config.seed_questions.path)
-    return (
-        labels / "questions.jsonl" if labels is not None and stage.questions is StageQuestions.pseudo_labelled else None
-    )
 
 
 def _artifact_text(step: Step) -> str:

@@ -14,9 +14,10 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.synthesize import synthesize
-from medssr.config import PipelineConfig, StageConfig, StageQuestions, stage_method
+from medssr.config import PipelineConfig, StageQuestions, stage_method
 from medssr.config.steps import (
     asks_pseudo_labelled,
+    asks_synthetic,
     evaluate_config,
     pseudo_label_config,
     synthesize_config,
@@ -45,19 +46,20 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     from medssr.reports.wandb_steps import log_pipeline
 
     place = _places(config)
-    prepared = _prepare(config, place) if asks_pseudo_labelled(config) else {}
+    prepared = _prepare(config, place)
+    files = _question_files(config, prepared)
     model = config.model
     with place("base"):
         scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
-        questions = _stage_questions(config, stage, prepared)
         method = stage_method(stage)
         with place():
-            trained = method.run(method.configure(config, stage, model, questions))
+            trained = method.run(method.configure(config, stage, model, stage.data(files)))
         model = trained_model(model, trained.directory)
         with place(stage.name):
             scores[stage.name] = evaluate(evaluate_config(config, model))
+        questions = [files[kind] for kind in stage.kinds if kind is not StageQuestions.demonstrations]
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
     if not is_main_process():
         return None
@@ -72,7 +74,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
 
 def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None]]:
     """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
-    num_steps = 2 * asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
+    num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
     numbers = itertools.count(1)
 
     def next_place(model: str = "") -> AbstractContextManager[None]:
@@ -82,27 +84,30 @@ def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None
 
 
 def _prepare(config: PipelineConfig, place: Callable[[], AbstractContextManager[None]]) -> dict[str, Artifact]:
-    """Returns the artefacts of synthesis and pseudo-labelling, which it makes if necessary."""
+    """Returns the artefacts of synthesis and pseudo-labelling that stages ask for, which it makes if necessary."""
+    if not asks_synthetic(config):
+        return {}
     with place():
         synthetic = synthesize(synthesize_config(config))
+    if not asks_pseudo_labelled(config):
+        return {"synthesize": synthetic}
     with place():
         labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 
 
-def _stage_questions(config: PipelineConfig, stage: StageConfig, prepared: Mapping[str, Artifact]) -> Path | None:
-    """Returns the question file of a stage; None for a stage on demonstrations."""
+def _question_files(config: PipelineConfig, prepared: Mapping[str, Artifact]) -> dict[StageQuestions, Path]:
+    """Returns the question file of each kind that stages ask for."""
     from medssr.questions import mix_questions
 
-    if not stage.has_question_file:
-        return None
-    human = Path(config.seed_questions.path)
-    if stage.questions is StageQuestions.human:
-        return human
-    pseudo_labelled = prepared["pseudo_label"].path("questions.jsonl")
-    if stage.questions is StageQuestions.pseudo_labelled:
-        return pseudo_labelled
-    return mix_questions([pseudo_labelled, human], Path(config.paths.artifact_dir) / "mixed")
+    files = {StageQuestions.human: Path(config.seed_questions.path)}
+    for kind, step in ((StageQuestions.synthetic, "synthesize"), (StageQuestions.pseudo_labelled, "pseudo_label")):
+        if step in prepared:
+            files[kind] = prepared[step].path("questions.jsonl")
+    if any(StageQuestions.mixed in stage.kinds for stage in config.stages):
+        both = [files[StageQuestions.pseudo_labelled], files[StageQuestions.human]]
+        files[StageQuestions.mixed] = mix_questions(both, Path(config.paths.artifact_dir) / "mixed")
+    return files
 
 
 def _print(table: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medssr.commands.info import Rows, grpo_rows, time_rows
@@ -30,11 +29,11 @@ class GRPOMethod:
     """GRPO: the policy learns from the rewards of its own completions."""
 
     def configure(
-        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, data: TrainDataConfig | None
     ) -> TrainConfig:
         """Returns the configuration of medssr-train."""
         problem = "demonstrations, which grpo does not imitate; take method: sft, or human questions."
-        require(questions is not None, f"stages, {stage.name}.questions", problem)
+        require(data is not None, f"stages, {stage.name}.questions", problem)
         return subconfig(
             config,
             TrainConfig,
@@ -42,7 +41,8 @@ class GRPOMethod:
             stage=stage.name,
             ckpt_path=AUTO,
             model=model,
-            data=TrainDataConfig(str(questions), rewards=None, further={}),
+            data=data,
+            reward=config.stage_rewards.get(stage.name, config.reward),
             grpo=with_settings(config.grpo, stage, "grpo"),
         )
 
@@ -61,17 +61,19 @@ class SFTMethod:
     """Supervised fine-tuning: the policy imitates demonstrations, or the sentence that states a question's label."""
 
     def configure(
-        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, data: TrainDataConfig | None
     ) -> SFTTrainConfig:
         """Returns the configuration of medssr-sft."""
         key = f"stages, {stage.name}.method"
         require(config.probe is None, key, "sft, which cannot use a probe; set probe=null, or method: grpo.")
+        has_rewards = bool(stage.rewards or stage.further or stage.name in config.stage_rewards)
+        require(not has_rewards, key, "sft, which has one source of questions and no rewards; take method: grpo.")
         return subconfig(
             config,
             SFTTrainConfig,
             task_name="sft",
             model=model,
-            demonstrations=_chosen(config, stage) if questions is None else _labels(questions),
+            demonstrations=_chosen(config, stage) if data is None else _labels(data.path),
             sft=with_settings(config.sft, stage, "sft"),
             optim=config.sft_optim,
             scratch=None,
@@ -89,9 +91,9 @@ class SFTMethod:
         return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} {what}")]
 
 
-def _labels(questions: Path) -> Node:
+def _labels(path: str) -> Node:
     """Returns the demonstrations that state the labels of a file."""
-    return {"_target_": _LABELS, "path": str(questions)}
+    return {"_target_": _LABELS, "path": path}
 
 
 def _chosen(config: PipelineConfig, stage: StageConfig) -> Node:

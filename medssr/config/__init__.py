@@ -54,11 +54,20 @@ from medssr.config.roots import (
     SynthesizeConfig,
     TrainConfig,
 )
-from medssr.config.stages import StageConfig, StageMethod, StageQuestions, method_name, stage_method, with_settings
+from medssr.config.stages import (
+    UNKNOWN_FILES,
+    StageConfig,
+    StageMethod,
+    StageQuestions,
+    method_name,
+    stage_method,
+    with_settings,
+)
 from medssr.config.trainer import num_check_steps
 
 __all__ = [
     "SCHEMAS",
+    "UNKNOWN_FILES",
     "AuditConfig",
     "AuditingConfig",
     "BenchmarkConfig",

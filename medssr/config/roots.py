@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from medssr.config.arrangements import sft_problem, training_problem
 from medssr.config.evaluation import BenchmarkConfig, ProtocolConfig, ProtocolKind, RarityConfig
@@ -34,7 +33,7 @@ from medssr.config.groups import (
 )
 from medssr.config.grpo import GRPOConfig
 from medssr.config.local_paths import InputPath, OutputPath
-from medssr.config.stages import StageConfig, stage_method
+from medssr.config.stages import UNKNOWN_FILES, StageConfig, stage_method
 from medssr.config.trainer import check_trainer
 from medssr.errors import InputError, require
 
@@ -262,6 +261,7 @@ class PipelineConfig(LoggedStepConfig):
     labeling: LabelingConfig
     stages: list[StageConfig]
     reward: Node
+    stage_rewards: dict[str, Node]
     grpo: GRPOConfig
     optim: OptimConfig
     sft: SFTConfig
@@ -283,11 +283,14 @@ class PipelineConfig(LoggedStepConfig):
             raise InputError(
                 f'stages: the names {names} are not distinct, or one is "base", the name of the first model.'
             )
+        for name in self.stage_rewards:
+            problem = f"names no stage; the stages are {', '.join(names)}."
+            require(name in names, f"stage_rewards.{name}", problem)
         check_trainer(self.trainer)
         problem = "held_out, but a pipeline trains on its questions; write the benchmark with medssr-synthesize."
         require(self.synthesis.split is Split.train, "synthesis.split", problem)
         for stage in self.stages:
-            stage_method(stage).configure(self, stage, self.model, Path() if stage.has_question_file else None)
+            stage_method(stage).configure(self, stage, self.model, stage.data(UNKNOWN_FILES))
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from medssr.config.catalog import CONF_DIR, options_of
-from medssr.config.groups import ModelConfig, Node
+from medssr.config.groups import FurtherSourceConfig, ModelConfig, Node, TrainDataConfig
 from medssr.config.messages import wrong_value
 from medssr.errors import InputError
 from medssr.utils.instantiate import instantiate
@@ -23,12 +23,32 @@ Settings = TypeVar("Settings")
 
 
 class StageQuestions(Enum):
-    """The kind of questions that a training stage uses; `demonstrations`: those of the group of this name."""
+    """The kind of questions that a training stage uses.
 
+    `synthetic` ones have no labels; `demonstrations` are those of the group of this name.
+    """
+
+    synthetic = "synthetic"
     pseudo_labelled = "pseudo_labelled"
     human = "human"
     mixed = "mixed"
     demonstrations = "demonstrations"
+
+
+@dataclass
+class StageSourceConfig:
+    """A further source of a stage's questions.
+
+    Attributes:
+        questions: The kind of its questions.
+        num_prompts: The number of its questions in each step.
+        rewards: The names of the rewards of its questions, of those of the stage; None for all.
+    """
+
+    questions: StageQuestions
+    num_prompts: int
+    # The default is here, because items of a mapping of any names have no file in `conf/`.
+    rewards: list[str] | None = None
 
 
 @dataclass
@@ -40,6 +60,8 @@ class StageConfig:
         questions: The kind of its questions.
         method: Training method: the name of a file in `conf/method/`, or the `_target_` of a class with its arguments.
         settings: Changes to the settings that the method takes from the pipeline.
+        rewards: The names of the rewards of its questions, of those of the stage; None for all.
+        further: Further sources of its questions by name.
     """
 
     name: str
@@ -47,17 +69,39 @@ class StageConfig:
     # The default is here, because items of a list have no file in `conf/`.
     method: Any = "grpo"
     settings: Node = field(default_factory=dict)
+    rewards: list[str] | None = None
+    further: dict[str, StageSourceConfig] = field(default_factory=dict)
 
     @property
-    def has_question_file(self) -> bool:
-        """Whether the stage reads a file of questions."""
-        return self.questions is not StageQuestions.demonstrations
+    def kinds(self) -> list[StageQuestions]:
+        """The kinds of questions of its sources."""
+        return [self.questions, *(source.questions for source in self.further.values())]
+
+    def data(self, files: Mapping[StageQuestions, Path]) -> TrainDataConfig | None:
+        """Returns its sources of questions; None where it is trained on demonstrations.
+
+        Args:
+            files: The question file of each kind.
+        """
+        if self.questions is StageQuestions.demonstrations:
+            return None
+        further = {
+            name: FurtherSourceConfig(str(files[source.questions]), source.num_prompts, source.rewards)
+            for name, source in self.further.items()
+        }
+        return TrainDataConfig(str(files[self.questions]), self.rewards, further)
+
+
+# Question files where none is known yet, to check a stage's settings.
+UNKNOWN_FILES: Mapping[StageQuestions, Path] = dict.fromkeys(StageQuestions, Path())
 
 
 class StageMethod(Protocol):
     """A training method of a stage: a class with these methods, and a file in `conf/method/` with its `_target_`."""
 
-    def configure(self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, questions: Path | None) -> Any:
+    def configure(
+        self, config: PipelineConfig, stage: StageConfig, model: ModelConfig, data: TrainDataConfig | None
+    ) -> Any:
         """Returns the typed configuration of the training step; its `task_name` names the step and its folder.
 
         It is also called when the pipeline's configuration is composed, to reject invalid settings early.
@@ -66,7 +110,7 @@ class StageMethod(Protocol):
             config: The pipeline's configuration.
             stage: The stage.
             model: The model that the stage starts from.
-            questions: The stage's question file; None for a stage on demonstrations.
+            data: The stage's sources of questions; None for a stage on demonstrations.
 
         Raises:
             InputError: When the stage or the pipeline has settings that the method does not accept.

@@ -15,11 +15,17 @@ from medssr.config import (
     subconfig,
 )
 
+_LABELLED = frozenset({StageQuestions.pseudo_labelled, StageQuestions.mixed})
+
+
+def asks_synthetic(config: PipelineConfig) -> bool:
+    """Returns whether any stage uses synthetic questions, which then must be made."""
+    return any(not {StageQuestions.synthetic, *_LABELLED}.isdisjoint(stage.kinds) for stage in config.stages)
+
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
-    """Returns whether any stage uses synthetic questions, which then must be made."""
-    synthetic = (StageQuestions.pseudo_labelled, StageQuestions.mixed)
-    return any(stage.questions in synthetic for stage in config.stages)
+    """Returns whether any stage uses synthetic questions with labels, which then must be made too."""
+    return any(not _LABELLED.isdisjoint(stage.kinds) for stage in config.stages)
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:

@@ -29,10 +29,10 @@ from medssr.utils.provenance import overrides
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """A training stage, with the questions that it read (None: demonstrations) and the metrics that it logged."""
+    """A training stage, with the files of questions that it read and the metrics that it logged."""
 
     stage: StageConfig
-    questions: Path | None
+    questions: Sequence[Path]
     metrics: Path
 
 
@@ -52,7 +52,7 @@ def write_run_results(
         scores: The evaluation of each model by its name, in order of training.
         stages: The training stages in order.
     """
-    files = [stage.questions for stage in stages if stage.questions is not None]
+    files = dict.fromkeys(file for stage in stages for file in stage.questions)
     asked = asked_facts(question for file in files for question in read_questions(file))
     models, pairs = _scored_and_compared(scores, asked, config.seed)
     artifacts = {**prepared, **{f"evaluate {name}": evaluation for name, evaluation in scores.items()}}
@@ -74,7 +74,9 @@ def write_run_results(
             for benchmark, by_slice in corrected(comparisons).items()
             for name, comparison in by_slice.items()
         ],
-        labels=label_summary_of_counts(prepared["pseudo_label"].manifest["counts"]) if prepared else None,
+        labels=label_summary_of_counts(prepared["pseudo_label"].manifest["counts"])
+        if "pseudo_label" in prepared
+        else None,
         training=[TrainingStage(files.stage.name, str(files.metrics), method_name(files.stage)) for files in stages],
         artifacts={name: str(artifact.directory) for name, artifact in artifacts.items()},
     )

@@ -15,6 +15,7 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pipeline import pipeline
 from medssr.commands.stage_methods import SFTMethod
+from medssr.config import UNKNOWN_FILES, stage_method
 from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.reports.runs import read_run
@@ -98,6 +99,40 @@ def test_traces_come_before_rewards_in_one_schedule(settings, tmp_path):
     assert inputs["model.path"] == hash_path(imitated / "model")
 
 
+VOTES_THEN_BOTH = (
+    "stages=[{name: votes, questions: synthetic}, {name: both, questions: human, rewards: [label_match], "
+    "further: {unlabelled: {questions: synthetic, num_prompts: 1, rewards: [majority_vote]}}}]"
+)
+OWN_REWARDS = ["+reward@stage_rewards.votes=majority_vote", "+reward@stage_rewards.both=majority_vote"]
+WITH_LABELS = "+stage_rewards.both.label_match={_target_: medssr.rewards.label_match.LabelMatch, weight: 1.0}"
+
+
+def test_each_stage_has_rewards_and_sources_of_its_own(settings, tmp_path):
+    """Votes of the policy while it trains need no labels, so none are made before."""
+    config = typed("pipeline", *settings, VOTES_THEN_BOTH, *OWN_REWARDS, WITH_LABELS)
+    assert "pseudo_label" not in dict(pipeline_plan(config))
+    pipeline(config, tmp_path / "run")
+    assert not (tmp_path / "artifacts" / "pseudo_label").exists()
+    (synthetic,) = (tmp_path / "artifacts" / "synthesize").glob("*/questions.jsonl")
+    votes, both = (
+        json.loads((Path(stage.metrics_file).parent / "manifest.json").read_text())
+        for stage in read_run(tmp_path / "run").record.training
+    )
+    assert votes["inputs"]["data.path"] == hash_path(synthetic)
+    assert list(votes["config"]["reward"]) == ["majority_vote"]
+    assert sorted(both["config"]["reward"]) == ["label_match", "majority_vote"]
+    assert both["inputs"]["data.path"] == hash_path(tmp_path / "toy.jsonl")
+    assert both["inputs"]["data.further.unlabelled.path"] == hash_path(synthetic)
+
+
+def test_a_stage_without_rewards_of_its_own_has_those_of_the_pipeline():
+    config = typed("pipeline", "+reward@stage_rewards.stage1_selfsup=majority_vote")
+    made = [
+        stage_method(stage).configure(config, stage, config.model, stage.data(UNKNOWN_FILES)) for stage in config.stages
+    ]
+    assert [list(train.reward) for train in made] == [["majority_vote"], ["label_match"]]
+
+
 def test_stages_with_adapters_train_the_same_adapters_of_the_same_base(settings, tmp_path):
     """Each stage and each evaluation uses the base with the adapters as they were trained, not a merged model."""
     stages = SFT_THEN_GRPO.replace("[{", "[{name: first, questions: human, method: sft, settings: {num_steps: 2}}, {")
@@ -158,8 +193,8 @@ class TwiceMethod(SFTMethod):
     def __init__(self, times: int) -> None:
         self._times = times
 
-    def configure(self, config, stage, model, questions):
-        made = super().configure(config, stage, model, questions)
+    def configure(self, config, stage, model, data):
+        made = super().configure(config, stage, model, data)
         return replace(made, sft=replace(made.sft, num_steps=self._times * made.sft.num_steps))
 
 
@@ -188,6 +223,11 @@ def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
         (["stages=[{name: a, questions: human, method: dpo}]"], "stages, a.method: dpo; expected one of "),
         (["stages=[{name: a, questions: human, method: {beta: 0.1}}]"], "stages, a.method: .*_target_"),
         (["stages=[{name: a, questions: demonstrations}]"], "stages, a.questions: demonstrations, which grpo does not"),
+        (["+reward@stage_rewards.other=majority_vote"], "stage_rewards.other: names no stage; the stages are stage1_"),
+        (
+            ["schedule=sft", "+reward@stage_rewards.sft=majority_vote"],
+            "stages, sft.method: sft, which has .* no rewards",
+        ),
         (["schedule=traces"], "stages, traces.questions: demonstrations, but demonstrations is null"),
         (["schedule=sft", "probe=seed_questions"], "stages, sft.method: .* probe=null"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from medssr.grpo.ahead import StepAhead
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
-from medssr.models.device import prepare_process
+from medssr.models.device import prepared_process
 from medssr.models.policy import Policy, load_policy
 from medssr.models.prompts import render_prompt
 from medssr.questions import Question
@@ -41,6 +42,8 @@ from medssr.utils.instantiate import instantiate
 # These settings turn off what TRL lacks: the dual clip, truncated importance sampling and shuffled options. TRL also
 # multiplies the KL by the ratio by default; `use_bias_correction_kl=False` below turns that off.
 SAME_ALGORITHM = ("grpo.loss.dual_clip=null", "grpo.tis_cap=null", "grpo.shuffle_options=false")
+# Threads and log levels of libraries, until the program ends.
+_prepared = ExitStack()
 
 
 @dataclass(slots=True)
@@ -80,7 +83,7 @@ def train_config(*overrides: str) -> TrainConfig:
 
 def make_policy(config: TrainConfig) -> Policy:
     """Returns the policy before training."""
-    prepare_process(config.extras, config.seed)
+    _prepared.enter_context(prepared_process(config.extras, config.seed))
     for name in ("lightning", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return load_policy(config.model)

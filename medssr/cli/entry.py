@@ -116,18 +116,20 @@ def _disk_problem(error: Exception, name: str, overrides: Sequence[str]) -> str 
     return disk_message(fault, folders_in_use(config))
 
 
-def composed(name: str, overrides: Sequence[str], config_dir: str | None = None) -> Any:
+def composed(name: str, overrides: Sequence[str], config_dir: str | None = None, adapt: Adapt | None = None) -> Any:
     """Returns a command's typed configuration, without running the command; also in a command that runs.
 
     Args:
         name: The root configuration.
         overrides: What a command line sets.
         config_dir: A further folder of options.
+        adapt: As in `run_command`.
 
     Raises:
         InputError: When it cannot be composed, or a value is out of range.
     """
-    return typed(_compose(name, overrides, config_dir))
+    config = _compose(name, overrides, config_dir)
+    return typed(config if adapt is None else adapt(with_local_paths(config), overrides))
 
 
 def _compose(name: str, overrides: Sequence[str], config_dir: str | None = None, **arguments: Any) -> DictConfig:

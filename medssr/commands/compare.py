@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from medssr.config import CompareConfig
 from medssr.errors import InputError
 
 if TYPE_CHECKING:
+    from medssr.reports.comparison import GroupComparison
     from medssr.reports.runs import LeftOut, Run
 
 log = logging.getLogger(__name__)
@@ -22,16 +24,23 @@ log = logging.getLogger(__name__)
 _MAX_RUNS_IN_TERMINAL = 12  # with more runs, single runs are shown on the page only
 
 
-def compare(config: CompareConfig) -> Path:
-    """Returns the page that compares the runs; prints their tables.
+@dataclass(frozen=True, slots=True)
+class ComparedRuns:
+    """A comparison with its page, and the folders that could not be read as a run."""
+
+    page: Path
+    comparison: GroupComparison
+    left_out: list[LeftOut]
+
+
+def compare_runs(config: CompareConfig) -> ComparedRuns:
+    """Compares the runs and writes their page.
 
     Raises:
         InputError: When a folder holds no run, or a file of a run is broken.
     """
-    from rich.console import Console
-
     from medssr.reports.comparison import compare_groups
-    from medssr.reports.pages import console_differences, console_groups, console_scores, write_report
+    from medssr.reports.pages import write_report
     from medssr.reports.tables import scores
     from medssr.reports.wandb_steps import log_tables
 
@@ -40,15 +49,26 @@ def compare(config: CompareConfig) -> Path:
     page = write_report(comparison, Path(config.output_dir), left_out)
     if config.logger is not None:
         log_tables(config, {"scores": scores(comparison.runs), "comparisons": comparison.table}, page.parent)
+    return ComparedRuns(page, comparison, left_out)
+
+
+def compare(config: CompareConfig) -> Path:
+    """Returns the page that compares the runs; prints their tables. Errors as in `compare_runs`."""
+    from rich.console import Console
+
+    from medssr.reports.pages import console_differences, console_groups, console_scores
+
+    compared = compare_runs(config)
+    comparison = compared.comparison
     console = Console()
     if len(comparison.groups) > 1:
         console.print(console_groups(comparison))
-    if len(runs) <= _MAX_RUNS_IN_TERMINAL:
+    if len(comparison.runs) <= _MAX_RUNS_IN_TERMINAL:
         console.print(console_scores(comparison.runs))
         console.print(console_differences(comparison) or "")
-    for each in [*left_out, *comparison.left_out]:
+    for each in [*compared.left_out, *comparison.left_out]:
         console.print(f"not compared: {each.what}: {each.reason}", markup=False, highlight=False)
-    return page
+    return compared.page
 
 
 def _find_runs(config: CompareConfig) -> tuple[list[Run], list[LeftOut]]:

@@ -15,7 +15,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import EvaluateConfig, ProtocolConfig, ProtocolKind
 from medssr.errors import InputError
 from medssr.manifests import Artifact, point_to
-from medssr.models.device import prepare_process
+from medssr.models.device import prepared_process
 from medssr.reports.wandb_steps import log_step
 from medssr.utils.naming import safe_name
 
@@ -65,13 +65,15 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     protocol = config.protocol
     template = read_prompt_template(protocol.prompt_path)
     shots = choose_shots(protocol, [question for questions in asked.values() for question in questions])
-    prepare_process(config.extras, config.seed)
-    policy = load_policy(config.model)
-    prompter = Prompter(template, shots, policy.tokenizer)
     answers: dict[str, BenchmarkAnswers] = {}
-    with closing(instantiate(config.rollout, "rollout", policy=policy)) as engine:
-        use_gpu(policy, is_gpu_free=not engine.fills_gpu)
-        with Progress("evaluate", _num_answers(protocol, asked), "answers") as progress:
+    with prepared_process(config.extras, config.seed):
+        policy = load_policy(config.model)
+        prompter = Prompter(template, shots, policy.tokenizer)
+        with (
+            closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
+            Progress("evaluate", _num_answers(protocol, asked), "answers") as progress,
+        ):
+            use_gpu(policy, is_gpu_free=not engine.fills_gpu)
             runner = BenchmarkRunner(policy, engine, protocol, prompter, config.seed, progress)
             for name, questions in asked.items():
                 answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))

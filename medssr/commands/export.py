@@ -11,7 +11,7 @@ from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import DataConfig, ExportConfig, ExportTarget
 from medssr.manifests import Artifact
-from medssr.models.device import prepare_process
+from medssr.models.device import prepared_process
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ def _export_training(
     from medssr.exporting.conversations import export_prompts
     from medssr.exporting.folders import write_common, write_for_trl, write_for_verl
 
-    prepare_process(config.extras, config.seed)
     longest = max(settings.grpo.max_new_tokens for settings in config.settings.values())
-    prompts = export_prompts(questions, config.model, longest, data.path)
     writers = {ExportTarget.verl: write_for_verl, ExportTarget.trl: write_for_trl}
-    for target in targets:
-        writers[target](directory / f"for_{target.value}", questions, prompts, config)
-    write_common(directory, prompts, config)
+    with prepared_process(config.extras, config.seed):
+        prompts = export_prompts(questions, config.model, longest, data.path)
+        for target in targets:
+            writers[target](directory / f"for_{target.value}", questions, prompts, config)
+        write_common(directory, prompts, config)
     return {"num_questions": len(questions), "max_prompt_tokens": prompts.max_tokens}
 
 
@@ -61,8 +61,8 @@ def _export_tasks(config: ExportConfig, directory: Path) -> dict[str, Any]:
 
     from medssr.exporting.lm_eval import write_for_lm_eval
 
-    prepare_process(config.extras, config.seed)
-    write_for_lm_eval(directory / "for_lm_eval", suite, config.benchmark, config.protocol, config.model)
+    with prepared_process(config.extras, config.seed):
+        write_for_lm_eval(directory / "for_lm_eval", suite, config.benchmark, config.protocol, config.model)
     return {"tasks": {name: len(benchmark.questions) for name, benchmark in suite.benchmarks.items()}}
 
 

@@ -40,7 +40,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
         run_dir: The folder that `results.json` and `report/` are written to.
     """
     from medssr.reports.comparison import compare_groups
-    from medssr.reports.pages import console_scores, write_report
+    from medssr.reports.pages import write_report
     from medssr.reports.results import StageFiles, write_run_results
     from medssr.reports.runs import read_run
     from medssr.reports.wandb_steps import log_pipeline
@@ -67,9 +67,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     write_run_results(run_dir, config, prepared, scores, stages)
     run = read_run(run_dir)
     log_pipeline(config, run)
-    page = write_report(compare_groups([run]), run_dir / "report")
-    _print(console_scores([run]))
-    return page
+    return write_report(compare_groups([run]), run_dir / "report")
 
 
 def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None]]:
@@ -110,12 +108,6 @@ def _question_files(config: PipelineConfig, prepared: Mapping[str, Artifact]) ->
     return files
 
 
-def _print(table: object) -> None:
-    from rich.console import Console
-
-    Console().print(table)
-
-
 def main() -> None:
     """Console entry point."""
     run_command("pipeline", _main, plan=pipeline_plan)
@@ -123,15 +115,19 @@ def main() -> None:
 
 def _main(config: PipelineConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
 
+    from medssr.reports.pages import console_scores
     from medssr.reports.runs import read_run
 
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     page = pipeline(config, run_dir)
     if page is None:
         return None
+    run = read_run(run_dir)
+    Console().print(console_scores([run]))
     log.info("report: %s", page)
-    return read_run(run_dir).objective
+    return run.objective
 
 
 if __name__ == "__main__":

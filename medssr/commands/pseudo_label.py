@@ -17,7 +17,7 @@ from medssr.commands.checkpoint_settings import with_run
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
 from medssr.manifests import Artifact
-from medssr.models.device import prepare_process
+from medssr.models.device import prepared_process
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
@@ -97,22 +97,22 @@ def _sampled_answers(
     from medssr.models.policy import load_policy
     from medssr.utils.instantiate import instantiate
 
-    prepare_process(config.extras, config.seed)
     labeling = config.labeling
-    policy = load_policy(config.model)
-    engine = instantiate(config.rollout, "rollout", policy=policy)
-    use_gpu(policy, is_gpu_free=not engine.fills_gpu)
-    sampler = AnswerSampler(
-        policy,
-        engine,
-        Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
-        labeling.num_votes,
-        config.seed,
-        "votes",
-        labeling.questions_per_chunk,
-    )
-    with closing(engine):
-        yield from sampler.sample(questions, directory / "answers", config.data.path)
+    with prepared_process(config.extras, config.seed):
+        policy = load_policy(config.model)
+        engine = instantiate(config.rollout, "rollout", policy=policy)
+        use_gpu(policy, is_gpu_free=not engine.fills_gpu)
+        sampler = AnswerSampler(
+            policy,
+            engine,
+            Sampling(labeling.temperature, labeling.max_new_tokens, has_logps=False),
+            labeling.num_votes,
+            config.seed,
+            "votes",
+            labeling.questions_per_chunk,
+        )
+        with closing(engine):
+            yield from sampler.sample(questions, directory / "answers", config.data.path)
 
 
 def _truth(question: Question) -> str:

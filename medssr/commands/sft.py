@@ -13,7 +13,7 @@ from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.config.trainer import shards_models
 from medssr.manifests import Artifact, point_to
-from medssr.models.device import check_device, free_gpu_memory, prepare_process
+from medssr.models.device import check_device, free_gpu_memory, prepared_process
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
 from medssr.utils.processes import is_main_process
@@ -41,34 +41,34 @@ def sft(config: SFTTrainConfig) -> Artifact:
 
 def _run(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     """Trains, frees the memory of the training, and returns the counts for the manifest."""
-    counts = _fine_tune(config, directory)
-    free_gpu_memory()
-    return counts
-
-
-def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     from medssr.utils.instantiate import instantiate
 
     # Read before torch is imported, so that an error in the files is reported immediately.
     demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
     drawn = demonstrations.draw(config.seed)
     screened = _screened(demonstrations, directory)
+    log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
+    with prepared_process(config.extras, config.seed):
+        counts = _fine_tune(config, drawn, demonstrations.source, directory)
+    free_gpu_memory()
+    return counts | screened
 
+
+def _fine_tune(config: SFTTrainConfig, drawn: list[Demonstration], source: str, directory: Path) -> dict[str, Any]:
     from medssr.models.policy import load_trainable_policy
     from medssr.training.demonstrations import encode_demonstrations
     from medssr.training.fit import fit
     from medssr.training.sft_module import SFTModule
     from medssr.training.step_loader import StepLoader
+    from medssr.utils.instantiate import instantiate
 
-    prepare_process(config.extras, config.seed)
     check_device(config.trainer)
-    log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
     if config.scratch:
         policy = _new_policy(config, drawn)
     else:
         is_sharded = shards_models(config.trainer)
         policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=is_sharded)
-    rows = encode_demonstrations(policy, drawn, config.sft.max_tokens, demonstrations.source)
+    rows = encode_demonstrations(policy, drawn, config.sft.max_tokens, source)
     num_too_long = len(drawn) - len(rows)
     if num_too_long:
         log.info("%d of %d demonstrations have more than sft.max_tokens and are left out", num_too_long, len(drawn))
@@ -88,7 +88,6 @@ def _fine_tune(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     counts = {
         "num_demonstrations": len(rows),
         "num_too_long": num_too_long,
-        **screened,
         "num_steps": num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }

@@ -37,7 +37,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     checkpoint = starting_point(config.ckpt_path, directory)
 
     from medssr.grpo.stage import run_stage
-    from medssr.models.device import free_gpu_memory
+    from medssr.models.device import free_gpu_memory, prepared_process
 
     log.info(
         "%s: %d questions, %d steps of %d prompts x %d completions",
@@ -47,7 +47,8 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
         config.grpo.num_prompts_per_step,
         config.grpo.num_generations,
     )
-    counts = run_stage(config, sources, heldout, checkpoint, directory)
+    with prepared_process(config.extras, config.seed):
+        counts = run_stage(config, sources, heldout, checkpoint, directory)
     free_gpu_memory()
     if is_main_process():
         write_settings(config, directory)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,12 +37,13 @@ def subconfig(config: Any, schema: type[Schema], **values: Any) -> Schema:
 
 
 def register(*commands: str) -> None:
-    """Registers the schemas of commands with Hydra.
+    """Registers the schemas of commands with Hydra, and the resolvers with OmegaConf.
 
     Args:
         commands: The commands whose schemas are registered; all if empty. Hydra copies its whole store for each group
             of a command, so each further schema makes a command start more slowly.
     """
+    _register_resolvers()
     store = ConfigStore.instance()
     for name in commands or SCHEMAS:
         store.store(name=f"{name}_schema", node=SCHEMAS[name])
@@ -108,3 +110,16 @@ def typed(config: DictConfig) -> Any:
         raise InputError(f"{error.full_key}: has no default; give {error.full_key}=... on the command line.") from error
     except OmegaConfBaseException as error:
         raise InputError(wrong_value(error)) from error
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Returns a typed configuration as values of JSON."""
+    return {name: _plain(value) for name, value in asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value

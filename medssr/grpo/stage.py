@@ -16,7 +16,7 @@ from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import RolloutCollector
-from medssr.models.device import check_device, gpu_name, prepare_process
+from medssr.models.device import check_device, gpu_name
 from medssr.models.lora import keep_initial_adapters
 from medssr.models.policy import Policy, load_reference, load_trainable_policy
 from medssr.questions import Question
@@ -39,7 +39,7 @@ def run_stage(
     checkpoint: Path | None,
     directory: Path,
 ) -> dict[str, Any]:
-    """Trains a stage, writes `model/`, and returns the counts for the manifest.
+    """Trains a stage in a prepared process, writes `model/`, and returns the counts for the manifest.
 
     Args:
         config: The configuration of the stage.
@@ -51,7 +51,6 @@ def run_stage(
     Raises:
         InputError: When model, engine or a reward cannot be created, or a prompt does not fit the context.
     """
-    prepare_process(config.extras, config.seed)
     check_device(config.trainer)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
     # Checked before training, so that an over-long prompt fails here and not at step 900.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from medssr.config import ExtrasConfig
 from medssr.config.groups import Node
 from medssr.config.trainer import devices_of
 from medssr.errors import InputError, require
+from medssr.utils.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
@@ -39,23 +42,72 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def prepare_process(extras: ExtrasConfig, seed: int) -> None:
-    """Sets threads, seeds and log levels of libraries; called before the first model is loaded."""
+@contextmanager
+def prepared_process(extras: ExtrasConfig, seed: int) -> Iterator[None]:
+    """Sets threads, seeds and log levels of libraries for the block, and puts back afterwards what it found.
+
+    Entered before the first model is loaded. A program that runs several steps keeps its own random numbers and
+    settings of torch, whatever a step or Lightning's Trainer sets.
+    """
     import torch
-    import transformers
     from lightning import seed_everything
 
-    if extras.num_threads is not None:
-        torch.set_num_threads(extras.num_threads)
-    # Lightning 2.6 calls a function that torch 2.13 has renamed; users cannot act on the warning.
-    warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
-    # If no group of the first step has signal, the schedule advances without an optimiser step.
-    warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    seed_everything(seed, verbose=False)
+    states = random_states()
+    with warnings.catch_warnings(), _kept_torch_settings(), _quiet_libraries():
+        # Lightning 2.6 calls a function that torch 2.13 has renamed; users cannot act on the warning.
+        warnings.filterwarnings("ignore", message=".*treespec", module="lightning")
+        # If no group of the first step has signal, the schedule advances without an optimiser step.
+        warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
+        if extras.num_threads is not None:
+            torch.set_num_threads(extras.num_threads)
+        seed_everything(seed, verbose=False)
+        try:
+            yield
+        finally:
+            set_random_states(states)
+
+
+@contextmanager
+def _kept_torch_settings() -> Iterator[None]:
+    """Puts back after the block the settings of torch that a step or Lightning's Trainer changes."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    is_deterministic = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    precision, has_gradients = torch.get_float32_matmul_precision(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+        if is_deterministic != torch.are_deterministic_algorithms_enabled():  # the call itself imports much
+            torch.use_deterministic_algorithms(is_deterministic, warn_only=only_warns)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+        torch.set_float32_matmul_precision(precision)
+        torch.set_grad_enabled(has_gradients)
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps transformers and Lightning from telling of their progress in the block."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def free_gpu_memory() -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
 _GRID = "#e4e4e4"
 _WIDTH = 4.6  # inches: its text stays legible on a phone
-_DPI = 180
 _SIGNIFICANT = 0.05
 _BASE_COLOUR = "#8a8a8a"
 _ROW_HEIGHT = 0.185  # inches
@@ -35,7 +34,7 @@ _LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from 
 _LEGEND_ROW = 0.19  # inches
 
 
-def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path) -> None:
+def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path | None = None) -> Figure:
     """Draws accuracy with its interval and, beside it, the invalid rate: one row for each model of each run.
 
     The table holds the rows of `medssr.reports.tables.scores` for one slice of a benchmark. A dotted line marks the
@@ -69,6 +68,7 @@ def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path) 
         for part in (axes, invalid):
             part.tick_params(axis="y", length=0)
             part.grid(axis="x", color=_GRID, linewidth=0.8)
+    return figure
 
 
 def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
+def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path | None = None) -> Figure:
     """Draws each difference from the baseline with its interval.
 
     A full dot marks a corrected p-value of at most 0.05 or, over several seeds, an interval without 0.
@@ -103,9 +103,10 @@ def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path) -> 
         axes.locator_params(axis="x", nbins=5)
         p_note = "; right: corrected p" if table["p_adjusted"].notna().any() else ""
         axes.set_xlabel(f"difference of accuracy, 95% interval{p_note}")
+    return figure
 
 
-def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> None:
+def plot_reliability(calibrations: Mapping[str, Calibration], path: Path | None = None) -> Figure:
     """Draws, for each model, how often its majority is right against how far its samples agree, with Wilson intervals.
 
     On the diagonal the majority is right as often as the samples agree on it.
@@ -123,9 +124,10 @@ def plot_reliability(calibrations: Mapping[str, Calibration], path: Path) -> Non
             axes.plot(agreements, accuracies, "o-", color=colour, markersize=4, linewidth=0.7, label=label)
         axes.set_xlim(0, 1.03)
         _legend(figure, axes)
+    return figure
 
 
-def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
+def plot_label_calibration(bands: Sequence[AgreementBand], path: Path | None = None) -> Figure:
     """Draws label accuracy with its Wilson interval against agreement, with n at each band.
 
     On the diagonal a label is right as often as the votes agree on it.
@@ -144,6 +146,7 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path) -> None:
             axes.annotate(str(band.n), (middle, 1.02), **above)
         axes.annotate("n =", (-0.02, 1.02), ha="right", **note)
         axes.set_xlim(max(0.0, min((band.low for band, _ in scored), default=0.0) - 0.05), 1.01)
+    return figure
 
 
 def _diagonal(axes: Any, votes: str, fraction: str) -> None:
@@ -182,7 +185,7 @@ def _colours(table: pd.DataFrame) -> list[str]:
     return [_BASE_COLOUR if m == "base" else _COLOURS[others.index(m) % len(_COLOURS)] for m in table["model"]]
 
 
-def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path) -> None:
+def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path | None = None) -> Figure:
     """Draws accuracy with its interval against a swept number: a panel for each slice, a curve for what else is equal.
 
     The table holds the rows of `GroupComparison.last_models` for one benchmark.
@@ -206,6 +209,7 @@ def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path) -> None:
             panels[-1].minorticks_off()
         if is_named:
             _legend(figure, panels[0])
+    return figure
 
 
 def _sweep_curve(
@@ -233,7 +237,7 @@ def _is_logarithmic(axis: SweepAxis) -> bool:
 Curves = Mapping[str, Mapping[str, Sequence["pd.Series"]]]
 
 
-def plot_training(curves: Curves, axis: SweepAxis | None, path: Path) -> None:
+def plot_training(curves: Curves, axis: SweepAxis | None, path: Path | None = None) -> Figure:
     """Draws metrics over the steps, a panel each: a group's seeds as logged (thin) and a running mean of their mean.
 
     All values are finite. The swept number colours the curves when there are too many for a legend.
@@ -264,6 +268,7 @@ def plot_training(curves: Curves, axis: SweepAxis | None, path: Path) -> None:
             _legend(figure, panels[0])
         elif not is_named and axis is not None:
             figure.colorbar(ScalarMappable(scale, viridis), ax=panels, label=axis.name)
+    return figure
 
 
 def _training_curve(axes: Axes, seeds: Sequence[pd.Series], window: int, colour: Any, label: str) -> None:
@@ -278,7 +283,7 @@ def _training_curve(axes: Axes, seeds: Sequence[pd.Series], window: int, colour:
     axes.plot(smooth.index, smooth, color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
 
 
-def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path) -> None:
+def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path | None = None) -> Figure:
     """Draws the seconds of each step, a running mean over steps, stacked by part; the rest of the step is grey.
 
     All values are finite. A part of less than a thousandth of all seconds is left out.
@@ -308,9 +313,10 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
             axes.set_ylabel("seconds")
             figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         axes.set_title(f"mean of up to {window} steps" if window > 1 else "as logged")
+    return figure
 
 
-def plot_pareto(points: pd.DataFrame, unit: str, path: Path) -> None:
+def plot_pareto(points: pd.DataFrame, unit: str, path: Path | None = None) -> Figure:
     """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
     best = pareto_front(points)
     with _new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
@@ -325,6 +331,7 @@ def plot_pareto(points: pd.DataFrame, unit: str, path: Path) -> None:
         axes.set_ylabel("accuracy, mean over benchmarks")
         axes.grid(color=_GRID, linewidth=0.8)
         _legend(figure, axes)
+    return figure
 
 
 def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
@@ -358,11 +365,12 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 @contextmanager
-def _new_figure(path: Path, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
-    """Yields a new figure, sizes in inches, and writes it to `path` when the drawing is done."""
+def _new_figure(path: Path | None, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
+    """Yields a new figure, sizes in inches, and writes it to `path`, if there is one, when the drawing is done."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from medssr.reports.notebook_figure import DPI, NotebookFigure
 
     style: Any = {
         "font.size": 9,
@@ -374,10 +382,11 @@ def _new_figure(path: Path, *, height: float, width: float = _WIDTH) -> Iterator
         "axes.axisbelow": True,
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = NotebookFigure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+        if path is not None:
+            figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 def shorten(text: str, length: int) -> str:

@@ -41,9 +41,10 @@ def log_step(config: Any, artifact: Artifact) -> None:
     is_own = artifact.directory.parents[1] == Path(config.paths.artifact_dir).absolute()
     if node is None or marker.is_file() or not is_own or not os.access(artifact.directory, os.W_OK):
         return
+    from medssr.config.composition import plain
     from medssr.evaluation.results_io import RESULTS_FILE
     from medssr.tracking.lineage import inputs_of, output_of
-    from medssr.tracking.loggers import open_loggers, plain
+    from medssr.tracking.loggers import open_loggers
 
     with open_loggers({"wandb": node}, config, artifact.directory) as (logger,):
         logger.link(inputs_of(artifact, plain(config)), [output_of(artifact)])

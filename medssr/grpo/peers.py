@@ -64,7 +64,7 @@ def derangement(letters: Sequence[str], seed: int) -> list[str]:
 
     Example:
         >>> derangement("AB", seed=0), derangement("ABCD", seed=0)
-        (['B', 'A'], ['C', 'D', 'A', 'B'])
+        (['B', 'A'], ['C', 'A', 'D', 'B'])
     """
     assert len(letters) > 1
     generator, order = random.Random(seed), list(letters)

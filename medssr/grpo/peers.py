@@ -52,7 +52,7 @@ def permuted_view(question: Question, seed: int) -> Question:
         >>> question = Question("q", "Which organ?", {"A": "liver", "B": "heart", "C": "lung"}, "A", "example")
         >>> view = permuted_view(question, seed=1)
         >>> view.id, view.options, view.answer
-        ('q/permuted', {'A': 'lung', 'B': 'liver', 'C': 'heart'}, 'B')
+        ('q/permuted', {'A': 'heart', 'B': 'lung', 'C': 'liver'}, 'C')
     """
     if not refers_to_order(question):
         question = reorder_options(question, "".join(derangement(list(question.options), seed)))

@@ -52,7 +52,7 @@ def permuted_view(question: Question, seed: int) -> Question:
         >>> question = Question("q", "Which organ?", {"A": "liver", "B": "heart", "C": "lung"}, "A", "example")
         >>> view = permuted_view(question, seed=1)
         >>> view.id, view.options, view.answer
-        ('q/permuted', {'A': 'lung', 'B': 'liver', 'C': 'heart'}, 'B')
+        ('q/permuted', {'A': 'heart', 'B': 'lung', 'C': 'liver'}, 'C')
     """
     if not refers_to_order(question):
         question = reorder_options(question, "".join(derangement(list(question.options), seed)))
@@ -64,7 +64,7 @@ def derangement(letters: Sequence[str], seed: int) -> list[str]:
 
     Example:
         >>> derangement("AB", seed=0), derangement("ABCD", seed=0)
-        (['B', 'A'], ['C', 'D', 'A', 'B'])
+        (['B', 'A'], ['C', 'A', 'D', 'B'])
     """
     assert len(letters) > 1
     generator, order = random.Random(seed), list(letters)

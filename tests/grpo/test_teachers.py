@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from support.copied_engine import CopiedEngine
 from support.grpo_runs import EvenTokens, are_equal, fit, make_module, weights
 from support.helpers import copy_policy, grpo_config, random_policy, toy_question
 from torch.optim import SGD
@@ -36,6 +37,10 @@ TEACHER = {
     "anchors_kl": True,
 }
 QUESTIONS = [toy_question(number, answer=None) for number in range(2)]
+
+
+class EvenTokensWithPeers(EvenTokens):
+    needs_peers = True
 
 
 def one_weight(value):
@@ -161,6 +166,19 @@ def test_a_teacher_samples_what_a_model_with_its_weights_samples(random_policies
         ]
         assert group.num_peer_tokens == sum(len(group.prompt_ids) + len(one.token_ids) for one in row)
     assert [group.rollouts for group in asked] == [group.rollouts for group in groups]
+
+
+def test_an_engine_with_a_copy_of_the_weights_gets_the_teachers_and_the_policys_in_turns(random_policies, tmp_path):
+    found = []
+    for engine in (HFEngine, CopiedEngine):
+        policy = copy_policy(random_policies["qwen3"])
+        config = grpo_config(teacher=TEACHER | {"num_answers": 4}, has_permuted_view=True)
+        module = make_module(policy, config, EvenTokensWithPeers(), partial(SGD, lr=0.5), engine)
+        fit(policy, tmp_path / engine.__name__, config, module=module)
+        found.append(weights(policy))
+    versions = [version for version, _ in module.rollouts.engine.versions]
+    assert versions == [1, 2, 3, 4, 5, 6]  # in each of three steps the policy samples, then the teacher
+    assert are_equal(*found)
 
 
 @pytest.mark.parametrize("has_adapters", [False, True], ids=["all weights", "adapters"])

@@ -59,6 +59,8 @@ class RolloutGroup:
         rollouts: G rollouts.
         label: The label that the rewards compare answers with: the question's own, or one that a reward found.
         weight: The weight of the question in the loss.
+        is_labelled: Whether that label is the question's own, which its rewards read.
+        is_trained: Whether a selection keeps the question.
     """
 
     question: Question
@@ -66,6 +68,8 @@ class RolloutGroup:
     rollouts: list[Rollout]
     label: str | None = None
     weight: float = 1.0
+    is_labelled: bool = False
+    is_trained: bool = True
 
     @property
     def letters(self) -> list[str | None]:

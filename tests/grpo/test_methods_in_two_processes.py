@@ -1,4 +1,4 @@
-"""Two processes train like one with rewards of groups: votes, statistics, weights, sources and history."""
+"""Two processes train like one with rewards of groups: votes, statistics, weights, sources, history, selection."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         "~rollout.max_batch_size",
         *("grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.shuffle_options=false"),
         "grpo.scale_rewards=none",
+        *("grpo/selection=trapo", "grpo.selection.num_warmup_visits=0", "grpo.selection.top_share=0.5"),
     ]
     found = []
     for number in (1, 2):

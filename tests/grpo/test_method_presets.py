@@ -18,7 +18,7 @@ from medssr.rewards.faults import FaultWatch
 from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
-METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard"]
+METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 CONTROLS = ["control_random_labels", "control_format"]
 MIXED = ["semi_supervised", "trapo"]
 # What makes a preset do within three steps what it does within many.

@@ -57,7 +57,8 @@ def logged(tmp_path_factory) -> set[str]:
     }
     made = train(replace(config, rollout={"_target_": "support.helpers.MixedEngine"}, reward=rewards))
     extras = replace(config.extras, forecast=replace(config.extras.forecast, gpu=GPU.H100))
-    predicted = train(replace(config, stage="predicted", extras=extras, probe=None))
+    grpo = replace(config.grpo, selection={"_target_": "support.user_rewards.KeepsFirst"})
+    predicted = train(replace(config, stage="predicted", extras=extras, probe=None, grpo=grpo))
     return columns(made) | columns(predicted)
 
 

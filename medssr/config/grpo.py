@@ -73,6 +73,8 @@ class GRPOConfig:
     max_grad_norm: float
     max_skipped_steps: int
     teacher: dict[str, Any] | None = None
+    # Not Node | None, into whose null Hydra cannot merge settings of the command line.
+    selection: Any = None
 
     @property
     def num_views(self) -> int:
@@ -94,6 +96,7 @@ class GRPOConfig:
         self._check_sampling()
         self._check_update()
         self._check_loss()
+        self._check_selection()
 
     def _check_sampling(self) -> None:
         require(
@@ -150,3 +153,14 @@ class GRPOConfig:
         require(is_loss, "grpo.loss._target_", f"{self.loss['_target_']} is no policy loss; {remedy}")
         if self.teacher is not None:
             instantiate(self.teacher, "grpo.teacher")
+
+    def _check_selection(self) -> None:
+        if self.selection is None:
+            return
+        has_target = isinstance(self.selection, dict) and "_target_" in self.selection
+        problem = f"{self.selection}; choose one, such as grpo/selection=trapo, or null."
+        require(has_target, "grpo.selection", problem)
+        selection = instantiate(self.selection, "grpo.selection")  # checks its parameters; the classes import no torch
+        remedy = "derive it from medssr.grpo.selection.QuestionSelection."
+        is_selection = callable(getattr(selection, "select", None))
+        require(is_selection, "grpo.selection._target_", f"{self.selection['_target_']} is no selection; {remedy}")

@@ -11,6 +11,7 @@
     RolloutGroup [P][G]
         |   advantages.py: weighted sum, truncation, over-long, KL      -> rewards [P, G]
         |   dynamic_sampling.py: resample where groups have no signal
+        |   step_selection.py: leave questions out, by selection.py
         v
     ScoredGroups
         |   advantages.py: compare within groups                        -> advantages [P, G]

@@ -153,6 +153,7 @@ def _with_results(
         rollouts=rollouts,
         weight=math.prod(result.question_weight for result in by_name.values()),
         label=group.question.answer if reads_label else voted,
+        is_labelled=reads_label and group.question.answer is not None,
     )
 
 
@@ -198,4 +199,9 @@ def advantage_shifts(groups: Sequence[RolloutGroup]) -> Tensor:
 
 def visits_of(step: int, groups: Sequence[RolloutGroup]) -> list[tuple[str, Visit]]:
     """Returns the visit of each question of a step, with its id."""
-    return [(group.question.id, visit_of(step, group.question, group.letters, group.label)) for group in groups]
+    return [(group.question.id, _visit(step, group)) for group in groups]
+
+
+def _visit(step: int, group: RolloutGroup) -> Visit:
+    visit = visit_of(step, group.question, group.letters, group.label)
+    return replace(visit, is_labelled=group.is_labelled, is_trained=group.is_trained)

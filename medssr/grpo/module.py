@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -26,6 +27,8 @@ from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.peers import with_other_views, with_teacher_answers, with_views
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
+from medssr.grpo.selection import QuestionSelection
+from medssr.grpo.step_selection import select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
@@ -36,6 +39,7 @@ from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_s
 from medssr.training.step_loader import StepBatch
 from medssr.training.step_times import step_time_metrics
 from medssr.training.trained_module import TrainedModule
+from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import gather_objects
 
 log = logging.getLogger(__name__)
@@ -84,6 +88,9 @@ class GRPOModule(TrainedModule):
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
+        self.selection: QuestionSelection | None = None
+        if config.selection is not None:
+            self.selection = instantiate(config.selection, "grpo.selection")
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
         self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
@@ -97,6 +104,7 @@ class GRPOModule(TrainedModule):
             local_batch = with_views(local_batch, self.rollouts.seed, self.rollouts.stage)
         self.ahead.begin(local_batch)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
+        scored = self.select(batch.step, scored)
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         with self.times.part("sync"):
             self.rollouts.engine.release_memory()
@@ -157,6 +165,15 @@ class GRPOModule(TrainedModule):
                 number = teacher.num_answers
                 groups = with_teacher_answers(groups, self.rollouts, average, self.model, step, number)
         return with_other_views(groups) if self.config.has_permuted_view else groups
+
+    def select(self, step: int, scored: ScoredGroups) -> ScoredGroups:
+        """Returns the groups of this process with weight 0 for questions that the selection leaves out."""
+        if self.selection is None:
+            return scored
+        groups = select_groups(self.selection, step, scored.groups, self.history)
+        weigh_samples(groups, scored.samples)
+        is_trained = torch.tensor([group.is_trained for group in groups])
+        return replace(scored, groups=groups, has_signal=scored.has_signal & is_trained)
 
     def advantages(self, scored: ScoredGroups) -> Tensor:
         """Returns the advantages of this process's groups, `[P, G]`; 0 in groups without signal, but for shifts."""
@@ -239,7 +256,8 @@ class GRPOModule(TrainedModule):
             self._warn_of_truncation(batch.step, groups)
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / (self.config.num_views * len(batch.items)) - 1
-        return step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
+        metrics = step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
+        return metrics if self.selection is None else metrics | selection_metrics(groups)
 
     def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
         """Logs faults of rewards, and raises InputError on every process where a reward scores nothing."""
@@ -299,6 +317,8 @@ class GRPOModule(TrainedModule):
         checkpoint["sampled_ahead"] = self.ahead.state_dict()
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
         checkpoint["question_history"] = self.history.state_dict()
+        if self.selection is not None:
+            checkpoint["question_selection"] = self.selection.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores what `on_save_checkpoint` added; a checkpoint of supervised training has none of it."""
@@ -307,6 +327,8 @@ class GRPOModule(TrainedModule):
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
         if "question_history" in checkpoint:
             self.history.load_state_dict(checkpoint["question_history"])
+        if self.selection is not None and "question_selection" in checkpoint:
+            self.selection.load_state_dict(checkpoint["question_selection"])
         if "sampled_ahead" in checkpoint:
             self.ahead.load(checkpoint["sampled_ahead"])
 

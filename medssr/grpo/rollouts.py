@@ -65,6 +65,8 @@ class RolloutGroup:
         weight: The weight of the question in the loss.
         peer_letters: The answers of others to the question (`peers.py`); None if there are none.
         num_peer_tokens: The prompt and completion tokens of a teacher's answers.
+        is_labelled: Whether that label is the question's own, which its rewards read.
+        is_trained: Whether a selection keeps the question.
     """
 
     question: Question
@@ -74,6 +76,8 @@ class RolloutGroup:
     weight: float = 1.0
     peer_letters: list[str | None] | None = None
     num_peer_tokens: int = 0
+    is_labelled: bool = False
+    is_trained: bool = True
 
     @property
     def letters(self) -> list[str | None]:

@@ -24,6 +24,8 @@ class Visit:
         num_answers: The number of all completions, those without a valid answer included.
         majority: The text of the option with the most votes; None for a tie or without a valid vote.
         pass_rate: The fraction of completions whose answer is the label; None without a label.
+        is_labelled: Whether that label is the question's own, which its rewards read.
+        is_trained: Whether the question was trained; else it was left out by a selection.
     """
 
     step: int
@@ -31,6 +33,8 @@ class Visit:
     num_answers: int
     majority: str | None
     pass_rate: float | None
+    is_labelled: bool = False
+    is_trained: bool = True
 
     @property
     def majority_share(self) -> float:
@@ -49,8 +53,9 @@ def visit_of(step: int, question: Question, letters: Sequence[str | None], label
 
     Example:
         >>> question = Question("q", "Which organ?", {"A": "liver", "B": "heart"}, None, "example")
-        >>> visit_of(3, question, ["A", "A", None, "B"], label="A")
-        Visit(step=3, votes={'heart': 1, 'liver': 2}, num_answers=4, majority='liver', pass_rate=0.5)
+        >>> visit = visit_of(3, question, ["A", "A", None, "B"], label="A")
+        >>> visit.votes, visit.majority, visit.pass_rate
+        ({'heart': 1, 'liver': 2}, 'liver', 0.5)
     """
     vote = majority_vote(letters)
     votes: Counter[str] = Counter()
@@ -79,6 +84,10 @@ class QuestionHistory:
     def __getitem__(self, question_id: str) -> tuple[Visit, ...]:
         """Returns the visits of a question; none for one that was not asked yet."""
         return tuple(self._visits.get(question_id, ()))
+
+    def items(self) -> Iterable[tuple[str, Sequence[Visit]]]:
+        """Returns all questions that were asked, by id, with their visits."""
+        return self._visits.items()
 
     def add(self, visits: Iterable[tuple[str, Visit]]) -> None:
         """Adds the visits of a step, each with the id of its question.

@@ -19,10 +19,13 @@ from medssr.rewards.faults import FaultWatch
 from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
-METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard"]
+METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 METHODS += ["co_rewarding_1", "co_rewarding_2"]
 CONTROLS = ["control_random_labels", "control_format"]
-MIXED = "semi_supervised"
+MIXED = ["semi_supervised", "trapo"]
+# What makes a preset do within three steps what it does within many.
+FOUR = ["grpo.num_prompts_per_step=4", "data.further.unlabelled.num_prompts=3"]
+ALSO = {"trapo": [*FOUR, "grpo.selection.num_warmup_visits=0"]}
 QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]
 LABELLED = [toy_question(number, answer="B") for number in range(10, 14)]
 SHORT = [
@@ -59,8 +62,9 @@ class CopyBefore(L.Callback):
 
 def train(policy, directory, preset, callbacks=()):
     """Trains some steps of a preset, resuming from the folder's checkpoint if there is one; returns the module."""
-    is_mixed = preset == MIXED
-    config = typed("train", f"experiment={preset}", *SHORT, *["data.further.unlabelled.num_prompts=1"] * is_mixed)
+    is_mixed = preset in MIXED
+    mixed = ["data.further.unlabelled.num_prompts=1"] if is_mixed else []
+    config = typed("train", f"experiment={preset}", *SHORT, *mixed, *ALSO.get(preset, []))
     rewards = {name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()}
     module = make_module(
         policy,
@@ -80,21 +84,22 @@ def train(policy, directory, preset, callbacks=()):
         config.grpo,
         module=module,
         questions=LABELLED if is_mixed else QUESTIONS,
-        further={"unlabelled": (QUESTIONS, 1)} if is_mixed else None,
+        further={name: (QUESTIONS, source.num_prompts) for name, source in config.data.further.items()},
         callbacks=callbacks,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, MIXED])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED])
 def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_policies, tmp_path, preset):
     whole, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(2))
     before = weights(whole)
     left_by_kill = CopyBefore(2, tmp_path / "whole", tmp_path / "killed")
     module = train(whole, tmp_path / "whole", preset, [left_by_kill])
     assert not are_equal(before, weights(whole))
-    visits = sum(map(len, module.history.state_dict()["visits"].values()))
-    assert visits == 6 * module.config.num_views  # two questions in each of three steps
+    names = [f"{question.id}{view}" for question in [*QUESTIONS, *LABELLED] for view in ("", "/permuted")]
+    visits = sum(len(module.history[name]) for name in names)
+    assert visits == 3 * module.config.num_views * module.config.num_prompts_per_step
     again = train(resumed, tmp_path / "killed", preset)
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
@@ -105,7 +110,7 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
         assert not all(map(torch.equal, averages[0], whole.model.parameters()))
 
 
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, MIXED])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED])
 def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(preset):
     text = (CONF_DIR / "experiment" / f"{preset}.yaml").read_text(encoding="utf-8")
     for part in ("# Paper: ", "arXiv ", f"# Launch: medssr-train experiment={preset} ", "# Differs: ", "\ncost: "):
@@ -115,4 +120,4 @@ def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(p
 
 def test_the_page_names_no_preset_that_is_not_there():
     named = set(re.findall(r"`experiment=(\w+)`", DOC.read_text(encoding="utf-8")))
-    assert named == {*METHODS, *CONTROLS, MIXED}
+    assert named == {*METHODS, *CONTROLS, *MIXED}

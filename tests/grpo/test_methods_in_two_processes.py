@@ -1,4 +1,4 @@
-"""Two processes train like one with rewards of groups: votes, statistics, weights, sources and history."""
+"""Two processes train like one with rewards of groups: votes, statistics, weights, sources, history, selection."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         # The teacher's answers to the other view of a question, and the KL to the teacher.
         *("+reward.peers={_target_: medssr.rewards.peer_vote.PeerVote, weight: 0.5}", "grpo.has_permuted_view=true"),
         *("grpo/teacher=moving_average", "grpo.teacher.decay=0.5", "grpo.beta=0.1"),
+        *("grpo/selection=trapo", "grpo.selection.num_warmup_visits=0", "grpo.selection.top_share=0.5"),
     ]
     found = []
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""User-defined rewards, most of them faulty; they run in separate processes. This module imports no torch."""
+"""User-defined rewards, most of them faulty, for separate processes, and a selection. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from medssr.grpo.selection import QuestionSelection
 from medssr.rewards.groups import GroupScore
 from medssr.rewards.label_match import LabelMatch
 
@@ -144,3 +145,10 @@ class FewestAnswers:
         letters = group.letters
         rarest = min((letter for letter in letters if letter is not None), key=letters.count)
         return GroupScore([float(letter == rarest) for letter in letters], question_weight=0.5)
+
+
+class KeepsFirst(QuestionSelection):
+    """Trains the first question of each step alone."""
+
+    def select(self, step, candidates, history):
+        return [index == 0 for index in range(len(candidates))]

@@ -1,0 +1,67 @@
+"""Applies a selection of questions to the groups of a step, which are shared by processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, pstdev
+
+from medssr.grpo.group_scoring import visits_of
+from medssr.grpo.rollouts import RolloutGroup
+from medssr.grpo.selection import Candidate, QuestionSelection
+from medssr.rewards.history import QuestionHistory
+from medssr.utils.processes import gather_objects, rank
+
+
+def select_groups(
+    selection: QuestionSelection, step: int, groups: Sequence[RolloutGroup], history: QuestionHistory
+) -> list[RolloutGroup]:
+    """Returns the groups of this process, with weight 0 where they are left out; all processes call it together."""
+    parts = gather_objects(candidates_of(step, groups))
+    places = [(process, index) for process, part in enumerate(parts) for index in range(len(part))]
+    # In an order that does not depend on which process has which question.
+    places.sort(key=lambda place: _order(parts[place[0]][place[1]]))
+    flags = selection.select(step, [parts[process][index] for process, index in places], history)
+    is_trained = dict(zip(places, flags, strict=True))
+    own = rank()
+    return [
+        group if is_trained[own, index] else replace(group, weight=0.0, is_trained=False)
+        for index, group in enumerate(groups)
+    ]
+
+
+def candidates_of(step: int, groups: Sequence[RolloutGroup]) -> list[Candidate]:
+    """Returns what a selection sees of each group."""
+    return [
+        Candidate(question_id, visit, _deviation([rollout.reward for rollout in group.rollouts]))
+        for (question_id, visit), group in zip(visits_of(step, groups), groups, strict=True)
+    ]
+
+
+def selection_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+    """Returns how many questions a selection trains, and how often labels are true of these and of the others.
+
+    Args:
+        groups: The groups of all processes. Those without labels are counted, or all if there are none.
+    """
+    counted = [group for group in groups if not group.is_labelled] or groups
+    metrics = {"train/selected_share": fmean(group.is_trained for group in counted)}
+    for name, is_trained in (("selected", True), ("left_out", False)):
+        truths = [
+            group.label == group.question.provenance["truth"]
+            for group in counted
+            if group.is_trained is is_trained and group.label is not None and "truth" in group.question.provenance
+        ]
+        if truths:
+            metrics[f"train/{name}_label_accuracy"] = fmean(truths)
+    return metrics
+
+
+def _order(candidate: Candidate) -> tuple[str, str]:
+    return candidate.question_id, repr(candidate.visit)
+
+
+def _deviation(rewards: Sequence[float]) -> float:
+    scored = [reward for reward in rewards if math.isfinite(reward)]
+    return pstdev(scored) if scored else 0.0

@@ -22,6 +22,8 @@ from medssr.utils.instantiate import instantiate
 
 # Time-out of threads whose processes have been killed.
 _MAX_END_S = 10.0
+# Between two looks for results; a signal that comes just before a wait without limit does not end it.
+_LOOK_EVERY_S = 1.0
 
 
 class IsolatedReward:
@@ -90,9 +92,8 @@ class IsolatedReward:
         with self._changed:
             self._queue.complete()
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._failure is not None or (self._queue is not None and self._queue.is_done)
-            )
+            while self._failure is None and not self._queue.is_done:
+                self._changed.wait(_LOOK_EVERY_S)
             if self._failure is not None:
                 raise self._failure
             results, self._queue = self._queue.results(), None

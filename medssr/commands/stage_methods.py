@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medssr.commands.info import Rows, grpo_rows, time_rows
@@ -10,6 +11,7 @@ from medssr.config import (
     PipelineConfig,
     SFTTrainConfig,
     StageConfig,
+    StageQuestions,
     TrainConfig,
     TrainDataConfig,
     subconfig,
@@ -73,11 +75,14 @@ class SFTMethod:
             SFTTrainConfig,
             task_name="sft",
             model=model,
-            demonstrations=_chosen(config, stage) if data is None else _labels(data.path),
+            demonstrations=self._demonstrations(config, stage, data),
             sft=with_settings(config.sft, stage, "sft"),
             optim=config.sft_optim,
             scratch=None,
         )
+
+    def _demonstrations(self, config: PipelineConfig, stage: StageConfig, data: TrainDataConfig | None) -> Node:
+        return _chosen(config, stage) if data is None else {"_target_": _LABELS, "path": data.path}
 
     def run(self, config: SFTTrainConfig) -> Artifact:
         """Runs medssr-sft."""
@@ -91,9 +96,26 @@ class SFTMethod:
         return [(name, f"fine-tuning: {config.sft.num_steps:,} steps of {config.sft.num_rows_per_step} {what}")]
 
 
-def _labels(path: str) -> Node:
-    """Returns the demonstrations that state the labels of a file."""
-    return {"_target_": _LABELS, "path": path}
+class RFTMethod(SFTMethod):
+    """Supervised fine-tuning on the policy's own answers to synthetic questions that gave the label of the vote.
+
+    Args:
+        max_per_question: The most answers of a question; None for all.
+    """
+
+    def __init__(self, max_per_question: int | None) -> None:
+        self._max_per_question = max_per_question
+
+    def _demonstrations(self, config: PipelineConfig, stage: StageConfig, data: TrainDataConfig | None) -> Node:
+        problem = f"{stage.questions.value}, but rft imitates the answers of a vote; take pseudo_labelled."
+        is_voted = data is not None and stage.questions is StageQuestions.pseudo_labelled
+        require(is_voted, f"stages, {stage.name}.questions", problem)
+        assert data is not None
+        return {
+            "_target_": "medssr.training.majority_answers.MajorityAnswers",
+            "path": str(Path(data.path).parent),
+            "max_per_question": self._max_per_question,
+        }
 
 
 def _chosen(config: PipelineConfig, stage: StageConfig) -> Node:

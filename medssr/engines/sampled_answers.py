@@ -170,6 +170,21 @@ def _read_chunk(file: Path, questions: Sequence[Question]) -> list[list[SampledA
     return answers
 
 
+def read_answers(directory: Path) -> Iterator[tuple[str, list[SampledAnswer]]]:
+    """Yields the id of each question with its answers, from the chunks of a finished step in their order.
+
+    Raises:
+        InputError: When there is no chunk, or one is not as it was written.
+    """
+    files = sorted(directory.glob("*.jsonl"))
+    if not files:
+        raise InputError.at(directory, "holds no answers; give the folder that medssr-pseudo-label made.")
+    for file in files:
+        for line, record in read_jsonl(file, allows_nan=True):
+            checked = _checked(record, file, line)
+            yield checked["question_id"], [SampledAnswer(**item) for item in checked["answers"]]
+
+
 def read_completion(completion: Completion, question: Question, prefill: str = "") -> SampledAnswer:
     """Returns a completion with its extracted answer; `prefill` is the beginning that the model was given."""
     text = prefill + completion.text

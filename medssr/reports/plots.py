@@ -41,7 +41,7 @@ def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path |
     accuracy of always answering A where it is the same in all rows.
     """
     heights, headings, bottom = _layout(table)
-    with _new_figure(path, height=0.9 + _ROW_HEIGHT * bottom) as figure:
+    with new_figure(path, height=0.9 + _ROW_HEIGHT * bottom) as figure:
         axes, invalid = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
         colours = _colours(table)
         axes.hlines(heights, table["accuracy_low"], table["accuracy_high"], colors=colours, linewidth=1.6)
@@ -84,7 +84,7 @@ def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path | No
 
     A full dot marks a corrected p-value of at most 0.05 or, over several seeds, an interval without 0.
     """
-    with _new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(table)) as figure:
+    with new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(table)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color="#555555", linewidth=1)
         for y, row in enumerate(table.itertuples()):
@@ -111,7 +111,7 @@ def plot_reliability(calibrations: Mapping[str, Calibration], path: Path | None 
 
     On the diagonal the majority is right as often as the samples agree on it.
     """
-    with _new_figure(path, height=3.2 + _ROW_HEIGHT * len(calibrations), width=4.2) as figure:
+    with new_figure(path, height=3.2 + _ROW_HEIGHT * len(calibrations), width=4.2) as figure:
         axes = figure.add_subplot()
         _diagonal(axes, "votes for the answer", "fraction of answers that are right")
         for number, (name, calibration) in enumerate(calibrations.items()):
@@ -134,7 +134,7 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path | None = N
     """
     scored = [(band, band.accuracy) for band in bands if band.accuracy is not None and band.n > 0]
     note: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 8, "color": "#444444"}
-    with _new_figure(path, height=3.4, width=4.2) as figure:
+    with new_figure(path, height=3.4, width=4.2) as figure:
         axes = figure.add_subplot()
         _diagonal(axes, "votes for the label", "fraction of labels that are right")
         for band, accuracy in scored:
@@ -193,7 +193,7 @@ def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path | None = None) -
     curves = list(dict.fromkeys(axis.curves.values()))
     slices = list(dict.fromkeys(table["slice"]))
     is_named = 1 < len(curves) <= _MAX_CURVES
-    with _new_figure(path, height=0.5 + 1.9 * len(slices) + (_LEGEND_ROW * len(curves) if is_named else 0)) as figure:
+    with new_figure(path, height=0.5 + 1.9 * len(slices) + (_LEGEND_ROW * len(curves) if is_named else 0)) as figure:
         panels = _panels(figure, len(slices))
         for axes, name in zip(panels, slices, strict=True):
             rows = table[table["slice"] == name]
@@ -254,7 +254,7 @@ def plot_training(curves: Curves, axis: SweepAxis | None, path: Path | None = No
     all_seeds = (seed for by_group in curves.values() for seeds in by_group.values() for seed in seeds)
     window = max(1, max(map(len, all_seeds)) // 12)
     num_legend_rows = len(groups) if 1 < len(groups) <= _MAX_CURVES else 0
-    with _new_figure(path, height=1.0 + 1.9 * len(curves) + _LEGEND_ROW * num_legend_rows) as figure:
+    with new_figure(path, height=1.0 + 1.9 * len(curves) + _LEGEND_ROW * num_legend_rows) as figure:
         panels = _panels(figure, len(curves))
         for axes, (metric, by_group) in zip(panels, curves.items(), strict=True):
             for number, name in enumerate(groups):
@@ -299,7 +299,7 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
     smooth = table.rolling(window, min_periods=1).mean()
     rest = (whole.rolling(window, min_periods=1).mean() - smooth.sum(axis=1)).clip(lower=0)
     labels = [*smooth.columns, "rest"]
-    with _new_figure(path, height=3.0 + _LEGEND_ROW * ((len(labels) + 2) // 3)) as figure:
+    with new_figure(path, height=3.0 + _LEGEND_ROW * ((len(labels) + 2) // 3)) as figure:
         axes = figure.add_subplot()
         if len(whole) == 1:  # an area needs two steps
             axes.barh(labels, [*smooth.iloc[0], rest.iloc[0]], color=colours)
@@ -319,7 +319,7 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
 def plot_pareto(points: pd.DataFrame, unit: str, path: Path | None = None) -> Figure:
     """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
     best = pareto_front(points)
-    with _new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
+    with new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
         axes = figure.add_subplot()
         others = points.drop(best.index)
         axes.plot(others["cost"], others["accuracy"], "o", color="#999999", markersize=4)
@@ -365,7 +365,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 @contextmanager
-def _new_figure(path: Path | None, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
+def new_figure(path: Path | None, *, height: float, width: float = _WIDTH) -> Iterator[Figure]:
     """Yields a new figure, sizes in inches, and writes it to `path`, if there is one, when the drawing is done."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

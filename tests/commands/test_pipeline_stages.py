@@ -99,6 +99,18 @@ def test_traces_come_before_rewards_in_one_schedule(settings, tmp_path):
     assert inputs["model.path"] == hash_path(imitated / "model")
 
 
+def test_own_majority_answers_are_imitated_before_the_second_stage(settings, tmp_path):
+    votes = ["labeling.min_agreement=0.0", "labeling.min_valid_share=0.0", "labeling.num_votes=4", "model=tiny_qwen3"]
+    config = typed("pipeline", *settings, "schedule=rft", *votes)
+    pipeline(config, tmp_path / "run")
+    imitated, rewarded = (Path(stage.metrics_file).parent for stage in read_run(tmp_path / "run").record.training)
+    manifest = json.loads((imitated / "manifest.json").read_text())
+    (voted,) = (tmp_path / "artifacts" / "pseudo_label").glob("*/questions.jsonl")
+    assert manifest["inputs"]["demonstrations.path"] == hash_path(voted.parent)
+    assert manifest["counts"]["num_demonstrations"] >= 1
+    assert hash_path(imitated / "model") == json.loads((rewarded / "manifest.json").read_text())["inputs"]["model.path"]
+
+
 VOTES_THEN_BOTH = (
     "stages=[{name: votes, questions: synthetic}, {name: both, questions: human, rewards: [label_match], "
     "further: {unlabelled: {questions: synthetic, num_prompts: 1, rewards: [majority_vote]}}}]"
@@ -223,6 +235,10 @@ def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
         (["stages=[{name: a, questions: human, method: dpo}]"], "stages, a.method: dpo; expected one of "),
         (["stages=[{name: a, questions: human, method: {beta: 0.1}}]"], "stages, a.method: .*_target_"),
         (["stages=[{name: a, questions: demonstrations}]"], "stages, a.questions: demonstrations, which grpo does not"),
+        (
+            ["stages=[{name: a, questions: human, method: rft}]"],
+            "stages, a.questions: human, but rft imitates",
+        ),
         (["+reward@stage_rewards.other=majority_vote"], "stage_rewards.other: names no stage; the stages are stage1_"),
         (
             ["schedule=sft", "+reward@stage_rewards.sft=majority_vote"],

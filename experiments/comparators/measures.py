@@ -1,0 +1,138 @@
+"""What a run of the study is measured by: accuracies by question, labels, diversity, collapse, tokens and seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medssr.engines.sampled_answers import read_answers as read_votes
+from medssr.evaluation.scoring import sample_accuracy
+from medssr.questions import Question, read_questions
+from medssr.reports.paired_answers import evaluation_folder, read_answers
+from medssr.reports.results import asked_facts
+from medssr.reports.runs import Run
+
+WINDOW = 5  # steps of the running mean of which a collapse is judged
+LEAST_FALL = 0.1  # of the true accuracy in training, that counts as a collapse
+LAST_STEPS = 10  # over which the end of training is described
+
+Accuracies = dict[str, np.ndarray]  # by model, the fraction of right samples of each question
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run, measured.
+
+    Attributes:
+        method: Its method.
+        family: Its model.
+        seed: Its seed.
+        learning_rate: Its learning rate.
+        questions: The questions of the evaluation.
+        accuracies: The fraction of right samples of each question, by model: base, then each stage.
+        sampled_tokens: The tokens that were sampled until each model, the votes included, by model.
+        curves: What the first stage logged, by metric, over its steps.
+        seconds: Seconds of training, and of labelling where labels were voted.
+    """
+
+    method: str
+    family: str
+    seed: int
+    learning_rate: float
+    questions: list[Question]
+    accuracies: Accuracies
+    sampled_tokens: dict[str, float]
+    curves: dict[str, pd.Series]
+    seconds: float
+
+    @property
+    def last_model(self) -> str:
+        """The name of the last model."""
+        return list(self.accuracies)[-1]
+
+
+def step_of_collapse(true_accuracy: Sequence[float]) -> int | None:
+    """Returns the step from which on the true accuracy in training stays below that of its start, or None.
+
+    Running means of `WINDOW` steps are compared with the first of them, and have to be lower by `LEAST_FALL`.
+
+    Example:
+        >>> step_of_collapse([0.6] * 8 + [0.3] * 8), step_of_collapse([0.6] * 8 + [0.3] * 4 + [0.6] * 8)
+        (9, None)
+    """
+    means = pd.Series(true_accuracy, dtype=float).rolling(WINDOW).mean().dropna()
+    fallen = means < means.iloc[0] - LEAST_FALL if len(means) else means.astype(bool)
+    if not len(fallen) or not fallen.iloc[-1]:
+        return None
+    standing = fallen[~fallen].index
+    return int(standing[-1]) + 1 if len(standing) else int(fallen.index[0])
+
+
+def measure(run: Run, methods: Mapping[frozenset[str], str]) -> Measured:
+    """Returns a run, measured.
+
+    Args:
+        run: The run.
+        methods: The method of each job, by its overrides.
+    """
+    config = {text.partition("=")[0]: text.partition("=")[2] for text in run.record.overrides}
+    (benchmark,) = run.record.models[0].benchmarks
+    accuracies: Accuracies = {}
+    for model in run.record.models:
+        answers = read_answers(evaluation_folder(run, model.name), benchmark)
+        by_id = {prediction.question_id: prediction for prediction in answers.predictions}
+        accuracies[model.name] = np.array([sample_accuracy(each, by_id[each.id]) for each in answers.questions])
+    tokens, seconds = _of_votes(run)
+    sampled = {"base": tokens}
+    curves: dict[str, pd.Series] = {}
+    for stage in run.record.training:
+        table = pd.read_csv(run.folder / stage.metrics_file)
+        seconds += _seconds(run.folder / stage.metrics_file, table)
+        if stage.method == "grpo":
+            settings = _manifest(Path(run.folder / stage.metrics_file).parent)["config"]["grpo"]
+            num_completions = settings["num_prompts_per_step"] * settings["num_generations"]
+            tokens += float(table["train/completion_tokens"].sum()) * num_completions
+        sampled[stage.stage] = tokens
+        curves = curves or {name: table.set_index("step")[name].dropna() for name in table if name != "step"}
+    return Measured(
+        methods[frozenset(run.record.overrides)],
+        config["model"],
+        int(config["seed"]),
+        float(config["optim.optimizer.lr"]),
+        answers.questions,
+        accuracies,
+        sampled,
+        curves,
+        seconds,
+    )
+
+
+def facts_asked(runs: Sequence[Run], human: Path) -> set[tuple[str, str]]:
+    """Returns the facts, as (disease, relation), that the training of any run asked about."""
+    folders = {run.folder / path for run in runs for name, path in run.record.artifacts.items() if name == "synthesize"}
+    files = [human, *(folder / "questions.jsonl" for folder in sorted(folders))]
+    return asked_facts(question for file in files for question in read_questions(file))
+
+
+def _of_votes(run: Run) -> tuple[float, float]:
+    """Returns the sampled tokens and the seconds of the votes of a run; 0 without votes."""
+    if "pseudo_label" not in run.record.artifacts:
+        return 0.0, 0.0
+    folder = run.folder / run.record.artifacts["pseudo_label"]
+    tokens = sum(answer.num_tokens for _, answers in read_votes(folder / "answers") for answer in answers)
+    return float(tokens), float(_manifest(folder)["seconds"])
+
+
+def _seconds(metrics: Path, table: pd.DataFrame) -> float:
+    return float(table["time/step"].sum()) if "time/step" in table else float(_manifest(metrics.parent)["seconds"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return manifest

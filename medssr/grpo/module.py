@@ -26,6 +26,7 @@ from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.models.sharding import is_sharded
+from medssr.models.utilisation import Utilisation, update_flops
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
 from medssr.rewards.history import QuestionHistory
@@ -52,6 +53,7 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        utilisation: Computes the utilisation of the devices; None where their speed is not known.
 
     Raises:
         InputError: When a reward needs another scaling of rewards.
@@ -65,6 +67,7 @@ class GRPOModule(TrainedModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        utilisation: Utilisation | None = None,
     ) -> None:
         unscaled = [name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_unscaled]
         if unscaled and config.scale_rewards is not ScaleRewards.none:
@@ -78,6 +81,7 @@ class GRPOModule(TrainedModule):
         self.ahead = ahead
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.config = config
+        self.utilisation = utilisation
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
@@ -111,6 +115,8 @@ class GRPOModule(TrainedModule):
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
+        if self.utilisation is not None:
+            metrics["time/mfu"] = self._mfu(self.utilisation, minibatches, metrics)
         # Not by log_dict, which logs after the callbacks: the metrics of a step must be logged before its checkpoint.
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
@@ -181,6 +187,20 @@ class GRPOModule(TrainedModule):
         if sync_gap is not None:
             metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
+
+    def _mfu(self, utilisation: Utilisation, minibatches: Sequence[Minibatch], metrics: Metrics) -> float:
+        """Returns the utilisation of the devices in the forward and backward passes of the step's update."""
+        local = sum(
+            update_flops(
+                utilisation.model,
+                {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
+                [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
+                utilisation.num_adapter_parameters,
+            )
+            for samples in ([one for one in batch.samples if not one.is_dummy] for batch in minibatches)
+        )
+        mean = fmean(gather_objects(self.config.num_iterations * local))
+        return utilisation.share(mean, metrics["time/forward"] + metrics["time/backward"])
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
         """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""

@@ -98,7 +98,7 @@ class GRPOModule(TrainedModule):
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         with self.times.part("sync"):
             self.rollouts.engine.release_memory()
-        self.ahead.start(None if self._is_last(batch.step) else local_batch.following)
+        self.ahead.start(None if self.is_last_step(batch.step) else local_batch.following)
 
         advantages = self.advantages(scored)
         trained = indices_to_train(scored.has_signal.tolist(), len(local_batch.items))
@@ -111,7 +111,8 @@ class GRPOModule(TrainedModule):
         )
         if self.objective.policy_loss.is_global_mean:  # else a process averages over what it has rolled out
             minibatches = balance(minibatches, has_shared_prompts=self.objective.is_packed)
-        metrics = self.update(batch.step, minibatches)
+        with self.trace.update(batch.step, is_last=self.is_last_step(batch.step)):
+            metrics = self.update(batch.step, minibatches)
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
@@ -260,9 +261,6 @@ class GRPOModule(TrainedModule):
         if message is not None:
             self._has_warned_of_truncation = True
             log.warning(message)
-
-    def _is_last(self, step: int) -> bool:
-        return self.trainer.should_stop or step + 1 == self.trainer.num_training_batches
 
     def setup(self, stage: str) -> None:
         """Checks that processes can share the questions of a step, and the passes that rewards need.

@@ -278,14 +278,13 @@ def product_flops() -> float:
     """Returns the published bfloat16 product speed of the GPU, and raises RuntimeError for one that is not known."""
     import torch
 
-    from medssr.config.groups import GPU
-    from medssr.models.hardware import published_flops
+    from medssr.models.hardware import known_gpu, peak_flops, published
 
     name = torch.cuda.get_device_name()
-    for gpu in GPU:
-        if gpu.value in name.split():
-            return published_flops(gpu)
-    raise RuntimeError(f"no published speed is known of {name}")
+    gpu = known_gpu(name)
+    if gpu is None:
+        raise RuntimeError(f"no published speed is known of {name}")
+    return peak_flops(published(gpu), num_bytes=2)
 
 
 def slowest_kernels(machine: Machine, update: Callable[[], None]) -> list[str]:

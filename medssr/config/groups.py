@@ -65,12 +65,19 @@ class ForecastConfig:
         require(0 <= self.signal_share <= 1, "extras.forecast.signal_share", f"{self.signal_share}; from 0 to 1.")
 
 
+class Profiler(Enum):
+    """What traces a training: torch's profiler."""
+
+    torch = "torch"
+
+
 @dataclass
 class ExtrasConfig:
-    """Display, CPU threads and cost forecast of a run; these settings change no result."""
+    """Display, CPU threads, traces and cost forecast of a run; these settings change no result."""
 
     progress_bar: bool
     num_threads: int | None
+    profiler: Profiler | None
     forecast: ForecastConfig
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, S
 from medssr.grpo.selection import QuestionSelection
 from medssr.grpo.step_selection import select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
+from medssr.models.utilisation import Utilisation, update_flops
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
 from medssr.rewards.history import QuestionHistory
@@ -57,6 +58,7 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        utilisation: Computes the utilisation of the devices; None where their speed is not known.
 
     Raises:
         InputError: When a reward needs another scaling of rewards, or answers of others than the policy.
@@ -70,6 +72,7 @@ class GRPOModule(TrainedModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        utilisation: Utilisation | None = None,
     ) -> None:
         unscaled = [name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_unscaled]
         if unscaled and config.scale_rewards is not ScaleRewards.none:
@@ -85,6 +88,7 @@ class GRPOModule(TrainedModule):
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.average = objective.average  # a module, and so in checkpoints
         self.config = config
+        self.utilisation = utilisation
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
@@ -108,7 +112,7 @@ class GRPOModule(TrainedModule):
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
         with self.times.part("sync"):
             self.rollouts.engine.release_memory()
-        self.ahead.start(None if self._is_last(batch.step) else local_batch.following)
+        self.ahead.start(None if self.is_last_step(batch.step) else local_batch.following)
 
         advantages = self.advantages(scored)
         trained = indices_to_train(scored.has_signal.tolist(), len(local_batch.items))
@@ -121,10 +125,13 @@ class GRPOModule(TrainedModule):
         )
         if self.objective.policy_loss.is_global_mean:  # else a process averages over what it has rolled out
             minibatches = balance(minibatches, has_shared_prompts=self.objective.is_packed)
-        metrics = self.update(batch.step, minibatches)
+        with self.trace.update(batch.step, is_last=self.is_last_step(batch.step)):
+            metrics = self.update(batch.step, minibatches)
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
+        if self.utilisation is not None:
+            metrics["time/mfu"] = self._mfu(self.utilisation, minibatches, metrics)
         self.log_step(batch.step, metrics)
         self.log("train/reward", metrics["train/reward"], logger=False, batch_size=len(batch.items))
 
@@ -215,6 +222,20 @@ class GRPOModule(TrainedModule):
             metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
 
+    def _mfu(self, utilisation: Utilisation, minibatches: Sequence[Minibatch], metrics: Metrics) -> float:
+        """Returns the utilisation of the devices in the forward and backward passes of the step's update."""
+        local = sum(
+            update_flops(
+                utilisation.model,
+                {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
+                [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
+                utilisation.num_adapter_parameters,
+            )
+            for samples in ([one for one in batch.samples if not one.is_dummy] for batch in minibatches)
+        )
+        mean = fmean(gather_objects(self.config.num_iterations * local))
+        return utilisation.share(mean, metrics["time/forward"] + metrics["time/backward"])
+
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
         """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""
         with self.times.part("forward"):
@@ -276,9 +297,6 @@ class GRPOModule(TrainedModule):
         if message is not None:
             self._has_warned_of_truncation = True
             log.warning(message)
-
-    def _is_last(self, step: int) -> bool:
-        return self.trainer.should_stop or step + 1 == self.trainer.num_training_batches
 
     def setup(self, stage: str) -> None:
         """Checks that processes can share the questions of a step, and the passes that rewards need.

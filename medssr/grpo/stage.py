@@ -23,7 +23,7 @@ from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
 from medssr.training.fit import fit
-from medssr.training.forecast import Forecast, forecast
+from medssr.training.forecast import Forecast, forecast, utilisation_of
 from medssr.training.question_sources import QuestionSource, reward_names
 from medssr.training.seen_time import SeenTime
 from medssr.training.step_loader import PromptDataModule
@@ -137,6 +137,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+        utilisation=utilisation_of(config, gpu_name()),
     )
 
 

@@ -235,9 +235,9 @@ def rollout_seconds(
     num_bytes = num_steps * read + rows * work.num_attended * cached + num_tokens * logits
 
     weights = model.num_layers * model.num_active_layer_weights
-    flops = 2 * num_tokens * (weights + head) + rows * work.num_attended * _attention_flops(model)
+    flops = 2 * num_tokens * (weights + head) + rows * work.num_attended * attention_flops(model)
     prompts = rows / work.num_generations * work.prompt_tokens
-    flops += prompts * (2 * weights + work.prompt_tokens / 2 * _attention_flops(model))
+    flops += prompts * (2 * weights + work.prompt_tokens / 2 * attention_flops(model))
     if not arrangement.is_vllm:  # whose kernels do the rest of a layer beside its products
         num_bytes += (num_tokens + prompts) * _layer_bytes(model, arrangement.engine_bytes)
     seconds = num_bytes / hardware.bytes_per_second + flops / hardware.product_flops(arrangement.engine_bytes)
@@ -271,7 +271,7 @@ def _touched_layer_weights(model: Architecture, rows: float) -> float:
     return shared + chosen * model.num_experts * expert
 
 
-def _attention_flops(model: Architecture) -> int:
+def attention_flops(model: Architecture) -> int:
     """Returns the FLOPs of a token's attention to one other token, in all layers: two products of each head."""
     return 4 * model.num_layers * model.num_heads * model.head_dim
 
@@ -301,7 +301,7 @@ def _passes(
     tokens = prompts * work.prompt_tokens + completion_tokens
     attended = prompts * (work.prompt_tokens**2 / 2 + num_completions * work.num_attended)
     weights = model.num_layers * model.num_active_layer_weights + (arrangement.num_adapter_parameters or 0)
-    flops = 2 * weights * tokens + attended * _attention_flops(model)
+    flops = 2 * weights * tokens + attended * attention_flops(model)
     logits = completion_tokens * model.vocab_size
     return (
         _pass(flops, tokens * _layer_bytes(model, arrangement.compute_bytes), arrangement, hardware),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,9 +57,27 @@ _PUBLISHED = {
 }
 
 
-def published_flops(gpu: GPU) -> float:
-    """Returns the published FLOP/s of bfloat16 products, which the model FLOPs utilisation (MFU) is a fraction of."""
-    return _PUBLISHED[gpu][1] * 1e12
+def known_gpu(name: str) -> GPU | None:
+    """Returns the GPU of a name as torch has it; None if its speed was not published here.
+
+    Example:
+        >>> known_gpu("NVIDIA A100-SXM4-80GB").value
+        'A100'
+    """
+    words = re.split(r"[\s-]", name)
+    return next((gpu for gpu in GPU if gpu.value in words), None)
+
+
+def peak_flops(hardware: Hardware, num_bytes: int) -> float:
+    """Returns the FLOP/s that utilisation is a fraction of, for numbers of 4 or 2 bytes.
+
+    Those that were published of a known GPU, else those of a large product, as it was measured.
+    """
+    gpu = known_gpu(hardware.name)
+    if gpu is None:
+        return hardware.product_flops(num_bytes)
+    float32, bfloat16, *_ = _PUBLISHED[gpu]
+    return (float32 if num_bytes == 4 else bfloat16) * 1e12
 
 
 def published(gpu: GPU) -> Hardware:

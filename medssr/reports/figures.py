@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.reports import plots
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.groups import sweep_axes
-from medssr.reports.metrics import DRAWN, PART_SECONDS, STEP_SECONDS
+from medssr.reports.metrics import DRAWN, MFU, PART_SECONDS, STEP_SECONDS, TOKENS_PER_SECOND
 from medssr.reports.runs import Run, model_label
 from medssr.reports.tables import COSTS, runs_by_labels
 from medssr.statistics import Calibration
@@ -77,7 +77,14 @@ def draw_step_times(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:
         if parts and all(np.isfinite(curve).all() for curve in (curves[STEP_SECONDS], *parts.values())):
             file = f"time_{number}_{slug(stage)}.png"
             plots.plot_step_times(curves[STEP_SECONDS], parts, out_dir / file)
-            yield Figure(file, f"{run.name}, {stage}" if len(runs) > 1 else stage)
+            yield Figure(file, (f"{run.name}, {stage}" if len(runs) > 1 else stage) + _speed(curves))
+
+
+def _speed(curves: Mapping[str, pd.Series]) -> str:
+    """Returns the medians over the steps of tokens per second and utilisation, where they are known, as text."""
+    rate, mfu = (curves[name].median() if name in curves else np.nan for name in (TOKENS_PER_SECOND, MFU))
+    text = f": {rate:,.0f} tokens a second" if np.isfinite(rate) else ""
+    return f"{text}, MFU of the update {mfu:.1%}" if text and np.isfinite(mfu) else text
 
 
 def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:

@@ -34,6 +34,7 @@ PART_SECONDS = (
     "time/sync",
     "time/wait",
 )
+TOKENS_PER_SECOND, MFU = "time/tokens_per_second", "time/mfu"
 
 
 def read_curves(path: Path) -> dict[str, pd.Series]:
@@ -52,7 +53,7 @@ def read_curves(path: Path) -> dict[str, pd.Series]:
         columns = ", ".join(table.columns)
         raise InputError.at(path, f"is no column; the columns are {columns}.", line=1, field="step")
     curves = {}
-    for name in (*DRAWN, STEP_SECONDS, *PART_SECONDS):
+    for name in (*DRAWN, STEP_SECONDS, *PART_SECONDS, TOKENS_PER_SECOND, MFU):
         if name in table.columns:
             rows = table[table[name] != ""]  # the other rows hold other metrics
             steps = [int(step) for step in _numbers(rows["step"], path)]

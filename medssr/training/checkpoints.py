@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
-from medssr.utils.files import hash_files, read_record, sync, write_json_atomically
+from medssr.manifests import kept_hashes
+from medssr.utils.content_hashes import ContentHashes
+from medssr.utils.files import hash_file, hash_files, read_record, sync, write_json_atomically
 
 if TYPE_CHECKING:
     import lightning as L
@@ -68,7 +70,8 @@ def starting_point(ckpt_path: str, directory: Path) -> Path | None:
     Raises:
         InputError: When a required checkpoint is missing, or all existing ones are damaged.
     """
-    local = _newest_valid(checkpoint_folder(directory))
+    hashes = kept_hashes(directory.parents[1])
+    local = _newest_valid(checkpoint_folder(directory), hashes)
     if local is not None or ckpt_path == AUTO:
         return local
     if ckpt_path == LAST:
@@ -78,20 +81,20 @@ def starting_point(ckpt_path: str, directory: Path) -> Path | None:
     if not given.exists():
         raise InputError.at("ckpt_path", f"there is nothing at {given}; give a checkpoint or a folder of them.")
     if given.is_dir() and given.suffix != ".ckpt":
-        newest = _newest_valid(given)
+        newest = _newest_valid(given, hashes)
         if newest is None:
             raise InputError.at("ckpt_path", f"the folder {given} holds no checkpoint (step_*.ckpt).")
         return newest
-    fault = _fault(given)
+    fault = _fault(given, hashes)
     if fault is not None:
         raise InputError.at("ckpt_path", f"{given} {fault}.")
     return given
 
 
-def _newest_valid(folder: Path) -> Path | None:
+def _newest_valid(folder: Path, hashes: ContentHashes) -> Path | None:
     faults: list[str] = []
     for path in reversed(_checkpoints(folder)):
-        fault = _fault(path)
+        fault = _fault(path, hashes)
         if fault is None:
             if faults:
                 log.warning("%s; training resumes from %s, the one before", "; ".join(faults), path.name)
@@ -105,14 +108,14 @@ def _newest_valid(folder: Path) -> Path | None:
     return None
 
 
-def _fault(path: Path) -> str | None:
+def _fault(path: Path, hashes: ContentHashes) -> str | None:
     """Returns a description of the damage of a checkpoint, as the end of a sentence, or None if it is valid.
 
     A file is a zip archive with a checksum of each tensor. Of a folder, which sharded strategies write, the hashes of
-    the files are compared with those that it was written with.
+    the files are compared with those that it was written with; processes that start together share their computation.
     """
     if path.is_dir():
-        return _folder_fault(path)
+        return _folder_fault(path, hashes)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -121,21 +124,21 @@ def _fault(path: Path) -> str | None:
     return None if damaged is None else f"is damaged (checksum of {damaged})"
 
 
-def _folder_fault(path: Path) -> str | None:
+def _folder_fault(path: Path, hashes: ContentHashes) -> str | None:
     try:
         written = read_record(path / _HASHES_FILE, "")
     except InputError as error:
         return f"is damaged ({error})"
-    present = _hashes(path)
+    present = _hashes(path, hashes.of_file)
     damaged = [name for name, digest in written.items() if present.get(name) != digest]
     return f"is damaged (content of {damaged[0]})" if damaged else None
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _hashes(folder: Path, hash_of: Callable[[Path], str] = hash_file) -> dict[str, str]:
     """Returns the SHA-256 of the files in a folder by their paths in it."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _HASHES_FILE]
     names = (file.relative_to(folder).as_posix() for file in files)
-    return dict(zip(names, hash_files(files), strict=True))
+    return dict(zip(names, hash_files(files, hash_of), strict=True))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

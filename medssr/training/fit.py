@@ -18,6 +18,7 @@ from medssr.tracking.loggers import open_loggers
 from medssr.training.checkpoints import check_compatible
 from medssr.training.joint_stop import JointStop
 from medssr.training.step_checkpoint import StepCheckpoint
+from medssr.training.trace import UpdateTrace
 from medssr.training.trained_module import TrainedModule
 from medssr.utils.instantiate import instantiate
 from medssr.utils.progress import Progress
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def fit(
     config: TrainConfig | SFTTrainConfig,
-    module: L.LightningModule,
+    module: TrainedModule,
     data: Any,
     directory: Path,
     checkpoint: Path | None,
@@ -55,6 +56,8 @@ def fit(
     if checkpoint is not None:
         check_compatible(checkpoint, module, num_steps)
     num_planned = min(num_steps, num_check_steps(config) or num_steps)
+    if config.extras.profiler is not None:
+        module.trace = UpdateTrace(directory / "traces")
     callbacks = [
         instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,8 @@ from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import Architecture, architecture_of
 from medssr.models.cost import Arrangement, StepSeconds, Work, rollout_seconds, step_seconds
-from medssr.models.hardware import Hardware, measured_hardware, published
+from medssr.models.hardware import Hardware, known_gpu, measured_hardware, peak_flops, published
+from medssr.models.utilisation import Utilisation
 from medssr.questions import read_questions
 from medssr.rewards.scoring import traits_of
 from medssr.utils.instantiate import target_of
@@ -94,6 +94,29 @@ def forecast(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, device_name
         rollout = seconds.rollout + rollout_seconds(model, answers, work.num_prompts, arrangement, hardware)
         seconds = replace(seconds, rollout=rollout, sync=2 * seconds.sync)
     return Forecast(seconds, hardware, _num_devices(config.rollout, arrangement), work)
+
+
+def utilisation_of(config: TrainConfig, device_name: str | None) -> Utilisation | None:
+    """Returns what the utilisation of a training's device is computed with; None if model or device is not known.
+
+    Args:
+        config: The configuration of the training.
+        device_name: The name of the GPU that trains, as torch has it; None on a CPU.
+    """
+    hardware = _hardware(config, device_name)
+    model = architecture_of(config.model.path, config.model.hub_config)
+    if hardware is None or not isinstance(model, Architecture):
+        return None
+    return Utilisation(model, _num_adapter_parameters(config, model), peak_flops(hardware, _compute_bytes(config)))
+
+
+def _num_adapter_parameters(config: TrainConfig | PipelineConfig, model: Architecture) -> int | None:
+    lora = config.lora
+    return None if lora is None else model.num_adapter_parameters(lora.rank, lora.target_modules)
+
+
+def _compute_bytes(config: TrainConfig | PipelineConfig) -> int:
+    return 2 if "16" in str(config.trainer["precision"]) else 4
 
 
 def expected_work(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Work:
@@ -169,8 +192,8 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         is_vllm=is_vllm,
         num_slots=slots,
         engine_bytes=loaded_bytes if is_vllm or lora is not None else _TRAINED_BYTES,
-        compute_bytes=2 if "16" in str(trainer["precision"]) else 4,
-        num_adapter_parameters=None if lora is None else model.num_adapter_parameters(lora.rank, lora.target_modules),
+        compute_bytes=_compute_bytes(config),
+        num_adapter_parameters=_num_adapter_parameters(config, model),
         is_sharded=shards_models(trainer),
         num_trained_passes=0 if grpo.has_kl_in_reward else has_reference + has_old_logps,
         num_sampled_passes=has_statistics + (has_reference + has_old_logps if grpo.has_kl_in_reward else 0),
@@ -208,6 +231,6 @@ def _hardware(config: TrainConfig | PipelineConfig, device_name: str | None) -> 
         if device in kinds and device_name in (None, hardware.name):  # another machine may have measured it
             return hardware
     if device_name is not None:
-        words = re.split(r"[\s-]", device_name)  # "NVIDIA A100-SXM4-80GB"
-        return next((published(gpu) for gpu in GPU if gpu.value in words), None)
+        known = known_gpu(device_name)
+        return None if known is None else published(known)
     return published(_ASSUMED_GPU) if is_on_gpu else None

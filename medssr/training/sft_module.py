@@ -51,17 +51,8 @@ class SFTModule(TrainedModule):
     def training_step(self, batch: StepBatch[Sample], batch_idx: int) -> None:
         """Takes one optimiser step on the samples of the batch, which the processes share."""
         agree_to_stop()
-        samples = batch.shard(self.global_rank, self.trainer.world_size).items
-        # Processes average their gradients, so each divides by the mean of their numbers of tokens.
-        num_tokens = average_number(sum(len(completion) for _, completion in samples))
-        micro_batches = pad_to_longest(self._split(samples), filler=[])
-        local_loss = 0.0
-        for number, indices in enumerate(micro_batches, start=1):
-            loss = self._loss([samples[index] for index in indices]) / num_tokens
-            add_gradient(self, loss, is_last=number == len(micro_batches))
-            local_loss += loss.item()
-        norm = take_optimizer_step(self, self._max_grad_norm, local_loss)
-        mean_loss = average_number(local_loss)
+        with self.trace.update(batch.step, is_last=self.is_last_step(batch.step)):
+            mean_loss, norm = self._update(batch)
         if norm is None:
             self.skipped_steps.skipped(batch.step, [f"the samples of step {batch.step}"])
             metrics = {"train/skipped_steps": 1.0}
@@ -72,6 +63,20 @@ class SFTModule(TrainedModule):
         advance_schedule(self)
         self.log_step(batch.step, metrics)
         self.log("train/loss", mean_loss, logger=False, batch_size=len(batch.items))
+
+    def _update(self, batch: StepBatch[Sample]) -> tuple[float, float | None]:
+        """Takes an optimiser step; returns the mean loss, and the norm of the gradient (None if it was skipped)."""
+        samples = batch.shard(self.global_rank, self.trainer.world_size).items
+        # Processes average their gradients, so each divides by the mean of their numbers of tokens.
+        num_tokens = average_number(sum(len(completion) for _, completion in samples))
+        micro_batches = pad_to_longest(self._split(samples), filler=[])
+        local_loss = 0.0
+        for number, indices in enumerate(micro_batches, start=1):
+            loss = self._loss([samples[index] for index in indices]) / num_tokens
+            add_gradient(self, loss, is_last=number == len(micro_batches))
+            local_loss += loss.item()
+        norm = take_optimizer_step(self, self._max_grad_norm, local_loss)
+        return average_number(local_loss), norm
 
     def _split(self, samples: list[Sample]) -> list[list[int]]:
         """Returns the indices of the samples of each micro-batch."""

@@ -10,6 +10,7 @@ import torch
 
 from medssr.models.sharding import fill, is_sharded, shard
 from medssr.training.optimizer_step import SkippedSteps
+from medssr.training.trace import UpdateTrace
 
 
 class TrainedModule(L.LightningModule):
@@ -21,6 +22,9 @@ class TrainedModule(L.LightningModule):
         scheduler: Creates the learning-rate schedule for the given optimiser.
         skipped_steps: Counts the optimiser steps without a finite loss and gradient.
         load_whole: Loads the whole model where `model` is sharded and has no weights yet; None if it has them.
+
+    Attributes:
+        trace: Traces updates; none, unless it is replaced before the training.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class TrainedModule(L.LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._load_whole = load_whole
+        self.trace = UpdateTrace()
         self.last_metrics: dict[str, float] = {}  # of the last step, for callbacks
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
@@ -50,6 +55,10 @@ class TrainedModule(L.LightningModule):
         self.last_metrics = metrics
         for logger in self.loggers:
             logger.log_metrics(metrics, step=step)
+
+    def is_last_step(self, step: int) -> bool:
+        """Returns whether the training ends with a step."""
+        return bool(self.trainer.should_stop or step + 1 == self.trainer.num_training_batches)
 
     def frozen_models(self) -> list[Any]:
         """Returns the models that are sharded like the one that is trained."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medssr.config.groups import GPU
 from medssr.errors import InputError
-from medssr.models.hardware import Hardware, measured_hardware, published, published_flops, write_hardware
+from medssr.models.hardware import Hardware, measured_hardware, peak_flops, published, write_hardware
 
 MEASURED = Hardware("a processor", False, 2, 1e11, 5e11, 1.25e10, "measured")
 
@@ -17,11 +19,17 @@ def test_every_gpu_that_can_be_named_is_known_with_its_source(gpu):
     assert hardware.is_gpu
     assert hardware.float32_flops < hardware.bfloat16_flops
     assert "data sheet" in hardware.source
-    assert hardware.bfloat16_flops == pytest.approx(0.7 * published_flops(gpu))
+    assert hardware.bfloat16_flops == pytest.approx(0.7 * peak_flops(hardware, 2))
 
 
 def test_products_are_as_fast_as_their_numbers_are_small():
     assert (MEASURED.product_flops(4), MEASURED.product_flops(2)) == (1e11, 5e11)
+
+
+def test_utilisation_is_a_fraction_of_what_was_published_or_measured():
+    assert peak_flops(published(GPU.H200), 2) == 989e12
+    assert peak_flops(replace(MEASURED, name="NVIDIA H200"), 4) == 67e12  # a GPU that was measured and is known
+    assert (peak_flops(MEASURED, 4), peak_flops(MEASURED, 2)) == (1e11, 5e11)
 
 
 def test_what_was_measured_is_read_again(tmp_path):

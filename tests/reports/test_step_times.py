@@ -37,5 +37,13 @@ def test_areas_are_as_the_seconds(tmp_path, num_steps):
     assert areas["rest"] / areas["second"] == pytest.approx(1, rel=0.1)
 
 
+def test_the_title_has_the_median_speed(tmp_path):
+    times = {"time_step": 8.0, "time_rollout": 4.0, "time_tokens_per_second": 1234.4}
+    (figure,) = draw_step_times([run_of(3, **times)], tmp_path)
+    assert figure.title == "stage1: 1,234 tokens a second"
+    (figure,) = draw_step_times([run_of(3, **times, time_mfu=0.4123)], tmp_path)
+    assert figure.title == "stage1: 1,234 tokens a second, MFU of the update 41.2%"
+
+
 def test_a_stage_without_times_has_no_picture(tmp_path):
     assert list(draw_step_times([run_of(3, train_reward=1.0)], tmp_path)) == []

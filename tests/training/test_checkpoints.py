@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
 from medssr.training.checkpoints import checkpoint_folder, checkpoint_path, starting_point, write_checkpoint
+from medssr.utils import content_hashes
+from medssr.utils.files import hash_file
 
 
 def save(directory, num_done, size=1000):
@@ -119,6 +122,27 @@ def test_a_folder_with_a_changed_or_missing_file_is_damaged(tmp_path, caplog, da
     damage(paths[0] / "sha256.json")
     with pytest.raises(InputError, match="No valid checkpoint"):
         starting_point(AUTO, tmp_path)
+
+
+def test_processes_that_resume_together_read_a_sharded_checkpoint_once(tmp_path, monkeypatch):
+    def write_shards(temporary):
+        temporary.mkdir()
+        for number in range(2):
+            (temporary / f"shard_{number}").write_bytes(bytes([number]) * 2**20)
+
+    directory = tmp_path / "train" / "fingerprint"
+    path = checkpoint_path(checkpoint_folder(directory), 1)
+    path.parent.mkdir(parents=True)
+    write_checkpoint(path, write_shards)
+    read = []
+    monkeypatch.setattr(content_hashes, "hash_file", lambda file: read.append(file.name) or hash_file(file))
+    with ThreadPoolExecutor(4) as processes:
+        found = list(processes.map(lambda _: starting_point(AUTO, directory), range(4)))
+    assert found == [path] * 4
+    assert sorted(read) == ["shard_0", "shard_1"]
+    flip_a_bit_in_the_middle(path / "shard_1")
+    with pytest.raises(InputError, match="content of shard_1"):
+        starting_point(AUTO, directory)
 
 
 def test_without_checkpoints_auto_starts_afresh_and_last_says_so(tmp_path):

@@ -158,7 +158,7 @@ def test_a_training_says_what_it_took_and_what_was_predicted(tmp_path, caplog):
     config = typed(
         "train",
         *(f"paths.root_dir={tmp_path}", f"data.path={tmp_path}/questions.jsonl", f"model.path={tmp_path}/model"),
-        *("trainer=cpu", "logger=csv", "extras.progress_bar=false", "extras.num_threads=1"),
+        *("trainer=cpu", "logger=csv", "extras.progress_bar=false", "extras.num_threads=1", "extras.profiler=torch"),
         *("grpo.num_steps=3", "grpo.num_prompts_per_step=2", "grpo.num_generations=2", "grpo.max_new_tokens=8"),
     )
     with caplog.at_level(logging.INFO, logger="medssr.training.seen_time"):
@@ -171,4 +171,5 @@ def test_a_training_says_what_it_took_and_what_was_predicted(tmp_path, caplog):
     column = header.split(",").index("time/step_predicted")
     values = [row.split(",")[column] for row in rows]
     assert values[:-1] == ["", ""]
+    assert len(list(made.path("traces").iterdir())) == 2
     assert float(values[-1]) == pytest.approx(expected.seconds.total)

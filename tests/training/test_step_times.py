@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import time
+from functools import partial
 
 import pytest
 import torch
-from support.grpo_runs import fit, grpo_config
+from support.grpo_runs import EvenTokens, fit, grpo_config, make_module
+from torch.optim import SGD
 
+from medssr.models.architecture import Architecture
+from medssr.models.utilisation import Utilisation, update_flops
 from medssr.training import step_times
 from medssr.training.step_times import PARTS, StepTimes
 
@@ -63,3 +67,25 @@ def test_the_parts_of_a_training_step_are_nearly_all_of_it(policy, tmp_path, mon
         assert float(row["time/tokens_per_second"]) == pytest.approx(expected)
         shares.append(sum(seconds.values()) / float(row["time/step"]))
     assert 0.95 <= max(shares) <= 1.0001
+
+
+def test_the_utilisation_of_a_step_is_that_of_its_update(policy, tmp_path, monkeypatch):
+    model = Architecture(100, 10, 2, 2, 2, 5, 20, 0, 0, True, False)
+    config = grpo_config(num_steps=1, num_iterations=2)
+    module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1e-3))
+    module.utilisation = Utilisation(model, None, peak_flops=1e9)
+    updates, update = [], module.update
+    monkeypatch.setattr(
+        module, "update", lambda step, minibatches: updates.append(minibatches) or update(step, minibatches)
+    )
+    fit(policy, tmp_path, config, module=module)
+    samples = [sample for minibatch in updates[0] for sample in minibatch.samples]
+    prompts = {sample.question_id: len(sample.prompt_ids) for sample in samples}
+    assert len(prompts) < len(samples)
+    flops = update_flops(
+        model, prompts.values(), [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples]
+    )
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    seconds = float(row["time/forward"]) + float(row["time/backward"])
+    assert float(row["time/mfu"]) == pytest.approx(2 * flops / (seconds * 1e9))

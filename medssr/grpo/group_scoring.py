@@ -13,6 +13,7 @@ from torch import Tensor
 from medssr.answers import extract_choice
 from medssr.grpo.advantages import weighted_sums
 from medssr.grpo.rollouts import Rollout, RolloutGroup, Sample
+from medssr.grpo.teachers import Distillation
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import GroupInput, GroupResult, TokenStatistics, is_group_reward, score_groups
@@ -156,6 +157,15 @@ def weigh_samples(groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sam
         for rollout, sample in zip(group.rollouts, row, strict=True):
             sample.weight = group.weight
             sample.token_mask = None if rollout.token_mask is None else torch.tensor(rollout.token_mask)
+
+
+def mark_distilled(
+    groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]], distillation: Distillation | None
+) -> None:
+    """Marks the samples whose rewards let them through to be drawn to a teacher."""
+    for group, row in zip(groups, samples, strict=True):
+        for rollout, sample in zip(group.rollouts, row, strict=True):
+            sample.is_distilled = distillation is not None and distillation.lets_through(rollout.reward)
 
 
 def advantage_shifts(groups: Sequence[RolloutGroup]) -> Tensor:

@@ -48,7 +48,8 @@ def step_metrics(
 def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatistics]) -> dict[str, float]:
     """Returns the metrics of an optimiser step over all processes.
 
-    They are means over the tokens of the optimiser step, except the loss, which is the value that is trained on.
+    They are means over the tokens of the optimiser step, except the loss, which is the value that is trained on, and
+    the divergence from a teacher, a mean over the tokens that are drawn to it.
 
     Args:
         minibatch: The minibatch of this process.
@@ -61,7 +62,8 @@ def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatis
     metrics = average_metrics(totals)
     num_tokens = metrics.pop("num_tokens")
     return {
-        name: value if name == "loss" else value * minibatch.normalizer / num_tokens for name, value in metrics.items()
+        name: value if name in ("loss", "teacher_divergence") else value * minibatch.normalizer / num_tokens
+        for name, value in metrics.items()
     }
 
 

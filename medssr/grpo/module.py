@@ -19,7 +19,13 @@ from medssr.grpo.advantages import group_advantages, is_scored, label_signal, st
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
-from medssr.grpo.group_scoring import add_group_rewards, advantage_shifts, visits_of, weigh_samples
+from medssr.grpo.group_scoring import (
+    add_group_rewards,
+    advantage_shifts,
+    mark_distilled,
+    visits_of,
+    weigh_samples,
+)
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -144,6 +150,7 @@ class GRPOModule(TrainedModule):
                 self.rollouts.has_reward,
             )
         weigh_samples(groups, samples)
+        mark_distilled(groups, samples, self.objective.distillation)
         kls = None
         if self.config.has_kl_in_reward:
             with self.times.part("reference"):
@@ -287,17 +294,20 @@ class GRPOModule(TrainedModule):
     @staticmethod
     def _check_peers(rollouts: RolloutCollector, config: GRPOConfig) -> None:
         """Checks that a reward has the answers of others that it compares with, and that a teacher is asked."""
+        uses_teacher = config.distillation is not None or (config.beta > 0 and not config.keeps_reference)
         reader = next((name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_peers), None)
-        has_peers = config.has_permuted_view or config.teacher is not None
+        has_peers = config.has_permuted_view or config.has_average
         if reader is not None and not has_peers:
             raise InputError(
                 f"reward.{reader}: compares with answers of others than the policy, and there are none; take "
                 "grpo.has_permuted_view=true, or a teacher, such as grpo/teacher=moving_average."
             )
-        if config.teacher is not None and reader is None and (config.keeps_reference or config.beta == 0):
+        is_asked = reader is not None and config.has_average
+        if config.teacher is not None and not uses_teacher and not is_asked:
             raise InputError(
-                "grpo.teacher: nothing uses it; take a reward that does, such as reward=peer_vote, or let the KL be to "
-                "it (grpo.teacher.anchors_kl=true and grpo.beta above 0)."
+                "grpo.teacher: nothing uses it; take grpo/distillation=gated, or with grpo/teacher=moving_average a "
+                "reward that asks it, such as reward=peer_vote, or let the KL be to it (grpo.teacher.anchors_kl=true "
+                "and grpo.beta above 0)."
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -325,14 +335,15 @@ class GRPOModule(TrainedModule):
             self.average.restart(self.model)
 
     def frozen_models(self) -> list[Any]:
-        """Returns the reference, if it is a model of its own."""
-        return [] if self.objective.reference in (None, self.model) else [self.objective.reference]
+        """Returns the reference and the teacher, those that are models of their own."""
+        others = (self.objective.reference, self.objective.teacher_model)
+        return [model for model in others if model not in (None, self.model)]
 
     def on_train_start(self) -> None:
         """Gives the engine the weights that training starts or resumes with."""
         self.rollouts.engine.sync_weights(self.model)
 
     def on_fit_start(self) -> None:
-        """Moves a separate reference policy to the policy's device."""
+        """Moves the reference policy and the teacher to the policy's device, if they are models of their own."""
         for model in self.frozen_models():
             model.to(self.device).eval()

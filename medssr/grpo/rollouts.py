@@ -95,6 +95,7 @@ class Sample:
         ref_logps: `[T]`, by the reference policy; None if there is no reference.
         weight: The weight of its question in the loss.
         token_mask: `[T]`, whether each token is trained; None for all.
+        is_distilled: Whether its distributions are drawn to those of the teacher.
         is_dummy: Whether it only keeps collective calls in step on a process without samples; it has no loss.
     """
 
@@ -106,6 +107,7 @@ class Sample:
     ref_logps: Tensor | None = None
     weight: float = 1.0
     token_mask: Tensor | None = None
+    is_distilled: bool = False
     is_dummy: bool = False
 
     @property

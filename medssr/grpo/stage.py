@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from medssr.config import TrainConfig
+from medssr.config import Dtype, TrainConfig
 from medssr.config.trainer import shards_models
+from medssr.errors import InputError
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import RolloutCollector
+from medssr.grpo.teachers import OtherModel
 from medssr.models.device import check_device, gpu_name, prepare_process
+from medssr.models.loading import check_folder, load_model, torch_dtype
 from medssr.models.lora import keep_initial_adapters
-from medssr.models.policy import Policy, load_reference, load_trainable_policy
+from medssr.models.policy import Policy, load_reference, load_tokenizer, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
@@ -130,6 +134,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
         instantiate(config.grpo.loss, "grpo.loss"),
         policy.tokenizer.pad_token_id,
         config.grpo,
+        _teacher_model(policy, config),
     )
     return GRPOModule(
         rollouts,
@@ -153,6 +158,28 @@ def _reference(policy: Policy, config: TrainConfig) -> Any | None:
             keep_initial_adapters(policy.model)
         return policy.model
     return load_reference(config.model, is_empty=policy.load_whole is not None)
+
+
+def _teacher_model(policy: Policy, config: TrainConfig) -> Any | None:
+    """Returns the model of a teacher that is one of its own; None if there is none.
+
+    Raises:
+        InputError: When it has another vocabulary than the policy, or cannot be loaded.
+    """
+    if config.grpo.teacher is None or config.grpo.has_average:
+        return None
+    teacher: OtherModel = instantiate(config.grpo.teacher, "grpo.teacher")
+    own = replace(config.model, path=teacher.path, revision=None, dtype=Dtype(teacher.dtype), adapter_path=None)
+    check_folder(own)
+    model, vocabulary = load_model(own, torch_dtype(own.dtype)), load_tokenizer(own).get_vocab()
+    sizes = [each.get_input_embeddings().weight.shape[0] for each in (model, policy.model)]
+    if vocabulary != policy.tokenizer.get_vocab() or sizes[0] != sizes[1]:
+        raise InputError(
+            f"grpo.teacher.path: {teacher.path} has another vocabulary than {config.model.path} ({len(vocabulary):,} "
+            f"tokens and {sizes[0]:,} embeddings, against {len(policy.tokenizer):,} and {sizes[1]:,}), so their "
+            "distributions cannot be compared; take a teacher of the policy's family."
+        )
+    return model.requires_grad_(False)
 
 
 def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], num_new_tokens: int) -> int:

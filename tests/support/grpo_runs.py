@@ -80,7 +80,7 @@ class NoisyEngine(HFEngine):
         return [[replace(item, logps=[logp + self.shift for logp in item.logps]) for item in row] for row in groups]
 
 
-def make_module(policy, config, reward, optimizer, engine=HFEngine):
+def make_module(policy, config, reward, optimizer, engine=HFEngine, teacher=None):
     reference = deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None
     rollouts = RolloutCollector(
         policy,
@@ -95,7 +95,12 @@ def make_module(policy, config, reward, optimizer, engine=HFEngine):
         rollouts,
         StepAhead(rollouts),
         Objective(
-            policy.model, reference, instantiate(config.loss, "grpo.loss"), policy.tokenizer.pad_token_id, config
+            policy.model,
+            reference,
+            instantiate(config.loss, "grpo.loss"),
+            policy.tokenizer.pad_token_id,
+            config,
+            teacher,
         ),
         config,
         optimizer,

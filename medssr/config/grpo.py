@@ -77,6 +77,7 @@ class GRPOConfig:
     max_skipped_steps: int
     teacher: dict[str, Any] | None = None
     distillation: dict[str, Any] | None = None
+    hints: dict[str, Any] | None = None
 
     @property
     def num_views(self) -> int:

@@ -174,5 +174,10 @@ def advantage_shifts(groups: Sequence[RolloutGroup]) -> Tensor:
 
 
 def visits_of(step: int, groups: Sequence[RolloutGroup]) -> list[tuple[str, Visit]]:
-    """Returns the visit of each question of a step, with its id."""
-    return [(group.question.id, visit_of(step, group.question, group.letters, group.label)) for group in groups]
+    """Returns the visit of each question of a step, with its id; completions with a hint are no votes."""
+    visits = []
+    for group in groups:
+        pairs = zip(group.letters, group.rollouts, strict=True)
+        unaided = [letter for letter, rollout in pairs if not rollout.is_hinted]
+        visits.append((group.question.id, visit_of(step, group.question, unaided, group.label)))
+    return visits

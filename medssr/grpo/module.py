@@ -26,6 +26,7 @@ from medssr.grpo.group_scoring import (
     visits_of,
     weigh_samples,
 )
+from medssr.grpo.hints import Hints, check_hints, retry_with_hints
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -47,6 +48,7 @@ from medssr.utils.processes import gather_objects
 log = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
+_NO_HINTS = Hints()
 
 
 class GRPOModule(TrainedModule):
@@ -59,6 +61,7 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        hints: The hints of questions.
 
     Raises:
         InputError: When a reward needs another scaling of rewards, or answers of others than the policy.
@@ -72,6 +75,7 @@ class GRPOModule(TrainedModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        hints: Hints = _NO_HINTS,
     ) -> None:
         unscaled = [name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_unscaled]
         if unscaled and config.scale_rewards is not ScaleRewards.none:
@@ -80,6 +84,8 @@ class GRPOModule(TrainedModule):
                 "deviations itself; take grpo.scale_rewards=none."
             )
         self._check_peers(rollouts, config)
+        group_rewards = [name for name, reward in rollouts.rewards.items() if traits_of(reward).sees_groups]
+        check_hints(hints, config.num_generations, group_rewards)
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
@@ -87,6 +93,7 @@ class GRPOModule(TrainedModule):
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.average = objective.average  # a module, and so in checkpoints
         self.config = config
+        self.hints = hints
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
@@ -132,6 +139,7 @@ class GRPOModule(TrainedModule):
         """Returns the completions of some questions with their rewards."""
         with self.times.part("rollout"):
             groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
+            groups = retry_with_hints(groups, self.rollouts, self.hints, step)
         if self._needs_peers:
             groups = self.with_peers(step, groups)
         samples = make_samples(groups)

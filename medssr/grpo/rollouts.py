@@ -38,6 +38,7 @@ class Rollout:
         results: The result of each reward, by name.
         advantage_shift: Added to its advantage.
         token_mask: Whether each of its tokens is trained; None for all.
+        is_hinted: Whether it was sampled with a hint in the prompt.
     """
 
     completion: Completion
@@ -47,6 +48,7 @@ class Rollout:
     results: Mapping[str, RewardResult] = field(default_factory=dict)
     advantage_shift: float = 0.0
     token_mask: tuple[bool, ...] | None = None
+    is_hinted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class RolloutGroup:
         label: The label that the rewards compare answers with: the question's own, or one that a reward found.
         weight: The weight of the question in the loss.
         peer_letters: The answers of others to the question (`peers.py`); None if there are none.
-        num_peer_tokens: The prompt and completion tokens of a teacher's answers.
+        num_other_tokens: The prompt and completion tokens of further completions: a teacher's, or those with a hint.
     """
 
     question: Question
@@ -69,7 +71,7 @@ class RolloutGroup:
     label: str | None = None
     weight: float = 1.0
     peer_letters: list[str | None] | None = None
-    num_peer_tokens: int = 0
+    num_other_tokens: int = 0
 
     @property
     def letters(self) -> list[str | None]:
@@ -267,13 +269,13 @@ class RolloutCollector:
         new = dict(zip(missing, sampled, strict=True))
         completions = [new[index] if index in new else ahead[key] for index, key in enumerate(asked)]
         with self.times.part("reward"):
-            rollouts = self._score(questions, completions)
+            rollouts = self.score(questions, completions)
         return [
             RolloutGroup(question, prompt, row, question.answer)
             for question, prompt, row in zip(questions, prompts, rollouts, strict=True)
         ]
 
-    def _score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
+    def score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
         """Returns the completions of each question with their answers and reward results."""
         inputs = [
             ScoredInput(question, completion, extract_choice(completion.text, question.options))

@@ -14,6 +14,7 @@ from medssr.config.trainer import shards_models
 from medssr.errors import InputError
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
+from medssr.grpo.hints import Hints, PassageHints
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.peers import with_permuted_ids
@@ -57,12 +58,15 @@ def run_stage(
     """
     prepare_process(config.extras, config.seed)
     check_device(config.trainer)
+    hints = _hints(config, sources)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
     # Checked before training, so that an over-long prompt fails here and not at step 900.
     questions = [question for source in sources.values() for question in source.questions]
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
     for source in sources.values():
         policy.check_prompts(source.questions, num_new_tokens, source.path)
+        hinted = [hints.with_hint(question) for question in source.questions if question.id in hints.texts]
+        policy.check_prompts(hinted, num_new_tokens, f"{source.path}, with grpo.hints")
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
@@ -70,7 +74,7 @@ def run_stage(
     ):
         for source in sources.values():
             require_labels({name: rewards[name] for name in source.rewards}, source.questions, source.path)
-        engine.reserve(lambda: _longest_prompt(policy, sources, num_new_tokens) + num_new_tokens)
+        engine.reserve(lambda: _longest_prompt(policy, sources, hints, num_new_tokens) + num_new_tokens)
         rollouts = RolloutCollector(
             policy,
             engine=engine,
@@ -82,7 +86,7 @@ def run_stage(
             reward_names=with_permuted_ids(reward_names(sources)),
         )
         ahead = stack.enter_context(closing(StepAhead(rollouts)))
-        module = _module(config, policy, rollouts, ahead)
+        module = _module(config, policy, rollouts, ahead, hints)
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks: list[Any] = [] if evaluation is None else [evaluation]
         expected = forecast(config, config.grpo, gpu_name())
@@ -126,7 +130,9 @@ def _save_model(policy: Policy, best_model: Path | None, folder: Path) -> dict[s
     return {}
 
 
-def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead) -> GRPOModule:
+def _module(
+    config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead, hints: Hints
+) -> GRPOModule:
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
@@ -143,6 +149,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+        hints=hints,
     )
 
 
@@ -182,9 +189,24 @@ def _teacher_model(policy: Policy, config: TrainConfig) -> Any | None:
     return model.requires_grad_(False)
 
 
-def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], num_new_tokens: int) -> int:
-    """Returns the number of tokens of the longest prompt of all sources."""
-    return max(policy.longest_prompt(source.questions, num_new_tokens, source.path) for source in sources.values())
+def _hints(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> Hints:
+    """Returns the hints of the stage's questions; none where there are to be none."""
+    if config.grpo.hints is None:
+        return Hints()
+    hints: PassageHints = instantiate(config.grpo.hints, "grpo.hints")
+    return hints.hints([question for source in sources.values() for question in source.questions])
+
+
+def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], hints: Hints, num_new_tokens: int) -> int:
+    """Returns the number of tokens of the longest prompt of all sources, with its hint if it has one."""
+
+    def asked(question: Question) -> Question:
+        return hints.with_hint(question) if question.id in hints.texts else question
+
+    return max(
+        policy.longest_prompt([asked(question) for question in source.questions], num_new_tokens, source.path)
+        for source in sources.values()
+    )
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:

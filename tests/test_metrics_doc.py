@@ -50,6 +50,7 @@ def logged(tmp_path_factory) -> set[str]:
         f"probe.path={folder}/probe.jsonl",
         "grpo.num_steps=2",
         "grpo.num_prompts_per_step=2",
+        *("grpo/teacher=moving_average", "grpo/distillation=gated", "grpo.distillation.min_reward=null"),
     )
     rewards = {
         "label": {"_target_": "medssr.rewards.label_match.LabelMatch", "weight": 1.0},
@@ -57,7 +58,9 @@ def logged(tmp_path_factory) -> set[str]:
     }
     made = train(replace(config, rollout={"_target_": "support.helpers.MixedEngine"}, reward=rewards))
     extras = replace(config.extras, forecast=replace(config.extras.forecast, gpu=GPU.H100))
-    grpo = replace(config.grpo, selection={"_target_": "support.user_rewards.KeepsFirst"})
+    # A teacher's time cannot be predicted.
+    selection = {"_target_": "support.user_rewards.KeepsFirst"}
+    grpo = replace(config.grpo, teacher=None, distillation=None, selection=selection)
     predicted = train(replace(config, stage="predicted", extras=extras, probe=None, grpo=grpo))
     return columns(made) | columns(predicted)
 

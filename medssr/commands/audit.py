@@ -60,8 +60,9 @@ def report_audit(config: AuditConfig, sample: Artifact) -> Artifact:
 
 
 def _write_sample(config: AuditConfig, directory: Path) -> dict[str, Any]:
-    from medssr.auditing.sheet import look_up_passages, write_page, write_sheet
+    from medssr.auditing.sheet import write_page, write_sheet
     from medssr.auditing.stratified_sample import draw_sample, mark_stratum
+    from medssr.knowledge.source_passages import look_up_passages
     from medssr.questions import read_questions, write_questions
     from medssr.utils.instantiate import instantiate
 
@@ -69,7 +70,9 @@ def _write_sample(config: AuditConfig, directory: Path) -> dict[str, Any]:
     questions = [item.question for item in sample]
     passages: dict[str, list[Passage]] = {question.id: [] for question in questions}
     if config.corpus is not None:
-        passages = look_up_passages(questions, instantiate(config.corpus, "corpus").passages())
+        passages = look_up_passages(
+            questions, instantiate(config.corpus, "corpus").passages(), "~corpus to audit without passages"
+        )
     rows = [(question, passages[question.id]) for question in questions]
     write_questions(directory / "sample.jsonl", (mark_stratum(item) for item in sample))
     write_sheet(directory / "sheet.csv", rows)

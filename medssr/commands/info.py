@@ -194,6 +194,9 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
     if shards_models(trainer) and processes is None:
         return "spread over all GPUs; name trainer.devices=N and it is computed"
     lora, grpo = config.lora, config.grpo
+    teacher_bytes = _teacher_bytes(grpo)
+    if teacher_bytes is None:
+        return "not computed: the architecture of grpo.teacher.path is not known here"
     return Load(
         architecture=architecture,
         weight_bytes=_BYTES[config.model.dtype],
@@ -207,8 +210,17 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
         micro_batch_tokens=grpo.micro_batch_tokens,
         head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
         recompute_every=config.model.recompute_every if config.model.gradient_checkpointing else None,
-        has_average=grpo.teacher is not None,
+        has_average=grpo.has_average,
+        teacher_bytes=teacher_bytes,
     )
+
+
+def _teacher_bytes(grpo: GRPOConfig) -> int | None:
+    """Returns the bytes of a teacher that is a model of its own, 0 if there is none; None if they are not known."""
+    if grpo.teacher is None or grpo.has_average:
+        return 0
+    architecture = architecture_of(grpo.teacher["path"])
+    return None if architecture is None else _BYTES[Dtype(grpo.teacher["dtype"])] * architecture.num_parameters
 
 
 def time_rows(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Rows:

@@ -44,8 +44,9 @@ def training_problem(config: TrainConfig) -> str | None:
         (overlap not in (None, ONE_STEP), f"rollout.overlap: {overlap}; null or {ONE_STEP}."),
         (overlap is not None and target in (HF_ENGINE, VLLM_ENGINE), _NOTHING_TO_OVERLAP),
         (overlap is not None and grpo.tis_cap is None, _OVERLAP_NEEDS_WEIGHTS),
-        (overlap is not None and grpo.teacher is not None, _TEACHER_WITH_OVERLAP),
-        (grpo.dynamic_sampling_rounds > 0 and grpo.teacher is not None, _TEACHER_WITH_ROUNDS),
+        (overlap is not None and grpo.has_average, _TEACHER_WITH_OVERLAP),
+        (grpo.dynamic_sampling_rounds > 0 and grpo.has_average, _TEACHER_WITH_ROUNDS),
+        (has_shards and grpo.distillation is not None, _DISTILLATION_WITH_SHARDS),
         (has_shards and samples_with_trained_model(config.rollout), _HF_WITH_SHARDS),
         (has_shards and config.lora is not None, _ADAPTERS_WITH_SHARDS),
         (config.lora is not None and has_no_folder, f"rollout.weights_dir: {ADAPTERS_NEED_FOLDER}"),
@@ -98,6 +99,10 @@ _NOTHING_TO_OVERLAP = (
 _OVERLAP_NEEDS_WEIGHTS = (
     "grpo.tis_cap: null, but with rollout.overlap=one_step completions come from weights that are a step old, which "
     "importance weights correct; take grpo.tis_cap=2."
+)
+_DISTILLATION_WITH_SHARDS = (
+    "grpo.distillation: each device holds teacher and policy whole, but trainer=fsdp2 shards models; take trainer=ddp, "
+    "with lora=default where the policy does not fit."
 )
 _TEACHER_WITH_OVERLAP = (
     "grpo.teacher: it samples with the engine's one copy of the weights, which with rollout.overlap=one_step samples "

@@ -33,6 +33,10 @@ class KLPlacement(Enum):
     reward = "reward"
 
 
+# The teacher whose weights follow the policy's, and which samples with the policy's engine.
+MOVING_AVERAGE = "medssr.grpo.teachers.MovingAverage"
+
+
 class Truncated(Enum):
     """Treatment of truncated completions: kept with their rewards, or masked out of group and loss."""
 
@@ -73,6 +77,8 @@ class GRPOConfig:
     max_grad_norm: float
     max_skipped_steps: int
     teacher: dict[str, Any] | None = None
+    distillation: dict[str, Any] | None = None
+    hints: dict[str, Any] | None = None
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
     selection: Any = None
 
@@ -80,6 +86,11 @@ class GRPOConfig:
     def num_views(self) -> int:
         """How often each question of a step is asked."""
         return 2 if self.has_permuted_view else 1
+
+    @property
+    def has_average(self) -> bool:
+        """Whether the teacher is the moving average of the policy."""
+        return self.teacher is not None and self.teacher["_target_"] == MOVING_AVERAGE
 
     @property
     def keeps_reference(self) -> bool:
@@ -153,6 +164,10 @@ class GRPOConfig:
         require(is_loss, "grpo.loss._target_", f"{self.loss['_target_']} is no policy loss; {remedy}")
         if self.teacher is not None:
             instantiate(self.teacher, "grpo.teacher")
+        if self.distillation is not None:
+            instantiate(self.distillation, "grpo.distillation")
+            problem = "null, but grpo.distillation draws the policy to one; take grpo/teacher=other_model."
+            require(self.teacher is not None, "grpo.teacher", problem)
 
     def _check_selection(self) -> None:
         if self.selection is None:

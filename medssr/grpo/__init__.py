@@ -4,6 +4,7 @@
 
     questions of the step                     training/step_loader.py   StepBatch
         |   rollouts.py: sample completions, extract answers, ask the rewards; the records of a step
+        |   hints.py: ask again with a hint what all completions answer wrongly
         |   peers.py: answers to the other view of a question or of a teacher (teachers.py), for rewards
         |   group_scoring.py: ask the rewards of groups; weights of questions, masks of tokens
         |   ahead.py: sample the next step's while this one trains, where that is on

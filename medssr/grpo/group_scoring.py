@@ -15,6 +15,7 @@ from medssr.engines.types import Completion
 from medssr.grpo.advantages import weighted_sums
 from medssr.grpo.answer_statements import answer_statements
 from medssr.grpo.rollouts import RolloutGroup, Sample
+from medssr.grpo.teachers import Distillation
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import (
@@ -192,16 +193,27 @@ def weigh_samples(groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sam
             sample.token_mask = None if rollout.token_mask is None else torch.tensor(rollout.token_mask)
 
 
+def mark_distilled(
+    groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]], distillation: Distillation | None
+) -> None:
+    """Marks the samples whose rewards let them through to be drawn to a teacher."""
+    for group, row in zip(groups, samples, strict=True):
+        for rollout, sample in zip(group.rollouts, row, strict=True):
+            sample.is_distilled = distillation is not None and distillation.lets_through(rollout.reward)
+
+
 def advantage_shifts(groups: Sequence[RolloutGroup]) -> Tensor:
     """Returns what rewards add to the advantage of each completion, `[P, G]`."""
     return torch.tensor([[rollout.advantage_shift for rollout in group.rollouts] for group in groups])
 
 
 def visits_of(step: int, groups: Sequence[RolloutGroup]) -> list[tuple[str, Visit]]:
-    """Returns the visit of each question of a step, with its id."""
+    """Returns the visit of each question of a step, with its id; completions with a hint are no votes."""
     return [(group.question.id, _visit(step, group)) for group in groups]
 
 
 def _visit(step: int, group: RolloutGroup) -> Visit:
-    visit = visit_of(step, group.question, group.letters, group.label)
+    pairs = zip(group.letters, group.rollouts, strict=True)
+    unaided = [letter for letter, rollout in pairs if not rollout.is_hinted]
+    visit = visit_of(step, group.question, unaided, group.label)
     return replace(visit, is_labelled=group.is_labelled, is_trained=group.is_trained)

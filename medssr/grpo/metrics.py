@@ -48,7 +48,8 @@ def step_metrics(
 def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatistics]) -> dict[str, float]:
     """Returns the metrics of an optimiser step over all processes.
 
-    They are means over the tokens of the optimiser step, except the loss, which is the value that is trained on.
+    They are means over the tokens of the optimiser step, except the loss, which is the value that is trained on, and
+    the divergence from a teacher, a mean over the tokens that are drawn to it.
 
     Args:
         minibatch: The minibatch of this process.
@@ -61,7 +62,8 @@ def optimizer_step_metrics(minibatch: Minibatch, statistics: Sequence[LossStatis
     metrics = average_metrics(totals)
     num_tokens = metrics.pop("num_tokens")
     return {
-        name: value if name == "loss" else value * minibatch.normalizer / num_tokens for name, value in metrics.items()
+        name: value if name in ("loss", "teacher_divergence") else value * minibatch.normalizer / num_tokens
+        for name, value in metrics.items()
     }
 
 
@@ -151,7 +153,7 @@ def length_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
 
 
 def _num_other_tokens(group: RolloutGroup) -> int:
-    return len(group.prompt_ids) * len(group.rollouts) + group.num_peer_tokens
+    return len(group.prompt_ids) * len(group.rollouts) + group.num_other_tokens
 
 
 def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
@@ -173,6 +175,7 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
         "train/all_right_share": fmean(len(row) > 0 and min(row) == max(row) > 0 for row in rewards),
         "train/all_wrong_share": fmean(len(row) > 0 and max(row) == min(row) <= 0 for row in rewards),
         "train/invalid_share": fmean(rollout.choice.letter is None for rollout in rollouts),
+        "train/hinted_share": fmean(rollout.is_hinted for rollout in rollouts),
         "train/truncated_share": fmean(rollout.completion.is_truncated for rollout in rollouts),
         "train/completion_tokens": fmean(len(rollout.completion.token_ids) for rollout in rollouts),
         "train/distinct_answers": fmean(len(set(row)) for row in letters),
@@ -184,7 +187,10 @@ def rollout_metrics(groups: Sequence[RolloutGroup]) -> dict[str, float]:
     with_truth = [(group, truth) for group, truth in truths if truth is not None]
     if with_truth:
         metrics["train/true_accuracy"] = fmean(
-            rollout.choice.letter == truth for group, truth in with_truth for rollout in group.rollouts
+            rollout.choice.letter == truth
+            for group, truth in with_truth
+            for rollout in group.rollouts
+            if not rollout.is_hinted
         )
     labelled = [(group, truth) for group, truth in with_truth if group.label is not None]
     if labelled:

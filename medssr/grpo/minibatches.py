@@ -21,11 +21,13 @@ class Minibatch:
         samples: The completions that are trained on.
         advantages: The advantage of each sample.
         normalizer: The divisor of the sum of their losses; it counts completions with advantage 0 as well.
+        num_distilled_tokens: The divisor of the sum of their divergences from a teacher.
     """
 
     samples: list[Sample]
     advantages: list[float]
     normalizer: float
+    num_distilled_tokens: float = 0.0
 
 
 def make_minibatches(
@@ -39,7 +41,8 @@ def make_minibatches(
 
     Unscored completions are left out of both samples and normaliser, and so are questions of weight 0 and completions
     without a token that is trained. Groups without signal are left out of the samples but count in the normaliser:
-    their loss is zero, and dropping them must not increase the weight of the others.
+    their loss is zero, and dropping them must not increase the weight of the others. Those of their completions that
+    are drawn to a teacher stay.
 
     Args:
         scored: The groups to train on.
@@ -62,7 +65,9 @@ def make_minibatches(
         ]
         lengths = [samples[group][index].num_trained_tokens for group, index in indices]
         weights = [samples[group][index].weight for group, index in indices]
-        trained = [(group, index) for group, index in indices if has_signal[group]]
+        distilled = {place for place in indices if samples[place[0]][place[1]].is_distilled}
+        num_distilled = sum(samples[group][index].num_trained_tokens for group, index in distilled)
+        trained = [place for place in indices if has_signal[place[0]] or place in distilled]
         local_normalizer = loss.normalizer(lengths, config.max_new_tokens, weights)
         minibatches.append(
             Minibatch(
@@ -72,6 +77,7 @@ def make_minibatches(
                 # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
                 # Not 0: a process without a scored completion must not divide the loss of its dummy by it.
                 average_number(local_normalizer) if loss.is_global_mean else local_normalizer or 1.0,
+                average_number(num_distilled) if config.distillation is not None else 0.0,
             )
         )
     return minibatches

@@ -20,7 +20,8 @@ from medssr.grpo.advantages import group_advantages, is_scored, label_signal, st
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.balance import balance
 from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
-from medssr.grpo.group_scoring import GroupScoring, advantage_shifts, visits_of, weigh_samples
+from medssr.grpo.group_scoring import GroupScoring, advantage_shifts, mark_distilled, visits_of, weigh_samples
+from medssr.grpo.hints import Hints, check_hints, retry_with_hints
 from medssr.grpo.kl import sequence_kls
 from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
@@ -46,6 +47,7 @@ from medssr.utils.processes import gather_objects
 log = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
+_NO_HINTS = Hints()
 
 
 class GRPOModule(TrainedModule):
@@ -58,6 +60,7 @@ class GRPOModule(TrainedModule):
         config: The algorithm's settings.
         optimizer: Creates the optimiser for the given parameters.
         scheduler: Creates the learning-rate schedule for the given optimiser.
+        hints: The hints of questions.
         utilisation: Computes the utilisation of the devices; None where their speed is not known.
 
     Raises:
@@ -72,6 +75,7 @@ class GRPOModule(TrainedModule):
         config: GRPOConfig,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Callable[..., Any],
+        hints: Hints = _NO_HINTS,
         utilisation: Utilisation | None = None,
     ) -> None:
         unscaled = [name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_unscaled]
@@ -81,6 +85,8 @@ class GRPOModule(TrainedModule):
                 "deviations itself; take grpo.scale_rewards=none."
             )
         self._check_peers(rollouts, config)
+        group_rewards = [name for name, reward in rollouts.rewards.items() if traits_of(reward).sees_groups]
+        check_hints(hints, config.num_generations, group_rewards)
         skipped_steps = SkippedSteps(config.max_skipped_steps, "grpo.max_skipped_steps")
         super().__init__(objective.model, optimizer, scheduler, skipped_steps, rollouts.policy.load_whole)
         self.rollouts = rollouts
@@ -88,6 +94,7 @@ class GRPOModule(TrainedModule):
         self.objective = objective  # no nn.Module, so the frozen reference is not in checkpoints
         self.average = objective.average  # a module, and so in checkpoints
         self.config = config
+        self.hints = hints
         self.utilisation = utilisation
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
@@ -141,6 +148,7 @@ class GRPOModule(TrainedModule):
         group_scoring = GroupScoring(rollouts.rewards, rollouts.policy, self.history, rollouts.has_reward)
         with self.times.part("rollout"):
             groups = rollouts.collect(step, questions, self.ahead.of_step(step), group_scoring.add)
+            groups = retry_with_hints(groups, rollouts, self.hints, step)
         if self._needs_peers:
             groups = self.with_peers(step, groups)
         samples = make_samples(groups)
@@ -152,6 +160,7 @@ class GRPOModule(TrainedModule):
         with self.times.part("reward"):
             groups = group_scoring.results(groups, statistics)
         weigh_samples(groups, samples)
+        mark_distilled(groups, samples, self.objective.distillation)
         kls = None
         if self.config.has_kl_in_reward:
             with self.times.part("reference"):
@@ -316,17 +325,20 @@ class GRPOModule(TrainedModule):
     @staticmethod
     def _check_peers(rollouts: RolloutCollector, config: GRPOConfig) -> None:
         """Checks that a reward has the answers of others that it compares with, and that a teacher is asked."""
+        uses_teacher = config.distillation is not None or (config.beta > 0 and not config.keeps_reference)
         reader = next((name for name, reward in rollouts.rewards.items() if traits_of(reward).needs_peers), None)
-        has_peers = config.has_permuted_view or config.teacher is not None
+        has_peers = config.has_permuted_view or config.has_average
         if reader is not None and not has_peers:
             raise InputError(
                 f"reward.{reader}: compares with answers of others than the policy, and there are none; take "
                 "grpo.has_permuted_view=true, or a teacher, such as grpo/teacher=moving_average."
             )
-        if config.teacher is not None and reader is None and (config.keeps_reference or config.beta == 0):
+        is_asked = reader is not None and config.has_average
+        if config.teacher is not None and not uses_teacher and not is_asked:
             raise InputError(
-                "grpo.teacher: nothing uses it; take a reward that does, such as reward=peer_vote, or let the KL be to "
-                "it (grpo.teacher.anchors_kl=true and grpo.beta above 0)."
+                "grpo.teacher: nothing uses it; take grpo/distillation=gated, or with grpo/teacher=moving_average a "
+                "reward that asks it, such as reward=peer_vote, or let the KL be to it (grpo.teacher.anchors_kl=true "
+                "and grpo.beta above 0)."
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -358,14 +370,15 @@ class GRPOModule(TrainedModule):
             self.average.restart(self.model)
 
     def frozen_models(self) -> list[Any]:
-        """Returns the reference, if it is a model of its own."""
-        return [] if self.objective.reference in (None, self.model) else [self.objective.reference]
+        """Returns the reference and the teacher, those that are models of their own."""
+        others = (self.objective.reference, self.objective.teacher_model)
+        return [model for model in others if model not in (None, self.model)]
 
     def on_train_start(self) -> None:
         """Gives the engine the weights that training starts or resumes with."""
         self.rollouts.engine.sync_weights(self.model)
 
     def on_fit_start(self) -> None:
-        """Moves a separate reference policy to the policy's device."""
+        """Moves the reference policy and the teacher to the policy's device, if they are models of their own."""
         for model in self.frozen_models():
             model.to(self.device).eval()

@@ -18,10 +18,11 @@ from medssr.grpo.kl import kl_estimate, truncated_importance_weights
 from medssr.grpo.losses import LossInputs, PolicyLoss, masked_sum, summed_loss
 from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.rollouts import Sample, require_logps
-from medssr.grpo.teachers import MovingAverage
+from medssr.grpo.teachers import Distillation, MovingAverage
 from medssr.models.attention import adopt_attention, takes_blocks
 from medssr.models.averaged_weights import AveragedWeights
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
+from medssr.models.divergence import scores_and_divergences, teacher_states
 from medssr.models.logprobs import (
     completion_logps,
     completion_logps_and_entropies,
@@ -47,12 +48,14 @@ class MicroBatch:
         samples: B samples.
         advantages: `[B]`.
         normalizer: The divisor of the sum of the step's losses.
+        num_distilled_tokens: The divisor of the sum of its divergences from a teacher.
         is_last: Whether it is the last of its optimiser step, after which processes average their gradients.
     """
 
     samples: list[Sample]
     advantages: Tensor
     normalizer: float
+    num_distilled_tokens: float
     is_last: bool
 
 
@@ -87,15 +90,23 @@ class Objective:
         policy_loss: Computes the loss of each token.
         pad_token_id: The padding token.
         config: The algorithm's settings.
+        teacher_model: The model of a teacher that is one of its own; None if there is none.
 
     Attributes:
         is_packed: Whether a prompt is computed once for all completions of a micro-batch.
         teacher: The settings of the teacher; None if there is none.
-        average: The weights of the teacher.
+        average: The weights of a teacher that is the moving average of the policy.
+        distillation: How the policy is drawn to the teacher; None if it is not.
     """
 
     def __init__(
-        self, model: Any, reference: Any | None, policy_loss: PolicyLoss, pad_token_id: int, config: GRPOConfig
+        self,
+        model: Any,
+        reference: Any | None,
+        policy_loss: PolicyLoss,
+        pad_token_id: int,
+        config: GRPOConfig,
+        teacher_model: Any | None = None,
     ) -> None:
         self.model = model
         self.reference = reference
@@ -104,10 +115,16 @@ class Objective:
         self._config = config
         self.teacher: MovingAverage | None = None
         self.average: AveragedWeights | None = None
-        if config.teacher is not None:
+        if config.teacher is not None and config.has_average:
             self.teacher, self.average = instantiate(config.teacher, "grpo.teacher"), AveragedWeights(model)
+        self.teacher_model = teacher_model
+        self.distillation: Distillation | None = None
+        if config.distillation is not None:
+            self.distillation = instantiate(config.distillation, "grpo.distillation")
+            assert self.average is not None or teacher_model is not None
         # The reference has the same architecture and settings, so it takes packed batches if the policy does.
-        self.is_packed = adopt_attention(model) and (reference is None or adopt_attention(reference))
+        others = [other for other in (reference, teacher_model) if other is not None]
+        self.is_packed = adopt_attention(model) and all(map(adopt_attention, others))
 
     def micro_batches(self, minibatch: Minibatch) -> Iterator[MicroBatch]:
         """Yields micro-batches of at most `micro_batch_tokens`.
@@ -120,7 +137,13 @@ class Objective:
         for number, indices in enumerate(parts, start=1):
             samples = [minibatch.samples[index] for index in indices] or [_DUMMY]
             selected = advantages[indices] if indices else advantages.new_zeros(1)
-            yield MicroBatch(samples, selected, minibatch.normalizer, is_last=number == len(parts))
+            yield MicroBatch(
+                samples,
+                selected,
+                minibatch.normalizer,
+                minibatch.num_distilled_tokens,
+                is_last=number == len(parts),
+            )
 
     def loss(self, micro_batch: MicroBatch) -> tuple[Tensor, LossStatistics]:
         """Returns the contribution of a micro-batch to the step's loss, a scalar with gradient, and its statistics.
@@ -130,7 +153,11 @@ class Objective:
         samples, normalizer = micro_batch.samples, micro_batch.normalizer
         batch = self._batch(samples)
         mask = _trained_mask(samples, batch.completion_mask)
-        logps, entropies = self._logps_and_entropies(batch)
+        divergences = None
+        if any(sample.is_distilled for sample in samples):
+            logps, entropies, divergences = self._with_divergences(samples, batch, mask)
+        else:
+            logps, entropies = self._logps_and_entropies(batch)
         has_old = samples[0].old_logps is not None
         old_logps = _padded((sample.old_logps for sample in samples), mask.device) if has_old else logps.detach()
 
@@ -145,6 +172,11 @@ class Objective:
         kl_term = None if kl is None else self._kl_weight * kl
         loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, kl_term)
 
+        if self.distillation is not None:
+            divergence = masked_sum(logps.new_zeros(()) if divergences is None else divergences, mask)
+            divergence = divergence / (micro_batch.num_distilled_tokens or 1.0)
+            loss = loss + self.distillation.weight * divergence
+            sums["teacher_divergence"] = divergence
         sums |= {"loss": loss, "entropy": masked_sum(entropies, mask) / normalizer}
         if kl is not None:
             sums["kl"] = masked_sum(kl, mask) / normalizer
@@ -219,6 +251,27 @@ class Objective:
         if isinstance(batch, PackedRollouts):
             return call_as_forward(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
         return call_as_forward(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
+
+    def _with_divergences(
+        self, samples: Sequence[Sample], batch: RolloutBatch | PackedRollouts, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns log-probs, entropies and the divergences of the tokens that are drawn to the teacher, `[B, T]`."""
+        assert self.distillation is not None
+        with self._as_teacher() as teacher:
+            states = teacher_states(teacher, batch, is_lent=teacher is self.model)
+        is_drawn = mask.bool() & torch.tensor([[sample.is_distilled] for sample in samples], device=mask.device)
+        chunk_tokens = self._config.head_chunk_tokens or len(states.hidden)
+        settings = self._config.temperature, chunk_tokens, self.distillation.interpolation
+        return scores_and_divergences(self.model, batch, states, is_drawn, *settings)
+
+    @contextmanager
+    def _as_teacher(self) -> Iterator[Any]:
+        """Yields the model that is the teacher within the block."""
+        if self.average is None:
+            yield self.teacher_model
+            return
+        with self.average.in_place_of(self.model):
+            yield self.model
 
     def _statistics(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor, Tensor]:
         settings = self._config.temperature, self._config.head_chunk_tokens

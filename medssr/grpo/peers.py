@@ -7,9 +7,9 @@ letter is then another option in each view, so that two views agree on what it k
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from medssr.answers import extract_choice
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup
@@ -19,6 +19,7 @@ from medssr.questions.option_order import refers_to_order, reorder_options
 from medssr.training.step_loader import StepBatch
 from medssr.utils.seeding import derive_seed
 
+T = TypeVar("T")
 Letters = list[str | None]
 
 _SUFFIX = "/permuted"
@@ -73,9 +74,9 @@ def derangement(letters: Sequence[str], seed: int) -> list[str]:
     return order
 
 
-def with_permuted_ids(names: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:
-    """Returns what is said of each question by its id, for the ids of permuted views as well."""
-    return {**names, **{f"{question_id}{_SUFFIX}": value for question_id, value in names.items()}}
+def with_permuted_ids(by_id: Mapping[str, T]) -> dict[str, T]:
+    """Returns what is known of each question by its id, for the ids of permuted views as well."""
+    return {**by_id, **{f"{question_id}{_SUFFIX}": value for question_id, value in by_id.items()}}
 
 
 def with_other_views(groups: Sequence[RolloutGroup]) -> list[RolloutGroup]:
@@ -133,7 +134,7 @@ def with_teacher_answers(
             peer_letters=[
                 None if one.is_truncated else extract_choice(one.text, group.question.options).letter for one in row
             ],
-            num_peer_tokens=sum(len(group.prompt_ids) + len(one.token_ids) for one in row),
+            num_other_tokens=sum(len(group.prompt_ids) + len(one.token_ids) for one in row),
         )
         for group, row in zip(groups, sampled, strict=True)
     ]

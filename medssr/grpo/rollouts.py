@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -42,6 +42,7 @@ class Rollout:
         results: The result of each reward, by name.
         advantage_shift: Added to its advantage.
         token_mask: Whether each of its tokens is trained; None for all.
+        is_hinted: Whether it was sampled with a hint in the prompt.
     """
 
     completion: Completion
@@ -51,6 +52,7 @@ class Rollout:
     results: Mapping[str, RewardResult] = field(default_factory=dict)
     advantage_shift: float = 0.0
     token_mask: tuple[bool, ...] | None = None
+    is_hinted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class RolloutGroup:
         label: The label that the rewards compare answers with: the question's own, or one that a reward found.
         weight: The weight of the question in the loss.
         peer_letters: The answers of others to the question (`peers.py`); None if there are none.
-        num_peer_tokens: The prompt and completion tokens of a teacher's answers.
+        num_other_tokens: The prompt and completion tokens of further completions: a teacher's, or those with a hint.
         is_labelled: Whether that label is the question's own, which its rewards read.
         is_trained: Whether a selection keeps the question.
     """
@@ -75,7 +77,7 @@ class RolloutGroup:
     label: str | None = None
     weight: float = 1.0
     peer_letters: list[str | None] | None = None
-    num_peer_tokens: int = 0
+    num_other_tokens: int = 0
     is_labelled: bool = False
     is_trained: bool = True
 
@@ -103,6 +105,7 @@ class Sample:
         ref_logps: `[T]`, by the reference policy; None if there is no reference.
         weight: The weight of its question in the loss.
         token_mask: `[T]`, whether each token is trained; None for all.
+        is_distilled: Whether its distributions are drawn to those of the teacher.
         is_dummy: Whether it only keeps collective calls in step on a process without samples; it has no loss.
     """
 
@@ -114,6 +117,7 @@ class Sample:
     ref_logps: Tensor | None = None
     weight: float = 1.0
     token_mask: Tensor | None = None
+    is_distilled: bool = False
     is_dummy: bool = False
 
     @property
@@ -280,14 +284,26 @@ class RolloutCollector:
                         on_group(index, question, completions, choices)
         with self.times.part("reward"):
             results = scoring.results()
-        rollouts = (
-            Rollout(item.completion, item.choice, *weighted_sums(single, result), result)
-            for item, result in zip((item for index in sorted(groups) for item in groups[index]), results, strict=True)
-        )
+        inputs = [item for index in sorted(groups) for item in groups[index]]
+        rollouts = _rollouts(single, inputs, results)
         return [
             RolloutGroup(question, prompt, list(islice(rollouts, len(groups[index]))), question.answer)
             for index, (question, prompt) in enumerate(zip(questions, prompts, strict=True))
         ]
+
+    def score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
+        """Returns the completions of each question with their answers and the results of rewards of single ones."""
+        single = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
+        inputs = [
+            ScoredInput(question, completion, extract_choice(completion.text, question.options))
+            for question, row in zip(questions, completions, strict=True)
+            for completion in row
+        ]
+        scoring = StepScoring(single, self.has_reward)
+        for place, item in enumerate(inputs):
+            scoring.add(place, item)
+        rollouts = _rollouts(single, inputs, scoring.results())
+        return [list(islice(rollouts, len(row))) for row in completions]
 
     def _arriving(
         self,
@@ -318,6 +334,14 @@ class RolloutCollector:
 
     def _sampling(self) -> Sampling:
         return Sampling(self.config.temperature, self.config.max_new_tokens)
+
+
+def _rollouts(
+    rewards: Mapping[str, Reward], inputs: Iterable[ScoredInput], results: Iterable[dict[str, RewardResult]]
+) -> Iterator[Rollout]:
+    """Yields the rollout of each completion with its results."""
+    for item, result in zip(inputs, results, strict=True):
+        yield Rollout(item.completion, item.choice, *weighted_sums(rewards, result), result)
 
 
 def require_logps(values: Iterable[Tensor | None]) -> list[Tensor]:

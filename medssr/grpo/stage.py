@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from medssr.config import TrainConfig
+from medssr.config import Dtype, TrainConfig
 from medssr.config.trainer import shards_models
+from medssr.errors import InputError
 from medssr.grpo.ahead import StepAhead
 from medssr.grpo.heldout import HeldoutCallback
+from medssr.grpo.hints import Hints, PassageHints
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import RolloutCollector
+from medssr.grpo.teachers import OtherModel
 from medssr.models.device import check_device, gpu_name
+from medssr.models.loading import check_folder, load_model, torch_dtype
 from medssr.models.lora import keep_initial_adapters
-from medssr.models.policy import Policy, load_reference, load_trainable_policy
+from medssr.models.policy import Policy, load_reference, load_tokenizer, load_trainable_policy
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
@@ -52,12 +57,15 @@ def run_stage(
         InputError: When model, engine or a reward cannot be created, or a prompt does not fit the context.
     """
     check_device(config.trainer)
+    hints = _hints(config, sources)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
     # Checked before training, so that an over-long prompt fails here and not at step 900.
     questions = [question for source in sources.values() for question in source.questions]
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
     for source in sources.values():
         policy.check_prompts(source.questions, num_new_tokens, source.path)
+        hinted = [hints.with_hint(question) for question in source.questions if question.id in hints.texts]
+        policy.check_prompts(hinted, num_new_tokens, f"{source.path}, with grpo.hints")
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s, config.grpo.num_reward_workers) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
@@ -65,7 +73,7 @@ def run_stage(
     ):
         for source in sources.values():
             require_labels({name: rewards[name] for name in source.rewards}, source.questions, source.path)
-        engine.reserve(lambda: _longest_prompt(policy, sources, num_new_tokens) + num_new_tokens)
+        engine.reserve(lambda: _longest_prompt(policy, sources, hints, num_new_tokens) + num_new_tokens)
         rollouts = RolloutCollector(
             policy,
             engine=engine,
@@ -77,7 +85,7 @@ def run_stage(
             reward_names=with_permuted_ids(reward_names(sources)),
         )
         ahead = stack.enter_context(closing(StepAhead(rollouts)))
-        module = _module(config, policy, rollouts, ahead)
+        module = _module(config, policy, rollouts, ahead, hints)
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks: list[Any] = [] if evaluation is None else [evaluation]
         expected = forecast(config, config.grpo, gpu_name())
@@ -121,7 +129,9 @@ def _save_model(policy: Policy, best_model: Path | None, folder: Path) -> dict[s
     return {}
 
 
-def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead) -> GRPOModule:
+def _module(
+    config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead, hints: Hints
+) -> GRPOModule:
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
@@ -129,6 +139,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
         instantiate(config.grpo.loss, "grpo.loss"),
         policy.tokenizer.pad_token_id,
         config.grpo,
+        _teacher_model(policy, config),
     )
     return GRPOModule(
         rollouts,
@@ -137,6 +148,7 @@ def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahe
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
+        hints=hints,
         utilisation=utilisation_of(config, gpu_name()),
     )
 
@@ -155,9 +167,46 @@ def _reference(policy: Policy, config: TrainConfig) -> Any | None:
     return load_reference(config.model, is_empty=policy.load_whole is not None)
 
 
-def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], num_new_tokens: int) -> int:
-    """Returns the number of tokens of the longest prompt of all sources."""
-    return max(policy.longest_prompt(source.questions, num_new_tokens, source.path) for source in sources.values())
+def _teacher_model(policy: Policy, config: TrainConfig) -> Any | None:
+    """Returns the model of a teacher that is one of its own; None if there is none.
+
+    Raises:
+        InputError: When it has another vocabulary than the policy, or cannot be loaded.
+    """
+    if config.grpo.teacher is None or config.grpo.has_average:
+        return None
+    teacher: OtherModel = instantiate(config.grpo.teacher, "grpo.teacher")
+    own = replace(config.model, path=teacher.path, revision=None, dtype=Dtype(teacher.dtype), adapter_path=None)
+    check_folder(own)
+    model, vocabulary = load_model(own, torch_dtype(own.dtype)), load_tokenizer(own).get_vocab()
+    sizes = [each.get_input_embeddings().weight.shape[0] for each in (model, policy.model)]
+    if vocabulary != policy.tokenizer.get_vocab() or sizes[0] != sizes[1]:
+        raise InputError(
+            f"grpo.teacher.path: {teacher.path} has another vocabulary than {config.model.path} ({len(vocabulary):,} "
+            f"tokens and {sizes[0]:,} embeddings, against {len(policy.tokenizer):,} and {sizes[1]:,}), so their "
+            "distributions cannot be compared; take a teacher of the policy's family."
+        )
+    return model.requires_grad_(False)
+
+
+def _hints(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> Hints:
+    """Returns the hints of the stage's questions; none where there are to be none."""
+    if config.grpo.hints is None:
+        return Hints()
+    hints: PassageHints = instantiate(config.grpo.hints, "grpo.hints")
+    return hints.hints([question for source in sources.values() for question in source.questions])
+
+
+def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], hints: Hints, num_new_tokens: int) -> int:
+    """Returns the number of tokens of the longest prompt of all sources, with its hint if it has one."""
+
+    def asked(question: Question) -> Question:
+        return hints.with_hint(question) if question.id in hints.texts else question
+
+    return max(
+        policy.longest_prompt([asked(question) for question in source.questions], num_new_tokens, source.path)
+        for source in sources.values()
+    )
 
 
 def _num_shuffling_tokens(questions: list[Question], config: TrainConfig) -> int:

@@ -1,10 +1,14 @@
-"""Teachers of a stage: other weights than the policy's, which give labels and log-probs. Imports no torch."""
+"""Teachers of a stage: other weights than the policy's, which give labels, or what the policy is drawn to.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from medssr.config import Dtype
 from medssr.errors import require
 
 
@@ -58,3 +62,57 @@ class MovingAverage:
         """
         fall = (1 + math.cos(math.pi * step / num_steps)) / 2
         return self.final_decay - (self.final_decay - self.decay) * fall
+
+
+@dataclass(frozen=True, slots=True)
+class OtherModel:
+    """A teacher that is a model of its own, frozen, with the vocabulary of the policy.
+
+    Args:
+        path: Its folder or name on the hub.
+        dtype: The number format of its weights in memory: bfloat16, float16 or float32.
+    """
+
+    path: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        """Checks the number format."""
+        names = [dtype.value for dtype in Dtype]
+        require(self.dtype in names, "grpo.teacher.dtype", f"{self.dtype!r}; one of {', '.join(names)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """A term of the loss that draws the policy's distributions to those of a teacher, on the policy's own completions.
+
+    weight / N sum_i 1[r_i >= min_reward] sum_t D(teacher, policy)(. | x, y_i<t), over the N tokens of the completions
+    that the gate lets through: the reward-gated distillation of KEPO (arXiv 2602.00400, equation 7).
+
+    Args:
+        weight: Weight of the term, above 0.
+        interpolation: Of the divergence D (`models.divergence.generalized_jsd`), 0 to 1.
+        min_reward: The least reward of a completion that is drawn to the teacher; null for all completions.
+
+    Raises:
+        InputError: When a number is out of range.
+    """
+
+    weight: float
+    interpolation: float
+    min_reward: float | None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        require(self.weight > 0, "grpo.distillation.weight", f"{self.weight}; above 0.")
+        require(0 <= self.interpolation <= 1, "grpo.distillation.interpolation", f"{self.interpolation}; 0 to 1.")
+
+    def lets_through(self, reward: float) -> bool:
+        """Returns whether a completion with a reward is drawn to the teacher; one that is not scored is not.
+
+        Example:
+            >>> gate = Distillation(weight=1.0, interpolation=0.5, min_reward=1.0)
+            >>> gate.lets_through(1.0), gate.lets_through(0.5), gate.lets_through(float("nan"))
+            (True, False, False)
+        """
+        return math.isfinite(reward) and (self.min_reward is None or reward >= self.min_reward)

@@ -88,16 +88,9 @@ def _packed_scores(
     has_entropies: bool,
     has_mean_logps: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    hidden = model.get_decoder()(
-        input_ids=packed.input_ids,
-        position_ids=packed.position_ids,
-        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # four dimensions, so that transformers creates no mask
-        packed_blocks=packed_mask(model, packed),
-        use_cache=False,
-    ).last_hidden_state[0]
-    return _head_scores(
+    return head_scores(
         model,
-        hidden.index_select(0, packed.predictors),
+        packed_hidden(model, packed),
         packed.completion_ids,
         packed.completion_mask.bool(),
         temperature,
@@ -107,7 +100,19 @@ def _packed_scores(
     )
 
 
-def _head_scores(
+def packed_hidden(model: Any, packed: PackedRollouts) -> Tensor:
+    """Returns the hidden state before each completion token, `[N, H]`, row by row."""
+    hidden: Tensor = model.get_decoder()(
+        input_ids=packed.input_ids,
+        position_ids=packed.position_ids,
+        attention_mask=packed.input_ids.new_zeros(1, 1, 1, 1),  # four dimensions, so that transformers creates no mask
+        packed_blocks=packed_mask(model, packed),
+        use_cache=False,
+    ).last_hidden_state[0]
+    return hidden.index_select(0, packed.predictors)
+
+
+def head_scores(
     model: Any,
     hidden: Tensor,
     completion_ids: Tensor,
@@ -140,26 +145,35 @@ def _head_scores(
 def _completion_scores_in_chunks(
     model: Any, batch: RolloutBatch, temperature: float, chunk_tokens: int, *, has_mean_logps: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    for name in _LOGIT_CHANGES:
-        if getattr(model.config, name, None) is not None:
-            raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {name} needs null.")
-    hidden = model.get_decoder()(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        use_cache=False,
-    ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
-    is_token = batch.completion_mask.bool()
-    return _head_scores(
+    changed = changes_logits(model)
+    if changed is not None:
+        raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {changed} needs null.")
+    return head_scores(
         model,
-        hidden[is_token],
+        padded_hidden(model, batch),
         batch.completion_ids,
-        is_token,
+        batch.completion_mask.bool(),
         temperature,
         chunk_tokens,
         has_entropies=True,
         has_mean_logps=has_mean_logps,
     )
+
+
+def padded_hidden(model: Any, batch: RolloutBatch) -> Tensor:
+    """Returns the hidden state before each completion token, `[N, H]`, row by row."""
+    hidden: Tensor = model.get_decoder()(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        use_cache=False,
+    ).last_hidden_state[:, -batch.completion_ids.shape[1] - 1 : -1]
+    return hidden[batch.completion_mask.bool()]
+
+
+def changes_logits(model: Any) -> str | None:
+    """Returns the setting by which a model changes its logits after the head; None if it does not."""
+    return next((name for name in _LOGIT_CHANGES if getattr(model.config, name, None) is not None), None)
 
 
 def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Tensor:

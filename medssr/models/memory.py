@@ -39,6 +39,7 @@ class Load:
         recompute_every: Of that many layers, one keeps only its input, and recomputes its activations; None if all keep
             all activations.
         has_average: Whether a moving average of the trained weights is kept, in float32.
+        teacher_bytes: The bytes of the weights of a teacher that is a model of its own, whole on each device.
     """
 
     architecture: Architecture | MeasuredModel
@@ -52,6 +53,7 @@ class Load:
     head_chunk_tokens: int
     recompute_every: int | None
     has_average: bool = False
+    teacher_bytes: int = 0
 
     @property
     def trains_all(self) -> bool:
@@ -73,10 +75,11 @@ class Load:
     def frozen_bytes(self) -> Parts:
         """The bytes of weights that are not trained."""
         size = self.weight_bytes * self.architecture.num_parameters // self.num_parts
-        average = {"moving average": _FLOAT32_BYTES * self.num_trained} if self.has_average else {}
+        parts = {"moving average": _FLOAT32_BYTES * self.num_trained} if self.has_average else {}
+        parts |= {"teacher": self.teacher_bytes} if self.teacher_bytes else {}
         if not self.trains_all:
-            return {"frozen weights": size} | average
-        return ({"reference policy": size} if self.has_reference else {}) | average
+            return {"frozen weights": size} | parts
+        return ({"reference policy": size} if self.has_reference else {}) | parts
 
     @property
     def head_weights(self) -> int:

@@ -84,12 +84,14 @@ def forecast(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, device_name
     model = architecture_of(config.model.path, config.model.hub_config)
     if not isinstance(model, Architecture):
         return "not computed: the model is of no family whose products are counted (Llama, Qwen3, Qwen3-MoE)"
+    if grpo.distillation is not None:
+        return "not computed: the passes of a teacher on the policy's completions are not counted"
     arrangement = _arrangement(config, grpo, model)
     if isinstance(arrangement, str):
         return arrangement
     work = expected_work(config, grpo)
     seconds = step_seconds(model, work, arrangement, hardware)
-    if grpo.teacher is not None:  # it samples beside the policy, with a transfer of weights of its own
+    if grpo.teacher is not None:  # it samples too, after a transfer of its weights
         answers = replace(work, num_generations=grpo.teacher["num_answers"])
         rollout = seconds.rollout + rollout_seconds(model, answers, work.num_prompts, arrangement, hardware)
         seconds = replace(seconds, rollout=rollout, sync=2 * seconds.sync)

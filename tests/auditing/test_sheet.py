@@ -13,7 +13,6 @@ from medssr.auditing.sheet import (
     KEY_COLUMNS,
     VERDICT_COLUMNS,
     escape_cell,
-    look_up_passages,
     read_sheet,
     text_key,
     unescape_cell,
@@ -21,6 +20,7 @@ from medssr.auditing.sheet import (
 )
 from medssr.errors import InputError
 from medssr.knowledge.corpora import Passage
+from medssr.knowledge.source_passages import look_up_passages
 from medssr.questions import Question
 
 QUESTIONS = {
@@ -183,17 +183,17 @@ PASSAGES = [Passage(f"p{n}", "title", f"text {n}") for n in range(5)]
 
 def test_passages_are_found_in_the_order_of_the_provenance():
     questions = [toy_question(0, provenance={"passages": ["p3", "p1"]}), toy_question(1)]
-    assert look_up_passages(questions, PASSAGES) == {"q0": [PASSAGES[3], PASSAGES[1]], "q1": []}
+    assert look_up_passages(questions, PASSAGES, "~corpus") == {"q0": [PASSAGES[3], PASSAGES[1]], "q1": []}
 
 
 def test_the_corpus_is_read_no_further_than_needed():
     corpus = iter(PASSAGES)
-    look_up_passages([toy_question(0, provenance={"passages": ["p1"]})], corpus)
+    look_up_passages([toy_question(0, provenance={"passages": ["p1"]})], corpus, "~corpus")
     assert next(corpus).id == "p2"
-    assert look_up_passages([toy_question(0)], corpus) == {"q0": []}
+    assert look_up_passages([toy_question(0)], corpus, "~corpus") == {"q0": []}
     assert next(corpus).id == "p3"
 
 
 def test_a_passage_that_is_not_there_is_an_error_that_names_it():
     with pytest.raises(InputError, match=r'passage "p9" of question "q0" .* ~corpus'):
-        look_up_passages([toy_question(0, provenance={"passages": ["p1", "p9"]})], PASSAGES)
+        look_up_passages([toy_question(0, provenance={"passages": ["p1", "p9"]})], PASSAGES, "~corpus")

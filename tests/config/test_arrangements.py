@@ -66,6 +66,10 @@ REFUSED = [
         f"train {QUESTIONS} experiment=co_rewarding_1 grpo.dynamic_sampling_rounds=1",
         r"grpo\.has_permuted_view: true, .*take 0 rounds",
     ),
+    (
+        f"train {QUESTIONS} experiment=kepo grpo.teacher.path=m trainer=fsdp2 rollout=vllm",
+        r"grpo\.distillation: .*take trainer=ddp",
+    ),
     (f"train {QUESTIONS} +trainer.strategy=fsdp", r"trainer\.strategy: fsdp; take trainer=ddp, trainer=fsdp2"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=0", r"trainer\.devices: 0; .* numbers as \[4,5\]"),
     (f"train {QUESTIONS} trainer=gpu trainer.devices=[1,1]", r"trainer\.devices: \[1, 1\]"),
@@ -88,6 +92,7 @@ TAKEN = [
     "trainer=fsdp2 rollout=vllm grpo.dynamic_sampling_rounds=1",
     "trainer=ddp grpo.dynamic_sampling_rounds=1 grpo.kl_placement=reward",
     "+trainer.strategy=auto",
+    "experiment=kepo grpo.teacher.path=m trainer=ddp rollout=vllm lora=default trainer.devices=8",
     *(f"experiment=co_rewarding_2 trainer={trainer} rollout=vllm" for trainer in ("gpu", "fsdp2")),
     f"experiment=co_rewarding_1 trainer=fsdp2 {SERVERS} rollout.overlap=one_step",
     "experiment=co_rewarding_2 lora=default trainer=ddp rollout=vllm trainer.devices=8 grpo.has_permuted_view=true",

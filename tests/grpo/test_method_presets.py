@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.grpo_runs import are_equal, fit, make_module, metrics, weights
 from support.helpers import LetterEngine, copy_policy, toy_question, typed
+from support.step_gradient import other_weights
 
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.types import Completion
@@ -21,6 +22,7 @@ from medssr.utils.instantiate import instantiate
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 METHODS += ["co_rewarding_1", "co_rewarding_2"]
+DISTILLED = "kepo"
 CONTROLS = ["control_random_labels", "control_format"]
 MIXED = ["semi_supervised", "trapo"]
 # What makes a preset do within three steps what it does within many.
@@ -72,6 +74,7 @@ def train(policy, directory, preset, callbacks=()):
         next(iter(rewards.values())),
         instantiate(config.optim.optimizer, "optim.optimizer"),
         lambda policy, **_: LettersByStep(policy),
+        other_weights(policy.model) if preset == DISTILLED else None,
     )
     names = dict.fromkeys([question.id for question in LABELLED], config.data.rewards or list(rewards))
     for source in config.data.further.values():
@@ -83,14 +86,14 @@ def train(policy, directory, preset, callbacks=()):
         directory,
         config.grpo,
         module=module,
-        questions=LABELLED if is_mixed else QUESTIONS,
+        questions=LABELLED if is_mixed or preset == DISTILLED else QUESTIONS,
         further={name: (QUESTIONS, source.num_prompts) for name, source in config.data.further.items()},
         callbacks=callbacks,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED, DISTILLED])
 def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_policies, tmp_path, preset):
     whole, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(2))
     before = weights(whole)
@@ -110,7 +113,7 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
         assert not all(map(torch.equal, averages[0], whole.model.parameters()))
 
 
-@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED])
+@pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *MIXED, DISTILLED])
 def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(preset):
     text = (CONF_DIR / "experiment" / f"{preset}.yaml").read_text(encoding="utf-8")
     for part in ("# Paper: ", "arXiv ", f"# Launch: medssr-train experiment={preset} ", "# Differs: ", "\ncost: "):
@@ -120,4 +123,4 @@ def test_a_preset_says_its_paper_its_cost_and_what_differs_and_the_page_has_it(p
 
 def test_the_page_names_no_preset_that_is_not_there():
     named = set(re.findall(r"`experiment=(\w+)`", DOC.read_text(encoding="utf-8")))
-    assert named == {*METHODS, *CONTROLS, *MIXED}
+    assert named == {*METHODS, *CONTROLS, *MIXED, DISTILLED}

@@ -31,10 +31,11 @@ def test_two_processes_end_with_the_metrics_and_the_history_of_one(tmp_path):
         "~rollout.max_batch_size",
         *("grpo.num_steps=3", "grpo.num_prompts_per_step=4", "grpo.num_generations=4", "grpo.shuffle_options=false"),
         "grpo.scale_rewards=none",
-        # The teacher's answers to the other view of a question, and the KL to the teacher.
+        # The teacher's answers to the other view of a question, the KL to the teacher, and completions drawn to it.
         *("+reward.peers={_target_: medssr.rewards.peer_vote.PeerVote, weight: 0.5}", "grpo.has_permuted_view=true"),
         *("grpo/teacher=moving_average", "grpo.teacher.decay=0.5", "grpo.beta=0.1"),
         *("grpo/selection=trapo", "grpo.selection.num_warmup_visits=0", "grpo.selection.top_share=0.5"),
+        *("grpo/distillation=gated", "grpo.distillation.min_reward=0.5"),
     ]
     found = []
     for number in (1, 2):

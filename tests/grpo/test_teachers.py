@@ -164,7 +164,7 @@ def test_a_teacher_samples_what_a_model_with_its_weights_samples(random_policies
         assert group.peer_letters == [
             None if one.is_truncated else letter for one, letter in zip(row, read, strict=True)
         ]
-        assert group.num_peer_tokens == sum(len(group.prompt_ids) + len(one.token_ids) for one in row)
+        assert group.num_other_tokens == sum(len(group.prompt_ids) + len(one.token_ids) for one in row)
     assert [group.rollouts for group in asked] == [group.rollouts for group in groups]
 
 

@@ -16,6 +16,7 @@ from torch.optim import AdamW
 from medssr.config.roots import AUTO
 from medssr.engines.hf_engine import HFEngine
 from medssr.grpo.ahead import StepAhead
+from medssr.grpo.hints import Hints
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
@@ -80,7 +81,7 @@ class NoisyEngine(HFEngine):
         return [[replace(item, logps=[logp + self.shift for logp in item.logps]) for item in row] for row in groups]
 
 
-def make_module(policy, config, reward, optimizer, engine=HFEngine):
+def make_module(policy, config, reward, optimizer, engine=HFEngine, teacher=None, hints=Hints()):  # noqa: B008
     reference = deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None
     rollouts = RolloutCollector(
         policy,
@@ -95,11 +96,17 @@ def make_module(policy, config, reward, optimizer, engine=HFEngine):
         rollouts,
         StepAhead(rollouts),
         Objective(
-            policy.model, reference, instantiate(config.loss, "grpo.loss"), policy.tokenizer.pad_token_id, config
+            policy.model,
+            reference,
+            instantiate(config.loss, "grpo.loss"),
+            policy.tokenizer.pad_token_id,
+            config,
+            teacher,
         ),
         config,
         optimizer,
         partial(warmup_then_constant, num_warmup_steps=2),
+        hints,
     )
 
 

@@ -45,6 +45,10 @@ def test_a_second_view_doubles_the_prompts_and_a_teacher_samples_too():
     assert (taught.update, taught.reference) == (plain.seconds.update, plain.seconds.reference)
 
 
+def test_the_passes_of_a_teacher_are_not_counted():
+    assert "a teacher" in of(*NODE, "grpo/teacher=moving_average", "grpo/distillation=gated", "trainer=ddp")
+
+
 def test_prompts_are_guessed_from_the_questions(tmp_path):
     question = toy_question()
     write_questions(tmp_path / "questions.jsonl", [question])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medssr.answers import extract_choice
 from medssr.grpo.advantages import weighted_sums
+from medssr.grpo.answer_probability import answer_probabilities
 from medssr.grpo.answer_statements import answer_statements
 from medssr.grpo.rollouts import RolloutGroup, Sample
 from medssr.models.policy import Policy
@@ -27,6 +28,7 @@ def add_group_rewards(
     policy: Policy,
     history: QuestionHistory,
     statistics: Sequence[TokenStatistics] | None,
+    logps_of: Callable[[list[Sample]], list[Tensor]],
     has_reward: Callable[[Question, str], bool] = lambda question, name: True,
 ) -> list[RolloutGroup]:
     """Returns the groups with the results of the rewards of groups added to those of single completions.
@@ -39,11 +41,19 @@ def add_group_rewards(
         policy: Decodes tokens.
         history: The earlier visits of the questions.
         statistics: Of the P * G rollouts in their order; None if no reward needs them.
+        logps_of: Returns the policy's log-probs of the completion tokens of samples.
         has_reward: Returns whether a question has the reward of a name.
     """
     group_rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
     in_order = None if statistics is None else iter(statistics)
-    needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in group_rewards.values())
+    traits = {name: traits_of(reward) for name, reward in group_rewards.items()}
+    tokens = probabilities = None
+    if any(trait.needs_answer_tokens for trait in traits.values()):
+        tokens = [answer_tokens(group, policy) for group in groups]
+        readers = [name for name, trait in traits.items() if trait.needs_answer_probabilities]
+        is_read = [any(has_reward(group.question, name) for name in readers) for group in groups]
+        if readers:
+            probabilities = answer_probabilities(groups, is_read, tokens, *_texts(policy), logps_of)
     inputs = [
         GroupInput(
             group.question,
@@ -51,9 +61,10 @@ def add_group_rewards(
             [rollout.choice for rollout in group.rollouts],
             history[group.question.id],
             None if in_order is None else list(islice(in_order, len(group.rollouts))),
-            answer_tokens(group, policy) if needs_tokens else None,
+            None if tokens is None else tokens[number],
+            None if probabilities is None else probabilities[number],
         )
-        for group in groups
+        for number, group in enumerate(groups)
     ]
     results: list[dict[str, GroupResult]] = [{} for _ in groups]
     for name, reward in group_rewards.items():
@@ -108,6 +119,18 @@ def joint_mask(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...] | None:
         (True, False, False)
     """
     return tuple(map(all, zip(*masks, strict=True))) if masks else None
+
+
+def _texts(policy: Policy) -> tuple[Callable[[str], list[int]], Callable[[list[int]], str]]:
+    """Returns what encodes texts and what decodes tokens, both without special tokens."""
+
+    def encode(text: str) -> list[int]:
+        return list(policy.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(token_ids: list[int]) -> str:
+        return str(policy.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+    return encode, decode
 
 
 def answer_tokens(group: RolloutGroup, policy: Policy) -> list[tuple[range, ...] | None]:

@@ -90,7 +90,10 @@ class GRPOModule(TrainedModule):
             self.selection = instantiate(config.selection, "grpo.selection")
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
-        self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
+        traits = [traits_of(reward) for reward in rollouts.rewards.values()]
+        self._needs_statistics = any(trait.needs_statistics for trait in traits)
+        # Whether rewards need a pass of the policy before the update.
+        self._needs_pass = self._needs_statistics or any(trait.needs_answer_probabilities for trait in traits)
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
@@ -130,7 +133,7 @@ class GRPOModule(TrainedModule):
             groups = self.rollouts.collect(step, questions, self.ahead.of_step(step))
         samples = make_samples(groups)
         flat = [sample for group in samples for sample in group]
-        if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
+        if is_sharded(self.model) and (self._needs_pass or self.config.has_kl_in_reward):
             agree_to_stop()  # the passes of a sharded model are collective calls
         with self.times.part("reference"):
             statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
@@ -141,6 +144,7 @@ class GRPOModule(TrainedModule):
                 self.rollouts.policy,
                 self.history,
                 statistics,
+                self.objective.policy_logps,
                 self.rollouts.has_reward,
             )
         weigh_samples(groups, samples)
@@ -276,10 +280,10 @@ class GRPOModule(TrainedModule):
         problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
         if problem is not None:
             raise InputError(problem)
-        if self._needs_statistics and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
+        if self._needs_pass and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
             raise InputError(
                 "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 "
-                "cannot compute between them the statistics that a reward needs; take 0 rounds, or trainer=ddp."
+                "cannot compute between them what a reward needs of the policy; take 0 rounds, or trainer=ddp."
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,46 @@ class TrajectorySelection(QuestionSelection):
                 "none; take experiment=trapo, with labelled questions in data.path and others in data.further."
             )
         return references
+
+
+class SpreadFilter(QuestionSelection):
+    """Leaves out questions whose rewards differ little, against a moving average of all (RLPR, arXiv 2506.18254).
+
+    m = decay m + (1 - decay) mean(s) at each step, where s is the deviation of the rewards of a question; the first
+    mean is the first m. A question is trained if s >= factor m.
+
+    Args:
+        factor: The fraction of the average that a deviation has to reach, 0 or more.
+        decay: The part of the average that a step keeps, 0 to 1.
+        first_step: The index of the first step that leaves questions out; earlier ones only add to the average.
+
+    Raises:
+        InputError: When a number is out of range.
+    """
+
+    def __init__(self, factor: float, decay: float, first_step: int) -> None:
+        require(factor >= 0, "SpreadFilter.factor", f"{factor}; 0 or more.")
+        require(0 <= decay <= 1, "SpreadFilter.decay", f"{decay}; 0 to 1.")
+        is_index = isinstance(first_step, int) and first_step >= 0
+        require(is_index, "SpreadFilter.first_step", f"{first_step}; 0 or more.")
+        self._factor, self._decay, self._first_step = factor, decay, first_step
+        self._average: float | None = None
+
+    def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
+        """Returns True for questions whose rewards differ enough."""
+        mean = fmean(candidate.reward_std for candidate in candidates)
+        before = mean if self._average is None else self._average
+        self._average = self._decay * before + (1 - self._decay) * mean
+        bound = self._factor * self._average if step >= self._first_step else 0.0
+        return [candidate.reward_std >= bound for candidate in candidates]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the average."""
+        return {"average": self._average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up the average of a checkpoint."""
+        self._average = state["average"]
 
 
 def pass_rates(visits: Sequence[Visit]) -> list[float]:

@@ -10,7 +10,7 @@ import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
@@ -45,6 +45,7 @@ class RewardTraits:
         is_label_free: It does not read the label, so that questions need none.
         needs_statistics: It reads the statistics of the policy's distribution at each token.
         needs_answer_tokens: It reads which tokens state the answer.
+        needs_answer_probabilities: It reads how probable the label is after each completion; needs_answer_tokens too.
         needs_unscaled: It divides by deviations itself, so that rewards must not be divided by that of the group.
         sees_groups: It scores groups (`groups.GroupReward`), and not one completion at a time.
     """
@@ -53,6 +54,7 @@ class RewardTraits:
     is_label_free: bool = False
     needs_statistics: bool = False
     needs_answer_tokens: bool = False
+    needs_answer_probabilities: bool = False
     needs_unscaled: bool = False
     sees_groups: bool = False
 
@@ -62,7 +64,7 @@ def traits_of(reward: Any) -> RewardTraits:
     known = getattr(reward, "traits", None)
     if isinstance(known, RewardTraits):
         return known
-    names = ("decides_signal", "is_label_free", "needs_statistics", "needs_answer_tokens", "needs_unscaled")
+    names = [field.name for field in fields(RewardTraits) if field.name != "sees_groups"]
     flags = {name: bool(getattr(reward, name, False)) for name in names}
     return RewardTraits(**flags, sees_groups=callable(getattr(reward, "score_group", None)))
 

@@ -65,7 +65,7 @@ def scored(rewards, answer="B", letters="ABB"):
         Rollout(completion(), Choice(letter, ""), 1.0, 1.0, {"format": RewardResult(1.0)}) for letter in letters
     ]
     group = RolloutGroup(toy_question(answer=answer), [1, 2], rollouts, answer)
-    (found,) = add_group_rewards([group], rewards, None, QuestionHistory("s"), None)
+    (found,) = add_group_rewards([group], rewards, None, QuestionHistory("s"), None, None)
     return found
 
 

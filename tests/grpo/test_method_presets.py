@@ -21,7 +21,7 @@ DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 CONTROLS = ["control_random_labels", "control_format"]
 # Methods for questions with labels.
-SUPERVISED = ["rlpr"]
+SUPERVISED = ["rlpr", "alphamed"]
 MIXED = ["semi_supervised", "trapo"]
 # What makes a preset do within three steps what it does within many.
 FOUR = ["grpo.num_prompts_per_step=4", "data.further.unlabelled.num_prompts=3"]

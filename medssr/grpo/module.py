@@ -27,7 +27,7 @@ from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.grpo.selection import QuestionSelection
-from medssr.grpo.step_selection import select_groups, selection_metrics
+from medssr.grpo.step_selection import replace_resting, select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
@@ -85,6 +85,7 @@ class GRPOModule(TrainedModule):
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
+        self._rested_share = 0.0
         self.selection: QuestionSelection | None = None
         if config.selection is not None:
             self.selection = instantiate(config.selection, "grpo.selection")
@@ -98,6 +99,7 @@ class GRPOModule(TrainedModule):
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
         self.times.start(self.device)
+        batch = self.without_resting(batch)
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         self.ahead.begin(local_batch)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
@@ -126,6 +128,21 @@ class GRPOModule(TrainedModule):
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step)
         self.log("train/reward", metrics["train/reward"], prog_bar=True, logger=False, batch_size=len(batch.items))
+
+    def without_resting(self, batch: StepBatch[Question]) -> StepBatch[Question]:
+        """Returns the batch with other questions in place of those that rest, in this step and the one to come.
+
+        The next step replaces its own once more, when this one's answers are known.
+        """
+        if self.selection is None:
+            return batch
+        batch, rested = replace_resting(batch, self.selection, self.history)
+        self.selection.record_rests(rested)
+        self._rested_share = len(rested) / len(batch.items)
+        if batch.following is None:
+            return batch
+        following, _ = replace_resting(batch.following, self.selection, self.history)
+        return replace(batch, following=following)
 
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
@@ -248,7 +265,9 @@ class GRPOModule(TrainedModule):
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / len(batch.items) - 1
         metrics = step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
-        return metrics if self.selection is None else metrics | selection_metrics(groups)
+        if self.selection is None:
+            return metrics
+        return metrics | selection_metrics(groups) | {"train/rested_share": self._rested_share}
 
     def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
         """Logs faults of rewards, and raises InputError on every process where a reward scores nothing."""

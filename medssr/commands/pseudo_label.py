@@ -21,7 +21,9 @@ from medssr.models.device import prepared_process
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
+    from medssr.config import LabelingConfig
     from medssr.engines.sampled_answers import SampledAnswer
+    from medssr.labeling.votes import LabelOutcome, Vote
     from medssr.questions import Question
 
 log = logging.getLogger(__name__)
@@ -37,12 +39,14 @@ def pseudo_label(config: PseudoLabelConfig) -> Artifact:
 
 
 def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, Any]:
-    from medssr.questions import read_questions, write_questions
+    from medssr.questions import read_labelled_questions, read_questions, write_questions
 
-    questions = list(read_questions(config.data.path))  # before torch is loaded, so that errors show fast
+    # Before torch is loaded, so that errors show fast.
+    read = read_labelled_questions if config.labeling.uses_answer else read_questions
+    questions = list(read(config.data.path))
 
     from medssr.labeling.unreadable import UnreadableAnswers
-    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, label_outcome, majority_vote
+    from medssr.labeling.votes import LabelOutcome, label_accuracy_by_band, majority_vote
     from medssr.utils.files import write_lines_atomically
 
     labeling = config.labeling
@@ -56,14 +60,13 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
                 log.warning("%s", warning)
                 was_warned = True
             vote = majority_vote([answer.letter for answer in answers])
-            outcome = label_outcome(vote, labeling.min_agreement, labeling.max_agreement, labeling.min_valid_share)
+            outcome, found = _judged(question, vote, labeling)
             outcomes[outcome.value] += 1
             head, tail = {"question_id": question.id, "outcome": outcome.value}, {"valid_share": vote.valid_share}
-            vote_lines.append(json.dumps(head | asdict(vote) | tail))
+            vote_lines.append(json.dumps(head | asdict(vote) | tail | found))
             if outcome is LabelOutcome.kept:
-                label = _truth(question) if labeling.uses_truth else vote.label
-                provenance = question.provenance | {"agreement": vote.agreement}
-                kept.append(replace(question, answer=label, provenance=provenance))
+                provenance = question.provenance | {"agreement": vote.agreement} | found
+                kept.append(replace(question, answer=_label(question, vote, labeling), provenance=provenance))
             # The true answer is compared with the vote afterwards, for the report only.
             if vote.label is not None and "truth" in question.provenance:
                 assert vote.agreement is not None
@@ -113,6 +116,24 @@ def _sampled_answers(
         )
         with closing(engine):
             yield from sampler.sample(questions, directory / "answers", config.data.path)
+
+
+def _judged(question: Question, vote: Vote, labeling: LabelingConfig) -> tuple[LabelOutcome, dict[str, float]]:
+    """Returns whether a question is kept, and its pass rate if that decides, by name."""
+    from medssr.labeling.votes import label_outcome, pass_rate, pass_rate_outcome
+
+    band = labeling.min_agreement, labeling.max_agreement, labeling.min_valid_share
+    if not labeling.uses_answer:
+        return label_outcome(vote, *band), {}
+    assert question.answer is not None, "all questions have been read as labelled ones"
+    return pass_rate_outcome(vote, question.answer, *band), {"pass_rate": pass_rate(vote, question.answer)}
+
+
+def _label(question: Question, vote: Vote, labeling: LabelingConfig) -> str | None:
+    """Returns the label of a question that is kept."""
+    if labeling.uses_answer:
+        return question.answer
+    return _truth(question) if labeling.uses_truth else vote.label
 
 
 def _truth(question: Question) -> str:

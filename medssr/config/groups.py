@@ -254,10 +254,13 @@ class LabelingConfig:
     max_agreement: float
     min_valid_share: float
     uses_truth: bool
+    uses_answer: bool
     questions_per_chunk: int
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        problem = "true, but labeling.uses_truth replaces answers by the hidden truth; take one of the two."
+        require(not (self.uses_answer and self.uses_truth), "labeling.uses_answer", problem)
         require(self.num_votes >= 2, "labeling.num_votes", f"{self.num_votes}; a majority needs at least 2 votes.")
         require(self.temperature > 0, "labeling.temperature", f"{self.temperature}; votes are sampled, so above 0.")
         require(

@@ -102,6 +102,11 @@ class GRPOConfig:
         """Whether the KL to the reference is subtracted from the reward."""
         return self.beta > 0 and self.kl_placement is KLPlacement.reward
 
+    @property
+    def has_rests(self) -> bool:
+        """Whether questions may rest, so that another one is asked in their place."""
+        return self.selection is not None and bool(instantiate(self.selection, "grpo.selection").has_rests)
+
     def __post_init__(self) -> None:
         """Checks ranges and combinations."""
         self._check_sampling()
@@ -177,5 +182,5 @@ class GRPOConfig:
         require(has_target, "grpo.selection", problem)
         selection = instantiate(self.selection, "grpo.selection")  # checks its parameters; the classes import no torch
         remedy = "derive it from medssr.grpo.selection.QuestionSelection."
-        is_selection = callable(getattr(selection, "select", None))
+        is_selection = all(hasattr(selection, name) for name in ("select", "rests", "has_rests", "state_dict"))
         require(is_selection, "grpo.selection._target_", f"{self.selection['_target_']} is no selection; {remedy}")

@@ -168,6 +168,8 @@ class TrainConfig(LoggedStepConfig):
         rounds = self.grpo.dynamic_sampling_rounds
         problem = f"{rounds}; further questions would change the ratio of the sources in data.further, so 0."
         require(rounds == 0, "grpo.dynamic_sampling_rounds", problem)
+        problem = "questions rest, but others in their place would change the ratio of the sources in data.further."
+        require(not self.grpo.has_rests, "grpo.selection", problem)
 
 
 class ExportTarget(Enum):

@@ -13,12 +13,14 @@ from torch import Tensor
 from medssr.answers import Choice, extract_choice
 from medssr.engines.types import Completion
 from medssr.grpo.advantages import weighted_sums
+from medssr.grpo.answer_probability import answer_probabilities
 from medssr.grpo.answer_statements import answer_statements
 from medssr.grpo.rollouts import RolloutGroup, Sample
 from medssr.grpo.teachers import Distillation
 from medssr.models.policy import Policy
 from medssr.questions import Question
 from medssr.rewards.groups import (
+    AnswerProbabilities,
     GroupInput,
     GroupResult,
     TokenStatistics,
@@ -29,11 +31,13 @@ from medssr.rewards.groups import (
 from medssr.rewards.history import QuestionHistory, Visit, visit_of
 from medssr.rewards.scoring import BackgroundReward, Reward, traits_of
 
+LogpsOf = Callable[[list[Sample]], list[Tensor]]
+
 
 class GroupScoring:
     """Computes the rewards of groups of a step, and adds them to those of single completions.
 
-    A reward in other processes that needs neither statistics nor peers begins with a group when its completions are
+    A reward in other processes that needs nothing of the whole step begins with a group when its completions are
     there, the others once all are. The weights of several rewards for a question are multiplied, their masks joined,
     and their shifts added.
 
@@ -56,7 +60,8 @@ class GroupScoring:
         self._policy = policy
         self._history = history
         self._has_reward = has_reward
-        self._needs_tokens = any(traits_of(reward).needs_answer_tokens for reward in self._rewards.values())
+        self._traits = {name: traits_of(reward) for name, reward in self._rewards.items()}
+        self._needs_tokens = any(traits.needs_answer_tokens for traits in self._traits.values())
         self._inputs: dict[int, GroupInput] = {}
         self._background = {
             name: reward for name, reward in self._rewards.items() if isinstance(reward, BackgroundReward)
@@ -81,20 +86,27 @@ class GroupScoring:
         self._start(index, group, is_whole=False)
 
     def results(
-        self, groups: Sequence[RolloutGroup], statistics: Sequence[TokenStatistics] | None
+        self, groups: Sequence[RolloutGroup], statistics: Sequence[TokenStatistics] | None, logps_of: LogpsOf
     ) -> list[RolloutGroup]:
         """Returns the groups with the results of all rewards.
 
         Args:
             groups: P groups of G rollouts, scored by the rewards of single completions.
             statistics: Of the P * G rollouts in their order; None if no reward needs them.
+            logps_of: Returns the policy's log-probs of the completion tokens of samples.
         """
         if not self._rewards:
             return [_with_results(group, self._all_rewards, {}) for group in groups]
         in_order = None if statistics is None else iter(statistics)
+        probabilities = self._answer_probabilities(groups, logps_of)
         for index, group in enumerate(groups):
             rows = None if in_order is None else list(islice(in_order, len(group.rollouts)))
-            self._inputs[index] = replace(self._inputs[index], statistics=rows, peer_letters=group.peer_letters)
+            self._inputs[index] = replace(
+                self._inputs[index],
+                statistics=rows,
+                peer_letters=group.peer_letters,
+                answer_probabilities=probabilities[index],
+            )
             self._start(index, self._inputs[index], is_whole=True)
         results = [self._results_here(self._inputs[index]) for index in range(len(groups))]
         for name, reward in self._background.items():
@@ -104,11 +116,23 @@ class GroupScoring:
             _with_results(group, self._all_rewards, by_name) for group, by_name in zip(groups, results, strict=True)
         ]
 
+    def _answer_probabilities(
+        self, groups: Sequence[RolloutGroup], logps_of: LogpsOf
+    ) -> Sequence[AnswerProbabilities | None]:
+        """Returns the probabilities of each group's label; None where no reward reads them."""
+        readers = [name for name, traits in self._traits.items() if traits.needs_answer_probabilities]
+        if not readers:
+            return [None] * len(groups)
+        is_read = [any(self._has_reward(group.question, name) for name in readers) for group in groups]
+        tokens = [self._inputs[index].answer_tokens or [] for index in range(len(groups))]
+        return answer_probabilities(groups, is_read, tokens, *_texts(self._policy), logps_of)
+
     def _start(self, index: int, group: GroupInput, *, is_whole: bool) -> None:
         """Gives a group to the rewards in other processes that need the whole step first, or to those that do not."""
         for name, reward in self._background.items():
-            traits = traits_of(reward)
-            is_due = (traits.needs_statistics or traits.needs_peers) == is_whole
+            traits = self._traits[name]
+            needs_whole = traits.needs_statistics or traits.needs_peers or traits.needs_answer_probabilities
+            is_due = needs_whole == is_whole
             if is_due and self._has_reward(group.question, name):
                 reward.add(index, group)
 
@@ -166,6 +190,18 @@ def joint_mask(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...] | None:
         (True, False, False)
     """
     return tuple(map(all, zip(*masks, strict=True))) if masks else None
+
+
+def _texts(policy: Policy) -> tuple[Callable[[str], list[int]], Callable[[list[int]], str]]:
+    """Returns what encodes texts and what decodes tokens, both without special tokens."""
+
+    def encode(text: str) -> list[int]:
+        return list(policy.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(token_ids: list[int]) -> str:
+        return str(policy.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+    return encode, decode
 
 
 def answer_tokens(

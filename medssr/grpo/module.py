@@ -29,7 +29,7 @@ from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.peers import with_other_views, with_teacher_answers, with_views
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
 from medssr.grpo.selection import QuestionSelection
-from medssr.grpo.step_selection import select_groups, selection_metrics
+from medssr.grpo.step_selection import replace_resting, select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
 from medssr.models.utilisation import Utilisation, update_flops
 from medssr.questions import Question
@@ -99,17 +99,22 @@ class GRPOModule(TrainedModule):
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
+        self._rested_share = 0.0
         self.selection: QuestionSelection | None = None
         if config.selection is not None:
             self.selection = instantiate(config.selection, "grpo.selection")
         self.last_step: StepRollouts | None = None  # read by callbacks
         self._has_warned_of_truncation = False
-        self._needs_statistics = any(traits_of(reward).needs_statistics for reward in rollouts.rewards.values())
-        self._needs_peers = any(traits_of(reward).needs_peers for reward in rollouts.rewards.values())
+        traits = [traits_of(reward) for reward in rollouts.rewards.values()]
+        self._needs_statistics = any(trait.needs_statistics for trait in traits)
+        self._needs_peers = any(trait.needs_peers for trait in traits)
+        # Whether rewards need a pass of the policy before the update.
+        self._needs_pass = self._needs_statistics or any(trait.needs_answer_probabilities for trait in traits)
 
     def training_step(self, batch: StepBatch[Question], batch_idx: int) -> None:
         """Samples completions, computes rewards and advantages, and updates the policy."""
         self.times.start(self.device)
+        batch = self.without_resting(batch)
         local_batch = batch.shard(self.global_rank, self.trainer.world_size)
         if self.config.has_permuted_view:
             local_batch = with_views(local_batch, self.rollouts.seed, self.rollouts.stage)
@@ -142,6 +147,21 @@ class GRPOModule(TrainedModule):
         self.log_step(batch.step, metrics)
         self.log("train/reward", metrics["train/reward"], logger=False, batch_size=len(batch.items))
 
+    def without_resting(self, batch: StepBatch[Question]) -> StepBatch[Question]:
+        """Returns the batch with other questions in place of those that rest, in this step and the one to come.
+
+        The next step replaces its own once more, when this one's answers are known.
+        """
+        if self.selection is None:
+            return batch
+        batch, rested = replace_resting(batch, self.selection, self.history)
+        self.selection.record_rests(rested)
+        self._rested_share = len(rested) / len(batch.items)
+        if batch.following is None:
+            return batch
+        following, _ = replace_resting(batch.following, self.selection, self.history)
+        return replace(batch, following=following)
+
     def roll_out(self, step: int, questions: Sequence[Question]) -> ScoredGroups:
         """Returns the completions of some questions with their rewards."""
         rollouts = self.rollouts
@@ -153,12 +173,12 @@ class GRPOModule(TrainedModule):
             groups = self.with_peers(step, groups)
         samples = make_samples(groups)
         flat = [sample for group in samples for sample in group]
-        if is_sharded(self.model) and (self._needs_statistics or self.config.has_kl_in_reward):
+        if is_sharded(self.model) and (self._needs_pass or self.config.has_kl_in_reward):
             agree_to_stop()  # the passes of a sharded model are collective calls
         with self.times.part("reference"):
             statistics = self.objective.compute_statistics(flat) if self._needs_statistics else None
         with self.times.part("reward"):
-            groups = group_scoring.results(groups, statistics)
+            groups = group_scoring.results(groups, statistics, self.objective.policy_logps)
         weigh_samples(groups, samples)
         mark_distilled(groups, samples, self.objective.distillation)
         kls = None
@@ -287,7 +307,9 @@ class GRPOModule(TrainedModule):
         self.last_step = StepRollouts(batch.step, groups, rewards.tolist(), advantages.tolist())
         rate = len(groups) / (self.config.num_views * len(batch.items)) - 1
         metrics = step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
-        return metrics if self.selection is None else metrics | selection_metrics(groups)
+        if self.selection is None:
+            return metrics
+        return metrics | selection_metrics(groups) | {"train/rested_share": self._rested_share}
 
     def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
         """Logs faults of rewards, and raises InputError on every process where a reward scores nothing."""
@@ -316,10 +338,10 @@ class GRPOModule(TrainedModule):
         problem = sharing_problem(self.config, self.trainer.world_size)  # known only here where all devices are used
         if problem is not None:
             raise InputError(problem)
-        if self._needs_statistics and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
+        if self._needs_pass and self.config.dynamic_sampling_rounds > 0 and self.device_mesh is not None:
             raise InputError(
                 "grpo.dynamic_sampling_rounds: processes sample in different numbers of rounds, so trainer=fsdp2 "
-                "cannot compute between them the statistics that a reward needs; take 0 rounds, or trainer=ddp."
+                "cannot compute between them what a reward needs of the policy; take 0 rounds, or trainer=ddp."
             )
 
     @staticmethod

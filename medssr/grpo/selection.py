@@ -8,9 +8,10 @@ composed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,25 @@ class Candidate:
 
 
 class QuestionSelection:
-    """Keeps all questions; sub-classes leave some out."""
+    """Keeps all questions; sub-classes leave some out.
+
+    Attributes:
+        has_rests: Whether questions may rest: another one is asked in their place.
+    """
+
+    has_rests = False
+
+    def rests(self, question_id: str, history: QuestionHistory) -> bool:
+        """Returns whether a question that is due is not asked.
+
+        Args:
+            question_id: Its id.
+            history: The earlier visits of all questions.
+        """
+        return False
+
+    def record_rests(self, question_ids: Iterable[str]) -> None:
+        """Is told of the questions that were not asked in a step, in every process."""
 
     def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
         """Returns for each question of a step whether it is trained.
@@ -152,6 +171,98 @@ class TrajectorySelection(QuestionSelection):
                 "none; take experiment=trapo, with labelled questions in data.path and others in data.further."
             )
         return references
+
+
+class SpreadFilter(QuestionSelection):
+    """Leaves out questions whose rewards differ little, against a moving average of all (RLPR, arXiv 2506.18254).
+
+    m = decay m + (1 - decay) mean(s) at each step, where s is the deviation of the rewards of a question; the first
+    mean is the first m. A question is trained if s >= factor m.
+
+    Args:
+        factor: The fraction of the average that a deviation has to reach, 0 or more.
+        decay: The part of the average that a step keeps, 0 to 1.
+        first_step: The index of the first step that leaves questions out; earlier ones only add to the average.
+
+    Raises:
+        InputError: When a number is out of range.
+    """
+
+    def __init__(self, factor: float, decay: float, first_step: int) -> None:
+        require(factor >= 0, "SpreadFilter.factor", f"{factor}; 0 or more.")
+        require(0 <= decay <= 1, "SpreadFilter.decay", f"{decay}; 0 to 1.")
+        is_index = isinstance(first_step, int) and first_step >= 0
+        require(is_index, "SpreadFilter.first_step", f"{first_step}; 0 or more.")
+        self._factor, self._decay, self._first_step = factor, decay, first_step
+        self._average: float | None = None
+
+    def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
+        """Returns True for questions whose rewards differ enough."""
+        mean = fmean(candidate.reward_std for candidate in candidates)
+        before = mean if self._average is None else self._average
+        self._average = self._decay * before + (1 - self._decay) * mean
+        bound = self._factor * self._average if step >= self._first_step else 0.0
+        return [candidate.reward_std >= bound for candidate in candidates]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the average."""
+        return {"average": self._average}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up the average of a checkpoint."""
+        self._average = state["average"]
+
+
+class PassRateBand(QuestionSelection):
+    """Lets a question rest that was answered rightly too often or too seldom when it was asked last.
+
+    The next times that it is due, another one is asked in its place; then it is asked again.
+
+    Args:
+        min_rate: The least pass rate of a question that does not rest.
+        max_rate: The greatest.
+        num_rests: How many times it is not asked, at least 1.
+
+    Raises:
+        InputError: When a number is out of range.
+    """
+
+    has_rests = True
+
+    def __init__(self, min_rate: float, max_rate: float, num_rests: int) -> None:
+        is_band = 0 <= min_rate <= max_rate <= 1
+        problem = f"{min_rate} to {max_rate}; expected 0 <= min <= max <= 1."
+        require(is_band, "PassRateBand.min_rate, PassRateBand.max_rate", problem)
+        require(isinstance(num_rests, int) and num_rests >= 1, "PassRateBand.num_rests", f"{num_rests}; at least 1.")
+        self._min_rate, self._max_rate, self._num_rests = min_rate, max_rate, num_rests
+        self._rested: dict[str, int] = {}
+
+    def rests(self, question_id: str, history: QuestionHistory) -> bool:
+        """Returns True for a question outside the band that has not rested often enough since."""
+        visits = history[question_id]
+        if not visits or self._rested.get(question_id, 0) >= self._num_rests:
+            return False
+        (rate,) = pass_rates(visits[-1:])
+        return not self._min_rate <= rate <= self._max_rate
+
+    def record_rests(self, question_ids: Iterable[str]) -> None:
+        """Counts the rests of questions."""
+        for question_id in question_ids:
+            self._rested[question_id] = self._rested.get(question_id, 0) + 1
+
+    def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
+        """Returns True for all that are asked, whose rests begin anew."""
+        for candidate in candidates:
+            self._rested.pop(candidate.question_id, None)
+        return super().select(step, candidates, history)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns how often questions have rested since they were asked last."""
+        return {"rested": dict(sorted(self._rested.items()))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up the rests of a checkpoint."""
+        self._rested = dict(state["rested"])
 
 
 def pass_rates(visits: Sequence[Visit]) -> list[float]:

@@ -115,6 +115,7 @@ def _data(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> PromptD
             for name, source in sources.items()
             if source.num_prompts is not None
         },
+        has_spares=config.grpo.has_rests,
     )
 
 

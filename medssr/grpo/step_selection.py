@@ -10,8 +10,29 @@ from statistics import fmean, pstdev
 from medssr.grpo.group_scoring import visits_of
 from medssr.grpo.rollouts import RolloutGroup
 from medssr.grpo.selection import Candidate, QuestionSelection
+from medssr.questions import Question
 from medssr.rewards.history import QuestionHistory
+from medssr.training.step_loader import StepBatch
 from medssr.utils.processes import gather_objects, rank
+
+
+def replace_resting(
+    batch: StepBatch[Question], selection: QuestionSelection, history: QuestionHistory
+) -> tuple[StepBatch[Question], list[str]]:
+    """Returns a step's batch with spare questions in place of those that rest, and the ids of these.
+
+    A spare question does not rest itself and is not asked twice; where there are too few, questions do not rest.
+    """
+    items = list(batch.items)
+    asked = {question.id for question in items}
+    spares = iter({question.id: question for question in batch.spare_items if question.id not in asked}.values())
+    ready = (question for question in spares if not selection.rests(question.id, history))
+    rested = []
+    for index, question in enumerate(batch.items):
+        if selection.rests(question.id, history) and (spare := next(ready, None)) is not None:
+            items[index] = spare
+            rested.append(question.id)
+    return replace(batch, items=items), rested
 
 
 def select_groups(

@@ -114,6 +114,39 @@ def label_outcome(vote: Vote, min_agreement: float, max_agreement: float, min_va
     return LabelOutcome.kept
 
 
+def pass_rate(vote: Vote, answer: str) -> float:
+    """Returns the fraction of all votes that are for an answer.
+
+    Example:
+        >>> from medssr.labeling.votes import majority_vote
+        >>> pass_rate(majority_vote(["A", "B", "B", None]), "A")
+        0.25
+    """
+    return vote.counts.get(answer, 0) / vote.num_votes
+
+
+def pass_rate_outcome(
+    vote: Vote, answer: str, min_rate: float, max_rate: float, min_valid_share: float
+) -> LabelOutcome:
+    """Returns whether a question with an answer of its own is kept, or the first reason why it is not.
+
+    It needs enough valid votes, and a pass rate within the band, ends included.
+
+    Example:
+        >>> from medssr.labeling.votes import majority_vote
+        >>> pass_rate_outcome(majority_vote(["A", "B", "B", "B"]), "A", 0.05, 0.95, 0.0)
+        <LabelOutcome.kept: 'kept'>
+        >>> pass_rate_outcome(majority_vote(["B", "B", "B", "B"]), "B", 0.05, 0.95, 0.0)
+        <LabelOutcome.above_band: 'above_band'>
+    """
+    if vote.valid_share < min_valid_share:
+        return LabelOutcome.few_valid_votes
+    rate = pass_rate(vote, answer)
+    if rate < min_rate:
+        return LabelOutcome.below_band
+    return LabelOutcome.above_band if rate > max_rate else LabelOutcome.kept
+
+
 @dataclass(frozen=True, slots=True)
 class BandCount:
     """Labels of one band of agreement (low < agreement <= high), and the fraction that is true where truth is known."""

@@ -36,6 +36,19 @@ class TokenStatistics(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerProbabilities:
+    """The policy's mean probability of the tokens that name a question's label, 0 to 1.
+
+    Attributes:
+        after_reasoning: `[G]`, in place of the answer of each completion; None for one without an answer.
+        without_reasoning: Right behind the prompt.
+    """
+
+    after_reasoning: Sequence[float | None]
+    without_reasoning: float
+
+
+@dataclass(frozen=True, slots=True)
 class GroupInput:
     """The input of a reward of a group: a question with its G completions.
 
@@ -49,6 +62,7 @@ class GroupInput:
             answer, the last statement first, None for a completion without an answer; else None.
         peer_letters: `[N]`, for rewards with `needs_peers` the answers of another view of the question or of a teacher,
             in the letters of this question, None for one that cannot be read; else None.
+        answer_probabilities: For rewards with `needs_answer_probabilities`, where the question has a label; else None.
     """
 
     question: Question
@@ -58,6 +72,7 @@ class GroupInput:
     statistics: Sequence[TokenStatistics] | None = None
     answer_tokens: Sequence[tuple[range, ...] | None] | None = None
     peer_letters: Sequence[str | None] | None = None
+    answer_probabilities: AnswerProbabilities | None = None
 
     @property
     def letters(self) -> list[str | None]:

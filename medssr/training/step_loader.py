@@ -26,16 +26,20 @@ class StepBatch(Generic[T]):
         step: The index of the step.
         items: The items of the step.
         further_items: Further items for dynamic sampling, `len(items)` for each round.
+        spare_items: As many items that can take the place of some; none if the loader has no spares.
         following: The batch of the next step, without a following one of its own; None after the last.
     """
 
     step: int
     items: list[T]
     further_items: list[list[T]] = field(default_factory=list)
+    spare_items: list[T] = field(default_factory=list)
     following: StepBatch[T] | None = None
 
     def shard(self, rank: int, num_processes: int) -> StepBatch[T]:
         """Returns the items of one process: every `num_processes`-th, so that each minibatch is divided equally.
+
+        It has no spare items, since which of the step's items are replaced is the same for any number of processes.
 
         Example:
             >>> StepBatch(7, ["a", "b", "c", "d"]).shard(1, 2).items
@@ -43,7 +47,7 @@ class StepBatch(Generic[T]):
         """
         further_items = [items[rank::num_processes] for items in self.further_items]
         following = None if self.following is None else self.following.shard(rank, num_processes)
-        return StepBatch(self.step, self.items[rank::num_processes], further_items, following)
+        return StepBatch(self.step, self.items[rank::num_processes], further_items, following=following)
 
 
 class StepLoader(Generic[T]):
@@ -60,6 +64,7 @@ class StepLoader(Generic[T]):
         num_rounds: Number of lists of further items per step. They come from a separate order, and the further items
             of a step do not depend on whether earlier steps used theirs.
         vary: Returns the variant of an item in an epoch, a pure function of both; None if items do not vary.
+        has_spares: Whether each step has spare items, from a further separate order.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class StepLoader(Generic[T]):
         num_items_per_step: int,
         num_rounds: int = 0,
         vary: Callable[[T, int], T] | None = None,
+        has_spares: bool = False,
     ) -> None:
         self._items = items
         self._seed = seed
@@ -79,6 +85,7 @@ class StepLoader(Generic[T]):
         self._num_items_per_step = num_items_per_step
         self._num_rounds = num_rounds
         self._vary = vary
+        self._has_spares = has_spares
         self._next_step = 0
 
     def __len__(self) -> int:
@@ -106,6 +113,7 @@ class StepLoader(Generic[T]):
             step,
             self._items_of(self._name, step),
             [self._items_of(f"{self._name}/refill", number) for number in rounds],
+            self._items_of(f"{self._name}/spare", step) if self._has_spares else [],
         )
 
     def _items_of(self, name: str, number: int) -> list[T]:
@@ -197,6 +205,7 @@ class PromptDataModule(L.LightningDataModule):
         num_rounds: Number of rounds of dynamic sampling per step.
         has_shuffled_options: Whether the options of a question are shuffled anew in each epoch.
         further: Further sources by name: their questions, and the number of these per step.
+        has_spares: Whether each step has spare questions, of the first source.
     """
 
     def __init__(
@@ -209,6 +218,7 @@ class PromptDataModule(L.LightningDataModule):
         num_rounds: int = 0,
         has_shuffled_options: bool = False,
         further: Mapping[str, tuple[Sequence[Question], int]] | None = None,
+        has_spares: bool = False,
     ) -> None:
         super().__init__()
 
@@ -218,7 +228,7 @@ class PromptDataModule(L.LightningDataModule):
         vary = shuffled if has_shuffled_options else None
         sources = further or {}
         num_first = num_prompts_per_step - sum(number for _, number in sources.values())
-        first = StepLoader(questions, seed, stage, num_steps, num_first, num_rounds, vary)
+        first = StepLoader(questions, seed, stage, num_steps, num_first, num_rounds, vary, has_spares)
         others = [
             StepLoader(items, seed, f"{stage}/source/{name}", num_steps, number, vary=vary)
             for name, (items, number) in sources.items()

@@ -75,6 +75,29 @@ def test_the_outcome_of_each_planned_vote_by_hand(label):
     assert [question.answer for question in read_questions(artifact.path("questions.jsonl"))] == ["A", "B"]
 
 
+def test_questions_with_answers_are_selected_by_pass_rate_by_hand(label, tmp_path):
+    """All have the answer B; 1 to 15 right answers of 16 are kept, tied or not, and the label stays B."""
+    plans = [16 * "B", 15 * "B" + "A", 8 * "A" + 8 * "B", 15 * "A" + "B", 15 * "-" + "B", 16 * "A", 16 * "-"]
+    path = tmp_path / "human.jsonl"
+    write_questions(path, [toy_question(number, answer="B") for number in range(len(plans))])
+    artifact = label(plans, "labeling=pass_rate", f"labeling.num_votes={NUM_VOTES}", path=path)
+    rates = [1, 15 / 16, 1 / 2, 1 / 16, 1 / 16, 0, 0]
+    assert [vote["pass_rate"] for vote in votes_of(artifact)] == rates
+    outcomes = ["above_band", "kept", "kept", "kept", "kept", "below_band", "below_band"]
+    assert [vote["outcome"] for vote in votes_of(artifact)] == outcomes
+    kept = list(read_questions(artifact.path("questions.jsonl")))
+    assert [(question.id, question.answer) for question in kept] == [(f"q{number}", "B") for number in (1, 2, 3, 4)]
+    assert [question.provenance["pass_rate"] for question in kept] == rates[1:5]
+    assert artifact.manifest["counts"]["outcomes"]["kept"] == 4
+
+
+def test_a_pass_rate_needs_answers_and_is_of_these_alone(label):
+    with pytest.raises(InputError, match=r"questions\.jsonl, line 1.*has no label"):
+        label([16 * "A"], "labeling=pass_rate")
+    with pytest.raises(InputError, match=r"labeling\.uses_answer: true, but labeling\.uses_truth"):
+        label([16 * "A"], "labeling=pass_rate", "labeling.uses_truth=true")
+
+
 def test_no_label_rests_on_one_valid_vote_of_sixteen(label, shared_data):
     plans = [16 * "A", ONE_VALID, ONE_VALID, ONE_VALID]
     artifact = label(plans, path=shared_data / "inputs" / "votes40.jsonl")

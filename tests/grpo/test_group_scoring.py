@@ -67,7 +67,7 @@ def scored(rewards, answer="B", letters="ABB"):
     group = RolloutGroup(toy_question(answer=answer), [1, 2], rollouts, answer)
     scoring = GroupScoring(rewards, None, QuestionHistory("s"))
     scoring.add(0, group.question, [one.completion for one in rollouts], [one.choice for one in rollouts])
-    (found,) = scoring.results([group], None)
+    (found,) = scoring.results([group], None, None)
     return found
 
 

@@ -148,6 +148,7 @@ def fit(
         config.num_prompts_per_step,
         config.dynamic_sampling_rounds,
         further=further,
+        has_spares=config.has_rests,
     )
     with closing(module.ahead), catch_signals():
         trainer.fit(module, data, ckpt_path=starting_point(AUTO, directory), weights_only=True)

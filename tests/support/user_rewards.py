@@ -150,5 +150,7 @@ class FewestAnswers:
 class KeepsFirst(QuestionSelection):
     """Trains the first question of each step alone."""
 
+    has_rests = True
+
     def select(self, step, candidates, history):
         return [index == 0 for index in range(len(candidates))]

@@ -140,6 +140,8 @@ class _ChunkStore:
             _write_chunk(self._file(chunk), questions, [rows[index] for index in chunk])
             del self._answers[chunk.start]
             self._whole.add(chunk.start)
+            number = 1 + chunk.start // len(self._chunks[0])
+            log.debug("%s: chunk %d of %d", self._directory, number, len(self._chunks))
 
     def _file(self, chunk: range) -> Path:
         return self._directory / f"{chunk.start:07d}.jsonl"

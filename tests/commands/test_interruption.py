@@ -27,9 +27,9 @@ SETTINGS = [
 # Each is printed in the middle of a step: after its first chunk, checkpoint or file; with the signal that is sent then.
 MOMENTS = [
     (r"synthesize: started", signal.SIGKILL),
-    (r"votes: .*chunk 2 of", signal.SIGKILL),
-    (r"votes: .*chunk 3 of", signal.SIGTERM),
-    (r"evaluation: .*chunk 3 of", signal.SIGKILL),
+    (r"pseudo_label/.*chunk 2 of", signal.SIGKILL),
+    (r"pseudo_label/.*chunk 3 of", signal.SIGTERM),
+    (r"evaluate/.*chunk 3 of", signal.SIGKILL),
     (r"checkpoint after step 1 of", signal.SIGTERM),
     (r"checkpoint after step 2 of", signal.SIGKILL),
     (r"evaluate: started", signal.SIGINT),
@@ -103,6 +103,6 @@ def test_ended_in_every_step_it_ends_with_the_same_results(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_signal_ends_a_sweep_with_all_its_runs(tmp_path: Path):
-    rest = end_at(tmp_path, r"votes: .*chunk 1 of", signal.SIGTERM, "--multirun", "seed=1,2,3")
+    rest = end_at(tmp_path, r"pseudo_label/.*chunk 1 of", signal.SIGTERM, "--multirun", "seed=1,2,3")
     assert "Traceback" not in rest
     assert len([path for path in tmp_path.glob("artifacts/pseudo_label/*") if path.is_dir()]) == 1

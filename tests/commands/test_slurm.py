@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.command_lines import ROOT, code_blocks
 
 from medssr.commands.slurm import script
 from medssr.errors import InputError
@@ -81,3 +83,10 @@ def test_a_job_that_has_saved_its_state_is_queued_again_for_a_number_of_times(tm
     assert run_script(tmp_path, 138)[1].endswith("scontrol|requeue|77|")
     (tmp_path / "calls").unlink()
     assert "scontrol" not in run_script(tmp_path, 138, SLURM_RESTART_COUNT="20")[1]
+
+
+def test_the_script_of_the_page_can_be_made():
+    blocks = [block for block in code_blocks(ROOT / "docs" / "commands.md") if block.startswith("medssr slurm ")]
+    (words,) = [shlex.split(block.partition(">")[0]) for block in blocks]
+    asked = directives(script(words[2:]))
+    assert (asked["ntasks-per-node"], asked["gpus-per-node"], asked["time"]) == ("1", "1", "12:00:00")

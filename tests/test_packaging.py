@@ -38,6 +38,20 @@ def test_conda_users_install_the_same_project_with_the_same_versions():
     assert pip == ["--constraint constraints.txt", "--editable .[dev,docs]"]
 
 
+def test_the_container_has_the_files_and_the_versions_that_the_package_needs():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    copied = {word for line in re.findall(r"^COPY (.+) \S+$", text, re.M) for word in line.split()}
+    assert all((ROOT / name).exists() for name in copied)
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert {"pyproject.toml", PROJECT["readme"], *built["wheel"]["only-include"]} <= copied
+    assert f"!{'|!'.join(sorted(copied))}".split("|") == sorted(
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
+    )
+    assert "--constraint constraints.txt" in text
+    (version,) = re.findall(r"^FROM python:(\d+\.\d+)\.\d+-", text, re.M)
+    assert PROJECT["requires-python"] == f">={version}"
+
+
 def test_every_requirement_has_an_exact_version_among_the_constraints():
     versions = {name_of(line) for line in lines_of(CONSTRAINTS)}
     listed = [line for file in NAME_ONLY_FILES for line in lines_of((ROOT / file).read_text(encoding="utf-8"))]

@@ -40,17 +40,30 @@ class ResumableSweeper(BasicSweeper):
 
         super().setup(hydra_context=composing_once(hydra_context), task_function=task_function, config=config)
 
+    def batch(self, arguments: list[str]) -> list[list[str]]:
+        """Returns the overrides of each job of a sweep over the values of a command line."""
+        from medssr.sweeps.running import combinations
+
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return combinations(parser, self._parse_config(), self._variants, arguments)
+
+    def configurations(self, arguments: list[str]) -> list[tuple[list[str], DictConfig]]:
+        """Returns the overrides of each job with its configuration; runs and writes nothing."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        return [(job, loader.load_sweep_config(self.config, job)) for job in self.batch(arguments)]
+
     def sweep(self, arguments: list[str]) -> None:
         """Runs what is not finished; the process ends with code 3 where a job is not done after that."""
-        from medssr.sweeps.running import combinations, plan_jobs, run_jobs
+        from medssr.sweeps.running import plan_jobs, run_jobs
         from medssr.sweeps.summary import summarised
 
         assert self.config is not None
         assert self.hydra_context is not None
         assert self.launcher is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        batch = combinations(parser, self._parse_config(), self._variants, arguments)
-        jobs = plan_jobs(self.config, self.hydra_context, batch)
+        jobs = plan_jobs(self.config, self.hydra_context, self.batch(arguments))
         size = self.max_batch_size or len(jobs)
         with summarised(Path(self.config.hydra.sweep.dir), jobs):
             for first in range(0, len(jobs), size):

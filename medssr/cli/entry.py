@@ -32,9 +32,12 @@ from medssr.utils.stopping import Stopped, catch_signals
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from medssr.sweeps.planning import PlannedJob
+
 log = logging.getLogger(__name__)
 
 Plan: TypeAlias = Callable[[Any], list[tuple[str, str]]]
+SweepPlan: TypeAlias = "Callable[[Sequence[PlannedJob]], list[tuple[str, str]]]"
 Adapt: TypeAlias = "Callable[[DictConfig, Sequence[str]], DictConfig]"
 
 # Hydra's variable: set to 1 it shows the traceback of a fault in configuration.
@@ -43,7 +46,13 @@ _FULL_ERROR = "HYDRA_FULL_ERROR"
 _NEWS_S = 2.0
 
 
-def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = None, plan: Plan | None = None) -> None:
+def run_command(
+    name: str,
+    task: Callable[[Any], Any],
+    adapt: Adapt | None = None,
+    plan: Plan | None = None,
+    sweep_plan: SweepPlan | None = None,
+) -> None:
     """Runs a command: its configuration from `conf/<name>.yaml` and the command line, checked, then `task`.
 
     The process ends with code 2 and a message, not a traceback, for a fault in configuration or input; with 128 + its
@@ -54,13 +63,16 @@ def run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None = Non
         task: Takes the typed configuration; what it returns is Hydra's objective value.
         adapt: Takes the composed configuration and what the command line sets, and returns the configuration to run.
         plan: Takes the typed configuration and returns what `--info` prints.
+        sweep_plan: Takes the jobs of a sweep and returns what `-m --info` prints; given with `plan`.
     """
     let_log_lines_fail()
     with ends_with_its_reader(), ended_by_exception():
-        _run_command(name, task, adapt, plan)
+        _run_command(name, task, adapt, plan, sweep_plan)
 
 
-def _run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None, plan: Plan | None) -> None:
+def _run_command(
+    name: str, task: Callable[[Any], Any], adapt: Adapt | None, plan: Plan | None, sweep_plan: SweepPlan | None
+) -> None:
     try:
         sys.argv[1:] = map(_readable, sys.argv[1:])
         if {"--help", "-h"} & set(sys.argv[1:]):
@@ -74,7 +86,8 @@ def _run_command(name: str, task: Callable[[Any], Any], adapt: Adapt | None, pla
     overrides = _checked_flags(arguments if plan is not None else sys.argv[1:])
     register(name)
     if plan is not None and asks_for_plan:
-        _print_plan(name, plan, arguments)
+        assert sweep_plan is not None
+        _print_plan(name, plan, sweep_plan, arguments)
         return
     is_running = False
 
@@ -171,19 +184,34 @@ def _composed_help(name: str, arguments: list[str]) -> tuple[dict[str, str | Non
     return choices, composed_values(config)
 
 
-def _print_plan(name: str, plan: Plan, arguments: list[str]) -> None:
+def _print_plan(name: str, plan: Plan, sweep_plan: SweepPlan, arguments: list[str]) -> None:
     """Prints what a command would do; nothing is run and nothing is written."""
     from hydra._internal.utils import get_args_parser
 
     flags = get_args_parser().parse_args(arguments)
-    if flags.multirun:
-        _end_with("--info: shows one run; give one value to each setting and leave -m out.")
     try:
-        rows = plan(composed(name, flags.overrides, flags.config_dir))
+        if flags.multirun:
+            rows = sweep_plan(_planned_jobs(name, flags.overrides, flags.config_dir))
+        else:
+            rows = plan(composed(name, flags.overrides, flags.config_dir))
     except InputError as error:
         _end_with(str(error))
     width = max(len(what) for what, _ in rows)
     show("\n".join(f"{what:{width}}  {text}" for what, text in rows))
+
+
+def _planned_jobs(name: str, overrides: Sequence[str], config_dir: str | None) -> list[PlannedJob]:
+    from medssr.sweeps.planning import planned_jobs
+
+    try:
+        return planned_jobs(name, list(map(_readable, overrides)), config_dir)
+    except InputError:
+        raise
+    except Exception as error:
+        message = None if os.environ.get(_FULL_ERROR) == "1" else error_message(error, name, overrides)
+        if message is None:
+            raise
+        raise InputError(message) from error
 
 
 def _readable(override: str) -> str:

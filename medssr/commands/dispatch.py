@@ -31,6 +31,7 @@ _BESIDE = {
 }
 _UPKEEP = {
     "doctor": ("doctor.command", "check whether this machine can run a command"),
+    "slurm": ("slurm", "print a batch script for SLURM that runs a command on one node"),
     "list": ("store.listing", "list artefacts and runs"),
     "show": ("store.showing", "show an artefact: what it was made from, settings, first records"),
     "clean": ("store.cleaning", "find what nothing refers to, and delete it"),

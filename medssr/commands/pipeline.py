@@ -13,6 +13,7 @@ from medssr.commands.checkpoint_settings import trained_model
 from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
+from medssr.commands.sweep_info import sweep_plan
 from medssr.commands.synthesize import synthesize
 from medssr.config import PipelineConfig, StageQuestions, stage_method
 from medssr.config.steps import (
@@ -110,7 +111,7 @@ def _question_files(config: PipelineConfig, prepared: Mapping[str, Artifact]) ->
 
 def main() -> None:
     """Console entry point."""
-    run_command("pipeline", _main, plan=pipeline_plan)
+    run_command("pipeline", _main, plan=pipeline_plan, sweep_plan=sweep_plan)
 
 
 def _main(config: PipelineConfig) -> float | None:

@@ -10,6 +10,7 @@ from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import write_settings
 from medssr.commands.info import train_plan
+from medssr.commands.sweep_info import sweep_plan
 from medssr.config import TrainConfig
 from medssr.errors import InputError
 from medssr.manifests import Artifact, point_to
@@ -77,7 +78,7 @@ def _questions(config: TrainConfig) -> tuple[dict[str, QuestionSource], list[Que
 
 def main() -> None:
     """Console entry point."""
-    run_command("train", _main, plan=train_plan)
+    run_command("train", _main, plan=train_plan, sweep_plan=sweep_plan)
 
 
 def _main(config: TrainConfig) -> float | None:

@@ -141,7 +141,7 @@ class _ChunkStore:
             del self._answers[chunk.start]
             self._whole.add(chunk.start)
             number = 1 + chunk.start // len(self._chunks[0])
-            log.debug("%s: chunk %d of %d", self._file(chunk), number, len(self._chunks))
+            log.debug("%s: chunk %d of %d", self._directory, number, len(self._chunks))
 
     def _file(self, chunk: range) -> Path:
         return self._directory / f"{chunk.start:07d}.jsonl"

@@ -119,11 +119,12 @@ def job_fingerprint(config: Any) -> str:
     """
     values = asdict(config)
     run = values.get("run")
-    parts = [*fingerprint_parts(values, _stamp), None if run is None else _stamp(Path(run))]
+    parts = [*fingerprint_parts(values, file_stamp), None if run is None else file_stamp(Path(run))]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _stamp(path: Path) -> str:
+def file_stamp(path: Path) -> str:
+    """Returns name, size and time of change of a file, or of all files below a folder."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return "\n".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
 

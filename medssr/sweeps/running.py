@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medssr.config.composition import typed
 from medssr.errors import InputError
@@ -79,6 +79,16 @@ def plan_jobs(config: DictConfig, context: HydraContext, batch: Sequence[Sequenc
 
 
 def _planned(overrides: tuple[str, ...], config: DictConfig) -> Job:
+    job, made = configured_job(overrides, config)
+    if isinstance(made, InputError):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_job(job.folder, new_record(JobState.failed, "", error=str(made), seconds=0.0))
+        log.error("job failed: %s\n%s", job.folder, made)
+    return job
+
+
+def configured_job(overrides: tuple[str, ...], config: DictConfig) -> tuple[Job, Any]:
+    """Returns a job, and its typed configuration or the error for which that is refused; writes nothing."""
     from omegaconf import open_dict, read_write
 
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
@@ -87,11 +97,8 @@ def _planned(overrides: tuple[str, ...], config: DictConfig) -> Job:
     try:
         made = typed(config)
     except InputError as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_job(folder, new_record(JobState.failed, "", error=str(error), seconds=0.0))
-        log.error("job failed: %s\n%s", folder, error)
-        return Job(overrides, folder, None, is_forced=False)
-    return Job(overrides, folder, job_fingerprint(made), made.force or made.verify)
+        return Job(overrides, folder, None, is_forced=False), error
+    return Job(overrides, folder, job_fingerprint(made), made.force or made.verify), made
 
 
 def run_jobs(launcher: Launcher, jobs: Sequence[Job]) -> None:

@@ -207,7 +207,12 @@ def test_info_loads_nothing_and_leaves_nothing(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["-m", "seed=1,2"], "leave -m out"), (["grpo.num_step=3"], "grpo.num_steps"), (["grpo.beta=-1"], "at least 0")],
+    [
+        (["-m", "grpo.num_step=3,4"], "grpo.num_steps"),
+        (["grpo.num_step=3"], "grpo.num_steps"),
+        (["grpo.beta=-1"], "at least 0"),
+        (["-m", "hparams_search=optuna"], "a search draws its jobs one after the other"),
+    ],
 )
 def test_a_mistake_is_a_mistake_with_info_too(arguments, message, monkeypatch, capsys):
     from medssr.commands.train import main

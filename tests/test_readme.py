@@ -1,4 +1,4 @@
-"""Every command that the README and the studies show can be composed, and the reward that it shows is trained with."""
+"""Every command that the pages show can be composed, and the reward that they show is trained with."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ SHORT = [
 
 
 @pytest.mark.slow
-def test_the_reward_of_the_readme_is_trained_with(tmp_path):
-    (source,) = code_blocks(ROOT / "README.md", "python")
+def test_the_shown_reward_is_trained_with(tmp_path):
+    (source,) = code_blocks(ROOT / "docs" / "rewards.md", "python")
     (command,) = [line for line in page_commands() if "reward.mine" in line and line.startswith("medssr-train")]
     (tmp_path / "my_module.py").write_text(source)
     write_questions(tmp_path / "Q", [toy_question(number) for number in range(3)])

@@ -119,6 +119,13 @@ def _draft_screen(config: SynthesizeConfig, generator_name: str) -> tuple[DraftS
     return screen, {"benchmarks": repeats.benchmark_counts()}
 
 
+# What to do about diseases that a generator without a language model knows too little of.
+_NO_FACT = (
+    "no_fact: generator=grounded asks about facts of the entity list, and reads no passages. entities=orphanet and hpo "
+    "have facts of thousands of diseases; generator=openai, hf and vllm write from the passages of any corpus."
+)
+
+
 def main() -> None:
     """Console entry point."""
     run_command("synthesize", _main)
@@ -148,6 +155,8 @@ def _main(config: SynthesizeConfig) -> None:
             "%d questions missing, %d of them with injected knowledge: %s",
             *(counts[name] for name in ("num_unfilled", "num_unfilled_injected", "unfilled")),
         )
+        if "no_fact" in counts["unfilled"]:
+            log.warning(_NO_FACT)
     log.info(
         "%d of %d diseases have passages in the corpus (%d passages)",
         *(counts[name] for name in ("num_entities_with_passages", "num_entities")),

@@ -1,4 +1,4 @@
-"""The examples and the snippets of docs/python.md run as they stand."""
+"""The examples, and the snippets of docs/python.md and of the README, run as they stand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def test_the_snippets_of_the_page_run(tmp_path, monkeypatch, capsys):
     assert "Did you mean grpo.num_steps?" in capsys.readouterr().out
     assert Path("scores.png").read_bytes().startswith(b"\x89PNG")
     assert Path("report/index.html").is_file()
+
+
+def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = code_blocks(ROOT / "README.md", "python")
+    names: dict[str, object] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    assert len(names["trained"].to_pandas()) == 3
 
 
 def test_the_script_goes_through_the_method(tmp_path, monkeypatch, capsys):

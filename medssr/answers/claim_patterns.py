@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001  words of other scripts
 
 import re
+from functools import lru_cache
 
 from medssr.answers import lexicon
 from medssr.answers.lexicon import any_of, longest_of
@@ -241,3 +242,9 @@ WORDS_OF_THOUGHT = {
     *(word for cue in lexicon.CORRECTING for word in WORD.findall(cue) if len(word) > 3 or " " not in cue),
 }  # fmt: skip
 SIGNS_OF_THOUGHT = ("不是", "不对", "而是", "更正", ">", "等等", "いや")
+
+
+@lru_cache(maxsize=2)  # the end of an open text is read twice
+def sentences_of(text: str) -> list[str]:
+    """Returns the sentences of a text with signs."""
+    return SENTENCE_END.split(text.replace("never mind", "nevermind"))

@@ -17,7 +17,8 @@ _CONCESSION = (
     r"|in addition to|obwohl|während|anders als|bien que|aunque|a diferencia de|benché|embora|tandis que)"
 )
 CONCEDED = re.compile(
-    r"\A\W*(?:unless i'm (?:mistaken|wrong)|if i'm not mistaken|unless (?:proven|shown) otherwise|(?:considering"
+    r"\A\W*(?:if (?:i (?:had|have|must|were)|forced|pressed|asked)[^,\ue000-\ue019]*|unless i'm (?:mistaken"
+    r"|wrong)|if i'm not mistaken|unless (?:proven|shown) otherwise|(?:considering"
     r"|given|based on"
     r"|judging by|barring|as far as) [^,\ue000-\ue019]*),\s"
     rf"|,?\s(?:and )?(?:less|least) likely,? {RUN}|\A\W*less likely,? {RUN}[,;]|不是{RUN}(?:选项)?[,，]\s?(?=而?是)"
@@ -30,6 +31,9 @@ CONCEDED = re.compile(
 )
 # "B has the edge over the others", "nothing fits as well as B", "not so much A as B": the option that comes out ahead
 AHEAD = re.compile(
+    rf"(?<![a-z])(?:prefer|favou?r|choose|pick|take|use)\w* (?:option )?(?P<taken>{RUN}) (?:over|rather than"
+    rf"|instead of|before)"
+    rf" (?:option )?{RUN}[^.]*|"
     rf"(?P<winner>{RUN})\)?,?(?: (?:is|are|was|looks|seems|remains|fits|should be|would be|works|clearly|far|much"
     rf"|a|the)){{0,3}}"
     r" (?:has the edge over|ahead of|beats|trumps|tops|outranks|wins (?:over|against)|comes before|(?:more|better"
@@ -52,7 +56,7 @@ BLOCKED = lexicon.WARNINGS | frozenset(
     avoid neither nor against if unless may might could whether maybe perhaps possibly possible alternatively another
     other others initially contraindicated rule rules ruled consider considering considered distractor examine evaluate
     discuss analyze analyse mention mentions mentioned asks asked asking disagree doubt partially partly worst second
-    runner previous previously earlier first said claims answered lists question stem vaccinated symptoms depend
+    runner previous previously earlier said claims answered lists question stem vaccinated symptoms depend
     depends look traceback before need example format form anything through falsch fausse faux incorrecta incorrecto
     errata errado sbagliata nicht kein
     keine pas ne non não nao nie niet inte wrongly incorrectly rest
@@ -61,12 +65,13 @@ BLOCKED = lexicon.WARNINGS | frozenset(
 )
 CLASSIFIED = re.compile(  # "The blood type is B", "the level of evidence is A"
     r"(?<![a-z])(?:type|group|class|grade|stage|level|category|recommendation|rating|zone|confidence|difficulty|score"
-    r"|priority|section|figure|table)(?: of [a-z ]{1,30})?(?: (?:is|was|be)|:)(?![a-z])"
+    r"|priority|section|figure|table)(?: of [a-z ]{1,30})?(?: (?:is|was|be)|:)(?![a-z])(?! (?:option|choice))"
     r"|(?<!data )(?<!gut )(?<!evidence )(?<!that )says"
 )
 LONE = re.compile(rf"[\W_]*(?:(?:option|choice) )?{SIGN}[\W_]*")
 ASKED_FOR = (
     re.compile(  # "The false statement is C", "all of these are sulfonamides except C": what a question may ask for
+        rf"(?:not|except|least|false|incorrect)(?![a-z])[^.?]*\? {SIGN}\W*\Z|"
         r"(?<![a-z])(?:the|only|an?|this) (?:(?:incorrect|false|wrong|untrue|inaccurate|contraindicated|inappropriate"
         r"|incorrectly \w+)"
         r" (?!answer|option|choice)\w+|(?!answer|option|choice)\w+ to avoid"
@@ -140,7 +145,9 @@ LEADS_TO = re.compile(
 STATES = re.compile(
     rf"(?P<subject>{RUN}),?{_BE}\s(?:\w+ly\s|thus\s|therefore\s|hence\s|indeed\s|then\s|the\s|an?\s|my\s|our\s"
     rf"|still\s|now\s|slightly\s|much\s|far\s|also\s)*(?:{_MOST}|{_AFFECTED})(?![a-z])"
-    rf"|(?P<wins>{RUN}) (?:gets my vote|has the edge|survives|comes first|takes it|it is|stimmt|passt|trifft zu"
+    rf"|(?P<german>(?<=ist ){RUN}|(?<=ist antwort ){RUN}) (?:richtig|korrekt)(?![a-z])"
+    rf"|(?P<wins>{RUN}) (?:(?:is|are) true(?=\W*\Z)|gets my vote|has the edge|survives|comes first|takes it|it is"
+    rf"|stimmt|passt|trifft zu"
     rf"|conviene)(?![a-z])"
     rf"|(?P<most>{RUN})\)? (?:es|est|è|é|ist) (?:la |le |el |il |die |das |a |o )?(?:más|plus|più|mais|am"
     rf"|adequad\w|adecuad\w)(?![a-z])"
@@ -159,8 +166,13 @@ INTRODUCES = re.compile(
     r"|conclude|sum up)|taken together|conclusion|all (?:in all|things considered|of this)|based on|given|considering"
     r"|everything|ultimately|finally|putting)(?![a-z])"
 )
-DENIED = re.compile(rf"{SIGN} (?:is|stands) for|不|错|没|ない|ません|아니|不是")
+DENIED = re.compile(
+    rf"{SIGN} (?:is|stands) for|(?<![a-z])(?:at first|first,|first (?:thought|guess|impression|instinct|glance"
+    rf"|look))(?![a-z])"
+    r"|不|错|没|ない|ません|아니|不是"
+)
 JOINED = re.compile(
     rf"(?<![a-z])(?:and|or|nor|und|et|y|oder) (?:the )?{SIGN}(?! (?:is|it))|{SIGN} (?:and|or|und|et|y) (?!not|so"
     rf"|therefore)"
 )
+ADVICE = re.compile(r"(?<![a-z])you (?:should|must|need to|have to|would want to|will want to)(?![a-z])")

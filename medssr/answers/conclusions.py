@@ -12,6 +12,7 @@ from medssr.answers.choice import Decision, Reason
 from medssr.answers.claim_patterns import AFFIRMS, DOUBTS, IS_NOT_ALONE, RETHOUGHT, UNDECIDED, sentences_of
 from medssr.answers.cleaned_text import Page
 from medssr.answers.conclusion_patterns import (
+    ADVICE,
     AHEAD,
     ASKED_FOR,
     BLOCKED,
@@ -40,17 +41,17 @@ _MOST_SENTENCES_BEHIND = 2
 def concluding_statement(page: Page) -> Decision | None:
     """Returns the weak decision of the last sentence that names an option, if its main clause speaks for one alone."""
     start, end = _behind_the_walk(page), len(page.low)
-    if start is None or not names_another(page, None, start, end):
+    if start is None or page.low.lstrip().startswith("{") or not names_another(page, None, start, end):
         return None
     text = with_signs(page, start, end)
     if not FINISHED.search(text) or not SIGNS.search(text):
         return None
     sentence = _last_sentence(text)
     clause = _main_clause(sentence)
-    if not SIGNS.search(clause) or LONE.fullmatch(sentence):
-        return None
-    letter = _asked_for(sentence)
+    letter = _asked_for(sentence) or _asked_for(text.rpartition("\n")[2])
     if letter is None:
+        if not SIGNS.search(clause) or LONE.fullmatch(sentence):
+            return None
         letter = _only_one_named(clause)
         if letter is None or not _speaks_for(page, letter, text, sentence, clause):
             return None
@@ -78,7 +79,12 @@ def _only_one_named(clause: str) -> str | None:
     letter = letters.pop()
     if letters or len(letter) != 1 or not BLOCKED.isdisjoint(WORDS.findall(clause.replace("n't", " not"))):
         return None
-    if IS_NOT_ALONE.search(clause) or DENIED.search(clause) or is_another_case(clause) or is_view_of_others(clause):
+    if (
+        IS_NOT_ALONE.search(clause)
+        or DENIED.search(clause)
+        or is_another_case(clause)
+        or is_view_of_others(ADVICE.sub("", clause))
+    ):
         return None
     return letter
 

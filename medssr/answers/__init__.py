@@ -18,11 +18,14 @@ A completion is read the way a careful reader would, by these rules, in this ord
    take it back ("that is wrong"), or give one by weighing options ("B rather than C", `claims`).
 8. Without an explicit decision the last weak one counts: "option B is correct", "the most likely cause is B", a last
    sentence like "She needs warfarin (B)." (`layout`), a list in which one option has a check mark (`verdict_lists`).
-9. "If it is a stroke, the answer is B; if not, the answer is C" decides nothing, nor does "is it B?".
-10. A list of the options, and a walk that discusses one after the other, decide nothing, also where they break off.
-11. Otherwise there is no letter. Nothing is ever guessed.
+9. Where nothing of all this decides, the main clause of the last statement may: "these findings point to B", "compared
+   with A, B is stronger", "the false statement is B" (`conclusions`). A reply of a sentence or two answers with the one
+   option that it names.
+10. "If it is a stroke, the answer is B; if not, the answer is C" decides nothing, nor does "is it B?".
+11. A list of the options, and a walk that discusses one after the other, decide nothing, also where they break off.
+12. Otherwise there is no letter. Nothing is ever guessed.
 
-The words that models use are tables in `lexicon`.
+The words that models use are tables in `lexicon`; `option_aliases` and `numerals` know the other names of an option.
 """
 
 from medssr.answers.choice import Choice, Reason

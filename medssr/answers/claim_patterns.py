@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001  words of other scripts
 
 import re
+from functools import lru_cache
 
 from medssr.answers import lexicon
 from medssr.answers.lexicon import any_of, longest_of
@@ -33,7 +34,8 @@ RETHOUGHT = re.compile(
     rf"\W*+(?:{_BEFORE_CORRECTION}{_CORRECTION}|(?:(?:and|but|so|well|ok|okay),? )?{_THOUGHT})(?![a-z])"
 )
 _TAKEN_BACK = (
-    r"(?:retract|withdraw|(?:take|taking|took) (?:that|it|this|my answer) back|(?:scratch|strike|scrap|cancel|disregard"
+    r"(?:retract|withdraw|(?:take|taking|took) (?:that|it|this|my answer) back|(?:scratch|strike|scrap|cancel"
+    r"|disregard"
     r"|ignore|forget|undo|delete) (?:that|this|it|the above|my (?:\w+ )?answer|what i (?:said|wrote))|that was hasty)"
 )
 _FREE = (
@@ -137,7 +139,8 @@ CONCEDES = re.compile(  # a former thought, or one that is only tempting
     rf"|originally|first|said|thought|considered"
     rf"|going to|almost|nearly|leaned|was (?:about|leaning|thinking|inclined)|picked|had|wrote"
     rf"|put)(?![a-z])[^\ue000-\ue019]*?(?P<former>{RUN})"
-    rf"|(?<![a-z])(?:initially|at first|originally|previously|before|first (?:pass|guess|thought|look|impression|answer"
+    rf"|(?<![a-z])(?:initially|at first|originally|previously|before|first (?:pass|guess|thought|look|impression"
+    rf"|answer"
     rf"|instinct)|initial \w+|instead of|draft|old|tempt\w+)(?![a-z])[^\ue000-\ue019]{{0,40}}(?P<first>{RUN})"
     rf"|\A{_MARK}*(?:(?:and|but|so),? )?(?:although|though|even though|even if|while|whilst|whereas|despite|between"
     rf"|torn)"
@@ -187,7 +190,8 @@ ALL_BUT = re.compile(
 REJECTED = re.compile(  # the phrase, and where it stands behind another option, or in front of one
     rf"(?:(?<=[\ue000-\ue019])|(?<=[\ue000-\ue019][)\]\"' ,])|(?<=[\ue000-\ue019]['\")],))[\s,(;-]*(?:(?:and|but|und"
     rf"|y|et|e|и) )?(?:\w+ly )?"
-    rf"(?:rather than|instead of|as opposed to|in preference to|in place of|over|above|not|and never|versus|vs\.?"
+    rf"(?:rather than|instead of|as opposed to|in preference to|in place of|over|above|not|and never|(?:versus"
+    rf"|vs\.?)(?! [\ue000-\ue019]+[:,])"
     r"|nicht|pas|no|non|não|не|而不是|不是|而非|plutôt que|piuttosto che|antes que|en lugar de|en vez de|em vez de"
     r"|anstatt|statt|anziché|al posto di|au lieu de|(?:and )?away from|a nie)"
     rf"(?: (?:on|for|to|with|of|in favou?r of|from|by))?\s?{_FREE}(?:la |die |le |el |il |a )?(?P<behind>{RUN})\)?,?"
@@ -241,3 +245,9 @@ WORDS_OF_THOUGHT = {
     *(word for cue in lexicon.CORRECTING for word in WORD.findall(cue) if len(word) > 3 or " " not in cue),
 }  # fmt: skip
 SIGNS_OF_THOUGHT = ("不是", "不对", "而是", "更正", ">", "等等", "いや")
+
+
+@lru_cache(maxsize=2)  # the end of an open text is read twice
+def sentences_of(text: str) -> list[str]:
+    """Returns the sentences of a text with signs."""
+    return SENTENCE_END.split(text.replace("never mind", "nevermind"))

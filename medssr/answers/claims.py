@@ -36,13 +36,13 @@ from medssr.answers.claim_patterns import (
     REASON,
     REJECTED,
     RETHOUGHT,
-    SENTENCE_END,
     SIGNS_OF_THOUGHT,
     TURN,
     UNDECIDED,
     WORD,
     WORDS_OF_DENIAL,
     WORDS_OF_THOUGHT,
+    sentences_of,
 )
 from medssr.answers.cleaned_text import Page
 from medssr.answers.signs import RUNS, SIGNS, letters_in, names_another, with_signs
@@ -90,6 +90,8 @@ class _Claims:
 def revised(page: Page, decision: Decision | None) -> Decision | None:
     """Returns the decision that is left of one after what the text behind it says of it and of the other options."""
     letter = decision.letter if decision else None
+    if decision is None and page.walk_end >= 0 and page.low.find("\n", page.walk_end) < 0:
+        return None
     if decision and letter is None and decision.reason not in _OPEN_REASONS:
         return decision
     if decision and letter:
@@ -138,7 +140,7 @@ _OPEN_REASONS = (Reason.NO_ANSWER, Reason.RETRACTED, Reason.SEVERAL_LETTERS)
 def _claims(text: str, *, is_open: bool) -> _Claims:
     """Returns what the sentences say; where no answer is known (`is_open`), a new thought drops what was affirmed."""
     claims = _Claims()
-    for sentence in SENTENCE_END.split(text.replace("never mind", "nevermind")):
+    for sentence in sentences_of(text):
         claims.earlier = set(claims.mentioned)
         claims.last = "" if sentence.strip() else claims.last
         if RETHOUGHT.match(sentence):

@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 from html import unescape
 from itertools import pairwise
 
+from medssr.answers.option_aliases import aliases_of
+
 # --- Cleaning: no reasoning blocks, no markup, no further turns ---------------------------------------------------
 
 _THINKING_STARTS = (
@@ -123,8 +125,9 @@ class OptionTable:
     """The options of a question, as they are looked up: letters, and normalised texts, the longest first."""
 
     letters: str
-    letters_of: dict[str, str]  # option text -> the letters that have it
+    letters_of: dict[str, str]  # option text, or another name for it -> the letters that have it
     texts: tuple[str, ...]
+    own_texts: tuple[str, ...]  # the texts of the options themselves, in their order
 
     @property
     def longest(self) -> int:
@@ -171,8 +174,14 @@ def _table(items: tuple[tuple[str, str], ...]) -> OptionTable:
         key = option_text(text)
         if key:
             letters_of[key] = letters_of.get(key, "") + letter
+    own = tuple(letters_of)
+    names: dict[str, str] = {}
+    for text in own:
+        for alias in aliases_of(text):
+            names[alias] = letters_of[text] if names.get(alias, letters_of[text]) == letters_of[text] else ""
+    letters_of |= {alias: letters for alias, letters in names.items() if letters and alias not in letters_of}
     longest_first = tuple(sorted(letters_of, key=len, reverse=True))
-    return OptionTable("".join(letter for letter, _ in items), letters_of, longest_first)
+    return OptionTable("".join(letter for letter, _ in items), letters_of, longest_first, own)
 
 
 def option_text(text: str) -> str:

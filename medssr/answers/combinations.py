@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 from medssr.answers.cleaned_text import OptionTable, Page
+from medssr.answers.numerals import statements_at
 
 _LEAD = re.compile(
     r"(?:(?:a|an|the|both|either|neither|combined|combination|dual|triple|concurrent|therapy|treatment|regimen|use|of"
@@ -66,6 +67,9 @@ _Groups = dict[tuple[str, frozenset[str]], str]
 
 def combination_at(page: Page, position: int) -> tuple[str, int] | None:
     """Returns the letters of the option that has the parts named here, and where they end."""
+    statements = statements_at(page.options, page.low, position)
+    if statements:
+        return statements
     groups, parts, wholes = _combinations(page.options)
     if wholes and page.low.startswith(_WHOLE_START, position):
         for kind, letters in wholes.items():
@@ -162,7 +166,8 @@ def _combinations(options: OptionTable) -> tuple[_Groups, tuple[str, ...], dict[
     """Returns the letters of each group of parts, all parts with the longest first, and the letters of the wholes."""
     groups: _Groups = {}
     wholes: dict[str, str] = {}
-    for text, letters in options.letters_of.items():
+    for text in options.own_texts:
+        letters = options.letters_of[text]
         whole = next((kind for kind, pattern in _WHOLE_TEXTS.items() if pattern.match(text)), None)
         by_letter = _TEXT_OF_LETTERS.fullmatch(text)
         if by_letter:

@@ -75,6 +75,9 @@ _COLON = re.compile(rf"{SPACE}?:")
 _CANNOT_BE = re.compile(rf"{SPACE}(?:cannot|can't|can not|could not|couldn't|wouldn't|shouldn't) be{SPACE}")
 _CONTRASTED = re.compile(r"(?:\A|[.!?\n:;]\s{0,2}|(?<![a-z])(?:is|be|it's) )\(?([a-z])\)?\Z")
 _EXAMPLE = re.compile(r"(?:in the form(?:at)?|for example|e\.g\.)[^.\n]{0,30}\Z")
+_BOX_OF_ANOTHER_CASE = re.compile(
+    rf"{SPACE}?,?{SPACE}(?:would|might|could|may)(?![a-z])"
+)  # "\\boxed{D} would be right if"
 _OTHER_BOX = re.compile(r"boxed ?\{([a-z])\}\s?(?:,|and|or|,? and|&|/)\s?\\?\Z")
 _VERB = re.compile(rf"(?<![a-z])(?:is|are|be)(?P<not>{SPACE}not|n't)?(?![a-z])|[.:?!\n]")
 _VERB_REACH = 84
@@ -134,6 +137,8 @@ def _after_noun(page: Page, cue: _Span) -> Decision | None:
         return _before_praise(page, cue) or _right_after_label(page, cue)
     if link["before"] or link["after"]:
         decision: Decision | None = _text_of_denial(page, link) or read_denied_slot(page, link.end())
+        if decision and page.low[start:end] in lexicon.NOUNS_OF_ANY_OPTION and decision.reason is Reason.NO_ANSWER:
+            return None  # "it is the only one that is not a feature"
     else:
         decision = read_slot(page, link.end(), Reason.ANSWER_PHRASE)
     if decision is None or decides_nothing(line):
@@ -183,6 +188,8 @@ def _before_praise(page: Page, cue: _Span) -> Decision | None:
     start, end = cue
     if "a" <= page.low[end : end + 1] <= "z" or page.low.startswith("?", end):
         return None
+    if page.low.startswith("one of", start):
+        return None  # "B is one of the drugs that ..."
     is_explicit = page.low.startswith(("answer", "option", "choice"), start)
     subject = subject_before(page, start, needs_link=not is_explicit)
     if page.low[start:end] in lexicon.VERBS_OF_PRAISE and SENTENCE_END.match(page.low, end):
@@ -268,7 +275,7 @@ def _before_contrast(page: Page, cue: _Span) -> Decision | None:
 
 def _in_box(page: Page, cue: _Span) -> Decision | None:
     line = line_before(page, cue[0])
-    if _EXAMPLE.search(line):
+    if _EXAMPLE.search(line) or _BOX_OF_ANOTHER_CASE.match(page.low, page.low.find("}", cue[1]) + 1):
         return None
     decision = read_field(page, cue[1], Reason.BOXED)
     other = _OTHER_BOX.search(line)

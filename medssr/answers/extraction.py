@@ -16,6 +16,7 @@ from medssr.answers.cleaned_text import (
     without_markup,
     without_thinking,
 )
+from medssr.answers.conclusions import concluding_statement
 from medssr.answers.cues import cue_decisions
 from medssr.answers.json_field import json_answer
 from medssr.answers.layout import closing_line, closing_sentence, opening_line
@@ -73,7 +74,11 @@ def _decision_of(page: Page) -> Decision | None:
     """Returns the decision of a text; a JSON field comes in place of the object that holds it."""
     json = json_answer(page)
     if json is None:
-        return revised(page, _resolved(_decisions_in_prose(page)))
+        decision = revised(page, _resolved(_decisions_in_prose(page)))
+        is_open = (
+            decision is None or decision.reason is Reason.RETRACTED or not (decision.letter or decision.is_explicit)
+        )
+        return (concluding_statement(page) if is_open else None) or decision
     field, value, rest = json
     of_value = cue_decisions(value) if field.reason is Reason.NOT_AN_OPTION else ()  # "answer": "I would choose B"
     return revised(rest, _resolved(chain(_decisions_in_prose(rest), of_value, (replace(field, end=0),))))

@@ -20,7 +20,7 @@ from medssr.answers.named_options import (
 # --- A last line that is an option, a first line that begins with one ----------------------------------------------
 
 _LINE_LEAD = re.compile(
-    r"(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
+    r"(?:a: (?=\(?[a-z]\)?[.]?\s*\Z)|\|? ?\d{1,2} \| )?(?:\[x\] |[✅✔✓☑➡👉🔹🔸▶•∴=<\s\"'(\[{>#|\\]|-(?![0-9])){0,20}"
     r"(?:(?:option|opt|choice|letter|assistant|opci[oó]n|opção|opzione"
     r"|optie|alternativa|letra|lettre|lettera|réponse|antwort|buchstabe|вариант|选项|ข้อ)[: ]{1,2}\(?|the )?"
 )

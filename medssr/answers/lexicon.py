@@ -212,6 +212,19 @@ VERBS_OF_A_SUBJECT = (  # "B, C is wrong": the C has a verb of its own and is no
 )  # fmt: skip
 SMALL_TEXTS = ("yes", "no", "maybe", "true", "false", "none", "all", "both", "other", "normal", "unknown")
 
+NAMING_BEFORE = (  # with a letter behind, a name: "vitamin C", "group A"
+    "vitamin", "vitamins", "hepatitis", "group", "type", "class", "grade", "stage", "level", "influenza", "factor",
+    "protein", "category", "child-pugh", "zone", "serotype", "figure", "table", "appendix", "section", "panel",
+    "haemophilia", "hemophilia", "cyclosporin", "amphotericin", "immunoglobulin", "coenzyme", "troponin",
+    "interleukin", "step", "phase", "part", "lobe", "segment", "patient", "drug", "strain", "stanford", "plan",
+    "lp", "apolipoprotein", "cathepsin", "polymyxin", "botulinum toxin",
+)  # fmt: skip
+NAMED_BEHIND = (  # with a letter in front, a name: "B cells", "C peptide"
+    "cell", "cells", "symptoms", "virus", "peptide", "dimer", "lymphocyte", "lymphocytes", "waves", "wave", "lines",
+    "streptococcus", "streptococci", "strep", "antigen", "toxin", "blood", "personality", "vitamin", "vitamins",
+    "antibodies", "surface", "fibers", "fibres", "reaction",
+)  # fmt: skip
+
 # --- Before a cue ------------------------------------------------------------------------------------------------
 
 LEADING_WORDS = frozenset((*QUALITIES, "the", "a", "an", "that", "is", "or", "and", "answer", "la"))

@@ -81,7 +81,8 @@ _FIRST = rf"[#\s>*_=~|(\[\-]{{0,12}}+(?P<first>{longest_of(_FIRST_WORDS)}(?![a-z
 _LINE = re.compile(rf"\n(?:{_FIRST}|(?P<rule>[^\S\n]*(?:[-=_]{{3,}}|(?:[-_][^\S\n]){{2,}}[-_])[^\S\n]*(?=\n)))")
 _CLOSING_MARK = re.compile(rf"(?:</\w{{2,20}}>|}}){_FIRST}")
 _ASKED = re.compile(
-    r"[?？؟]|[:.…_]\s{0,4}(?:\n\s{0,4}(?:answer )?(?:options|choices):?\s{0,4})?\n[-\s>(\[]{0,4}a[.):\]]\s"
+    r"[?？؟]|(?:[:.…_]|[^\S\n](?:is|are|was|be|by|with|of|to|for|from|in"
+    r"|includes?))\s{0,4}(?:\n\s{0,4}(?:answer )?(?:options|choices):?\s{0,4})?\n[-\s>(\[]{0,4}a[.):\]]\s"
 )
 _MARKS_OF_QUESTION = ("?", "？", "؟", "a.", "a)", "a:", "a]")
 _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")

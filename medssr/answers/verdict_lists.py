@@ -16,8 +16,8 @@ _LINE = re.compile(
 _END = r"[\s.!|)\]]{0,9}\Z"
 _ENDS_RIGHT = re.compile(rf"(?:(?<![a-z])(?<!not )(?:correct|right|true|yes|t|y|correct answer)|{_RIGHT_MARK}){_END}")
 _ENDS_WRONG = re.compile(rf"(?:(?<![a-z])(?:incorrect|not correct|wrong|false|no|f|n)|{_WRONG_MARK}){_END}")
-_STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct|right)(?= ?[.,:;|-]))")
-_STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;|-]))")
+_STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct|right)(?= ?[.,:;!|-]))")
+_STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;!|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")
 _REACH = 40
 _RIGHT_SIGNS = (*"✅✔✓☑●", "[x", "(x")  # with which each `_RIGHT_MARK` has its sign

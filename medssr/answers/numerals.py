@@ -1,0 +1,55 @@
+"""Reads numbered statements: "statements I and III are correct" for the option "I and III", "only II" for "II only"."""
+
+import re
+from functools import lru_cache
+
+from medssr.answers.cleaned_text import OptionTable
+
+_NUMERAL = r"(?:iii|ii|iv|ix|i|viii|vii|vi|v|[1-9])(?![a-z0-9]|[.,][0-9]|%)"
+_LIST = rf"\(?{_NUMERAL}\)?(?:(?:,? ?(?:and|&|\+|und|et|y|e) |, ?)\(?{_NUMERAL}\)?)*"
+_NAMED = re.compile(_NUMERAL)
+_OPTION = re.compile(
+    rf"(?P<only>only )?(?:statements? |both )?(?P<list>{_LIST})(?P<alone> only| alone)?(?: (?:are|is) correct)?"
+)
+_MENTION = re.compile(
+    rf"(?<![a-z0-9.,-])(?P<only>only |just )?(?P<noun>(?:(?:all )?(?:two|three|four|five) )?(?:statements?|items?"
+    rf"|assertions?) )?"
+    rf"(?P<both>both )?\(?(?P<list>{_LIST})\)?(?P<alone> only| alone)?"
+)
+
+
+@lru_cache(maxsize=4096)
+def _options(options: OptionTable) -> dict[frozenset[str], str]:
+    """Returns the letter of each option that lists numbered statements; none where no option lists several."""
+    found: dict[frozenset[str], str] = {}
+    is_list = False
+    for text, letters in options.letters_of.items():
+        option = _OPTION.fullmatch(text)
+        if option and len(letters) == 1:
+            numerals = frozenset(_NAMED.findall(option["list"]))
+            is_list |= len(numerals) > 1 or bool(option["only"] or option["alone"])
+            found.setdefault(numerals, letters)
+    return found if is_list and len(found) > 1 else {}
+
+
+def statements_at(options: OptionTable, low: str, position: int) -> tuple[str, int] | None:
+    """Returns the letter of the option with the statements listed at a position of a text, and where the list ends."""
+    found = _options(options)
+    mention = _MENTION.match(low, position) if found else None
+    letter = _letter(found, mention) if mention else None
+    return (letter, mention.end()) if letter and mention else None
+
+
+def mentions_of_statements(options: OptionTable, text: str) -> list[tuple[int, int, str]]:
+    """Returns start, end and letter of each list of statements in a text that an option has."""
+    found = _options(options)
+    if not found:
+        return []
+    mentions = ((mention, _letter(found, mention)) for mention in _MENTION.finditer(text.lower()))
+    return [(*mention.span(), letter) for mention, letter in mentions if letter]
+
+
+def _letter(found: dict[frozenset[str], str], mention: re.Match[str]) -> str | None:
+    numerals = frozenset(_NAMED.findall(mention["list"]))
+    is_marked = len(numerals) > 1 or mention["only"] or mention["noun"] or mention["alone"]
+    return found.get(numerals) if is_marked else None

@@ -134,6 +134,7 @@ class TrainingResult(StepResult):
         """
         import numpy as np
 
+        from medssr.reports.colours import DISTINCT
         from medssr.reports.metrics import DRAWN, read_curves
         from medssr.reports.plots import plot_training
 
@@ -143,7 +144,7 @@ class TrainingResult(StepResult):
         curves = {metric: {name: [curve]} for metric, curve in finite.items() if len(curve)}
         if not curves:
             raise InputError.at(self.path("metrics.csv"), f"holds none of {', '.join(DRAWN)}, so nothing is plotted.")
-        return plot_training(curves, axis=None)
+        return plot_training(curves, axis=None, colours={name: DISTINCT[0]})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -193,7 +194,7 @@ class EvaluateResult(StepResult):
 
     def plot(self) -> Figure:
         """Returns accuracy with its interval, a row for each benchmark and slice."""
-        return _plot_scores([self._run()])
+        return _plot_scores(_compared(self._run()))
 
     def _run(self) -> Run:
         from medssr.reports.runs import read_run
@@ -263,7 +264,7 @@ class PipelineResult:
 
     def plot(self) -> Figure:
         """Returns accuracy with its interval, a row for each model."""
-        return _plot_scores([self.run])
+        return _plot_scores(_compared(self.run))
 
     def _step(self, name: str, kind: type[Result]) -> Result | None:
         path = self.run.record.artifacts.get(name)
@@ -314,7 +315,7 @@ class CompareResult:
 
     def plot(self) -> Figure:
         """Returns accuracy with its interval, a row for each model of each run."""
-        return _plot_scores(self.comparison.runs)
+        return _plot_scores(self.comparison)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.comparison.runs)} runs, report={self.report})"
@@ -361,12 +362,19 @@ def _scores(runs: list[Run]) -> pd.DataFrame:
     return scores(runs)
 
 
-def _plot_scores(runs: list[Run]) -> Figure:
+def _compared(run: Run) -> GroupComparison:
+    from medssr.reports.comparison import compare_groups
+
+    return compare_groups([run])
+
+
+def _plot_scores(comparison: GroupComparison) -> Figure:
+    from medssr.reports.colours import palette_of
     from medssr.reports.plots import accuracy_limits, plot_accuracy
 
-    table = _scores(runs)
+    table = _scores(comparison.runs)
     table = table[table["slice"] == "all"]
-    table = table.assign(
-        model=table["model"] if table["benchmark"].nunique() == 1 else table["model"] + ", " + table["benchmark"]
-    )
-    return plot_accuracy(table, accuracy_limits(table))
+    colours = palette_of(comparison).of_rows(table)
+    if table["benchmark"].nunique() > 1:
+        table = table.assign(model=table["model"] + ", " + table["benchmark"])
+    return plot_accuracy(table, accuracy_limits(table), colours)

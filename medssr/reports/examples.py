@@ -104,6 +104,12 @@ def read_examples(chosen: Sequence[Candidate], first: Path, second: Path) -> lis
     ]
 
 
+def typical_answer(question: Question, prediction: Prediction, texts: Sequence[str]) -> ShownAnswer:
+    """Returns the first sample that is right where at least half of the samples are, else the first that is wrong."""
+    num_right = prediction.letters.count(question.answer)
+    return _shown(question, prediction, texts, is_right=2 * num_right >= len(prediction.letters))
+
+
 def _shown(question: Question, prediction: Prediction, texts: Sequence[str], *, is_right: bool) -> ShownAnswer:
     """Returns the first sample that is right, or the first that is wrong."""
     index = next(index for index, letter in enumerate(prediction.letters) if (letter == question.answer) is is_right)

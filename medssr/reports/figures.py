@@ -12,10 +12,12 @@ import numpy as np
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
 from medssr.reports import plots
+from medssr.reports.colours import Palette
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.groups import sweep_axes
 from medssr.reports.metrics import DRAWN, MFU, PART_SECONDS, STEP_SECONDS, TOKENS_PER_SECOND
 from medssr.reports.runs import Run, model_label
+from medssr.reports.settings import distinct
 from medssr.reports.tables import COSTS, runs_by_labels
 from medssr.statistics import Calibration
 
@@ -36,7 +38,7 @@ class Figure:
     note: str = ""
 
 
-def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> Iterator[Figure]:
+def draw_accuracy(scores: pd.DataFrame, palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws one figure for each benchmark of the table; one alone is divided into its rare and its common questions."""
     benchmarks = list(scores["benchmark"].unique())
     for number, benchmark in enumerate(benchmarks):
@@ -44,11 +46,12 @@ def draw_accuracy(scores: pd.DataFrame, out_dir: Path) -> Iterator[Figure]:
         slices = set(rows["slice"]) if len(benchmarks) == 1 else set()
         for slice_name in [name for name in (RARE, COMMON) if name in slices] or [ALL]:
             file = f"accuracy_{number}_{slug(benchmark)}_{slice_name}.png"
-            plots.plot_accuracy(rows[rows["slice"] == slice_name], plots.accuracy_limits(rows), out_dir / file)
+            shown = rows[rows["slice"] == slice_name]
+            plots.plot_accuracy(shown, plots.accuracy_limits(rows), palette.of_rows(shown), out_dir / file)
             yield Figure(file, f"{benchmark}, {slice_name} questions")
 
 
-def draw_training(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
+def draw_training(comparison: GroupComparison, palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws the curves of each stage: reward and, where they were logged, held-out accuracy, entropy and agreement."""
     axes = sweep_axes(comparison.groups, comparison.setting_names)
     for number, stage in enumerate(dict.fromkeys(stage for run in comparison.runs for stage in run.curves)):
@@ -63,7 +66,8 @@ def draw_training(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure
                         curves.setdefault(metric, {}).setdefault(group.name, []).append(curve[np.isfinite(curve)])
         if curves:
             file = f"training_{number}_{slug(stage)}.png"
-            plots.plot_training(curves, axes[0] if axes else None, out_dir / file)
+            colours = {group.name: palette.of_model(group.name, stage) for group in comparison.groups}
+            plots.plot_training(curves, axes[0] if axes else None, colours, out_dir / file)
             note = f"{num_skipped} logged values are not finite numbers and are left out." if num_skipped else ""
             yield Figure(file, stage, note)
 
@@ -96,23 +100,25 @@ def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figur
             yield Figure(file, ", ".join(names))
 
 
-def draw_reliability(runs: Sequence[Run], out_dir: Path) -> Iterator[Figure]:
+def draw_reliability(runs: Sequence[Run], palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws one figure a benchmark with the agreement and accuracy of all models, where they are few enough."""
     by_benchmark: dict[str, dict[str, Calibration]] = {}
-    for run in runs:
+    colours: dict[str, str] = {}
+    for run_name, run in zip(distinct(run.name for run in runs), runs, strict=True):
         for model in run.record.models:
-            name = model.name if len(runs) == 1 else model_label(run.name, model.name)
+            name = model.name if len(runs) == 1 else model_label(run_name, model.name)
+            colours[name] = palette.of_model(palette.group_of_run[run_name], model.name)
             for benchmark, score in model.benchmarks.items():
                 if score.calibration is not None and score.calibration.n > 0:
                     by_benchmark.setdefault(benchmark, {})[name] = score.calibration
     for number, (benchmark, calibrations) in enumerate(by_benchmark.items()):
         if len(calibrations) <= _MAX_MODELS_IN_ONE_FIGURE:
             file = f"calibration_{number}_{slug(benchmark)}.png"
-            plots.plot_reliability(calibrations, out_dir / file)
+            plots.plot_reliability(calibrations, [colours[name] for name in calibrations], out_dir / file)
             yield Figure(file, benchmark)
 
 
-def draw_differences(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
+def draw_differences(comparison: GroupComparison, palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws the differences from the baseline: one figure a group where these are few, else one a benchmark."""
     table = comparison.differences_from_baseline()
     if table["group"].nunique() <= _MAX_GROUPS_WITH_A_FIGURE:
@@ -123,12 +129,13 @@ def draw_differences(comparison: GroupComparison, out_dir: Path) -> Iterator[Fig
             else:
                 labels = list(rows["benchmark"] + ", " + rows["slice"])
             file = f"difference_{number}_{slug(str(group))}.png"
-            plots.plot_differences(rows, labels, out_dir / file)
+            plots.plot_differences(rows, labels, [palette.groups[str(group)]] * len(rows), out_dir / file)
             yield Figure(file, difference_title(rows))
         return
     for number, (benchmark, rows) in enumerate(table[table["slice"] == ALL].groupby("benchmark", sort=False)):
         file = f"difference_{number}_{slug(str(benchmark))}.png"
-        plots.plot_differences(rows, list(rows["group"]), out_dir / file)
+        colours = [palette.groups[group] for group in rows["group"]]
+        plots.plot_differences(rows, list(rows["group"]), colours, out_dir / file)
         yield Figure(file, f"{benchmark}: each group minus {comparison.baseline.name}")
 
 
@@ -138,25 +145,26 @@ def difference_title(rows: pd.DataFrame) -> str:
     return f"{model_label(row['group'], row['model'])} minus {model_label(row['baseline'], row['baseline_model'])}"
 
 
-def draw_sweeps(comparison: GroupComparison, out_dir: Path) -> Iterator[Figure]:
+def draw_sweeps(comparison: GroupComparison, palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws accuracy against each swept number, one figure a benchmark; and accuracy against cost."""
     table = comparison.last_models()
     for axis in sweep_axes(comparison.groups, comparison.setting_names):
         for number, (benchmark, rows) in enumerate(table.groupby("benchmark", sort=False)):
             slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
             file = f"swept_{number}_{slug(axis.key)}_{slug(str(benchmark))}.png"
-            plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], out_dir / file)
+            plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], palette.groups, out_dir / file)
             yield Figure(file, f"{benchmark}: accuracy by {axis.name}")
-    yield from _draw_pareto(table, out_dir)
+    yield from _draw_pareto(table, palette, out_dir)
 
 
-def _draw_pareto(table: pd.DataFrame, out_dir: Path) -> Iterator[Figure]:
+def _draw_pareto(table: pd.DataFrame, palette: Palette, out_dir: Path) -> Iterator[Figure]:
     """Draws the mean accuracy over benchmarks against the first cost that is known of every group."""
     points = table[table["slice"] == ALL].groupby("group", sort=False)[["accuracy", *COSTS]].mean()
     for column, unit in COSTS.items():
         costs = points[column]
         if len(points) > 1 and costs.notna().all() and costs.max() > 0:
-            plots.plot_pareto(points.rename(columns={column: "cost"}), f"{unit} of a run", out_dir / "pareto.png")
+            with_cost = points.rename(columns={column: "cost"})
+            plots.plot_pareto(with_cost, f"{unit} of a run", palette.groups, out_dir / "pareto.png")
             title = f"accuracy against {unit}"
             yield Figure("pareto.png", title, "Joined: the groups that no other beats in both.")
             return

@@ -76,26 +76,59 @@ class RunCost:
     train_tokens: float | None
 
 
-def run_cost(run: Run) -> RunCost:
-    """Returns the cost of a run, from the manifests of its steps and the metrics of its training.
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """The cost of a step of a run.
+
+    Attributes:
+        name: The step: "synthesize", "train stage1", "evaluate base" ...
+        folder: Its artefact.
+        seconds: How long it ran; None where it has no manifest.
+        num_gpus: On how many GPUs.
+        tokens: Prompt and completion tokens that were trained on; None for other steps.
+        command: The command that made it; None where it is not recorded.
+    """
+
+    name: str
+    folder: Path
+    seconds: float | None
+    num_gpus: int
+    tokens: float | None
+    command: str | None
+
+
+def step_costs(run: Run) -> list[StepCost]:
+    """Returns the cost of each step of a run, from the manifests of its steps and the metrics of its training.
 
     A step's manifest counts the seconds of its last start only; the metrics of training count those of all steps, so
-    the longer of the two is taken. The hours are unknown when a step has no manifest.
+    the longer of the two is taken.
     """
-    files = [run.folder / stage.metrics_file for stage in run.record.training]
-    training = {file.parent: _totals(file) for file in files}
-    folders = dict.fromkeys([*(run.folder / path for path in run.record.artifacts.values()), *training])
-    manifests = {folder: _manifest(folder) for folder in folders}
-    gpu_hours = cpu_hours = 0.0
-    for folder, manifest in manifests.items():
-        if manifest is not None:
-            num_gpus = len(manifest.get("hardware", {}).get("gpus", []))
-            seconds = max(manifest["seconds"], training[folder][0] if folder in training else 0.0)
-            gpu_hours += seconds / 3600 * num_gpus
-            cpu_hours += seconds / 3600 if num_gpus == 0 else 0.0
-    tokens = sum(tokens for _, tokens in training.values()) if files else None
-    is_complete = bool(manifests) and None not in manifests.values()
-    return RunCost(gpu_hours if is_complete else None, cpu_hours if is_complete else None, tokens)
+    files = {stage.stage: run.folder / stage.metrics_file for stage in run.record.training}
+    named = {name: run.folder / path for name, path in run.record.artifacts.items()}
+    named |= {f"train {stage}": file.parent for stage, file in files.items()}
+    by_folder = {folder: name for name, folder in reversed(named.items())}  # a folder counts once, by its first name
+    totals = {file.parent: _totals(file) for file in files.values()}
+    costs = []
+    for folder, name in reversed(by_folder.items()):
+        manifest, total = _manifest(folder), totals.get(folder)
+        seconds = None if manifest is None else max(manifest["seconds"], total[0] if total else 0.0)
+        num_gpus = 0 if manifest is None else len(manifest.get("hardware", {}).get("gpus", []))
+        command = None if manifest is None else manifest.get("command")
+        costs.append(StepCost(name, folder, seconds, num_gpus, total[1] if total else None, command))
+    return costs
+
+
+def run_cost(run: Run) -> RunCost:
+    """Returns the cost of a run; the hours are unknown when a step has no manifest."""
+    costs = step_costs(run)
+    tokens = [cost.tokens for cost in costs if cost.tokens is not None]
+    seconds = [(cost.seconds, cost.num_gpus) for cost in costs if cost.seconds is not None]
+    gpu_hours = sum(spent / 3600 * num_gpus for spent, num_gpus in seconds)
+    cpu_hours = sum(spent / 3600 for spent, num_gpus in seconds if num_gpus == 0)
+    is_complete = bool(costs) and len(seconds) == len(costs)
+    return RunCost(
+        gpu_hours if is_complete else None, cpu_hours if is_complete else None, sum(tokens) if tokens else None
+    )
 
 
 def _totals(file: Path) -> tuple[float, float]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from medssr.evaluation.scoring import ALL
 from medssr.reports import figures, tables
+from medssr.reports.colours import palette_of
 from medssr.reports.comparison import GroupComparison
+from medssr.reports.drafts import draft_sets
+from medssr.reports.metrics import step_costs
 from medssr.reports.render import (
     ConsoleTable,
     escape_markdown,
@@ -19,10 +26,16 @@ from medssr.reports.render import (
     write_csv,
 )
 from medssr.reports.runs import LeftOut, Run
+from medssr.reports.trajectories import Trajectory, trajectories
 from medssr.utils.files import open_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# What a page shows of one run, and of each of several: questions won and lost, and synthetic questions of each fate.
+_MAX_STORIES_OF_ONE, _MAX_STORIES_OF_MANY, _MAX_GROUPS_WITH_STORIES = 8, 3, 4
+_MAX_DRAFTS_OF_ONE, _MAX_DRAFTS_OF_MANY, _MAX_DRAFT_SETS = 10, 4, 3
 
 
 def write_report(comparison: GroupComparison, out_dir: Path | str, left_out: Sequence[LeftOut] = ()) -> Path:
@@ -94,29 +107,66 @@ def _significance_tables(comparison: GroupComparison) -> dict[str, tuple[str, pd
 def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: dict[str, Any], out_dir: Path) -> str:
     """Returns the page; the figures that it shows are written on the way."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
-    runs = comparison.runs
+    runs, palette = comparison.runs, palette_of(comparison)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["without_repeats"] = without_repeats
     environment.filters["as_text"] = tables.as_text
-    template = environment.from_string(resources.files("medssr.reports").joinpath("page.html").read_text("utf-8"))
+    files = resources.files("medssr.reports")
+    template = environment.from_string(files.joinpath("page.html").read_text("utf-8"))
+    is_alone = len(runs) == 1
     return template.render(
         content,
         runs=runs,
+        script=Markup(files.joinpath("page.js").read_text("utf-8")),
+        stories=_stories(comparison, _MAX_STORIES_OF_ONE if is_alone else _MAX_STORIES_OF_MANY),
+        draft_sets=draft_sets(runs, _MAX_DRAFT_SETS, _MAX_DRAFTS_OF_ONE if is_alone else _MAX_DRAFTS_OF_MANY),
+        costs=[[(cost, _linked(cost.folder, out_dir)) for cost in step_costs(run)] for run in runs],
+        run_folders=[_linked(run.folder, out_dir) for run in runs],
+        repeat_commands=[repeat_command(run) for run in runs],
         examples=comparison.examples,
         config_table=tables.config_table(runs),
         sample_counts=sorted(all_scores["num_samples"].unique()),
         labels=tables.label_table(runs),
         has_few_valid_votes=any(labels.has_few_valid_votes for labels, _ in tables.runs_by_labels(runs)),
         tables_of_runs=[tables.all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
-        accuracy_figures=list(figures.draw_accuracy(all_scores, out_dir)),
-        difference_figures=list(figures.draw_differences(comparison, out_dir)),
-        sweep_figures=list(figures.draw_sweeps(comparison, out_dir)),
-        training_figures=list(figures.draw_training(comparison, out_dir)),
+        accuracy_figures=list(figures.draw_accuracy(all_scores, palette, out_dir)),
+        difference_figures=list(figures.draw_differences(comparison, palette, out_dir)),
+        sweep_figures=list(figures.draw_sweeps(comparison, palette, out_dir)),
+        training_figures=list(figures.draw_training(comparison, palette, out_dir)),
         time_figures=list(figures.draw_step_times(runs, out_dir)),
-        reliability_figures=list(figures.draw_reliability(runs, out_dir)),
+        reliability_figures=list(figures.draw_reliability(runs, palette, out_dir)),
         label_figures=list(figures.draw_label_calibration(runs, out_dir)),
     )
+
+
+def _stories(comparison: GroupComparison, num_examples: int) -> list[tuple[str, Trajectory]]:
+    """Returns questions with the answers of a run's models, for the first run of the first few groups."""
+    firsts = [group.runs[0] for group in comparison.groups[:_MAX_GROUPS_WITH_STORIES]]
+    return [(run.name, story) for run in firsts for story in trajectories(run, num_examples)]
+
+
+def repeat_command(run: Run) -> str | None:
+    """Returns the command line that repeats a run; None where it is not known, as of an evaluation from Python."""
+    if run.record.training or run.record.labels is not None:
+        return shlex.join(["medssr-pipeline", *run.record.overrides])
+    return next((cost.command for cost in step_costs(run)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    """A folder, with its address from the page where it is there."""
+
+    path: str
+    href: str | None
+
+
+def _linked(folder: Path, out_dir: Path) -> _Linked:
+    is_there = folder.is_dir()
+    absolute = folder.resolve() if is_there else folder
+    relative = os.path.relpath(absolute, out_dir.resolve())
+    return _Linked(str(folder), quote(f"{relative}/") if is_there else None)
 
 
 def _markdown_page(content: dict[str, Any]) -> str:

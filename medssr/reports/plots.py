@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medssr.reports.colours import DISTINCT, GRID, NEUTRAL
 from medssr.reports.groups import SweepAxis
-from medssr.reports.metrics import DRAWN
+from medssr.reports.metrics import DRAWN, PART_SECONDS
 from medssr.reports.runs import AgreementBand
 from medssr.reports.tables import p_text
 from medssr.statistics import Calibration, wilson_interval
@@ -21,20 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#444444")
-_GRID = "#e4e4e4"
+# Of the parts of a training step, in their order; no model or group has one of them.
+_PART_COLOURS = ("#1f3b57", "#8c564b", "#b5a642", "#3f7f93", "#c08497", "#5f6f52", "#a0785a", "#9b9bc4", "#cfcfcf")
 _WIDTH = 4.6  # inches: its text stays legible on a phone
 _SIGNIFICANT = 0.05
-_BASE_COLOUR = "#8a8a8a"
 _ROW_HEIGHT = 0.185  # inches
 _GAP = 0.25  # rows between runs
-_MAX_CURVES = len(_COLOURS)  # that can be told apart by colour
+_MAX_CURVES = len(DISTINCT)  # that can be told apart by colour
 _MAX_NAMED_POINTS = 6
 _LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from which its axis is logarithmic
 _LEGEND_ROW = 0.19  # inches
+_LINES: tuple[Any, ...] = ("-", "--", ":", "-.")
 
 
-def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path | None = None) -> Figure:
+def plot_accuracy(
+    table: pd.DataFrame, limits: tuple[float, float], colours: Sequence[str], path: Path | None = None
+) -> Figure:
     """Draws accuracy with its interval and, beside it, the invalid rate: one row for each model of each run.
 
     The table holds the rows of `medssr.reports.tables.scores` for one slice of a benchmark. A dotted line marks the
@@ -43,7 +46,6 @@ def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path |
     heights, headings, bottom = _layout(table)
     with new_figure(path, height=0.9 + _ROW_HEIGHT * bottom) as figure:
         axes, invalid = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
-        colours = _colours(table)
         axes.hlines(heights, table["accuracy_low"], table["accuracy_high"], colors=colours, linewidth=1.6)
         axes.scatter(table["accuracy"], heights, color=colours, s=20)
         invalid.barh(heights, table["invalid_rate"], height=0.55, color=colours)
@@ -67,7 +69,7 @@ def plot_accuracy(table: pd.DataFrame, limits: tuple[float, float], path: Path |
         invalid.set_xlabel("invalid")
         for part in (axes, invalid):
             part.tick_params(axis="y", length=0)
-            part.grid(axis="x", color=_GRID, linewidth=0.8)
+            part.grid(axis="x", color=GRID, linewidth=0.8)
     return figure
 
 
@@ -79,7 +81,9 @@ def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path | None = None) -> Figure:
+def plot_differences(
+    table: pd.DataFrame, labels: Sequence[str], colours: Sequence[str], path: Path | None = None
+) -> Figure:
     """Draws each difference from the baseline with its interval.
 
     A full dot marks a corrected p-value of at most 0.05 or, over several seeds, an interval without 0.
@@ -87,10 +91,9 @@ def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path | No
     with new_figure(path, height=0.9 + 1.2 * _ROW_HEIGHT * len(table)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color="#555555", linewidth=1)
-        for y, row in enumerate(table.itertuples()):
+        for y, (row, colour) in enumerate(zip(table.itertuples(), colours, strict=True)):
             has_test = not isnan(row.p_adjusted)
             is_significant = row.p_adjusted <= _SIGNIFICANT if has_test else row.low > 0 or row.high < 0
-            colour = _COLOURS[0] if row.difference >= 0 else _COLOURS[1]
             axes.hlines(y, row.low, row.high, colors=colour, linewidth=1.6)
             face = colour if is_significant else "white"
             axes.plot([row.difference], [y], "o", color=colour, markerfacecolor=face, markersize=5)
@@ -99,14 +102,16 @@ def plot_differences(table: pd.DataFrame, labels: Sequence[str], path: Path | No
         axes.set_yticks(range(len(table)), [shorten(label, 24) for label in labels])
         axes.set_ylim(len(table) - 0.5, -0.6)
         axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", color=_GRID, linewidth=0.8)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
         axes.locator_params(axis="x", nbins=5)
         p_note = "; right: corrected p" if table["p_adjusted"].notna().any() else ""
         axes.set_xlabel(f"difference of accuracy, 95% interval{p_note}")
     return figure
 
 
-def plot_reliability(calibrations: Mapping[str, Calibration], path: Path | None = None) -> Figure:
+def plot_reliability(
+    calibrations: Mapping[str, Calibration], colours: Sequence[str], path: Path | None = None
+) -> Figure:
     """Draws, for each model, how often its majority is right against how far its samples agree, with Wilson intervals.
 
     On the diagonal the majority is right as often as the samples agree on it.
@@ -114,8 +119,9 @@ def plot_reliability(calibrations: Mapping[str, Calibration], path: Path | None 
     with new_figure(path, height=3.2 + _ROW_HEIGHT * len(calibrations), width=4.2) as figure:
         axes = figure.add_subplot()
         _diagonal(axes, "votes for the answer", "fraction of answers that are right")
-        for number, (name, calibration) in enumerate(calibrations.items()):
-            colour, shift = _COLOURS[number % len(_COLOURS)], 0.006 * (number - (len(calibrations) - 1) / 2)
+        named = zip(calibrations.items(), colours, strict=True)
+        for number, ((name, calibration), colour) in enumerate(named):
+            shift = 0.006 * (number - (len(calibrations) - 1) / 2)
             agreements = [each.agreement + shift for each in calibration.bins]
             lows, highs = ([getattr(each, f"accuracy_{end}") for each in calibration.bins] for end in ("low", "high"))
             axes.vlines(agreements, lows, highs, colors=colour, linewidth=1.2)
@@ -140,8 +146,8 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path | None = N
         for band, accuracy in scored:
             middle = (band.low + band.high) / 2
             ends = wilson_interval(round(accuracy * band.n), band.n)
-            axes.vlines(middle, ends.low, ends.high, colors=_COLOURS[0], linewidth=1.4)
-            axes.hlines(accuracy, band.low, band.high, colors=_COLOURS[0], linewidth=2.6)
+            axes.vlines(middle, ends.low, ends.high, colors=NEUTRAL, linewidth=1.4)
+            axes.hlines(accuracy, band.low, band.high, colors=NEUTRAL, linewidth=2.6)
             above = note | {"xycoords": ("data", "axes fraction"), "ha": "center"}
             axes.annotate(str(band.n), (middle, 1.02), **above)
         axes.annotate("n =", (-0.02, 1.02), ha="right", **note)
@@ -152,7 +158,7 @@ def plot_label_calibration(bands: Sequence[AgreementBand], path: Path | None = N
 def _diagonal(axes: Any, votes: str, fraction: str) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
     axes.set_ylim(-0.02, 1.02)
-    axes.grid(color=_GRID, linewidth=0.8)
+    axes.grid(color=GRID, linewidth=0.8)
     axes.set_xlabel(f"agreement ({votes} / all votes)")
     axes.set_ylabel(fraction)
 
@@ -177,18 +183,11 @@ def _layout(table: pd.DataFrame) -> tuple[list[float], list[tuple[float, str]], 
     return heights, headings, bottom
 
 
-def _colours(table: pd.DataFrame) -> list[str]:
-    """Returns a colour for each row: one for each model, and grey for the base model."""
-    others = [model for model in table["model"].unique() if model != "base"]
-    if not table["run"].duplicated().any() and len(others) == len(table):
-        return [_COLOURS[0]] * len(table)
-    return [_BASE_COLOUR if m == "base" else _COLOURS[others.index(m) % len(_COLOURS)] for m in table["model"]]
-
-
-def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path | None = None) -> Figure:
+def plot_sweep(axis: SweepAxis, table: pd.DataFrame, colours: Mapping[str, str], path: Path | None = None) -> Figure:
     """Draws accuracy with its interval against a swept number: a panel for each slice, a curve for what else is equal.
 
-    The table holds the rows of `GroupComparison.last_models` for one benchmark.
+    A point has the colour of its group, and a curve its own kind of line. The table holds the rows of
+    `GroupComparison.last_models` for one benchmark.
     """
     curves = list(dict.fromkeys(axis.curves.values()))
     slices = list(dict.fromkeys(table["slice"]))
@@ -199,7 +198,7 @@ def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path | None = None) -
             rows = table[table["slice"] == name]
             for number, curve in enumerate(curves):
                 points = rows[rows["group"].map(axis.curves) == curve]
-                _sweep_curve(axes, axis, points, number, len(curves), curve)
+                _sweep_curve(axes, axis, points, colours, number, len(curves), curve)
             axes.set_ylabel(f"accuracy, {name}")
         panels[-1].set_xlabel(axis.name)
         if _is_logarithmic(axis):
@@ -213,19 +212,27 @@ def plot_sweep(axis: SweepAxis, table: pd.DataFrame, path: Path | None = None) -
 
 
 def _sweep_curve(
-    axes: Axes, axis: SweepAxis, points: pd.DataFrame, number: int, num_curves: int, label: str
-) -> None:  # fmt: skip
+    axes: Axes,
+    axis: SweepAxis,
+    points: pd.DataFrame,
+    colours: Mapping[str, str],
+    number: int,
+    num_curves: int,
+    label: str,
+) -> None:
     """Draws one curve, moved a little to the side so that the intervals of several do not hide each other."""
-    is_coloured = num_curves <= _MAX_CURVES
-    offset = 0.01 * (number - (num_curves - 1) / 2) if is_coloured else 0.0
-    colour = _COLOURS[number % len(_COLOURS)] if is_coloured else "#777777"
+    is_told_apart = num_curves <= _MAX_CURVES
+    offset = 0.01 * (number - (num_curves - 1) / 2) if is_told_apart else 0.0
     low, high = min(axis.values.values()), max(axis.values.values())
     values = points["group"].map(axis.values).astype(float).sort_values()
     points = points.loc[values.index]
     x = values * (high / low) ** offset if _is_logarithmic(axis) else values + offset * (high - low)
-    axes.plot(x, points["accuracy"], "o-", color=colour, markersize=4, linewidth=1.2, label=label or None)
+    line = _LINES[number % len(_LINES)] if is_told_apart else "-"
+    axes.plot(x, points["accuracy"], line, color="#777777", linewidth=1.2, label=label or None)
+    of_points = points["group"].map(colours)
+    axes.scatter(x, points["accuracy"], c=of_points, s=18, zorder=3)
     ends = points[["accuracy_low", "accuracy_high"]].dropna()  # a point may have no interval
-    axes.vlines(x[ends.index], ends["accuracy_low"], ends["accuracy_high"], colors=colour, linewidth=1.2, alpha=0.7)
+    axes.vlines(x[ends.index], ends["accuracy_low"], ends["accuracy_high"], colors=of_points[ends.index], linewidth=1.2)
 
 
 def _is_logarithmic(axis: SweepAxis) -> bool:
@@ -237,10 +244,12 @@ def _is_logarithmic(axis: SweepAxis) -> bool:
 Curves = Mapping[str, Mapping[str, Sequence["pd.Series"]]]
 
 
-def plot_training(curves: Curves, axis: SweepAxis | None, path: Path | None = None) -> Figure:
+def plot_training(
+    curves: Curves, axis: SweepAxis | None, colours: Mapping[str, str], path: Path | None = None
+) -> Figure:
     """Draws metrics over the steps, a panel each: a group's seeds as logged (thin) and a running mean of their mean.
 
-    All values are finite. The swept number colours the curves when there are too many for a legend.
+    All values are finite. A bar of colours tells the swept number when there are too many groups for a legend.
     """
     import matplotlib
     from matplotlib.cm import ScalarMappable
@@ -248,26 +257,23 @@ def plot_training(curves: Curves, axis: SweepAxis | None, path: Path | None = No
 
     groups = list(dict.fromkeys(name for by_group in curves.values() for name in by_group))
     is_named = len(groups) <= _MAX_CURVES
-    values = axis.values if axis is not None else {name: number for number, name in enumerate(groups)}
-    scale = Normalize(min(values.values()), max(values.values()))
-    viridis = matplotlib.colormaps["viridis"]
     all_seeds = (seed for by_group in curves.values() for seeds in by_group.values() for seed in seeds)
     window = max(1, max(map(len, all_seeds)) // 12)
     num_legend_rows = len(groups) if 1 < len(groups) <= _MAX_CURVES else 0
     with new_figure(path, height=1.0 + 1.9 * len(curves) + _LEGEND_ROW * num_legend_rows) as figure:
         panels = _panels(figure, len(curves))
         for axes, (metric, by_group) in zip(panels, curves.items(), strict=True):
-            for number, name in enumerate(groups):
+            for name in groups:
                 if name in by_group:
-                    colour = _COLOURS[number] if is_named else viridis(0.92 * scale(values[name]))
-                    _training_curve(axes, by_group[name], window, colour, name)
+                    _training_curve(axes, by_group[name], window, colours[name], name)
             axes.set_ylabel(DRAWN[metric])
         panels[0].set_title(f"thick: mean of up to {window} steps" if window > 1 else "as logged")
         panels[-1].set_xlabel("optimiser step")
         if num_legend_rows:
             _legend(figure, panels[0])
         elif not is_named and axis is not None:
-            figure.colorbar(ScalarMappable(scale, viridis), ax=panels, label=axis.name)
+            scale = Normalize(min(axis.values.values()), max(axis.values.values()))
+            figure.colorbar(ScalarMappable(scale, matplotlib.colormaps["viridis"]), ax=panels, label=axis.name)
     return figure
 
 
@@ -293,7 +299,8 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
     table = pd.DataFrame({name.removeprefix("time/"): curve for name, curve in parts.items()}).reindex(whole.index)
     table = table.fillna(0.0)
     has_area = list(table.sum() > whole.sum() / 1000)
-    colours = [*(colour for colour, is_drawn in zip(_COLOURS, has_area, strict=False) if is_drawn), "#c8c8c8"]
+    of_parts = dict(zip(PART_SECONDS, _PART_COLOURS, strict=False))
+    colours = [*(of_parts[name] for name, is_drawn in zip(parts, has_area, strict=True) if is_drawn), "#e9e9e9"]
     table = table.loc[:, has_area]
     window = max(1, len(whole) // 12)
     smooth = table.rolling(window, min_periods=1).mean()
@@ -316,20 +323,21 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
     return figure
 
 
-def plot_pareto(points: pd.DataFrame, unit: str, path: Path | None = None) -> Figure:
+def plot_pareto(points: pd.DataFrame, unit: str, colours: Mapping[str, str], path: Path | None = None) -> Figure:
     """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
     best = pareto_front(points)
     with new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
         axes = figure.add_subplot()
         others = points.drop(best.index)
-        axes.plot(others["cost"], others["accuracy"], "o", color="#999999", markersize=4)
+        axes.scatter(others["cost"], others["accuracy"], c=[colours[name] for name in others.index], s=14, alpha=0.6)
         axes.plot(best["cost"], best["accuracy"], color="#555555", linewidth=1)
         for number, (name, row) in enumerate(best.iterrows()):
             label = shorten(str(name), 56) if number < _MAX_NAMED_POINTS else None
-            axes.plot([row["cost"]], [row["accuracy"]], "o", color=_COLOURS[number % len(_COLOURS)], label=label)
+            axes.plot([row["cost"]], [row["accuracy"]], "o", color=colours[str(name)], label=label)
+        axes.locator_params(axis="x", nbins=4)  # numbers of many digits stand apart
         axes.set_xlabel(unit)
         axes.set_ylabel("accuracy, mean over benchmarks")
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         _legend(figure, axes)
     return figure
 
@@ -353,7 +361,7 @@ def _panels(figure: Figure, number: int) -> list[Axes]:
     """Returns axes below each other that share their x axis."""
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(number, 1, sharex=True)))
     for axes in panels:
-        axes.grid(color=_GRID, linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
     return panels
 
 

@@ -24,12 +24,28 @@ _WANDB_TIMEOUT_S = 30
 
 
 def run_folders(folders: Sequence[str]) -> list[Path]:
-    """Returns the folders at or below some folders that hold results.
+    """Returns the folders at or below some folders that hold results, the jobs of a sweep by their numbers.
 
     W&B's folder of a run holds a copy of them, which counts only where the run itself is not there.
     """
     files = (file for folder in folders for file in sorted(Path(folder).glob(f"**/{RESULTS_FILE}")))
-    return [folder for folder in dict.fromkeys(file.parent for file in files) if not _is_copy(folder)]
+    found = [folder for folder in dict.fromkeys(file.parent for file in files) if not _is_copy(folder)]
+    by_parent: dict[Path, list[Path]] = {}
+    for folder in found:
+        by_parent.setdefault(folder.parent, []).append(folder)
+    return [folder for siblings in by_parent.values() for folder in in_job_order(siblings)]
+
+
+def in_job_order(folders: Sequence[Path]) -> list[Path]:
+    """Returns the folders of a sweep's jobs by the jobs' numbers, those without a number first and as they were."""
+    return sorted(folders, key=_job_number)
+
+
+def _job_number(folder: Path) -> int:
+    settings = read_hydra_file(folder, "hydra")
+    job = settings.get("hydra", {}).get("job", {}) if isinstance(settings, dict) else {}
+    number = job.get("num") if isinstance(job, dict) else None
+    return number if isinstance(number, int) else -1
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

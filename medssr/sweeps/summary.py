@@ -109,9 +109,9 @@ def _write_report(folder: Path, jobs: Sequence[Job]) -> None:
         return
     from medssr.reports.comparison import compare_groups
     from medssr.reports.pages import write_report
-    from medssr.reports.studies import read_runs
+    from medssr.reports.studies import in_job_order, read_runs
 
-    comparison = compare_groups(read_runs(finished))
+    comparison = compare_groups(read_runs(in_job_order(finished)))
     with hold_lock(folder / ".report.lock", f"the report of {folder}"):  # the same sweep may have been started twice
         page = write_report(comparison, folder / "report")
     log.info("report of %d runs: %s", len(finished), page)

@@ -17,9 +17,9 @@ def run_of(num_steps: int, **parts: float) -> SimpleNamespace:
 
 
 def shares(path) -> dict[str, float]:
-    """Fractions of the picture in the colours of the first part, the second and the rest."""
+    """Fractions of the picture in the colours of rollout, forward pass and the rest."""
     pixels = imread(path)[..., :3]
-    colours = {"first": "0072b2", "second": "d55e00", "rest": "c8c8c8"}
+    colours = {"rollout": "1f3b57", "forward": "3f7f93", "rest": "e9e9e9"}
     found = {}
     for name, code in colours.items():
         rgb = [int(code[place : place + 2], 16) / 255 for place in (0, 2, 4)]
@@ -33,8 +33,8 @@ def test_areas_are_as_the_seconds(tmp_path, num_steps):
     (figure,) = draw_step_times([run], tmp_path)
     assert figure.title == "stage1"
     areas = shares(tmp_path / figure.file)
-    assert areas["first"] / areas["second"] == pytest.approx(2, rel=0.1)
-    assert areas["rest"] / areas["second"] == pytest.approx(1, rel=0.1)
+    assert areas["rollout"] / areas["forward"] == pytest.approx(2, rel=0.1)
+    assert areas["rest"] / areas["forward"] == pytest.approx(1, rel=0.1)
 
 
 def test_the_title_has_the_median_speed(tmp_path):

@@ -12,8 +12,14 @@ from typing import Any
 
 from medssr.artifacts import fingerprint_parts
 from medssr.commands.info import Rows
-from medssr.config import GRPOConfig, PipelineConfig, StageConfig, StageQuestions, TrainConfig, stage_method
-from medssr.config.steps import asks_pseudo_labelled, evaluate_config, pseudo_label_config, synthesize_config
+from medssr.config import GRPOConfig, PipelineConfig, StageQuestions, TrainConfig, stage_method
+from medssr.config.steps import (
+    asks_pseudo_labelled,
+    asks_synthetic,
+    evaluate_config,
+    pseudo_label_config,
+    synthesize_config,
+)
 from medssr.sweeps.jobs import file_stamp
 from medssr.sweeps.planning import PlannedJob
 from medssr.training.forecast import Forecast, forecast
@@ -81,15 +87,19 @@ def steps_of(config: PipelineConfig | TrainConfig) -> list[PlannedStep]:
     if isinstance(config, TrainConfig):
         return [_training(config.stage, config, config, config.grpo)]
     steps: list[PlannedStep] = []
-    labels: Path | None = None
-    if asks_pseudo_labelled(config):
+    human = Path(config.seed_questions.path)
+    files = {StageQuestions.human: human}
+    if asks_synthetic(config):
         steps.append(_step("synthesize", synthesize_config(config)))
-        steps.append(_step("pseudo_label", pseudo_label_config(config, _output(steps[-1], "questions.jsonl"))))
-        labels = _output(steps[-1], "questions.jsonl")
+        synthetic = files[StageQuestions.synthetic] = _output(steps[-1], "questions.jsonl")
+        if asks_pseudo_labelled(config):
+            steps.append(_step("pseudo_label", pseudo_label_config(config, synthetic)))
+            labels = files[StageQuestions.pseudo_labelled] = _output(steps[-1], "questions.jsonl")
+            files[StageQuestions.mixed] = Path(f"{labels} and {file_stamp(human)}")
     steps.append(_step("evaluate base", evaluate_config(config, config.model), "evaluate"))
     model = config.model
     for stage in config.stages:
-        trained = stage_method(stage).configure(config, stage, model, _questions(config, stage, labels))
+        trained = stage_method(stage).configure(config, stage, model, stage.data(files))
         if isinstance(trained, TrainConfig):
             steps.append(_training(stage.name, trained, config, trained.grpo))
         else:
@@ -97,14 +107,6 @@ def steps_of(config: PipelineConfig | TrainConfig) -> list[PlannedStep]:
         model = replace(model, path=str(_output(steps[-1], "model")), revision=None)
         steps.append(_step(f"evaluate {stage.name}", evaluate_config(config, model), "evaluate"))
     return steps
-
-
-def _questions(config: PipelineConfig, stage: StageConfig, labels: Path | None) -> Path:
-    human = Path(config.seed_questions.path)
-    if stage.questions is StageQuestions.human:
-        return human
-    assert labels is not None
-    return labels if stage.questions is StageQuestions.pseudo_labelled else Path(f"{labels} and {file_stamp(human)}")
 
 
 def _training(name: str, config: TrainConfig, command: PipelineConfig | TrainConfig, grpo: GRPOConfig) -> PlannedStep:

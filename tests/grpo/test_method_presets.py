@@ -107,6 +107,8 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     assert again.history.state_dict() == module.history.state_dict()
+    if module.selection is not None:
+        assert again.selection.state_dict() == module.selection.state_dict()
 
 
 @pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *SUPERVISED, *MIXED])

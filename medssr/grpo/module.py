@@ -28,7 +28,7 @@ from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.peers import with_other_views, with_teacher_answers, with_views
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, StepRollouts, make_samples, require_logps
-from medssr.grpo.selection import QuestionSelection
+from medssr.grpo.selection import Candidate, QuestionSelection
 from medssr.grpo.step_selection import replace_resting, select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
 from medssr.models.utilisation import Utilisation, update_flops
@@ -99,7 +99,8 @@ class GRPOModule(TrainedModule):
         self.times = rollouts.times
         self.fault_watch = FaultWatch(rollouts.rewards)
         self.history = QuestionHistory(rollouts.stage)
-        self._rested_share = 0.0
+        self._candidates: list[Candidate] = []  # of the step, as are those that rest
+        self._rested: list[str] = []
         self.selection: QuestionSelection | None = None
         if config.selection is not None:
             self.selection = instantiate(config.selection, "grpo.selection")
@@ -154,9 +155,7 @@ class GRPOModule(TrainedModule):
         """
         if self.selection is None:
             return batch
-        batch, rested = replace_resting(batch, self.selection, self.history)
-        self.selection.record_rests(rested)
-        self._rested_share = len(rested) / len(batch.items)
+        batch, self._rested = replace_resting(batch, self.selection, self.history)
         if batch.following is None:
             return batch
         following, _ = replace_resting(batch.following, self.selection, self.history)
@@ -206,7 +205,7 @@ class GRPOModule(TrainedModule):
         """Returns the groups of this process with weight 0 for questions that the selection leaves out."""
         if self.selection is None:
             return scored
-        groups = select_groups(self.selection, step, scored.groups, self.history)
+        groups, self._candidates = select_groups(self.selection, step, scored.groups, self.history)
         weigh_samples(groups, scored.samples)
         is_trained = torch.tensor([group.is_trained for group in groups])
         return replace(scored, groups=groups, has_signal=scored.has_signal & is_trained)
@@ -309,7 +308,9 @@ class GRPOModule(TrainedModule):
         metrics = step_metrics(groups, rewards, has_signal, advantages) | {"train/dynamic_sampling_rate": rate}
         if self.selection is None:
             return metrics
-        return metrics | selection_metrics(groups) | {"train/rested_share": self._rested_share}
+        self.selection.record(self._candidates, self._rested)
+        rested_share = len(self._rested) / len(batch.items)
+        return metrics | selection_metrics(groups) | {"train/rested_share": rested_share}
 
     def _watch_rewards(self, step: int, groups: Sequence[RolloutGroup]) -> None:
         """Logs faults of rewards, and raises InputError on every process where a reward scores nothing."""

@@ -8,7 +8,7 @@ composed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
@@ -58,9 +58,6 @@ class QuestionSelection:
         """
         return False
 
-    def record_rests(self, question_ids: Iterable[str]) -> None:
-        """Is told of the questions that were not asked in a step, in every process."""
-
     def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
         """Returns for each question of a step whether it is trained.
 
@@ -70,6 +67,14 @@ class QuestionSelection:
             history: The earlier visits of all questions.
         """
         return [True] * len(candidates)
+
+    def record(self, candidates: Sequence[Candidate], rested: Sequence[str]) -> None:
+        """Is told of a step once it is trained, in every process; until then, the step may be begun anew.
+
+        Args:
+            candidates: Its questions, as `select` saw them.
+            rested: The ids of the questions in whose place others were asked.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps."""
@@ -198,11 +203,17 @@ class SpreadFilter(QuestionSelection):
 
     def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
         """Returns True for questions whose rewards differ enough."""
+        bound = self._factor * self._average_with(candidates) if step >= self._first_step else 0.0
+        return [candidate.reward_std >= bound for candidate in candidates]
+
+    def record(self, candidates: Sequence[Candidate], rested: Sequence[str]) -> None:
+        """Adds the step to the average."""
+        self._average = self._average_with(candidates)
+
+    def _average_with(self, candidates: Sequence[Candidate]) -> float:
         mean = fmean(candidate.reward_std for candidate in candidates)
         before = mean if self._average is None else self._average
-        self._average = self._decay * before + (1 - self._decay) * mean
-        bound = self._factor * self._average if step >= self._first_step else 0.0
-        return [candidate.reward_std >= bound for candidate in candidates]
+        return self._decay * before + (1 - self._decay) * mean
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the average."""
@@ -245,16 +256,12 @@ class PassRateBand(QuestionSelection):
         (rate,) = pass_rates(visits[-1:])
         return not self._min_rate <= rate <= self._max_rate
 
-    def record_rests(self, question_ids: Iterable[str]) -> None:
-        """Counts the rests of questions."""
-        for question_id in question_ids:
-            self._rested[question_id] = self._rested.get(question_id, 0) + 1
-
-    def select(self, step: int, candidates: Sequence[Candidate], history: QuestionHistory) -> list[bool]:
-        """Returns True for all that are asked, whose rests begin anew."""
+    def record(self, candidates: Sequence[Candidate], rested: Sequence[str]) -> None:
+        """Counts the rests of questions, which begin anew for those that were asked."""
         for candidate in candidates:
             self._rested.pop(candidate.question_id, None)
-        return super().select(step, candidates, history)
+        for question_id in rested:
+            self._rested[question_id] = self._rested.get(question_id, 0) + 1
 
     def state_dict(self) -> dict[str, Any]:
         """Returns how often questions have rested since they were asked last."""

@@ -37,19 +37,23 @@ def replace_resting(
 
 def select_groups(
     selection: QuestionSelection, step: int, groups: Sequence[RolloutGroup], history: QuestionHistory
-) -> list[RolloutGroup]:
-    """Returns the groups of this process, with weight 0 where they are left out; all processes call it together."""
+) -> tuple[list[RolloutGroup], list[Candidate]]:
+    """Returns the groups of this process, with weight 0 where they are left out, and the candidates of all processes.
+
+    All processes call it together.
+    """
     parts = gather_objects(candidates_of(step, groups))
     places = [(process, index) for process, part in enumerate(parts) for index in range(len(part))]
     # In an order that does not depend on which process has which question.
     places.sort(key=lambda place: _order(parts[place[0]][place[1]]))
-    flags = selection.select(step, [parts[process][index] for process, index in places], history)
-    is_trained = dict(zip(places, flags, strict=True))
+    candidates = [parts[process][index] for process, index in places]
+    is_trained = dict(zip(places, selection.select(step, candidates, history), strict=True))
     own = rank()
-    return [
+    kept = [
         group if is_trained[own, index] else replace(group, weight=0.0, is_trained=False)
         for index, group in enumerate(groups)
     ]
+    return kept, candidates
 
 
 def candidates_of(step: int, groups: Sequence[RolloutGroup]) -> list[Candidate]:

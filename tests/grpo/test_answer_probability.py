@@ -125,7 +125,10 @@ def test_the_filter_of_small_deviations_by_hand():
 
     def select(rule, step, *deviations):
         candidates = [Candidate(f"q{number}", visit, value) for number, value in enumerate(deviations)]
-        return rule.select(step, candidates, QuestionHistory("s"))
+        flags = rule.select(step, candidates, QuestionHistory("s"))
+        assert rule.select(step, candidates, QuestionHistory("s")) == flags  # the step may be begun anew
+        rule.record(candidates, [])
+        return flags
 
     rule = SpreadFilter(factor=0.5, decay=0.5, first_step=1)
     assert select(rule, 0, 0.0, 0.8) == [True, True]

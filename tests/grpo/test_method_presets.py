@@ -117,6 +117,8 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
         averages = [[*each.average.weights] for each in (module, again)]
         assert all(map(torch.equal, *averages))
         assert not all(map(torch.equal, averages[0], whole.model.parameters()))
+    if module.selection is not None:
+        assert again.selection.state_dict() == module.selection.state_dict()
 
 
 @pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *SUPERVISED, *MIXED])

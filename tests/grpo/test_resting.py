@@ -35,14 +35,17 @@ def test_a_question_outside_the_band_rests_so_often_and_is_asked_again():
     selection = PassRateBand(**BAND)
     resting = [name for name in ("low", "least", "most", "high", "new") if selection.rests(name, history)]
     assert resting == ["low", "high"]
-    selection.record_rests(["low"])
+    selection.record([], ["low"])
     assert selection.rests("low", history)
     resumed = PassRateBand(**BAND)
-    selection.record_rests(["low"])
+    selection.record([], ["low"])
     resumed.load_state_dict(selection.state_dict())
     for each in (selection, resumed):
         assert not each.rests("low", history)  # it has rested twice
-        assert each.select(9, [Candidate("low", visit(0.25), 0.0)], history) == [True]
+        asked = [Candidate("low", visit(0.25), 0.0)]
+        assert each.select(9, asked, history) == [True]
+        assert not each.rests("low", history)  # the step may yet be begun anew
+        each.record(asked, [])
         assert each.rests("low", history)  # asked again, and still outside
 
 

@@ -157,6 +157,7 @@ def read_adamw(reader: SettingsReader) -> AdamW:
     reader.counterpart(
         "optim.scheduler._target_", {"medssr.training.optimizer_step.warmup_then_constant": "constant_with_warmup"}
     )
+    reader.ignore("optim.optimizer.fused")  # changes speed and rounding alone
     has_betas = "optim.optimizer.betas" in reader
     beta1, beta2 = reader.value("optim.optimizer.betas") if has_betas else _TORCH_BETAS
     return AdamW(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, cast
 
 import lightning as L
@@ -122,6 +123,23 @@ def _listed(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - _NUM_NAMED} more" if len(listed) > _NUM_NAMED else ""
     return ", ".join(listed[:_NUM_NAMED]) + more
+
+
+def fused_by_device(make: Callable[..., Optimizer], weights: Sequence[torch.Tensor]) -> dict[str, bool]:
+    """Returns `fused=True` for an optimiser that leaves the setting open, if all weights are on GPUs; else nothing.
+
+    Args:
+        make: Creates the optimiser; a partial call with `fused=None` leaves the setting open.
+        weights: The weights to train.
+
+    Example:
+        >>> make = partial(torch.optim.AdamW, fused=None)
+        >>> fused_by_device(make, [torch.zeros(1)])
+        {}
+    """
+    given = make.keywords if isinstance(make, partial) else {}
+    is_open = "fused" in given and given["fused"] is None
+    return {"fused": True} if is_open and all(weight.device.type == "cuda" for weight in weights) else {}
 
 
 def warmup_then_constant(optimizer: Optimizer, num_warmup_steps: int) -> LambdaLR:

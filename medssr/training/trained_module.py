@@ -9,7 +9,7 @@ import lightning as L
 import torch
 
 from medssr.models.sharding import fill, is_sharded, shard
-from medssr.training.optimizer_step import SkippedSteps
+from medssr.training.optimizer_step import SkippedSteps, fused_by_device
 from medssr.training.trace import UpdateTrace
 
 
@@ -78,7 +78,8 @@ class TrainedModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Returns optimiser and schedule."""
-        optimizer = self._make_optimizer([weight for weight in self.model.parameters() if weight.requires_grad])
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        optimizer = self._make_optimizer(weights, **fused_by_device(self._make_optimizer, weights))
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer)}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]

@@ -68,7 +68,7 @@ def test_help_marks_defaults_and_lists_options():
 
 def test_settings_of_blocks_have_full_keys():
     keys = [setting.key for setting in settings_in("optim/default.yaml")]
-    assert keys == ["optimizer.lr", "optimizer.weight_decay", "scheduler.num_warmup_steps"]
+    assert keys == ["optimizer.lr", "optimizer.weight_decay", "optimizer.fused", "scheduler.num_warmup_steps"]
 
 
 def test_help_loads_no_torch():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import resource
 import shutil
+from functools import partial
 
 import lightning as L
 import pytest
 from support.grpo_runs import are_equal, fit, metrics, weights
 from support.helpers import copy_policy, grpo_config
+from torch.optim import AdamW
 
 from medssr.config.roots import AUTO
 from medssr.errors import InputError
@@ -63,6 +65,20 @@ def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
 
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(left) == metrics(tmp_path / "whole")
+
+
+def test_a_fused_optimiser_resumes_with_the_same_bits(random_policies, tmp_path):
+    settings = {"config": grpo_config(num_steps=4), "optimizer": partial(AdamW, lr=1e-2, fused=True)}
+    whole, resumed = (copy_policy(random_policies["qwen3"]) for _ in range(2))
+    fit(whole, tmp_path / "whole", **settings)
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    with pytest.raises(ConnectionAbortedError):
+        interrupt = Interrupt("after", 2, stopped, tmp_path / "killed")
+        fit(copy_policy(random_policies["qwen3"]), stopped, callbacks=[interrupt], **settings)
+    module = fit(resumed, stopped, **settings)
+    assert module.trainer.optimizers[0].param_groups[0]["fused"]
+    assert are_equal(weights(whole), weights(resumed))
 
 
 def test_resuming_a_finished_run_changes_nothing(random_policies, tmp_path):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from medssr.errors import InputError
 from medssr.models.attention import adopt_attention
@@ -203,3 +204,25 @@ def test_the_chunked_head_computes_in_the_format_of_autocast():
     for value, expected_value in zip(actual, expected, strict=True):
         torch.testing.assert_close(value, expected_value, rtol=2e-2, atol=2e-2)
     assert torch.equal(actual[0], expected[0])
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_gpu_keeps_the_logits_of_bfloat16_in_float32(has_bias):
+    """By shapes and types alone, which need no GPU."""
+    with FakeTensorMode():
+        hidden, weight = (torch.empty(size, 8, dtype=torch.bfloat16, device="cuda") for size in (5, 16))
+        bias = torch.empty(16, dtype=torch.bfloat16, device="cuda") if has_bias else None
+        logps, entropies = chunked_logps(hidden, weight, bias, torch.zeros(5, dtype=torch.int64, device="cuda"), 0.7, 2)
+    assert (logps.dtype, entropies.dtype, logps.shape) == (torch.float32, torch.float32, (5,))
+
+
+@pytest.mark.gpu
+def test_the_logits_of_a_gpu_are_not_rounded_to_bfloat16():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(size, 512, generator=generator).bfloat16() for size in (64, 1000))
+    ids = torch.arange(64)
+    exact = token_logps((hidden.double() @ weight.double().T).unsqueeze(0), ids.unsqueeze(0))[0]
+    logps, _ = chunked_logps(hidden.cuda(), weight.cuda(), None, ids.cuda(), 1.0, 16)
+    torch.testing.assert_close(logps.cpu().double(), exact, rtol=0, atol=1e-3)

@@ -1,8 +1,11 @@
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
-from medssr.training.optimizer_step import warmup_then_constant, warmup_then_cosine
+from medssr.training.optimizer_step import fused_by_device, warmup_then_constant, warmup_then_cosine
 
 
 def rates(schedule, num_rates, **settings):
@@ -30,3 +33,12 @@ def test_warmup_then_cosine_by_hand():
 
 def test_a_schedule_of_warmup_alone_ends():
     assert rates(warmup_then_cosine, 4, num_warmup_steps=3, num_steps=3)[:3] == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def test_the_optimiser_is_fused_on_gpus_unless_the_setting_is_given():
+    on_gpu, on_cpu = (SimpleNamespace(device=torch.device(name)) for name in ("cuda:1", "cpu"))
+    is_open = partial(AdamW, lr=1.0, fused=None)
+    assert fused_by_device(is_open, [on_gpu, on_gpu]) == {"fused": True}
+    assert fused_by_device(is_open, [on_gpu, on_cpu]) == {}
+    assert fused_by_device(partial(AdamW, fused=False), [on_gpu]) == {}
+    assert fused_by_device(SGD, [on_gpu]) == {}  # it need not know the setting

@@ -90,6 +90,8 @@ class _Claims:
 def revised(page: Page, decision: Decision | None) -> Decision | None:
     """Returns the decision that is left of one after what the text behind it says of it and of the other options."""
     letter = decision.letter if decision else None
+    if letter is None and page.low.lstrip().startswith("{"):
+        return decision  # a JSON object that is cut off
     if decision is None and page.walk_end >= 0 and page.low.find("\n", page.walk_end) < 0:
         return None
     if decision and letter is None and decision.reason not in _OPEN_REASONS:

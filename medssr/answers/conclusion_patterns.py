@@ -17,6 +17,8 @@ _CONCESSION = (
     r"|in addition to|obwohl|während|anders als|bien que|aunque|a diferencia de|benché|embora|tandis que)"
 )
 CONCEDED = re.compile(
+    rf"\A\W*(?:of|between|among) {RUN}[^,]*,\s(?={RUN}\W*\Z)| before anything else"
+    "|"
     r"\A\W*(?:if (?:i (?:had|have|must|were)|forced|pressed|asked)[^,\ue000-\ue019]*|unless i'm (?:mistaken"
     r"|wrong)|if i'm not mistaken|unless (?:proven|shown) otherwise|(?:considering"
     r"|given|based on"
@@ -48,7 +50,7 @@ AHEAD = re.compile(
 TURN = re.compile(
     r"(?<!\bnone)(?<!\ball)(?<!thing)(?<!\bany)(?:[,;.]?\s|;|:\s)(?:but|yet|however|nevertheless|nonetheless"
     r"|still|sondern|aber|mais|pero|ma|mas)[,:]?\s"
-    rf"|[,;]\s(?={RUN}\s(?:is|fits|has|makes|does|explains|matches|comes|ist|est|es)(?![a-z]))"
+    rf"|[,;:]\s(?={RUN}\s(?:is|fits|remains|has|makes|does|explains|matches|comes|ist|est|es)(?![a-z]))"
 )
 BLOCKED = lexicon.WARNINGS | frozenset(
     """
@@ -57,7 +59,7 @@ BLOCKED = lexicon.WARNINGS | frozenset(
     other others initially contraindicated rule rules ruled consider considering considered distractor examine evaluate
     discuss analyze analyse mention mentions mentioned asks asked asking disagree doubt partially partly worst second
     runner previous previously earlier said claims answered lists question stem vaccinated symptoms depend
-    depends look traceback before need example format form anything through falsch fausse faux incorrecta incorrecto
+    depends look traceback before need example format form anything falsch fausse faux incorrecta incorrecto
     errata errado sbagliata nicht kein
     keine pas ne non não nao nie niet inte wrongly incorrectly rest
     include includes including compare related also too either both incorrectly thought
@@ -71,6 +73,10 @@ CLASSIFIED = re.compile(  # "The blood type is B", "the level of evidence is A"
 LONE = re.compile(rf"[\W_]*(?:(?:option|choice) )?{SIGN}[\W_]*")
 ASKED_FOR = (
     re.compile(  # "The false statement is C", "all of these are sulfonamides except C": what a question may ask for
+        rf"{SIGN}\)? is the only \w+ (?:that|which) (?:is|does|has|can|was)(?: not|n't)"
+        rf"|{SIGN}\)? [^.,\ue000-\ue019]{{1,60}}, "
+        r"(?:and )?(?:so|hence|thus|therefore|making|which makes) (?:it|this|that) (?:is )?the (?:correct "
+        r"|right )?(?:answer|choice)|"
         rf"(?:not|except|least|false|incorrect)(?![a-z])[^.?]*\? {SIGN}\W*\Z|"
         r"(?<![a-z])(?:the|only|an?|this) (?:(?:incorrect|false|wrong|untrue|inaccurate|contraindicated|inappropriate"
         r"|incorrectly \w+)"

@@ -192,7 +192,8 @@ UNDECIDED = (
 # --- Around an option --------------------------------------------------------------------------------------------
 
 AFTER_LETTER = (  # what shows that a lone letter is not the start of something else: "B because", not "A patient"
-    "because", "since", "as", "due", "for", "given", "based", "which", "where", "with", "in", "on", "by", "at",
+    "because", "here", "now", "overall",
+    "since", "as", "due", "for", "given", "based", "which", "where", "with", "in", "on", "by", "at",
     "from", "per", "over", "according", "rather", "not", "but", "and", "or", "instead", "if", "unless", "although",
     "though", "while", "whereas", "so", "it", "this", "these", "the", "that", "explanation", "reason", "reasoning",
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",

@@ -83,6 +83,7 @@ _CLOSING_MARK = re.compile(rf"(?:</\w{{2,20}}>|}}){_FIRST}")
 _ASKED = re.compile(
     r"[?？؟]|(?:[:.…_]|[^\S\n](?:is|are|was|be|by|with|of|to|for|from|in"
     r"|includes?))\s{0,4}(?:\n\s{0,4}(?:answer )?(?:options|choices):?\s{0,4})?\n[-\s>(\[]{0,4}a[.):\]]\s"
+    r"|(?<=[a-z])\s{0,3}\n[-\s>(\[]{0,4}a[.):\]]\s[^\n]{1,90}\n\s{0,4}[-(\[]?b[.):\]]\s[^\n]{1,90}\n\s{0,4}[-(\[]?c[.):\]]\s"
 )
 _MARKS_OF_QUESTION = ("?", "？", "؟", "a.", "a)", "a:", "a]")
 _ANSWERED = re.compile(r"answer(?: is|:|>)|boxed|\n\n")

@@ -33,6 +33,7 @@ _SPELLINGS = (
     ("our", "or"),
     ("rhoea", "rhea"),
 )
+_AMOUNT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)( ?)(%|[a-zµ/]{1,8})")
 _OWNER = re.compile(r"(?<=[a-z])'s?(?= )")
 
 
@@ -45,7 +46,7 @@ def aliases_of(text: str) -> Iterator[str]:
     """
     for name in _shorter(text):
         for alias in (name, *_rewritten(name)):
-            if len(alias) >= _SHORTEST and alias != text:
+            if (len(alias) >= _SHORTEST or alias[0].isdigit()) and alias != text:
                 yield alias
 
 
@@ -71,6 +72,9 @@ def _rewritten(text: str) -> Iterator[str]:
             yield long.sub(short, text)
         elif short_form.search(text):
             yield short_form.sub(first, text)
+    amount = _AMOUNT.fullmatch(text)
+    if amount:
+        yield f"{amount[1]}{'' if amount[2] else ' '}{amount[3]}"
     for british, american in _SPELLINGS:
         if british in text:
             yield text.replace(british, american)

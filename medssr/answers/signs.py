@@ -42,7 +42,9 @@ def with_signs(page: Page, start: int, end: int) -> str:
     return _GROUP.sub(lambda match: _run(match, page.options), low)
 
 
-_SAME_TWICE = re.compile(rf"({SIGN})(?:\s?[(\[,:.)]\s?|\)[.:]?\s|\s)(?:option |choice )?\1[)\]]?")
+_SAME_TWICE = re.compile(
+    rf"(?<!vs )(?<!vs. )(?<!versus )({SIGN})(?:\s?[(\[,:.)]\s?|\)[.:]?\s|\s)(?:option |choice )?\1[)\]]?"
+)
 _LONGEST_NAME = 16
 _NEXT = r"(?:the |an? |option |options |choice )*"
 _GROUP = re.compile(
@@ -94,7 +96,7 @@ _ARTICLE = re.compile(  # "A patient", but not "A is"
     r"A (?!(?:is|was|it|fits|makes|because|since|but|and|or|to|would|must|can|cannot|isn't|then|that|were"
     r"|seems|does|has|over|rather|instead|as|beats|plus|with|nor|after|for|in|of|on|at|by|from|when|if|so|yet|though"
     r"|although|while|whereas|about|against|be|being|earlier|first|initially|above|again|here|alone|are|looks|remains"
-    r"|gets|es|est|ist|survives|through|followed|combined|preceded|together|along|the|my|our|slightly|most|more|best|now|first|too|also|still|really|clearly|seems|probably|definitely|certainly|today|overall|anyway|i|we|which|who|where"
+    r"|gets|es|est|ist|passt|stimmt|survives|through|followed|combined|preceded|together|along|the|my|our|slightly|most|more|best|now|first|too|also|still|really|clearly|seems|probably|definitely|certainly|today|overall|anyway|i|we|which|who|where"
     r"|explains|causes|acts|covers|stands|wins|comes|without|doesn't|won't|had|should|could|might|may|cause"
     r"|cuz)\b)[a-z]"
 )

@@ -34,6 +34,7 @@ DIAGNOSES = {"A": "La péricardite", "B": "Crohn's disease", "C": "L'embolie pul
         "{x} has the edge over {y}.",
         "{x} is more likely than the others.",
         "Nothing fits as well as {x}.",
+        "I favour {x} over {y} in gout.",
         "Not so much {y} as {x}.",
         "{y} is fine, {x} is better.",
         "Most likely {x}, less likely {y}.",
@@ -59,6 +60,9 @@ def test_the_main_clause_of_the_last_statement_decides(ending: str, x: str, y: s
         "All of these drugs colour the urine except {x}.",
         "{x} is the odd one out.",
         "The contraindicated drug is {x}.",
+        "{x} is the only one that is not bactericidal.",
+        "{x} is contraindicated here, so it is the answer.",
+        "Which is NOT recommended? {x}.",
     ],
 )
 def test_what_a_negated_question_asks_for_is_its_answer(ending: str) -> None:
@@ -80,6 +84,8 @@ def test_what_a_negated_question_asks_for_is_its_answer(ending: str) -> None:
         ("Il s'agit d'une embolie pulmonaire.", DIAGNOSES, "C"),
         ("Statements I and III are correct.", STATEMENTS, "C"),
         ("Only II is correct.", STATEMENTS, "B"),
+        ("It is 50 %.", {"A": "25%", "B": "50%"}, "B"),
+        ("You should obtain a chest radiograph next.", STEPS, "A"),
         ("All three statements (I, II, and III) are true.", STATEMENTS, "D"),
     ],
 )
@@ -105,6 +111,7 @@ def test_an_option_is_known_by_its_text_under_other_names(ending: str, options: 
         "I would need to see the X-ray before choosing B.",
         "Most likely B. But let me think again.",
         "So B is one of the drugs that cause",
+        '{"reasoning": "It colours tears, so A is likely, but B',
     ],
 )
 def test_a_statement_that_decides_nothing_gives_no_letter(ending: str) -> None:
@@ -120,3 +127,8 @@ def test_a_long_discussion_does_not_decide_by_what_it_names_last() -> None:
 def test_names_that_two_options_share_name_neither() -> None:
     options = {"A": "Order a chest radiograph", "B": "Obtain a chest radiograph", "C": "Observe"}
     assert extract_choice("Answer: chest radiograph", options).letter is None
+
+
+def test_a_numbered_stem_without_a_question_mark_begins_a_further_question() -> None:
+    stem = "12. A boy with a barking cough has\nA. RSV\nB. Influenza\nC. Parainfluenza\nD. Adenovirus\nAnswer: C"
+    assert extract_choice(f"Answer: B\n\n{stem}", DRUGS).letter == "B"

@@ -19,11 +19,13 @@ from medssr.benchmarks.reader import load_benchmark
 from medssr.config import KeptModel, ProbeConfig
 from medssr.engines.types import RolloutEngine, Sampling
 from medssr.grpo.rollouts import RolloutCollector
+from medssr.manifests import kept_hashes
 from medssr.questions import Question
 from medssr.statistics import wilson_interval
 from medssr.training.checkpoints import NUM_KEPT
 from medssr.training.joint_stop import agree_to_stop
 from medssr.utils import stopping
+from medssr.utils.folder_hashes import folder_fault, write_hashes
 from medssr.utils.processes import gather_objects
 from medssr.utils.seeding import derive_seed
 
@@ -64,10 +66,9 @@ class HeldoutCallback(L.Callback):
         """Restores the state of a checkpoint."""
         self.history = HeldoutHistory(**state)
         self._best_steps_in_checkpoints.append(self.history.best_step)
-        if self._keeps_best and not self._model_after(self.history.best_step).is_dir():
-            log.warning(
-                "probe: the best model, after %d steps, is gone; the search starts anew", self.history.best_step
-            )
+        fault = self._fault_of_best() if self._keeps_best else None
+        if fault is not None:
+            log.warning("probe: %s; the search for the best model starts anew", fault)
             self.history = HeldoutHistory(start=self.history.start)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -111,6 +112,14 @@ class HeldoutCallback(L.Callback):
     def _keeps_best(self) -> bool:
         return self._config.keep is KeptModel.best
 
+    def _fault_of_best(self) -> str | None:
+        """Returns that the best model is gone or damaged; None if it is as it was saved."""
+        best = self._model_after(self.history.best_step)
+        if not best.is_dir():
+            return f"the best model, after {self.history.best_step} steps, is gone"
+        fault = folder_fault(best, kept_hashes(self._folder.parents[2]).of_file)
+        return None if fault is None else f"the best model, {best}, {fault}"
+
     def _model_after(self, num_done: int) -> Path:
         return self._folder / f"step_{num_done:07d}"
 
@@ -143,6 +152,7 @@ class HeldoutCallback(L.Callback):
                     shutil.rmtree(folder)
         self._rollouts.policy.save(temporary)
         if is_main:
+            write_hashes(temporary)
             if kept.exists():  # left by a run that was killed after this step and repeats it
                 shutil.rmtree(kept)
             temporary.replace(kept)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 from medssr.config import Dtype, TrainConfig
@@ -33,6 +33,7 @@ from medssr.training.question_sources import QuestionSource, reward_names
 from medssr.training.seen_time import SeenTime
 from medssr.training.step_loader import PromptDataModule
 from medssr.utils.files import sync_folder
+from medssr.utils.folder_hashes import HASHES_FILE
 from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import is_main_process
 
@@ -125,7 +126,7 @@ def _save_model(policy: Policy, best_model: Path | None, folder: Path) -> dict[s
         share = policy.save(folder)
         return {} if share is None else {"merged_kept_share": share}
     if is_main_process():
-        copytree(best_model, folder, dirs_exist_ok=True)
+        copytree(best_model, folder, ignore=ignore_patterns(HASHES_FILE), dirs_exist_ok=True)
         sync_folder(folder)
     return {}
 

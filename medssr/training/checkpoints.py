@@ -14,7 +14,8 @@ from medssr.config.roots import AUTO, LAST
 from medssr.errors import InputError
 from medssr.manifests import kept_hashes
 from medssr.utils.content_hashes import ContentHashes
-from medssr.utils.files import hash_file, hash_files, read_record, sync, write_json_atomically
+from medssr.utils.files import sync
+from medssr.utils.folder_hashes import folder_fault, write_hashes
 
 if TYPE_CHECKING:
     import lightning as L
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUM_KEPT = 2
-# In a checkpoint that is a folder.
-_HASHES_FILE = "sha256.json"
 
 
 def checkpoint_folder(directory: Path) -> Path:
@@ -47,7 +46,7 @@ def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
             _remove(incomplete)
         write(temporary)
         if temporary.is_dir():
-            write_json_atomically(temporary / _HASHES_FILE, _hashes(temporary))
+            write_hashes(temporary)
         for file in [temporary, *temporary.rglob("*")]:
             sync(file)
         temporary.replace(path)
@@ -115,30 +114,13 @@ def _fault(path: Path, hashes: ContentHashes) -> str | None:
     the files are compared with those that it was written with; processes that start together share their computation.
     """
     if path.is_dir():
-        return _folder_fault(path, hashes)
+        return folder_fault(path, hashes.of_file)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         return f"is cut short, damaged or no checkpoint ({error})"
     return None if damaged is None else f"is damaged (checksum of {damaged})"
-
-
-def _folder_fault(path: Path, hashes: ContentHashes) -> str | None:
-    try:
-        written = read_record(path / _HASHES_FILE, "")
-    except InputError as error:
-        return f"is damaged ({error})"
-    present = _hashes(path, hashes.of_file)
-    damaged = [name for name, digest in written.items() if present.get(name) != digest]
-    return f"is damaged (content of {damaged[0]})" if damaged else None
-
-
-def _hashes(folder: Path, hash_of: Callable[[Path], str] = hash_file) -> dict[str, str]:
-    """Returns the SHA-256 of the files in a folder by their paths in it."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != _HASHES_FILE]
-    names = (file.relative_to(folder).as_posix() for file in files)
-    return dict(zip(names, hash_files(files, hash_of), strict=True))
 
 
 def _checkpoints(folder: Path) -> list[Path]:

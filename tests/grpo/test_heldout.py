@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 from support.helpers import toy_question
@@ -97,14 +98,24 @@ def test_a_run_that_had_stopped_trains_no_further(stage, tmp_path):
     assert again.manifest["counts"] == made.manifest["counts"]
 
 
-def test_a_missing_best_model_is_logged_and_searched_again(stage, tmp_path, caplog):
+def flip_a_bit(folder: Path) -> None:
+    file = folder / "step_0000002" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"), [(shutil.rmtree, "after 2 steps, is gone"), (flip_a_bit, "content of model.safetensors")]
+)
+def test_a_missing_or_damaged_best_model_is_logged_and_searched_again(stage, tmp_path, caplog, harm, message):
     with pytest.raises(ConnectionAbortedError):
         stage("run", "probe.keep=best", stop_before(4))
     (folder,) = (tmp_path / "run").glob("artifacts/train/*/best")
-    shutil.rmtree(folder)
+    harm(folder)
     with caplog.at_level(logging.WARNING, logger="medssr"):
         made = stage("run", "probe.keep=best")
-    assert "after 2 steps, is gone" in caplog.text
+    assert message in caplog.text
     assert made.manifest["counts"]["probe"]["best_step"] == 5
     assert made.manifest["counts"]["probe"]["start"] == 0.4
 

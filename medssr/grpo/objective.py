@@ -48,15 +48,15 @@ class MicroBatch:
         samples: B samples.
         advantages: `[B]`.
         normalizer: The divisor of the sum of the step's losses.
-        num_distilled_tokens: The divisor of the sum of its divergences from a teacher.
         is_last: Whether it is the last of its optimiser step, after which processes average their gradients.
+        num_distilled_tokens: The divisor of the sum of its divergences from a teacher; 0 if there is none.
     """
 
     samples: list[Sample]
     advantages: Tensor
     normalizer: float
-    num_distilled_tokens: float
     is_last: bool
+    num_distilled_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,7 @@ class Objective:
             samples = [minibatch.samples[index] for index in indices] or [_DUMMY]
             selected = advantages[indices] if indices else advantages.new_zeros(1)
             yield MicroBatch(
-                samples,
-                selected,
-                minibatch.normalizer,
-                minibatch.num_distilled_tokens,
-                is_last=number == len(parts),
+                samples, selected, minibatch.normalizer, number == len(parts), minibatch.num_distilled_tokens
             )
 
     def loss(self, micro_batch: MicroBatch) -> tuple[Tensor, LossStatistics]:

@@ -63,7 +63,7 @@ def test_help_marks_defaults_and_lists_options():
     assert re.search(r"^  grpo\.num_steps=150 +Optimiser steps of the stage$", text, re.M)
     assert "--info" in text
     assert "--info" not in help_text("evaluate", has_plan=False)
-    assert "experiment: tiny_llama, tiny_qwen3" in help_text("sft", has_plan=False)
+    assert "experiment: m1, medreason, tiny_llama, tiny_qwen3" in help_text("sft", has_plan=False)
 
 
 def test_settings_of_blocks_have_full_keys():

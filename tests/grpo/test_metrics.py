@@ -42,6 +42,7 @@ def test_all_by_hand():
         "train/all_wrong_share": pytest.approx(1 / 3),
         "train/invalid_share": pytest.approx(2 / 12),
         "train/truncated_share": pytest.approx(3 / 12),
+        "train/hinted_share": 0.0,
         "train/completion_tokens": pytest.approx(4),
         # A; B and none; A, B and none
         "train/distinct_answers": pytest.approx((1 + 2 + 3) / 3),

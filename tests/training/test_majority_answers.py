@@ -11,6 +11,7 @@ from medssr.engines.sampled_answers import SampledAnswer, answers_in_chunks
 from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.training.majority_answers import MajorityAnswers
+from medssr.utils.progress import Progress
 
 QUESTIONS = [toy_question(number, answer=None) for number in range(3)]
 
@@ -35,8 +36,7 @@ def voted(tmp_path):
         QUESTIONS,
         tmp_path / "answers",
         2,
-        "votes",
-        False,
+        Progress("votes", None, "completions"),
         lambda chunks: ((index, ANSWERS[index]) for chunk in chunks for index in chunk),
     )
     assert len(list(made)) == 3

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 from hydra import compose, initialize_config_dir
-from support.command_lines import ROOT, code_blocks, page_commands, split_command
+from support.command_lines import PAGES, ROOT, code_blocks, page_commands, split_command
 from support.commands import run
 from support.helpers import toy_question
 
@@ -14,8 +14,9 @@ from medssr.config import register
 from medssr.questions import write_questions
 
 
-def test_the_pages_show_commands():
+def test_the_pages_show_commands_and_have_no_place_left_open():
     assert len(page_commands()) >= 8
+    assert [page.name for page in PAGES if "@@" in page.read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.slow

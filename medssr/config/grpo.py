@@ -182,5 +182,6 @@ class GRPOConfig:
         require(has_target, "grpo.selection", problem)
         selection = instantiate(self.selection, "grpo.selection")  # checks its parameters; the classes import no torch
         remedy = "derive it from medssr.grpo.selection.QuestionSelection."
-        is_selection = all(hasattr(selection, name) for name in ("select", "rests", "has_rests", "record"))
+        names = ("select", "rests", "has_rests", "record", "state_dict", "load_state_dict")
+        is_selection = all(hasattr(selection, name) for name in names)
         require(is_selection, "grpo.selection._target_", f"{self.selection['_target_']} is no selection; {remedy}")

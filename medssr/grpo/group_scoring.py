@@ -61,7 +61,9 @@ class GroupScoring:
         self._history = history
         self._has_reward = has_reward
         self._traits = {name: traits_of(reward) for name, reward in self._rewards.items()}
-        self._needs_tokens = any(traits.needs_answer_tokens for traits in self._traits.values())
+        self._needs_tokens = any(
+            traits.needs_answer_tokens or traits.needs_answer_probabilities for traits in self._traits.values()
+        )
         self._inputs: dict[int, GroupInput] = {}
         self._background = {
             name: reward for name, reward in self._rewards.items() if isinstance(reward, BackgroundReward)

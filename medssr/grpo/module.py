@@ -121,8 +121,8 @@ class GRPOModule(TrainedModule):
             local_batch = with_views(local_batch, self.rollouts.seed, self.rollouts.stage)
         self.ahead.begin(local_batch)
         scored = sample_groups(local_batch, partial(self.roll_out, batch.step))
-        scored = self.select(batch.step, scored)
         agree_to_stop()  # the last moment at which nothing of the step is in the weights
+        scored = self.select(batch.step, scored)
         with self.times.part("sync"):
             self.rollouts.engine.release_memory()
         self.ahead.start(None if self.is_last_step(batch.step) else local_batch.following)
@@ -143,8 +143,7 @@ class GRPOModule(TrainedModule):
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
-        if self.utilisation is not None:
-            metrics["time/mfu"] = self._mfu(self.utilisation, minibatches, metrics)
+        metrics |= self._mfu(minibatches, metrics)
         self.log_step(batch.step, metrics)
         self.log("train/reward", metrics["train/reward"], logger=False, batch_size=len(batch.items))
 
@@ -250,19 +249,15 @@ class GRPOModule(TrainedModule):
             metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
 
-    def _mfu(self, utilisation: Utilisation, minibatches: Sequence[Minibatch], metrics: Metrics) -> float:
-        """Returns the utilisation of the devices in the forward and backward passes of the step's update."""
-        local = sum(
-            update_flops(
-                utilisation.model,
-                {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
-                [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
-                utilisation.num_adapter_parameters,
-            )
-            for samples in ([one for one in batch.samples if not one.is_dummy] for batch in minibatches)
-        )
-        mean = fmean(gather_objects(self.config.num_iterations * local))
-        return utilisation.share(mean, metrics["time/forward"] + metrics["time/backward"])
+    def _mfu(self, minibatches: Sequence[Minibatch], metrics: Metrics) -> Metrics:
+        """Returns the utilisation of the devices in the passes of the step's update, where their speed is known."""
+        utilisation = self.utilisation
+        local = None if utilisation is None else self.config.num_iterations * _flops(utilisation, minibatches)
+        gathered = gather_objects(local)  # by all processes, of which some may not know their device
+        known = [flops for flops in gathered if flops is not None]
+        if utilisation is None or len(known) < len(gathered):
+            return {}
+        return {"time/mfu": utilisation.share(fmean(known), metrics["time/forward"] + metrics["time/backward"])}
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
         """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""
@@ -371,7 +366,7 @@ class GRPOModule(TrainedModule):
         checkpoint["reward_faults"] = self.fault_watch.state_dict()
         checkpoint["question_history"] = self.history.state_dict()
         if self.selection is not None:
-            checkpoint["question_selection"] = self.selection.state_dict()
+            checkpoint["question_selection"] = self._selection_identity | {"state": self.selection.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores what `on_save_checkpoint` added; a checkpoint of supervised training has none of it."""
@@ -380,10 +375,16 @@ class GRPOModule(TrainedModule):
             self.fault_watch.load_state_dict(checkpoint["reward_faults"])
         if "question_history" in checkpoint:
             self.history.load_state_dict(checkpoint["question_history"])
-        if self.selection is not None and "question_selection" in checkpoint:
-            self.selection.load_state_dict(checkpoint["question_selection"])
+        saved = checkpoint.get("question_selection")
+        # Another stage asked other questions, and another selection keeps other things.
+        if self.selection is not None and saved is not None and self._selection_identity.items() <= saved.items():
+            self.selection.load_state_dict(saved["state"])
         if "sampled_ahead" in checkpoint:
             self.ahead.load(checkpoint["sampled_ahead"])
+
+    @property
+    def _selection_identity(self) -> dict[str, str]:
+        return {"stage": self.rollouts.stage, "target": self.config.selection["_target_"]}
 
     def configure_model(self) -> None:
         """Shards the models if the strategy does; a teacher begins with the weights that are then there."""
@@ -405,3 +406,16 @@ class GRPOModule(TrainedModule):
         """Moves the reference policy and the teacher to the policy's device, if they are models of their own."""
         for model in self.frozen_models():
             model.to(self.device).eval()
+
+
+def _flops(utilisation: Utilisation, minibatches: Sequence[Minibatch]) -> float:
+    """Returns the floating-point operations of one pass over the minibatches of a process, forward and backward."""
+    return sum(
+        update_flops(
+            utilisation.model,
+            {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
+            [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
+            utilisation.num_adapter_parameters,
+        )
+        for samples in ([one for one in batch.samples if not one.is_dummy] for batch in minibatches)
+    )

@@ -22,7 +22,7 @@ from medssr.grpo.teachers import Distillation, MovingAverage
 from medssr.models.attention import adopt_attention, takes_blocks
 from medssr.models.averaged_weights import AveragedWeights
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
-from medssr.models.divergence import scores_and_divergences, teacher_states
+from medssr.models.divergence import check_head, scores_and_divergences, teacher_states
 from medssr.models.logprobs import (
     completion_logps,
     completion_logps_and_entropies,
@@ -122,6 +122,9 @@ class Objective:
         if config.distillation is not None:
             self.distillation = instantiate(config.distillation, "grpo.distillation")
             assert self.average is not None or teacher_model is not None
+            for other in (model, teacher_model):
+                if other is not None:
+                    check_head(other)
         # The reference has the same architecture and settings, so it takes packed batches if the policy does.
         others = [other for other in (reference, teacher_model) if other is not None]
         self.is_packed = adopt_attention(model) and all(map(adopt_attention, others))

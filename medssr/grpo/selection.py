@@ -148,8 +148,9 @@ class TrajectorySelection(QuestionSelection):
             if not candidate.visit.is_labelled and len(trajectories[index]) > self._num_warmup_visits
         ]
         selected = {index for index, candidate in enumerate(candidates) if candidate.visit.is_labelled}
-        if pool:
+        if len(selected) < len(candidates):  # asked for also before the warm-up is over, so that a fault shows at once
             references = self._references(candidates, trajectories, history)
+        if pool:
             scores = trajectory_similarities([trajectories[index] for index in pool], references, self._form)
             order = [derive_seed(self._seed, "selection", step, candidates[index].question_id) for index in pool]
             places = chosen_places(scores, self._top_share, self._threshold, order)

@@ -37,8 +37,7 @@ class MovingAverage:
         """Checks the ranges."""
         for name in ("decay", "final_decay"):
             value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            require(is_number and 0 <= value <= 1, f"grpo.teacher.{name}", f"{value!r}; 0 to 1.")
+            require(_is_number(value) and 0 <= value <= 1, f"grpo.teacher.{name}", f"{value!r}; 0 to 1.")
         number = self.num_answers
         is_count = isinstance(number, int) and not isinstance(number, bool) and number >= 1
         require(is_count, "grpo.teacher.num_answers", f"{number!r}; at least 1.")
@@ -104,8 +103,12 @@ class Distillation:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        require(self.weight > 0, "grpo.distillation.weight", f"{self.weight}; above 0.")
-        require(0 <= self.interpolation <= 1, "grpo.distillation.interpolation", f"{self.interpolation}; 0 to 1.")
+        is_positive = _is_number(self.weight) and self.weight > 0
+        require(is_positive, "grpo.distillation.weight", f"{self.weight!r}; a number above 0.")
+        is_share = _is_number(self.interpolation) and 0 <= self.interpolation <= 1
+        require(is_share, "grpo.distillation.interpolation", f"{self.interpolation!r}; 0 to 1.")
+        is_gate = self.min_reward is None or _is_number(self.min_reward)
+        require(is_gate, "grpo.distillation.min_reward", f"{self.min_reward!r}; a number, or null.")
 
     def lets_through(self, reward: float) -> bool:
         """Returns whether a completion with a reward is drawn to the teacher; one that is not scored is not.
@@ -116,3 +119,7 @@ class Distillation:
             (True, False, False)
         """
         return math.isfinite(reward) and (self.min_reward is None or reward >= self.min_reward)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -60,6 +60,13 @@ def _kl(first: Tensor, second: Tensor) -> Tensor:
     return (first.exp() * (first - second)).sum(dim=-1)
 
 
+def check_head(model: Any) -> None:
+    """Raises InputError for a model that changes its logits after the head, of which no divergence is computed."""
+    changed = changes_logits(model)
+    if changed is not None:
+        raise InputError(f"grpo.distillation: a model with {changed} has other logits than its head; take null.")
+
+
 def scores_and_divergences(
     model: Any,
     batch: RolloutBatch | PackedRollouts,
@@ -72,7 +79,8 @@ def scores_and_divergences(
     """Returns log-probs, entropies and divergences of the completion tokens, all `[B, T]`, from one pass of the policy.
 
     The divergence, at temperature 1, has a gradient for the policy; it is 0 where tokens are not compared. The logits
-    of both exist for `chunk_tokens` tokens at a time, and are computed again for the gradient.
+    of both exist for `chunk_tokens` tokens at a time, and are computed again for the gradient. Those of bfloat16 heads
+    are rounded to bfloat16 before the softmax, on both sides, unlike those of log-probs on GPUs.
 
     Args:
         model: The policy's model.
@@ -118,9 +126,6 @@ def teacher_states(model: Any, batch: RolloutBatch | PackedRollouts, *, is_lent:
 
 
 def _hidden(model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
-    changed = changes_logits(model)
-    if changed is not None:
-        raise InputError(f"grpo.distillation: a model with {changed} has other logits than its head; take null.")
     return packed_hidden(model, batch) if isinstance(batch, PackedRollouts) else padded_hidden(model, batch)
 
 

@@ -46,7 +46,7 @@ class RewardTraits:
         needs_statistics: It reads the statistics of the policy's distribution at each token.
         needs_answer_tokens: It reads which tokens state the answer.
         needs_peers: It reads the answers of another view of the question, or of a teacher.
-        needs_answer_probabilities: It reads how probable the label is after each completion; needs_answer_tokens too.
+        needs_answer_probabilities: It reads how probable the label is after each completion.
         needs_unscaled: It divides by deviations itself, so that rewards must not be divided by that of the group.
         sees_groups: It scores groups (`groups.GroupReward`), and not one completion at a time.
     """

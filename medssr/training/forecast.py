@@ -91,7 +91,8 @@ def forecast(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, device_name
         return arrangement
     work = expected_work(config, grpo)
     seconds = step_seconds(model, work, arrangement, hardware)
-    if grpo.teacher is not None:  # it samples too, after a transfer of its weights
+    asks_peers = any(_has_trait(reward, "needs_peers") for reward in config.reward.values())
+    if asks_peers and grpo.has_average and grpo.teacher is not None:  # it samples too, after a transfer of its weights
         answers = replace(work, num_generations=grpo.teacher["num_answers"])
         rollout = seconds.rollout + rollout_seconds(model, answers, work.num_prompts, arrangement, hardware)
         seconds = replace(seconds, rollout=rollout, sync=2 * seconds.sync)
@@ -105,7 +106,7 @@ def utilisation_of(config: TrainConfig, device_name: str | None) -> Utilisation 
         config: The configuration of the training.
         device_name: The name of the GPU that trains, as torch has it; None on a CPU.
     """
-    hardware = _hardware(config, device_name)
+    hardware = _own_hardware(config, device_name)
     model = architecture_of(config.model.path, config.model.hub_config)
     if hardware is None or not isinstance(model, Architecture):
         return None
@@ -141,10 +142,10 @@ def expected_work(config: TrainConfig | PipelineConfig, grpo: GRPOConfig) -> Wor
     )
 
 
-def _needs_statistics(reward: Node) -> bool:
-    """Returns whether a reward reads the policy's distributions; for one of a user, that is not known here."""
+def _has_trait(reward: Node, trait: str) -> bool:
+    """Returns whether a reward has a trait (`rewards.scoring.RewardTraits`); False for a user's, not known here."""
     name = str(reward["_target_"])
-    return name.startswith(_OWN_REWARDS) and traits_of(target_of(name, "reward")).needs_statistics
+    return name.startswith(_OWN_REWARDS) and bool(getattr(traits_of(target_of(name, "reward")), trait))
 
 
 def _prompt_tokens(config: TrainConfig | PipelineConfig) -> float:
@@ -184,9 +185,14 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
     num_minibatches = grpo.num_prompts_per_step // (grpo.minibatch_prompts or grpo.num_prompts_per_step)
     num_updates = grpo.num_iterations * num_minibatches
     is_vllm = not samples_with_trained_model(rollout)
-    has_reference, has_statistics = grpo.beta > 0, any(map(_needs_statistics, config.reward.values()))
+    has_reference = grpo.beta > 0
+    has_statistics, has_probabilities = (
+        any(_has_trait(reward, trait) for reward in config.reward.values())
+        for trait in ("needs_statistics", "needs_answer_probabilities")
+    )
     # The statistics of the policy come with its log-probs.
     has_old_logps = (num_updates > 1 or grpo.has_kl_in_reward) and not has_statistics
+    in_reward = has_reference + has_old_logps if grpo.has_kl_in_reward else 0
     return Arrangement(
         num_trainers=trainers,
         num_engines=engines,
@@ -198,7 +204,7 @@ def _arrangement(config: TrainConfig | PipelineConfig, grpo: GRPOConfig, model: 
         num_adapter_parameters=_num_adapter_parameters(config, model),
         is_sharded=shards_models(trainer),
         num_trained_passes=0 if grpo.has_kl_in_reward else has_reference + has_old_logps,
-        num_sampled_passes=has_statistics + (has_reference + has_old_logps if grpo.has_kl_in_reward else 0),
+        num_sampled_passes=has_statistics + has_probabilities + in_reward,
         num_iterations=grpo.num_iterations,
         num_optimizer_steps=num_updates,
         recomputed_share=config.model.gradient_checkpointing / config.model.recompute_every,
@@ -222,10 +228,14 @@ def _num_devices(rollout: Node, arrangement: Arrangement) -> int:
 
 
 def _hardware(config: TrainConfig | PipelineConfig, device_name: str | None) -> Hardware | None:
-    """Returns the speed of a device; None if nothing is known of it."""
-    device, gpu = str(config.trainer["accelerator"]), config.extras.forecast.gpu
-    if gpu is not None:
-        return published(gpu)
+    """Returns the speed of the GPU that a forecast is asked for, else of the device; None if nothing is known of it."""
+    gpu = config.extras.forecast.gpu
+    return _own_hardware(config, device_name) if gpu is None else published(gpu)
+
+
+def _own_hardware(config: TrainConfig | PipelineConfig, device_name: str | None) -> Hardware | None:
+    """Returns the speed of the device that trains; None if nothing is known of it."""
+    device = str(config.trainer["accelerator"])
     hardware = measured_hardware(Path(config.paths.artifact_dir))
     is_on_gpu = device not in ("cpu", "auto")
     if hardware is not None:

@@ -30,6 +30,7 @@ SETTINGS = [
 WHOLE = [*TRAIN, *TWO]
 # With a moving average, to which the KL is; each process has its shards of it.
 SHARDED = [*TRAIN, *TWO_SHARDS, *LETTERS, "grpo/teacher=moving_average", "grpo.teacher.decay=0.5"]
+SHARDED += ["grpo/selection=spread"]  # whose collective calls a signal must not come before
 GOES_ON = "the same command goes on"
 
 

@@ -60,7 +60,17 @@ def test_a_completion_without_a_score_is_not_drawn_and_without_a_gate_all_others
     assert not Distillation(1.0, 0.5, None).lets_through(math.nan)
 
 
-@pytest.mark.parametrize(("field", "value"), [("weight", 0), ("interpolation", 1.5), ("interpolation", -0.5)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("weight", 0),
+        ("weight", "abc"),
+        ("weight", math.inf),
+        ("interpolation", 1.5),
+        ("interpolation", -0.5),
+        ("min_reward", "abc"),
+    ],
+)
 def test_a_number_out_of_range_is_refused(field, value):
     with pytest.raises(InputError, match=rf"grpo\.distillation\.{field}: "):
         Distillation(**{"weight": 1.0, "interpolation": 0.5, "min_reward": 1.0, field: value})

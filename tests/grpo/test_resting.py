@@ -96,6 +96,19 @@ def module_of(policy, config):
     return make_module(policy, config, LabelMatch(1.0), partial(SGD, lr=1.0), engine)
 
 
+def test_the_state_of_another_selection_or_stage_is_not_taken_up(random_policies):
+    """As where `ckpt_path` names the checkpoint of an earlier stage."""
+    band = {"_target_": "medssr.grpo.selection.PassRateBand", **BAND}
+    module = module_of(copy_policy(random_policies["qwen3"]), grpo_config(beta=0.0, selection=band))
+    before = module.selection.state_dict()
+    saved: dict = {}
+    module.on_save_checkpoint(saved)
+    other = {"stage": saved["question_selection"]["stage"], "target": "other", "state": {}}
+    for question_selection in (other, saved["question_selection"] | {"stage": "an earlier one", "state": {}}):
+        module.on_load_checkpoint(saved | {"question_selection": question_selection})
+        assert module.selection.state_dict() == before
+
+
 @pytest.mark.slow
 def test_a_training_asks_others_and_a_resumed_one_asks_the_same(random_policies, tmp_path):
     """The engine answers AAAB: questions whose label is B have a pass rate of 1/4, and rest."""

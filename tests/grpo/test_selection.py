@@ -184,9 +184,11 @@ def test_settings_out_of_range_are_refused(change, message):
         TrajectorySelection(**TRAPO | change)
 
 
-def test_a_step_without_questions_with_labels_is_refused():
+@pytest.mark.parametrize("num_warmup_visits", [0, 8])
+def test_a_step_without_questions_with_labels_is_refused_at_once(num_warmup_visits):
+    selection = TrajectorySelection(**TRAPO | {"num_warmup_visits": num_warmup_visits})
     with pytest.raises(InputError, match=r"grpo\.selection: .*there are none; take experiment=trapo"):
-        TrajectorySelection(**TRAPO).select(0, [Candidate("q", visit(0.5), 0.0)], history_of())
+        selection.select(0, [Candidate("q", visit(0.5), 0.0)], history_of())
 
 
 def test_questions_that_are_left_out_are_not_trained_and_say_so(policy, tmp_path):

@@ -15,7 +15,7 @@ from support.step_gradient import other_weights
 from medssr.errors import InputError
 from medssr.models.attention import adopt_attention
 from medssr.models.batching import pad_rollouts
-from medssr.models.divergence import generalized_jsd, scores_and_divergences, teacher_states
+from medssr.models.divergence import check_head, generalized_jsd, scores_and_divergences, teacher_states
 from medssr.models.logprobs import completion_logits, completion_logps_and_entropies
 from medssr.models.packing import pack_rollouts
 
@@ -108,4 +108,4 @@ def test_a_model_that_changes_its_logits_is_refused(random_policies):
     model = copy_policy(random_policies["qwen3"]).model
     model.config.final_logit_softcapping = 30.0
     with pytest.raises(InputError, match=r"grpo\.distillation: .*final_logit_softcapping"):
-        teacher_states(model, pad_rollouts(PROMPTS, COMPLETIONS, 0, CPU), is_lent=False)
+        check_head(model)

@@ -39,10 +39,22 @@ def test_what_is_not_configured_is_expected():
 def test_a_second_view_doubles_the_prompts_and_a_teacher_samples_too():
     plain, twice = computed(*NODE), computed(*NODE, "grpo.has_permuted_view=true")
     assert twice.work.num_prompts == 2 * plain.work.num_prompts
-    taught = computed(*NODE, "grpo/teacher=moving_average").seconds
+    taught = computed(*NODE, "grpo/teacher=moving_average", "reward=peer_vote").seconds
     assert taught.rollout == pytest.approx(2 * plain.seconds.rollout)
     assert taught.sync == pytest.approx(2 * plain.seconds.sync)
     assert (taught.update, taught.reference) == (plain.seconds.update, plain.seconds.reference)
+
+
+def test_a_teacher_whose_answers_no_reward_reads_does_not_sample():
+    anchor = ["grpo/teacher=moving_average", "grpo.teacher.anchors_kl=true", "reward=label_match"]
+    assert computed(*NODE, *anchor).seconds.rollout == computed(*NODE, "reward=label_match").seconds.rollout
+    other = ["grpo/teacher=other_model", "grpo.teacher.path=folder", "reward=label_match"]
+    assert computed(*NODE, *other).seconds.rollout == computed(*NODE, "reward=label_match").seconds.rollout
+
+
+def test_the_probability_of_a_label_takes_a_pass_over_all_completions():
+    plain, probable = computed(*NODE, "reward=label_match"), computed(*NODE, "experiment=rlpr", "grpo=large")
+    assert probable.seconds.reference > plain.seconds.reference
 
 
 def test_the_passes_of_a_teacher_are_not_counted():

@@ -3,12 +3,14 @@
 # The wheels of torch and vLLM bring CUDA; the machine brings the NVIDIA driver and its container toolkit.
 FROM python:3.11.11-slim-bookworm
 
-# A compiler for the kernels that torch and vLLM compile at their first start.
+# A compiler for the kernels that torch and vLLM compile at their first start. Any user can write to /work, also where no
+# volume is mounted there.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc g++ git \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 1000 --create-home medssr
+    && useradd --uid 1000 --create-home medssr \
+    && install --directory --mode=1777 /work
 
 WORKDIR /opt/medssr
 COPY pyproject.toml constraints.txt README.md LICENSE CITATION.cff ./

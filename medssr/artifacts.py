@@ -23,7 +23,7 @@ from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.outputs import MANIFEST_FILE, record_outputs
 from medssr.utils.processes import are_started_together, is_main_process
 from medssr.utils.progress import progress_shown
-from medssr.utils.provenance import command_line, git_commit, hardware, packages
+from medssr.utils.provenance import command_line, git_commit, hardware, is_called_from_python, packages
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,23 @@ _WITHOUT_EFFECT = frozenset(
     {"max_concurrency", "timeout_s", "max_retries", "prices", "budget", "addresses", "cost", "hub_config"}
     | {"grpo_lr", "grpo_adapter_lr", "grpo_beta", "num_reward_workers"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What the name of an artefact stands for.
+
+    Attributes:
+        directory: The artefact's folder.
+        config: The configuration that decides the result.
+        inputs: What identifies each input, by its key.
+        origins: The fingerprints of the artefacts that an input lies in, by its key; of equal inputs, those of each.
+    """
+
+    directory: Path
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    origins: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,7 @@ class Step:
     @property
     def directory(self) -> Path:
         """The folder that the artefact has, or will have; all inputs are read for its name."""
-        return self._identity()[0]
+        return self._identity().directory
 
     def find(self) -> Path | None:
         """Returns the folder of the finished artefact, in the folder of all artefacts or a further store."""
@@ -107,7 +124,8 @@ class Step:
         Raises:
             InputError: When an input, or the artefact that is there, lies in an artefact and is not as it was made.
         """
-        directory, decisive, inputs = self._identity()
+        identity = self._identity()
+        directory = identity.directory
         if self.force and are_started_together():
             raise InputError(
                 f"force: several processes started together cannot remake {directory}; delete the folder instead."
@@ -127,19 +145,23 @@ class Step:
                 shutil.rmtree(directory)
             if (directory / MANIFEST_FILE).is_file():
                 return self._reuse(directory)
-            return self._make(directory, decisive, inputs, build)
+            return self._make(identity, build)
 
-    def _identity(self) -> tuple[Path, dict[str, Any], dict[str, str]]:
-        """Returns the artefact's folder, and the configuration and the inputs that its name stands for."""
+    def _identity(self) -> _Identity:
         hashes = kept_hashes(self.artifact_dir)
+        lies_in: dict[str, set[str]] = {}
 
         def identify(path: Path) -> str:
-            check_input(path, hashes, computes_again=self.verify)
-            return hashes.of(path)
+            artifact = check_input(path, hashes, computes_again=self.verify)
+            content = hashes.of(path)
+            if artifact is not None:
+                lies_in.setdefault(content, set()).add(artifact.fingerprint)
+            return content
 
         decisive, inputs = fingerprint_parts(asdict(self.config), identify)
         fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
-        return self.artifact_dir / self.name / fingerprint, decisive, inputs
+        origins = {key: sorted(lies_in[content]) for key, content in inputs.items() if content in lies_in}
+        return _Identity(self.artifact_dir / self.name / fingerprint, decisive, inputs, origins)
 
     def _find(self, fingerprint: str) -> Path | None:
         for store in self.stores:
@@ -160,14 +182,9 @@ class Step:
         peers.announce(directory.name, _MADE)
         return artifact
 
-    def _make(
-        self,
-        directory: Path,
-        decisive: dict[str, Any],
-        inputs: dict[str, str],
-        build: Callable[[Path], dict[str, Any]],
-    ) -> Artifact:
+    def _make(self, identity: _Identity, build: Callable[[Path], dict[str, Any]]) -> Artifact:
         """Returns the artefact that `build` makes or finishes."""
+        directory = identity.directory
         log.info("%s: %s in %s", self.name, "resumed" if directory.exists() else "started", directory)
         directory.mkdir(exist_ok=True)
         peers.announce(directory.name, _BEGUN)
@@ -183,8 +200,10 @@ class Step:
             "step": self.name,
             "fingerprint": directory.name,
             "command": command_line(),
-            "config": decisive,
-            "inputs": inputs,
+            "from_python": is_called_from_python(),
+            "config": identity.config,
+            "inputs": identity.inputs,
+            "origins": identity.origins,
             "counts": counts,
             "seconds": round(time.monotonic() - start, 1),
             "packages": packages(),

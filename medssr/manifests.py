@@ -147,13 +147,16 @@ def artifact_of(path: Path) -> Artifact | None:
     return None
 
 
-def check_input(path: Path, hashes: ContentHashes | None = None, *, computes_again: bool = False) -> None:
-    """Checks a file or folder that is read: if it lies in an artefact, that it is as the artefact's step made it.
+def check_input(path: Path, hashes: ContentHashes | None = None, *, computes_again: bool = False) -> Artifact | None:
+    """Returns the artefact that a file or folder which is read lies in, once it is checked to be as the step made it.
 
     Args:
         path: The file or folder.
         hashes: Remembers the hashes of large files; those of the artefact's store if None.
         computes_again: Whether hashes are computed again that are remembered.
+
+    Returns:
+        None where it lies in none.
 
     Raises:
         InputError: When it differs.
@@ -162,6 +165,7 @@ def check_input(path: Path, hashes: ContentHashes | None = None, *, computes_aga
     if artifact is not None:
         below = path.resolve().relative_to(artifact.directory).as_posix()
         artifact.check(hashes or artifact.hashes, below, computes_again=computes_again)
+    return artifact
 
 
 def kept_hashes(store: Path) -> ContentHashes:

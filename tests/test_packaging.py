@@ -48,6 +48,7 @@ def test_the_container_has_the_files_and_the_versions_that_the_package_needs():
         line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
     )
     assert "--constraint constraints.txt" in text
+    assert f"install --directory --mode=1777 {re.findall(r'^WORKDIR (.+)$', text, re.M)[-1]}\n" in text  # by any user
     (version,) = re.findall(r"^FROM python:(\d+\.\d+)\.\d+-", text, re.M)
     assert PROJECT["requires-python"] == f">={version}"
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medssr.cli.closed_output import ends_with_its_reader, show
 from medssr.cli.entry import composed
+from medssr.commands.compare import runs_as_override
 from medssr.commands.doctor.command import command_of
-from medssr.config.arrangements import VLLM_NODE_ENGINE
+from medssr.config.arrangements import VLLM_ENGINE, VLLM_NODE_ENGINE, VLLM_SERVER_ENGINE
 from medssr.config.trainer import devices_of
-from medssr.errors import USER_FAULT, InputError
+from medssr.errors import USER_FAULT, InputError, require
 
 DESCRIPTION = """\
 Print a batch script for SLURM that runs a command on one node:
@@ -27,6 +30,12 @@ job is queued again, where it goes on. A sweep has hydra/launcher=slurm instead.
 """
 # What a command ends with after USR1.
 _SAVED = 128 + signal.SIGUSR1
+# A time limit: [DAYS-]NUMBER[:NUMBER[:NUMBER]].
+_LIMIT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
+# Encoders of a retriever, which use a GPU where there is one.
+_TAKES_WHAT_IS_THERE = tuple(f"medssr.knowledge.retrieval.{name}" for name in ("DenseRetriever", "RerankRetriever"))
+# The engine whose GPUs are those of servers that somebody else has started.
+_ELSEWHERE = VLLM_SERVER_ENGINE
 
 _SCRIPT = """\
 #!/bin/bash
@@ -62,16 +71,30 @@ def script(arguments: Sequence[str]) -> str:
     Raises:
         InputError: When there is no such command, its configuration is refused, or the number of GPUs is not known.
     """
-    given, further = _parser().parse_known_args(list(arguments))
+    given, further = _parser().parse_known_intermixed_args(list(arguments))
     if further:
         raise InputError(f"{further[0]}: no flag of medssr slurm. A sweep (-m) has hydra/launcher=slurm instead.")
     command, overrides = command_of(given.command)
+    if command == "compare":
+        overrides = runs_as_override(overrides)
     config = composed(command, overrides)
+    _check_flags(given)
     num_tasks, num_gpus = devices(config, given.gpus)
     if num_tasks > 1 and config.force:
         raise InputError(
             "force: several processes started together cannot remake an artefact; delete its folder instead."
         )
+    program = Path(sys.executable).with_name(f"medssr-{command.replace('_', '-')}")
+    return _SCRIPT.format(
+        directives="\n".join(_directives(given, command, num_tasks, num_gpus)),
+        command=" \\\n    ".join(map(shlex.quote, [str(program), *overrides])),
+        saved=_SAVED,
+        max_restarts=given.max_restarts,
+    ).rstrip()
+
+
+def _directives(given: argparse.Namespace, command: str, num_tasks: int, num_gpus: int) -> Iterator[str]:
+    """Yields the lines that SLURM reads, with quotes where a shell needs them, as SLURM has it."""
     name = given.name or f"medssr-{command.replace('_', '-')}"
     options = {
         "job-name": name,
@@ -88,14 +111,45 @@ def script(arguments: Sequence[str]) -> str:
         "output": given.output or f"{name}-%j.log",
         "open-mode": "append",
     }
-    directives = [f"#SBATCH --{key}{'=' * bool(text)}{text}" for key, text in options.items() if text is not None]
-    program = Path(sys.executable).with_name(f"medssr-{command.replace('_', '-')}")
-    return _SCRIPT.format(
-        directives="\n".join(directives),
-        command=" \\\n    ".join(map(shlex.quote, [str(program), *overrides])),
-        saved=_SAVED,
-        max_restarts=given.max_restarts,
-    ).rstrip()
+    for key, text in options.items():
+        if text is not None:
+            if not text.isprintable():  # a line break would end the comment, and begin a command
+                raise InputError(f"--{key}: {text!r}; give it without line breaks and control characters.")
+            yield f"#SBATCH --{key}{'=' * bool(text)}{shlex.quote(text) if text else ''}"
+
+
+def _check_flags(given: argparse.Namespace) -> None:
+    """Raises InputError for numbers out of range, and for a limit that leaves no time to save the state."""
+    for flag, least in (("cpus", 1), ("gpus", 0), ("save_before", 1), ("max_restarts", 0)):
+        number = getattr(given, flag)
+        expected = f"at least {least}."
+        require(number is None or number >= least, f"--{flag.replace('_', '-')}", f"{number}; {expected}")
+    limit = seconds_of(given.time)
+    problem = f"{given.time}, but --save-before asks for {given.save_before} seconds of it; give a longer limit."
+    require(limit is None or limit > given.save_before, "--time", problem)
+
+
+def seconds_of(limit: str) -> int | None:
+    """Returns a time limit of SLURM in seconds; None where there is none.
+
+    Raises:
+        InputError: When it is not written as SLURM has it.
+
+    Example:
+        >>> [seconds_of(text) for text in ("90", "90:30", "12:00:00", "2-12", "1-00:30", "1-0:0:5", "UNLIMITED")]
+        [5400, 5430, 43200, 216000, 88200, 86405, None]
+    """
+    if limit.upper() in ("UNLIMITED", "INFINITE"):
+        return None
+    match = _LIMIT.fullmatch(limit)
+    if match is None:
+        raise InputError(f"--time: {limit}; expected MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS:MINUTES:SECONDS.")
+    days, first, second, third = (None if part is None else int(part) for part in match.groups())
+    if days is not None:
+        return ((days * 24 + (first or 0)) * 60 + (second or 0)) * 60 + (third or 0)
+    if third is not None:
+        return ((first or 0) * 60 + (second or 0)) * 60 + third
+    return (first or 0) * 60 + (second or 0)
 
 
 def devices(config: Any, asked: int | None) -> tuple[int, int]:
@@ -108,19 +162,60 @@ def devices(config: Any, asked: int | None) -> tuple[int, int]:
     Raises:
         InputError: When it leaves the number to the machine, or there are fewer than it names.
     """
-    trainer, rollout = getattr(config, "trainer", None), getattr(config, "rollout", None) or {}
-    on_gpu = trainer is not None and str(trainer["accelerator"]) in ("gpu", "cuda")
-    trainers = devices_of(trainer) if trainer is not None else [0]
+    trainer = getattr(config, "trainer", None)
+    if trainer is None:
+        return 1, _gpus_of_engines(asdict(config), asked)
+    trainers = devices_of(trainer)
     if trainers is None:
         raise InputError("trainer.devices: means all of the machine; name the number, as trainer.devices=8.")
+    on_gpu = str(trainer["accelerator"]) in ("gpu", "cuda")
     needed = max(trainers) + 1 if on_gpu else 0  # they may be named by number
+    rollout = getattr(config, "rollout", None) or {}
     if on_gpu and rollout.get("_target_") == VLLM_NODE_ENGINE:
         if rollout["num_servers"] is None:
             raise InputError("rollout.num_servers: means all GPUs that are left; name the number.")
-        needed += int(rollout["num_servers"]) * int(rollout["tensor_parallel_size"])
+        needed += _gpus_of_servers(rollout)
+    _check_asked(asked, needed)
+    return len(trainers), needed if asked is None else asked
+
+
+def _gpus_of_engines(config: Mapping[str, Any], asked: int | None) -> int:
+    """Returns the GPUs of a command without a trainer, which are those of its engines, one after the other.
+
+    Raises:
+        InputError: When an engine takes what the machine has, and no number is asked for; or fewer are asked for.
+    """
+    needed = 0
+    for key, node in _instantiated("", config):
+        target = node["_target_"]
+        if target == VLLM_NODE_ENGINE and node["num_servers"] is not None:
+            needed = max(needed, 1, _gpus_of_servers(node))
+        elif target == VLLM_ENGINE:
+            needed = max(needed, 1)
+        elif asked is None and (target in _TAKES_WHAT_IS_THERE or (key.endswith("rollout") and target != _ELSEWHERE)):
+            problem = f"{key} uses the GPUs that there are; give --gpus 1 or more, or --gpus 0 to compute on CPUs."
+            raise InputError(f"--gpus: {problem}")
+    if asked != 0:  # on CPUs all engines run, if slowly
+        _check_asked(asked, needed)
+    return needed if asked is None else asked
+
+
+def _instantiated(key: str, node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the parts of a configuration that name a class, with their keys."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, node
+        for name, value in node.items():
+            yield from _instantiated(f"{key}.{name}".lstrip("."), value)
+
+
+def _gpus_of_servers(rollout: Mapping[str, Any]) -> int:
+    return int(rollout["num_servers"]) * int(rollout["tensor_parallel_size"])
+
+
+def _check_asked(asked: int | None, needed: int) -> None:
     if asked is not None and asked < needed:
         raise InputError(f"--gpus: {asked}, but trainers and engines use {needed}.")
-    return len(trainers), needed if asked is None else asked
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -183,9 +183,10 @@ def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
 
     Ids get the index of their file as a prefix, so that they stay unique.
     """
-    name = hashlib.sha256("\n".join(hash_path(path) for path in paths).encode()).hexdigest()[:16]
+    parts = [hash_path(path) for path in paths]
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     mixed, record = folder / f"{name}.jsonl", folder / f"{name}.json"
-    if not _is_as_written(mixed, record):
+    if not _is_as_written(mixed, record, parts):
         write_questions(
             mixed,
             (
@@ -194,15 +195,15 @@ def mix_questions(paths: Sequence[Path], folder: Path) -> Path:
                 for question in read_questions(path)
             ),
         )
-        write_json_atomically(record, {"sha256": hash_path(mixed)})
+        write_json_atomically(record, {"sha256": hash_path(mixed), "parts": parts})
     return mixed
 
 
-def _is_as_written(file: Path, record: Path) -> bool:
-    """Returns whether a file is there with the hash that is recorded beside it."""
+def _is_as_written(file: Path, record: Path, parts: list[str]) -> bool:
+    """Returns whether a file is there with the hash that is recorded beside it, and so are the hashes of its parts."""
     try:
-        return bool(hash_path(file) == json.loads(record.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(json.loads(record.read_text(encoding="utf-8")) == {"sha256": hash_path(file), "parts": parts})
+    except (OSError, ValueError):
         return False  # one of them is absent or damaged
 
 

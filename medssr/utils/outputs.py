@@ -31,6 +31,13 @@ class Damage:
     difference: str
 
 
+def files_made(directory: Path) -> list[str]:
+    """Returns the files of an artefact by their paths in its folder, in order, without those of its state."""
+    names = sorted(file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file())
+    names = [name for name in names if name.split("/")[0] not in STATE_FOLDERS]
+    return [name for name in names if not name.split("/")[-1].startswith(".")]  # what a killed process left half done
+
+
 def record_outputs(directory: Path, hashes: ContentHashes, left_to_users: Iterable[str]) -> dict[str, Any]:
     """Returns the files of an artefact with size and hash, by their paths in its folder, as a manifest holds them.
 
@@ -39,10 +46,8 @@ def record_outputs(directory: Path, hashes: ContentHashes, left_to_users: Iterab
         hashes: Remembers the hashes, so that the first use of a large file needs not read it.
         left_to_users: Files that people fill in later.
     """
-    names = sorted(file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file())
     left_out = {MANIFEST_FILE, *left_to_users}
-    names = [name for name in names if name not in left_out and name.split("/")[0] not in STATE_FOLDERS]
-    names = [name for name in names if not name.split("/")[-1].startswith(".")]  # what a killed process left half done
+    names = [name for name in files_made(directory) if name not in left_out]
     files = [directory / name for name in names]
     return {
         name: asdict(Output(file.stat().st_size, digest))

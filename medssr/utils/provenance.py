@@ -91,6 +91,13 @@ def called_from_python(command: str | None, given: Sequence[str]) -> Iterator[No
         _call.reset(token)
 
 
+def is_called_from_python() -> bool:
+    """Returns whether a program calls a step, so that no folder of a run need name what the step makes."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return _call.get() is not None or not HydraConfig.initialized()
+
+
 def command_line() -> str | None:
     """Returns the command with its overrides as a shell takes it, without `force` and `verify`; None outside one."""
     from hydra.core.hydra_config import HydraConfig

@@ -14,6 +14,7 @@ from medssr.commands.slurm import script
 from medssr.errors import InputError
 
 GPUS = ["trainer=ddp", "trainer.devices=4", "grpo.num_prompts_per_step=8", "data.path=my labels.jsonl"]
+SERVERS = ["rollout=vllm_node", "rollout.num_servers=2", "rollout.tensor_parallel_size=2"]
 
 
 def directives(text: str) -> dict[str, str]:
@@ -54,11 +55,47 @@ def test_a_command_on_the_cpu_asks_for_no_gpu_unless_it_is_told_to():
         (["train", *GPUS, "force=true"], "force: "),
         (["train", *GPUS, "-m"], "hydra/launcher=slurm"),
         (["train", "data.path=x", "grpo.num_stps=3"], "grpo.num_steps"),
+        (["evaluate"], "--gpus: rollout uses the GPUs that there are"),
+        (["pseudo-label", "data.path=x", "rollout=vllm_node"], "--gpus: rollout uses"),
+        (["synthesize", "generator=tiny_writer"], "--gpus: generator.rollout uses"),
+        (["--gpus", "1", "evaluate", *SERVERS], "--gpus: 1, but trainers and engines use 4"),
+        (["--cpus", "0", "synthesize"], "--cpus: 0; at least 1"),
+        (["--gpus", "-1", "synthesize"], "--gpus: -1; at least 0"),
+        (["--name", "a\nb", "synthesize"], "without line breaks"),
+        (["--time", "5:00", "synthesize"], "--time: 5:00, but --save-before asks for 300"),
+        (["--time", "12h", "synthesize"], "--time: 12h; expected MINUTES"),
     ],
 )
 def test_what_cannot_run_is_refused_before_it_is_submitted(words, message):
     with pytest.raises(InputError, match=message):
         script(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus"),
+    [
+        (["evaluate", "rollout=vllm"], "1"),
+        (["pseudo-label", "data.path=x", *SERVERS], "4"),
+        (["synthesize", "generator=vllm", "generator.model.path=x"], "1"),
+        (["evaluate", "rollout=vllm_server", "rollout.addresses=[http://localhost:1]"], None),
+        (["evaluate", "--gpus", "0"], None),
+        (["evaluate", "rollout=vllm", "--gpus", "0"], None),
+        (["pseudo-label", "data.path=x", "rollout=vllm_node", "--gpus", "8"], "8"),
+    ],
+)
+def test_engines_without_a_trainer_have_gpus(words, gpus):
+    assert directives(script(words)).get("gpus-per-node") == gpus
+
+
+def test_settings_stand_before_and_after_flags_and_names_are_quoted():
+    asked = script(["--name", "a b", "synthesize", "seed=1", "--output", "x y.log", "seed=2"])
+    assert "#SBATCH --job-name='a b'\n" in asked
+    assert "#SBATCH --output='x y.log'\n" in asked
+    assert "medssr-synthesize \\\n    seed=1 \\\n    seed=2\n" in asked
+
+
+def test_a_comparison_takes_folders(tmp_path):
+    assert f"""'runs=["{tmp_path}"]'""" in script(["compare", str(tmp_path)])
 
 
 def run_script(folder: Path, code: int, **environment: str) -> tuple[int, str]:

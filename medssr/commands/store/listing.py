@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from medssr.commands.store.arguments import catalog_of, parser, run_main, split_words
@@ -52,9 +53,9 @@ def steps_table(catalog: Catalog, steps: list[StoredStep]) -> Table:
 
     table = Table("id", "step", "when", "size", "made from", "command", box=None, padding=(0, 2, 0, 0))
     for step in steps:
-        inputs = dict.fromkeys(catalog.made_from.get(step.fingerprint, {}).values())
+        inputs = dict.fromkeys(chain.from_iterable(catalog.made_from.get(step.fingerprint, {}).values()))
         origins = ", ".join(f"{catalog.step_of(origin).step} {origin[:_SHORT]}" for origin in inputs)
-        command = step.state if step.artifact is None else step.artifact.manifest["command"] or "from Python"
+        command = step.state if step.artifact is None else step.command or "from Python"
         row = (step.fingerprint[:_SHORT], step.step, when(step.changed), size_text(step.num_bytes), origins, command)
         table.add_row(*map(Text, row))
     return table
@@ -67,7 +68,7 @@ def runs_table(runs: list[StoredRun]) -> Table:
 
     table = Table("run", "command", "when", "settings", box=None, padding=(0, 2, 0, 0))
     for run in runs:
-        row = (run.directory.name, run.command, when(run.changed), " ".join(run.overrides))
+        row = (run.directory.name, run.command, when(run.changed), run.settings)
         table.add_row(*map(Text, row))
     return table
 

@@ -21,7 +21,7 @@ from medssr.manifests import Artifact
 
 _NUM_RECORDS = 2
 # Settings of commands that have to be given; the lineage shows what was.
-_WITHOUT_DEFAULT = ("data.path", "questions.path", "qrels.path")
+_WITHOUT_DEFAULT = ("data.path", "questions.path", "qrels.path", "corpus.path")
 _MAX_WIDTH = 200  # characters of a record
 _SHOWN_METRICS = ("step", "train/loss", "train/reward", "train/true_accuracy", "train/kl", "train/completion_tokens")
 
@@ -48,7 +48,7 @@ def show_run(catalog: Catalog, run: StoredRun) -> Iterator[str]:
     """Yields the lines that show a run."""
     yield f"run {run.directory}"
     yield f"  command   {run.command}"
-    yield f"  settings  {' '.join(run.overrides) or 'those of the defaults'}"
+    yield f"  settings  {run.settings or 'those of the defaults'}"
     yield f"  when      {when(run.changed)}"
     yield f"  size      {size_text(folder_bytes(run.directory))}"
     yield "artefacts:"
@@ -69,8 +69,8 @@ def show_step(catalog: Catalog, step: StoredStep) -> Iterator[str]:
         return
     manifest = step.artifact.manifest
     yield f"  seconds   {manifest['seconds']:.1f}"
-    yield f"  command   {manifest['command'] or 'none: made from Python'}"
-    yield f"  commit    {manifest['git_commit'] or 'not known'}"
+    yield f"  command   {step.command or 'not known: made from Python, or by an older version'}"
+    yield f"  commit    {manifest.get('git_commit') or 'not known'}"
     yield f"  counts    {_short(manifest['counts'])}"
     yield "made from:"
     yield from _origins(catalog, step.fingerprint, 1)
@@ -88,10 +88,10 @@ def _origins(catalog: Catalog, fingerprint: str, depth: int) -> Iterator[str]:
     makers = catalog.made_from.get(fingerprint, {})
     inputs: Mapping[str, str] = {} if artifact is None else artifact.manifest["inputs"]
     for key, content in inputs.items():
-        if key in makers:
-            yield f"{'  ' * depth}{key}: {catalog.step_of(makers[key]).name}"
-            yield from _origins(catalog, makers[key], depth + 1)
-        elif depth == 1:
+        for maker in makers.get(key, ()):
+            yield f"{'  ' * depth}{key}: {catalog.step_of(maker).name}"
+            yield from _origins(catalog, maker, depth + 1)
+        if key not in makers and depth == 1:
             yield f"{'  ' * depth}{key}: a file or folder with SHA-256 {content[:16]}..."
 
 
@@ -116,7 +116,14 @@ def changed_settings(artifact: Artifact) -> Iterator[str]:
         return
     recorded = artifact.manifest["inputs"]
     needed = [f"{key}=FILE" for key in _WITHOUT_DEFAULT if key in recorded]
-    values, inputs = fingerprint_parts(asdict(composed(command, needed)))
+    if not isinstance(artifact.manifest.get("config"), Mapping):
+        yield "not known: the manifest has no configuration"
+        return
+    try:
+        values, inputs = fingerprint_parts(asdict(composed(command, needed)))
+    except InputError as error:  # some settings of the command have no default
+        yield f"not known: {error}"
+        return
     defaults, given = flat(values), flat(artifact.manifest["config"])
     for key, value in given.items():
         if key not in _WITHOUT_DEFAULT and (key not in defaults or defaults[key] != value):
@@ -150,8 +157,8 @@ def _records(artifact: Artifact) -> Iterator[str]:
             continue
         if name.endswith(".jsonl"):
             yield f"{name}:"
-            with file.open(encoding="utf-8") as lines:
-                yield from (f"  {_short(json.loads(line))}" for line in islice(lines, _NUM_RECORDS))
+            with file.open(encoding="utf-8", errors="replace") as lines:
+                yield from (f"  {_short_record(line)}" for line in islice(lines, _NUM_RECORDS))
         elif name == "metrics.csv":
             yield from _last_row(file)
 
@@ -159,17 +166,32 @@ def _records(artifact: Artifact) -> Iterator[str]:
 def _last_row(file: Path) -> Iterator[str]:
     import csv
 
-    with file.open(encoding="utf-8", newline="") as stream:
-        last: dict[str, str] = {}
-        for last in csv.DictReader(stream):  # noqa: B007 - the last row is shown
-            pass
+    last: dict[str, str] = {}
+    with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+        try:
+            for last in csv.DictReader(stream):  # noqa: B007 - the last row is shown
+                pass
+        except csv.Error as error:
+            yield f"{file.name} is damaged: {error}"
+            return
     yield f"{file.name}, last row:"
     shown = {name: value for name, value in last.items() if name in _SHOWN_METRICS and value}
     yield f"  {_short(shown)}"
 
 
+def _short_record(line: str) -> str:
+    """Returns a line of a file as it is shown; one that is no JSON as it stands."""
+    try:
+        return _short(json.loads(line))
+    except (ValueError, RecursionError):
+        return _cut(line.rstrip("\n"))
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _MAX_WIDTH else f"{text[: _MAX_WIDTH - 4]} ..."
 
 

@@ -22,7 +22,7 @@ from medssr.utils.locks import hold_lock
 from medssr.utils.naming import CHANGES_NO_RESULT
 from medssr.utils.outputs import MANIFEST_FILE, record_outputs
 from medssr.utils.processes import are_started_together, is_main_process
-from medssr.utils.progress import progress_shown
+from medssr.utils.progress import Preparing, progress_shown
 from medssr.utils.provenance import command_line, git_commit, hardware, is_called_from_python, packages
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Step:
         peers.announce(directory.name, _BEGUN)
         start = time.monotonic()
         try:
-            with progress_shown(self.shows_progress):
+            with progress_shown(self.shows_progress), Preparing(self.name):
                 counts = build(directory)
         except InputError:
             if not any(directory.iterdir()):  # refused before anything was made

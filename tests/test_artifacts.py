@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from support.helpers import grpo_config
 from medssr.artifacts import Step, fingerprint_parts
 from medssr.errors import InputError
 from medssr.manifests import read_artifact
+from medssr.utils import progress
 
 
 @dataclass
@@ -232,3 +235,22 @@ def test_the_second_process_gets_the_result_of_the_first(config, tmp_path):
     assert results.get() == "by the first"
     first.join()
     second.join()
+
+
+def test_a_step_says_that_it_prepares_while_it_shows_no_progress(config, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.01)
+    is_told = threading.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().endswith("toy: still preparing after 0 s"):
+                is_told.set()
+
+    def build(directory):
+        assert is_told.wait(timeout=30)
+        return {}
+
+    logger = logging.getLogger("medssr.utils.progress")
+    monkeypatch.setattr(logger, "handlers", [Told()])
+    caplog.set_level(logging.INFO, logger.name)
+    Step("toy", config, tmp_path / "artifacts", shows_progress=True).run(build)

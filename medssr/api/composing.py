@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
+from medssr.api.override_values import NotExpressibleError, override_value
 from medssr.api.process_state import own_hydra
 from medssr.errors import InputError
 from medssr.utils.nearest import did_you_mean
@@ -34,8 +33,6 @@ Folder: TypeAlias = Path | str | None
 
 # The attribute that remembers it. It is in `config.extras`, which `dataclasses.replace(config, ...)` hands on.
 _COMPOSED = "_composed"
-# Text that Hydra reads as a value without quotes.
-_PLAIN_TEXT = re.compile(r"[\w./~@-][\w./~@ -]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +123,13 @@ def given_settings(config: Any) -> tuple[str | None, list[str]]:
         return None, []
     try:
         changes = list(_changes(composed.values, _plain(config)))
-    except _NotExpressibleError:
+    except NotExpressibleError:
         return None, []
     changed = {key for key, _ in changes}
-    kept = [override for override in composed.overrides if override.partition("=")[0].lstrip("+") not in changed]
-    return composed.command, [*kept, *(f"{key}={value}" for key, value in changes)]
-
-
-class _NotExpressibleError(Exception):
-    """A change of a configuration that is more than other values of its settings."""
+    given = [(override.partition("=")[0], override) for override in composed.overrides]
+    kept = [override for key, override in given if key.lstrip("+") not in changed]
+    added = {key.lstrip("+") for key, _ in given if key.startswith("+")}  # which are in no file of the configuration
+    return composed.command, [*kept, *(f"{'++' if key in added else ''}{key}={value}" for key, value in changes)]
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -144,15 +139,18 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the full key and the new value of each setting that differs."""
+    """Yields the full key and the new value of each setting that differs.
+
+    Raises:
+        NotExpressibleError: When a mapping has got or lost names, or a value cannot be written.
+    """
     if before.keys() != after.keys():
-        raise _NotExpressibleError
+        raise NotExpressibleError
     for name, old in before.items():
         new, key = after[name], f"{prefix}{name}"
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(old, new, f"{key}.")
         elif isinstance(old, Mapping) or isinstance(new, Mapping):
-            raise _NotExpressibleError
+            raise NotExpressibleError
         elif new != old:
-            is_plain = isinstance(new, str) and _PLAIN_TEXT.fullmatch(new)
-            yield key, str(new) if is_plain else json.dumps(new, ensure_ascii=False)
+            yield key, override_value(new)

@@ -1,14 +1,17 @@
 """Keeps what belongs to the whole process as it was: a program or a notebook calls several steps, and works on.
 
-The random generators and the settings of torch are kept by each step itself (`medssr.models.device.prepared_process`).
+The settings and the random generators of NumPy and torch are kept by each step that loads a model
+(`medssr.models.device.prepared_process`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,11 +24,21 @@ _WANDB_SERVICE = "WANDB_SERVICE"
 
 @contextmanager
 def kept_process_state() -> Iterator[None]:
-    """Puts back after the block environment, signal handlers, loggers, Hydra and OmegaConf, and ends what W&B started.
+    """Puts back after the block what belongs to the whole process, and ends what W&B started.
 
+    That is environment, Python's random generator, warning filters, signal handlers, loggers, Hydra and OmegaConf.
     Where several processes train, the environment stays: further steps use the same processes.
     """
-    with _kept_wandb(), _kept_environment(), _kept_signal_handlers(), _kept_loggers(), own_hydra():
+    # The environment is put back last, since W&B's service is found by a variable in it.
+    with (
+        _kept_environment(),
+        _kept_wandb(),
+        _kept_random_state(),
+        warnings.catch_warnings(),
+        _kept_signal_handlers(),
+        _kept_loggers(),
+        own_hydra(),
+    ):
         yield
 
 
@@ -63,6 +76,16 @@ def _kept_environment() -> Iterator[None]:
             for name in os.environ.keys() - before.keys():
                 del os.environ[name]
             os.environ.update(before)
+
+
+@contextmanager
+def _kept_random_state() -> Iterator[None]:
+    """Puts back the state of `random`, which some libraries change when they are imported."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from medssr.cli.entry import run_command
 from medssr.config import RetrieveConfig
 from medssr.errors import InputError
 from medssr.manifests import Artifact
+from medssr.models.device import prepared_for
 
 if TYPE_CHECKING:
     from medssr.evaluation.retrieval import Grades, QuestionScore, RetrievalQuestion
@@ -24,7 +25,12 @@ log = logging.getLogger(__name__)
 
 def retrieve(config: RetrieveConfig) -> Artifact:
     """Returns the artefact of scores: `metrics.json`, `questions.jsonl` with each question's, `hits.jsonl`."""
-    return Step.of("retrieve", config).run(lambda directory: _score_retriever(config, directory))
+    return Step.of("retrieve", config).run(lambda directory: _run(config, directory))
+
+
+def _run(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
+    with prepared_for(config.extras, config.seed, retriever=config.retriever):
+        return _score_retriever(config, directory)
 
 
 def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
@@ -38,10 +44,6 @@ def _score_retriever(config: RetrieveConfig, directory: Path) -> dict[str, Any]:
     passages = store_passages(instantiate(config.corpus, "corpus"), Path(config.paths.index_dir))
     grades = _read_grades(config.qrels.path, questions, passages)
     retriever = instantiate(config.retriever, "retriever")
-    if config.extras.num_threads is not None:  # for encoders; if it is None, torch is not imported here
-        import torch
-
-        torch.set_num_threads(config.extras.num_threads)
     retriever.index(passages)
     hits: dict[str, list[Hit]] = {}
     scores: dict[str, QuestionScore] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,16 @@ def _run(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     # Read before torch is imported, so that an error in the files is reported immediately.
     demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
     drawn = demonstrations.draw(config.seed)
-    screened = _screened(demonstrations, directory)
     log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
     with prepared_process(config.extras, config.seed):
-        counts = _fine_tune(config, drawn, demonstrations.source, directory)
+        counts = _fine_tune(config, drawn, demonstrations, directory)
     free_gpu_memory()
-    return counts | screened
+    return counts
 
 
-def _fine_tune(config: SFTTrainConfig, drawn: list[Demonstration], source: str, directory: Path) -> dict[str, Any]:
+def _fine_tune(
+    config: SFTTrainConfig, drawn: list[Demonstration], demonstrations: Demonstrations, directory: Path
+) -> dict[str, Any]:
     from medssr.models.policy import load_trainable_policy
     from medssr.training.demonstrations import encode_demonstrations
     from medssr.training.fit import fit
@@ -68,8 +70,9 @@ def _fine_tune(config: SFTTrainConfig, drawn: list[Demonstration], source: str, 
     else:
         is_sharded = shards_models(config.trainer)
         policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=is_sharded)
-    rows = encode_demonstrations(policy, drawn, config.sft.max_tokens, source)
-    num_too_long = len(drawn) - len(rows)
+    encoded = encode_demonstrations(policy, drawn, config.sft.max_tokens, demonstrations.source)
+    rows, num_too_long = encoded.samples, len(encoded.too_long)
+    screened = _screened(demonstrations, encoded.too_long, directory)
     if num_too_long:
         log.info("%d of %d demonstrations have more than sft.max_tokens and are left out", num_too_long, len(drawn))
     module = SFTModule(
@@ -85,13 +88,13 @@ def _fine_tune(config: SFTTrainConfig, drawn: list[Demonstration], source: str, 
     share = policy.save(directory / "model")
     if is_main_process():
         write_settings(config, directory)
-    counts = {
+    counts: dict[str, Any] = {
         "num_demonstrations": len(rows),
         "num_too_long": num_too_long,
         "num_steps": num_steps,
         "num_parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
     }
-    return counts if share is None else counts | {"merged_kept_share": share}
+    return counts | screened | ({} if share is None else {"merged_kept_share": share})
 
 
 def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
@@ -116,14 +119,23 @@ def _new_policy(config: SFTTrainConfig, drawn: list[Demonstration]) -> Policy:
     return Policy(model, tokenizer, template, save_dtype=config.model.save_dtype or config.model.dtype)
 
 
-def _screened(demonstrations: Demonstrations, directory: Path) -> dict[str, Any]:
-    """Writes `left_out.jsonl` and returns the counts of demonstrations that are screened; none of others."""
-    from medssr.training.demonstrations import ScreenedDemonstrations, write_left_out
+def _screened(demonstrations: Demonstrations, too_long: Mapping[int, str], directory: Path) -> dict[str, Any]:
+    """Writes `left_out.jsonl` and returns the counts of demonstrations that are screened; none of others.
+
+    Args:
+        demonstrations: Where they come from.
+        too_long: How long those of too many tokens are, by their index among those that were drawn.
+        directory: The folder of the artefact.
+    """
+    from medssr.training.demonstrations import LeftOut, ScreenedDemonstrations, write_left_out
+    from medssr.training.trace_forms import Fault
 
     if not isinstance(demonstrations, ScreenedDemonstrations):
         return {}
     if is_main_process():
-        write_left_out(demonstrations.left_out, directory / "left_out.jsonl")
+        numbers = demonstrations.numbers
+        longer = [LeftOut(numbers[index], Fault.too_long.value, length) for index, length in too_long.items()]
+        write_left_out([*demonstrations.left_out, *longer], directory / "left_out.jsonl")
     return {"traces": demonstrations.counts()}
 
 

@@ -13,6 +13,7 @@ from medssr.cli.entry import run_command
 from medssr.config import SynthesizeConfig
 from medssr.errors import InputError
 from medssr.manifests import Artifact
+from medssr.models.device import prepared_for
 from medssr.reports.wandb_steps import log_step
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ log = logging.getLogger(__name__)
 
 def synthesize(config: SynthesizeConfig) -> Artifact:
     """Returns the artefact of questions without labels: `questions.jsonl`, and `rejected.jsonl` with reasons."""
-    made = Step.of("synthesize", config).run(lambda directory: _write_questions(config, directory))
+    made = Step.of("synthesize", config).run(lambda directory: _run(config, directory))
     log_step(config, made)
     return made
+
+
+def _run(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
+    with prepared_for(config.extras, config.seed, generator=config.generator, retriever=config.retriever):
+        return _write_questions(config, directory)
 
 
 def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def _request_maker(config: SynthesizeConfig, directory: Path) -> tuple[RequestMa
         "num_entities_with_passages": coverage.num_covered,
         "entities_left_out": dict(entity_list.left_out),
     }
-    return maker, knowledge | {"corpus": asdict(corpus.counts)}
+    return maker, knowledge | {"corpus": asdict(corpus.counts), "passages": passages.name}
 
 
 def _draft_screen(config: SynthesizeConfig, generator_name: str) -> tuple[DraftScreen, dict[str, Any]]:

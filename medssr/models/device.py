@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from medssr.config import ExtrasConfig
 from medssr.config.groups import Node
 from medssr.config.trainer import devices_of
 from medssr.errors import InputError, require
+from medssr.utils.instantiate import loads_model
 from medssr.utils.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
@@ -65,6 +66,21 @@ def prepared_process(extras: ExtrasConfig, seed: int) -> Iterator[None]:
             yield
         finally:
             set_random_states(states)
+
+
+def prepared_for(extras: ExtrasConfig, seed: int, **nodes: Node) -> AbstractContextManager[None]:
+    """Returns `prepared_process` where an object of the nodes loads a model, else a context that imports no torch.
+
+    Args:
+        extras: The settings of the process.
+        seed: The seed.
+        nodes: Nodes with a `_target_`, by their keys in the configuration.
+
+    Raises:
+        InputError: When a class cannot be imported.
+    """
+    loads = any(loads_model(node, key) for key, node in nodes.items())
+    return prepared_process(extras, seed) if loads else nullcontext()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medssr.knowledge.retrieval.stored_passages import PASSAGES_FILE
 from medssr.manifests import read_artifact
 from medssr.questions import read_questions
 from medssr.reports.runs import Run, read_hydra_file
@@ -179,12 +180,18 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _passages(synthetic: Path, names: set[str]) -> dict[str, str]:
-    """Returns the texts of passages by id, where the store of the artefact has their corpus and it is small."""
-    found: dict[str, str] = {}
-    for file in sorted(synthetic.parents[1].glob("indexes/*/passages-*/passages.jsonl")):
-        if file.stat().st_size <= _MAX_CORPUS_BYTES and names - found.keys():
-            found |= _texts((record["id"], record["text"]) for record in _lines(file) if record["id"] in names)
-    return found
+    """Returns the texts of passages by id, where the corpus that the manifest names is beside the artefact and small.
+
+    Another corpus may have other passages of the same ids.
+    """
+    has_manifest = (synthetic / MANIFEST_FILE).is_file()
+    store = read_artifact(synthetic).manifest.get("counts", {}).get("passages") if has_manifest else None
+    if not names or not isinstance(store, str):
+        return {}
+    file = synthetic.parents[1] / "indexes" / store / PASSAGES_FILE
+    if not file.is_file() or file.stat().st_size > _MAX_CORPUS_BYTES:
+        return {}
+    return _texts((record["id"], record["text"]) for record in _lines(file) if record["id"] in names)
 
 
 def _texts(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -52,6 +52,9 @@ Outcome = Draft | Rejection
 class Generator(Protocol):
     """Writes questions.
 
+    One that loads a model with torch has `loads_model = True` as well: threads, seeds and the settings of torch are
+    then set before it is made, and put back after the step.
+
     Attributes:
         name: Stands in the provenance of its questions.
     """

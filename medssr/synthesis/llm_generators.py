@@ -82,6 +82,7 @@ class LocalGenerator:
     """
 
     name: ClassVar[str] = "local"
+    loads_model: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -93,8 +94,6 @@ class LocalGenerator:
         batch_size: int,
         ledger_dir: Path | str,
     ) -> None:
-        import transformers
-
         from medssr.engines.types import Sampling
         from medssr.models.device import use_gpu
         from medssr.models.policy import load_policy
@@ -104,7 +103,6 @@ class LocalGenerator:
                 f"generator: temperature {temperature}, top_p {top_p}, max_new_tokens {max_new_tokens}, batch_size "
                 f"{batch_size}; all are above 0, and top_p is at most 1."
             )
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         config = _typed(model)
         self._policy = load_policy(config)
         self._engine = rollout(policy=self._policy)

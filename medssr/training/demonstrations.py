@@ -58,9 +58,11 @@ class ScreenedDemonstrations(Demonstrations, Protocol):
 
     Attributes:
         left_out: Those that the last draw left out, with the reasons.
+        numbers: The number in the file, from 1, of each that the last draw returned.
     """
 
     left_out: Sequence[LeftOut]
+    numbers: Sequence[int]
 
     def counts(self) -> dict[str, Any]:
         """Returns what the last draw counted, for the manifest."""
@@ -122,14 +124,28 @@ def demonstrated_texts(demonstrations: Sequence[Demonstration], prompt_template:
 
 
 def write_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
-    """Writes the demonstrations that are left out as JSONL."""
-    write_lines_atomically(path, (json.dumps(asdict(each), ensure_ascii=False) for each in left_out))
+    """Writes the demonstrations that are left out as JSONL, in the order of their numbers."""
+    ordered = sorted(left_out, key=lambda each: each.number)
+    write_lines_atomically(path, (json.dumps(asdict(each), ensure_ascii=False) for each in ordered))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Demonstrations as token ids.
+
+    Attributes:
+        samples: Those that are short enough, in their order.
+        too_long: What is known of the length of the others, by their index.
+    """
+
+    samples: list[Sample]
+    too_long: dict[int, str]
 
 
 def encode_demonstrations(
     policy: Policy, demonstrations: Sequence[Demonstration], max_tokens: int | None, source: str
-) -> list[Sample]:
-    """Returns the demonstrations as token ids, in their order.
+) -> Encoded:
+    """Returns the demonstrations as token ids.
 
     Args:
         policy: The policy, whose chat template the prompts have.
@@ -145,22 +161,27 @@ def encode_demonstrations(
         completions = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
         longest = max(len(completion) for completion in completions)
         prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
-        return list(zip(prompts, completions, strict=True))
+        return Encoded(list(zip(prompts, completions, strict=True)), {})
     context = policy.model.config.max_position_embeddings
     if max_tokens > context:
         raise InputError(f"sft.max_tokens: {max_tokens}, but the model's context has {context} tokens; give fewer.")
     tokenizer = policy.tokenizer
-    texts = (
-        (render_prompt(demonstration.asked, policy.prompt_template, tokenizer), demonstration.completion)
-        for demonstration in demonstrations
-    )
-    # A text that cannot fit is not tokenised, because a tokenizer takes a hundred bytes for each of its characters.
-    fitting = [pair for pair in texts if not any(has_more_tokens(text, max_tokens, tokenizer) for text in pair)]
-    prompts = encode_texts([prompt for prompt, _ in fitting], tokenizer) if fitting else []
-    completions = policy.encode_targets([completion for _, completion in fitting]) if fitting else []
-    samples = zip(prompts, completions, strict=True)
-    kept = [sample for sample in samples if len(sample[0]) + len(sample[1]) <= max_tokens]
-    if not kept:
+    samples, too_long, fitting = [], {}, {}
+    for index, demonstration in enumerate(demonstrations):
+        texts = render_prompt(demonstration.asked, policy.prompt_template, tokenizer), demonstration.completion
+        # Not tokenised, because a tokenizer takes a hundred bytes for each character of a text.
+        if any(has_more_tokens(text, max_tokens, tokenizer) for text in texts):
+            too_long[index] = f"more than {max_tokens} tokens"
+        else:
+            fitting[index] = texts
+    prompts = encode_texts([prompt for prompt, _ in fitting.values()], tokenizer) if fitting else []
+    completions = policy.encode_targets([completion for _, completion in fitting.values()]) if fitting else []
+    for index, prompt, completion in zip(fitting, prompts, completions, strict=True):
+        if (num_tokens := len(prompt) + len(completion)) > max_tokens:
+            too_long[index] = f"{num_tokens} tokens"
+        else:
+            samples.append((prompt, completion))
+    if not samples:
         problem = f"sft.max_tokens: none of {len(demonstrations)} demonstrations of {source} has at most {max_tokens}"
         raise InputError(f"{problem} tokens; give more, or a model with a longer context.")
-    return kept
+    return Encoded(samples, too_long)

@@ -73,6 +73,7 @@ class TraceDemonstrations:
     ) -> None:
         self.source = str(path)
         self.left_out: list[LeftOut] = []
+        self.numbers: list[int] = []
         self._form = form
         self._tags = tags
         self._uses_template = uses_template
@@ -92,7 +93,7 @@ class TraceDemonstrations:
                 "%s: compared with no benchmark; demonstrations.benchmark_path=FILES leaves out repeats", self.source
             )
         counts = Counter(dict.fromkeys(_COUNTED, 0))
-        self.left_out, kept = [], []
+        self.left_out, self.numbers, kept = [], [], []
         for number, record in enumerate(open_records(Path(self.source)), start=1):
             counts["num_read"] += 1
             trace = self._form.read(record)
@@ -103,6 +104,7 @@ class TraceDemonstrations:
             else:
                 try:
                     kept.append(Demonstration(self._asked(trace, number), self._completion(trace)))
+                    self.numbers.append(number)
                 except FieldError as error:
                     raise record.error(error.problem, error.field) from error
         reasons = dict(Counter(each.reason for each in self.left_out))

@@ -55,6 +55,23 @@ def target_of(name: str, key: str) -> Any:
         raise InputError(f"{key}._target_: {problem}") from error
 
 
+def loads_model(node: Any, key: str) -> bool:
+    """Returns whether the class of a node, or of a node within it, says by `loads_model = True` that it loads a model.
+
+    Args:
+        node: The configuration node.
+        key: Its key in the configuration, for messages.
+
+    Raises:
+        InputError: When a class cannot be imported.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node and getattr(target_of(node["_target_"], key), "loads_model", False):
+            return True
+        return any(loads_model(value, f"{key}.{name}") for name, value in node.items())
+    return isinstance(node, list) and any(loads_model(value, f"{key}.{index}") for index, value in enumerate(node))
+
+
 def _check_arguments(node: Mapping[str, Any], key: str, arguments: Mapping[str, Any]) -> None:
     """Raises InputError where there is no such target, or it takes no argument of a name."""
     name = node["_target_"]

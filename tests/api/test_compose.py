@@ -84,9 +84,33 @@ def test_what_was_given_is_remembered_with_what_was_changed():
     command, overrides = given_settings(changed)
     assert command == "train"
     assert sorted(overrides) == sorted(
-        [TRAIN[0], TRAIN[2], "seed=7", "grpo.num_steps=5", "grpo.tis_cap=3.0", 'stage="a b: c"']
+        [TRAIN[0], TRAIN[2], "seed=7", "grpo.num_steps=5", "grpo.tis_cap=3.0", "stage=a b: c"]
     )
     assert asdict(medssr.compose("train", overrides)) == asdict(changed)
+
+
+def test_the_remembered_command_gives_a_list_of_mappings_that_was_changed():
+    config = medssr.compose("pipeline", ["debug=quick"])
+    changed = replace(config, stages=[replace(stage, settings={"num_steps": 3}) for stage in config.stages])
+    command, overrides = given_settings(changed)
+    assert asdict(medssr.compose(command, overrides)) == asdict(changed)
+
+
+def test_a_setting_that_was_added_is_added_with_its_new_value():
+    config = medssr.compose("train", [*TRAIN, "+reward.even._target_=my.Reward", "+reward.even.weight=1.0"])
+    even = config.reward["even"] | {"weight": 2.0}
+    changed = replace(config, reward=config.reward | {"even": even})
+    command, overrides = given_settings(changed)
+    assert overrides[-1] == "++reward.even.weight=2.0"
+    assert asdict(medssr.compose(command, overrides)) == asdict(changed)
+
+
+@pytest.mark.parametrize("text", ["null", "1e3", "it's", "~/x", "C:\\"])
+def test_a_text_that_looks_like_something_else_stays_a_text(text):
+    config = medssr.compose("evaluate")
+    changed = replace(config, model=replace(config.model, revision=text))
+    command, overrides = given_settings(changed)
+    assert medssr.compose(command, overrides).model.revision == text
 
 
 def test_what_no_command_line_composes_has_none():
@@ -94,6 +118,7 @@ def test_what_no_command_line_composes_has_none():
     own_reward = {"mine": {"_target_": "my.Reward", "weight": 1.0}}
     assert given_settings(replace(config, reward=own_reward)) == (None, [])
     assert given_settings(composed("train", TRAIN)) == (None, [])
+    assert given_settings(replace(config, stage="two\nlines")) == (None, [])
 
 
 def test_the_import_is_light_and_names_what_there_is():

@@ -7,17 +7,23 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+import wandb
 from support.helpers import typed
 from transformers.utils import logging as transformers_logging
 
 import medssr
 from medssr.api.process_state import kept_process_state
-from medssr.models.device import prepared_process
+from medssr.models.device import prepared_for, prepared_process
+from medssr.utils.instantiate import loads_model
+
+NAMED = {"openai": ["generator.model=NAME"], "hf": ["generator.model.path=NAME"]}
 
 
 def test_environment_loggers_and_signal_handlers_are_put_back(monkeypatch):
@@ -38,6 +44,47 @@ def test_environment_loggers_and_signal_handlers_are_put_back(monkeypatch):
     assert (logger.level, logger.disabled) == (logging.INFO, False)
     assert logging.root.handlers == root_handlers
     assert signal.getsignal(signal.SIGUSR1) is handler
+
+
+def test_the_random_generator_and_warning_filters_are_put_back():
+    state, filters = random.getstate(), list(warnings.filters)
+    with kept_process_state():
+        random.random()
+        warnings.simplefilter("error")
+    assert (random.getstate(), warnings.filters) == (state, filters)
+
+
+def test_what_wandb_started_is_ended_and_what_the_program_started_is_not(monkeypatch):
+    ended = []
+    monkeypatch.setattr(wandb, "teardown", lambda: ended.append(os.environ["WANDB_SERVICE"]))
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+    with kept_process_state():
+        os.environ["WANDB_SERVICE"] = "of the block"
+    assert (ended, "WANDB_SERVICE" in os.environ) == (["of the block"], False)
+    monkeypatch.setenv("WANDB_SERVICE", "of the program")
+    with kept_process_state():
+        pass
+    assert (ended, os.environ["WANDB_SERVICE"]) == (["of the block"], "of the program")
+
+
+@pytest.mark.slow
+def test_no_process_of_wandb_stays(tmp_path):
+    before = wandb_processes()
+    with kept_process_state():
+        settings = wandb.Settings(silent=True, console="off")
+        with wandb.init(mode="offline", dir=tmp_path, settings=settings) as run:
+            run.log({"a": 1})
+        assert wandb_processes()
+    assert wandb_processes() == before
+
+
+def wandb_processes() -> set[str]:
+    """Returns the ids of W&B's services that this process has started and that have not ended."""
+    command = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,state=,comm="]
+    lines = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    return {
+        pid for pid, state, name in (line.split(maxsplit=2) for line in lines) if name == "wandb-core" and state != "Z"
+    }
 
 
 def test_the_variables_of_processes_that_train_together_stay(monkeypatch):
@@ -70,6 +117,22 @@ def test_generators_settings_of_torch_and_libraries_are_put_back():
     assert torch.is_grad_enabled()
     with prepared_process(config.extras, config.seed):
         assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize(
+    ("group", "option", "loads"),
+    [
+        *[("generator", name, False) for name in ("grounded", "openai", "graph")],
+        *[("generator", name, True) for name in ("hf", "tiny_writer")],
+        *[("retriever", name, False) for name in ("bm25", "fused")],
+        *[("retriever", name, True) for name in ("medcpt", "fused_medcpt", "rerank")],
+    ],
+)
+def test_a_step_prepares_for_a_model_where_one_is_loaded(group, option, loads):
+    node = getattr(typed("synthesize", f"{group}={option}", *NAMED.get(option, ())), group)
+    assert loads_model(node, group) is loads
+    config = typed("synthesize")
+    assert isinstance(prepared_for(config.extras, config.seed, **{group: node}), nullcontext) is not loads
 
 
 def test_a_configuration_of_another_command_is_refused():

@@ -28,6 +28,7 @@ import medssr
 from medssr.manifests import Artifact
 from medssr.questions import write_questions
 from medssr.reports.runs import read_run
+from medssr.synthesis.llm_generators import LocalGenerator
 from medssr.utils.stopping import SIGNALS, Stopped
 
 pytestmark = pytest.mark.slow
@@ -62,9 +63,29 @@ def process_state() -> dict[str, Any]:
         "hydra": (GlobalHydra.instance().is_initialized(), sorted(ConfigStore.instance().repo)),
         "resolvers": dict(BaseContainer._resolvers),
         "folder": Path.cwd(),
-        "threads": [each.name for each in threading.enumerate()],
+        # tqdm, which bm25s imports, leaves a daemon of its own.
+        "threads": [each.name for each in threading.enumerate() if each.name != "tqdm_monitor"],
         "processes": multiprocessing.active_children(),
     }
+
+
+def test_questions_of_a_language_model_leave_nothing_and_take_the_threads_that_are_set(tmp_path, monkeypatch):
+    seen = []
+    generate = LocalGenerator.generate
+
+    def noting(self, requests):
+        seen.append((torch.get_num_threads(), transformers_logging.is_progress_bar_enabled()))
+        return generate(self, requests)
+
+    monkeypatch.setattr(LocalGenerator, "generate", noting)
+    settings = ["generator=tiny_writer", "synthesis.num_questions=1", f"paths.root_dir={tmp_path}"]
+    threads = torch.get_num_threads() + 1
+    config = medssr.compose("synthesize", [*settings, f"extras.num_threads={threads}", "extras.progress_bar=false"])
+    transformers_logging.enable_progress_bar()
+    before = process_state()
+    assert len(medssr.synthesize(config).to_pandas()) == 1
+    assert set(seen) == {(threads, False)}
+    assert process_state() == before
 
 
 def model_files(artifact: Path) -> dict[str, bytes]:

@@ -111,6 +111,7 @@ def test_rejected_drafts_are_tried_again_and_kept_with_their_reasons(server, tmp
     counts = made.manifest["counts"]
     assert (counts["num_questions"], counts["num_unfilled"], counts["rejected"]) == (20, 0, {"refusal": 5})
     assert (counts["asked_rare_share"], counts["num_injected"] / 20) == (0.5, counts["achieved_rare_share"])
+    assert (made.directory.parents[1] / "indexes" / counts["passages"] / "passages.jsonl").is_file()
     rejected = lines(made.path("rejected.jsonl"))
     assert [(line["reason"], line["detail"], line["attempt"]) for line in rejected] == [("refusal", "No.", 0)] * 5
     questions = lines(made.path("questions.jsonl"))

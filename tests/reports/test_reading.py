@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from support.studies import write_manifest
 from support.whole_runs import SEED, write_whole_run
 
 from medssr.reports.colours import BASE, DISTINCT, palette_of
 from medssr.reports.comparison import compare_groups
-from medssr.reports.drafts import draft_sets
+from medssr.reports.drafts import Source, draft_sets
 from medssr.reports.metrics import run_cost, step_costs
 from medssr.reports.pages import repeat_command, write_report
 from medssr.reports.studies import run_folders
@@ -40,6 +41,21 @@ def test_a_draft_says_what_it_was_made_of_and_what_became_of_it(run):
     assert below.reason == "25% of 4 votes agree, below ? to ?"
     rejected = drafts["place 7, attempt 1"]
     assert (rejected.fate, rejected.reason) == ("rejected", "in benchmark: q3 (score 0.9)")
+
+
+def test_a_passage_is_that_of_the_corpus_that_the_questions_were_made_of(run, tmp_path):
+    """Another corpus may have passages of the same ids; where the manifest names none, ids alone are shown."""
+    other = tmp_path / "artifacts" / "indexes" / "0" / "passages-0"
+    other.mkdir(parents=True)
+    (other / "passages.jsonl").write_text('{"id": "corpus:1", "text": "of another corpus"}\n')
+
+    def shown():
+        (found,) = draft_sets([run], num_sets=1, num_drafts=1)
+        return next(draft for draft in found.drafts if draft.fate == "kept").passages[0]
+
+    assert shown() == Source("corpus:1", "GLA is at fault.")
+    write_manifest(tmp_path / "artifacts" / "synthesize" / "a", "synthesize", seconds=72)
+    assert shown() == Source("corpus:1", "")
 
 
 def test_so_many_drafts_of_each_fate_are_drawn(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,12 @@ def write_evaluation_of(folder: Path, name: str, share: float, seed: int) -> dic
     return run.record.models[0].benchmarks
 
 
-def write_manifest(folder: Path, step: str, seconds: float, gpus: tuple[str, ...] = ()) -> None:
+def write_manifest(
+    folder: Path, step: str, seconds: float, gpus: tuple[str, ...] = (), counts: Mapping[str, Any] | None = None
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"step": step, "seconds": seconds, "counts": {}, "inputs": {}, "hardware": {"gpus": list(gpus)}}
+    manifest = {"step": step, "seconds": seconds, "counts": dict(counts or {}), "inputs": {}}
+    manifest["hardware"] = {"gpus": list(gpus)}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 

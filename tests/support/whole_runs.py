@@ -62,7 +62,7 @@ def write_whole_run(root: Path, evil: str = "", name: str = "one", num_right: tu
 
 
 def _write_synthetic(folder: Path, evil: str) -> None:
-    write_manifest(folder, "synthesize", seconds=72)
+    write_manifest(folder, "synthesize", seconds=72, counts={"passages": "c/passages-d"})
     provenance = {"passages": ["corpus:1", "elsewhere:2"], "seeds": [SEED.id, "gone"], "truth": "A"}
     questions = [
         toy_question(number, None, entity="Fabry disease", is_rare=True, provenance=provenance) for number in range(3)

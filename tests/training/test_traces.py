@@ -12,7 +12,7 @@ from support.helpers import toy_question, typed
 from medssr.errors import InputError
 from medssr.models.prompts import render_prompt
 from medssr.questions import Question, write_questions
-from medssr.training.demonstrations import Demonstration, encode_demonstrations
+from medssr.training.demonstrations import Demonstration, Encoded, encode_demonstrations
 from medssr.training.sft_module import SFTModule
 from medssr.training.trace_forms import ChatForm, FieldsForm, join_thinking, split_thinking
 from medssr.training.traces import TraceDemonstrations
@@ -203,15 +203,20 @@ def test_presets_read_the_fields_that_they_name(tmp_path, preset, record):
 def test_too_long_ones_are_left_out_and_the_rest_are_prompt_and_completion(random_policies):
     policy = random_policies["qwen3"]
     short, long = Demonstration(toy_question(0), "B"), Demonstration(toy_question(1), "B " * 400)
-    rows = encode_demonstrations(policy, [long, short], 60, "file")
-    (whole,) = encode_demonstrations(policy, [short], None, "file")
-    assert rows == [whole]
+    longest = Demonstration(toy_question(2), "B " * 20_000)  # which is not even tokenised
+    encoded = encode_demonstrations(policy, [long, longest, short], 60, "file")
+    rows = encoded.samples
+    assert encoded.too_long == {0: "840 tokens", 1: "more than 60 tokens"}
+    assert encode_demonstrations(policy, [short], None, "file") == Encoded(rows, {})
+    assert len(rows) == 1
     prompt, completion = rows[0]
     assert policy.tokenizer.decode(prompt) == render_prompt(short.asked, policy.prompt_template, policy.tokenizer)
     assert completion[:-1] == policy.tokenizer("B", add_special_tokens=False)["input_ids"]
     assert completion[-1] in policy.eos_token_ids
     total = len(prompt) + len(completion)
-    assert encode_demonstrations(policy, [short], total, "file") == rows
+    assert encode_demonstrations(policy, [short], total, "file") == Encoded(rows, {})
+    longer = encode_demonstrations(policy, [short, Demonstration(short.asked, "B B")], total, "file")
+    assert longer == Encoded(rows, {1: f"{total + 2} tokens"})  # of this tokenizer, " " and "B"
     with pytest.raises(InputError, match="none of 1 demonstrations"):
         encode_demonstrations(policy, [short], total - 1, "file")
 
@@ -221,7 +226,9 @@ def test_the_loss_is_on_the_answer_s_tokens_only(random_policies):
     import torch
 
     policy = random_policies["qwen3"]
-    ((prompt, completion),) = encode_demonstrations(policy, [Demonstration(toy_question(), "B. heart")], None, "file")
+    ((prompt, completion),) = encode_demonstrations(
+        policy, [Demonstration(toy_question(), "B. heart")], None, "file"
+    ).samples
     module = SFTModule(policy, lambda p: torch.optim.SGD(p), lambda o: None, 1000, 1.0, 5)
     with torch.no_grad():
         loss = module._loss([(prompt, completion)])

@@ -10,7 +10,8 @@ from datetime import datetime
 import pytest
 from support.command_lines import ROOT, code_blocks
 
-from medssr.utils.progress import ConsoleHandler, Meter, Progress, progress_at, progress_shown
+from medssr.utils.meter import Meter
+from medssr.utils.progress import ConsoleHandler, Preparing, Progress, progress_at, progress_shown
 
 NOON = 1_700_000_000.0
 
@@ -85,6 +86,50 @@ def test_a_long_silence_ends_after_thirty_seconds_though_nothing_is_done(clock, 
         clock.now = 60.0
         progress.beat()
         assert lines()[2].startswith("ask: 3 of 100 questions (3%), 3 questions/min, 32 min 20 s left")
+
+
+def test_a_step_that_prepares_says_so_every_thirty_seconds_until_its_progress_opens(clock, lines):
+    with progress_shown(True), Preparing("train", clock=clock, wall=clock.wall) as preparing:
+        clock.now = 29.0
+        assert preparing.beat() == 1.0
+        assert lines() == []
+        clock.now = 30.0
+        assert preparing.beat() == 30.0
+        clock.now = 70.0
+        preparing.beat()
+        assert lines() == ["train: still preparing after 30 s", "train: still preparing after 1 min 10 s"]
+        with counting(clock):
+            clock.now = 200.0
+            preparing.beat()
+        clock.now = 300.0
+        preparing.beat()
+    assert [line for line in lines()[2:] if "preparing" in line] == []
+
+
+def test_minor_progress_has_the_lines_while_it_is_open(clock, lines):
+    with progress_shown(True), Preparing("train", clock=clock, wall=clock.wall) as preparing:
+        with counting(clock, is_minor=True):
+            clock.now = 40.0
+            preparing.beat()
+        clock.now = 69.0
+        assert preparing.beat() == 1.0
+        assert lines() == []
+        clock.now = 70.0
+        preparing.beat()
+    assert lines() == ["train: still preparing after 1 min 10 s"]
+
+
+def test_a_terminal_shows_that_a_step_prepares(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    console, logger = ConsoleHandler(), logging.getLogger("medssr")
+    monkeypatch.setattr(logger, "handlers", [console])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    with progress_shown(True), Preparing("train", clock=clock, wall=clock.wall) as preparing:
+        clock.now = 30.0
+        preparing.beat()
+    assert "train: still preparing after 30 s" in terminal.getvalue()
 
 
 def test_what_an_earlier_process_did_says_nothing_about_the_rate(clock, lines):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -88,6 +88,8 @@ class RerankRetriever(Retriever):
         max_length: The most tokens of query and passage together.
         batch_size: Passages that are read at a time.
     """
+
+    loads_model: ClassVar[bool] = True
 
     def __init__(
         self, retriever: Retriever, cross_encoder_path: str, num_candidates: int, max_length: int, batch_size: int

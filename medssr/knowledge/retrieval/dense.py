@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class DenseRetriever(Retriever):
         article_max_length: The most tokens of a passage.
         batch_size: Passages that are encoded at a time.
     """
+
+    loads_model: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,13 @@ class Retriever(ABC):
 
     A retriever says in `rank` which passages are best, by their indices, so that fusing a thousand of them reads none
     from disk; `search` reads those that are asked for.
+
+    Attributes:
+        loads_model: Whether it loads a model with torch: threads, seeds and the settings of torch are then set before
+            it is made, and put back after the step.
     """
+
+    loads_model: ClassVar[bool] = False
 
     _passages: StoredPassages | None = None
 

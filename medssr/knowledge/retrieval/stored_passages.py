@@ -24,7 +24,7 @@ from medssr.utils.progress import Progress
 
 log = logging.getLogger(__name__)
 
-_TEXTS = "passages.jsonl"
+PASSAGES_FILE = "passages.jsonl"
 _ENDS = "ends.npy"
 _NAMES = tuple(field.name for field in fields(Passage))
 FIELDS = ("title", "synonyms", "text")
@@ -35,14 +35,16 @@ class StoredPassages:
 
     Attributes:
         directory: The folder of this corpus, below which indexes of it are kept.
+        name: The folder of the passages within that of all corpora; it tells their content.
     """
 
     def __init__(self, directory: Path, folder: Path) -> None:
         self.directory = directory
+        self.name = f"{directory.name}/{folder.name}"
         ends = np.load(folder / _ENDS, mmap_mode="r", allow_pickle=False)
         # [n], where each line ends in bytes; mapped all the same, but a slice of a memmap takes ten times longer.
         self._ends = ends.view(np.ndarray)
-        with (folder / _TEXTS).open("rb") as stream:
+        with (folder / PASSAGES_FILE).open("rb") as stream:
             self._lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __len__(self) -> int:
@@ -114,7 +116,7 @@ def _content(corpus: Corpus) -> tuple[str, int]:
 def _write(corpus: Corpus, content: str, folder: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
     ends = array("q")
-    with (folder / _TEXTS).open("wb") as stream, _reading() as progress:
+    with (folder / PASSAGES_FILE).open("wb") as stream, _reading() as progress:
         for passage in corpus.passages():
             line = _to_line(passage)
             digest.update(line)

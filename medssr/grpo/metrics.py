@@ -19,6 +19,7 @@ from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.objective import LossStatistics
 from medssr.grpo.rollouts import RolloutGroup
 from medssr.labeling.votes import majority_vote
+from medssr.models.utilisation import Utilisation, update_flops
 from medssr.utils.processes import average_metrics, gather_objects
 
 
@@ -271,3 +272,33 @@ def _lacks_reasoning(group: RolloutGroup) -> list[bool]:
                 letter_of[beginning] = extract_choice(beginning, group.question.options).letter
             flags.append(letter_of[beginning] == rollout.choice.letter)
     return flags
+
+
+def mfu_metrics(
+    utilisation: Utilisation | None, num_passes: int, minibatches: Sequence[Minibatch], metrics: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns the utilisation of the devices in the passes of a step's update; none where a device is not known.
+
+    Args:
+        utilisation: Computes it; None if this process does not know its device. All processes call this together.
+        num_passes: How often the minibatches were passed over.
+        minibatches: Those of this process.
+        metrics: The seconds of the forward and backward passes of the step.
+    """
+    local = None if utilisation is None else num_passes * sum(_flops(utilisation, batch) for batch in minibatches)
+    gathered = gather_objects(local)
+    known = [flops for flops in gathered if flops is not None]
+    if utilisation is None or len(known) < len(gathered):
+        return {}
+    return {"time/mfu": utilisation.share(fmean(known), metrics["time/forward"] + metrics["time/backward"])}
+
+
+def _flops(utilisation: Utilisation, minibatch: Minibatch) -> float:
+    """Returns the floating-point operations of one pass over a minibatch, forward and backward."""
+    samples = [sample for sample in minibatch.samples if not sample.is_dummy]
+    return update_flops(
+        utilisation.model,
+        {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
+        [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
+        utilisation.num_adapter_parameters,
+    )

@@ -23,7 +23,7 @@ from medssr.grpo.dynamic_sampling import indices_to_train, sample_groups
 from medssr.grpo.group_scoring import GroupScoring, advantage_shifts, mark_distilled, visits_of, weigh_samples
 from medssr.grpo.hints import Hints, check_hints, retry_with_hints
 from medssr.grpo.kl import sequence_kls
-from medssr.grpo.metrics import mismatch_metrics, optimizer_step_metrics, step_metrics
+from medssr.grpo.metrics import mfu_metrics, mismatch_metrics, optimizer_step_metrics, step_metrics
 from medssr.grpo.minibatches import Minibatch, make_minibatches
 from medssr.grpo.objective import LossStatistics, MicroBatch, Objective
 from medssr.grpo.peers import with_other_views, with_teacher_answers, with_views
@@ -31,7 +31,7 @@ from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, ScoredGroups, S
 from medssr.grpo.selection import Candidate, QuestionSelection
 from medssr.grpo.step_selection import replace_resting, select_groups, selection_metrics
 from medssr.models.sharding import is_sharded
-from medssr.models.utilisation import Utilisation, update_flops
+from medssr.models.utilisation import Utilisation
 from medssr.questions import Question
 from medssr.rewards.faults import FaultWatch
 from medssr.rewards.history import QuestionHistory
@@ -143,7 +143,7 @@ class GRPOModule(TrainedModule):
 
         metrics |= self.describe(batch, scored, advantages)
         metrics |= step_time_metrics(gather_objects(self.times.stop()), metrics["train/num_tokens"])
-        metrics |= self._mfu(minibatches, metrics)
+        metrics |= mfu_metrics(self.utilisation, self.config.num_iterations, minibatches, metrics)
         self.log_step(batch.step, metrics)
         self.log("train/reward", metrics["train/reward"], logger=False, batch_size=len(batch.items))
 
@@ -248,16 +248,6 @@ class GRPOModule(TrainedModule):
         if sync_gap is not None:
             metrics["sync_logp_gap"] = sync_gap
         return {f"train/{name}": value for name, value in metrics.items()}
-
-    def _mfu(self, minibatches: Sequence[Minibatch], metrics: Metrics) -> Metrics:
-        """Returns the utilisation of the devices in the passes of the step's update, where their speed is known."""
-        utilisation = self.utilisation
-        local = None if utilisation is None else self.config.num_iterations * _flops(utilisation, minibatches)
-        gathered = gather_objects(local)  # by all processes, of which some may not know their device
-        known = [flops for flops in gathered if flops is not None]
-        if utilisation is None or len(known) < len(gathered):
-            return {}
-        return {"time/mfu": utilisation.share(fmean(known), metrics["time/forward"] + metrics["time/backward"])}
 
     def accumulate(self, micro_batch: MicroBatch) -> LossStatistics:
         """Adds the gradient of a micro-batch's loss to the gradient of the optimiser step."""
@@ -406,16 +396,3 @@ class GRPOModule(TrainedModule):
         """Moves the reference policy and the teacher to the policy's device, if they are models of their own."""
         for model in self.frozen_models():
             model.to(self.device).eval()
-
-
-def _flops(utilisation: Utilisation, minibatches: Sequence[Minibatch]) -> float:
-    """Returns the floating-point operations of one pass over the minibatches of a process, forward and backward."""
-    return sum(
-        update_flops(
-            utilisation.model,
-            {sample.question_id: len(sample.prompt_ids) for sample in samples}.values(),
-            [(len(sample.prompt_ids), len(sample.completion_ids)) for sample in samples],
-            utilisation.num_adapter_parameters,
-        )
-        for samples in ([one for one in batch.samples if not one.is_dummy] for batch in minibatches)
-    )

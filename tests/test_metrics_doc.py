@@ -13,6 +13,7 @@ from support.helpers import random_policy, toy_question, typed
 from medssr.commands.train import train
 from medssr.config.groups import GPU
 from medssr.manifests import Artifact
+from medssr.models.hardware import published, write_hardware
 from medssr.questions import write_questions
 
 DOC = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -57,11 +58,11 @@ def logged(tmp_path_factory) -> set[str]:
         "mine": {"_target_": "support.user_rewards.FailsForLetters", "weight": 1.0, "letters": "B"},
     }
     made = train(replace(config, rollout={"_target_": "support.helpers.MixedEngine"}, reward=rewards))
-    extras = replace(config.extras, forecast=replace(config.extras.forecast, gpu=GPU.H100))
-    # A teacher's time cannot be predicted.
+    # The time of a step can be predicted once the device was measured, and without a teacher.
+    write_hardware(replace(published(GPU.H100), name="cpu", is_gpu=False), Path(config.paths.artifact_dir))
     selection = {"_target_": "support.user_rewards.KeepsFirst"}
     grpo = replace(config.grpo, teacher=None, distillation=None, selection=selection)
-    predicted = train(replace(config, stage="predicted", extras=extras, probe=None, grpo=grpo))
+    predicted = train(replace(config, stage="predicted", probe=None, grpo=grpo))
     return columns(made) | columns(predicted)
 
 

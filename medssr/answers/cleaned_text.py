@@ -174,14 +174,14 @@ def _table(items: tuple[tuple[str, str], ...]) -> OptionTable:
         key = option_text(text)
         if key:
             letters_of[key] = letters_of.get(key, "") + letter
-    own = tuple(letters_of)
+    option_texts = tuple(letters_of)
     names: dict[str, str] = {}
-    for text in own:
+    for text in option_texts:
         for alias in aliases_of(text):
             names[alias] = letters_of[text] if names.get(alias, letters_of[text]) == letters_of[text] else ""
     letters_of |= {alias: letters for alias, letters in names.items() if letters and alias not in letters_of}
     longest_first = tuple(sorted(letters_of, key=len, reverse=True))
-    return OptionTable("".join(letter for letter, _ in items), letters_of, longest_first, own)
+    return OptionTable("".join(letter for letter, _ in items), letters_of, longest_first, option_texts)
 
 
 def option_text(text: str) -> str:

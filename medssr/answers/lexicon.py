@@ -90,7 +90,6 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "further consideration", "further review", "after review", "upon review", "on review", "reviewing", "rereading",
     "re-reading", "on balance", "now think", "now believe", "now say", "now lean",
 )  # fmt: skip
-DENYING = ("no", "wait", "hmm", "actually", "sorry", "hold on", "hang on", "oops")  # "wait, that is wrong"
 CORRECTION_FILLERS = (
     "the", "a", "no", "wait", "so", "well", "hmm", "sorry", "it", "it's", "that", "that's", "this", "is", "be",
     "must", "should", "would", "has", "have", "been",

@@ -21,35 +21,35 @@ _MENTION = re.compile(
 @lru_cache(maxsize=4096)
 def _options(options: OptionTable) -> dict[frozenset[str], str]:
     """Returns the letter of each option that lists numbered statements; none where no option lists several."""
-    found: dict[frozenset[str], str] = {}
+    letter_by_statements: dict[frozenset[str], str] = {}
     is_list = False
     for text, letters in options.letters_of.items():
         option = _OPTION.fullmatch(text)
         if option and len(letters) == 1:
             numerals = frozenset(_NAMED.findall(option["list"]))
             is_list |= len(numerals) > 1 or bool(option["only"] or option["alone"])
-            found.setdefault(numerals, letters)
-    return found if is_list and len(found) > 1 else {}
+            letter_by_statements.setdefault(numerals, letters)
+    return letter_by_statements if is_list and len(letter_by_statements) > 1 else {}
 
 
 def statements_at(options: OptionTable, low: str, position: int) -> tuple[str, int] | None:
     """Returns the letter of the option with the statements listed at a position of a text, and where the list ends."""
-    found = _options(options)
-    mention = _MENTION.match(low, position) if found else None
-    letter = _letter(found, mention) if mention else None
+    letter_by_statements = _options(options)
+    mention = _MENTION.match(low, position) if letter_by_statements else None
+    letter = _letter(letter_by_statements, mention) if mention else None
     return (letter, mention.end()) if letter and mention else None
 
 
 def mentions_of_statements(options: OptionTable, text: str) -> list[tuple[int, int, str]]:
     """Returns start, end and letter of each list of statements in a text that an option has."""
-    found = _options(options)
-    if not found:
+    letter_by_statements = _options(options)
+    if not letter_by_statements:
         return []
-    mentions = ((mention, _letter(found, mention)) for mention in _MENTION.finditer(text.lower()))
+    mentions = ((mention, _letter(letter_by_statements, mention)) for mention in _MENTION.finditer(text.lower()))
     return [(*mention.span(), letter) for mention, letter in mentions if letter]
 
 
-def _letter(found: dict[frozenset[str], str], mention: re.Match[str]) -> str | None:
+def _letter(letter_by_statements: dict[frozenset[str], str], mention: re.Match[str]) -> str | None:
     numerals = frozenset(_NAMED.findall(mention["list"]))
     is_marked = len(numerals) > 1 or mention["only"] or mention["noun"] or mention["alone"]
-    return found.get(numerals) if is_marked else None
+    return letter_by_statements.get(numerals) if is_marked else None

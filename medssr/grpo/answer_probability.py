@@ -65,28 +65,28 @@ def answer_probabilities(
         scored.append(named.num_scored)
         return len(samples) - 1
 
-    places: list[tuple[int, list[int | None]] | None] = []
+    sample_indices: list[tuple[int, list[int | None]] | None] = []
     for group, needed, row in zip(groups, is_read, statements, strict=True):
         label = group.question.answer
         if label is None or not needed:
-            places.append(None)
+            sample_indices.append(None)
             continue
-        found: list[int | None] = []
+        reasoned: list[int | None] = []
         for rollout, letter, stated in zip(group.rollouts, group.letters, row, strict=True):
             if letter is None or stated is None:
-                found.append(None)
+                reasoned.append(None)
                 continue
             ids = rollout.completion.token_ids
             lead, name = restated(decode(ids[stated[0].start : stated[0].stop]), group.question, letter, label)
-            found.append(add(group, ids[: stated[0].start], named_tokens(lead, name, encode)))
-        places.append((add(group, [], named_tokens(_CUE, label, encode)), found))
+            reasoned.append(add(group, ids[: stated[0].start], named_tokens(lead, name, encode)))
+        sample_indices.append((add(group, [], named_tokens(_CUE, label, encode)), reasoned))
     logps = logps_of(samples)
     means = [row[-number:].double().exp().mean().item() for row, number in zip(logps, scored, strict=True)]
     return [
         None
-        if place is None
-        else AnswerProbabilities([None if index is None else means[index] for index in place[1]], means[place[0]])
-        for place in places
+        if indices is None
+        else AnswerProbabilities([None if index is None else means[index] for index in indices[1]], means[indices[0]])
+        for indices in sample_indices
     ]
 
 

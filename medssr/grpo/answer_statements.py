@@ -32,18 +32,18 @@ def answer_statements(
         >>> answer_statements([7, 1, 1, 1, 1, 1, 7, 2, 7, 3], "B", reads)
         (range(6, 9), range(0, 1))
     """
-    found: list[range] = []
+    statements: list[range] = []
     before = token_ids
     for _ in range(_MAX_STATEMENTS):
         last = _last_statement(before, lambda ids: reads(ids) == letter)
-        if found and found[-1].start - last.stop <= _MAX_GAP:
-            found[-1] = range(last.start, found[-1].stop)
+        if statements and statements[-1].start - last.stop <= _MAX_GAP:
+            statements[-1] = range(last.start, statements[-1].stop)
         else:
-            found.append(last)
+            statements.append(last)
         before = before[: last.start]
         if reads(before) != letter:
-            return tuple(found)
-    return (*found, range(len(before)))
+            return tuple(statements)
+    return (*statements, range(len(before)))
 
 
 def _last_statement(token_ids: Sequence[int], states: Callable[[Sequence[int]], bool]) -> range:

@@ -287,10 +287,10 @@ def mfu_metrics(
     """
     local = None if utilisation is None else num_passes * sum(_flops(utilisation, batch) for batch in minibatches)
     gathered = gather_objects(local)
-    known = [flops for flops in gathered if flops is not None]
-    if utilisation is None or len(known) < len(gathered):
+    of_known_devices = [flops for flops in gathered if flops is not None]
+    if utilisation is None or len(of_known_devices) < len(gathered):
         return {}
-    return {"time/mfu": utilisation.share(fmean(known), metrics["time/forward"] + metrics["time/backward"])}
+    return {"time/mfu": utilisation.share(fmean(of_known_devices), metrics["time/forward"] + metrics["time/backward"])}
 
 
 def _flops(utilisation: Utilisation, minibatch: Minibatch) -> float:

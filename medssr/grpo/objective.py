@@ -205,11 +205,11 @@ class Objective:
     @torch.no_grad()
     def policy_logps(self, samples: list[Sample]) -> list[Tensor]:
         """Returns the policy's log-probs of the completion tokens of each sample, `[T]` on the CPU."""
-        found: dict[int, Tensor] = {}
+        logps_by_sample: dict[int, Tensor] = {}
         for micro_batch, batch in self._passes(samples):
             for sample, logps in zip(micro_batch, self._logps(self.model, batch), strict=bool(micro_batch)):
-                found[id(sample)] = logps[: len(sample.completion_ids)].cpu()
-        return [found[id(sample)] for sample in samples]
+                logps_by_sample[id(sample)] = logps[: len(sample.completion_ids)].cpu()
+        return [logps_by_sample[id(sample)] for sample in samples]
 
     @torch.no_grad()
     def compute_statistics(self, samples: list[Sample]) -> list[TokenStatistics]:

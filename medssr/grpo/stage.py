@@ -178,9 +178,12 @@ def _teacher_model(policy: Policy, config: TrainConfig) -> Any | None:
     if config.grpo.teacher is None or config.grpo.has_average:
         return None
     teacher: OtherModel = instantiate(config.grpo.teacher, "grpo.teacher")
-    own = replace(config.model, path=teacher.path, revision=None, dtype=Dtype(teacher.dtype), adapter_path=None)
-    check_folder(own)
-    model, vocabulary = load_model(own, torch_dtype(own.dtype)), load_tokenizer(own).get_vocab()
+    teacher_config = replace(
+        config.model, path=teacher.path, revision=None, dtype=Dtype(teacher.dtype), adapter_path=None
+    )
+    check_folder(teacher_config)
+    model = load_model(teacher_config, torch_dtype(teacher_config.dtype))
+    vocabulary = load_tokenizer(teacher_config).get_vocab()
     sizes = [each.get_input_embeddings().weight.shape[0] for each in (model, policy.model)]
     if vocabulary != policy.tokenizer.get_vocab() or sizes[0] != sizes[1]:
         raise InputError(

@@ -43,14 +43,14 @@ def select_groups(
     All processes call it together.
     """
     parts = gather_objects(candidates_of(step, groups))
-    places = [(process, index) for process, part in enumerate(parts) for index in range(len(part))]
+    process_and_index = [(process, index) for process, part in enumerate(parts) for index in range(len(part))]
     # In an order that does not depend on which process has which question.
-    places.sort(key=lambda place: _order(parts[place[0]][place[1]]))
-    candidates = [parts[process][index] for process, index in places]
-    is_trained = dict(zip(places, selection.select(step, candidates, history), strict=True))
-    own = rank()
+    process_and_index.sort(key=lambda place: _order(parts[place[0]][place[1]]))
+    candidates = [parts[process][index] for process, index in process_and_index]
+    is_trained = dict(zip(process_and_index, selection.select(step, candidates, history), strict=True))
+    this_process = rank()
     kept = [
-        group if is_trained[own, index] else replace(group, weight=0.0, is_trained=False)
+        group if is_trained[this_process, index] else replace(group, weight=0.0, is_trained=False)
         for index, group in enumerate(groups)
     ]
     return kept, candidates

@@ -29,9 +29,9 @@ def run_folders(folders: Sequence[str]) -> list[Path]:
     W&B's folder of a run holds a copy of them, which counts only where the run itself is not there.
     """
     files = (file for folder in folders for file in sorted(Path(folder).glob(f"**/{RESULTS_FILE}")))
-    found = [folder for folder in dict.fromkeys(file.parent for file in files) if not _is_copy(folder)]
+    job_folders = [folder for folder in dict.fromkeys(file.parent for file in files) if not _is_copy(folder)]
     by_parent: dict[Path, list[Path]] = {}
-    for folder in found:
+    for folder in job_folders:
         by_parent.setdefault(folder.parent, []).append(folder)
     return [folder for siblings in by_parent.values() for folder in in_job_order(siblings)]
 

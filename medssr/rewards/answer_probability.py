@@ -26,8 +26,10 @@ class AnswerProbability:
 
     def score_group(self, group: GroupInput) -> GroupScore:
         """Returns the rewards; the label is the question's own."""
-        found = group.answer_probabilities
-        assert found is not None, f"question {group.question.id} has no label, or its probabilities were not computed"
-        base = found.without_reasoning if self._is_debiased else 0.0
-        rewards = [0.0 if value is None else min(max(value - base, 0.0), 1.0) for value in found.after_reasoning]
+        measured = group.answer_probabilities
+        assert measured is not None, (
+            f"question {group.question.id} has no label, or its probabilities were not computed"
+        )
+        base = measured.without_reasoning if self._is_debiased else 0.0
+        rewards = [0.0 if value is None else min(max(value - base, 0.0), 1.0) for value in measured.after_reasoning]
         return GroupScore(rewards, label=group.question.answer)

@@ -118,7 +118,7 @@ def novelties(similarities: NDArray[np.float64], in_majority: Sequence[bool]) ->
         similarities: `[n, n]`, 0 to 1.
         in_majority: `[n]`; the mean is over those on the same side, the largest similarity over all.
     """
-    found = []
+    novelties = []
     for index, side in enumerate(in_majority):
         others = [other for other in range(len(in_majority)) if other != index]
         if not others:
@@ -126,8 +126,8 @@ def novelties(similarities: NDArray[np.float64], in_majority: Sequence[bool]) ->
         alike = [other for other in others if in_majority[other] is side] or others
         mean, largest = similarities[index, alike].mean(), similarities[index, others].max()
         # Rounded, so that sums in another order do not make a difference that is then scaled to the whole range.
-        found.append(round(float(1 - (mean + largest) / 2), 12))
-    return found
+        novelties.append(round(float(1 - (mean + largest) / 2), 12))
+    return novelties
 
 
 def _scaled(values: Sequence[float], least: float, greatest: float) -> list[float]:

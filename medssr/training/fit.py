@@ -67,23 +67,10 @@ def fit(
         open_loggers(_loggers(config), config, directory) as loggers,
         Progress(what, num_planned, "steps") as progress,
     ):
-        try:
-            trainer: L.Trainer = instantiate(
-                _trainer(config),
-                "trainer",
-                # Checkpoints come last, so that they contain the state after all other callbacks.
-                callbacks=[
-                    JointStop(),
-                    *further_callbacks,
-                    StepProgress(progress),
-                    *sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint)),
-                ],
-                logger=loggers,
-                enable_progress_bar=False,  # StepProgress shows it
-                default_root_dir=str(directory),
-            )
-        except MisconfigurationException as error:
-            raise InputError(f"trainer: {error}") from error
+        # Checkpoints come last, so that they contain the state after all other callbacks.
+        callbacks.sort(key=lambda callback: isinstance(callback, StepCheckpoint))
+        callbacks = [JointStop(), *further_callbacks, StepProgress(progress), *callbacks]
+        trainer = _make_trainer(config, callbacks, loggers, directory)
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     if config.trainer.get("profiler"):
@@ -95,6 +82,23 @@ def fit(
             num_steps,
         )
     return num_planned
+
+
+def _make_trainer(
+    config: TrainConfig | SFTTrainConfig, callbacks: list[L.Callback], loggers: Any, directory: Path
+) -> L.Trainer:
+    try:
+        trainer: L.Trainer = instantiate(
+            _trainer(config),
+            "trainer",
+            callbacks=callbacks,
+            logger=loggers,
+            enable_progress_bar=False,  # StepProgress shows it
+            default_root_dir=str(directory),
+        )
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {error}") from error
+    return trainer
 
 
 # What is shown of a step, by the metric that has it; of several, the first that the step has.

@@ -243,6 +243,6 @@ def _own_hardware(config: TrainConfig | PipelineConfig, device_name: str | None)
         if device in kinds and device_name in (None, hardware.name):  # another machine may have measured it
             return hardware
     if device_name is not None:
-        known = known_gpu(device_name)
-        return None if known is None else published(known)
+        gpu = known_gpu(device_name)
+        return None if gpu is None else published(gpu)
     return published(_ASSUMED_GPU) if is_on_gpu else None

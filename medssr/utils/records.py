@@ -77,14 +77,12 @@ class RecordFile:
         container: What holds the records, in words: "JSONL", "CSV (semicolon)".
         read: Starts reading; a JSONL file is read line by line, anything else is held in memory or read in batches.
         is_table: Whether values are texts in columns, so that an empty text means no value.
-        first_cells: The first row of a table, which may have no header.
     """
 
     path: Path
     container: str
     read: Callable[[], Iterator[Record]]
     is_table: bool = False
-    first_cells: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Record]:
         """Yields the records in order."""
@@ -177,7 +175,7 @@ def _open_table(path: Path, header: HeaderOf | None) -> RecordFile:
             yield Record(row, path, number, line)
 
     container = table.description + ("" if names is None else " without header")
-    return RecordFile(path, container, read, is_table=True, first_cells=tuple(first))
+    return RecordFile(path, container, read, is_table=True)
 
 
 def _open_json(path: Path, is_record: IsRecord) -> RecordFile:

@@ -119,9 +119,9 @@ def _main(arguments: list[str]) -> None:
         if next(runs_below(folder), None) is None:
             raise InputError(f"--logs: no run is in {folder}; a run has a folder .hydra.")
     search = Search(artifact_dir, [log_dir, *further], tuple(Kind(name) for name in names))
-    found = list(garbage(search))
+    items = list(garbage(search))
     gone = []
-    for item in found:
+    for item in items:
         problem = delete(item, search) if given.delete else None
         if problem is None:
             gone.append(item)
@@ -131,12 +131,12 @@ def _main(arguments: list[str]) -> None:
         )
     total = size_text(sum(item.num_bytes for item in gone))
     runs = ", ".join(map(str, search.log_dirs))
-    if not found:
+    if not items:
         sys.stdout.write(f"nothing to delete in {artifact_dir}; looked for runs in {runs}\n")
     elif given.delete:
-        sys.stdout.write(f"deleted {len(gone)} of {len(found)}, {total} in all\n")
+        sys.stdout.write(f"deleted {len(gone)} of {len(items)}, {total} in all\n")
     else:
-        sys.stdout.write(f"{len(found)}, {total}; looked for runs in {runs}. medssr clean --delete deletes them.\n")
+        sys.stdout.write(f"{len(items)}, {total}; looked for runs in {runs}. medssr clean --delete deletes them.\n")
 
 
 def garbage(search: Search) -> Iterator[Garbage]:

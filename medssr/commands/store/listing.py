@@ -29,10 +29,10 @@ def _main(arguments: list[str]) -> None:
     names, overrides = split_words(flags.parse_args(arguments).words)
     catalog = catalog_of(overrides)
     wanted = [name.removeprefix("medssr-").replace("-", "_") for name in names]
-    known = {"runs", *(step.step for step in catalog.steps), *(run.command for run in catalog.runs)}
+    kinds = {"runs", *(step.step for step in catalog.steps), *(run.command for run in catalog.runs)}
     for name in wanted:
-        if name not in known and catalog.steps:
-            raise InputError(f"{name}: nothing is of this name.{did_you_mean(name, known)}")
+        if name not in kinds and catalog.steps:
+            raise InputError(f"{name}: nothing is of this name.{did_you_mean(name, kinds)}")
     steps = [step for step in catalog.steps if not wanted or step.step in wanted]
     runs = [run for run in catalog.runs if not wanted or "runs" in wanted or run.command in wanted]
     if not steps and not runs:

@@ -119,19 +119,19 @@ class Catalog:
         of several, the oldest. A mixture of questions comes from the artefacts of its parts.
         """
         makers, known = self._makers(), {step.fingerprint for step in self.steps}
-        found: dict[str, dict[str, list[str]]] = {}
+        inputs_by_fingerprint: dict[str, dict[str, list[str]]] = {}
         for step in self.steps:
             if step.artifact is None:
                 continue
             recorded: Mapping[str, list[str]] = step.artifact.manifest.get("origins") or {}
-            inputs = found.setdefault(step.fingerprint, {})
+            inputs = inputs_by_fingerprint.setdefault(step.fingerprint, {})
             for key, content in step.artifact.manifest["inputs"].items():
                 origins = [origin for origin in recorded.get(key) or () if origin in known]
                 by_content = [makers.get(part) for part in (content, *self.mixtures.get(content, ()))]
                 origins = origins or [origin for origin in dict.fromkeys(by_content) if origin is not None]
                 if origins := [origin for origin in origins if origin != step.fingerprint]:
                     inputs[key] = origins
-        return {fingerprint: inputs for fingerprint, inputs in found.items() if inputs}
+        return {fingerprint: inputs for fingerprint, inputs in inputs_by_fingerprint.items() if inputs}
 
     def _makers(self) -> dict[str, str]:
         """Returns the fingerprint of the oldest artefact that has a file or folder of its own with a content."""
@@ -166,13 +166,13 @@ class Catalog:
         begin = name.rpartition("/")[2]
         items: list[StoredStep | StoredRun] = [*self.steps, *self.runs]
         exact = [item for item in items if item.directory.resolve() in (folder, *folder.parents)]
-        found = exact or [item for item in items if begin and item.directory.name.startswith(begin)]
-        if not found:
+        matching = exact or [item for item in items if begin and item.directory.name.startswith(begin)]
+        if not matching:
             raise InputError(f"{name}: there is no such artefact or run; medssr list has all.")
-        if len(found) > 1:
-            names = ", ".join(str(item.directory) for item in found[:4])
-            raise InputError(f"{name}: could be any of {len(found)}, such as {names}; give more of its name.")
-        return found[0]
+        if len(matching) > 1:
+            names = ", ".join(str(item.directory) for item in matching[:4])
+            raise InputError(f"{name}: could be any of {len(matching)}, such as {names}; give more of its name.")
+        return matching[0]
 
 
 def contents(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,6 @@ from medssr.cli.entry import composed
 from medssr.commands.info import training_load
 from medssr.config import Dtype, GRPOConfig, TrainConfig
 from medssr.config.trainer import num_processes, shards_models
-from medssr.grpo.ahead import StepAhead
 from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
@@ -42,7 +41,7 @@ from medssr.models.loading import torch_dtype
 from medssr.models.lora import add_adapters
 from medssr.models.memory import memory_parts
 from medssr.models.sharding import shard
-from medssr.training.step_times import StepTimes
+from medssr.tracking.step_times import StepTimes
 from medssr.utils.instantiate import instantiate
 
 _REAL = "rollout=vllm grpo=large optim=large"
@@ -192,15 +191,12 @@ def peak_memory(config: TrainConfig) -> int:
             for each in models:
                 shard(each, mesh, torch.bfloat16 if is_mixed else torch.float32)
         rollouts: Any = SimpleNamespace(
-            engine=SimpleNamespace(sync_weights=lambda model: None),
+            sync_weights=lambda model: None,
             policy=SimpleNamespace(load_whole=None),
-            rewards={},
-            stage="",
             times=StepTimes(),
         )
         module = _Module(
             rollouts,
-            StepAhead(rollouts),
             Objective(model, reference, instantiate(config.grpo.loss, "grpo.loss"), 0, config.grpo),
             config.grpo,
             # Which torch chooses by itself on a GPU, except for sharded weights.

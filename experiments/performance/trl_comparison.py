@@ -26,7 +26,6 @@ from medssr.answers import extract_choice
 from medssr.config import TrainConfig, register
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.types import Completion
-from medssr.grpo.ahead import StepAhead
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
@@ -127,7 +126,6 @@ def train_with_medssr(
     )
     module = GRPOModule(
         rollouts,
-        StepAhead(rollouts),
         Objective(
             policy.model,
             reference,

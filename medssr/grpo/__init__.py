@@ -4,20 +4,13 @@
 
     questions of the step                     training/step_loader.py   StepBatch
         |   rollouts.py: sample completions, extract answers, ask the rewards; the records of a step
-        |   hints.py: ask again with a hint what all completions answer wrongly
-        |   peers.py: answers to the other view of a question or of a teacher (teachers.py), for rewards
-        |   group_scoring.py: ask the rewards of groups; weights of questions, masks of tokens
-        |   ahead.py: sample the next step's while this one trains, where that is on
         v
     RolloutGroup [P][G]
         |   advantages.py: weighted sum, truncation, over-long, KL      -> rewards [P, G]
-        |   dynamic_sampling.py: resample where groups have no signal
-        |   step_selection.py: leave questions out, by selection.py
         v
     ScoredGroups
         |   advantages.py: compare within groups                        -> advantages [P, G]
         |   minibatches.py: the samples of each optimiser step
-        |   balance.py: share them out evenly over the processes
         v
     Minibatch
         |   objective.py: log-probs, losses.py + kl.py                  -> loss
@@ -25,6 +18,17 @@
         v
     metrics.py: metrics of the step
 
-`module.py` has the loop: `training_step` and `update`. `stage.py` assembles and runs a stage. `heldout.py` (accuracy on
-held-out questions) and `completion_table.py` (a table of completions) are Lightning callbacks.
+`module.py` has the loop: `training_step` and `update`. The rest is there only where the configuration asks for it.
+
+Optional parts of a step act at the moments that `parts.py` names; `methods.py` says which configuration has which:
+`hints.py` asks again with a hint what all completions answer wrongly; `peers.py` gives rewards the answers to another
+view of a question or of a teacher (`teachers.py`); `group_scoring.py` asks the rewards of groups, with what they need
+of the policy (`answer_statements.py`, `answer_probability.py`); `step_selection.py` leaves questions out, as
+`selection.py` says, by their `visits.py`.
+
+`dynamic_sampling.py` resamples where groups have no signal. `ahead.py` samples the next step's completions while this
+one trains. `balance.py` shares the samples out evenly over several processes.
+
+`stage.py` assembles and runs a stage. `watch.py` (rewards that fail, truncation), `heldout.py` (accuracy on held-out
+questions) and `completion_table.py` (a table of completions) are Lightning callbacks.
 """

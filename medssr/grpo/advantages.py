@@ -95,6 +95,33 @@ def label_signal(groups: Sequence[RolloutGroup], rewards: Tensor, config: GRPOCo
     return is_nonzero_std(torch.where(is_scored(rewards), label_rewards(groups, config), torch.nan))
 
 
+def has_signal(groups: Sequence[RolloutGroup], rewards: Tensor, config: GRPOConfig) -> Tensor:
+    """Returns whether each group is worth training, `[P]`: its label rewards differ, or advantages are shifted.
+
+    The arguments are those of `label_signal`.
+    """
+    return label_signal(groups, rewards, config) | (advantage_shifts(groups, rewards) != 0).any(dim=1)
+
+
+def trained_advantages(compared: Tensor, groups: Sequence[RolloutGroup], rewards: Tensor, config: GRPOConfig) -> Tensor:
+    """Returns the advantages that the loss gets, `[P, G]`: 0 in groups without signal, plus what rewards add.
+
+    Args:
+        compared: `[P, G]`, of `group_advantages`.
+        groups: P groups of G rollouts.
+        rewards: `[P, G]`, of `step_rewards`.
+        config: The treatment of truncated completions.
+    """
+    is_compared = label_signal(groups, rewards, config).unsqueeze(1)
+    return torch.where(is_compared, compared, 0.0) + advantage_shifts(groups, rewards)
+
+
+def advantage_shifts(groups: Sequence[RolloutGroup], rewards: Tensor) -> Tensor:
+    """Returns what rewards add to the advantage of each completion, `[P, G]`; 0 where it is unscored."""
+    shifts = torch.tensor([[rollout.advantage_shift for rollout in group.rollouts] for group in groups])
+    return shifts.masked_fill(~is_scored(rewards), 0.0)
+
+
 def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int) -> Tensor:
     """Returns the length penalty of completions, 0 to 1, of the shape of `lengths`.
 

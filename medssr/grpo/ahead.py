@@ -13,12 +13,12 @@ step samples and trains in turns. The thread that waits for the engine makes no 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from medssr.engines.types import Completion, OverlappingEngine
+from medssr.engines.types import Completion, OverlappingEngine, RolloutEngine
 from medssr.grpo.rollouts import Asked, RolloutCollector
 from medssr.questions import Question
 from medssr.training.step_loader import StepBatch
@@ -67,39 +67,45 @@ class SampledStep:
         return cls(state["step"], completions)
 
 
+def samples_ahead(engine: RolloutEngine) -> bool:
+    """Returns whether an engine samples while the policy trains."""
+    return isinstance(engine, OverlappingEngine) and engine.overlap is not None
+
+
 class StepAhead:
-    """Samples one step ahead in a thread, or does nothing where the engine does not want that.
+    """Samples one step ahead in a thread.
 
     Args:
-        rollouts: Samples the completions.
+        rollouts: Samples the completions; its engine can do so while the policy trains (`samples_ahead`).
 
     Attributes:
         sampled: The completions of the step that trains, or of the next one between two steps.
     """
 
+    checkpoint_key = "sampled_ahead"
+
     def __init__(self, rollouts: RolloutCollector) -> None:
-        engine = rollouts.engine
+        assert samples_ahead(rollouts.engine)
         self._rollouts = rollouts
-        self._is_on = isinstance(engine, OverlappingEngine) and engine.overlap is not None
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="rollout")
         self._running: Future[SampledStep] | None = None
+        self._begun: int | None = None  # the step that trains
         self.sampled = SampledStep()
 
-    def of_step(self, step: int) -> Mapping[Asked, list[Completion]]:
-        """Returns the completions of a step that are already there."""
-        return self.sampled.completions if self.sampled.step == step else {}
+    def of_step(self, step: int, questions: Sequence[Question]) -> Mapping[Asked, list[Completion]]:
+        """Returns the completions of a step that are already there.
 
-    def begin(self, batch: StepBatch[Question]) -> None:
-        """Begins a step of this process: of the completions that a checkpoint had, it keeps its own questions'.
-
-        Those of the other processes are by other weights than what it samples now, in rounds of dynamic sampling.
+        When the step begins, those of other questions are forgotten: what a checkpoint had of other processes'
+        questions is by other weights than what is sampled now, in rounds of dynamic sampling.
         """
-        if self.sampled.step is not None:
-            self.sampled = self.sampled.only(batch.items) if self.sampled.step == batch.step else SampledStep()
+        if self._begun != step:
+            self._begun = step
+            self.sampled = self.sampled.only(questions) if self.sampled.step == step else SampledStep()
+        return self.sampled.completions
 
     def start(self, batch: StepBatch[Question] | None) -> None:
         """Starts to sample the completions of this process's questions of the next step; None: there is none."""
-        if not self._is_on or batch is None:
+        if batch is None:
             return
         prompts = self._rollouts.encode(batch.items)  # here, since another thread may not use the tokenizer at once
 
@@ -117,8 +123,6 @@ class StepAhead:
             InputError: In all processes, when the engine raises it in any.
             Stopped: In all processes, when a signal came and some engine does not end soon after it.
         """
-        if not self._is_on:
-            return
         is_done = fail_together(self._timed_wait)
         if not all(gather_objects(is_done)):
             raise Stopped(max(gather_objects(stopping.received() or 0)))
@@ -129,9 +133,9 @@ class StepAhead:
         """Returns what has been sampled ahead in all processes, and how; all call it together."""
         return self.sampled.state_dict() | {"sampling": self._rollouts.sampling_settings()}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes the completions of a checkpoint for the next step, if they would be sampled with the same settings."""
-        if self._is_on and state["sampling"] == self._rollouts.sampling_settings():
+        if state["sampling"] == self._rollouts.sampling_settings():
             self.sampled = SampledStep.from_state(state)
 
     def close(self) -> None:

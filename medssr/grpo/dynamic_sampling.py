@@ -14,14 +14,16 @@ from medssr.questions import Question
 from medssr.training.step_loader import StepBatch
 
 
-def sample_groups(batch: StepBatch[Question], roll_out: Callable[[Sequence[Question]], ScoredGroups]) -> ScoredGroups:
-    """Returns the scored rollouts of a step's questions and of the further questions that were needed.
+def with_further_groups(
+    scored: ScoredGroups, batch: StepBatch[Question], roll_out: Callable[[Sequence[Question]], ScoredGroups]
+) -> ScoredGroups:
+    """Returns the scored rollouts of a step's questions with those of the further questions that are needed.
 
     Args:
+        scored: The rollouts of the step's questions.
         batch: The questions, and further ones for each round of dynamic sampling.
         roll_out: Samples and scores the completions of the given questions.
     """
-    scored = roll_out(batch.items)
     for round_items in batch.further_items:
         num_missing = len(batch.items) - int(scored.has_signal.sum())
         # The same question in the same step would get the same completions again.

@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-import torch
-from torch import Tensor
-
 from medssr.answers import Choice, extract_choice
 from medssr.engines.types import Completion
 from medssr.grpo.advantages import weighted_sums
 from medssr.grpo.answer_probability import answer_probabilities
 from medssr.grpo.answer_statements import answer_statements
-from medssr.grpo.rollouts import RolloutGroup, Sample
-from medssr.grpo.teachers import Distillation
+from medssr.grpo.objective import Objective
+from medssr.grpo.parts import StepPart
+from medssr.grpo.rollouts import RolloutCollector, RolloutGroup, Sample, weigh_samples
 from medssr.models.policy import Policy
+from medssr.models.sharding import is_sharded
 from medssr.questions import Question
 from medssr.rewards.groups import (
     AnswerProbabilities,
@@ -28,13 +27,12 @@ from medssr.rewards.groups import (
     is_group_reward,
     score_group,
 )
-from medssr.rewards.history import QuestionHistory, Visit, visit_of
+from medssr.rewards.history import QuestionHistory
 from medssr.rewards.scoring import BackgroundReward, Reward, traits_of
+from medssr.training.joint_stop import agree_to_stop
 
-LogpsOf = Callable[[list[Sample]], list[Tensor]]
 
-
-class GroupScoring:
+class GroupScoring(StepPart):
     """Computes the rewards of groups of a step, and adds them to those of single completions.
 
     A reward in other processes that needs nothing of the whole step begins with a group when its completions are
@@ -42,92 +40,89 @@ class GroupScoring:
     and their shifts added.
 
     Args:
-        rewards: All rewards by name.
-        policy: Decodes tokens.
+        rollouts: Has all rewards by name, and the policy.
+        objective: Computes what rewards need of the policy.
         history: The earlier visits of the questions.
-        has_reward: Returns whether a question has the reward of a name.
     """
 
-    def __init__(
-        self,
-        rewards: Mapping[str, Reward],
-        policy: Policy,
-        history: QuestionHistory,
-        has_reward: Callable[[Question, str], bool] = lambda question, name: True,
-    ) -> None:
-        self._all_rewards = rewards
-        self._rewards = {name: reward for name, reward in rewards.items() if is_group_reward(reward)}
-        self._policy = policy
-        self._history = history
-        self._has_reward = has_reward
+    def __init__(self, rollouts: RolloutCollector, objective: Objective, history: QuestionHistory) -> None:
+        self._rollouts, self._objective, self._history = rollouts, objective, history
+        self._rewards = {name: reward for name, reward in rollouts.rewards.items() if is_group_reward(reward)}
         self._traits = {name: traits_of(reward) for name, reward in self._rewards.items()}
-        self._needs_tokens = any(
-            traits.needs_answer_tokens or traits.needs_answer_probabilities for traits in self._traits.values()
-        )
+        needs_probabilities = any(traits.needs_answer_probabilities for traits in self._traits.values())
+        self._needs_tokens = needs_probabilities or any(traits.needs_answer_tokens for traits in self._traits.values())
+        # The pass that computes the statistics of the policy has its log-probs as well.
+        self.sets_old_logps = any(traits.needs_statistics for traits in self._traits.values())
+        self.needs_pass = self.sets_old_logps or needs_probabilities
         self._inputs: dict[int, GroupInput] = {}
         self._background = {
             name: reward for name, reward in self._rewards.items() if isinstance(reward, BackgroundReward)
         }
-        for reward in self._background.values():
-            reward.begin()
 
-    def add(self, index: int, question: Question, completions: Sequence[Completion], choices: Sequence[Choice]) -> None:
-        """Adds a group, and begins to score it where that is possible.
-
-        Args:
-            index: Its place in the step; groups may come in any order.
-            question: Its question.
-            completions: `[G]`.
-            choices: `[G]`, their answers.
-        """
-        if not self._rewards:
-            return
-        tokens = answer_tokens(question, completions, choices, self._policy) if self._needs_tokens else None
-        history = self._history[question.id]
+    def arrived(
+        self, index: int, question: Question, completions: Sequence[Completion], choices: Sequence[Choice]
+    ) -> None:
+        """Begins to score a group where that is possible."""
+        if not self._inputs:
+            for reward in self._background.values():
+                reward.begin()
+        policy, history = self._rollouts.policy, self._history[question.id]
+        tokens = answer_tokens(question, completions, choices, policy) if self._needs_tokens else None
         group = self._inputs[index] = GroupInput(question, completions, choices, history, None, tokens)
         self._start(index, group, is_whole=False)
 
-    def results(
-        self, groups: Sequence[RolloutGroup], statistics: Sequence[TokenStatistics] | None, logps_of: LogpsOf
+    def score(self, groups: list[RolloutGroup], samples: Sequence[Sequence[Sample]]) -> list[RolloutGroup]:
+        """Returns the groups with the results of all rewards, and gives the samples their weights and masks."""
+        if self.needs_pass and is_sharded(self._objective.model):
+            agree_to_stop()  # the passes of a sharded model are collective calls
+        times, statistics = self._rollouts.times, None
+        if self.sets_old_logps:
+            with times.part("reference"):
+                statistics = self._objective.compute_statistics([sample for row in samples for sample in row])
+        with times.part("reward"):
+            groups = self._with_rewards(groups, statistics)
+        weigh_samples(groups, samples)
+        return groups
+
+    def _with_rewards(
+        self, groups: Sequence[RolloutGroup], statistics: Sequence[TokenStatistics] | None
     ) -> list[RolloutGroup]:
         """Returns the groups with the results of all rewards.
 
         Args:
             groups: P groups of G rollouts, scored by the rewards of single completions.
             statistics: Of the P * G rollouts in their order; None if no reward needs them.
-            logps_of: Returns the policy's log-probs of the completion tokens of samples.
         """
-        if not self._rewards:
-            return [_with_results(group, self._all_rewards, {}) for group in groups]
         in_order = None if statistics is None else iter(statistics)
-        probabilities = self._answer_probabilities(groups, logps_of)
+        probabilities = self._answer_probabilities(groups)
+        inputs, self._inputs = self._inputs, {}
         for index, group in enumerate(groups):
             rows = None if in_order is None else list(islice(in_order, len(group.rollouts)))
-            self._inputs[index] = replace(
-                self._inputs[index],
+            inputs[index] = replace(
+                inputs[index],
                 statistics=rows,
                 peer_letters=group.peer_letters,
                 answer_probabilities=probabilities[index],
             )
-            self._start(index, self._inputs[index], is_whole=True)
-        results = [self._results_here(self._inputs[index]) for index in range(len(groups))]
+            self._start(index, inputs[index], is_whole=True)
+        results = [self._results_here(inputs[index]) for index in range(len(groups))]
         for name, reward in self._background.items():
             for index, result in reward.results().items():
-                results[index][name] = group_result(result, self._inputs[index])
+                results[index][name] = group_result(result, inputs[index])
         return [
-            _with_results(group, self._all_rewards, by_name) for group, by_name in zip(groups, results, strict=True)
+            _with_results(group, self._rollouts.rewards, by_name)
+            for group, by_name in zip(groups, results, strict=True)
         ]
 
-    def _answer_probabilities(
-        self, groups: Sequence[RolloutGroup], logps_of: LogpsOf
-    ) -> Sequence[AnswerProbabilities | None]:
+    def _answer_probabilities(self, groups: Sequence[RolloutGroup]) -> Sequence[AnswerProbabilities | None]:
         """Returns the probabilities of each group's label; None where no reward reads them."""
         readers = [name for name, traits in self._traits.items() if traits.needs_answer_probabilities]
         if not readers:
             return [None] * len(groups)
-        is_read = [any(self._has_reward(group.question, name) for name in readers) for group in groups]
+        is_read = [any(self._rollouts.has_reward(group.question, name) for name in readers) for group in groups]
         tokens = [self._inputs[index].answer_tokens or [] for index in range(len(groups))]
-        return answer_probabilities(groups, is_read, tokens, *_texts(self._policy), logps_of)
+        texts = _texts(self._rollouts.policy)
+        return answer_probabilities(groups, is_read, tokens, *texts, self._objective.policy_logps)
 
     def _start(self, index: int, group: GroupInput, *, is_whole: bool) -> None:
         """Gives a group to the rewards in other processes that need the whole step first, or to those that do not."""
@@ -135,7 +130,7 @@ class GroupScoring:
             traits = self._traits[name]
             needs_whole = traits.needs_statistics or traits.needs_peers or traits.needs_answer_probabilities
             is_due = needs_whole == is_whole
-            if is_due and self._has_reward(group.question, name):
+            if is_due and self._rollouts.has_reward(group.question, name):
                 reward.add(index, group)
 
     def _results_here(self, group: GroupInput) -> dict[str, GroupResult]:
@@ -143,7 +138,7 @@ class GroupScoring:
         return {
             name: score_group(reward, group)
             for name, reward in self._rewards.items()
-            if name not in self._background and self._has_reward(group.question, name)
+            if name not in self._background and self._rollouts.has_reward(group.question, name)
         }
 
 
@@ -221,37 +216,3 @@ def answer_tokens(
         else None
         for completion, choice in zip(completions, choices, strict=True)
     ]
-
-
-def weigh_samples(groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]]) -> None:
-    """Gives samples the weights of their questions and the masks of their tokens."""
-    for group, row in zip(groups, samples, strict=True):
-        for rollout, sample in zip(group.rollouts, row, strict=True):
-            sample.weight = group.weight
-            sample.token_mask = None if rollout.token_mask is None else torch.tensor(rollout.token_mask)
-
-
-def mark_distilled(
-    groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]], distillation: Distillation | None
-) -> None:
-    """Marks the samples whose rewards let them through to be drawn to a teacher."""
-    for group, row in zip(groups, samples, strict=True):
-        for rollout, sample in zip(group.rollouts, row, strict=True):
-            sample.is_distilled = distillation is not None and distillation.lets_through(rollout.reward)
-
-
-def advantage_shifts(groups: Sequence[RolloutGroup]) -> Tensor:
-    """Returns what rewards add to the advantage of each completion, `[P, G]`."""
-    return torch.tensor([[rollout.advantage_shift for rollout in group.rollouts] for group in groups])
-
-
-def visits_of(step: int, groups: Sequence[RolloutGroup]) -> list[tuple[str, Visit]]:
-    """Returns the visit of each question of a step, with its id; completions with a hint are no votes."""
-    return [(group.question.id, _visit(step, group)) for group in groups]
-
-
-def _visit(step: int, group: RolloutGroup) -> Visit:
-    pairs = zip(group.letters, group.rollouts, strict=True)
-    unaided = [letter for letter, rollout in pairs if not rollout.is_hinted]
-    visit = visit_of(step, group.question, unaided, group.label)
-    return replace(visit, is_labelled=group.is_labelled, is_trained=group.is_trained)

@@ -14,10 +14,12 @@ from math import nan
 from typing import Any
 
 from medssr.errors import InputError, require
+from medssr.grpo.parts import StepPart
 from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import Rollout, RolloutCollector, RolloutGroup
 from medssr.knowledge.source_passages import look_up_passages
 from medssr.questions import Question
+from medssr.rewards.scoring import traits_of
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,25 @@ class PassageHints:
         log.info("hints: %d of %d questions have passages", len(joined), len(questions))
         texts = {name: text[: self.max_characters] for name, text in joined.items()}
         return Hints(self.num_completions, with_permuted_ids(texts))
+
+
+class HintRetries(StepPart):
+    """Asks questions that all completions answer wrongly again with their hints.
+
+    Args:
+        rollouts: Samples and scores completions.
+        hints: The hints of the stage's questions.
+    """
+
+    def __init__(self, rollouts: RolloutCollector, hints: Hints) -> None:
+        group_rewards = [name for name, reward in rollouts.rewards.items() if traits_of(reward).sees_groups]
+        check_hints(hints, rollouts.config.num_generations, group_rewards)
+        self._rollouts, self._hints = rollouts, hints
+
+    def complete(self, step: int, groups: list[RolloutGroup]) -> list[RolloutGroup]:
+        """Returns the groups with right completions with a hint in place of wrong ones."""
+        with self._rollouts.times.part("rollout"):
+            return retry_with_hints(groups, self._rollouts, self._hints, step)
 
 
 def check_hints(hints: Hints, num_generations: int, group_rewards: Sequence[str]) -> None:

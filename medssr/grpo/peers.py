@@ -12,10 +12,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from medssr.answers import extract_choice
+from medssr.grpo.parts import StepPart
 from medssr.grpo.rollouts import RolloutCollector, RolloutGroup
+from medssr.grpo.teachers import MovingAverage
 from medssr.models.averaged_weights import AveragedWeights
 from medssr.questions import Question
 from medssr.questions.option_order import refers_to_order, reorder_options
+from medssr.training.joint_stop import agree_to_stop
 from medssr.training.step_loader import StepBatch
 from medssr.utils.seeding import derive_seed
 
@@ -23,6 +26,63 @@ T = TypeVar("T")
 Letters = list[str | None]
 
 _SUFFIX = "/permuted"
+
+
+class PermutedViews(StepPart):
+    """Asks each question of a step in a permuted view as well, and gives each view the answers to the other.
+
+    Args:
+        seed: Run seed.
+        stage: Name of the stage.
+    """
+
+    def __init__(self, seed: int, stage: str) -> None:
+        self._seed, self._stage = seed, stage
+
+    def begin(self, batch: StepBatch[Question]) -> StepBatch[Question]:
+        """Returns the batch with each question followed by its permuted view."""
+        return with_views(batch, self._seed, self._stage)
+
+    def complete(self, step: int, groups: list[RolloutGroup]) -> list[RolloutGroup]:
+        """Returns the groups with the answers to the other view of their questions as those of peers."""
+        return with_other_views(groups)
+
+
+class MovingTeacher(StepPart):
+    """Moves the average that is the teacher after each optimiser step, and asks it where a reward needs its answers.
+
+    Args:
+        teacher: The settings of the teacher.
+        average: Its weights.
+        rollouts: Samples completions.
+        model: The policy's model.
+        is_asked: Whether a reward needs its answers.
+    """
+
+    def __init__(
+        self,
+        teacher: MovingAverage,
+        average: AveragedWeights,
+        rollouts: RolloutCollector,
+        model: Any,
+        *,
+        is_asked: bool,
+    ) -> None:
+        self._teacher, self._average, self._rollouts, self._model = teacher, average, rollouts, model
+        self._is_asked = is_asked
+
+    def complete(self, step: int, groups: list[RolloutGroup]) -> list[RolloutGroup]:
+        """Returns the groups with the answers of the teacher as those of peers."""
+        if not self._is_asked:
+            return groups
+        agree_to_stop()  # the engine gets the teacher's weights in a collective call
+        number = self._teacher.num_answers
+        with self._rollouts.times.part("rollout"):
+            return with_teacher_answers(groups, self._rollouts, self._average, self._model, step, number)
+
+    def stepped(self, step: int) -> None:
+        """Moves the average towards the policy's weights."""
+        self._average.update(self._model, self._teacher.decay_at(step, self._rollouts.config.num_steps))
 
 
 def with_views(batch: StepBatch[Question], seed: int, stage: str) -> StepBatch[Question]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,10 +18,13 @@ from medssr.engines.types import Completion, RolloutEngine, Sampling
 from medssr.grpo.advantages import weighted_sums
 from medssr.models.policy import Policy
 from medssr.questions import Question
-from medssr.rewards.groups import is_group_reward
-from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, StepScoring
-from medssr.training.step_times import StepTimes
+from medssr.rewards.scoring import Reward, RewardResult, ScoredInput, StepScoring, traits_of
+from medssr.tracking.step_times import StepTimes
+from medssr.training.step_loader import StepBatch
 from medssr.utils.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from medssr.grpo.ahead import StepAhead
 
 # What the completions of a step depend on beside weights and settings: the id of a question, which seeds derive from,
 # and its prompt.
@@ -208,6 +211,7 @@ class RolloutCollector:
         source: The question file, for messages.
         reward_names: The names of the rewards of a question, by its id; a question that is not there has all rewards.
         times: Measures the parts of a training step.
+        ahead: Samples the next step's while this one trains; None where the two are done in turns.
     """
 
     policy: Policy
@@ -219,6 +223,7 @@ class RolloutCollector:
     source: str
     reward_names: Mapping[str, Collection[str]] = field(default_factory=dict)
     times: StepTimes = field(default_factory=StepTimes)
+    ahead: StepAhead | None = None
 
     def has_reward(self, question: Question, name: str) -> bool:
         """Returns whether the completions of a question have the reward of a name."""
@@ -257,7 +262,6 @@ class RolloutCollector:
         self,
         step: int,
         questions: Sequence[Question],
-        ahead: Mapping[Asked, list[Completion]] | None = None,
         on_group: OnGroup | None = None,
     ) -> list[RolloutGroup]:
         """Returns a group of rollouts for each question; rewards begin as completions arrive.
@@ -265,14 +269,12 @@ class RolloutCollector:
         Args:
             step: The index of the training step.
             questions: The questions.
-            ahead: The completions that are already there; all others are sampled now.
             on_group: Is told each group when its completions are there.
         """
         prompts = self.encode(questions)
-        single = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
-        scoring = StepScoring(single, self.has_reward)
+        scoring = StepScoring(self._single_rewards, self.has_reward)
         groups: dict[int, list[ScoredInput]] = {}
-        with closing(self._arriving(step, questions, prompts, ahead or {})) as arriving:
+        with closing(self._arriving(step, questions, prompts)) as arriving:
             for index, completions in arriving:
                 with self.times.part("reward"):
                     question = questions[index]
@@ -285,34 +287,56 @@ class RolloutCollector:
         with self.times.part("reward"):
             results = scoring.results()
         inputs = [item for index in sorted(groups) for item in groups[index]]
-        rollouts = _rollouts(single, inputs, results)
+        rollouts = _rollouts(self.rewards, inputs, results)
         return [
-            RolloutGroup(question, prompt, list(islice(rollouts, len(groups[index]))), question.answer)
+            self._group(question, prompt, list(islice(rollouts, len(groups[index]))))
             for index, (question, prompt) in enumerate(zip(questions, prompts, strict=True))
         ]
 
+    def end_sampling(self, following: StepBatch[Question] | None) -> None:
+        """Makes room for the update, or starts to sample this process's questions of the next step, if there is one."""
+        with self.times.part("sync"):
+            self.engine.release_memory()
+        if self.ahead is not None:
+            self.ahead.start(following)
+
+    def sync_weights(self, model: Any) -> float | None:
+        """Gives the engine the weights of a model; returns how far its log-probs are off, where the engine knows.
+
+        What is sampled ahead is waited for, so that no completions come from two versions of the weights.
+        """
+        if self.ahead is not None:
+            self.ahead.finish()
+        with self.times.part("sync"):
+            return self.engine.sync_weights(model)
+
     def score(self, questions: Sequence[Question], completions: Sequence[Sequence[Completion]]) -> list[list[Rollout]]:
         """Returns the completions of each question with their answers and the results of rewards of single ones."""
-        single = {name: reward for name, reward in self.rewards.items() if not is_group_reward(reward)}
         inputs = [
             ScoredInput(question, completion, extract_choice(completion.text, question.options))
             for question, row in zip(questions, completions, strict=True)
             for completion in row
         ]
-        scoring = StepScoring(single, self.has_reward)
+        scoring = StepScoring(self._single_rewards, self.has_reward)
         for place, item in enumerate(inputs):
             scoring.add(place, item)
-        rollouts = _rollouts(single, inputs, scoring.results())
+        rollouts = _rollouts(self.rewards, inputs, scoring.results())
         return [list(islice(rollouts, len(row))) for row in completions]
 
-    def _arriving(
-        self,
-        step: int,
-        questions: Sequence[Question],
-        prompts: Sequence[list[int]],
-        ahead: Mapping[Asked, list[Completion]],
-    ) -> Answers:
+    @property
+    def _single_rewards(self) -> dict[str, Reward]:
+        """The rewards that see one completion at a time."""
+        return {name: reward for name, reward in self.rewards.items() if not traits_of(reward).sees_groups}
+
+    def _group(self, question: Question, prompt: list[int], rollouts: list[Rollout]) -> RolloutGroup:
+        """Returns the group of a question, whose label is its own if one of its rewards reads it."""
+        reads_label = not all(traits_of(self.rewards[name]).is_label_free for name in rollouts[0].results)
+        label = question.answer if reads_label else None
+        return RolloutGroup(question, prompt, rollouts, label, is_labelled=label is not None)
+
+    def _arriving(self, step: int, questions: Sequence[Question], prompts: Sequence[list[int]]) -> Answers:
         """Yields the index of each question with its completions: those that are there, then others as they come."""
+        ahead = {} if self.ahead is None else self.ahead.of_step(step, questions)
         asked = [(question.id, tuple(prompt)) for question, prompt in zip(questions, prompts, strict=True)]
         yield from ((index, ahead[key]) for index, key in enumerate(asked) if key in ahead)
         missing = [index for index, key in enumerate(asked) if key not in ahead]
@@ -355,17 +379,20 @@ def require_logps(values: Iterable[Tensor | None]) -> list[Tensor]:
 
 def make_samples(groups: Sequence[RolloutGroup]) -> list[list[Sample]]:
     """Returns a sample for each completion of each group."""
-    return [
+    samples = [
         [
-            Sample(
-                group.question.id,
-                group.prompt_ids,
-                rollout.completion.token_ids,
-                torch.tensor(rollout.completion.logps),
-                weight=group.weight,
-                token_mask=None if rollout.token_mask is None else torch.tensor(rollout.token_mask),
-            )
-            for rollout in group.rollouts
+            Sample(group.question.id, group.prompt_ids, one.completion.token_ids, torch.tensor(one.completion.logps))
+            for one in group.rollouts
         ]
         for group in groups
     ]
+    weigh_samples(groups, samples)
+    return samples
+
+
+def weigh_samples(groups: Sequence[RolloutGroup], samples: Sequence[Sequence[Sample]]) -> None:
+    """Gives samples the weights of their questions and the masks of their tokens."""
+    for group, row in zip(groups, samples, strict=True):
+        for rollout, sample in zip(group.rollouts, row, strict=True):
+            sample.weight = group.weight
+            sample.token_mask = None if rollout.token_mask is None else torch.tensor(rollout.token_mask)

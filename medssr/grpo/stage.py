@@ -12,14 +12,16 @@ from typing import Any
 from medssr.config import Dtype, TrainConfig
 from medssr.config.trainer import shards_models
 from medssr.errors import InputError
-from medssr.grpo.ahead import StepAhead
+from medssr.grpo.ahead import StepAhead, samples_ahead
 from medssr.grpo.heldout import HeldoutCallback
 from medssr.grpo.hints import Hints, PassageHints
+from medssr.grpo.methods import step_parts
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.peers import with_permuted_ids
 from medssr.grpo.rollouts import RolloutCollector
 from medssr.grpo.teachers import OtherModel
+from medssr.grpo.watch import RolloutWatch
 from medssr.models.device import check_device, gpu_name
 from medssr.models.loading import check_folder, load_model, torch_dtype
 from medssr.models.lora import keep_initial_adapters
@@ -85,10 +87,11 @@ def run_stage(
             source=config.data.path,
             reward_names=with_permuted_ids(reward_names(sources)),
         )
-        ahead = stack.enter_context(closing(StepAhead(rollouts)))
-        module = _module(config, policy, rollouts, ahead, hints)
+        if samples_ahead(engine):
+            rollouts = replace(rollouts, ahead=stack.enter_context(closing(StepAhead(rollouts))))
+        module = _module(config, policy, rollouts, hints)
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
-        callbacks: list[Any] = [] if evaluation is None else [evaluation]
+        callbacks: list[Any] = [RolloutWatch(rewards), *([] if evaluation is None else [evaluation])]
         expected = forecast(config, config.grpo, gpu_name())
         if isinstance(expected, Forecast):
             callbacks.append(SeenTime(expected))
@@ -131,9 +134,7 @@ def _save_model(policy: Policy, best_model: Path | None, folder: Path) -> dict[s
     return {}
 
 
-def _module(
-    config: TrainConfig, policy: Policy, rollouts: RolloutCollector, ahead: StepAhead, hints: Hints
-) -> GRPOModule:
+def _module(config: TrainConfig, policy: Policy, rollouts: RolloutCollector, hints: Hints) -> GRPOModule:
     """Returns the algorithm with its loss, optimiser and schedule."""
     objective = Objective(
         policy.model,
@@ -145,12 +146,11 @@ def _module(
     )
     return GRPOModule(
         rollouts,
-        ahead,
         objective,
         config.grpo,
         optimizer=instantiate(config.optim.optimizer, "optim.optimizer"),
         scheduler=instantiate(config.optim.scheduler, "optim.scheduler"),
-        hints=hints,
+        parts=step_parts(rollouts, objective, config.grpo, None if config.grpo.hints is None else hints),
         utilisation=utilisation_of(config, gpu_name()),
     )
 

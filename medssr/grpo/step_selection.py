@@ -3,17 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
+from typing import Any
 
-from medssr.grpo.group_scoring import visits_of
-from medssr.grpo.rollouts import RolloutGroup
+import torch
+
+from medssr.grpo.parts import StepPart
+from medssr.grpo.rollouts import RolloutGroup, ScoredGroups, weigh_samples
 from medssr.grpo.selection import Candidate, QuestionSelection
+from medssr.grpo.visits import visits_of
 from medssr.questions import Question
 from medssr.rewards.history import QuestionHistory
 from medssr.training.step_loader import StepBatch
 from medssr.utils.processes import gather_objects, rank
+
+
+class Selecting(StepPart):
+    """Lets questions rest, and leaves questions out of training, as a selection says.
+
+    Args:
+        selection: The selection.
+        target: Its class, by which a checkpoint knows it.
+        stage: The name of the stage.
+        history: The earlier visits of all questions, kept by `visits.Visits`.
+    """
+
+    checkpoint_key = "question_selection"
+
+    def __init__(self, selection: QuestionSelection, target: str, stage: str, history: QuestionHistory) -> None:
+        self.selection, self._history = selection, history
+        self._identity = {"stage": stage, "target": target}
+        self._num_asked = 0  # of the step, as are the next two
+        self._rested: list[str] = []
+        self._candidates: list[Candidate] = []
+
+    def choose(self, batch: StepBatch[Question]) -> StepBatch[Question]:
+        """Returns the batch with other questions in place of those that rest, in this step and the one to come.
+
+        The next step replaces its own once more, when this one's answers are known.
+        """
+        self._num_asked = len(batch.items)
+        batch, self._rested = replace_resting(batch, self.selection, self._history)
+        if batch.following is None:
+            return batch
+        following, _ = replace_resting(batch.following, self.selection, self._history)
+        return replace(batch, following=following)
+
+    def select(self, step: int, scored: ScoredGroups) -> ScoredGroups:
+        """Returns the groups of this process with weight 0 for questions that the selection leaves out."""
+        groups, self._candidates = select_groups(self.selection, step, scored.groups, self._history)
+        weigh_samples(groups, scored.samples)
+        is_trained = torch.tensor([group.is_trained for group in groups])
+        return replace(scored, groups=groups, has_signal=scored.has_signal & is_trained)
+
+    def record(self, step: int, groups: Sequence[RolloutGroup]) -> dict[str, float]:
+        """Returns how many questions were selected and how many rested, and tells the selection of the step."""
+        self.selection.record(self._candidates, self._rested)
+        return selection_metrics(groups) | {"train/rested_share": len(self._rested) / self._num_asked}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state of the selection, with whose it is."""
+        return self._identity | {"state": self.selection.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up the state of the same selection; another keeps other things, and another stage other questions."""
+        if self._identity.items() <= state.items():
+            self.selection.load_state_dict(state["state"])
 
 
 def replace_resting(

@@ -6,10 +6,16 @@ Imports no torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from medssr.config import Dtype
 from medssr.errors import require
+from medssr.grpo.parts import StepPart
+
+if TYPE_CHECKING:
+    from medssr.grpo.rollouts import RolloutGroup, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,8 @@ class OtherModel:
         require(self.dtype in names, "grpo.teacher.dtype", f"{self.dtype!r}; one of {', '.join(names)}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Distillation:
+@dataclass(frozen=True)
+class Distillation(StepPart):
     """A term of the loss that draws the policy's distributions to those of a teacher, on the policy's own completions.
 
     weight / N sum_i 1[r_i >= min_reward] sum_t D(teacher, policy)(. | x, y_i<t), over the N tokens of the completions
@@ -119,6 +125,13 @@ class Distillation:
             (True, False, False)
         """
         return math.isfinite(reward) and (self.min_reward is None or reward >= self.min_reward)
+
+    def score(self, groups: list[RolloutGroup], samples: Sequence[Sequence[Sample]]) -> list[RolloutGroup]:
+        """Marks the samples whose rewards let them through; the groups stay as they are."""
+        for group, row in zip(groups, samples, strict=True):
+            for rollout, sample in zip(group.rollouts, row, strict=True):
+                sample.is_distilled = self.lets_through(rollout.reward)
+        return groups
 
 
 def _is_number(value: object) -> bool:

@@ -51,7 +51,7 @@ class SFTModule(TrainedModule):
     def training_step(self, batch: StepBatch[Sample], batch_idx: int) -> None:
         """Takes one optimiser step on the samples of the batch, which the processes share."""
         agree_to_stop()
-        with self.trace.update(batch.step, is_last=self.is_last_step(batch.step)):
+        with self.traced(batch.step):
             mean_loss, norm = self._update(batch)
         if norm is None:
             self.skipped_steps.skipped(batch.step, [f"the samples of step {batch.step}"])

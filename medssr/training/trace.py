@@ -22,10 +22,10 @@ class UpdateTrace:
     out: with thousands of token steps, they would make files of gigabytes.
 
     Args:
-        folder: Where the files go; None for no trace.
+        folder: Where the files go.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._num_begun = 0
 
@@ -39,7 +39,7 @@ class UpdateTrace:
         """
         self._num_begun += 1
         is_traced = 1 < self._num_begun <= 1 + _NUM_TRACED or (self._num_begun == 1 and is_last)
-        if self._folder is None or not is_traced:
+        if not is_traced:
             yield
             return
 

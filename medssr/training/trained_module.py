@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -24,7 +25,7 @@ class TrainedModule(L.LightningModule):
         load_whole: Loads the whole model where `model` is sharded and has no weights yet; None if it has them.
 
     Attributes:
-        trace: Traces updates; none, unless it is replaced before the training.
+        trace: Traces updates; None, unless it is set before the training.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class TrainedModule(L.LightningModule):
         self._make_optimizer = optimizer
         self._make_scheduler = scheduler
         self._load_whole = load_whole
-        self.trace = UpdateTrace()
+        self.trace: UpdateTrace | None = None
         self.last_metrics: dict[str, float] = {}  # of the last step, for callbacks
 
     def log_step(self, step: int, metrics: dict[str, float]) -> None:
@@ -59,6 +60,10 @@ class TrainedModule(L.LightningModule):
     def is_last_step(self, step: int) -> bool:
         """Returns whether the training ends with a step."""
         return bool(self.trainer.should_stop or step + 1 == self.trainer.num_training_batches)
+
+    def traced(self, step: int) -> AbstractContextManager[None]:
+        """Returns a context in which the update of a step is traced, if updates are."""
+        return nullcontext() if self.trace is None else self.trace.update(step, is_last=self.is_last_step(step))
 
     def frozen_models(self) -> list[Any]:
         """Returns the models that are sharded like the one that is trained."""

@@ -44,7 +44,7 @@ def test_a_step_is_sampled_by_the_weights_before_the_last_update_while_that_is_m
     run("run", policy, module)
     # The first sync is that of the start. Then: step 0, step 1 beside it, step 2 beside step 1, step 3 beside step 2.
     assert module.rollouts.engine.versions == [(1, False), (1, True), (2, True), (3, True)]
-    assert module.ahead.sampled == SampledStep()
+    assert module.rollouts.ahead.sampled == SampledStep()
 
 
 def test_without_overlap_nothing_is_sampled_aside(start, random_policies, tmp_path):
@@ -57,18 +57,18 @@ def test_the_run_does_not_depend_on_what_takes_longer(start, tmp_path, monkeypat
     """Either the completions are there before the update begins, or they come when everything else has been done."""
     make, run = start
     policy, module = make()
-    begin = module.ahead.start
+    begin = module.rollouts.ahead.start
 
     def sample_at_once(batch):
         begin(batch)
-        if module.ahead._running is not None:
-            module.ahead._running.result(60)
+        if module.rollouts.ahead._running is not None:
+            module.rollouts.ahead._running.result(60)
 
-    monkeypatch.setattr(module.ahead, "start", sample_at_once)
+    monkeypatch.setattr(module.rollouts.ahead, "start", sample_at_once)
     quick = run("quick", policy, module)
 
     policy, module = make()
-    engine, finish = module.rollouts.engine, module.ahead.finish
+    engine, finish = module.rollouts.engine, module.rollouts.ahead.finish
     engine.may_answer.clear()
 
     def answer_now():
@@ -76,7 +76,7 @@ def test_the_run_does_not_depend_on_what_takes_longer(start, tmp_path, monkeypat
         finish()
         engine.may_answer.clear()
 
-    monkeypatch.setattr(module.ahead, "finish", answer_now)
+    monkeypatch.setattr(module.rollouts.ahead, "finish", answer_now)
     assert are_equal(quick, run("slow", policy, module))
     assert metrics(tmp_path / "quick") == metrics(tmp_path / "slow")
 
@@ -98,13 +98,13 @@ def test_completions_in_a_checkpoint_are_the_same_bit_for_bit(start):
     make, run = start
     policy, module = make()
     saved = []
-    original = module.ahead.finish
+    original = module.rollouts.ahead.finish
 
     def finish():
         original()
-        saved.append(module.ahead.sampled)
+        saved.append(module.rollouts.ahead.sampled)
 
-    module.ahead.finish = finish
+    module.rollouts.ahead.finish = finish
     run("run", policy, module)
     assert SampledStep.from_state(saved[0].state_dict()) == saved[0]
     assert saved[0].step == 1
@@ -122,13 +122,13 @@ def test_completions_that_were_sampled_with_other_settings_are_sampled_anew(star
     make, _ = start
     _, module = make()
     state = SampledStep(1, {("q1", (5,)): []}).state_dict() | {"sampling": module.rollouts.sampling_settings()}
-    module.ahead.load(state)
-    assert module.ahead.sampled.step == 1
-    module.ahead.sampled = SampledStep()
+    module.rollouts.ahead.load_state_dict(state)
+    assert module.rollouts.ahead.sampled.step == 1
+    module.rollouts.ahead.sampled = SampledStep()
     more = module.rollouts.config.num_generations + 1
-    module.ahead.load(state | {"sampling": state["sampling"] | {"num_generations": more}})
-    assert module.ahead.sampled == SampledStep()
-    module.ahead.close()
+    module.rollouts.ahead.load_state_dict(state | {"sampling": state["sampling"] | {"num_generations": more}})
+    assert module.rollouts.ahead.sampled == SampledStep()
+    module.rollouts.ahead.close()
 
 
 def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step(start):
@@ -136,7 +136,7 @@ def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step
     make, run = start
     whole = run("whole", *make())
     policy, module = make()
-    begin = module.ahead.start
+    begin = module.rollouts.ahead.start
 
     def stop_in_step_two(batch):
         if batch is not None and batch.step == 3:
@@ -146,10 +146,10 @@ def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step
         else:
             begin(batch)
 
-    module.ahead.start = stop_in_step_two
+    module.rollouts.ahead.start = stop_in_step_two
     with pytest.raises(Stopped):
         run("stopped", policy, module)
-    assert module.ahead._running.done()
+    assert module.rollouts.ahead._running.done()
     policy, module = make()
     assert are_equal(whole, run("stopped", policy, module))
     assert module.rollouts.engine.versions == [(1, True)]
@@ -160,19 +160,19 @@ def test_a_signal_while_training_waits_for_an_engine_that_hangs_leaves_the_last_
     make, run = start
     whole = run("whole", *make())
     policy, module = make()
-    finish = module.ahead.finish
+    finish = module.rollouts.ahead.finish
 
     def stop_in_step_two():
-        if module.ahead.sampled.step == 1:
+        if module.rollouts.ahead.sampled.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         finish()
 
-    def begin(batch, begin=module.ahead.start):
+    def begin(batch, begin=module.rollouts.ahead.start):
         if batch is not None and batch.step == 2:
             module.rollouts.engine.may_answer.clear()
         begin(batch)
 
-    module.ahead.start, module.ahead.finish = begin, stop_in_step_two
+    module.rollouts.ahead.start, module.rollouts.ahead.finish = begin, stop_in_step_two
     monkeypatch.setattr(stopping, "PATIENCE_S", 0.1)
     with pytest.raises(Stopped):
         run("stopped", policy, module)
@@ -200,7 +200,7 @@ def test_an_error_of_the_update_ends_the_sampling(start, monkeypatch):
     monkeypatch.setattr(module.objective, "loss", fail)
     with pytest.raises(ZeroDivisionError):
         run("run", policy, module)
-    assert isinstance(module.ahead._running.exception(), InterruptedError)
+    assert isinstance(module.rollouts.ahead._running.exception(), InterruptedError)
 
 
 def test_further_rounds_of_dynamic_sampling_are_sampled_when_the_step_begins(start):

@@ -16,7 +16,6 @@ from torch.optim import SGD, AdamW
 from medssr.commands.train import train
 from medssr.config import LoRAConfig
 from medssr.errors import InputError
-from medssr.grpo.group_scoring import mark_distilled
 from medssr.grpo.minibatches import Minibatch
 from medssr.grpo.rollouts import make_samples
 from medssr.grpo.teachers import Distillation, OtherModel
@@ -89,7 +88,7 @@ def test_the_term_is_the_mean_over_the_tokens_that_the_gate_lets_through(random_
     module = module_of(policy, grpo_config(beta=0.0, teacher=OTHER, distillation=GATED, temperature=0.8), teacher)
     (group,) = module.rollouts.collect(0, QUESTIONS[:1])
     (samples,) = make_samples([group])
-    mark_distilled([group], [samples], module.objective.distillation)
+    module.objective.distillation.score([group], [samples])
     gated = [rollout.reward >= 0.5 for rollout in group.rollouts]
     assert 0 < sum(gated) < len(gated)
     assert [sample.is_distilled for sample in samples] == gated

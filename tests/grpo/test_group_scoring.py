@@ -15,12 +15,12 @@ from torch.optim import SGD
 from medssr.answers import Choice
 from medssr.config import KLPlacement, ScaleRewards
 from medssr.errors import InputError
-from medssr.grpo.group_scoring import GroupScoring, visits_of
-from medssr.grpo.rollouts import Rollout, RolloutGroup
+from medssr.grpo.group_scoring import GroupScoring
+from medssr.grpo.rollouts import Rollout, RolloutCollector, RolloutGroup, make_samples
+from medssr.grpo.visits import visits_of
 from medssr.questions import write_questions
 from medssr.rewards.answer_format import AnswerFormat
 from medssr.rewards.certainty import SelfCertainty
-from medssr.rewards.faults import FaultWatch
 from medssr.rewards.groups import GroupScore
 from medssr.rewards.history import QuestionHistory, Visit
 from medssr.rewards.label_match import LabelMatch
@@ -65,9 +65,10 @@ def scored(rewards, answer="B", letters="ABB"):
         Rollout(completion(), Choice(letter, ""), 1.0, 1.0, {"format": RewardResult(1.0)}) for letter in letters
     ]
     group = RolloutGroup(toy_question(answer=answer), [1, 2], rollouts, answer)
-    scoring = GroupScoring(rewards, None, QuestionHistory("s"))
-    scoring.add(0, group.question, [one.completion for one in rollouts], [one.choice for one in rollouts])
-    (found,) = scoring.results([group], None, None)
+    collector = RolloutCollector(None, None, rewards, None, seed=1, stage="s", source="")
+    scoring = GroupScoring(collector, None, QuestionHistory("s"))
+    scoring.arrived(0, group.question, [one.completion for one in rollouts], [one.choice for one in rollouts])
+    (found,) = scoring.score([group], make_samples([group]))
     return found
 
 
@@ -97,11 +98,10 @@ def test_the_label_is_the_question_s_own_where_a_reward_reads_it():
     assert scored(with_label, letters="AAB").label == "B"
 
 
-def module_with(policy, rewards, engine=LetterEngine, **settings):
+def module_with(policy, rewards, reward_names=None, **settings):
     config = grpo_config(beta=0.0, scale_rewards=ScaleRewards.none, **settings)
-    module = make_module(policy, config, AnswerFormat(1.0), partial(SGD, lr=1.0), lambda policy, **_: engine(policy))
-    module.rollouts, module.fault_watch = replace(module.rollouts, rewards=rewards), FaultWatch(rewards)
-    return module
+    engine = lambda policy, **_: LetterEngine(policy)  # noqa: E731
+    return make_module(policy, config, rewards, partial(SGD, lr=1.0), engine, reward_names=reward_names)
 
 
 def test_a_shift_is_added_after_the_comparison_and_is_signal_by_itself(policy):
@@ -204,7 +204,7 @@ def test_one_pass_gives_statistics_and_the_log_probs_that_an_update_needs(policy
     found = module.roll_out(0, UNLABELLED[:2])
     samples = [sample for row in found.samples for sample in row]
     if placement is KLPlacement.loss:
-        module.objective.compute_ref_and_old_logps(samples, has_old=not module._needs_statistics)
+        module.objective.compute_ref_and_old_logps(samples, has_old=not module._has_old_logps)
     assert passes
     assert all(model is module.objective.reference for model in passes)
     for sample, rollout in zip(samples, [item for group in found.groups for item in group.rollouts], strict=True):
@@ -219,10 +219,9 @@ def test_each_source_has_its_own_rewards(policy, tmp_path):
     """Labelled questions say B, so that the engine's AAAB earns 1/4; the others earn by their majority 3/4."""
     labelled = [toy_question(number, answer="B") for number in range(10, 14)]
     rewards = {"label": LabelMatch(1.0), "vote": MajorityVote(1.0, None), "form": AnswerFormat(0.1)}
-    module = module_with(policy, rewards, num_steps=2, num_prompts_per_step=4)
     names = {question.id: ["label"] for question in labelled}
     names |= {question.id: ["vote", "form"] for question in UNLABELLED}
-    module.rollouts = replace(module.rollouts, reward_names=names)
+    module = module_with(policy, rewards, names, num_steps=2, num_prompts_per_step=4)
     further = {"unlabelled": (UNLABELLED, 3)}
     fit(policy, tmp_path, module.config, module=module, questions=labelled, further=further)
     for row in metrics(tmp_path):
@@ -232,4 +231,5 @@ def test_each_source_has_its_own_rewards(policy, tmp_path):
     groups = module.last_step.groups
     assert sorted(group.label for group in groups) == ["A", "A", "A", "B"]
     assert [list(group.rollouts[0].results) for group in groups if group.label == "B"] == [["label"]]
-    assert module.fault_watch.state_dict()["label"]["has_scored"]
+    (checkpoint,) = (tmp_path / "checkpoints").glob("*2.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["reward_faults"]["label"]["has_scored"]

@@ -13,10 +13,10 @@ from torch.optim import SGD
 
 from medssr.answers import Choice
 from medssr.errors import InputError
-from medssr.grpo.group_scoring import visits_of
 from medssr.grpo.hints import Hints, PassageHints, check_hints, retry_with_hints, with_hinted
 from medssr.grpo.metrics import rollout_metrics
 from medssr.grpo.rollouts import Rollout, RolloutGroup, make_samples
+from medssr.grpo.visits import visits_of
 from medssr.knowledge.corpora import BuiltinCorpus, Passage
 from medssr.questions import write_questions
 from medssr.rewards.label_match import LabelMatch
@@ -136,7 +136,7 @@ def test_a_completion_with_a_hint_is_trained_under_the_prompt_without_it_and_wit
     assert float(row["train/engine_logp_missing_share"]) == pytest.approx(1 / 4)  # of the one group with signal
 
     plain = copy_policy(random_policies["qwen3"])
-    module = module_of(plain, Hints(), tis_cap=2.0)
+    module = module_of(plain, None, tis_cap=2.0)
     fit(plain, tmp_path / "plain", module.config, module=module, questions=QUESTIONS)
     assert are_equal(before, weights(plain))  # no group has signal
     assert float(metrics(tmp_path / "plain")[0]["train/hinted_share"]) == 0

@@ -10,19 +10,22 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from support.grpo_runs import are_equal, fit, make_module, metrics, weights
+from support.grpo_runs import are_equal, fit, make_module, metrics, part_of, weights
 from support.helpers import LetterEngine, copy_policy, toy_question, typed
 from support.step_gradient import other_weights
 
 from medssr.config.catalog import CONF_DIR
 from medssr.engines.types import Completion
-from medssr.rewards.faults import FaultWatch
+from medssr.grpo.step_selection import Selecting
+from medssr.grpo.visits import Visits
 from medssr.utils.instantiate import instantiate
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 METHODS += ["co_rewarding_1", "co_rewarding_2"]
 DISTILLED = "kepo"
+# Their rewards see one completion, and they train all questions.
+KEEP_NO_HISTORY = ["control_format", "alphamed", DISTILLED]
 CONTROLS = ["control_random_labels", "control_format"]
 # Methods for questions with labels.
 SUPERVISED = ["rlpr", "alphamed", DISTILLED]
@@ -74,19 +77,18 @@ def train(policy, directory, preset, callbacks=()):
     mixed = ["data.further.unlabelled.num_prompts=1"] if is_mixed else []
     config = typed("train", f"experiment={preset}", *SHORT, *mixed, *ALSO.get(preset, []))
     rewards = {name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()}
-    module = make_module(
-        policy,
-        config.grpo,
-        next(iter(rewards.values())),
-        instantiate(config.optim.optimizer, "optim.optimizer"),
-        lambda policy, **_: LettersByStep(policy),
-        other_weights(policy.model) if preset == DISTILLED else None,
-    )
     names = dict.fromkeys([question.id for question in LABELLED], config.data.rewards or list(rewards))
     for source in config.data.further.values():
         names |= dict.fromkeys([question.id for question in QUESTIONS], source.rewards)
-    module.rollouts = replace(module.rollouts, rewards=rewards, reward_names=names)
-    module.fault_watch = FaultWatch(rewards)
+    module = make_module(
+        policy,
+        config.grpo,
+        rewards,
+        instantiate(config.optim.optimizer, "optim.optimizer"),
+        lambda policy, **_: LettersByStep(policy),
+        other_weights(policy.model) if preset == DISTILLED else None,
+        reward_names=names,
+    )
     return fit(
         policy,
         directory,
@@ -106,19 +108,22 @@ def test_a_preset_trains_and_a_resumed_run_ends_with_the_same_bits(random_polici
     left_by_kill = CopyBefore(2, tmp_path / "whole", tmp_path / "killed")
     module = train(whole, tmp_path / "whole", preset, [left_by_kill])
     assert not are_equal(before, weights(whole))
-    names = [f"{question.id}{view}" for question in [*QUESTIONS, *LABELLED] for view in ("", "/permuted")]
-    visits = sum(len(module.history[name]) for name in names)
-    assert visits == 3 * module.config.num_views * module.config.num_prompts_per_step
+    visits, selecting = (part_of(module, kind) for kind in (Visits, Selecting))
+    if visits is not None:
+        num_visits = sum(len(row) for _, row in visits.history.items())
+        assert num_visits == 3 * module.config.num_views * module.config.num_prompts_per_step
     again = train(resumed, tmp_path / "killed", preset)
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
-    assert again.history.state_dict() == module.history.state_dict()
+    assert (visits is None) == (preset in KEEP_NO_HISTORY)
+    if visits is not None:
+        assert part_of(again, Visits).state_dict() == visits.state_dict()
     if preset == "co_rewarding_2":
         averages = [[*each.average.weights] for each in (module, again)]
         assert all(map(torch.equal, *averages))
         assert not all(map(torch.equal, averages[0], whole.model.parameters()))
-    if module.selection is not None:
-        assert again.selection.state_dict() == module.selection.state_dict()
+    if selecting is not None:
+        assert part_of(again, Selecting).state_dict() == selecting.state_dict()
 
 
 @pytest.mark.parametrize("preset", [*METHODS, *CONTROLS, *SUPERVISED, *MIXED])

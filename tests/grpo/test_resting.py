@@ -6,13 +6,14 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from support.grpo_runs import are_equal, fit, make_module, metrics, weights
+from support.grpo_runs import are_equal, fit, make_module, metrics, part_of, weights
 from support.helpers import LetterEngine, copy_policy, grpo_config, toy_question, typed
 from torch.optim import SGD
 
 from medssr.errors import InputError
 from medssr.grpo.selection import Candidate, PassRateBand, QuestionSelection
-from medssr.grpo.step_selection import replace_resting
+from medssr.grpo.step_selection import Selecting, replace_resting
+from medssr.grpo.visits import Visits
 from medssr.rewards.history import QuestionHistory, Visit
 from medssr.rewards.label_match import LabelMatch
 from medssr.training.step_loader import StepBatch, StepLoader
@@ -100,13 +101,13 @@ def test_the_state_of_another_selection_or_stage_is_not_taken_up(random_policies
     """As where `ckpt_path` names the checkpoint of an earlier stage."""
     band = {"_target_": "medssr.grpo.selection.PassRateBand", **BAND}
     module = module_of(copy_policy(random_policies["qwen3"]), grpo_config(beta=0.0, selection=band))
-    before = module.selection.state_dict()
+    before = part_of(module, Selecting).selection.state_dict()
     saved: dict = {}
     module.on_save_checkpoint(saved)
     other = {"stage": saved["question_selection"]["stage"], "target": "other", "state": {}}
     for question_selection in (other, saved["question_selection"] | {"stage": "an earlier one", "state": {}}):
         module.on_load_checkpoint(saved | {"question_selection": question_selection})
-        assert module.selection.state_dict() == before
+        assert part_of(module, Selecting).selection.state_dict() == before
 
 
 @pytest.mark.slow
@@ -127,11 +128,12 @@ def test_a_training_asks_others_and_a_resumed_one_asks_the_same(random_policies,
     resumed = run(policies[2], "stopped", 8)
     assert are_equal(weights(policies[0]), weights(policies[2]))
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "stopped")
-    assert resumed.history.state_dict() == whole.history.state_dict()
-    assert resumed.selection.state_dict() == whole.selection.state_dict()
+    assert part_of(resumed, Visits).state_dict() == part_of(whole, Visits).state_dict()
+    assert part_of(resumed, Selecting).state_dict() == part_of(whole, Selecting).state_dict()
     shares = [float(row["train/rested_share"]) for row in metrics(tmp_path / "whole")]
     assert shares[0] == 0
     assert max(shares) > 0
-    visits = {question.id: len(whole.history[question.id]) for question in questions}
+    history = part_of(whole, Visits).history
+    visits = {question.id: len(history[question.id]) for question in questions}
     assert sum(visits.values()) == 8 * 2
     assert sum(visits[f"q{number}"] for number in (1, 3, 5)) < sum(visits[f"q{number}"] for number in (0, 2, 4))

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.grpo_runs import fit, make_module, metrics
+from support.grpo_runs import fit, make_module, metrics, part_of
 from support.helpers import LetterEngine, grpo_config, toy_question
 from torch.optim import SGD
 
@@ -21,7 +21,7 @@ from medssr.grpo.selection import (
     chosen_places,
     trajectory_similarities,
 )
-from medssr.rewards.faults import FaultWatch
+from medssr.grpo.visits import Visits
 from medssr.rewards.history import QuestionHistory, Visit
 from medssr.rewards.label_match import LabelMatch
 from medssr.rewards.votes import MajorityVote
@@ -199,15 +199,14 @@ def test_questions_that_are_left_out_are_not_trained_and_say_so(policy, tmp_path
     rewards = {"label": LabelMatch(1.0), "vote": MajorityVote(1.0, None)}
     config = grpo_config(beta=0.0, num_steps=2, num_prompts_per_step=4, selection=node)
     optimizer = partial(SGD, lr=1.0)
-    module = make_module(policy, config, LabelMatch(1.0), optimizer, lambda policy, **_: LetterEngine(policy))
     names = {question.id: ["label"] for question in labelled} | {question.id: ["vote"] for question in unlabelled}
-    module.rollouts = replace(module.rollouts, rewards=rewards, reward_names=names)
-    module.fault_watch = FaultWatch(rewards)
+    engine = lambda policy, **_: LetterEngine(policy)  # noqa: E731
+    module = make_module(policy, config, rewards, optimizer, engine, reward_names=names)
     fit(policy, tmp_path, config, module=module, questions=labelled, further={"unlabelled": (unlabelled, 3)})
     for row in metrics(tmp_path):
         assert float(row["train/selected_share"]) == pytest.approx(1 / 3)
         assert float(row["train/frac_nonzero_std"]) == pytest.approx(2 / 4)
-    visits = [item for _, row in module.history.items() for item in row]
+    visits = [item for _, row in part_of(module, Visits).history.items() for item in row]
     assert sorted((item.is_labelled, item.is_trained) for item in visits) == sorted(
         [(True, True), (False, True), (False, False), (False, False)] * 2
     )

@@ -15,7 +15,6 @@ from torch.optim import SGD
 from medssr.config import KLEstimator, KLPlacement, Truncated
 from medssr.errors import InputError
 from medssr.grpo.advantages import step_rewards
-from medssr.rewards.faults import FaultWatch
 
 
 def test_a_reward_of_none_is_unknown_and_not_zero(policy):
@@ -104,7 +103,7 @@ class Right:
 
 
 def with_rewards(module, **rewards):
-    module.rollouts, module.fault_watch = replace(module.rollouts, rewards=rewards), FaultWatch(rewards)
+    module.rollouts = replace(module.rollouts, rewards=rewards)
     return module
 
 

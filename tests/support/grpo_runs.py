@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from contextlib import closing
+from contextlib import closing, nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -15,11 +15,12 @@ from torch.optim import AdamW
 
 from medssr.config.roots import AUTO
 from medssr.engines.hf_engine import HFEngine
-from medssr.grpo.ahead import StepAhead
-from medssr.grpo.hints import Hints
+from medssr.grpo.ahead import StepAhead, samples_ahead
+from medssr.grpo.methods import step_parts
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
 from medssr.grpo.rollouts import RolloutCollector
+from medssr.grpo.watch import RolloutWatch
 from medssr.tracking.csv_logger import CSVMetrics
 from medssr.training.checkpoints import starting_point
 from medssr.training.optimizer_step import warmup_then_constant
@@ -81,33 +82,42 @@ class NoisyEngine(HFEngine):
         return [[replace(item, logps=[logp + self.shift for logp in item.logps]) for item in row] for row in groups]
 
 
-def make_module(policy, config, reward, optimizer, engine=HFEngine, teacher=None, hints=Hints()):  # noqa: B008
+def make_module(policy, config, reward, optimizer, engine=HFEngine, teacher=None, hints=None, reward_names=None):
+    """Makes a module with one reward, or with several by name."""
     reference = deepcopy(policy.model).requires_grad_(False) if config.beta > 0 else None
     rollouts = RolloutCollector(
         policy,
         engine=engine(policy, max_batch_size=64),
-        rewards={"reward": reward},
+        rewards=reward if isinstance(reward, dict) else {"reward": reward},
         config=config,
         seed=42,
         stage="toy",
         source="toy.jsonl",
+        reward_names=reward_names or {},
+    )
+    if samples_ahead(rollouts.engine):
+        rollouts = replace(rollouts, ahead=StepAhead(rollouts))
+    objective = Objective(
+        policy.model,
+        reference,
+        instantiate(config.loss, "grpo.loss"),
+        policy.tokenizer.pad_token_id,
+        config,
+        teacher,
     )
     return GRPOModule(
         rollouts,
-        StepAhead(rollouts),
-        Objective(
-            policy.model,
-            reference,
-            instantiate(config.loss, "grpo.loss"),
-            policy.tokenizer.pad_token_id,
-            config,
-            teacher,
-        ),
+        objective,
         config,
         optimizer,
         partial(warmup_then_constant, num_warmup_steps=2),
-        hints,
+        step_parts(rollouts, objective, config, hints),
     )
+
+
+def part_of(module, kind):
+    """Returns the optional part of a kind that the steps of a module have; None if they have none."""
+    return next((part for part in module.parts if isinstance(part, kind)), None)
 
 
 def fit(
@@ -134,7 +144,7 @@ def fit(
         max_epochs=1,
         log_every_n_steps=1,
         logger=CSVMetrics(str(directory)),
-        callbacks=[*callbacks, StepCheckpoint(directory, every_num_steps)],
+        callbacks=[RolloutWatch(module.rollouts.rewards), *callbacks, StepCheckpoint(directory, every_num_steps)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -150,7 +160,8 @@ def fit(
         further=further,
         has_spares=config.has_rests,
     )
-    with closing(module.ahead), catch_signals():
+    ahead = module.rollouts.ahead
+    with nullcontext() if ahead is None else closing(ahead), catch_signals():
         trainer.fit(module, data, ckpt_path=starting_point(AUTO, directory), weights_only=True)
     return module
 

@@ -13,8 +13,8 @@ from torch.optim import SGD
 
 from medssr.models.architecture import Architecture
 from medssr.models.utilisation import Utilisation, update_flops
-from medssr.training import step_times
-from medssr.training.step_times import PARTS, StepTimes
+from medssr.tracking import step_times
+from medssr.tracking.step_times import PARTS, StepTimes
 
 
 def test_an_inner_part_is_not_counted_for_the_outer_one(monkeypatch):

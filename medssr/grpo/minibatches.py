@@ -51,36 +51,34 @@ def make_minibatches(
         config: The algorithm's settings.
         num_processes: Number of processes; each has the same number of a minibatch's groups.
     """
-    samples, has_signal = scored.samples, scored.has_signal.tolist()
-    has_reward = is_scored(scored.rewards).tolist()
     num_groups = config.num_views * (config.minibatch_prompts or 0)
-    size = num_groups // num_processes or len(samples)
-    minibatches = []
-    for first in range(0, len(samples), size):
-        indices = [
-            (group, index)
-            for group in range(first, min(first + size, len(samples)))
-            for index in range(len(samples[group]))
-            if has_reward[group][index] and _counts(samples[group][index])
-        ]
-        lengths = [samples[group][index].num_trained_tokens for group, index in indices]
-        weights = [samples[group][index].weight for group, index in indices]
-        distilled = {place for place in indices if samples[place[0]][place[1]].is_distilled}
-        num_distilled = sum(samples[group][index].num_trained_tokens for group, index in distilled)
-        trained = [place for place in indices if has_signal[place[0]] or place in distilled]
-        local_normalizer = loss.normalizer(lengths, config.max_new_tokens, weights)
-        minibatches.append(
-            Minibatch(
-                [samples[group][index] for group, index in trained],
-                [advantages[group, index].item() for group, index in trained],
-                # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r
-                # and M its divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
-                # Not 0: a process without a scored completion must not divide the loss of its dummy by it.
-                average_number(local_normalizer) if loss.is_global_mean else local_normalizer or 1.0,
-                average_number(num_distilled) if config.distillation is not None else 0.0,
-            )
-        )
-    return minibatches
+    size = num_groups // num_processes or len(scored.groups)
+    starts = range(0, len(scored.groups), size)
+    parts = [range(first, min(first + size, len(scored.groups))) for first in starts]
+    return [_minibatch(scored.select(list(part)), advantages[part.start : part.stop], loss, config) for part in parts]
+
+
+def _minibatch(scored: ScoredGroups, advantages: Tensor, loss: PolicyLoss, config: GRPOConfig) -> Minibatch:
+    """Returns the minibatch of some groups, given their advantages."""
+    has_signal, has_reward = scored.has_signal.tolist(), is_scored(scored.rewards).tolist()
+    counted = [
+        (sample, advantage, has_signal[group] or sample.is_distilled)
+        for group, row in enumerate(zip(scored.samples, advantages.tolist(), has_reward, strict=True))
+        for sample, advantage, is_known in zip(*row, strict=True)
+        if is_known and _counts(sample)
+    ]
+    lengths = [sample.num_trained_tokens for sample, _, _ in counted]
+    local_normalizer = loss.normalizer(lengths, config.max_new_tokens, [sample.weight for sample, _, _ in counted])
+    num_distilled = sum(sample.num_trained_tokens for sample, _, _ in counted if sample.is_distilled)
+    return Minibatch(
+        [sample for sample, _, is_trained in counted if is_trained],
+        [advantage for _, advantage, is_trained in counted if is_trained],
+        # Data-parallel training averages gradients over W processes. If S_r is the sum of losses of process r and M its
+        # divisor, (1/W) sum_r S_r / M is the step's S / N where M = N / W: the mean normaliser.
+        # Not 0: a process without a scored completion must not divide the loss of its dummy by it.
+        average_number(local_normalizer) if loss.is_global_mean else local_normalizer or 1.0,
+        average_number(num_distilled) if config.distillation is not None else 0.0,
+    )
 
 
 def _counts(sample: Sample) -> bool:

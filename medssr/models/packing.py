@@ -89,50 +89,66 @@ def pack_rollouts(
     """
     number_of = {prompt: number for number, prompt in enumerate(dict.fromkeys(tuple(prompt) for prompt in prompts))}
     prompt_of = [number_of[tuple(prompt)] for prompt in prompts]
-    num_prompts = len(number_of)
     segments = [list(prompt) for prompt in number_of] + [completion[:-1] for completion in completions]
-    first_positions = [0] * num_prompts + [len(prompt) for prompt in prompts]
+    lengths = [len(segment) for segment in segments]
+    first_positions = [0] * len(number_of) + [len(prompt) for prompt in prompts]
+    contexts = [-1] * len(number_of) + prompt_of
 
-    input_ids: list[int] = []
-    position_ids: list[int] = []
-    numbers: list[int] = []
-    contexts: list[int] = []
-    starts = [0] * len(segments)  # index in the packed row of the first token of each segment
-    blocks = []
-    for is_prompt, members in _blocks([len(segment) for segment in segments], num_prompts):
-        for segment_index in members:
-            starts[segment_index] = len(input_ids)
-            input_ids += segments[segment_index]
-            first = first_positions[segment_index]
-            position_ids += range(first, first + len(segments[segment_index]))
-            numbers += [segment_index] * len(segments[segment_index])
-            contexts += [-1 if is_prompt else prompt_of[segment_index - num_prompts]] * len(segments[segment_index])
-        if not has_blocks:
-            continue
-        block = _prompt_block([len(segments[segment_index]) for segment_index in members], device)
-        if not is_prompt:
-            shared = [prompt_of[segment_index - num_prompts] for segment_index in members]
-            spans = [(starts[number], len(segments[number])) for number in shared]
-            block = _with_context(block, spans, device, dtype)
-        blocks.append(block)
-
-    ends = [start + len(segment) - 1 for start, segment in zip(starts, segments, strict=True)]
-    predictors = [  # the last token of the prompt, then all of the completion but its last
-        index
-        for row, prompt in enumerate(prompt_of)
-        for index in (ends[prompt], *range(starts[num_prompts + row], ends[num_prompts + row] + 1))
-    ]
+    layout = list(_blocks(lengths, len(number_of)))
+    order = [segment for _, members in layout for segment in members]  # of the segments in the packed row
+    starts = _starts(order, lengths)
+    tokens = [(segment, offset) for segment in order for offset in range(lengths[segment])]
     ids = [torch.tensor(completion) for completion in completions]
     return PackedRollouts(
-        torch.tensor([input_ids], device=device),
-        torch.tensor([position_ids], device=device),
-        tuple(blocks),
-        torch.tensor(numbers, device=device),
-        torch.tensor(contexts, device=device),
-        torch.tensor(predictors, device=device),
+        torch.tensor([[segments[segment][offset] for segment, offset in tokens]], device=device),
+        torch.tensor([[first_positions[segment] + offset for segment, offset in tokens]], device=device),
+        tuple(_attention_blocks(layout, starts, lengths, contexts, device, dtype)) if has_blocks else (),
+        torch.tensor([segment for segment, _ in tokens], device=device),
+        torch.tensor([contexts[segment] for segment, _ in tokens], device=device),
+        torch.tensor(_predictors(starts, lengths, prompt_of), device=device),
         pad_sequence(ids, batch_first=True).to(device),
         pad_sequence([torch.ones(len(row)) for row in ids], batch_first=True).to(device),
     )
+
+
+def _starts(order: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    """Returns the index in the packed row of the first token of each segment; 0 for an empty one."""
+    starts, num_tokens = [0] * len(lengths), 0
+    for segment in order:
+        starts[segment] = num_tokens
+        num_tokens += lengths[segment]
+    return starts
+
+
+def _predictors(starts: Sequence[int], lengths: Sequence[int], prompt_of: Sequence[int]) -> list[int]:
+    """Returns the index of the token before each completion token, row by row.
+
+    These are the last token of the prompt, then all tokens of the completion but its last.
+    """
+    num_prompts = len(lengths) - len(prompt_of)
+    return [
+        index
+        for segment, prompt in enumerate(prompt_of, start=num_prompts)
+        for index in (
+            starts[prompt] + lengths[prompt] - 1,
+            *range(starts[segment], starts[segment] + lengths[segment]),
+        )
+    ]
+
+
+def _attention_blocks(
+    layout: Sequence[tuple[bool, list[int]]],
+    starts: Sequence[int],
+    lengths: Sequence[int],
+    contexts: Sequence[int],
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> Iterator[AttentionBlock]:
+    """Yields the blocks of a layout; the context of each completion is its prompt."""
+    for is_prompt, members in layout:
+        block = _prompt_block([lengths[segment] for segment in members], device)
+        spans = [(starts[contexts[segment]], lengths[contexts[segment]]) for segment in members]
+        yield block if is_prompt else _with_context(block, spans, device, dtype)
 
 
 def _blocks(lengths: list[int], num_prompts: int) -> Iterator[tuple[bool, list[int]]]:

@@ -176,6 +176,7 @@ NEGATED = re.compile(
     r"(?:(?<![a-z])(?:no|not|never|nor|neither|hardly|without)|n't)(?= )(?! (?:wait|mind|no|doubt|right"
     r"|correct)(?![a-z]))[^\ue000-\ue019]*\Z"
 )
+RANKING = re.compile(rf"(?:\s*\d[.)]\s*{SIGN}[^\S\n]*(?:\n|\Z)){{2,}}")  # "1. C", and below it "2. A"
 REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
 IS_NOT_ALONE = re.compile(
     r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second(?! thought)|or(?! rather| actually"

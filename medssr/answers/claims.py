@@ -33,6 +33,7 @@ from medssr.answers.claim_patterns import (
     OWN,
     POSSIBLE,
     PREFERRED,
+    RANKING,
     REASON,
     REJECTED,
     RETHOUGHT,
@@ -103,6 +104,8 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     if end - start < _SHORTEST_TAIL or not _may_contrast(page, letter, start, end):
         return decision
     text = with_signs(page, start, end)
+    if letter is None and RANKING.fullmatch(text):
+        return decision
     claims = _claims(text, is_open=letter is None)
     new = claims.affirmed
     is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)

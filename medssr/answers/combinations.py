@@ -50,7 +50,14 @@ _WHOLE_TEXTS = {
     "none": re.compile(r"(?:none|neither)(?:\sof\s(?:the|these|those|them).*)?"),
 }
 _LETTER_OF_PART = re.compile(r"\s\([a-z]\)")
-_WORD = re.compile(r"\s?[a-z][a-z-]{1,13}\s(?=[a-z])")
+# A word beside a part: "oral azithromycin"; not "clopidogrel, not aspirin", nor "(stop) metformin and start insulin".
+_WORD = re.compile(
+    r"\s?(?!(?:not|no|never|without|but|instead|rather|than|over|nicht|ohne|pas|sans|sin|non|senza"
+    r"|start|begin|stop|switch|hold|avoid|discontinue|withhold|replace)\s)[a-z][a-z-]{1,13}\s(?=[a-z])"
+)
+_ADDED = re.compile(
+    r"(?:\s?[+&]\s?|\s(?:plus|and|with|together with|combined with|along with)\s)(?:an?\s|the\s)?[a-z]{2}"
+)
 _BOTH_AT_END = re.compile(
     r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z"
 )
@@ -124,6 +131,15 @@ def combined(options: OptionTable, letters: str, kind: str) -> str | None:
     groups, _, _ = _combinations(options)
     group = groups.get((kind, frozenset(_text_of(options, letter) for letter in letters))) if groups else None
     return group if group and len(group) == 1 else None
+
+
+def is_part_with_more(page: Page, letter: str, end: int) -> bool:
+    """Returns whether an option named here is a part of another one and more is added to it.
+
+    "Metformin plus basal insulin" is more than the option "Metformin" where another option joins metformin and insulin.
+    """
+    _, parts, _ = _combinations(page.options)
+    return bool(parts) and _text_of(page.options, letter) in parts and _ADDED.match(page.low, end) is not None
 
 
 def has_combinations(options: OptionTable) -> bool:

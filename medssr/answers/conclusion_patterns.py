@@ -165,6 +165,7 @@ STATES = re.compile(
     rf"(?P<alone>{RUN})(?:,? (?:then|it is|here|after all|instead|by (?:exclusion|elimination)))?\W*\Z"
 )
 PLACED_LAST = re.compile(rf"[^\W\d_][\W_]{{1,4}}(?:option |choice )?[\"'(\[]?{RUN}[^\w\ue000-\ue019]*\Z")
+ADDED = re.compile(rf"[^\W_]\)? ?(?:\+|&|plus) ?{SIGN}")  # "ticagrelor plus [clopidogrel]" is more than that option
 OF_SOMETHING = re.compile(rf"{SIGN}\)? (?:antibod|antigen|vaccin|screen|test|serolog|immuni|prophyla|titer|level)")
 INTRODUCES = re.compile(
     r"\W*(?:so|thus|therefore|hence|overall|consequently|accordingly|in (?:summary|conclusion|short|sum)"

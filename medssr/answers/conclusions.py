@@ -12,6 +12,7 @@ from medssr.answers.choice import Decision, Reason
 from medssr.answers.claim_patterns import AFFIRMS, DOUBTS, IS_NOT_ALONE, RETHOUGHT, UNDECIDED, sentences_of
 from medssr.answers.cleaned_text import Page
 from medssr.answers.conclusion_patterns import (
+    ADDED,
     ADVICE,
     AHEAD,
     ASKED_FOR,
@@ -81,6 +82,7 @@ def _only_one_named(clause: str) -> str | None:
         return None
     if (
         IS_NOT_ALONE.search(clause)
+        or ADDED.search(clause)
         or DENIED.search(clause)
         or is_another_case(clause)
         or is_view_of_others(ADVICE.sub("", clause))

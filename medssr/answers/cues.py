@@ -91,6 +91,7 @@ _LEAD_LINK = re.compile(
     rf"|go with |是|项)?[\"'(\[]{{0,2}}"
 )
 
+_INFERRING = ("hence", "thus", "therefore")
 _OWN_VERB = re.compile(SPACE + any_of(lexicon.VERBS_OF_A_SUBJECT))
 
 _Span = tuple[int, int]
@@ -238,7 +239,8 @@ def _after_superlative(page: Page, cue: _Span) -> Decision | None:
 def _after_lead(page: Page, cue: _Span) -> Decision | None:
     """Reads "So, B." and "leaving B"."""
     link = _LEAD_LINK.match(page.low, cue[1])
-    mention = _mention_of_conclusion(page, link.end() if link else cue[1])
+    is_inferred = page.low[slice(*cue)] in _INFERRING
+    mention = _mention_of_conclusion(page, link.end() if link else cue[1], is_inferred=is_inferred)
     if mention is None or decides_nothing(line_before(page, cue[0])):  # "maybe it's C"
         return None
     if not page.low[cue[0]].isalnum():  # an arrow
@@ -246,13 +248,16 @@ def _after_lead(page: Page, cue: _Span) -> Decision | None:
     return Decision(mention.letter, Reason.ANSWER_PHRASE, end=mention.end)
 
 
-def _mention_of_conclusion(page: Page, position: int) -> Mention | None:
-    """Returns the one option named here that has no verb of its own: not "B" in "so B is less likely"."""
+def _mention_of_conclusion(page: Page, position: int, *, is_inferred: bool) -> Mention | None:
+    """Returns the one option named here that has no verb of its own: not "B" in "so B is less likely".
+
+    Only what is inferred ("hence no.") may be a small word, which has other uses elsewhere ("so no treatment").
+    """
     is_small = not page.raw[position : position + 1].isupper()
     if position <= page.walk_end or (is_small and is_letter_at(page.low, position)):
         return None
     mention = mention_at(page, position)
-    if is_small and mention and page.low[position : mention.end] in SMALL_TEXTS:
+    if is_small and mention and page.low[position : mention.end] in SMALL_TEXTS and not is_inferred:
         return None
     if mention is None or mention.letter is None or is_joined(page, mention) or is_asked(page, mention):
         return None

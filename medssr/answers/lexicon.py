@@ -34,6 +34,7 @@ PRAISE = (
 VERBS_OF_PRAISE = (  # "only B fits"
     "fits best", "fits", "matches best", "matches", "wins", "explains everything", "looks right", "looks correct",
     "remains", "is in", "верный", "верна", "正确", "正しい",
+    "最符合题意", "符合题意", "最合适", "最恰当", "最合理", "最为合适", "最有可能", "最佳",
 )  # fmt: skip
 CHOOSING = (
     "choose", "chose", "choosing", "pick", "select", "go with", "going with", "opt for", "stick with", "sticking with",
@@ -198,7 +199,7 @@ AFTER_LETTER = (  # what shows that a lone letter is not the start of something 
     "rationale", "answer", "weil", "da", "denn", "porque", "ya", "pues", "car", "parce", "perché", "因为", "由于",
     "です", "입니다", "이다", "项", "选项", "和", "或", "与", "及", "y", "o", "et", "ou", "und", "oder", "है",
     "after", "upon", "しました", "となります", "となる", "である", "になります",
-    "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur",
+    "だ", "番", "번", "번입니다", "است", "dir", "dır", "dur", "'dir", "'dır", "'dur", "'dür",
     "şıkkıdır", "şıkkı", "seçeneğidir", "seçeneği", "হবে", "होगा",
     "हैं", "ではなく", "i.e.", "i.e", "namely", "正确", "で",
     "wählen", "sagen", "nehmen",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medssr.answers.choice import Decision, Reason
 from medssr.answers.cleaned_text import Page, is_letter_at, text_at
-from medssr.answers.combinations import JOINED_BY, combination_at
+from medssr.answers.combinations import JOINED_BY, combination_at, is_part_with_more
 from medssr.answers.lexicon import AFTER_LETTER, FILLERS, JOINING, SMALL_TEXTS, UNDECIDED, VERBS_OF_A_SUBJECT, any_of
 
 # --- An option, by its letter, by its text, or by both -----------------------------------------------------------
@@ -41,7 +41,10 @@ _ABBREVIATION = re.compile(rf"\.{SPACE}?(?!(?i:{any_of(AFTER_LETTER)}))[a-z]")  
 _SEPARATOR = re.compile(
     rf"(?:[)\]}}\"'.:,;({{>=/]|-(?![0-9])){{0,4}}{SPACE}{{0,3}}(?:[(\[\"'=]|-(?![0-9])){{0,4}}{SPACE}{{0,2}}"
 )
-_SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as'))}")
+_SMALL_TEXT_END = re.compile(rf"\s*(?:\Z|\n|[)\]}}\"',.;:!?<(]|- )|{SPACE}{any_of(('because', 'since', 'as', 'but'))}")
+_ARROW_TO = re.compile(
+    rf"[)\]}}\"'.]{{0,3}}{SPACE}{{0,3}}(?:->|-->|→|⇒|➡|=>)️?{SPACE}{{0,3}}(?:option |choice )?[(\[\"']{{0,2}}"
+)
 _UNIT = re.compile(  # "0.5 mg" for the option "0.5"
     rf"{SPACE}?(?:[mµuck]?g|mcg|[mdµ]?l|[mµn]?mol|meq|[mckn]?m|%|years?|days?|weeks?|months?|hours?|minutes?|units?"
     rf"|iu)(?![a-z])"
@@ -173,11 +176,21 @@ def read_slot(page: Page, start: int, reason: Reason, *, is_explicit: bool = Tru
         return Decision(letter, reason, is_explicit, end=position) if letter else None
     if is_asked(page, mention):
         return None
+    mention = _changed_by_arrow(page, mention)
     if mention.problem:
         return Decision(None, mention.problem, is_explicit)
-    if is_joined(page, mention) or heads_a_list(page, mention):
+    is_several = is_joined(page, mention) or heads_a_list(page, mention)
+    if is_several or (mention.letter and is_part_with_more(page, mention.letter, mention.end)):
         return Decision(None, Reason.SEVERAL_LETTERS, is_explicit)
     return Decision(mention.letter, reason, is_explicit, end=mention.end)
+
+
+def _changed_by_arrow(page: Page, mention: Mention) -> Mention:
+    """Returns the option to which an arrow changes the one that is named: "C -> B" ends in B."""
+    arrow = _ARROW_TO.match(page.low, mention.end)
+    changed = mention_at(page, arrow.end()) if arrow else None
+    is_last = changed is not None and changed.letter and SENTENCE_END.match(page.low, changed.end)
+    return changed if changed and is_last else mention
 
 
 def read_denied_slot(page: Page, start: int) -> Decision:

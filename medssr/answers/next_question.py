@@ -56,7 +56,7 @@ _HEADING = re.compile(
 )
 _SECTION = re.compile(
     rf"(?:{_FURTHER}[^\S\n])?{_KIND}{any_of(QUESTION_NOUNS_IF_ASKED)}(?:{_NUMBER})?{_END}"
-    rf"|{_FURTHER}(?:[^\S\n][^\n]{{0,40}})?[:.\n]"
+    rf"|{_FURTHER}(?:[^\S\n][^\n]{{0,40}})?[:.\n]|next:[^\S\n]an?[^\S\n]\d"
     r"|(?:answer|choose|select|pick|solve|read|consider)[^\S\n](?:the|one|another|this)[^\n]{0,80}?[.:\n]"
     r"|(?:the following|below)[^\S\n]is[^\n]{0,80}?[.:\n]"
     r"|#?\d{1,3}[.):]{1,2}(?!\d)\s"

@@ -17,6 +17,11 @@ _MENTION = re.compile(
     rf"(?P<both>both )?\(?(?P<list>{_LIST})\)?(?P<alone> only| alone)?"
 )
 
+_ALL = re.compile(  # "all three are correct"; how many there are, the options tell
+    r"(?<![a-z])all(?: (?:of the )?(?:two|three|four|five|[2-5]|the))?(?: statements| items| of them| of these)?"
+    r"(?=\s*[.!]|\s*\Z| (?:are|were) (?:correct|true|right|valid))"
+)
+
 
 @lru_cache(maxsize=4096)
 def _options(options: OptionTable) -> dict[frozenset[str], str]:
@@ -35,7 +40,13 @@ def _options(options: OptionTable) -> dict[frozenset[str], str]:
 def statements_at(options: OptionTable, low: str, position: int) -> tuple[str, int] | None:
     """Returns the letter of the option with the statements listed at a position of a text, and where the list ends."""
     letter_by_statements = _options(options)
-    mention = _MENTION.match(low, position) if letter_by_statements else None
+    if not letter_by_statements:
+        return None
+    all_of_them = _ALL.match(low, position)
+    if all_of_them:
+        letter = _letter_of_all(letter_by_statements)
+        return (letter, all_of_them.end()) if letter else None
+    mention = _MENTION.match(low, position)
     letter = _letter(letter_by_statements, mention) if mention else None
     return (letter, mention.end()) if letter and mention else None
 
@@ -45,8 +56,14 @@ def mentions_of_statements(options: OptionTable, text: str) -> list[tuple[int, i
     letter_by_statements = _options(options)
     if not letter_by_statements:
         return []
-    mentions = ((mention, _letter(letter_by_statements, mention)) for mention in _MENTION.finditer(text.lower()))
-    return [(*mention.span(), letter) for mention, letter in mentions if letter]
+    low = text.lower()
+    mentions = [(mention, _letter(letter_by_statements, mention)) for mention in _MENTION.finditer(low)]
+    mentions += [(mention, _letter_of_all(letter_by_statements)) for mention in _ALL.finditer(low)]
+    return sorted((*mention.span(), letter) for mention, letter in mentions if letter)
+
+
+def _letter_of_all(letter_by_statements: dict[frozenset[str], str]) -> str | None:
+    return letter_by_statements.get(frozenset().union(*letter_by_statements))
 
 
 def _letter(letter_by_statements: dict[frozenset[str], str], mention: re.Match[str]) -> str | None:

@@ -12,6 +12,29 @@ _LEADING_VERB = re.compile(
 _ARTICLE = re.compile(r"(?:the|an?|la|le|les|une?|der|die|das|el|il|lo|los|las|gli|os?|as) (?=[a-zà-ÿ]{4})|l'")
 _PARENTHESIS = re.compile(r"\s?\([^()]{1,60}\)\Z")
 _SPECIES = re.compile(r"([a-z])[a-z]{3,}(?:us|um|a|is|es|er|as|ma|ia|on) ([a-z]{3,}(?:i|ae|us|is|um|a|e|ns|yi|or))\Z")
+_ABBREVIATED_SPECIES = re.compile(r"([a-z])\. ?([a-z]{3,})\Z")
+_GENERA = (  # of species that questions abbreviate: "C. difficile"
+    "aspergillus", "bacillus", "bacteroides", "bordetella", "borrelia", "brucella", "campylobacter", "candida",
+    "chlamydia", "clostridioides", "clostridium", "corynebacterium", "cryptococcus", "entamoeba", "enterobacter",
+    "enterococcus", "escherichia", "giardia", "haemophilus", "helicobacter", "histoplasma", "klebsiella", "legionella",
+    "leptospira", "listeria", "moraxella", "mycobacterium", "mycoplasma", "neisseria", "pasteurella", "plasmodium",
+    "pneumocystis", "proteus", "pseudomonas", "rickettsia", "salmonella", "serratia", "shigella", "staphylococcus",
+    "streptococcus", "toxoplasma", "treponema", "trichomonas", "vibrio", "yersinia",
+)  # fmt: skip
+_IMAGING = re.compile(r"(ct|mri|mra|cta|x-ray|ultrasound|ultrasonography|biopsy)(?: scan)? of the ([a-z]{4,})")
+_INFLECTED = {
+    "increase": ("increases",),
+    "decrease": ("decreases",),
+    "no change": ("unchanged", "no changes"),
+    "unchanged": ("no change",),
+    "reassurance": ("reassure",),
+    "observation": ("observe",),
+}
+_ABOVE, _EACH = ("以上", "上述", "以上选项", "上述选项"), ("都", "均", "皆", "全")
+_WHOLES = tuple(  # 以上都是 and 上述均正确 say the same
+    frozenset(f"{above}{each}{claim}" for above in _ABOVE for each in _EACH for claim in claims)
+    for claims in (("是", "对", "正确"), ("不是", "不对", "不正确", "错", "错误", "非"))
+)
 _SAME = tuple(  # two ways to write the same, of which the second one is rarer within other words
     (re.compile(rf"(?<![a-z]){first}(?![a-z])"), second, re.compile(rf"(?<![a-z]){second}(?![a-z])"), first)
     for first, second in (
@@ -44,6 +67,9 @@ def aliases_of(text: str) -> Iterator[str]:
         >>> sorted(set(aliases_of("administer intravenous alteplase")))
         ['administer iv alteplase', 'intravenous alteplase', 'iv alteplase']
     """
+    whole = next((whole for whole in _WHOLES if text in whole), frozenset())
+    yield from sorted(whole - {text})
+    yield from _INFLECTED.get(text, ())
     for name in _shorter(text):
         for alias in (name, *_rewritten(name)):
             if (len(alias) >= _SHORTEST or alias[0].isdigit()) and alias != text:
@@ -64,6 +90,16 @@ def _shorter(text: str) -> Iterator[str]:
     species = _SPECIES.fullmatch(core)
     if species:
         yield f"{species[1]}. {species[2]}"
+        yield f"{species[1]} {species[2]}"
+    imaging = _IMAGING.fullmatch(core)
+    if imaging:
+        yield f"{imaging[1]} {imaging[2]}"
+        yield f"{imaging[2]} {imaging[1]}"
+    abbreviated = _ABBREVIATED_SPECIES.fullmatch(core)
+    if abbreviated:
+        initial, epithet = abbreviated.groups()
+        yield f"{initial} {epithet}"
+        yield from (f"{genus} {epithet}" for genus in _GENERA if genus.startswith(initial))
 
 
 def _rewritten(text: str) -> Iterator[str]:
@@ -73,6 +109,9 @@ def _rewritten(text: str) -> Iterator[str]:
         elif short_form.search(text):
             yield short_form.sub(first, text)
     amount = _AMOUNT.fullmatch(text)
+    if amount and amount[3] == "%":
+        yield f"{amount[1]} percent"
+        yield f"{amount[1]} per cent"
     if amount:
         yield f"{amount[1]}{'' if amount[2] else ' '}{amount[3]}"
     for british, american in _SPELLINGS:

@@ -14,8 +14,14 @@ _LINE = re.compile(
     re.MULTILINE,
 )
 _END = r"[\s.!|)\]]{0,9}\Z"
-_ENDS_RIGHT = re.compile(rf"(?:(?<![a-z])(?<!not )(?:correct|right|true|yes|t|y|correct answer)|{_RIGHT_MARK}){_END}")
-_ENDS_WRONG = re.compile(rf"(?:(?<![a-z])(?:incorrect|not correct|wrong|false|no|f|n)|{_WRONG_MARK}){_END}")
+_ENDS_RIGHT = re.compile(
+    rf"(?:(?<![a-z])(?<!not )(?:correct|right|true|yes|t|y|correct answer|(?:very|most|highly) likely)"
+    rf"|{_RIGHT_MARK}){_END}"
+)
+_ENDS_WRONG = re.compile(
+    rf"(?:(?<![a-z])(?:incorrect|not correct|wrong|false|no|f|n|(?:very |highly )?unlikely|(?:less|least) likely)"
+    rf"|{_WRONG_MARK}){_END}"
+)
 _STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct|right)(?= ?[.,:;!|-]))")
 _STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;!|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")

@@ -87,7 +87,11 @@ def assert_same_step(two: Path, one: Path, error: float = 1e-6) -> None:
     assert expected.norm() > 1
     assert (change(two) - expected).norm() / expected.norm() < error
     for row, expected_row in zip(metrics(two), metrics(one), strict=True):
-        assert row == pytest.approx(expected_row, rel=1e-4, abs=error)
+        for name, value in row.items():
+            # The mismatch of the engine's and the trainer's log-probs is rounding alone, which differs by machine.
+            rounding = 1e-4 if "logprob_mismatch" in name else error
+            assert value == pytest.approx(expected_row[name], rel=1e-4, abs=rounding), name
+        assert row.keys() == expected_row.keys()
 
 
 @pytest.mark.slow

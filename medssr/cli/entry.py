@@ -28,6 +28,7 @@ from medssr.utils.nearest import did_you_mean
 from medssr.utils.peers import PeerLeft
 from medssr.utils.processes import is_main_process
 from medssr.utils.stopping import Stopped, catch_signals
+from medssr.utils.torchmetrics_parts import import_torchmetrics_in_parts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -66,6 +67,7 @@ def run_command(
         sweep_plan: Takes the jobs of a sweep and returns what `-m --info` prints; given with `plan`.
     """
     let_log_lines_fail()
+    import_torchmetrics_in_parts()
     with ends_with_its_reader(), ended_by_exception():
         _run_command(name, task, adapt, plan, sweep_plan)
 

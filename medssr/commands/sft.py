@@ -48,6 +48,9 @@ def _run(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
     demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
     drawn = demonstrations.draw(config.seed)
     log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
+
+    from medssr.training import fit  # noqa: F401  Lightning's import sets levels that `prepared_process` changes
+
     with prepared_process(config.extras, config.seed):
         counts = _fine_tune(config, drawn, demonstrations, directory)
     free_gpu_memory()

@@ -15,7 +15,7 @@ _PRECISIONS = (
     *("transformer-engine", "transformer-engine-float16"),
 )
 _STRATEGIES = ("auto", "ddp")
-_FSDP2 = "medssr.models.sharding.FSDP2"
+_FSDP2 = "medssr.training.fsdp2.FSDP2"
 _LENGTH = "a training has one pass of a fixed number of steps: set grpo.num_steps or sft.num_steps."
 _CLIPPING = "gradients are clipped by grpo.max_grad_norm or sft.max_grad_norm."
 _VALIDATION = "there is no validation loop; medssr-train probe=seed_questions evaluates during training."

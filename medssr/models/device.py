@@ -13,7 +13,7 @@ from medssr.config.groups import Node
 from medssr.config.trainer import devices_of
 from medssr.errors import InputError, require
 from medssr.utils.instantiate import loads_model
-from medssr.utils.seeding import random_states, set_random_states
+from medssr.utils.seeding import random_states, seed_everything, set_random_states
 
 if TYPE_CHECKING:
     from medssr.models.policy import Policy
@@ -51,7 +51,6 @@ def prepared_process(extras: ExtrasConfig, seed: int) -> Iterator[None]:
     settings of torch, whatever a step or Lightning's Trainer sets.
     """
     import torch
-    from lightning import seed_everything
 
     states = random_states()
     with warnings.catch_warnings(), _kept_torch_settings(), _quiet_libraries():
@@ -61,7 +60,7 @@ def prepared_process(extras: ExtrasConfig, seed: int) -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler")
         if extras.num_threads is not None:
             torch.set_num_threads(extras.num_threads)
-        seed_everything(seed, verbose=False)
+        seed_everything(seed)
         try:
             yield
         finally:

@@ -7,22 +7,11 @@ from types import MethodType
 from typing import Any, TypeVar
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 T = TypeVar("T")
 
 _METHOD = "call_as_forward"
-
-
-class FSDP2(ModelParallelStrategy):
-    """Lightning's strategy for FSDP2 with data parallelism over all processes, without tensor parallelism."""
-
-    def setup_environment(self) -> None:
-        """Initialises the process group with the sizes of the device mesh."""
-        self._tensor_parallel_size = 1
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        super().setup_environment()
 
 
 def shard(model: Any, mesh: Any, dtype: torch.dtype) -> None:

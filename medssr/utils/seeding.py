@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from typing import Any, cast
 
@@ -19,6 +20,21 @@ def derive_seed(*parts: int | str) -> int:
     """
     digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_everything(seed: int) -> None:
+    """Sets the generators of Python, NumPy and torch to the seed, as Lightning's function of this name does.
+
+    Commands that train nothing get along without Lightning so, whose import takes a second or more. The variables are
+    those by which Lightning seeds the processes that it starts.
+    """
+    import numpy as np
+    import torch
+
+    os.environ |= {"PL_GLOBAL_SEED": str(seed), "PL_SEED_WORKERS": "0"}
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def random_states() -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Step:
             return content
 
         decisive, inputs = fingerprint_parts(asdict(self.config), identify)
-        fingerprint = _hash({"step": self.name, "config": decisive, "inputs": inputs})
+        fingerprint = fingerprint_of({"step": self.name, "config": decisive, "inputs": inputs})
         origins = {key: sorted(lies_in[content]) for key, content in inputs.items() if content in lies_in}
         return _Identity(self.artifact_dir / self.name / fingerprint, decisive, inputs, origins)
 
@@ -290,5 +290,6 @@ def decisive_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _hash(value: Any) -> str:
+def fingerprint_of(value: Any) -> str:
+    """Returns the short hash of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

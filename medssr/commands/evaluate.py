@@ -22,7 +22,8 @@ from medssr.utils.naming import safe_name
 if TYPE_CHECKING:
     from medssr.benchmarks.suite import Benchmark, Suite
     from medssr.evaluation.benchmark_results import BenchmarkAnswers
-    from medssr.evaluation.runner import BenchmarkRunner
+    from medssr.evaluation.results_io import EvaluationResults
+    from medssr.evaluation.runner import BenchmarkRunner, Prompter
     from medssr.questions import Question
 
 log = logging.getLogger(__name__)
@@ -45,14 +46,7 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
     suite = load_suite(config.benchmark, config.rarity)
     asked = _asked(suite, config.protocol.prefill)
 
-    from medssr.evaluation.benchmark_results import benchmark_record, means_record, protocol_record
-    from medssr.evaluation.results_io import (
-        EvaluatedModel,
-        EvaluationResults,
-        predictions_file,
-        questions_file,
-        write_evaluation,
-    )
+    from medssr.evaluation.results_io import predictions_file, questions_file, write_evaluation
     from medssr.evaluation.runner import BenchmarkRunner, Prompter, choose_shots
     from medssr.models.device import use_gpu
     from medssr.models.policy import load_policy
@@ -79,19 +73,27 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
                 answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))
                 write_questions(questions_file(directory, name), questions)
                 write_lines_atomically(predictions_file(directory, name), answers[name].lines())
-    results = EvaluationResults(
-        model=EvaluatedModel(
-            config.model.path, config.model.revision, config.model.dtype.value, config.model.adapter_path
-        ),
-        protocol=protocol_record(protocol, prompter),
+    write_evaluation(directory, _results(config, suite, prompter, answers))
+    return {name: len(questions) for name, questions in asked.items()}
+
+
+def _results(
+    config: EvaluateConfig, suite: Suite, prompter: Prompter, answers: Mapping[str, BenchmarkAnswers]
+) -> EvaluationResults:
+    """Returns the results of a model, given the answers to each benchmark."""
+    from medssr.evaluation.benchmark_results import benchmark_record, means_record, protocol_record
+    from medssr.evaluation.results_io import EvaluatedModel, EvaluationResults
+
+    model = config.model
+    return EvaluationResults(
+        model=EvaluatedModel(model.path, model.revision, model.dtype.value, model.adapter_path),
+        protocol=protocol_record(config.protocol, prompter),
         benchmarks={name: benchmark_record(given, config) for name, given in answers.items()},
         seed=config.seed,
         rarity=suite.rarity,
         means=means_record(answers, config),
         missing=suite.missing,
     )
-    write_evaluation(directory, results)
-    return {name: len(questions) for name, questions in asked.items()}
 
 
 def _asked(suite: Suite, prefill: str | None) -> dict[str, list[Question]]:

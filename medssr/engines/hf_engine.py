@@ -77,26 +77,13 @@ class HFEngine:
         """Prefills each prompt once, then decodes all its completions; finished rows are removed from the batch."""
         model, device = self._policy.model, self._policy.model.device
         num_samples = len(seeds[0])
-        input_ids, attention_mask = left_pad(prompts, self._policy.tokenizer.pad_token_id, device)
-        output = model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids_of(attention_mask),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache, length = output.past_key_values, input_ids.shape[1]
-        expand_cache(cache, num_samples)
-        logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)  # [B, V]
-        next_position = attention_mask.sum(dim=1).repeat_interleave(num_samples)
+        cache, logits, attention_mask = self._prefill(prompts, num_samples)
+        length, next_position = attention_mask.shape[1], attention_mask.sum(dim=1)
         # The mask covers prompt and completion; each step uses the columns up to the current token.
         attention_mask = pad(attention_mask, (0, sampling.max_new_tokens), value=1)
-        attention_mask = attention_mask.repeat_interleave(num_samples, dim=0)
         uniforms = seeded_uniforms([seed for row in seeds for seed in row], sampling.max_new_tokens).to(device)
         eos_ids = torch.tensor(sorted(self._policy.eos_token_ids), device=device)
-
         stop = stop_strings(self._policy, sampling)
-
         sampled = SampledTokens(len(uniforms), sampling.max_new_tokens, device)
         batch_rows = torch.arange(len(uniforms), device=device)  # the index in `uniforms` of each row of the batch
         is_unfinished = torch.ones_like(batch_rows, dtype=torch.bool)
@@ -127,6 +114,24 @@ class HFEngine:
         token_rows, logp_rows = zip(*sampled.read(), strict=True)
         rows = read_completions(self._policy, token_rows, logp_rows, sampling)
         return [rows[start : start + num_samples] for start in range(0, len(rows), num_samples)]
+
+    def _prefill(self, prompts: list[list[int]], num_samples: int) -> tuple[Any, Tensor, Tensor]:
+        """Returns the cache of the prompts, the logits of the first tokens, `[B, V]`, and the prompts' mask, `[B, P]`.
+
+        All have B rows, `num_samples` for each prompt.
+        """
+        model = self._policy.model
+        input_ids, attention_mask = left_pad(prompts, self._policy.tokenizer.pad_token_id, model.device)
+        output = model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids_of(attention_mask),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        expand_cache(output.past_key_values, num_samples)
+        logits = output.logits[:, -1].repeat_interleave(num_samples, dim=0)
+        return output.past_key_values, logits, attention_mask.repeat_interleave(num_samples, dim=0)
 
     def _has_stop(self, sampled: SampledTokens, rows: Tensor, length: int, stop: tuple[str, ...]) -> Tensor:
         """Returns for each row, `[B]`, whether a stop string ends in its last `_STOP_INTERVAL` tokens."""

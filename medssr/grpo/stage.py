@@ -11,6 +11,7 @@ from typing import Any
 
 from medssr.config import Dtype, TrainConfig
 from medssr.config.trainer import shards_models
+from medssr.engines.types import RolloutEngine
 from medssr.errors import InputError
 from medssr.grpo.ahead import StepAhead, samples_ahead
 from medssr.grpo.heldout import HeldoutCallback
@@ -29,6 +30,7 @@ from medssr.models.policy import Policy, load_reference, load_tokenizer, load_tr
 from medssr.questions import Question
 from medssr.rewards.isolation import open_rewards
 from medssr.rewards.labels import require_labels
+from medssr.rewards.scoring import Reward
 from medssr.training.fit import fit
 from medssr.training.forecast import Forecast, forecast, utilisation_of
 from medssr.training.question_sources import QuestionSource, reward_names
@@ -62,13 +64,9 @@ def run_stage(
     check_device(config.trainer)
     hints = _hints(config, sources)
     policy = load_trainable_policy(config.model, config.lora, config.seed, is_sharded=shards_models(config.trainer))
-    # Checked before training, so that an over-long prompt fails here and not at step 900.
     questions = [question for source in sources.values() for question in source.questions]
     num_new_tokens = config.grpo.max_new_tokens + _num_shuffling_tokens(questions, config)
-    for source in sources.values():
-        policy.check_prompts(source.questions, num_new_tokens, source.path)
-        hinted = [hints.with_hint(question) for question in source.questions if question.id in hints.texts]
-        policy.check_prompts(hinted, num_new_tokens, f"{source.path}, with grpo.hints")
+    _check_prompts(policy, sources, hints, num_new_tokens)
     with (
         open_rewards(config.reward, config.grpo.reward_timeout_s, config.grpo.num_reward_workers) as rewards,
         closing(instantiate(config.rollout, "rollout", policy=policy)) as engine,
@@ -77,18 +75,9 @@ def run_stage(
         for source in sources.values():
             require_labels({name: rewards[name] for name in source.rewards}, source.questions, source.path)
         engine.reserve(lambda: _longest_prompt(policy, sources, hints, num_new_tokens) + num_new_tokens)
-        rollouts = RolloutCollector(
-            policy,
-            engine=engine,
-            rewards=rewards,
-            config=config.grpo,
-            seed=config.seed,
-            stage=config.stage,
-            source=config.data.path,
-            reward_names=with_permuted_ids(reward_names(sources)),
-        )
-        if samples_ahead(engine):
-            rollouts = replace(rollouts, ahead=stack.enter_context(closing(StepAhead(rollouts))))
+        rollouts = _collector(config, sources, policy, engine, rewards)
+        if rollouts.ahead is not None:
+            stack.enter_context(closing(rollouts.ahead))
         module = _module(config, policy, rollouts, hints)
         evaluation = None if config.probe is None else HeldoutCallback(rollouts, heldout, config.probe, directory)
         callbacks: list[Any] = [RolloutWatch(rewards), *([] if evaluation is None else [evaluation])]
@@ -102,6 +91,35 @@ def run_stage(
             counts["probe"] = evaluation.finish(module.trainer)
             best_model = evaluation.best_model()
     return counts | _save_model(policy, best_model, directory / "model")
+
+
+def _check_prompts(policy: Policy, sources: Mapping[str, QuestionSource], hints: Hints, num_new_tokens: int) -> None:
+    """Checks that all prompts fit the context before training, so that none fails at step 900."""
+    for source in sources.values():
+        policy.check_prompts(source.questions, num_new_tokens, source.path)
+        hinted = [hints.with_hint(question) for question in source.questions if question.id in hints.texts]
+        policy.check_prompts(hinted, num_new_tokens, f"{source.path}, with grpo.hints")
+
+
+def _collector(
+    config: TrainConfig,
+    sources: Mapping[str, QuestionSource],
+    policy: Policy,
+    engine: RolloutEngine,
+    rewards: Mapping[str, Reward],
+) -> RolloutCollector:
+    """Returns what samples and scores completions, one step ahead if the engine is to."""
+    rollouts = RolloutCollector(
+        policy,
+        engine=engine,
+        rewards=rewards,
+        config=config.grpo,
+        seed=config.seed,
+        stage=config.stage,
+        source=config.data.path,
+        reward_names=with_permuted_ids(reward_names(sources)),
+    )
+    return replace(rollouts, ahead=StepAhead(rollouts)) if samples_ahead(engine) else rollouts
 
 
 def _data(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> PromptDataModule:

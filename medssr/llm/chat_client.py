@@ -121,6 +121,11 @@ class ChatClient:
             reason = self._health.fail(ending.kind, not reply.is_answered, is_new)
             if reason is not None or ending.is_fatal:
                 self._stop(reason, problem, reply.is_answered)
+        self._count(reply, is_new)
+        return reply
+
+    def _count(self, reply: Reply, is_new: bool) -> None:
+        """Counts a reply of the model, once for each call."""
         with self._count_lock:
             if reply.is_answered and reply.key not in self._used_keys:
                 self._used_keys.add(reply.key)
@@ -128,7 +133,6 @@ class ChatClient:
                     self._new_keys.add(reply.key)
                 self._used_cost += reply.cost
                 self._left_out.update(reply.left_out)
-        return reply
 
     def note_use(self, reply: Reply, problem: str | None = None) -> None:
         """Takes note of whether an answer with outcome "answer" was of use, which the caller alone can tell.

@@ -1,9 +1,15 @@
-"""One job of a sweep: its record on disk, and a lock so that it runs once and in one process."""
+"""One job of a sweep: its record on disk, and a lock so that it runs once and in one process.
+
+A job is no step (`medssr.artifacts`), and its record no manifest. A step makes files, is finished once its manifest is
+there, and is what its inputs' content and its configuration say. A job makes no files of its own: it calls a command
+whose steps do. Its record also says what a manifest, which is written last, cannot: that it runs, who killed it, why it
+failed, and what it returned to a search. It may be wrong at no cost, since a job that starts for nothing finds its
+steps made; so files count by size and time and not by content, and a damaged record is a job that was not started.
+What both need they share: what decides a result, the hash of it, locks, and the reading and writing of records.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import socket
@@ -14,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from medssr.artifacts import fingerprint_parts
+from medssr.artifacts import fingerprint_of, fingerprint_parts
 from medssr.errors import InputError
 from medssr.utils.disk_faults import disk_fault
 from medssr.utils.files import read_record, write_json_atomically
@@ -120,7 +126,7 @@ def job_fingerprint(config: Any) -> str:
     values = asdict(config)
     run = values.get("run")
     parts = [*fingerprint_parts(values, file_stamp), None if run is None else file_stamp(Path(run))]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return fingerprint_of(parts)
 
 
 def file_stamp(path: Path) -> str:

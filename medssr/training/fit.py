@@ -58,18 +58,13 @@ def fit(
     num_planned = min(num_steps, num_check_steps(config) or num_steps)
     if config.extras.profiler is not None:
         module.trace = UpdateTrace(directory / "traces")
-    callbacks = [
-        instantiate(node, f"callbacks.{name}", directory=directory) for name, node in (config.callbacks or {}).items()
-    ]
     what = config.stage if isinstance(config, TrainConfig) else "sft"
     with (
         catch_signals(),
         open_loggers(_loggers(config), config, directory) as loggers,
         Progress(what, num_planned, "steps") as progress,
     ):
-        # Checkpoints come last, so that they contain the state after all other callbacks.
-        callbacks.sort(key=lambda callback: isinstance(callback, StepCheckpoint))
-        callbacks = [JointStop(), *further_callbacks, StepProgress(progress), *callbacks]
+        callbacks = [JointStop(), *further_callbacks, StepProgress(progress), *_configured_callbacks(config, directory)]
         trainer = _make_trainer(config, callbacks, loggers, directory)
         module.train()
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -82,6 +77,13 @@ def fit(
             num_steps,
         )
     return num_planned
+
+
+def _configured_callbacks(config: TrainConfig | SFTTrainConfig, directory: Path) -> list[L.Callback]:
+    """Returns the callbacks of the configuration; checkpoints come last, and so have the state after all others."""
+    nodes = config.callbacks or {}
+    callbacks = [instantiate(node, f"callbacks.{name}", directory=directory) for name, node in nodes.items()]
+    return sorted(callbacks, key=lambda callback: isinstance(callback, StepCheckpoint))
 
 
 def _make_trainer(

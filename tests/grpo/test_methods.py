@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
-from support.grpo_runs import EvenTokens, make_module
+from support.grpo_runs import EvenTokens, fit, make_module
 from support.helpers import grpo_config
 from support.step_gradient import other_weights
 from torch.optim import SGD
 
+import medssr.grpo
 from medssr.grpo.hints import Hints
 from medssr.rewards.answer_format import AnswerFormat
 from medssr.rewards.certainty import SelfCertainty
@@ -34,6 +38,29 @@ def parts_of(policy, reward, hints=None, **settings):
 def test_a_step_of_plain_grpo_has_no_optional_parts(policy):
     settings = {"num_iterations": 2, "beta": 0.1, "tis_cap": 2.0, "dynamic_sampling_rounds": 1}
     assert parts_of(policy, {"first": EvenTokens(), "form": AnswerFormat(0.1)}, **settings) == []
+
+
+def test_a_step_of_plain_grpo_runs_through_the_modules_of_the_diagram_and_no_other(policy, tmp_path):
+    module = make_module(policy, grpo_config(num_steps=1, beta=0.1), EvenTokens(), partial(SGD, lr=1.0))
+    training_step, files = module.training_step, set()
+
+    def record(frame, event, _):
+        if event == "call":
+            files.add(Path(frame.f_code.co_filename))
+
+    def recorded(*arguments):
+        sys.setprofile(record)
+        try:
+            training_step(*arguments)
+        finally:
+            sys.setprofile(None)
+
+    module.training_step = recorded
+    fit(policy, tmp_path, module.config, module=module)
+    folder = Path(medssr.grpo.__file__).parent
+    diagram = medssr.grpo.__doc__.partition("`module.py` has the loop")[0]
+    drawn = set(re.findall(r"(?<!/)\b(\w+)\.py", diagram))
+    assert drawn == {file.stem for file in files if file.parent == folder}
 
 
 @pytest.mark.parametrize(

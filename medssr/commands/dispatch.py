@@ -32,6 +32,7 @@ _BESIDE = {
 _UPKEEP = {
     "doctor": ("doctor.command", "check whether this machine can run a command"),
     "slurm": ("slurm", "print a batch script for SLURM that runs a command on one node"),
+    "watch": ("watch.command", "the report of a run or sweep under way, in a browser on this machine"),
     "list": ("store.listing", "list artefacts and runs"),
     "show": ("store.showing", "show an artefact: what it was made from, settings, first records"),
     "clean": ("store.cleaning", "find what nothing refers to, and delete it"),

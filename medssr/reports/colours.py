@@ -54,7 +54,9 @@ def palette_of(comparison: GroupComparison) -> Palette:
     names = [group.name for group in comparison.groups]
     models: dict[str, str] = {}
     if len(names) == 1:
-        trained = [model for model in comparison.groups[0].models if model != _BASE_MODEL]
+        group = comparison.groups[0]
+        stages = [stage for run in group.runs for stage in run.curves]  # one under way has no model yet
+        trained = [model for model in dict.fromkeys([*group.models, *stages]) if model != _BASE_MODEL]
         models = {model: DISTINCT[number % len(DISTINCT)] for number, model in enumerate(trained)}
     if len(names) <= len(DISTINCT):
         groups = dict(zip(names, DISTINCT, strict=False))

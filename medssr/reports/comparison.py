@@ -11,7 +11,7 @@ a side: a bootstrap over seeds and questions, and no test, because a test over q
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -78,9 +78,14 @@ class GroupComparison:
         """All runs, group by group."""
         return [run for group in self.groups for run in group.runs]
 
+    @property
+    def finished_groups(self) -> list[RunGroup]:
+        """The groups with their finished runs alone, which are those of the table."""
+        return _finished(self.groups)
+
     def last_models(self) -> pd.DataFrame:
         """Returns the rows of each group's last model, with the difference from the baseline's last model."""
-        last = self.table["group"].map({group.name: group.models[-1] for group in self.groups})
+        last = self.table["group"].map({group.name: group.models[-1] for group in self.finished_groups})
         is_shown = self.table["baseline"].isna() | (self.table["baseline"] != self.table["group"])
         return self.table[(self.table["model"] == last) & is_shown]
 
@@ -100,7 +105,7 @@ def compare_groups(
     """Returns the groups of some runs with their scores, their costs and their differences from a baseline.
 
     Args:
-        runs: The runs.
+        runs: The runs. Those under way belong to groups, but nothing is compared with them.
         baseline: The name of the group that the others are compared with, or settings that it alone has, with short or
             full keys; None for the group of the first run.
         num_examples: How many questions won, and as many lost, to show of each group.
@@ -113,11 +118,12 @@ def compare_groups(
 
     settings = differing_settings(runs)
     groups = group_runs(runs, settings)
-    origin = find_baseline(groups, baseline)
+    finished = _finished(groups)
+    origin = find_baseline(finished or groups, baseline)
     comparer = _Comparer(seed)
     rows: list[dict[str, Any]] = []
     examples = {}
-    for group in groups:
+    for group in finished:
         costs = _mean_cost(group.runs)
         for second, baselines in _compared_models(group, origin):
             scores = comparer.scores(second)
@@ -131,6 +137,11 @@ def compare_groups(
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
     names = {key: name for key, name in settings.names.items() if key != SEED}
     return GroupComparison(groups, names, origin, table, examples, list(dict.fromkeys(comparer.left_out)))
+
+
+def _finished(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    finished = [replace(group, runs=[run for run in group.runs if run.is_finished]) for group in groups]
+    return [group for group in finished if group.runs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -38,25 +40,57 @@ _MAX_STORIES_OF_ONE, _MAX_STORIES_OF_MANY, _MAX_GROUPS_WITH_STORIES = 8, 3, 4
 _MAX_DRAFTS_OF_ONE, _MAX_DRAFTS_OF_MANY, _MAX_DRAFT_SETS = 10, 4, 3
 
 
-def write_report(comparison: GroupComparison, out_dir: Path | str, left_out: Sequence[LeftOut] = ()) -> Path:
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """What the page of runs under way has besides.
+
+    Attributes:
+        progress: HTML that says how far each run is.
+        version: Of the page.
+    """
+
+    progress: str
+    version: int
+
+
+def write_report(
+    comparison: GroupComparison | None,
+    out_dir: Path | str,
+    left_out: Sequence[LeftOut] = (),
+    live: LiveView | None = None,
+) -> Path:
     """Writes `index.html` with its PNGs and the numbers as files; returns the page's path.
 
     `summary.csv` has every score of every run, `comparisons.csv` all groups with their differences from the baseline,
     `comparisons.tex` the latter as a table for a paper, `summary.md` the tables of the page.
 
     Args:
-        comparison: The runs, as groups against a baseline.
+        comparison: The runs, as groups against a baseline; None where no run has begun.
         out_dir: The folder to write to.
         left_out: What could not be read as a run, with the reasons.
+        live: Of runs under way.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
+    content: dict[str, Any] = {"left_out": list(left_out), "runs": []}
+    if comparison is not None:
+        content = _write_numbers(comparison, out_dir, left_out)
+        content |= _shown(comparison, content["all_scores"], out_dir, is_live=live is not None)
+    with open_atomically(out_dir / "index.html") as stream:
+        stream.write(_html_page(content, out_dir, live))
+    return out_dir / "index.html"
+
+
+def _write_numbers(comparison: GroupComparison, out_dir: Path, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """Writes the files of numbers, and returns what the page has of them."""
     all_scores = tables.scores(comparison.runs)
     write_csv(all_scores, out_dir / "summary.csv")
     write_csv(comparison.table, out_dir / "comparisons.csv")
-    groups, note = tables.group_table(comparison), tables.setting_note(comparison)
+    groups = None if comparison.table.empty else tables.group_table(comparison)
+    note = tables.setting_note(comparison)
     content = {
-        "groups": groups if len(comparison.groups) > 1 else None,
+        "all_scores": all_scores,
+        "groups": groups if len(comparison.finished_groups) > 1 else None,
         "setting_note": note,
         "baseline": comparison.baseline.name,
         "accuracy": tables.accuracy_table(all_scores),
@@ -66,14 +100,11 @@ def write_report(comparison: GroupComparison, out_dir: Path | str, left_out: Seq
         "differences": _significance_tables(comparison),
         "left_out": [*left_out, *comparison.left_out],
     }
-    for name, text in (
-        ("comparisons.tex", latex(groups, note)),
-        ("summary.md", _markdown_page(content)),
-        ("index.html", _html_page(comparison, all_scores, content, out_dir)),
-    ):
+    texts = {"summary.md": _markdown_page(content)} | ({} if groups is None else {"comparisons.tex": latex(groups, note)})
+    for name, text in texts.items():
         with open_atomically(out_dir / name) as stream:
             stream.write(text)
-    return out_dir / "index.html"
+    return content | {"files": ["summary.csv", "comparisons.csv", *sorted(texts)]}
 
 
 def console_scores(runs: Sequence[Run]) -> ConsoleTable:
@@ -104,33 +135,60 @@ def _significance_tables(comparison: GroupComparison) -> dict[str, tuple[str, pd
     return {str(name): (figures.difference_title(rows), tables.significance_table(rows)) for name, rows in by_group}
 
 
-def _html_page(comparison: GroupComparison, all_scores: pd.DataFrame, content: dict[str, Any], out_dir: Path) -> str:
-    """Returns the page; the figures that it shows are written on the way."""
+def _html_page(content: dict[str, Any], out_dir: Path, live: LiveView | None) -> str:
+    """Returns the page; its figures are in the folder."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    runs, palette = comparison.runs, palette_of(comparison)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["without_repeats"] = without_repeats
     environment.filters["as_text"] = tables.as_text
+    environment.globals["picture"] = lambda file: _picture(out_dir / file, has_version=live is not None)
     files = resources.files("medssr.reports")
     template = environment.from_string(files.joinpath("page.html").read_text("utf-8"))
+    scripts = ["page.js"] if live is None else ["page.js", "watch.js"]
+    script = "".join(files.joinpath(name).read_text("utf-8") for name in scripts)
+    return template.render(content, live=live, script=Markup(script))
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A PNG of the page: its address, and its size in pixels, so that the page keeps room for it."""
+
+    address: str
+    width: int
+    height: int
+
+
+def _picture(file: Path, *, has_version: bool) -> _Picture:
+    """Returns a PNG; a browser takes one with a version from its cache until it changes."""
+    content = file.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the header, which stands first
+    version = f"?{hashlib.sha256(content).hexdigest()[:16]}" if has_version else ""
+    return _Picture(f"{file.name}{version}", width, height)
+
+
+def _shown(comparison: GroupComparison, all_scores: pd.DataFrame, out_dir: Path, *, is_live: bool) -> dict[str, Any]:
+    """Returns what else the page shows; its figures are written on the way.
+
+    A page that is served links to no folder: its browser sees nothing but the page.
+    """
+    runs, palette = comparison.runs, palette_of(comparison)
     is_alone = len(runs) == 1
-    return template.render(
-        content,
+    has_links = not is_live
+    return dict(
         runs=runs,
-        script=Markup(files.joinpath("page.js").read_text("utf-8")),
         stories=_stories(comparison, _MAX_STORIES_OF_ONE if is_alone else _MAX_STORIES_OF_MANY),
         draft_sets=draft_sets(runs, _MAX_DRAFT_SETS, _MAX_DRAFTS_OF_ONE if is_alone else _MAX_DRAFTS_OF_MANY),
-        costs=[[(cost, _linked(cost.folder, out_dir)) for cost in step_costs(run)] for run in runs],
-        run_folders=[_linked(run.folder, out_dir) for run in runs],
+        costs=[[(cost, _linked(cost.folder, out_dir, has_links)) for cost in step_costs(run)] for run in runs],
+        run_folders=[_linked(run.folder, out_dir, has_links) for run in runs],
         repeat_commands=[repeat_command(run) for run in runs],
         examples=comparison.examples,
         config_table=tables.config_table(runs),
-        sample_counts=sorted(all_scores["num_samples"].unique()),
+        sample_counts=[] if all_scores.empty else sorted(all_scores["num_samples"].unique()),
         labels=tables.label_table(runs),
         has_few_valid_votes=any(labels.has_few_valid_votes for labels, _ in tables.runs_by_labels(runs)),
-        tables_of_runs=[tables.all_scores_table(rows) for _, rows in all_scores.groupby("run", sort=False)],
+        tables_of_runs=tables.tables_of_runs(runs, all_scores),
         accuracy_figures=list(figures.draw_accuracy(all_scores, palette, out_dir)),
         difference_figures=list(figures.draw_differences(comparison, palette, out_dir)),
         sweep_figures=list(figures.draw_sweeps(comparison, palette, out_dir)),
@@ -162,8 +220,8 @@ class _Linked:
     href: str | None
 
 
-def _linked(folder: Path, out_dir: Path) -> _Linked:
-    is_there = folder.is_dir()
+def _linked(folder: Path, out_dir: Path, has_links: bool) -> _Linked:
+    is_there = has_links and folder.is_dir()
     absolute = folder.resolve() if is_there else folder
     relative = os.path.relpath(absolute, out_dir.resolve())
     return _Linked(str(folder), quote(f"{relative}/") if is_there else None)

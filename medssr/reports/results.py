@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from medssr.config import PipelineConfig, StageConfig, method_name
 from medssr.evaluation.comparison import Comparison, compare, corrected
@@ -60,13 +61,13 @@ def write_run_results(
         run=job_name(overrides()),
         study=config.study,
         overrides=overrides(),
-        config={
-            "model": config.model.path.rstrip("/").split("/")[-1],
-            "seed": config.seed,
-            "rare_share": config.synthesis.rare_share,
-            "num_questions": config.synthesis.num_questions,
-            "stages": [stage.name for stage in config.stages],
-        },
+        config=settings_of_run(
+            config.model.path,
+            config.seed,
+            config.synthesis.rare_share,
+            config.synthesis.num_questions,
+            [stage.name for stage in config.stages],
+        ),
         models=[ModelResult(name, benchmarks) for name, benchmarks in models.items()],
         paired=[
             PairedDifference(before, after, benchmark, name, **asdict(comparison))
@@ -83,6 +84,19 @@ def write_run_results(
     path = run_dir / RESULTS_FILE
     write_json_atomically(path, record_json(record))
     return path
+
+
+def settings_of_run(
+    model: str, seed: int, rare_share: float, num_questions: int, stages: Sequence[str]
+) -> dict[str, Any]:
+    """Returns what `results.json` has of the configuration of a pipeline run."""
+    return {
+        "model": model.rstrip("/").split("/")[-1],
+        "seed": seed,
+        "rare_share": rare_share,
+        "num_questions": num_questions,
+        "stages": list(stages),
+    }
 
 
 def _scored_and_compared(

@@ -114,11 +114,13 @@ class Run:
         folder: The folder that it was read from.
         record: Its results.
         curves: What is drawn of each stage, by stage and metric, each metric as a series over steps.
+        is_finished: Whether all models were evaluated; a run under way has those of the steps that are done.
     """
 
     folder: Path
     record: RunRecord
     curves: dict[str, dict[str, pd.Series]] = field(compare=False)
+    is_finished: bool = True
 
     @property
     def name(self) -> str:

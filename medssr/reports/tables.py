@@ -32,7 +32,7 @@ def scores(runs: Sequence[Run]) -> pd.DataFrame:
     import pandas as pd
 
     names = distinct(run.name for run in runs)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "run": name,
             "overrides": " ".join(run.record.overrides),
@@ -57,7 +57,13 @@ def scores(runs: Sequence[Run]) -> pd.DataFrame:
         for benchmark, result in model.benchmarks.items()
         for slice_name, score in result.slices.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["run", "model", "benchmark", "slice"])
+
+
+def tables_of_runs(runs: Sequence[Run], table: pd.DataFrame) -> list[pd.DataFrame | None]:
+    """Returns all scores of each run as a table of text; None for a run without a score so far."""
+    by_run = {name: all_scores_table(rows) for name, rows in table.groupby("run", sort=False)}
+    return [by_run.get(name) for name in distinct(run.name for run in runs)]
 
 
 def _with_ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -133,11 +139,11 @@ def group_table(comparison: GroupComparison, *, has_costs: bool = True) -> pd.Da
     rows = rows[rows["slice"].isin([ALL, RARE, COMMON])]
     shown = ["group", *(["benchmark"] if rows["benchmark"].nunique() > 1 else [])]
     result = _wide(rows, shown, _accuracy)
-    if len(comparison.groups) > 1:
+    if len(comparison.finished_groups) > 1:
         columns = [name for each in result.columns for name in (each, f"{each}, difference")]
         result = result.join(_wide(rows, shown, _difference).add_suffix(", difference"))[columns]
     firsts = rows.drop_duplicates(["group", "benchmark"])
-    num_runs = {group.name: len(group.runs) for group in comparison.groups}
+    num_runs = {group.name: len(group.runs) for group in comparison.finished_groups}
     result["seeds"] = [str(num_runs[name]) for name in firsts["group"]]
     if has_costs:
         for column, heading in COSTS.items():

@@ -100,7 +100,9 @@ def _write_numbers(comparison: GroupComparison, out_dir: Path, left_out: Sequenc
         "differences": _significance_tables(comparison),
         "left_out": [*left_out, *comparison.left_out],
     }
-    texts = {"summary.md": _markdown_page(content)} | ({} if groups is None else {"comparisons.tex": latex(groups, note)})
+    texts = {"summary.md": _markdown_page(content)} | (
+        {} if groups is None else {"comparisons.tex": latex(groups, note)}
+    )
     for name, text in texts.items():
         with open_atomically(out_dir / name) as stream:
             stream.write(text)
@@ -176,27 +178,27 @@ def _shown(comparison: GroupComparison, all_scores: pd.DataFrame, out_dir: Path,
     runs, palette = comparison.runs, palette_of(comparison)
     is_alone = len(runs) == 1
     has_links = not is_live
-    return dict(
-        runs=runs,
-        stories=_stories(comparison, _MAX_STORIES_OF_ONE if is_alone else _MAX_STORIES_OF_MANY),
-        draft_sets=draft_sets(runs, _MAX_DRAFT_SETS, _MAX_DRAFTS_OF_ONE if is_alone else _MAX_DRAFTS_OF_MANY),
-        costs=[[(cost, _linked(cost.folder, out_dir, has_links)) for cost in step_costs(run)] for run in runs],
-        run_folders=[_linked(run.folder, out_dir, has_links) for run in runs],
-        repeat_commands=[repeat_command(run) for run in runs],
-        examples=comparison.examples,
-        config_table=tables.config_table(runs),
-        sample_counts=[] if all_scores.empty else sorted(all_scores["num_samples"].unique()),
-        labels=tables.label_table(runs),
-        has_few_valid_votes=any(labels.has_few_valid_votes for labels, _ in tables.runs_by_labels(runs)),
-        tables_of_runs=tables.tables_of_runs(runs, all_scores),
-        accuracy_figures=list(figures.draw_accuracy(all_scores, palette, out_dir)),
-        difference_figures=list(figures.draw_differences(comparison, palette, out_dir)),
-        sweep_figures=list(figures.draw_sweeps(comparison, palette, out_dir)),
-        training_figures=list(figures.draw_training(comparison, palette, out_dir)),
-        time_figures=list(figures.draw_step_times(runs, out_dir)),
-        reliability_figures=list(figures.draw_reliability(runs, palette, out_dir)),
-        label_figures=list(figures.draw_label_calibration(runs, out_dir)),
-    )
+    return {
+        "runs": runs,
+        "stories": _stories(comparison, _MAX_STORIES_OF_ONE if is_alone else _MAX_STORIES_OF_MANY),
+        "draft_sets": draft_sets(runs, _MAX_DRAFT_SETS, _MAX_DRAFTS_OF_ONE if is_alone else _MAX_DRAFTS_OF_MANY),
+        "costs": [[(cost, _linked(cost.folder, out_dir, has_links)) for cost in step_costs(run)] for run in runs],
+        "run_folders": [_linked(run.folder, out_dir, has_links) for run in runs],
+        "repeat_commands": [repeat_command(run) for run in runs],
+        "examples": comparison.examples,
+        "config_table": tables.config_table(runs),
+        "sample_counts": [] if all_scores.empty else sorted(all_scores["num_samples"].unique()),
+        "labels": tables.label_table(runs),
+        "has_few_valid_votes": any(labels.has_few_valid_votes for labels, _ in tables.runs_by_labels(runs)),
+        "tables_of_runs": tables.tables_of_runs(runs, all_scores),
+        "accuracy_figures": list(figures.draw_accuracy(all_scores, palette, out_dir)),
+        "difference_figures": list(figures.draw_differences(comparison, palette, out_dir)),
+        "sweep_figures": list(figures.draw_sweeps(comparison, palette, out_dir)),
+        "training_figures": list(figures.draw_training(comparison, palette, out_dir)),
+        "time_figures": list(figures.draw_step_times(runs, out_dir)),
+        "reliability_figures": list(figures.draw_reliability(runs, palette, out_dir)),
+        "label_figures": list(figures.draw_label_calibration(runs, out_dir)),
+    }
 
 
 def _stories(comparison: GroupComparison, num_examples: int) -> list[tuple[str, Trajectory]]:

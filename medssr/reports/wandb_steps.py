@@ -57,18 +57,24 @@ def log_step(config: Any, artifact: Artifact) -> None:
 
 
 def log_pipeline(config: PipelineConfig, run: Run) -> None:
-    """Logs the results of a whole run to a W&B run: scores of the base model and of the last one, labels and cost.
+    """Logs the results of a whole run as a run of its own: scores of the base model and of the last, labels and cost.
 
     The W&B run also holds `results.json` and the metrics of its stages, so `medssr-compare` reads it like a folder.
     """
-    node = _wandb_node(config)
-    if node is None:
+    from medssr.tracking.loggers import OTHER_SERVICES
+
+    wandb_node = _wandb_node(config)
+    nodes = {} if wandb_node is None else {"wandb": wandb_node}
+    if is_main_process() and not num_check_steps(config):
+        nodes |= {name: node for name, node in (config.logger or {}).items() if name in OTHER_SERVICES}
+    if not nodes:
         return
     from medssr.evaluation.results_io import RESULTS_FILE
     from medssr.reports.metrics import run_cost
     from medssr.reports.runs import record_json
     from medssr.tracking.lineage import output_of
     from medssr.tracking.loggers import open_loggers
+    from medssr.tracking.wandb_logger import WandbMetrics
 
     settings = {"study": config.study} | decisive_values(asdict(config))
     run_id = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -77,16 +83,21 @@ def log_pipeline(config: PipelineConfig, run: Run) -> None:
     # In W&B the files lie in one folder.
     stages = [replace(stage, metrics_file=file) for file, stage in metrics.items()]
     results = record_json(replace(run.record, training=stages))
-    with open_loggers({"wandb": node}, config, run.folder, run_id) as (logger,):
-        logger.link([output_of(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
-        logger.summarize(
-            score_summary(last.benchmarks)
-            | score_summary(first.benchmarks, "base_score")
-            | label_summary(run.record.labels)
-            | {f"cost/{name}": value for name, value in asdict(run_cost(run)).items() if value is not None}
-        )
-        texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
-        logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
+    summary = (
+        score_summary(last.benchmarks)
+        | score_summary(first.benchmarks, "base_score")
+        | label_summary(run.record.labels)
+        | {f"cost/{name}": value for name, value in asdict(run_cost(run)).items() if value is not None}
+    )
+    with open_loggers(nodes, config, run.folder, run_id) as loggers:
+        for logger in loggers:
+            logger.summarize(summary)
+            if isinstance(logger, WandbMetrics):
+                logger.link([output_of(read_artifact(run.folder / path)) for path in run.record.artifacts.values()], [])
+                texts = {file: (run.folder / stage.metrics_file).read_text("utf-8") for file, stage in metrics.items()}
+                logger.keep_files(texts | {RESULTS_FILE: json.dumps(results, ensure_ascii=False)})
+            else:
+                logger.finalize("success")
 
 
 def log_tables(config: CompareConfig, tables: Mapping[str, pd.DataFrame], report: Path) -> None:

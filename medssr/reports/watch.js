@@ -12,12 +12,17 @@ const keyed = (elements, keyOf) => {  // by keys that are the same in the next v
   return result;
 };
 const all = (selector) => document.querySelectorAll(selector);
-const detailsByKey = () => keyed(all("main details"), (each) => each.dataset.key || each.querySelector("summary").textContent);
-const tablesByKey = () => keyed(all("main table"), (table) => table.tHead.textContent);
+const detailsByKey = () => keyed(all("main details"), (each) => keyOfDetails(each));
+const keyOfDetails = (each) => each.dataset.key || each.querySelector("summary").textContent;
+const tablesByKey = () => keyed(all("main table"), (table) => {  // by where they stand: their columns may change
+  const box = table.closest("details");
+  const above = (heading) => heading.compareDocumentPosition(table) & Node.DOCUMENT_POSITION_FOLLOWING;
+  return box ? keyOfDetails(box) : [...all("main h2")].filter(above).at(-1)?.textContent;
+});
 const placesByKey = () => keyed(all("main h2, main h3, main details, main tr, main figure"), (each) => each.dataset.key || each.textContent.slice(0, 80));
 const sortOf = (table) => {
-  const column = [...table.tHead.rows[0].cells].findIndex((cell) => cell.hasAttribute("aria-sort"));
-  return column < 0 ? null : [column, table.tHead.rows[0].cells[column].getAttribute("aria-sort")];
+  const cell = [...table.tHead.rows[0].cells].find((each) => each.hasAttribute("aria-sort"));
+  return cell ? [cell.textContent, cell.getAttribute("aria-sort")] : null;
 };
 const focusable = () => {
   const result = new Map();
@@ -52,7 +57,7 @@ const keeping = (replace) => {
   for (const [key, each] of detailsByKey()) if (open.has(key)) each.open = open.get(key);
   for (const [key, table] of tablesByKey()) {
     const [column, direction] = sorted.get(key) || [];
-    const button = direction && table.tHead.rows[0].cells[column]?.querySelector("button");
+    const button = direction && [...table.tHead.rows[0].cells].find((cell) => cell.textContent === column)?.querySelector("button");
     if (button && !sortOf(table)) for (let n = 0; n < (direction === "ascending" ? 1 : 2); n++) button.click();
   }
   const focused = inFocus && focusable().get(inFocus);

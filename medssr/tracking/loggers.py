@@ -12,6 +12,7 @@ from typing import Any
 
 from medssr.config.composition import plain
 from medssr.tracking.csv_logger import CSVMetrics
+from medssr.tracking.lightning_loggers import MLflowMetrics, RunIdentity, TensorBoardMetrics
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.tracking.wandb_logger import WandbMetrics
 from medssr.utils.instantiate import instantiate
@@ -19,6 +20,9 @@ from medssr.utils.naming import job_name
 from medssr.utils.provenance import all_packages, git_state, hardware, overrides
 
 log = logging.getLogger(__name__)
+
+# Loggers that have a folder or a server of their own for all runs.
+OTHER_SERVICES = ("tensorboard", "mlflow")
 
 
 @contextmanager
@@ -46,16 +50,20 @@ def open_loggers(
         wandb.termsetup(wandb.Settings(silent=True), None)  # the banner would break the progress bar
         os.environ.setdefault("WANDB_SILENT", "true")
     loggers = []
+    run_id = run_id or directory.name
     for name, node in nodes.items():
         arguments: dict[str, Any] = {"save_dir": str(directory)}
         if name == "wandb":
-            arguments |= {"id": run_id or directory.name} | _identity(config, node)
+            arguments |= {"id": run_id} | _identity(config, node)
+        elif name in OTHER_SERVICES:
+            own = _identity(config, {})
+            arguments = {"identity": RunIdentity(own["group"], own["name"], run_id)}
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(plain(config) | _provenance() if name == "wandb" else plain(config))
         loggers.append(logger)
     logged_rows = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
     for logger in loggers:
-        if isinstance(logger, WandbMetrics):
+        if isinstance(logger, WandbMetrics | TensorBoardMetrics | MLflowMetrics):
             logger.catch_up(logged_rows)
     try:
         yield loggers

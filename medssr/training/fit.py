@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from medssr.artifacts import decisive_values
 from medssr.config import SFTTrainConfig, TrainConfig, num_check_steps
 from medssr.errors import InputError
-from medssr.tracking.loggers import open_loggers
+from medssr.tracking.loggers import OTHER_SERVICES, open_loggers
 from medssr.training.checkpoints import check_compatible
 from medssr.training.joint_stop import JointStop
 from medssr.training.step_checkpoint import StepCheckpoint
@@ -146,7 +146,7 @@ def _loggers(config: TrainConfig | SFTTrainConfig) -> dict[str, Any] | None:
     """Returns the loggers of a run; those of a quick check are on disk alone."""
     if not num_check_steps(config) or config.logger is None:
         return config.logger
-    return {name: node for name, node in config.logger.items() if name != "wandb"}
+    return {name: node for name, node in config.logger.items() if name not in ("wandb", *OTHER_SERVICES)}
 
 
 def _trainer(config: TrainConfig | SFTTrainConfig) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Page:
     def __init__(self, address: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._address, self._number = address, 0
+        self._origin = "file:"
         self.faults: list[str] = []
         self._session, self._socket = self._run(self._connect())
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -58,21 +59,28 @@ class Page:
                 self.faults.append(json.dumps(message["params"]))
             elif message.get("method") == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
-                if not url.startswith(("file:", "data:")):
+                if not url.startswith(("file:", "data:", self._origin)):
                     self.faults.append(f"asked for {url}")
         return result
 
-    def open(self, file: Path, width: int = 1280, is_dark: bool = False) -> None:
-        """Opens a file and waits until it is loaded."""
+    def open(self, page: Path | str, width: int = 1280, is_dark: bool = False) -> None:
+        """Opens a file, or the page of a server, which may ask for more of the same, and waits until it is loaded."""
+        self._origin = "file:" if isinstance(page, Path) else page
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self._run(self._call("Page.navigate", {"url": file.resolve().as_uri()}, "Page.loadEventFired"))
+        self._run(
+            self._call(
+                "Page.navigate",
+                {"url": page.resolve().as_uri() if isinstance(page, Path) else page},
+                "Page.loadEventFired",
+            )
+        )
 
     def ask(self, expression: str) -> Any:
-        """Returns the value of an expression of JavaScript."""
-        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Returns the value of an expression of JavaScript; of a promise, what it comes to."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,6 +62,48 @@ def write_whole_run(root: Path, evil: str = "", name: str = "one", num_right: tu
     return read_run(run_dir)
 
 
+def write_run_under_way(root: Path, name: str, models: Sequence[str] = ()) -> Path:
+    """Writes a run of the pipeline that trains its stage "first", and returns its folder.
+
+    Args:
+        root: Also has the folder of artefacts, with those of `write_whole_run`.
+        name: Of the run.
+        models: Those that it has evaluated.
+    """
+    artifacts, run_dir = root / "artifacts", root / "logs" / name
+    (run_dir / ".hydra").mkdir(parents=True)
+    config = {
+        "study": None, "task_name": "pipeline", "seed": 1, "model": {"path": "tiny"},
+        "synthesis": {"rare_share": 0.5, "num_questions": 3}, "stages": [{"name": "first"}, {"name": "second"}],
+    }  # fmt: skip
+    (run_dir / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (run_dir / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"grpo.beta=0.{len(name)}"]), encoding="utf-8")
+    lines = [
+        f"synthesize: already made, {artifacts}/synthesize/a",
+        f"pseudo_label: started in {artifacts}/pseudo_label/b",
+    ]
+    for model in models:
+        folder = artifacts / "evaluate" / f"{name}-{model}"
+        write_run(folder, "tiny", letters(5), text=f"{model} says {{}}")
+        write_manifest(folder, "evaluate", seconds=36)
+        lines.append(f"evaluate: started in {folder}")
+    training = artifacts / "train" / f"{name}-first"
+    training.mkdir(parents=True)
+    lines += [
+        f"train: started in {training}",
+        "2026-11-30 13:39:40 [4/7] first: 5 of 20 steps (25%), 2.24 steps/s, 7 s left, until 13:39:46; reward 1",
+    ]
+    (run_dir / "pipeline.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return run_dir
+
+
+def write_metrics(root: Path, name: str, num_steps: int) -> None:
+    """Writes what a run under way has logged of its first stage so far."""
+    rows = "".join(f"{step},0.{step + 1},5\n" for step in range(num_steps))
+    file = root / "artifacts" / "train" / f"{name}-first" / "metrics.csv"
+    file.write_text(f"step,train/reward,time/step\n{rows}", encoding="utf-8")
+
+
 def _write_synthetic(folder: Path, evil: str) -> None:
     write_manifest(folder, "synthesize", seconds=72, counts={"passages": "c/passages-d"})
     provenance = {"passages": ["corpus:1", "elsewhere:2"], "seeds": [SEED.id, "gone"], "truth": "A"}
@@ -77,7 +120,8 @@ def _write_synthetic(folder: Path, evil: str) -> None:
 
 
 def _write_votes(folder: Path) -> None:
-    write_manifest(folder, "pseudo_label", seconds=18)
+    counts = {"num_questions": 3, "num_kept": 1, "outcomes": {"kept": 1, "tied": 1, "below_band": 1}, "bands": []}
+    write_manifest(folder, "pseudo_label", seconds=18, counts=counts)
     outcomes = [
         ("kept", "A", 0.75, {"A": 3, "B": 1}, 0),
         ("tied", None, None, {"A": 1, "B": 1}, 2),

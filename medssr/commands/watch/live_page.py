@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -43,9 +43,9 @@ class LivePage:
         clock: Returns seconds since any moment.
     """
 
-    def __init__(self, folder: Path, clock: object = time.monotonic) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
-        self._clock = clock if callable(clock) else time.monotonic
+        self._clock = clock
         self._lock = threading.Lock()
         self._reader = StateReader()
         self._files: dict[str, bytes] = {}
@@ -76,7 +76,9 @@ class LivePage:
         self._next_look_s = now + _LOOK_EVERY_S
         try:
             self._states = [self._reader.read(folder) for folder in in_job_order(run_folders(self._folder))]
-            stamps = [(state.folder, state.state is State.finished, *map(_stamp, state.files)) for state in self._states]
+            stamps = [
+                (state.folder, state.state is State.finished, *map(_stamp, state.files)) for state in self._states
+            ]
             if stamps != self._stamps and now >= self._next_making_s:
                 self._make()
                 self._stamps = stamps
@@ -114,7 +116,9 @@ class LivePage:
         from jinja2 import Environment, StrictUndefined
 
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        template = environment.from_string(resources.files("medssr.reports").joinpath("progress.html").read_text("utf-8"))
+        template = environment.from_string(
+            resources.files("medssr.reports").joinpath("progress.html").read_text("utf-8")
+        )
         counts = Counter(str(state.state) for state in self._states)
         return template.render(
             states=[(self._names.get(state.folder, state.folder.name), state) for state in self._states],

@@ -1,4 +1,4 @@
-"""How far a run is, from the files in its folder: its log, the record of its job, and the artefacts that the log names."""
+"""How far a run is, from the files in its folder: its log, the record of its job, the artefacts that the log names."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ test-again: setup
 test-fast: setup
 	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu and not node"
 
-# The tests of medssr-export with verl, TRL and lm-eval themselves, in a folder of their own: 420 MB.
+# The tests of medssr-export with verl, TRL and lm-eval themselves, and of MLflow, in a folder of their own: 480 MB.
 test-export: setup $(VENV)-export/.ready
-	PYTHONPATH=$(VENV)-export $(PYTEST) -n 2 --dist loadfile tests/exporting tests/grpo/test_trl.py
+	PYTHONPATH=$(VENV)-export $(PYTEST) -n 2 --dist loadfile tests/exporting tests/grpo/test_trl.py tests/tracking/test_lightning_loggers.py
 
 $(VENV)-export/.ready: tests/exporting/requirements.txt $(VENV)/.ready
 	$(INSTALL) --no-deps --upgrade --target $(VENV)-export --requirement $<

@@ -3,10 +3,10 @@
     python experiments/performance/report_page.py FOLDER/report/index.html
     python experiments/performance/report_page.py FOLDER/report/index.html --pictures DIR
 
-It prints the bytes of the page and of its figures, the milliseconds from the start of loading until the page can be read
-and searched (its script has run: DOMContentLoaded) and until all figures are shown (load), the median of five openings;
-with `--pictures`, it writes the page at 1280 and 390 pixels, light and dark. It needs Chromium and a checkout, whose tests
-drive the browser.
+It prints the bytes of the page and of its figures, the milliseconds from the start of loading until the page can be
+read and searched (its script has run: DOMContentLoaded) and until all figures are shown (load), the median of five
+openings; with `--pictures`, it writes the page at 1280 and 390 pixels, light and dark. It needs Chromium and a
+checkout, whose tests drive the browser.
 """
 
 from __future__ import annotations

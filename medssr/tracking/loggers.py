@@ -15,6 +15,7 @@ from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.lightning_loggers import MLflowMetrics, RunIdentity, TensorBoardMetrics
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.tracking.wandb_logger import WandbMetrics
+from medssr.tracking.wandb_trials import is_of_command, trial_of_agent
 from medssr.utils.instantiate import instantiate
 from medssr.utils.naming import job_name
 from medssr.utils.provenance import all_packages, git_state, hardware, overrides
@@ -44,6 +45,7 @@ def open_loggers(
     if "wandb" in nodes and is_wandb_disabled():
         del nodes["wandb"]
         _say_disabled()
+    trial = trial_of_agent()  # before W&B reads the environment
     if "wandb" in nodes:
         import wandb
 
@@ -55,11 +57,15 @@ def open_loggers(
         arguments: dict[str, Any] = {"save_dir": str(directory)}
         if name == "wandb":
             arguments |= {"id": run_id} | _identity(config, node)
+            if trial is not None and is_of_command(plain(config)):
+                arguments |= {"id": trial.run_id, "sweep_id": trial.sweep_id}
         elif name in OTHER_SERVICES:
             own = _identity(config, {})
             arguments = {"identity": RunIdentity(own["group"], own["name"], run_id)}
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(plain(config) | _provenance() if name == "wandb" else plain(config))
+        if "sweep_id" in arguments and trial is not None:
+            logger.log_hyperparams(trial.parameters)
         loggers.append(logger)
     logged_rows = [row for logger in loggers if isinstance(logger, CSVMetrics) for row in logger.rows()]
     for logger in loggers:

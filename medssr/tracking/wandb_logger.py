@@ -94,14 +94,16 @@ class WandbMetrics(WandbLogger):
     Args:
         save_dir: Folder of the run.
         offline: Whether to keep the run on disk only; the environment may ask for it too.
+        sweep_id: The sweep of W&B's own that the run is a trial of; None for none.
         arguments: Of `wandb.init`.
     """
 
-    def __init__(self, save_dir: str, offline: bool = False, **arguments: Any) -> None:
+    def __init__(self, save_dir: str, offline: bool = False, sweep_id: str | None = None, **arguments: Any) -> None:
         super().__init__(save_dir=save_dir, offline=offline or is_wandb_offline(), **within_limits(arguments))
         self.is_lost = False
         self._is_disk_full = False
         self._directory = Path(save_dir)
+        self._sweep_id = sweep_id
         self._earlier_files = offline_files(self._directory)  # before this start has its own
         self._num_in_files: int | None = None  # not read yet
         self._progress = Progress()
@@ -207,6 +209,8 @@ class WandbMetrics(WandbLogger):
         if self._offline:
             os.environ["WANDB_MODE"] = "offline"  # as Lightning's logger does: W&B reads it once per process
         settings = wandb.Settings(init_timeout=_INIT_TIMEOUT_S, finish_timeout=_FINISH_TIMEOUT_S)
+        if self._sweep_id is not None:
+            settings.sweep_id = self._sweep_id
         init_arguments = {name: value for name, value in self._wandb_init.items() if name != "anonymous"}
         arguments = init_arguments | {"settings": settings, "reinit": "create_new"}
         run = None

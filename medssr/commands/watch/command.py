@@ -13,9 +13,9 @@ from medssr.errors import InputError
 _DESCRIPTION = """\
 Show the report of a run or a sweep while it is under way, in a browser on this machine.
 
-DIR is the folder of a run or of a sweep, or one with several, such as logs/pipeline. The page is made of the files there
-and of the artefacts that the logs name, and made anew when they change. It is served on 127.0.0.1 alone, and nothing is
-sent anywhere. From another machine: ssh -L 8000:127.0.0.1:8000 HOST, with --port 8000. Ctrl-C ends it.
+DIR is the folder of a run or of a sweep, or one with several, such as logs/pipeline. The page is made of the files
+there and of the artefacts that the logs name, and made anew when they change. It is served on 127.0.0.1 alone, and
+nothing is sent anywhere. From another machine: ssh -L 8000:127.0.0.1:8000 HOST, with --port 8000. Ctrl-C ends it.
 """
 _MAX_PORT = 65535
 

@@ -38,7 +38,7 @@ ONLY_ROOT = {"optim=from_scratch": "sft", "callbacks=grpo": "train", "probe=seed
 # What an option needs beside it where the defaults are refused with it.
 NEEDS = {("trainer=fsdp2", root): ["rollout=vllm"] for root in ("train", "pipeline")}
 # What the code adds to the arguments in the configuration.
-ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir"}}
+ADDED_ARGUMENTS = {"rollout": {"policy"}, "callbacks": {"directory"}, "logger": {"save_dir", "identity"}}
 # Fields that the comment above their neighbour explains too.
 SHARED_COMMENTS = {"synthesis.max_stem_words", "synthesis.max_option_words", "labeling.max_agreement"}
 
@@ -158,7 +158,8 @@ def test_every_target_exists_and_takes_its_arguments(file):
         if is_partial:
             signature.bind_partial(**node)
         else:
-            signature.bind(**node, **dict.fromkeys(ADDED_ARGUMENTS.get(group, ())))
+            added = ADDED_ARGUMENTS.get(group, set()) & signature.parameters.keys() - node.keys()
+            signature.bind(**node, **dict.fromkeys(added))
 
 
 def nodes_with_target(node: Any) -> list[dict[str, Any]]:

@@ -76,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             state = json.dumps(asdict(self.server.page.progress()))
             self._send(HTTPStatus.OK, state.encode(), "application/json")
             return
+        if name == "favicon.ico":  # a browser asks for one; there is none
+            self._send(HTTPStatus.NO_CONTENT, b"")
+            return
         content = self.server.page.file(name)
         if content is None:
             self._send(HTTPStatus.NOT_FOUND, b"not a part of the page\n")

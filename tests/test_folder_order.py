@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "medssr"
 STOREYS = {
-    "what a user starts": ["api", "commands", "exporting", "auditing", "toy"],
+    "what a user starts": ["api", "commands", "exporting", "hub", "auditing", "toy"],
     "the algorithm": ["grpo"],
     "command lines, sweeps, reports of runs": ["cli", "sweeps", "reports"],
     "the steps": ["training", "synthesis", "tracking", "rewards", "evaluation"],

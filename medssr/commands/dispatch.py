@@ -35,6 +35,7 @@ _UPKEEP = {
     "watch": ("watch.command", "the report of a run or sweep under way, in a browser on this machine"),
     "list": ("store.listing", "list artefacts and runs"),
     "show": ("store.showing", "show an artefact: what it was made from, settings, first records"),
+    "push": ("store.pushing", "show what of a model or question set would go to the hub, and upload it"),
     "clean": ("store.cleaning", "find what nothing refers to, and delete it"),
 }
 COMMANDS = _METHOD | _BESIDE | _UPKEEP

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import with_run
 from medssr.config import EvaluateConfig, ProtocolConfig, ProtocolKind
 from medssr.errors import InputError
+from medssr.hub.model_index import write_model_index
+from medssr.hub.revisions import at_commit
 from medssr.manifests import Artifact, point_to
 from medssr.models.device import prepared_process
 from medssr.reports.wandb_steps import log_step
@@ -33,7 +36,9 @@ def evaluate(config: EvaluateConfig) -> Artifact:
     """Returns the artefact of scores: `results.json`, and for each benchmark its questions and all answers.
 
     The files `questions-<benchmark>.jsonl` and `predictions-<benchmark>.jsonl` have the same questions line by line.
+    `model_index.yaml` has the scores in the form of a model card. A model on the hub counts by its commit.
     """
+    config = replace(config, model=at_commit(config.model))
     made = Step.of("evaluate", config).run(lambda directory: _score_benchmarks(config, directory))
     log_step(config, made)
     return made
@@ -73,7 +78,9 @@ def _score_benchmarks(config: EvaluateConfig, directory: Path) -> dict[str, Any]
                 answers[name] = _ask(runner, suite.benchmarks[name], questions, directory / "answers" / safe_name(name))
                 write_questions(questions_file(directory, name), questions)
                 write_lines_atomically(predictions_file(directory, name), answers[name].lines())
-    write_evaluation(directory, _results(config, suite, prompter, answers))
+    results = _results(config, suite, prompter, answers)
+    write_evaluation(directory, results)
+    write_model_index(directory, Path(config.model.path).name, asdict(results))
     return {name: len(questions) for name, questions in asked.items()}
 
 

@@ -16,6 +16,7 @@ from medssr.cli.entry import run_command
 from medssr.commands.checkpoint_settings import with_run
 from medssr.config import PseudoLabelConfig
 from medssr.errors import InputError
+from medssr.hub.dataset_card import write_dataset_card
 from medssr.manifests import Artifact
 from medssr.models.device import prepared_process
 from medssr.reports.wandb_steps import log_step
@@ -76,6 +77,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         raise InputError(f"labeling: no question of {config.data.path} got a label ({dict(outcomes)}). {remedy}")
     write_questions(directory / "questions.jsonl", kept)
     write_lines_atomically(directory / "votes.jsonl", vote_lines)
+    write_dataset_card("pseudo_label", config, directory, len(kept))
     log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
     with_truth = [question for question in kept if "truth" in question.provenance]
     return {

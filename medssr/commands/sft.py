@@ -13,6 +13,7 @@ from medssr.commands.checkpoint_settings import write_settings
 from medssr.config import SFTTrainConfig
 from medssr.config.roots import AUTO
 from medssr.config.trainer import shards_models
+from medssr.hub.model_card import write_model_card
 from medssr.manifests import Artifact, point_to
 from medssr.models.device import check_device, free_gpu_memory, prepared_process
 from medssr.reports.wandb_steps import log_step
@@ -91,6 +92,7 @@ def _fine_tune(
     share = policy.save(directory / "model")
     if is_main_process():
         write_settings(config, directory)
+        write_model_card(config, directory)
     counts: dict[str, Any] = {
         "num_demonstrations": len(rows),
         "num_too_long": num_too_long,

@@ -12,6 +12,7 @@ from medssr.artifacts import Step
 from medssr.cli.entry import run_command
 from medssr.config import SynthesizeConfig
 from medssr.errors import InputError
+from medssr.hub.dataset_card import write_dataset_card
 from medssr.manifests import Artifact
 from medssr.models.device import prepared_for
 from medssr.reports.wandb_steps import log_step
@@ -65,6 +66,7 @@ def _write_questions(config: SynthesizeConfig, directory: Path) -> dict[str, Any
         if tally.num_questions == 0:
             raise InputError(f"synthesis: all {tally.rejected.total()} drafts were rejected ({dict(tally.rejected)}).")
         distribution.write(directory)
+        write_dataset_card("synthesize", config, directory, tally.num_questions)
         return tally.counts(controls.rare_share) | {"usage": generator.usage()} | benchmarks | knowledge
 
 

@@ -13,6 +13,7 @@ from medssr.commands.info import train_plan
 from medssr.commands.sweep_info import sweep_plan
 from medssr.config import TrainConfig
 from medssr.errors import InputError
+from medssr.hub.model_card import write_model_card
 from medssr.manifests import Artifact, point_to
 from medssr.reports.wandb_steps import log_step
 from medssr.training.checkpoints import starting_point
@@ -53,6 +54,7 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
     free_gpu_memory()
     if is_main_process():
         write_settings(config, directory)
+        write_model_card(config, directory)
     return counts
 
 

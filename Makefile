@@ -31,7 +31,8 @@ test-again: setup
 test-fast: setup
 	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu and not node"
 
-# The tests of medssr-export with verl, TRL and lm-eval themselves, and of MLflow, in a folder of their own: 480 MB.
+# The tests of medssr-export with verl, TRL, lm-eval, verifiers and inspect-ai themselves, and of MLflow, in a folder of
+# their own: 710 MB.
 test-export: setup $(VENV)-export/.ready
 	PYTHONPATH=$(VENV)-export $(PYTEST) -n 2 --dist loadfile tests/exporting tests/grpo/test_trl.py tests/tracking/test_lightning_loggers.py
 

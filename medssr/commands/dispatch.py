@@ -26,7 +26,7 @@ _METHOD = {
 _BESIDE = {
     "audit": ("audit", "how many synthetic questions are wrong: a judge model and experts' sheets"),
     "retrieve": ("retrieve", "measure a retriever on judged questions"),
-    "export": ("export", "write a training for verl and TRL, benchmarks for lm-eval"),
+    "export": ("export", "write a training for verl, TRL and verifiers, benchmarks for lm-eval and inspect-ai"),
     "dashboard": ("dashboard", "a study's workspace and report in Weights & Biases"),
 }
 _UPKEEP = {

@@ -1,4 +1,4 @@
-"""medssr-export: write training questions, reward and launch settings for verl and TRL, and benchmarks for lm-eval."""
+"""medssr-export: write a training for verl, TRL and verifiers, and benchmarks for lm-eval and inspect-ai."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def export(config: ExportConfig) -> Artifact:
 
 
 def _export(config: ExportConfig, directory: Path) -> dict[str, Any]:
-    trainers = [target for target in config.targets if target is not ExportTarget.lm_eval]
+    trainers = [target for target in config.targets if target.has_stage]
     counts: dict[str, Any] = {}
     if trainers:
         assert config.data is not None
         counts |= _export_training(config, config.data, trainers, directory)
-    if ExportTarget.lm_eval in config.targets:
-        counts |= _export_tasks(config, directory)
+    others = [target for target in config.targets if not target.has_stage]
+    if others:
+        counts |= _export_benchmarks(config, others, directory)
     return counts
 
 
@@ -52,17 +53,24 @@ def _export_training(
     return {"num_questions": len(questions), "max_prompt_tokens": prompts.max_tokens}
 
 
-def _export_tasks(config: ExportConfig, directory: Path) -> dict[str, Any]:
+def _export_benchmarks(config: ExportConfig, targets: Sequence[ExportTarget], directory: Path) -> dict[str, Any]:
     from medssr.benchmarks.suite import load_suite
 
     assert config.benchmark is not None
     assert config.protocol is not None
     suite = load_suite(config.benchmark, rarity=None)
 
+    from medssr.exporting.folders import write_for_inspect, write_for_verifiers
     from medssr.exporting.lm_eval import write_for_lm_eval
 
     with prepared_process(config.extras, config.seed):
-        write_for_lm_eval(directory / "for_lm_eval", suite, config.benchmark, config.protocol, config.model)
+        for target in targets:
+            folder = directory / f"for_{target.value}"
+            if target is ExportTarget.lm_eval:
+                write_for_lm_eval(folder, suite, config.benchmark, config.protocol, config.model)
+            else:
+                write = write_for_inspect if target is ExportTarget.inspect else write_for_verifiers
+                write(folder, suite, config.protocol, config.model)
     return {"tasks": {name: len(benchmark.questions) for name, benchmark in suite.benchmarks.items()}}
 
 

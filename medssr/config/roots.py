@@ -173,11 +173,18 @@ class TrainConfig(LoggedStepConfig):
 
 
 class ExportTarget(Enum):
-    """Framework of an export: verl and TRL for training, lm-evaluation-harness for benchmarks."""
+    """Framework of an export: verl, TRL and verifiers for training, lm-evaluation-harness and inspect-ai for scores."""
 
     verl = "verl"
     trl = "trl"
     lm_eval = "lm_eval"
+    inspect = "inspect"
+    verifiers = "verifiers"
+
+    @property
+    def has_stage(self) -> bool:
+        """Whether it gets a stage of training with its settings; else the questions of a benchmark."""
+        return self in (ExportTarget.verl, ExportTarget.trl)
 
 
 @dataclass
@@ -203,14 +210,16 @@ class ExportConfig(StepConfig):
     def __post_init__(self) -> None:
         """Checks that each target has its questions, and that the names of settings are valid file names."""
         if not self.targets:
-            raise InputError("targets: [] is empty; name verl, trl or lm_eval.")
+            raise InputError(
+                f"targets: [] is empty; name some of {', '.join(target.value for target in ExportTarget)}."
+            )
         problem = f"{self.model.adapter_path}; an export names one model: model.path=FOLDER with the adapters merged."
         require(self.model.adapter_path is None, "model.adapter_path", problem)
         self._check_tasks()
         require(
-            self.data is not None or self.targets == [ExportTarget.lm_eval],
+            self.data is not None or not any(target.has_stage for target in self.targets),
             "data",
-            "null, but there are targets to train with; data.path=FILE.jsonl.",
+            "null, but verl and trl get a stage to train; data.path=FILE.jsonl.",
         )
         for name in self.settings:
             if not re.fullmatch(r"\w+", name):
@@ -219,11 +228,13 @@ class ExportConfig(StepConfig):
                 )
 
     def _check_tasks(self) -> None:
-        if ExportTarget.lm_eval not in self.targets:
+        if all(target.has_stage for target in self.targets):
             return
         require(self.benchmark is not None, "benchmark", "null; benchmark=released benchmark.path=FILE.")
-        require(self.protocol is not None, "protocol", "null; protocol=loglikelihood.")
+        require(self.protocol is not None, "protocol", "null; loglikelihood for lm_eval, greedy for the others.")
         assert self.protocol is not None
+        if ExportTarget.lm_eval not in self.targets:
+            return
         require(
             self.protocol.kind is ProtocolKind.letters,
             "protocol.kind",

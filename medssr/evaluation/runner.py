@@ -47,10 +47,14 @@ class Prompter:
 
     def text(self, question: Question) -> str:
         """Returns the prompt of a question, up to where its answer begins."""
+        return render_chat(self.messages(question), self.tokenizer)
+
+    def messages(self, question: Question) -> list[dict[str, str]]:
+        """Returns the prompt of a question as a conversation, the solved questions first."""
         messages = []
         for shot in self.shots:
             messages += [*self._turn(shot), {"role": "assistant", "content": f"The answer is {shot.answer}."}]
-        return render_chat([*messages, *self._turn(question)], self.tokenizer)
+        return [*messages, *self._turn(question)]
 
     @property
     def stop(self) -> tuple[str, ...]:

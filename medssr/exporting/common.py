@@ -1,4 +1,4 @@
-"""Reads training settings for another framework; a setting that the framework's exporter does not read is refused."""
+"""Reads settings for another framework; a setting that the framework's exporter does not read is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from medssr.config import ExportSettings
+from medssr.config import ExportSettings, ProtocolConfig
 from medssr.config.catalog import CONF_DIR
 from medssr.errors import InputError
 
@@ -17,7 +17,7 @@ Counterpart = TypeVar("Counterpart")
 
 @dataclass
 class SettingsReader:
-    """Training settings as an exporter reads them, one field after another, by their keys below `settings.NAME`.
+    """Settings of a training or a protocol as an exporter reads them, one field after another, by their keys.
 
     An exporter reads each field that it translates and calls `refuse_rest` at the end. No list of unsupported fields is
     kept anywhere: a field that nobody reads has to have its default value, also when it was added to the schema later.
@@ -31,8 +31,8 @@ class SettingsReader:
 
     framework: str
     key: str
-    settings: ExportSettings
-    defaults: ExportSettings
+    settings: ExportSettings | ProtocolConfig
+    defaults: ExportSettings | ProtocolConfig
     _values: dict[str, Any] = field(init=False)
     _keys_read: set[str] = field(init=False, default_factory=set)
 
@@ -104,6 +104,16 @@ def default_settings() -> ExportSettings:
     settings = config.settings["recommended"]
     assert isinstance(settings, ExportSettings)
     return settings
+
+
+def default_protocol() -> ProtocolConfig:
+    """Returns the protocol of conf/protocol/sampled.yaml, without anything that a user has set."""
+    from medssr.cli.entry import composed
+
+    without_local = ["~local"] if (CONF_DIR / "local" / "default.yaml").is_file() else []
+    protocol = composed("evaluate", without_local).protocol
+    assert isinstance(protocol, ProtocolConfig)
+    return protocol
 
 
 def _flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,11 +14,10 @@ from medssr.benchmarks.suite import Benchmark, Suite
 from medssr.config import BenchmarkConfig, ModelConfig, ProtocolConfig
 from medssr.errors import InputError
 from medssr.evaluation.benchmark_results import protocol_record, text_sha256
-from medssr.evaluation.runner import Prompter, choose_shots
+from medssr.evaluation.runner import Prompter
+from medssr.exporting.asked_questions import suite_prompter
 from medssr.models.chat import encode_texts
-from medssr.models.loading import pretrained
-from medssr.models.policy import load_tokenizer
-from medssr.models.prompts import encode_rendered, encode_with_continuations, read_prompt_template
+from medssr.models.prompts import encode_rendered, encode_with_continuations
 from medssr.questions import Question
 from medssr.resources import RESOURCES
 from medssr.utils.files import open_atomically, write_lines_atomically
@@ -54,7 +53,7 @@ def write_for_lm_eval(
                 f'benchmark.path: "{loaded.subset.source}" names a task of lm-evaluation-harness, so expected letters, '
                 "digits, '.', '_' and '-' alone; rename the file."
             )
-    prompter, longest = _prompter(suite, protocol, model)
+    prompter, longest = suite_prompter(suite, protocol, model)
     asked_as = protocol_record(protocol, prompter)
     for name, loaded in suite.benchmarks.items():
         texts = [prompter.text(question) + protocol.cue for question in loaded.questions]
@@ -117,18 +116,6 @@ def _context(text: str, shared: list[int], tokenizer: Any) -> str:
             if token_ids == shared[: len(token_ids)]:
                 return text[:end]
     raise InputError("model.path: the tokenizer gives the beginning of a prompt other tokens when a letter follows.")
-
-
-def _prompter(suite: Suite, protocol: ProtocolConfig, model: ModelConfig) -> tuple[Prompter, int]:
-    """Returns what makes the prompts, and how many tokens the model can read."""
-    from transformers import AutoConfig
-
-    template = read_prompt_template(protocol.prompt_path)
-    shots = choose_shots(protocol, [item for loaded in suite.benchmarks.values() for item in loaded.questions])
-    tokenizer = load_tokenizer(model)
-    with pretrained(model) as arguments:
-        longest: int = AutoConfig.from_pretrained(**arguments).max_position_embeddings
-    return Prompter(template, shots, tokenizer), longest
 
 
 def _task(name: str, benchmark: Benchmark, asked_as: Mapping[str, Any]) -> dict[str, Any]:

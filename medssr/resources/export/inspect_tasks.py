@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 _ROLES = {"user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
 
-@task  # type: ignore[untyped-decorator]  # inspect-ai is not installed where types are checked
+@task
 def medssr(benchmark: str | None = None) -> Task:
     """One benchmark, with the prompts and the sampling of the protocol that it was exported with.
 
@@ -63,7 +63,7 @@ def _sample(record: dict[str, Any]) -> Sample:
     return Sample(id=record["id"], input=messages, target=record["answer"], metadata=kept)
 
 
-@scorer(metrics=[accuracy(), stderr()])  # type: ignore[untyped-decorator]
+@scorer(metrics=[accuracy(), stderr()])
 def extracted_letter() -> Scorer:
     """Right where the extracted letter is the answer; `N` where none can be read, which counts as wrong."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import verifiers.v1 as vf
@@ -72,7 +73,7 @@ class QuestionTaskset(vf.Taskset[QuestionTask, QuestionsConfig]):
             with file.open(encoding="utf-8") as lines:
                 yield from (self._task(json.loads(line)) for line in lines)
 
-    def _task(self, record: dict) -> QuestionTask:  # type: ignore[type-arg]  # a line of JSON
+    def _task(self, record: dict[str, Any]) -> QuestionTask:
         data = QuestionData(
             id=record["id"],
             prompt=record["messages"],

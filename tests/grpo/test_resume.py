@@ -5,17 +5,24 @@ from __future__ import annotations
 import logging
 import resource
 import shutil
+import signal
+import threading
+from concurrent.futures import wait
 from functools import partial
 
 import lightning as L
 import pytest
+import torch
 from support.grpo_runs import are_equal, fit, metrics, weights
 from support.helpers import copy_policy, grpo_config
 from torch.optim import AdamW
 
 from medssr.config.roots import AUTO
 from medssr.errors import InputError
+from medssr.training import step_checkpoint
 from medssr.training.checkpoints import starting_point
+from medssr.training.step_checkpoint import BackgroundIO
+from medssr.utils.stopping import Stopped
 
 pytestmark = pytest.mark.slow
 
@@ -28,13 +35,14 @@ class Interrupt(L.Callback):
         self._directory, self._left_by_kill = directory, left_by_kill
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self._interrupt("before", batch_idx)
+        self._interrupt("before", batch_idx, trainer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self._interrupt("after", batch_idx)
+        self._interrupt("after", batch_idx, trainer)
 
-    def _interrupt(self, moment, step):
+    def _interrupt(self, moment, step, trainer):
         if (moment, step) == (self._moment, self._step):
+            wait_for_checkpoint(trainer)  # so that this test does not depend on the time that writing takes
             shutil.copytree(self._directory, self._left_by_kill)
             raise ConnectionAbortedError
 
@@ -65,6 +73,62 @@ def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
 
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(left) == metrics(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("ends", ["kill", "signal"])
+def test_a_run_that_ends_while_a_checkpoint_is_written(random_policies, tmp_path, monkeypatch, ends):
+    """Killed, it resumes from the checkpoint before; a signal waits for the checkpoint."""
+    whole, stopped, killed = (tmp_path / name for name in ("whole", "stopped", "killed"))
+    config = grpo_config(num_steps=4)
+    expected = copy_policy(random_policies["qwen3"])
+    fit(expected, whole, config)
+    stopped.mkdir()
+    may_end = threading.Event()
+
+    def write_slowly(checkpoint, path):
+        path.parent.mkdir(exist_ok=True)
+        torch.save(checkpoint, path)
+        if path.stem == "step_0000003":
+            may_end.wait()
+
+    class EndWithin(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx == 3:
+                while not (stopped / "checkpoints" / "step_0000003.tmp").exists():
+                    pass
+                shutil.copytree(stopped, killed)
+                may_end.set()
+                raise Stopped(signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(step_checkpoint, "_write_whole", write_slowly)
+        fit(copy_policy(random_policies["qwen3"]), stopped, config, callbacks=[EndWithin()], every_num_steps=1)
+    left, num_done = (killed, 2) if ends == "kill" else (stopped, 3)
+    assert starting_point(AUTO, left).name == f"step_000000{num_done}.ckpt"
+    resumed = copy_policy(random_policies["qwen3"])
+    fit(resumed, left, config)
+    assert are_equal(weights(expected), weights(resumed))
+    assert metrics(left) == metrics(whole)
+
+
+def test_a_checkpoint_is_of_its_step_and_has_shared_weights_once(tmp_path):
+    weight = torch.arange(100_000.0)
+    state = {"a": weight, "b": weight[:10], "names": ["x"]}
+    background = BackgroundIO()
+    for number in range(2):
+        background.save_checkpoint(state, tmp_path / f"step_{number}.ckpt")
+        weight += 1
+        state["names"].append("y")
+    assert background.finish()
+    assert not background.finish()
+    background.teardown()
+    for number in range(2):
+        path = tmp_path / f"step_{number}.ckpt"
+        saved = torch.load(path, weights_only=True)
+        assert saved["a"].equal(torch.arange(100_000.0) + number)
+        assert saved["b"].equal(saved["a"][:10])
+        assert len(saved["names"]) == number + 1
+        assert path.stat().st_size < 410_000
 
 
 def test_a_fused_optimiser_resumes_with_the_same_bits(random_policies, tmp_path):
@@ -108,6 +172,13 @@ def test_a_folder_without_checkpoints_has_no_last_one(tmp_path):
     assert starting_point(AUTO, tmp_path) is None
 
 
+def wait_for_checkpoint(trainer):
+    """Waits until the checkpoint that is being written is done or has failed; the training has to notice itself."""
+    writing = trainer.strategy.checkpoint_io._writing
+    if writing is not None:
+        wait([writing])
+
+
 class FullDisk(L.Callback):
     """Limits the size of files at the end of some steps (RLIMIT_FSIZE)."""
 
@@ -115,11 +186,8 @@ class FullDisk(L.Callback):
         self._num_bytes, self._steps = num_bytes, steps
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if batch_idx in self._steps:
-            self._allow(self._num_bytes)
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self._allow(resource.RLIM_INFINITY)
+        wait_for_checkpoint(trainer)
+        self._allow(self._num_bytes if batch_idx in self._steps else resource.RLIM_INFINITY)
 
     def on_exception(self, trainer, pl_module, exception):
         self._allow(resource.RLIM_INFINITY)

@@ -21,6 +21,7 @@ from medssr.config import (
     stage_method,
 )
 from medssr.config.arrangements import VLLM_ENGINE
+from medssr.config.grpo import AUTO_CHUNK
 from medssr.config.steps import (
     asks_pseudo_labelled,
     asks_synthetic,
@@ -31,7 +32,7 @@ from medssr.config.steps import (
 from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
 from medssr.models.architecture import architecture_of, num_stored_parameters
-from medssr.models.memory import Load, memory_parts, resting_bytes
+from medssr.models.memory import LEAST_HEAD_TOKENS, Load, memory_parts, resting_bytes
 from medssr.training.forecast import forecast
 
 Rows = list[tuple[str, str]]
@@ -208,11 +209,17 @@ def training_load(config: TrainConfig | PipelineConfig) -> Load | str:
         num_parts=processes if shards_models(trainer) and processes is not None else 1,
         is_replicated=not shards_models(trainer) and processes != 1,
         micro_batch_tokens=grpo.micro_batch_tokens,
-        head_chunk_tokens=grpo.head_chunk_tokens or grpo.micro_batch_tokens,
+        head_chunk_tokens=_head_chunk_tokens(grpo),
         recompute_every=config.model.recompute_every if config.model.gradient_checkpointing else None,
         has_average=grpo.has_average,
         teacher_bytes=teacher_bytes,
     )
+
+
+def _head_chunk_tokens(grpo: GRPOConfig) -> int:
+    """Returns how many tokens have logits at the same time; where that depends on the free memory, the least."""
+    given = LEAST_HEAD_TOKENS if grpo.head_chunk_tokens == AUTO_CHUNK else grpo.head_chunk_tokens
+    return int(given or grpo.micro_batch_tokens)
 
 
 def _teacher_bytes(grpo: GRPOConfig) -> int | None:

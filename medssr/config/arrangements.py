@@ -41,6 +41,7 @@ def training_problem(config: TrainConfig) -> str | None:
     overlap, target = config.rollout.get("overlap"), config.rollout.get("_target_")
     rules = [
         (_is_flex_on_cpu(config), _FLEX_ON_CPU),
+        (_is_liger_on_cpu(config), _LIGER_ON_CPU),
         (overlap not in (None, ONE_STEP), f"rollout.overlap: {overlap}; null or {ONE_STEP}."),
         (overlap is not None and target in (HF_ENGINE, VLLM_ENGINE), _NOTHING_TO_OVERLAP),
         (overlap is not None and grpo.tis_cap is None, _OVERLAP_NEEDS_WEIGHTS),
@@ -62,12 +63,21 @@ def sft_problem(config: SFTTrainConfig) -> str | None:
     """Returns why a fine-tuning cannot run, and what to take instead; None if it can."""
     if _is_flex_on_cpu(config):
         return _FLEX_ON_CPU
+    if _is_liger_on_cpu(config):
+        return _LIGER_ON_CPU
     return _ADAPTERS_WITH_SHARDS if shards_models(config.trainer) and config.lora is not None else None
 
 
 def _is_flex_on_cpu(config: TrainConfig | SFTTrainConfig) -> bool:
-    is_on_gpu = str(config.trainer["accelerator"]) in ("gpu", "cuda")
-    return config.model.attn_implementation == FLEX_ATTENTION and not is_on_gpu
+    return config.model.attn_implementation == FLEX_ATTENTION and not _is_on_gpu(config)
+
+
+def _is_liger_on_cpu(config: TrainConfig | SFTTrainConfig) -> bool:
+    return config.model.liger_kernels and not _is_on_gpu(config)
+
+
+def _is_on_gpu(config: TrainConfig | SFTTrainConfig) -> bool:
+    return str(config.trainer["accelerator"]) in ("gpu", "cuda")
 
 
 def sharing_problem(grpo: GRPOConfig, processes: int) -> str | None:
@@ -118,6 +128,10 @@ _HF_WITH_SHARDS = (
 )
 _FLEX_ON_CPU = (
     "model.attn_implementation: flex_attention computes no gradients on a CPU; take trainer=gpu, ddp or fsdp2, or sdpa."
+)
+_LIGER_ON_CPU = (
+    "model.liger_kernels: true, but Liger's kernels need a GPU; take trainer=gpu, ddp or fsdp2, or "
+    "model.liger_kernels=false."
 )
 _ADAPTERS_WITH_SHARDS = (
     "lora: adapters are trained on models that each device holds whole, but trainer=fsdp2 shards them; take "

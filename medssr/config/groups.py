@@ -133,6 +133,8 @@ class ModelConfig:
     grpo_beta: float
     gradient_checkpointing: bool
     recompute_every: int
+    compile_layers: bool
+    liger_kernels: bool
     # Not Node | None, into whose null Hydra cannot merge settings of the command line.
     hub_config: Any = None
     cost: ModelCostConfig | None = None

@@ -9,6 +9,9 @@ from typing import Any
 from medssr.errors import require
 from medssr.utils.instantiate import instantiate
 
+# The value of `grpo.head_chunk_tokens` by which the number is chosen when training begins.
+AUTO_CHUNK = "auto"
+
 
 class ScaleRewards(Enum):
     """Normalisation of centred rewards: by the standard deviation of the group, of the batch, or none."""
@@ -65,7 +68,7 @@ class GRPOConfig:
     reward_timeout_s: float
     num_reward_workers: int
     micro_batch_tokens: int
-    head_chunk_tokens: int | None
+    head_chunk_tokens: Any  # int, AUTO_CHUNK or None, a union which OmegaConf cannot merge
     num_iterations: int
     minibatch_prompts: int | None
     loss: dict[str, Any]
@@ -158,7 +161,8 @@ class GRPOConfig:
         limit = self.max_skipped_steps
         require(limit >= 1, "grpo.max_skipped_steps", f"{limit}; at least 1.")
         chunk = self.head_chunk_tokens
-        require(chunk is None or chunk >= 1, "grpo.head_chunk_tokens", f"{chunk}; at least 1, or null.")
+        is_valid = chunk in (None, AUTO_CHUNK) or (isinstance(chunk, int) and chunk >= 1)
+        require(is_valid, "grpo.head_chunk_tokens", f"{chunk}; at least 1, {AUTO_CHUNK}, or null.")
 
     def _check_loss(self) -> None:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")

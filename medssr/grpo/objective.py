@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,8 +24,10 @@ from medssr.grpo.teachers import Distillation, MovingAverage
 from medssr.models.attention import adopt_attention, takes_blocks
 from medssr.models.averaged_weights import AveragedWeights
 from medssr.models.batching import RolloutBatch, pad_rollouts, split_by_tokens
+from medssr.models.device import free_gpu_bytes
 from medssr.models.divergence import check_head, scores_and_divergences, teacher_states
 from medssr.models.logprobs import (
+    changes_logits,
     completion_logps,
     completion_logps_and_entropies,
     completion_statistics,
@@ -31,11 +35,14 @@ from medssr.models.logprobs import (
     packed_statistics,
 )
 from medssr.models.lora import initial_adapters
+from medssr.models.memory import LEAST_HEAD_TOKENS, head_tokens
 from medssr.models.packing import PackedRollouts, pack_rollouts, split_by_packed_tokens
 from medssr.models.sharding import call_as_forward, is_sharded
 from medssr.rewards.groups import TokenStatistics
 from medssr.utils.instantiate import instantiate
 from medssr.utils.processes import pad_to_longest
+
+log = logging.getLogger(__name__)
 
 _DUMMY = Sample("", [0], [0], torch.zeros(1), torch.zeros(1), torch.zeros(1), is_dummy=True)
 
@@ -254,8 +261,23 @@ class Objective:
             return split_by_packed_tokens(prompts, lengths, self._config.micro_batch_tokens)
         return split_by_tokens([sample.num_tokens for sample in samples], self._config.micro_batch_tokens)
 
+    @cached_property
+    def _head_chunk_tokens(self) -> int | None:
+        """The number of tokens whose logits exist at the same time, chosen at the first use; None for all."""
+        given = self._config.head_chunk_tokens
+        if not isinstance(given, str):
+            return given
+        if changes_logits(self.model) is not None:
+            return None
+        device = self.model.device
+        if device.type != "cuda":
+            return LEAST_HEAD_TOKENS
+        number = head_tokens(free_gpu_bytes(device), self.model.config.vocab_size, self.model.dtype.itemsize)
+        log.info("logits of %d tokens at a time (grpo.head_chunk_tokens)", number)
+        return number
+
     def _logps_and_entropies(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor]:
-        settings = self._config.temperature, self._config.head_chunk_tokens
+        settings = self._config.temperature, self._head_chunk_tokens
         if isinstance(batch, PackedRollouts):
             return call_as_forward(self.model, lambda model: packed_logps(model, batch, *settings, has_entropies=True))
         return call_as_forward(self.model, lambda model: completion_logps_and_entropies(model, batch, *settings))
@@ -268,7 +290,7 @@ class Objective:
         with self._as_teacher() as teacher:
             states = teacher_states(teacher, batch, is_lent=teacher is self.model)
         is_drawn = mask.bool() & torch.tensor([[sample.is_distilled] for sample in samples], device=mask.device)
-        chunk_tokens = self._config.head_chunk_tokens or len(states.hidden)
+        chunk_tokens = self._head_chunk_tokens or len(states.hidden)
         settings = self._config.temperature, chunk_tokens, self.distillation.interpolation
         return scores_and_divergences(self.model, batch, states, is_drawn, *settings)
 
@@ -282,7 +304,7 @@ class Objective:
             yield self.model
 
     def _statistics(self, batch: RolloutBatch | PackedRollouts) -> tuple[Tensor, Tensor, Tensor]:
-        settings = self._config.temperature, self._config.head_chunk_tokens
+        settings = self._config.temperature, self._head_chunk_tokens
         if isinstance(batch, PackedRollouts):
             return call_as_forward(self.model, lambda model: packed_statistics(model, batch, *settings))
         return call_as_forward(self.model, lambda model: completion_statistics(model, batch, *settings))
@@ -300,7 +322,7 @@ class Objective:
             yield self.reference
 
     def _logps(self, model: Any, batch: RolloutBatch | PackedRollouts) -> Tensor:
-        settings = self._config.temperature, self._config.head_chunk_tokens
+        settings = self._config.temperature, self._head_chunk_tokens
         if isinstance(batch, PackedRollouts):
             return call_as_forward(model, lambda model: packed_logps(model, batch, *settings, has_entropies=False)[0])
         return call_as_forward(model, lambda model: completion_logps(model, batch, *settings))

@@ -61,9 +61,20 @@ def takes_blocks(model: Any) -> bool:
     return bool(model.config._attn_implementation != _FLEX)
 
 
-def packed_mask(model: Any, packed: PackedRollouts) -> tuple[AttentionBlock, ...] | BlockMask:
+class PackedMask:
+    """Which tokens of a packed row attend to which, in an object that layers pass on without a look inside.
+
+    Compiled layers would be compiled anew for each number of blocks, if they were given these themselves.
+    """
+
+    def __init__(self, parts: tuple[AttentionBlock, ...] | BlockMask) -> None:
+        """Takes the blocks of segments, or the mask by tiles."""
+        self.parts = parts
+
+
+def packed_mask(model: Any, packed: PackedRollouts) -> PackedMask:
     """Returns which tokens of a packed row attend to which, as an adopted model takes it."""
-    return packed.blocks if takes_blocks(model) else block_mask(packed)
+    return PackedMask(packed.blocks if takes_blocks(model) else block_mask(packed))
 
 
 def block_mask(packed: PackedRollouts) -> BlockMask:
@@ -96,7 +107,7 @@ def attention(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    packed_blocks: tuple[AttentionBlock, ...] | BlockMask | None = None,
+    packed_blocks: PackedMask | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
     """Returns what transformers' `sdpa` returns, `[B, S, H, D]`.
@@ -114,12 +125,8 @@ def attention(
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if isinstance(packed_blocks, BlockMask):
-        flex = _compiled(flex_attention) if query.is_cuda else flex_attention
-        output = flex(query, key, value, block_mask=packed_blocks, scale=scaling, enable_gqa=True)
-        return output.transpose(1, 2), None
     if packed_blocks is not None:
-        return _packed(query[0], key[0], value[0], packed_blocks, dropout, scaling), None
+        return _packed(query, key, value, packed_blocks, dropout, scaling), None
     batch, heads, queries, width = query.shape
     if queries == 1 and attention_mask is not None and heads > key.shape[1]:
         # The query heads that share a key head become queries of this head, so that keys need not be repeated.
@@ -133,7 +140,24 @@ def attention(
     )
 
 
+@torch.compiler.disable(reason="its shapes differ from row to row, and FlexAttention is compiled by itself")  # type: ignore[untyped-decorator]
 def _packed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: PackedMask,
+    dropout: float,
+    scaling: float | None,
+) -> Tensor:
+    """Returns `[1, N, H, D]` for the tokens of a packed row, from `[1, H, N, D]` and `[1, K, N, D]`."""
+    if isinstance(mask.parts, BlockMask):
+        flex = _compiled(flex_attention) if query.is_cuda else flex_attention
+        output: Tensor = flex(query, key, value, block_mask=mask.parts, scale=scaling, enable_gqa=True)
+        return output.transpose(1, 2)
+    return _by_blocks(query[0], key[0], value[0], mask.parts, dropout, scaling)
+
+
+def _by_blocks(
     query: Tensor,
     key: Tensor,
     value: Tensor,

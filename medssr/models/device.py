@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medssr.config import ExtrasConfig
 from medssr.config.groups import Node
@@ -41,6 +41,15 @@ def gpu_name() -> str | None:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def free_gpu_bytes(device: Any) -> int:
+    """Returns the free memory of a GPU, with what torch has reserved and does not use."""
+    import torch
+
+    return int(
+        torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    )
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def _completion_scores_in_chunks(
 ) -> tuple[Tensor, Tensor, Tensor]:
     changed = changes_logits(model)
     if changed is not None:
-        raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {changed} needs null.")
+        raise InputError(f"grpo.head_chunk_tokens: {chunk_tokens}; a model with {changed} needs null or auto.")
     return head_scores(
         model,
         padded_hidden(model, batch),

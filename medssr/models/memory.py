@@ -161,3 +161,29 @@ def _head_moment(load: Load) -> Parts:
 def _optimizer_moment(load: Load) -> Parts:
     """Returns what AdamW's step adds: a number for each weight, unless weights are sharded and updated one by one."""
     return {"optimiser step": 0 if load.is_sharded else _FLOAT32_BYTES * load.num_trained}
+
+
+# Completion tokens whose logits exist at the same time, where the number is not given: at least, and at most.
+LEAST_HEAD_TOKENS, MOST_HEAD_TOKENS = 512, 8192
+# The share of the free memory that their logits may take: activations and gradients come later.
+_HEAD_SHARE = 1 / 16
+# Products of matrices are fastest for multiples of this many rows.
+_HEAD_STEP = 128
+
+
+def head_tokens(free_bytes: int, vocab_size: int, compute_bytes: int) -> int:
+    """Returns the number of tokens whose logits may exist at the same time, by the free memory of a GPU.
+
+    Args:
+        free_bytes: Free memory.
+        vocab_size: Number of logits of a token.
+        compute_bytes: Bytes of a number in matrix products; of each logit there are three copies, two in float32.
+
+    Example:
+        >>> head_tokens(64 * 10**9, vocab_size=151_936, compute_bytes=2)  # 4 GB / (10 bytes x 151,936) = 2,632 tokens
+        2560
+        >>> head_tokens(10**9, vocab_size=151_936, compute_bytes=2)
+        512
+    """
+    fitting = int(_HEAD_SHARE * free_bytes / ((2 * _FLOAT32_BYTES + compute_bytes) * vocab_size))
+    return min(max(fitting // _HEAD_STEP * _HEAD_STEP, LEAST_HEAD_TOKENS), MOST_HEAD_TOKENS)

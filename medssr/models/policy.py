@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medssr.config import Dtype, LoRAConfig, ModelConfig
 from medssr.errors import InputError
 from medssr.models.chat import escape_answer, has_more_tokens, set_template_defaults, turn_end_ids
+from medssr.models.kernels import use_kernels
 from medssr.models.loading import check_folder, empty_model, load_model, pretrained, stored_dtype, torch_dtype
 from medssr.models.lora import (
     SETTINGS_FILE,
@@ -233,9 +234,10 @@ def load_trainable_policy(
     """
     if lora is None:
         assert config.adapter_path is None, "refused when the configuration is composed"
+        policy = _load_policy(config, Dtype.float32, empty_model if is_sharded else load_model)
+        use_kernels(policy.model, config)
         if not is_sharded:
-            return _load_policy(config, Dtype.float32, load_model)
-        policy = _load_policy(config, Dtype.float32, empty_model)
+            return policy
         return replace(policy, load_whole=lambda: load_model(config, stored_dtype(config)))
     adapters = None if config.adapter_path is None else Path(config.adapter_path)
     if adapters is not None:
@@ -244,6 +246,7 @@ def load_trainable_policy(
     add_adapters(policy.model, lora, seed)
     if adapters is not None:
         load_adapters(policy.model, adapters)
+    use_kernels(policy.model, config)
     return replace(policy, save_dtype=config.save_dtype)
 
 
@@ -255,7 +258,9 @@ def load_reference(config: ModelConfig, *, is_empty: bool) -> Any:
         is_empty: Whether to leave its weights on the meta device, for `sharding.fill`.
     """
     load = empty_model if is_empty else load_model
-    return load(config, torch_dtype(config.dtype)).requires_grad_(False)
+    model = load(config, torch_dtype(config.dtype)).requires_grad_(False)
+    use_kernels(model, config)
+    return model
 
 
 def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig, torch.dtype], Any]) -> Policy:

@@ -240,7 +240,8 @@ OUT_OF_RANGE = {
         grpo.temperature=0 grpo.top_p=0.95 grpo.min_p=0.05 grpo.dynamic_sampling_rounds=-1 grpo.beta=-0.1
         grpo.loss.epsilon=1.0 grpo.loss.epsilon_high=0 grpo.loss.dual_clip=1.28 grpo.tis_cap=0.5
         grpo.num_iterations=0 grpo.minibatch_prompts=5 grpo.minibatch_prompts=0 grpo.overlong_buffer=65
-        grpo.overlong_penalty=-1 grpo.reward_timeout_s=0 grpo.head_chunk_tokens=0 grpo.loss.epsilon=0
+        grpo.overlong_penalty=-1 grpo.reward_timeout_s=0 grpo.head_chunk_tokens=0
+        grpo.head_chunk_tokens=many grpo.loss.epsilon=0
         """,
     "pseudo_label": """
         labeling.num_votes=1 labeling.temperature=0 labeling.min_agreement=1.5 labeling.max_agreement=1.01

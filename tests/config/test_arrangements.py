@@ -46,6 +46,8 @@ REFUSED = [
         "no gradients on a CPU; take trainer=gpu",
     ),
     ("sft model.attn_implementation=flex_attention", "no gradients on a CPU"),
+    (f"train {QUESTIONS} model.liger_kernels=true", r"model\.liger_kernels: .*take trainer=gpu"),
+    ("sft model.liger_kernels=true", r"model\.liger_kernels: .*need a GPU"),
     (f"train {QUESTIONS} rollout.overlap=one_step", r"rollout\.overlap: .*take rollout=vllm_node or rollout=vllm_s"),
     ("pipeline rollout=vllm rollout.overlap=one_step", r"rollout\.overlap: .*take rollout=vllm_node"),
     (
@@ -83,7 +85,7 @@ TAKEN = [
     *(f"trainer={trainer} rollout=vllm_node trainer.devices=4" for trainer in ("cpu", "ddp", "fsdp2")),
     *(f"trainer={trainer} rollout=hf" for trainer in ("gpu", "ddp")),
     "trainer=ddp rollout=vllm lora=default trainer.devices=8",
-    "trainer=gpu model.attn_implementation=flex_attention",
+    "trainer=gpu model.attn_implementation=flex_attention model.liger_kernels=true model.compile_layers=true",
     f"trainer=fsdp2 {SERVERS} rollout.overlap=one_step",
     "trainer=cpu rollout=vllm_node trainer.devices=4 rollout.overlap=one_step",
     f"trainer=ddp lora=default {SERVERS} rollout.weights_dir=/dev/shm/medssr",

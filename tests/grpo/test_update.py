@@ -49,6 +49,7 @@ def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_poli
         ({"micro_batch_tokens": 10**6}, {"micro_batch_tokens": 1}),
         ({"micro_batch_tokens": 10**6}, {"micro_batch_tokens": 150}),
         ({"head_chunk_tokens": None}, {"head_chunk_tokens": 7}),
+        ({"head_chunk_tokens": 3}, {"head_chunk_tokens": "auto"}),
         # A model whose attention is not known has padded rows.
         ({"attention": "sdpa"}, {"attention": "eager"}),
     ],

@@ -8,10 +8,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.command_lines import ROOT
 from support.small_architecture import SMALL
 
-from medssr.models.memory import Load, memory_parts, resting_bytes
+from medssr.models.memory import Load, head_tokens, memory_parts, resting_bytes
 
 # In the small model, a layer has 4 x (10 x 10) + 3 x (10 x 20) + 20 = 1,020 weights and 4 x 10 + 2 x 20 + 10 = 90
 # outputs; the model has 2 x 1,000 + 2 x 1,020 + 10 = 4,050 weights.
@@ -115,3 +117,11 @@ def test_the_sum_is_within_a_tenth_of_torch_s_own(settings):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["computed"] == pytest.approx(result["tracked"], rel=0.1)
+
+
+@given(st.integers(0, 2**40), st.integers(1, 300_000), st.sampled_from([2, 4]))
+def test_logits_take_a_sixteenth_of_the_free_memory_or_as_few_tokens_as_may_be(free, vocab_size, compute_bytes):
+    tokens = head_tokens(free, vocab_size, compute_bytes)
+    assert 512 <= tokens <= 8192
+    assert tokens % 128 == 0
+    assert tokens == 512 or tokens * vocab_size * (8 + compute_bytes) <= free / 16

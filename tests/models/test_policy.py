@@ -43,6 +43,8 @@ def model_config(prompt_file):
             "grpo_beta": 0.001,
             "gradient_checkpointing": False,
             "recompute_every": 1,
+            "compile_layers": False,
+            "liger_kernels": False,
         }
         return ModelConfig(**(values | changes))
 

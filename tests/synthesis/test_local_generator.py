@@ -82,6 +82,8 @@ def make(folders, tmp_path):
             "trust_remote_code": False,
             "gradient_checkpointing": False,
             "recompute_every": 1,
+            "compile_layers": False,
+            "liger_kernels": False,
             "prompt_path": str(folders / "prompt.txt"),
             "chat_template_kwargs": {},
             "stop": [],

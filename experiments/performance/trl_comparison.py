@@ -90,10 +90,12 @@ def make_policy(config: TrainConfig) -> Policy:
 
 def remove_end_token(policy: Policy) -> None:
     """Makes a byte that the policy has never seen its end token, so that no completion ends early."""
+    policy.tokenizer.chat_template = None  # the token that ends a turn in it ends completions, too
     (unseen_id,) = policy.tokenizer.convert_tokens_to_ids(["ÿ"])
     policy.tokenizer.eos_token = policy.tokenizer.convert_ids_to_tokens(unseen_id)
     policy.model.generation_config.eos_token_id = unseen_id
     policy.model.config.eos_token_id = unseen_id
+    assert policy.eos_token_ids == {unseen_id}
 
 
 def train_with_medssr(

@@ -54,7 +54,7 @@ class BackgroundIO(TorchCheckpointIO):
         copies: dict[tuple[int, int], Tensor] = {}
         copy = self._copied(checkpoint, copies)
         self._kept = copies
-        self._writing = self._thread.submit(write_checkpoint, Path(path), partial(_write_whole, copy))
+        self._writing = self._thread.submit(write_checkpoint, Path(path), partial(write_whole, copy))
 
     def finish(self) -> bool:
         """Waits until the checkpoint that is being written has its name, and returns whether there was one.
@@ -98,7 +98,7 @@ class BackgroundIO(TorchCheckpointIO):
         return torch.empty(0, dtype=value.dtype).set_(memory, value.storage_offset(), value.shape, value.stride())
 
 
-def _write_whole(checkpoint: dict[str, Any], path: Path) -> None:
+def write_whole(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes a checkpoint directly to its file; Lightning's default holds a second copy of it in memory.
 
     Raises:

@@ -101,7 +101,7 @@ def test_a_run_that_ends_while_a_checkpoint_is_written(random_policies, tmp_path
                 raise Stopped(signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(step_checkpoint, "_write_whole", write_slowly)
+        patch.setattr(step_checkpoint, "write_whole", write_slowly)
         fit(copy_policy(random_policies["qwen3"]), stopped, config, callbacks=[EndWithin()], every_num_steps=1)
     left, num_done = (killed, 2) if ends == "kill" else (stopped, 3)
     assert starting_point(AUTO, left).name == f"step_000000{num_done}.ckpt"

@@ -54,7 +54,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     kept, vote_lines, labels_with_truth = [], [], []
     outcomes = Counter({outcome.value: 0 for outcome in LabelOutcome})
     unreadable, was_warned = UnreadableAnswers(labeling.max_new_tokens), False
-    with closing(_sampled_answers(config, questions, directory)) as answers_by_question:
+    with closing(sampled_answers(config, questions, directory)) as answers_by_question:
         for question, answers in zip(questions, answers_by_question, strict=True):
             unreadable.add(answers)
             if unreadable.is_certain and not was_warned and (warning := unreadable.warning()) is not None:
@@ -92,7 +92,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     }
 
 
-def _sampled_answers(
+def sampled_answers(
     config: PseudoLabelConfig, questions: Sequence[Question], directory: Path
 ) -> Generator[list[SampledAnswer]]:
     """Yields the policy's answers to each question; the engine is closed with the generator."""

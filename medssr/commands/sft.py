@@ -42,11 +42,14 @@ def sft(config: SFTTrainConfig) -> Artifact:
 
 
 def _run(config: SFTTrainConfig, directory: Path) -> dict[str, Any]:
-    """Trains, frees the memory of the training, and returns the counts for the manifest."""
     from medssr.utils.instantiate import instantiate
 
     # Read before torch is imported, so that an error in the files is reported immediately.
-    demonstrations: Demonstrations = instantiate(config.demonstrations, "demonstrations")
+    return fine_tune(config, instantiate(config.demonstrations, "demonstrations"), directory)
+
+
+def fine_tune(config: SFTTrainConfig, demonstrations: Demonstrations, directory: Path) -> dict[str, Any]:
+    """Trains on demonstrations, frees the memory, and returns the counts for the manifest."""
     drawn = demonstrations.draw(config.seed)
     log.info("%d demonstrations, %d steps of %d", len(drawn), config.sft.num_steps, config.sft.num_rows_per_step)
 

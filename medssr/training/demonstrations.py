@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from medssr.errors import InputError, shown
-from medssr.models.chat import encode_texts, has_more_tokens
+from medssr.models.chat import encode_texts, escape_answer, has_more_tokens
 from medssr.models.prompts import PromptInput, prompt_text, render_prompt
 from medssr.questions import open_questions, read_labelled_questions
 from medssr.utils.files import write_lines_atomically
@@ -23,10 +23,19 @@ Sample = tuple[list[int], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """What is asked, and a completion to imitate."""
+    """What is asked, and a completion to imitate.
+
+    Attributes:
+        asked: What is asked.
+        completion: What is imitated.
+        prefix: The beginning of the completion, which is given and not trained.
+        is_open: Whether the completion goes on behind its text, so that its end is not imitated.
+    """
 
     asked: PromptInput
     completion: str
+    prefix: str = ""
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,30 +167,45 @@ def encode_demonstrations(
         InputError: When one is too long and `max_tokens` is None, or all are.
     """
     if max_tokens is None:
-        completions = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
-        longest = max(len(completion) for completion in completions)
+        completions = _encoded_completions(policy, demonstrations)
+        longest = max(len(prefix) + len(completion) for prefix, completion in completions)
         prompts = policy.encode([demonstration.asked for demonstration in demonstrations], longest, source)
-        return Encoded(list(zip(prompts, completions, strict=True)), {})
+        return Encoded(_samples(prompts, completions), {})
     context = policy.model.config.max_position_embeddings
     if max_tokens > context:
         raise InputError(f"sft.max_tokens: {max_tokens}, but the model's context has {context} tokens; give fewer.")
     tokenizer = policy.tokenizer
     samples, too_long, fitting = [], {}, {}
     for index, demonstration in enumerate(demonstrations):
-        texts = render_prompt(demonstration.asked, policy.prompt_template, tokenizer), demonstration.completion
+        prompt = render_prompt(demonstration.asked, policy.prompt_template, tokenizer)
+        texts = prompt, demonstration.prefix + demonstration.completion
         # Not tokenised, because a tokenizer takes a hundred bytes for each character of a text.
         if any(has_more_tokens(text, max_tokens, tokenizer) for text in texts):
             too_long[index] = f"more than {max_tokens} tokens"
         else:
-            fitting[index] = texts
-    prompts = encode_texts([prompt for prompt, _ in fitting.values()], tokenizer) if fitting else []
-    completions = policy.encode_targets([completion for _, completion in fitting.values()]) if fitting else []
-    for index, prompt, completion in zip(fitting, prompts, completions, strict=True):
-        if (num_tokens := len(prompt) + len(completion)) > max_tokens:
+            fitting[index] = prompt
+    prompts = encode_texts(list(fitting.values()), tokenizer) if fitting else []
+    completions = _encoded_completions(policy, [demonstrations[index] for index in fitting]) if fitting else []
+    for index, sample in zip(fitting, _samples(prompts, completions), strict=True):
+        if (num_tokens := sum(map(len, sample))) > max_tokens:
             too_long[index] = f"{num_tokens} tokens"
         else:
-            samples.append((prompt, completion))
+            samples.append(sample)
     if not samples:
         problem = f"sft.max_tokens: none of {len(demonstrations)} demonstrations of {source} has at most {max_tokens}"
         raise InputError(f"{problem} tokens; give more, or a model with a longer context.")
     return Encoded(samples, too_long)
+
+
+def _encoded_completions(policy: Policy, demonstrations: Sequence[Demonstration]) -> list[Sample]:
+    """Returns the token ids of the given beginning of each completion, and of what is imitated."""
+    targets = policy.encode_targets([demonstration.completion for demonstration in demonstrations])
+    prefixes = [escape_answer(demonstration.prefix, policy.tokenizer) for demonstration in demonstrations]
+    given = policy.tokenizer(prefixes, add_special_tokens=False)["input_ids"]
+    ends = [-1 if demonstration.is_open else None for demonstration in demonstrations]  # the last token ends a turn
+    return [(prefix, target[:end]) for prefix, target, end in zip(given, targets, ends, strict=True)]
+
+
+def _samples(prompts: Sequence[list[int]], completions: Sequence[Sample]) -> list[Sample]:
+    pairs = zip(prompts, completions, strict=True)
+    return [([*prompt, *prefix], completion) for prompt, (prefix, completion) in pairs]

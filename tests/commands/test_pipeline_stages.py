@@ -112,6 +112,24 @@ def test_own_majority_answers_are_imitated_before_the_second_stage(settings, tmp
     assert hash_path(imitated / "model") == json.loads((rewarded / "manifest.json").read_text())["inputs"]["model.path"]
 
 
+def test_walks_are_imitated_on_the_states_that_the_policy_visits_in_each_round(settings, tmp_path):
+    edges = [["stomach", "next to", organ] for organ in ("liver", "heart")]
+    walk = {"head": "stomach", "relation": "next to", "tail": "liver", "max_steps": 3, "edges": edges}
+    write_questions(tmp_path / "toy.jsonl", [toy_question(number, provenance={"walk": walk}) for number in range(5)])
+    preset = ["experiment=graph_walk", "schedule=graph_walk", "model=tiny_qwen3", "model.max_new_tokens=8"]
+    overrides = [*settings, *preset, "sft.num_steps=30", "sft_optim.optimizer.lr=3e-3"]
+    config = typed("pipeline", *overrides)
+    pipeline(config, tmp_path / "run")
+    *rounds, _ = (Path(stage.metrics_file).parent for stage in read_run(tmp_path / "run").record.training)
+    counts = [json.loads((folder / "manifest.json").read_text())["counts"]["num_demonstrations"] for folder in rounds]
+    assert counts[0] == 5  # an untrained policy takes no step, so that the start is all that it visits
+    assert counts[2] > 5
+    assert len(list((tmp_path / "artifacts" / "walks").iterdir())) == 3
+    rows = dict(pipeline_plan(config))
+    assert "fine-tuning: 30 steps of 2 states of 4 walks" in rows["imitate_1"]
+    assert all("is made already" in rows[name] for name in rows if name.startswith("artefact imitate"))
+
+
 VOTES_THEN_BOTH = (
     "stages=[{name: votes, questions: synthetic}, {name: both, questions: human, rewards: [label_match], "
     "further: {unlabelled: {questions: synthetic, num_prompts: 1, rewards: [majority_vote]}}}]"
@@ -239,6 +257,10 @@ def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
         (
             ["stages=[{name: a, questions: human, method: rft}]"],
             "stages, a.questions: human, but rft imitates",
+        ),
+        (
+            ["stages=[{name: a, questions: demonstrations, method: walk}]"],
+            "stages, a.questions: demonstrations, but walk needs questions of walks",
         ),
         (["+reward@stage_rewards.other=majority_vote"], "stage_rewards.other: names no stage; the stages are stage1_"),
         (

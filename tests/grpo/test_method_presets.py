@@ -24,11 +24,12 @@ DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 METHODS = ["ttrl", "srt", "rent", "intuitor", "empo", "om_grpo", "restrain", "ttrl_guard", "evol_rl"]
 METHODS += ["co_rewarding_1", "co_rewarding_2"]
 DISTILLED = "kepo"
+WALKS = "graph_walk"
 # Their rewards see one completion, and they train all questions.
-KEEP_NO_HISTORY = ["control_format", "alphamed", DISTILLED]
+KEEP_NO_HISTORY = ["control_format", "alphamed", DISTILLED, WALKS]
 CONTROLS = ["control_random_labels", "control_format"]
 # Methods for questions with labels.
-SUPERVISED = ["rlpr", "alphamed", DISTILLED]
+SUPERVISED = ["rlpr", "alphamed", DISTILLED, WALKS]
 MIXED = ["semi_supervised", "trapo"]
 # What makes a preset do within three steps what it does within many.
 FOUR = ["grpo.num_prompts_per_step=4", "data.further.unlabelled.num_prompts=3"]
@@ -39,6 +40,9 @@ ALSO = {
 }
 QUESTIONS = [toy_question(number, answer=None, provenance={"truth": "A"}) for number in range(4)]
 LABELLED = [toy_question(number, answer="B") for number in range(10, 14)]
+EDGES = [["stomach", "next to", organ] for organ in ("liver", "heart")]
+WALK = {"head": "stomach", "relation": "next to", "tail": "heart", "max_steps": 3, "edges": EDGES}
+WALKED = [replace(question, provenance={"walk": WALK}) for question in LABELLED]
 SHORT = [
     "grpo.num_steps=3",
     "grpo.num_prompts_per_step=2",
@@ -60,6 +64,14 @@ class LettersByStep(LetterEngine):
         ]
 
 
+class Walks(LettersByStep):
+    """Walks to the heart in place of the answer A, and to the liver in place of B."""
+
+    def _answer(self, letter: str) -> Completion:
+        walked = super()._answer(letter)
+        return replace(walked, text=f"next to: {'heart' if letter == 'A' else 'liver'}\n{walked.text}")
+
+
 class CopyBefore(L.Callback):
     """Copies the files that a process which is killed before a step would leave."""
 
@@ -77,6 +89,7 @@ def train(policy, directory, preset, callbacks=()):
     mixed = ["data.further.unlabelled.num_prompts=1"] if is_mixed else []
     config = typed("train", f"experiment={preset}", *SHORT, *mixed, *ALSO.get(preset, []))
     rewards = {name: instantiate(node, f"reward.{name}") for name, node in config.reward.items()}
+    labelled = WALKED if preset == WALKS else LABELLED
     names = dict.fromkeys([question.id for question in LABELLED], config.data.rewards or list(rewards))
     for source in config.data.further.values():
         names |= dict.fromkeys([question.id for question in QUESTIONS], source.rewards)
@@ -85,7 +98,7 @@ def train(policy, directory, preset, callbacks=()):
         config.grpo,
         rewards,
         instantiate(config.optim.optimizer, "optim.optimizer"),
-        lambda policy, **_: LettersByStep(policy),
+        lambda policy, **_: Walks(policy) if preset == WALKS else LettersByStep(policy),
         other_weights(policy.model) if preset == DISTILLED else None,
         reward_names=names,
     )
@@ -94,7 +107,7 @@ def train(policy, directory, preset, callbacks=()):
         directory,
         config.grpo,
         module=module,
-        questions=LABELLED if is_mixed or preset in SUPERVISED else QUESTIONS,
+        questions=labelled if is_mixed or preset in SUPERVISED else QUESTIONS,
         further={name: (QUESTIONS, source.num_prompts) for name, source in config.data.further.items()},
         callbacks=callbacks,
     )

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from medssr.auditing.agreement import Agreement, agreement
+from medssr.auditing.checks import ChecksReport
 from medssr.auditing.rubric import RATINGS, Verdict
 from medssr.auditing.stratified_sample import SampledQuestion
 from medssr.auditing.survey_estimates import IntervalEstimate, SurveyEstimate, estimate_mean, estimate_rate
@@ -17,6 +18,7 @@ from medssr.reports.render import escape_markdown
 from medssr.utils.seeding import derive_seed
 
 EXPERTS = "experts"
+JUDGES = ("judge", "second judge")
 # A rater's verdicts by question id.
 Verdicts = Mapping[str, Verdict]
 
@@ -29,8 +31,8 @@ class RaterReport:
     """The ratings of one rater.
 
     Attributes:
-        rater: "judge", the name of an expert, or "experts" for all of them together: an expert majority or half of them
-            make a flag, and ratings are averaged.
+        rater: "judge", "second judge", the name of an expert, or "experts" for all of them together: an expert majority
+            or half of them make a flag, and ratings are averaged.
         num_rated: Questions with a verdict.
         num_unrated: Questions of the sample without one.
         rates: Share of questions that are an error, and of each reason: "is_error" is the union of the others.
@@ -69,6 +71,9 @@ class AuditReport:
         raters: One report for each rater with a verdict.
         pairs: One for each pair of them with a question in common.
         flagged: For each question that somebody calls an error, who does and why.
+        checks: What the automatic checks found.
+        disagreements: The questions that one judge calls an error and the other does not, or that they answer
+            differently: those that experts should see first. None without two judges.
     """
 
     num_questions: int
@@ -79,6 +84,8 @@ class AuditReport:
     raters: list[RaterReport]
     pairs: list[PairReport]
     flagged: list[dict[str, Any]]
+    checks: ChecksReport
+    disagreements: list[str] | None
 
 
 def build_report(
@@ -87,19 +94,21 @@ def build_report(
     verdicts_of: Mapping[str, Verdicts],
     unjudged: Mapping[str, int],
     seed: int,
+    checks: ChecksReport,
 ) -> AuditReport:
     """Returns the report.
 
     Args:
         sample: All sampled questions.
         stratified_by: What their strata are made of.
-        verdicts_of: The verdicts of each rater: "judge" and experts by name.
-        unjudged: Why the judge gave no verdict, counted.
+        verdicts_of: The verdicts of each rater: "judge", "second judge" and experts by name.
+        unjudged: Why a judge gave no verdict, counted.
         seed: The run's seed.
+        checks: What the automatic checks found.
     """
     raters = {rater: verdicts for rater, verdicts in verdicts_of.items() if verdicts}
     reports = [_rater_report(rater, [verdicts], sample, seed) for rater, verdicts in raters.items()]
-    experts = [verdicts for rater, verdicts in raters.items() if rater != "judge"]
+    experts = [verdicts for rater, verdicts in raters.items() if rater not in JUDGES]
     if len(experts) > 1:
         reports.append(_rater_report(EXPERTS, experts, sample, seed))
     size_of = {item.stratum: item.stratum_size for item in sample}
@@ -117,6 +126,8 @@ def build_report(
             if raters[first].keys() & raters[second].keys()
         ],
         flagged=_flagged(sample, raters),
+        checks=checks,
+        disagreements=_disagreements(*(raters[judge] for judge in JUDGES)) if raters.keys() >= {*JUDGES} else None,
     )
 
 
@@ -188,6 +199,15 @@ def _agreements(
     }
 
 
+def _disagreements(first: Verdicts, second: Verdicts) -> list[str]:
+    """Returns the ids of the questions that two judges rate differently, or answer differently, where both rated."""
+    return [
+        id
+        for id, verdict in first.items()
+        if id in second and (verdict.is_error, verdict.best_answer) != (second[id].is_error, second[id].best_answer)
+    ]
+
+
 def _flagged(sample: Sequence[SampledQuestion], raters: Mapping[str, Verdicts]) -> list[dict[str, Any]]:
     flagged = []
     for item in sample:
@@ -233,6 +253,7 @@ def markdown_report(report: AuditReport) -> str:
     by = ", ".join(report.stratified_by) or "nothing"
     lines = [f"# Audit of {report.num_sampled} of {report.num_questions} questions", ""]
     lines += [f"The sample is stratified by {by}; {len(report.strata)} strata.", ""]
+    lines += _check_lines(report.checks)
     if report.unjudged:
         reasons = ", ".join(f"{reason} {count}" for reason, count in report.unjudged.items())
         lines += [f"Without a verdict of the judge: {sum(report.unjudged.values())} ({reasons}).", ""]
@@ -240,7 +261,8 @@ def markdown_report(report: AuditReport) -> str:
         covered = rater.rates["is_error"].covered_share
         if covered < 1:
             lines += [f"The strata that {rater.rater} has rated hold {covered:.1%} of the questions.", ""]
-    lines += ["## Ratings", "", *_markdown(_RATING_HEADINGS, rating_rows(report))]
+    if report.raters:
+        lines += ["## Ratings", "", *_markdown(_RATING_HEADINGS, rating_rows(report))]
     if report.pairs:
         lines += ["## Agreement", "", *_markdown(_AGREEMENT_HEADINGS, agreement_rows(report))]
     for pair in report.pairs:
@@ -248,6 +270,8 @@ def markdown_report(report: AuditReport) -> str:
         heading = [f"error by {pair.first} \\ by {pair.second}", "yes", "no"]
         table = [["yes", str(both), str(only_first)], ["no", str(only_second), str(neither)]]
         lines += _markdown(heading, table)
+    if report.disagreements is not None:
+        lines += [f"The judges disagree on {len(report.disagreements)} questions, which are in for_experts.jsonl.", ""]
     if report.flagged:
         rows = [
             [item["id"], f"{len(item['called_wrong_by'])} of {item['num_raters']}", rater, comment]
@@ -257,6 +281,16 @@ def markdown_report(report: AuditReport) -> str:
         lines += ["## Questions that somebody calls wrong", ""]
         lines += _markdown(["question", "raters who say so", "rater", "comment"], rows)
     return "\n".join(lines)
+
+
+def _check_lines(checks: ChecksReport) -> list[str]:
+    """Returns the section of the automatic checks."""
+    text = f"Facts and graph answer {checks.num_answers_checked} of {checks.num_checked} questions."
+    rows = [["any problem", *_cells(checks.any_problem)]]
+    rows += [[name, *_cells(estimate)] for name, estimate in checks.problems.items()]
+    lines = ["## Automatic checks", "", text, "", *_markdown(["problem", *_RATING_HEADINGS[2:]], rows)]
+    found = [[name, detail] for name, detail in checks.flagged.items()]
+    return lines + (_markdown(["question", "problem"], found) if found else [])
 
 
 def _cells(estimate: SurveyEstimate) -> list[str]:

@@ -239,9 +239,9 @@ class AuditingConfig:
         require(self.num_questions >= 1, "audit.num_questions", f"{self.num_questions}; at least 1.")
         names = [Path(file).stem for file in self.verdicts]
         require(
-            len({*names, "judge", "experts"}) == len(names) + 2,
+            len({*names, "judge", "second judge", "experts"}) == len(names) + 3,
             "audit.verdicts",
-            f"{names}; the files name their raters, so their names are distinct and neither judge nor experts.",
+            f"{names}; the files name their raters, so their names are distinct and none of judge, second judge, experts.",
         )
 
 

@@ -95,7 +95,14 @@ class AuditConfig(StepConfig):
     data: DataConfig
     audit: AuditingConfig
     corpus: Node | None = None
+    entities: Node | None = None
     judge: Node | None = None
+    second_judge: Node | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that a second judge has a first one."""
+        problem = "a second judge without a first one; give judge=openai judge.model=NAME as well."
+        require(self.second_judge is None or self.judge is not None, "second_judge", problem)
 
 
 def _check_adapters(model: ModelConfig, lora: LoRAConfig | None) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from medssr.auditing.checks import CheckedQuestion, Problem, report_checks
 from medssr.auditing.report import build_report, markdown_report
 from medssr.auditing.rubric import Verdict
 from medssr.auditing.stratified_sample import SampledQuestion
@@ -23,8 +26,33 @@ def verdicts(*wrong: int, rated=range(10)) -> dict[str, Verdict]:
     return {f"q{n}": WRONG if n in wrong else RIGHT for n in rated}
 
 
-def report(verdicts_of, items=None, unjudged=None):
-    return build_report(items or sample(), ("rarity",), verdicts_of, unjudged or {}, seed=0)
+def report(verdicts_of, items=None, unjudged=None, problems=()):
+    items = items or sample()
+    checked = [CheckedQuestion(item.question.id, (), "", is_answer_checked=True) for item in items]
+    for number in problems:
+        checked[number] = replace(checked[number], problems=(Problem.wrong_answer,), detail="wrong answer: A, but B")
+    checks = report_checks(items, checked)
+    return build_report(items, ("rarity",), verdicts_of, unjudged or {}, 0, checks)
+
+
+def test_the_checks_have_rates_and_intervals_without_any_rater():
+    found = report({}, problems=[3, 7])
+    assert (found.checks.num_checked, found.checks.any_problem.count, found.checks.any_problem.n) == (10, 2, 10)
+    assert found.checks.problems["wrong answer"].count == 2
+    assert set(found.checks.flagged) == {"q3", "q7"}
+    text = markdown_report(found)
+    assert "| wrong answer | 2 of 10 | 20.00% [5.67, 50.98] |" in text
+    assert "| q3 | wrong answer: A, but B |" in text
+    assert "## Ratings" not in text
+
+
+def test_experts_first_see_what_two_judges_disagree_on():
+    other = verdicts(1, 2) | {"q5": replace(RIGHT, best_answer="C")}
+    found = report({"judge": verdicts(0, 1), "second judge": other, "ada": verdicts(0)})
+    assert found.disagreements == ["q0", "q2", "q5"]
+    assert "The judges disagree on 3 questions" in markdown_report(found)
+    assert [item.rater for item in found.raters] == ["judge", "second judge", "ada"]
+    assert report({"judge": verdicts(0), "ada": verdicts(1)}).disagreements is None
 
 
 def rater(found, name):

@@ -12,7 +12,7 @@ from support.helpers import typed
 
 from medssr.commands.audit import audit, report_audit
 from medssr.errors import InputError
-from medssr.questions import Question, write_questions
+from medssr.questions import Question, read_questions, write_questions
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +82,7 @@ def test_sheets_first_then_figures(settings, server, tmp_path):
     made = audit(settings())
     assert {file.name for file in made.directory.iterdir()} == {
         "sample.jsonl",
+        "checks.jsonl",
         "judgements.jsonl",
         "sheet.csv",
         "sheet.html",
@@ -112,6 +113,21 @@ def test_sheets_first_then_figures(settings, server, tmp_path):
     assert (pair["first"], pair["second"]) == ("judge", "ada")
     assert pair["agreement"]["is_error"]["table"] == [[1, 0], [1, 38]]
     assert {item["id"] for item in report["flagged"]} == {"q7", "q8"}
+
+
+def test_a_second_judge_chooses_what_experts_see_first(settings, server):
+    server.answer = lambda prompt, calls: ServerReply(
+        json.dumps(VERDICT | {"best_answer": "B" if calls["model"] == "other" and "number 3?" in prompt else "A"})
+    )
+    second = ["judge@second_judge=openai", f"second_judge.base_url={server.url}", "second_judge.model=other"]
+    config = settings(*second, "second_judge.api_key_env=null")
+    made = audit(config)
+    assert made.manifest["counts"]["second_judgements"] == {"judged": 40}
+    assert made.manifest["counts"]["num_with_problem"] == 0
+    reported = report_audit(config, made)
+    assert [question.id for question in read_questions(reported.path("for_experts.jsonl"))] == ["q3"]
+    with pytest.raises(InputError, match="second_judge: a second judge without a first one"):
+        settings("judge@second_judge=openai", "second_judge.model=other", has_judge=False)
 
 
 def test_nothing_that_experts_get_tells_the_truth(settings):

@@ -124,7 +124,7 @@ def test_walks_are_imitated_on_the_states_that_the_policy_visits_in_each_round(s
     counts = [json.loads((folder / "manifest.json").read_text())["counts"]["num_demonstrations"] for folder in rounds]
     assert counts[0] == 5  # an untrained policy takes no step, so that the start is all that it visits
     assert counts[2] > 5
-    assert len(list((tmp_path / "artifacts" / "walks").iterdir())) == 3
+    assert len(list((tmp_path / "artifacts" / "walks").glob("*/manifest.json"))) == 3
     rows = dict(pipeline_plan(config))
     assert "fine-tuning: 30 steps of 2 states of 4 walks" in rows["imitate_1"]
     assert all("is made already" in rows[name] for name in rows if name.startswith("artefact imitate"))

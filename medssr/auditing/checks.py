@@ -25,9 +25,13 @@ _REFERENCE = re.compile(
     r"|\b(?:mentioned|described|stated|given|discussed) (?:above|earlier|previously)\b",
     re.IGNORECASE,
 )
-# A last sentence that asks, and ends without a mark.
+# A last sentence that begins as a question, or has one within, and ends without a mark; an option may end the latter.
+_NO_MARK = r"[^.?!:]*[^\s.?!:)_\u2026-]\s*$"
+_COMPLETED = r"(?!.*\b(?:is|are|was|were|be|by|to|of|with|in|for|from|as|the|an?|includes?)\s*$)"
 _CUT_OFF = re.compile(
-    r"\b(?:which|what|who|whom|whose|when|where|why|how)\b[^.?!:]*[^\s.?!:)_\u2026-]\s*$", re.IGNORECASE
+    rf"(?:^|[.!?:]\s+)(?:which|what|who|whom|whose|when|where|why|how)\b{_NO_MARK}"
+    rf"|\b(?:which|what|how|why)\b{_COMPLETED}{_NO_MARK}",
+    re.IGNORECASE,
 )
 
 

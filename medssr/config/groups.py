@@ -241,7 +241,7 @@ class AuditingConfig:
         require(
             len({*names, "judge", "second judge", "experts"}) == len(names) + 3,
             "audit.verdicts",
-            f"{names}; the files name their raters, so their names are distinct and none of judge, second judge, experts.",
+            f"{names}; they name their raters, so their names are distinct and none of judge, second judge, experts.",
         )
 
 

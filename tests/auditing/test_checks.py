@@ -78,6 +78,8 @@ def test_an_answer_is_checked_against_facts_and_graph(stem, options, answer, exp
         ("Which or\ufffdan is it?", ORGANS, Problem.garbled),
         ("A patient is ill", ORGANS, Problem.asks_nothing),
         ("Which organ does Fabry", ORGANS, Problem.cut_off),
+        ("A patient is ill. Which organ is", ORGANS, Problem.cut_off),
+        ("Mutations of which gene cause Fabry", ORGANS, Problem.cut_off),
     ],
 )
 def test_faults_of_the_text_are_found_without_facts(stem, options, expected):

@@ -116,9 +116,10 @@ def test_sheets_first_then_figures(settings, server, tmp_path):
 
 
 def test_a_second_judge_chooses_what_experts_see_first(settings, server):
-    server.answer = lambda prompt, calls: ServerReply(
-        json.dumps(VERDICT | {"best_answer": "B" if calls["model"] == "other" and "number 3?" in prompt else "A"})
-    )
+    def answer(prompt, before):  # asked before: by the first judge
+        return ServerReply(json.dumps(VERDICT | {"best_answer": "B" if before and "number 3?" in prompt else "A"}))
+
+    server.answer = answer
     second = ["judge@second_judge=openai", f"second_judge.base_url={server.url}", "second_judge.model=other"]
     config = settings(*second, "second_judge.api_key_env=null")
     made = audit(config)

@@ -34,7 +34,7 @@ EVALUATION, HUMAN = RESOURCES / "questions" / "evaluation.jsonl", RESOURCES / "q
 # Every so many questions of the evaluation one is for the choice of the learning rate, and counts in no result.
 DEVELOPMENT_EVERY = 4
 DEVELOPMENT_SEED = 0
-SIZES = ("scale=small", "grpo.num_steps=30", "stages.1.settings.num_steps=10", "grpo.num_prompts_per_step=24")
+SIZES = ("scale=small", "grpo.num_steps=24", "stages.1.settings.num_steps=8", "grpo.num_prompts_per_step=24")
 ALWAYS = ("trainer=cpu", "logger=csv", "extras.progress_bar=false", f"synthesis.benchmark_path={EVALUATION}", *SIZES)
 
 Variants = Mapping[str, Sequence[str]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.trainers import TORCHRUN, finish, kill_all, start, trainers
+from support.trainers import TORCHRUN, finish, start, trainers
 
 import medssr
 from medssr.questions import read_questions, write_questions
@@ -27,9 +28,8 @@ SETTINGS = [
     "grpo.num_generations=4",
     "grpo.beta=0.01",
     "callbacks.checkpoint.every_num_steps=3",
-    "hydra.verbose=[medssr.training.step_checkpoint]",
 ]
-LAUNCHERS = {"ddp": None, "fsdp2": TORCHRUN}
+MOMENT = ["+callbacks.moment._target_=support.moments.Moment"]
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +60,67 @@ def column(artifact: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(stream)]
 
 
-@pytest.mark.parametrize("strategy", LAUNCHERS)
-def test_two_trainers_reach_the_weights_of_one_also_if_they_are_killed(strategy, data, alone, tmp_path):
-    overrides = [*trainers(strategy), *SETTINGS, data]
-    launcher = LAUNCHERS[strategy]
-    two = finish(start("train", *overrides, folder=tmp_path / "two", launcher=launcher))
-
+def assert_like_one(two: Path, alone: Path) -> None:
+    """Asserts that two trainers have learnt what one has."""
     expected = weights(alone)
     assert (expected - flat(INITIAL)).norm() / expected.norm() > 1e-3
     assert (weights(two) - expected).norm() / expected.norm() < 1e-5
     assert column(two, "train/reward") == pytest.approx(column(alone, "train/reward"))
     assert 0 < max(column(two, "train/sync_logp_gap")) < 1e-4
 
-    killed = start("train", *overrides, folder=tmp_path / "killed", launcher=launcher)
-    assert killed.stdout is not None
-    assert any("checkpoint after step 6 of" in line for line in killed.stdout)
-    kill_all(killed)
-    assert not list((tmp_path / "killed").rglob("manifest.json"))
-    resumed = finish(start("train", *overrides, folder=tmp_path / "killed", launcher=launcher))
+
+def assert_same_bits(resumed: Path, two: Path) -> None:
     assert torch.equal(weights(resumed), weights(two))
     assert column(resumed, "train/reward") == column(two, "train/reward")
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("artifacts/train/*/checkpoints/*.ckpt"))
+
+
+def test_two_trainers_reach_the_weights_of_one_also_if_one_of_them_is_killed(data, alone, tmp_path):
+    """It is killed within a step of vLLM."""
+    overrides = [*trainers("ddp"), *SETTINGS, data]
+    two = finish(start("train", *overrides, folder=tmp_path / "two"))
+    assert_like_one(two, alone)
+
+    moment = [*MOMENT, "+callbacks.moment.at=sampling", "+callbacks.moment.step=4"]
+    moment += ["+callbacks.moment.does=kill", "+callbacks.moment.ranks=[1]"]
+    killed = start("train", *overrides, *moment, folder=tmp_path / "killed")
+    output, _ = killed.communicate()
+    assert killed.returncode == 1, output
+    assert output.count("The process of rank 1 is gone") == 1, output
+    assert "Traceback" not in output
+    assert checkpoints(tmp_path / "killed") == ["step_0000003.ckpt"]
+    assert_same_bits(finish(start("train", *overrides, folder=tmp_path / "killed")), two)
+
+
+def test_two_sharded_trainers_reach_the_weights_of_one_also_if_torchrun_is_signalled(data, alone, tmp_path):
+    """Within a step of vLLM, within an update, and while a checkpoint is written: one after the other in one run."""
+    overrides = [*trainers("fsdp2"), *SETTINGS, data]
+    two = finish(start("train", *overrides, folder=tmp_path / "two", launcher=TORCHRUN))
+    assert_like_one(two, alone)
+
+    for moment, step, num_done in (("sampling", 2, 2), ("update", 4, 5), ("checkpoint", 8, 9)):
+        at = [*MOMENT, f"+callbacks.moment.at={moment}", f"+callbacks.moment.step={step}"]
+        stopped = start("train", *overrides, *at, folder=tmp_path / "stopped", launcher=TORCHRUN)
+        until_both_are_at(moment, stopped)
+        stopped.send_signal(signal.SIGTERM)
+        output, _ = stopped.communicate()
+        assert stopped.returncode == 1  # torchrun's own, whatever its processes end with
+        assert output.count("ended by SIGTERM; the same command goes on") == 1, output
+        assert checkpoints(tmp_path / "stopped")[-1] == f"step_{num_done:07d}.ckpt"
+    assert_same_bits(finish(start("train", *overrides, folder=tmp_path / "stopped", launcher=TORCHRUN)), two)
+
+
+def until_both_are_at(moment: str, process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    seen: list[str] = []
+    for line in process.stdout:
+        seen.append(line)
+        if sum(f" at {moment}, pid" in text for text in seen) == 2:
+            return
+    pytest.fail("".join(seen))
 
 
 ONE_OF_TWO = """

@@ -20,7 +20,8 @@ class Moment(L.Callback):
 
     Args:
         directory: The artefact's folder.
-        at: The moment: rollout, update or checkpoint; None for never.
+        at: The moment: rollout, sampling (within vLLM's own step, while some completions are finished and others are
+            not), update or checkpoint; None for never.
         does: What happens: the process waits for a signal, is killed, raises an InputError (fault) or another error
             (bug), or its disk is full.
         step: The training step.
@@ -36,12 +37,30 @@ class Moment(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self._now = batch_idx
         self._reach("rollout", trainer)
+        if self._at == "sampling" and self._now == self._step:
+            self._watch_vllm(trainer)
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         self._reach("update", trainer)
 
     def on_save_checkpoint(self, trainer, pl_module, checkpoint):
         self._reach("checkpoint", trainer)
+
+    def _watch_vllm(self, trainer):
+        """Has vLLM come to the moment with its next step after the first completions of the training step."""
+        from medssr.engines.vllm_engine import VLLMEngine
+
+        stream = VLLMEngine.stream
+
+        def watched(engine, *request):
+            answers = stream(engine, *request)
+            yield next(answers)
+            vllm = engine._process.llm.llm_engine
+            take_step = vllm.step
+            vllm.step = lambda: self._reach("sampling", trainer) or take_step()
+            yield from answers
+
+        VLLMEngine.stream = watched
 
     def _reach(self, moment, trainer):
         if moment != self._at or self._now != self._step:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 from support.limited import LimitedProcess
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
@@ -52,13 +51,3 @@ def finish(process: subprocess.Popen[str]) -> Path:
     assert process.returncode == 0, output[-6000:]
     (made,) = {line.removeprefix("made ") for line in output.splitlines() if line.startswith("made ")}
     return Path(made).parent
-
-
-def kill_all(process: subprocess.Popen[str]) -> None:
-    """Kills a command with all its processes, without warning; returns when they are gone."""
-    family = psutil.Process(process.pid)
-    members = [family, *family.children(recursive=True)]  # torchrun puts its workers into sessions of their own
-    for member in members:
-        member.kill()
-    process.communicate()
-    psutil.wait_procs(members)

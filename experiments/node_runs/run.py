@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import psutil
 import torch
 from first_steps import FILE
 from safetensors.torch import load_file
+from trainings import GOOD, Interruption, Training
 
 from medssr.questions import read_questions, write_questions
 from medssr.resources import RESOURCES
@@ -42,11 +38,12 @@ ARRANGEMENTS = {
         *_TWO,
         "rollout=vllm_node",
         f"rollout.num_servers={number}",
+        "rollout.timeout_s=7200",  # a busy machine is no fault
     ]
     for number in (1, 2)
     for strategy in ("ddp", "fsdp2")
 }
-NUM_STEPS, NUM_FIRST_STEPS, KILLED_AFTER = 30, 10, 20
+NUM_STEPS, NUM_FIRST_STEPS, INTERRUPTED_AFTER = 30, 10, 20
 SETTINGS = [
     "logger=csv",
     "extras.progress_bar=false",
@@ -61,9 +58,6 @@ SETTINGS = [
     "+callbacks.first_steps._target_=first_steps.FirstSteps",
     f"+callbacks.first_steps.num_steps={NUM_FIRST_STEPS}",
 ]
-# Seconds after which a run counts as hung; on two free cores one takes about a minute.
-LIMIT_S = 7200.0
-KILLED = "killed and resumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +66,34 @@ class Result:
 
     Attributes:
         arrangement: The arrangement's name.
-        run: Its number from 1, or `KILLED`.
+        run: Its number from 1, or the interruption after which it was started again.
         outcome: "ended well", "code N" or "hung".
-        seconds: Time on the clock.
-        weights: SHA-256 of the weights after all steps; None if there are none.
-        first_steps: SHA-256 of the weights after the first steps.
-        deviation: Relative difference of the weights after the first steps from those of one trainer, by norms.
+        seconds: Time on the clock, of all starts.
         num_left: Number of processes that were left when it had ended.
+        seconds_to_end: Time from the interruption to the end of all trainers.
+        weights: SHA-256 of the weights after all steps; None if there are none.
+        deviation: Relative difference of the weights after the first steps from those of one trainer, by norms.
     """
 
     arrangement: str
     run: str
     outcome: str
     seconds: float
+    num_left: int
+    seconds_to_end: float | None = None
     weights: str | None = None
-    first_steps: str | None = None
     deviation: float | None = None
-    num_left: int = 0
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the run was interrupted and started again."""
+        return self.run in list(Interruption)
 
     @property
     def is_good(self) -> bool:
         """Whether the run ended well and left no process."""
-        return self.outcome == "ended well" and self.num_left == 0
+        is_as_meant = self.is_interrupted == (self.seconds_to_end is not None)
+        return self.outcome == GOOD and self.num_left == 0 and is_as_meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,99 +125,28 @@ class Study:
         root = self.folder / f"{list(ARRANGEMENTS).index(arrangement)} {run}"
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir()
-        begin = time.monotonic()
-        command = [*SETTINGS, *ARRANGEMENTS[arrangement], f"data.path={self.folder}/questions.jsonl"]
-        process = _start(command, root)
-        if run == KILLED and _kill_after(process, root / "log", f"checkpoint after step {KILLED_AFTER} of"):
-            process = _start(command, root)
-        outcome = _outcome(process)
-        seconds = time.monotonic() - begin
-        left = list(_processes_of(root))
-        for process in left:
-            process.kill()
-        if outcome != "ended well":
-            return Result(arrangement, run, outcome, seconds, num_left=len(left))
-        assert run != KILLED or (root / "log").read_text(encoding="utf-8").count("train: started") == 2
+        begin, seconds_to_end = time.monotonic(), None
+        overrides = [*SETTINGS, *ARRANGEMENTS[arrangement], f"data.path={self.folder}/questions.jsonl"]
+        training = Training(root, overrides)
+        if run in list(Interruption):
+            moment = f"checkpoint after step {INTERRUPTED_AFTER} of"
+            seconds_to_end = training.interrupt(Interruption(run), moment)
+            training = Training(root, overrides)
+        outcome = training.outcome()
+        result = Result(
+            arrangement, run, outcome, time.monotonic() - begin, training.end_what_is_left(), seconds_to_end
+        )
+        if outcome != GOOD:
+            return result
         (artifact,) = (path.parent for path in root.glob("artifacts/train/*/manifest.json"))
         if not self.expected.is_file():
             assert arrangement == ONE
             shutil.copy(artifact / FILE, self.expected)
-        result = Result(
-            arrangement,
-            run,
-            outcome,
-            seconds,
-            hash_file(artifact / "model" / "model.safetensors"),
-            hash_file(artifact / FILE),
-            _deviation(artifact / FILE, self.expected),
-            len(left),
-        )
+        weights = hash_file(artifact / "model" / "model.safetensors")
+        result = replace(result, weights=weights, deviation=_deviation(artifact / FILE, self.expected))
         if result.is_good:
             shutil.rmtree(root)
         return result
-
-
-def _start(command: list[str], root: Path) -> subprocess.Popen[bytes]:
-    """Starts a training in a folder, where it writes what it prints to `log`."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *(path for path in sys.path if path)]),
-        "MEDSSR_ROOT": str(root),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONFAULTHANDLER": "1",
-    }
-    program = [sys.executable, "-m", "medssr.commands.train", *command]
-    with (root / "log").open("ab") as stream:
-        return subprocess.Popen(program, stdout=stream, stderr=stream, cwd=root, env=environment)
-
-
-def _outcome(process: subprocess.Popen[bytes]) -> str:
-    """Waits for a training and returns how it ended; one that hangs is ended, with the stacks of its threads."""
-    try:
-        code = process.wait(LIMIT_S)
-    except subprocess.TimeoutExpired:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for member in family:
-            member.send_signal(signal.SIGABRT)
-        psutil.wait_procs(family, timeout=10)
-        process.kill()
-        process.wait()
-        return "hung"
-    return f"code {code}" if code else "ended well"
-
-
-def _kill_after(process: subprocess.Popen[bytes], log: Path, text: str) -> bool:
-    """Kills a training's trainers together, without warning, once its log has a text; returns whether it did."""
-    while text not in log.read_text(encoding="utf-8", errors="replace"):
-        if process.poll() is not None:
-            return False
-        time.sleep(0.2)
-    family = psutil.Process(process.pid)
-    for member in [family, *family.children()]:
-        member.kill()
-    process.wait()
-    return True
-
-
-def _processes_of(root: Path) -> Iterator[psutil.Process]:
-    """The processes that a training in a folder has left, ten seconds after its end."""
-    for attempt in range(20):
-        left = [
-            process
-            for process in psutil.process_iter()
-            if process.pid != os.getpid() and _environment(process).get("MEDSSR_ROOT") == str(root)
-        ]
-        if not left or attempt == 19:
-            yield from left
-            return
-        time.sleep(0.5)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return {}
 
 
 def _deviation(file: Path, expected: Path) -> float:
@@ -230,26 +159,32 @@ def _deviation(file: Path, expected: Path) -> float:
 
 def table(results: list[Result]) -> str:
     """Returns a Markdown table with a line for each arrangement."""
-    head = "arrangement | runs | ended well | seconds | weights after 10 steps from one trainer's"
-    lines = [f"| {head} | different final weights | killed and resumed |", "|---" * 7 + "|"]
+    head = ["arrangement", "runs", "ended well", "seconds", "deviation after 10 steps", "different final weights"]
+    lines = [f"| {' | '.join([*head, *Interruption])} |", "|---" * (len(head) + len(Interruption)) + "|"]
     for name in ARRANGEMENTS:
-        whole = [result for result in results if result.arrangement == name and result.run != KILLED]
+        own = [result for result in results if result.arrangement == name]
+        whole = [result for result in own if not result.is_interrupted]
         good = [result for result in whole if result.is_good]
         if not good:
             continue
-        killed = [result for result in results if result.arrangement == name and result.run == KILLED]
         hashes = {result.weights for result in good}
-        resumed = "".join("the same" if result.weights in hashes else "other weights" for result in killed) or "not run"
         cells = [
             f"{len(whole)}",
             f"{len(good)}",
             f"{min(result.seconds for result in good):.0f} to {max(result.seconds for result in good):.0f}",
             f"{max(result.deviation or 0.0 for result in good):.0e}",
             f"{len(hashes)}",
-            resumed,
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        for how in Interruption:
+            cells += ["; ".join(_resumed(result, hashes) for result in own if result.run == how)]
+        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
+
+
+def _resumed(result: Result, hashes: set[str | None]) -> str:
+    if not result.is_good:
+        return result.outcome if result.outcome != GOOD else f"{result.num_left} processes left"
+    return f"{result.seconds_to_end:.1f} s, {'the same bits' if result.weights in hashes else 'other bits'}"
 
 
 def main() -> int:
@@ -263,11 +198,11 @@ def main() -> int:
     questions = [item for item in read_questions(RESOURCES / "questions" / "evaluation.jsonl") if item.is_rare]
     write_questions(study.folder / "questions.jsonl", questions[:24])
     done = {(result.arrangement, result.run) for result in study.results}
-    for run in [str(number + 1) for number in range(arguments.runs)]:
+    for run in ["1", *Interruption, *(str(number) for number in range(2, arguments.runs + 1))]:
         for arrangement in ARRANGEMENTS:
-            for name in [run, *([KILLED] if run == "1" else [])]:
-                if (arrangement, name) not in done:
-                    study.add(study.run(arrangement, name))
+            is_possible = arrangement != ONE or run != Interruption.ONE_KILLED
+            if is_possible and (arrangement, run) not in done:
+                study.add(study.run(arrangement, run))
     print(f"\n{table(study.results)}")
     return 0 if all(result.is_good for result in study.results) else 1
 

@@ -12,17 +12,21 @@ This file imports only the standard library, so that it starts at once and from 
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 # Seconds in which a server can end by itself after SIGTERM, before its process group is killed.
 GRACE_S = 5.0
 # Seconds between two looks at the server and the parent.
 _INTERVAL_S = 0.25
+# A segment of shared memory with a name that Python has chosen, in the list of what a process has mapped.
+_SEGMENT = re.compile(r"/dev/shm/psm_\w+$", re.MULTILINE)
 # The exit code of a guard that has ended its server.
 _ENDED = 0
 
@@ -53,7 +57,11 @@ def _exit(signum: int, frame: object) -> NoReturn:
 
 
 def _end_group(server: subprocess.Popen[bytes]) -> None:
-    """Ends a server and its children, which may outlive it: SIGTERM for the server, then SIGKILL for the group."""
+    """Ends a server and its children, which may outlive it: SIGTERM for the server, then SIGKILL for the group.
+
+    Python removes the shared memory of a process that is killed by another process, which is in the group, too. So the
+    guard removes it.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if server.poll() is None:
         os.killpg(server.pid, signal.SIGTERM)
@@ -61,11 +69,26 @@ def _end_group(server: subprocess.Popen[bytes]) -> None:
             server.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             print(f"the server did not end within {GRACE_S:g} s of SIGTERM and is killed", file=sys.stderr)
+    segments = shared_memory_of(server.pid)
     try:
         os.killpg(server.pid, signal.SIGKILL)
     except ProcessLookupError:  # no child is left
         return
     server.wait()  # ends, since nothing withstands SIGKILL
+    for segment in segments:
+        segment.unlink(missing_ok=True)
+
+
+def shared_memory_of(group: int) -> set[Path]:
+    """Returns the shared memory that processes of a group have mapped."""
+    found: set[Path] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == group:
+                found |= {Path(name) for name in _SEGMENT.findall((process / "maps").read_text())}
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
 
 
 if __name__ == "__main__":

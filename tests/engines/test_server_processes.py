@@ -18,14 +18,17 @@ import pytest
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
 from medssr.errors import InputError
 
-# Answers with what it inherited and which processes belong to it; it has a child, which would outlive it.
+# Answers with what it inherited and which processes and shared memory are its own. It has a child, which would outlive
+# it.
 SERVER = """
 import http.server, json, os, signal, subprocess, sys
+from multiprocessing.shared_memory import SharedMemory
+segment = SharedMemory(create=True, size=64)
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         pids = [os.getppid(), os.getpid(), child.pid]
-        about = {"pids": pids, "session": os.getsid(0), "environment": dict(os.environ)}
+        about = {"pids": pids, "session": os.getsid(0), "segment": segment.name, "environment": dict(os.environ)}
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(about).encode())
@@ -122,12 +125,15 @@ def test_servers_their_children_and_files_go_when_a_signal_ends_the_parent(tmp_p
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stdout is not None
-            watched = Watched(about(parent.stdout.readline().strip())["pids"])
+            answer = about(parent.stdout.readline().strip())
+            watched, segment = Watched(answer["pids"]), Path("/dev/shm", answer["segment"])
+            assert segment.exists()
             parent.send_signal(signum)
             assert watched.have_ended()
         finally:
             parent.kill()
     assert not files.exists()
+    assert not segment.exists()
     assert "did not end within 5 s" in (tmp_path / "logs" / "server_0.log").read_text()
 
 

@@ -164,15 +164,13 @@ def test_in_bfloat16_engine_and_trainer_agree_up_to_rounding(run_engine):
     assert (engine_logps(again) - trainer_logps(policy, again)).abs().mean() < 2e-2
 
 
-@pytest.mark.parametrize("rollout", ["vllm", "vllm_node"])
-def test_each_trainer_samples_with_the_adapters_that_it_trains(rollout, tmp_path):
-    """In a second stage too, which goes on with the adapters of the first."""
+def test_each_trainer_samples_with_the_adapters_that_it_trains(tmp_path):
+    """First with vLLM in each trainer, then with servers, and from there with the adapters of the first stage."""
     benchmark = Path(medssr.__file__).parent / "resources" / "questions" / "evaluation.jsonl"
     questions = [question for question in read_questions(benchmark) if question.is_rare]
     write_questions(tmp_path / "questions.jsonl", questions[:8])
     settings = [
         *trainers("ddp"),
-        f"rollout={rollout}",
         "rollout.cpu_kv_cache_gib=0.1",
         "lora=default",
         "lora.rank=4",
@@ -183,9 +181,9 @@ def test_each_trainer_samples_with_the_adapters_that_it_trains(rollout, tmp_path
         "grpo.beta=0.01",
         f"data.path={tmp_path}/questions.jsonl",
     ]
-    first = finish(start("train", *settings, folder=tmp_path / "run"))
-    adapters = f"model.adapter_path={first}/model/adapter"
-    second = finish(start("train", *settings, adapters, "stage=stage2_sup", folder=tmp_path / "run"))
+    first = finish(start("train", *settings, "rollout=vllm", folder=tmp_path / "run"))
+    later = ["rollout=vllm_node", f"model.adapter_path={first}/model/adapter", "stage=stage2_sup"]
+    second = finish(start("train", *settings, *later, folder=tmp_path / "run"))
     for artifact in (first, second):
         with (artifact / "metrics.csv").open(encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))

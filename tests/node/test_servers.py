@@ -60,31 +60,27 @@ def assert_same(artifact: Path, expected: torch.Tensor) -> None:
     assert (weights(artifact) - expected).norm() / expected.norm() < 1e-5
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_trainers_with_one_server_reach_the_weights_of_one(servers, settings, expected, tmp_path, strategy):
-    overrides = [*trainers(strategy), *settings, *using(servers, tmp_path / "weights")]
+def test_two_trainers_with_one_server_reach_the_weights_of_one(servers, settings, expected, tmp_path):
+    overrides = [*trainers("ddp"), *settings, *using(servers, tmp_path / "weights")]
     assert_same(finish(start("train", *overrides, folder=tmp_path)), expected)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_trainers_with_two_servers_reach_them_also_when_one_is_killed(
-    servers, settings, expected, tmp_path, strategy
-):
-    """The server that is killed is a third one, so that the other tests have theirs."""
+def test_two_sharded_trainers_with_two_servers_do_also_when_one_is_killed(servers, settings, expected, tmp_path):
+    """The server that is killed is one of its own, so that the other tests have theirs."""
     (tmp_path / "logs").mkdir()
-    with running_servers(tmp_path / "logs", typed("pipeline").model.path, 1) as (third,):
-        overrides = [*trainers(strategy), *settings, *using([servers[0], third], tmp_path / "weights")]
+    with running_servers(tmp_path / "logs", typed("pipeline").model.path, 1) as (other,):
+        overrides = [*trainers("fsdp2"), *settings, *using([servers[0], other], tmp_path / "weights")]
         process = start("train", *overrides, folder=tmp_path)
         assert process.stdout is not None
         output, num_syncs = "", 0
         for line in process.stdout:
             output += line
-            num_syncs += f"{third.address}: its log-probs differ" in line
-            if num_syncs == 5 and third.process.poll() is None:
-                third.signal(signal.SIGKILL)
-                third.process.wait()
+            num_syncs += f"{other.address}: its log-probs differ" in line
+            if num_syncs == 5 and other.process.poll() is None:
+                other.signal(signal.SIGKILL)
+                other.process.wait()
         assert process.wait() == 0, output[-6000:]
-    assert f"lost the server {third.address}" in output
+    assert f"lost the server {other.address}" in output
     (manifest,) = tmp_path.glob("artifacts/train/*/manifest.json")
     assert_same(manifest.parent, expected)
 

@@ -29,7 +29,6 @@ SETTINGS = [
     "grpo.beta=0.01",
     "callbacks.checkpoint.every_num_steps=3",
 ]
-MOMENT = ["+callbacks.moment._target_=support.moments.Moment"]
 
 
 @pytest.fixture(scope="module")
@@ -69,48 +68,54 @@ def assert_like_one(two: Path, alone: Path) -> None:
     assert 0 < max(column(two, "train/sync_logp_gap")) < 1e-4
 
 
-def assert_same_bits(resumed: Path, two: Path) -> None:
-    assert torch.equal(weights(resumed), weights(two))
-    assert column(resumed, "train/reward") == column(two, "train/reward")
-
-
 def checkpoints(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("artifacts/train/*/checkpoints/*.ckpt"))
 
 
-def test_two_trainers_reach_the_weights_of_one_also_if_one_of_them_is_killed(data, alone, tmp_path):
-    """It is killed within a step of vLLM."""
-    overrides = [*trainers("ddp"), *SETTINGS, data]
-    two = finish(start("train", *overrides, folder=tmp_path / "two"))
-    assert_like_one(two, alone)
-
-    moment = [*MOMENT, "+callbacks.moment.at=sampling", "+callbacks.moment.step=4"]
-    moment += ["+callbacks.moment.does=kill", "+callbacks.moment.ranks=[1]"]
-    killed = start("train", *overrides, *moment, folder=tmp_path / "killed")
-    output, _ = killed.communicate()
-    assert killed.returncode == 1, output
-    assert output.count("The process of rank 1 is gone") == 1, output
-    assert "Traceback" not in output
-    assert checkpoints(tmp_path / "killed") == ["step_0000003.ckpt"]
-    assert_same_bits(finish(start("train", *overrides, folder=tmp_path / "killed")), two)
+def test_two_trainers_reach_the_weights_of_one(data, alone, tmp_path):
+    assert_like_one(finish(start("train", *trainers("ddp"), *SETTINGS, data, folder=tmp_path)), alone)
 
 
-def test_two_sharded_trainers_reach_the_weights_of_one_also_if_torchrun_is_signalled(data, alone, tmp_path):
-    """Within a step of vLLM, within an update, and while a checkpoint is written: one after the other in one run."""
+def test_two_sharded_trainers_do_also_if_they_are_signalled_or_one_is_killed(data, alone, tmp_path):
+    """Within a step of vLLM: first all are asked to end, then one is killed. Then they are asked within an update."""
     overrides = [*trainers("fsdp2"), *SETTINGS, data]
     two = finish(start("train", *overrides, folder=tmp_path / "two", launcher=TORCHRUN))
     assert_like_one(two, alone)
 
-    for moment, step, num_done in (("sampling", 2, 2), ("update", 4, 5), ("checkpoint", 8, 9)):
-        at = [*MOMENT, f"+callbacks.moment.at={moment}", f"+callbacks.moment.step={step}"]
-        stopped = start("train", *overrides, *at, folder=tmp_path / "stopped", launcher=TORCHRUN)
-        until_both_are_at(moment, stopped)
-        stopped.send_signal(signal.SIGTERM)
-        output, _ = stopped.communicate()
-        assert stopped.returncode == 1  # torchrun's own, whatever its processes end with
-        assert output.count("ended by SIGTERM; the same command goes on") == 1, output
-        assert checkpoints(tmp_path / "stopped")[-1] == f"step_{num_done:07d}.ckpt"
-    assert_same_bits(finish(start("train", *overrides, folder=tmp_path / "stopped", launcher=TORCHRUN)), two)
+    folder = tmp_path / "interrupted"
+    end_by_sigterm(folder, overrides, "sampling", 2)
+    assert checkpoints(folder) == ["step_0000002.ckpt"]
+
+    kill = [*moment("sampling", 4), "+callbacks.moment.does=kill", "+callbacks.moment.ranks=[1]"]
+    killed = start("train", *overrides, *kill, folder=folder)
+    output, _ = killed.communicate()
+    assert killed.returncode == 1, output
+    assert output.count("The process of rank 1 is gone") == 1, output
+    assert "Traceback" not in output
+    assert checkpoints(folder) == ["step_0000002.ckpt", "step_0000003.ckpt"]
+
+    end_by_sigterm(folder, overrides, "update", 6)
+    assert checkpoints(folder) == ["step_0000006.ckpt", "step_0000007.ckpt"]
+
+    resumed = finish(start("train", *overrides, folder=folder, launcher=TORCHRUN))
+    assert torch.equal(weights(resumed), weights(two))
+    assert column(resumed, "train/reward") == column(two, "train/reward")
+
+
+def moment(name: str, step: int) -> list[str]:
+    """The overrides with which both trainers stop at a moment of a step, which is counted from 0."""
+    moment = "+callbacks.moment"
+    return [f"{moment}._target_=support.moments.Moment", f"{moment}.at={name}", f"{moment}.step={step}"]
+
+
+def end_by_sigterm(folder: Path, overrides: list[str], name: str, step: int) -> None:
+    """Starts a training with torchrun, which gets SIGTERM when both trainers have come to a moment."""
+    process = start("train", *overrides, *moment(name, step), folder=folder, launcher=TORCHRUN)
+    until_both_are_at(name, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate()
+    assert process.returncode == 1  # torchrun's own, whatever its processes end with
+    assert output.count("ended by SIGTERM; the same command goes on") == 1, output
 
 
 def until_both_are_at(moment: str, process: subprocess.Popen[str]) -> None:

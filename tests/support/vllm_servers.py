@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from medssr.engines.server_guard import shared_memory_of
+
 START_S = 600
 
 
@@ -28,7 +30,11 @@ class Server:
     address: str
 
     def signal(self, number: int) -> None:
+        """Sends a signal to all of its processes; if they are killed, their shared memory goes with them."""
+        left = shared_memory_of(self.process.pid) if number == signal.SIGKILL else ()
         os.killpg(self.process.pid, number)
+        for segment in left:
+            segment.unlink(missing_ok=True)
 
 
 def free_port() -> int:

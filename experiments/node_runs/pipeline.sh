@@ -8,7 +8,7 @@ here=$(dirname "$0")
 root=$(realpath -m "$1")
 bin=${BIN:-.venv/bin}
 mkdir -p "$root"
-[ -d "$root/base" ] || PYTHONPATH=$PWD:$PYTHONPATH "$bin/python" -m experiments.real_weights.as_base_model "$root/base"
+[ -d "$root/base" ] || PYTHONPATH=$PWD:${PYTHONPATH:-} "$bin/python" -m experiments.real_weights.as_base_model "$root/base"
 [ -f "$root/benchmark.jsonl" ] || awk 'NR % 40 == 0' medssr/resources/questions/evaluation.jsonl > "$root/benchmark.jsonl"
 
 GLOO_SOCKET_IFNAME=lo OMP_NUM_THREADS=1 exec "$bin/medssr-pipeline" debug=quick \

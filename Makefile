@@ -62,7 +62,7 @@ $(VENV)-real/.ready: tests/real/requirements.txt $(VENV)/.ready
 
 # The tests with several trainers, each with its own vLLM, and of what else runs on all devices of a node.
 test-node: setup-vllm $(VENV)-real/.ready
-	PYTHONPATH=$(CURDIR)/$(VENV)-real:$(CURDIR)/$(VENV)-vllm $(PYTEST) tests/node
+	PYTHONPATH=$(CURDIR)/$(VENV)-real:$(CURDIR)/$(VENV)-vllm $(PYTEST) -n 2 --dist loadfile tests/node
 
 lint: setup
 	$(VENV)/bin/ruff check .

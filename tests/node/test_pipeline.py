@@ -10,13 +10,7 @@ import medssr
 from medssr.questions import read_questions, write_questions
 from medssr.reports.runs import read_run
 
-SETTINGS = [
-    "debug=quick",
-    "schedule=selfsup_only",
-    "synthesis.num_questions=20",
-    "grpo.num_prompts_per_step=4",
-    "protocol.num_samples=1",
-]
+SETTINGS = ["debug=quick", "schedule=selfsup_only", "synthesis.num_questions=20"]
 
 
 def run_pipeline(folder: Path, *overrides: str) -> Path:

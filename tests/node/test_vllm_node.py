@@ -103,15 +103,20 @@ def test_servers_with_adapters_answer_as_one_engine_with_the_merged_model(tmp_pa
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.05, generator=generator)
     policy.save(tmp_path / "merged")
-    write_questions(tmp_path / "benchmark.jsonl", list(load_benchmark(Path(typed("evaluate").benchmark.path)))[::6])
+    write_questions(tmp_path / "benchmark.jsonl", list(load_benchmark(Path(typed("evaluate").benchmark.path)))[::12])
     runs = {
         "adapters": ["rollout=vllm_node", f"model.adapter_path={tmp_path}/merged/adapter"],
-        "merged": ["rollout=vllm", "model=local", f"model.path={tmp_path}/merged"],
+        "merged": ["rollout=vllm", f"model.path={tmp_path}/merged"],
         "base": ["rollout=vllm"],
     }
     answers = {}
     for name, overrides in runs.items():
-        settings = [*ALWAYS, f"benchmark.path={tmp_path}/benchmark.jsonl", "protocol.second_pass=true"]
+        settings = [
+            *ALWAYS,
+            f"benchmark.path={tmp_path}/benchmark.jsonl",
+            "protocol.num_samples=1",
+            "protocol.second_pass=true",
+        ]
         made = evaluate(typed("evaluate", *settings, *overrides, f"paths.root_dir={tmp_path / name}"))
         lines = made.path("predictions-benchmark.jsonl").read_text(encoding="utf-8").splitlines()
         answers[name] = [json.loads(line)["answers"] for line in lines]

@@ -97,7 +97,7 @@ def plot_differences(
             axes.hlines(y, row.low, row.high, colors=colour, linewidth=1.6)
             face = colour if is_significant else "white"
             axes.plot([row.difference], [y], "o", color=colour, markerfacecolor=face, markersize=5)
-            text = p_text(row.p_adjusted) if has_test else f"{row.num_seeds} seeds"
+            text = p_text(row.p_adjusted) if has_test else f"{row.num_seeds} seed{'s' if row.num_seeds > 1 else ''}"
             axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
         axes.set_yticks(range(len(table)), [shorten(label, 24) for label in labels])
         axes.set_ylim(len(table) - 0.5, -0.6)

@@ -47,7 +47,8 @@ def _main(arguments: list[str]) -> None:
 
 
 def _check_names(names: list[str]) -> None:
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     for name in names:
         try:

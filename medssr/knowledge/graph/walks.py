@@ -164,7 +164,8 @@ def read_walk(text: str, task: WalkTask) -> Walk:
         >>> read_walk("r: b\nr: c\nThe answer is A.", task)
         Walk(steps=(WalkStep(relation='r', name='b'),), is_whole=False, end='b')
     """
-    here, steps = task.head, []
+    here = task.head
+    steps: list[WalkStep] = []
     for line in text.strip().splitlines():
         relation, colon, name = line.strip().partition(": ")
         if not colon:

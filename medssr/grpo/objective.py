@@ -266,7 +266,7 @@ class Objective:
         """The number of tokens whose logits exist at the same time, chosen at the first use; None for all."""
         given = self._config.head_chunk_tokens
         if not isinstance(given, str):
-            return given
+            return None if given is None else int(given)
         if changes_logits(self.model) is not None:
             return None
         device = self.model.device

@@ -82,6 +82,9 @@ def without_letters(texts: Sequence[str]) -> list[str]:
         >>> without_letters(["A. liver", "B. heart"]), without_letters(["A. baumannii", "E. coli"])
         (['liver', 'heart'], ['A. baumannii', 'E. coli'])
     """
+    first = _LETTER_BEFORE.fullmatch(texts[0].strip()) if texts else None
+    if first is None or first[1] not in "Aa":  # as in nearly all files
+        return list(texts)
     matches = [_LETTER_BEFORE.fullmatch(text.strip()) for text in texts]
     letters = [match[1].upper() for match in matches if match is not None]
     if len(texts) < 2 or letters != list(LETTERS[: len(texts)]):

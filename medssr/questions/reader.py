@@ -72,17 +72,20 @@ class QuestionFile:
             InputError: When there is no question, a field is missing, of the wrong type or inconsistent, or an id
                 occurs twice. The message names file, line and field.
         """
-        first_use: dict[str, tuple[int, str]] = {}
+        first_use: dict[str, tuple[int, int | None]] = {}  # number and line of its record, by id
         source = source_name(self.path)  # once: it asks the disk
         for number, record in enumerate(self.records, start=1):
-            fields = {name: value for name, value in record.value.items() if name != beside}
+            fields = record.value
+            if beside is not None:
+                fields = {name: value for name, value in fields.items() if name != beside}
             try:
                 question = self._question(fields, record, number, source)
             except FieldError as error:
                 raise record.error(error.problem, error.field) from error
-            first, first_place = first_use.setdefault(question.id, (number, _place(record)))
+            first, line = first_use.setdefault(question.id, (number, record.line))
             if first != number:
-                problem = f'"{question.id}" was used on {first_place} already; ids are unique.'
+                place = f"row {first}" if line is None else f"line {line}"
+                problem = f'"{question.id}" was used on {place} already; ids are unique.'
                 raise record.error(problem, "id" if self.layout is None else self.layout.id)
             yield record, question
         if not first_use:
@@ -102,10 +105,6 @@ class QuestionFile:
             id_if_none=names[-1] if is_keyed else str(number),
             prefix=prefix,
         )
-
-
-def _place(record: Record) -> str:
-    return f"row {record.number}" if record.line is None else f"line {record.line}"
 
 
 def open_questions(path: Path | str) -> QuestionFile:
@@ -217,9 +216,9 @@ def question_from_record(fields: Mapping[str, Any], source: str) -> Question:
     for name in ("id", "stem", "options"):
         if name not in fields:
             raise FieldError(name, f"is missing; every question needs id, stem and options. Found {', '.join(fields)}.")
-    for name in fields:
-        if name not in names:
-            raise FieldError(name, f"is unknown; the fields are {', '.join(names)}.")
+    if not fields.keys() <= names.keys():
+        name = next(name for name in fields if name not in names)
+        raise FieldError(name, f"is unknown; the fields are {', '.join(names)}.")
     values = {"answer": None, "source": source} | dict(fields)
     options = values["options"]
     if isinstance(options, dict) and all(isinstance(text, str) for text in options.values()):

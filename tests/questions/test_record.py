@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 import string
+from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from support.helpers import toy_question
 
@@ -19,6 +20,7 @@ from medssr.questions import (
     render_question,
     write_questions,
 )
+from medssr.questions.record import _is_plain, _problems
 
 RECORD = {"id": "q1", "stem": "Which organ?", "options": {"A": "liver", "B": "heart"}, "answer": "A", "source": "toy"}
 # Half a surrogate pair and NUL are refused.
@@ -343,3 +345,26 @@ def test_a_broken_file_leaves_nothing_behind(files, tmp_path):
     with pytest.raises(InputError, match=r"second\.jsonl, line 1"):
         mix_questions(files, tmp_path / "mixed")
     assert list((tmp_path / "mixed").iterdir()) == []
+
+
+ODD = st.sampled_from(["", " ", "x", "\0", "é", "\ud800", "A", 1, None, True, [], {}])
+OPTIONS = st.one_of(ODD, st.dictionaries(st.sampled_from(["A", "B", "C", "AB", "", "b", 1]), ODD, max_size=4))
+SOUND = st.just({"A": "one", "B": "two"})
+
+
+@given(
+    st.fixed_dictionaries(
+        {name: st.one_of(st.just("x"), ODD) for name in ("id", "stem", "source")}
+        | {name: st.one_of(st.none(), st.just("A"), ODD) for name in ("answer", "entity", "is_rare")}
+        | {"options": st.one_of(SOUND, OPTIONS), "provenance": st.one_of(st.just({}), ODD)}
+    )
+)
+def test_what_is_taken_for_plain_breaks_no_rule(fields):
+    record = SimpleNamespace(**fields)
+    event(f"plain: {_is_plain(record)}")
+    assert not (_is_plain(record) and list(_problems(record)))
+
+
+def test_ordinary_questions_are_plain():
+    fields = {"id": "q", "stem": "Which?", "options": {"A": "one", "B": "two"}, "answer": "B", "source": "made"}
+    assert _is_plain(Question(**fields, entity="Fabry disease", is_rare=True))

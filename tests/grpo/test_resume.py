@@ -26,6 +26,8 @@ from medssr.utils.stopping import Stopped
 
 pytestmark = pytest.mark.slow
 
+CONFIG = grpo_config(num_steps=4)
+
 
 class Interrupt(L.Callback):
     """Interrupts the run before or after a step, and copies the files that a killed process would have left."""
@@ -47,32 +49,34 @@ class Interrupt(L.Callback):
             raise ConnectionAbortedError
 
 
-@pytest.mark.parametrize("is_killed", [False, True], ids=["error", "kill"])
+@pytest.fixture(scope="module")
+def whole(random_policies, tmp_path_factory):
+    """The weights and the metrics of a run that nothing interrupts."""
+    policy, folder = copy_policy(random_policies["qwen3"]), tmp_path_factory.mktemp("whole")
+    fit(policy, folder, CONFIG)
+    return weights(policy), metrics(folder)
+
+
 @pytest.mark.parametrize(
     ("moment", "step", "has_checkpoint"),
     [("before", 1, False), ("after", 1, False), ("before", 2, True), ("after", 2, True), ("before", 3, True)],
 )
 def test_an_interrupted_run_ends_with_the_same_bits_as_a_whole_one(
-    random_policies, tmp_path, moment, step, has_checkpoint, is_killed
+    random_policies, tmp_path, whole, moment, step, has_checkpoint
 ):
     """Checkpoints are saved after steps 1 and 3, after all other callbacks."""
-    config = grpo_config(num_steps=4)
-    whole = copy_policy(random_policies["qwen3"])
-    fit(whole, tmp_path / "whole", config)
-
     stopped, killed = tmp_path / "stopped", tmp_path / "killed"
     stopped.mkdir()
     with pytest.raises(ConnectionAbortedError):
         fit(
-            copy_policy(random_policies["qwen3"]), stopped, config, callbacks=[Interrupt(moment, step, stopped, killed)]
+            copy_policy(random_policies["qwen3"]), stopped, CONFIG, callbacks=[Interrupt(moment, step, stopped, killed)]
         )
-    left = killed if is_killed else stopped
-    assert (starting_point(AUTO, left) is not None) == has_checkpoint
-    resumed = copy_policy(random_policies["qwen3"])
-    fit(resumed, left, config)
-
-    assert are_equal(weights(whole), weights(resumed))
-    assert metrics(left) == metrics(tmp_path / "whole")
+    for left in (stopped, killed):
+        assert (starting_point(AUTO, left) is not None) == has_checkpoint
+        resumed = copy_policy(random_policies["qwen3"])
+        fit(resumed, left, CONFIG)
+        assert are_equal(whole[0], weights(resumed)), left
+        assert metrics(left) == whole[1], left
 
 
 @pytest.mark.parametrize("ends", ["kill", "signal"])

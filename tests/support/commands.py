@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from support.limited import LimitedProcess
+from support.fork_server import open_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def start(command: str, *overrides: str, folder: Path, **options: Any) -> subpro
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
     inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of the tests' process
     options = streams | options | {"env": inherited | environment | options.get("env", {})}
-    return LimitedProcess([sys.executable, "-m", f"medssr.commands.{command}", *overrides], **options)
+    return open_process([sys.executable, "-m", f"medssr.commands.{command}", *overrides], **options)
 
 
 def run(command: str, *overrides: str, folder: Path, code: int = 0, **options: Any) -> tuple[str, str]:

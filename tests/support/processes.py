@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.limited import LimitedProcess
+from support.fork_server import open_process
 
 TRAIN = [sys.executable, "-m", "medssr.commands.train"]
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
@@ -27,7 +27,7 @@ def start_processes(command: list[str], folder: Path) -> subprocess.Popen[str]:
         "TORCH_GLOO_LAZY_INIT": "0",
     }
     pipe = subprocess.PIPE
-    return LimitedProcess(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=folder)
+    return open_process(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=folder)
 
 
 def metrics(artifact: Path) -> list[dict[str, float]]:

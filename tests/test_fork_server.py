@@ -1,0 +1,27 @@
+"""A command that is forked does what it does when it is started from scratch."""
+
+from __future__ import annotations
+
+import pytest
+from support.commands import start
+from support.fork_server import ForkedProcess
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_fork_ends_as_a_process_from_scratch_with_the_same_output(tmp_path):
+    words = ("train", "data.path=none.jsonl", "extras.progress_bar=false")
+    forked = start(*words, folder=tmp_path)
+    # A variable that a library might read when it is imported.
+    real = start(*words, folder=tmp_path, env={"HF_HUB_DISABLE_TELEMETRY": "1"})
+    assert [type(process) is ForkedProcess for process in (forked, real)] == [True, False]
+    outputs = [process.communicate()[0] for process in (forked, real)]
+    assert "none.jsonl" in outputs[0]
+    assert outputs[0] == outputs[1]
+    assert forked.returncode == real.returncode == 2
+
+
+def test_a_fork_is_a_child_that_can_be_killed(tmp_path):
+    process = start("pipeline", folder=tmp_path, start_new_session=True)
+    process.kill()
+    assert process.wait() == -9

@@ -31,6 +31,7 @@ from medssr.config.steps import (
 )
 from medssr.config.trainer import num_processes, shards_models
 from medssr.errors import InputError
+from medssr.hub.revisions import at_cached_commit
 from medssr.models.architecture import architecture_of, num_stored_parameters
 from medssr.models.memory import LEAST_HEAD_TOKENS, Load, memory_parts, resting_bytes
 from medssr.training.forecast import forecast
@@ -301,7 +302,7 @@ def _made_rows(config: PipelineConfig) -> Rows:
         labels = made("pseudo_label", Step.of("pseudo_label", votes))
     if labels is not None:
         files[StageQuestions.pseudo_labelled] = labels / "questions.jsonl"
-    made("evaluate base", Step.of("evaluate", evaluate_config(config, config.model)))
+    made("evaluate base", Step.of("evaluate", evaluate_config(config, at_cached_commit(config.model))))
     model = config.model
     for stage in config.stages:
         if not {StageQuestions.demonstrations, *files}.issuperset(stage.kinds):

@@ -91,7 +91,7 @@ def _sampling_toml(settings: Mapping[str, Any]) -> str:
     """Returns the sampling of a protocol for verifiers; strings of JSON are strings of TOML."""
     sampling = {name: settings[name] for name in ("temperature", "top_p", "max_tokens")}
     sampling |= {name: settings[name] for name in ("top_k", "stop") if settings[name]}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in sampling.items()]
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in sampling.items()]
     return "\n".join([f"num_rollouts = {settings['num_samples']}", "", "[sampling]", *lines]) + "\n"
 
 

@@ -16,6 +16,8 @@ CARD_FILE = "README.md"
 _FENCE = "---\n"
 # Settings that say where and how fast something was made, not what.
 _NOT_SHOWN = ("model", "trainer", "callbacks", "rollout", "cost")
+# Settings, at any depth, that say by which server of a network, and with whose key, something was made.
+_PRIVATE = ("base_url", "api_key_env")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +81,16 @@ def read_card(folder: Path) -> Card | None:
 
 
 def settings_block(config: Mapping[str, Any]) -> str:
-    """Returns the settings that decide what was made, as a block of code in YAML; those that are null are left out."""
-    shown = {name: _without_nulls(value) for name, value in config.items() if name not in _NOT_SHOWN}
+    """Returns the settings that decide what was made, as a block of code in YAML, without null and private ones."""
+    shown = {name: _to_show(value) for name, value in config.items() if name not in _NOT_SHOWN}
     kept = {name: value for name, value in shown.items() if value not in (None, {}, [])}
     return code_block(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120), "yaml")
 
 
-def _without_nulls(value: Any) -> Any:
+def _to_show(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return value
+        return {name: _to_show(item) for name, item in value.items() if item is not None and name not in _PRIVATE}
+    return [_to_show(item) for item in value] if isinstance(value, list) else value
 
 
 def inputs_table(inputs: Mapping[str, str]) -> str:

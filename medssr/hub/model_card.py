@@ -136,4 +136,7 @@ def with_results(card: Card, name: str, evaluations: Sequence[Mapping[str, Any]]
     metadata = card.metadata | {"model-index": [{"name": name.rpartition("/")[2], "results": results}]}
     head = ("Benchmark", "Questions", "n", "Accuracy", "95% interval", "Protocol")
     rows = table(head, [row for evaluation in evaluations for row in result_rows(evaluation)])
-    return Card(metadata, card.body.replace(_NO_RESULTS, f"{rows}\n\n{_READING}"))
+    before, _, after = card.body.partition(_NO_RESULTS)
+    if not after:  # the card of another version, whose text is another
+        before, after = f"{card.body.rstrip()}\n\n## Results\n\n", "\n"
+    return Card(metadata, f"{before}{rows}\n\n{_READING}{after}")

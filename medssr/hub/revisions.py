@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,42 +15,60 @@ log = logging.getLogger(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT_S = 10.0
-# Every model has it, so the cache knows the commit of each revision that was loaded by it.
+# Every model has it.
 _FILE = "config.json"
+# The commits that this process and those that started it have found, by name and revision, as JSON. The processes of a
+# training begin the command anew, perhaps hours after the first one, and wait for its artefacts, which are known by
+# these commits; so they must not find others.
+_FOUND = "MEDSSR_HUB_COMMITS"
 
 
 def at_commit(model: ModelConfig) -> ModelConfig:
     """Returns a model with the commit of its revision on the hub; unchanged for a folder, or where none is known.
 
     The hub is asked; where it does not answer, or in offline mode, the commit is that of the copy in the cache, which
-    is then loaded.
+    is then loaded. A process asks once for each revision.
     """
-    if Path(model.path).exists() or (model.revision and _COMMIT.fullmatch(model.revision)):
+    if not _is_branch(model):
         return model
-    commit = _asked_hub(model) or _cached(model)
-    return model if commit is None else replace(model, revision=commit)
+    found = json.loads(os.environ.get(_FOUND, "{}"))
+    name = f"{model.path}@{model.revision or ''}"
+    if name not in found:
+        found[name] = _commit_of(model)
+        os.environ[_FOUND] = json.dumps(found)
+    return model if found[name] is None else replace(model, revision=found[name])
 
 
-def _asked_hub(model: ModelConfig) -> str | None:
-    from huggingface_hub import HfApi, constants
+def at_cached_commit(model: ModelConfig) -> ModelConfig:
+    """Returns a model with the commit of the copy in the cache, without a question to the hub; else unchanged."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if not _is_branch(model):
+        return model
+    try:
+        file = try_to_load_from_cache(model.path, _FILE, revision=model.revision)
+    except HFValidationError:  # neither a folder nor a name on the hub; loading it says so
+        return model
+    return replace(model, revision=_commit_in(file)) if isinstance(file, str) else model
+
+
+def _is_branch(model: ModelConfig) -> bool:
+    return not Path(model.path).exists() and not (model.revision and _COMMIT.fullmatch(model.revision))
+
+
+def _commit_of(model: ModelConfig) -> str | None:
+    """Returns the commit of a branch or tag; the cache then knows it, too, for when the hub does not answer."""
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by name at run time
 
-    if constants.HF_HUB_OFFLINE:
-        return None
     try:
-        return HfApi().model_info(model.path, revision=model.revision, timeout=_TIMEOUT_S).sha
+        return _commit_in(hf_hub_download(model.path, _FILE, revision=model.revision, etag_timeout=_TIMEOUT_S))
     except (httpx.HTTPError, OSError, ValueError) as error:
         log.warning("%s: the hub does not say which commit this is (%s)", model.path, str(error).strip() or repr(error))
         return None
 
 
-def _cached(model: ModelConfig) -> str | None:
-    """Returns the commit of the copy in the cache: the name of the folder of its files."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        file = try_to_load_from_cache(model.path, _FILE, revision=model.revision)
-    except HFValidationError:  # neither a folder nor a name on the hub; loading it says so
-        return None
-    return Path(file).parent.name if isinstance(file, str) else None
+def _commit_in(file: str) -> str:
+    """Returns the commit that a file of the cache is of: the name of the folder of its files."""
+    return Path(file).parent.name

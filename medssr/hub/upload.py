@@ -102,7 +102,7 @@ def plan_upload(
     if is_model:
         card = with_results(card, repo, evaluations)
         card = replace(card, metadata=card.metadata | ({"datasets": list(datasets)} if datasets else {}))
-    others = _model_files(artifact, card) if is_model else _dataset_files(artifact)
+    others = _model_files(artifact) if is_model else _dataset_files(artifact)
     files = [UploadFile(CARD_FILE, card.text.encode()), *others]
     private = private_texts(artifact)
     for file in files:
@@ -110,21 +110,23 @@ def plan_upload(
     return Upload(repo, "model" if is_model else "dataset", card, files)
 
 
-def _model_files(artifact: Artifact, card: Card) -> Iterator[UploadFile]:
+def _model_files(artifact: Artifact) -> Iterator[UploadFile]:
+    is_on_folder = "model.path" in artifact.manifest["inputs"]
     for output in artifact.manifest["outputs"]:
         folder, _, name = output.partition("/")
         if folder != _MODEL_FOLDER or name == CARD_FILE:
             continue
         path = artifact.path(output)
-        yield UploadFile(name, _adapter_settings(path, card) if path.name == _ADAPTER_SETTINGS else path)
+        has_base = is_on_folder and path.name == _ADAPTER_SETTINGS
+        yield UploadFile(name, _without_base(path) if has_base else path)
 
 
-def _adapter_settings(path: Path, card: Card) -> Path | bytes:
-    """Returns the settings of adapters with the name of their base on the hub in place of a folder here."""
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if not Path(settings.get(_ADAPTER_BASE) or "").is_absolute():
-        return path
-    settings[_ADAPTER_BASE] = card.metadata.get("base_model")
+def _without_base(path: Path) -> bytes:
+    """Returns the settings of adapters without the folder of their base, which nobody else has.
+
+    The model on the hub that this base was made from has other weights, with which the adapters would be wrong.
+    """
+    settings = json.loads(path.read_text(encoding="utf-8")) | {_ADAPTER_BASE: None}
     return json.dumps(settings, indent=2).encode()
 
 
@@ -151,7 +153,8 @@ def _refuse_private(file: UploadFile, folder: Path, private: Mapping[str, str]) 
         return
     content = file.source if isinstance(file.source, bytes) else file.source.read_bytes()
     for name, text in private.items():
-        start = content.find(text.encode())
+        forms = (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])  # as it is, and as in JSON
+        start = max(content.find(form.encode()) for form in forms)
         if start >= 0:
             problem = f"holds {name}, which is not for the hub; nothing was uploaded. Make it anew without that."
             raise InputError.at(folder / file.name, problem, line=content.count(b"\n", 0, start) + 1)

@@ -20,10 +20,11 @@ from medssr.benchmarks.suite import Subset
 from medssr.commands.store import pushing
 from medssr.evaluation.results_io import EvaluatedModel, EvaluationResults
 from medssr.evaluation.scoring import Prediction, score
+from medssr.hub.cards import settings_block
 from medssr.hub.dataset_card import write_dataset_card
 from medssr.hub.model_card import write_model_card
 from medssr.hub.model_index import write_model_index
-from medssr.hub.revisions import at_commit
+from medssr.hub.revisions import at_cached_commit, at_commit
 from medssr.manifests import Artifact
 from medssr.questions import write_questions
 
@@ -112,6 +113,13 @@ class Project:
         pushing.main()
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of the hub without a model; no commit is known."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MEDSSR_HUB_COMMITS", "{}")
+
+
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path)
@@ -157,6 +165,20 @@ def test_the_card_on_disk_has_no_results_and_is_the_same_for_the_same_settings(p
     assert again.read_text(encoding="utf-8") == text
 
 
+def test_a_card_names_no_server_of_the_network():
+    server = {"base_url": "http://node7:8000/v1", "api_key_env": "NODE_KEY", "temperature": 1.0, "seed": None}
+    shown = settings_block({"generator": server, "judges": [server], "model": {"path": "x"}})
+    assert shown == "```yaml\ngenerator:\n  temperature: 1.0\njudges:\n- temperature: 1.0\n```"
+
+
+def test_a_card_of_another_version_gets_results_too(project, monkeypatch, capsys):
+    trained = project.train()
+    project.evaluate(trained.path("model"))
+    monkeypatch.setattr("medssr.hub.model_card._NO_RESULTS", "None is known.")
+    project.push(monkeypatch, str(trained.directory), "--repo", NAME)
+    assert "| toy | all | 12 | 0.750 |" in capsys.readouterr().out
+
+
 def test_an_upload_brings_what_the_dry_run_showed(project, hub, monkeypatch, capsys):
     trained = project.train()
     project.push(monkeypatch, str(trained.directory), "--repo", NAME, "--private", "--yes")
@@ -191,20 +213,20 @@ def test_a_question_set_goes_without_what_else_its_folder_holds(project, hub, mo
         assert rows["answer"][:] == [None, None]
 
 
-@pytest.mark.parametrize("kind", ["path", "key"])
-def test_paths_and_keys_of_this_machine_stay_here(project, monkeypatch, capsys, kind):
-    monkeypatch.setenv("SOME_API_KEY", "sk-very-secret")
-    private = str(project.artifacts / "corpus.jsonl") if kind == "path" else "sk-very-secret"
+@pytest.mark.parametrize("private", ["path", "sk-very-secret", 'sk-very-s\u00e9cret"'])
+def test_paths_and_keys_of_this_machine_stay_here(project, monkeypatch, capsys, private):
+    monkeypatch.setenv("SOME_API_KEY", private if private != "path" else "sk-very-secret")
+    private = str(project.artifacts / "corpus.jsonl") if private == "path" else private
     with pytest.raises(SystemExit):
         trained = project.train(**{"tokenizer_config.json": json.dumps({"a": 1, "from": private}, indent=1)})
         project.push(monkeypatch, str(trained.directory), "--repo", NAME)
     shown = capsys.readouterr()
     assert "tokenizer_config.json" in shown.err and "line 3" in shown.err
-    assert "sk-very-secret" not in shown.err + shown.out
+    assert "sk-very" not in shown.err + shown.out
 
 
-def test_adapters_name_no_folder_of_this_machine(project, hub, monkeypatch):
-    settings = json.dumps({"base_model_name_or_path": str(project.root / "base"), "r": 8})
+def test_adapters_name_neither_a_folder_of_this_machine_nor_another_base(project, hub, monkeypatch):
+    settings = json.dumps({"base_model_name_or_path": "artifacts/train/ab/model", "r": 8})
     trained = project.train(**{"adapter/adapter_config.json": settings})
     project.push(monkeypatch, str(trained.directory), "--repo", NAME, "--yes")
     uploaded = json.loads(hub.repos[NAME]["adapter/adapter_config.json"])
@@ -249,18 +271,33 @@ def test_an_evaluation_is_no_model_and_a_damaged_model_stays(project, monkeypatc
     assert "was damaged or changed" in capsys.readouterr().err
 
 
-def test_a_branch_counts_by_its_commit(hub, tmp_path):
+def test_a_branch_counts_by_its_commit_also_where_the_hub_no_longer_answers(hub, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     model = replace(composed("evaluate").model, path=NAME)
-    hub.repos[NAME] = {}
+    hub.repos[NAME] = {"config.json": b"{}"}
+    assert at_cached_commit(model) == model
     assert at_commit(model).revision == COMMIT
     assert at_commit(at_commit(model)) == at_commit(model)
-    assert hub.asked == [f"GET /api/models/{NAME}"] * 3
+    assert set(hub.asked) == {f"{way} /{NAME}/resolve/main/config.json" for way in ("HEAD", "GET")}
+    assert len(hub.asked) == 2
     folder = replace(model, path=str(tmp_path))
-    assert at_commit(folder) == folder
+    assert at_commit(folder) == at_cached_commit(folder) == folder
+    for is_offline in (False, True):
+        monkeypatch.setenv("MEDSSR_HUB_COMMITS", "{}")  # as in another process
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_offline)
+        hub.repos.clear() if is_offline else setattr(hub, "refuses", True)
+        assert at_commit(model).revision == at_cached_commit(model).revision == COMMIT
 
 
-def test_a_hub_that_does_not_answer_leaves_the_revision(monkeypatch, tmp_path):
+def test_a_process_that_another_one_started_takes_its_commit(monkeypatch):
     model = replace(composed("evaluate").model, path=NAME, revision="v1")
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert at_commit(model) == model
+    monkeypatch.setenv("MEDSSR_HUB_COMMITS", json.dumps({f"{NAME}@v1": "ab" * 20, f"{NAME}@": None}))
+    assert at_commit(model).revision == "ab" * 20
+    assert at_commit(replace(model, revision=None)).revision is None
+
+
+def test_a_hub_that_does_not_answer_leaves_the_revision(monkeypatch):
+    model = replace(composed("evaluate").model, path=NAME, revision="v1")
+    unreachable = "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", unreachable)
+    assert at_commit(model) == at_cached_commit(model) == model

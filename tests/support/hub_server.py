@@ -100,7 +100,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return
             answer = hub.post(path, sent) if self.command == "POST" else hub.info(path)
             if answer is None:
-                code = "EntryNotFound" if "/resolve/" in path else "RepoNotFound"
+                code = "EntryNotFound" if "/resolve/" in path or "/tree/" in path else "RepoNotFound"
                 self._send(404, b"", X_Error_Code=code, X_Repo_Commit=COMMIT)
             else:
                 self._send(200, json.dumps(answer).encode(), Content_Type="application/json")

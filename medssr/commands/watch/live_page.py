@@ -23,7 +23,8 @@ from medssr.reports.studies import in_job_order
 PAGE = "index.html"
 # Seconds between looks at the files.
 _LOOK_EVERY_S = 1.0
-# The page is made at most every few seconds, and takes at most this part of the time of one processor.
+# The page is made at most every few seconds; that, and looks at the files of many runs, each take at most this part of
+# the time of one processor.
 _MAKE_EVERY_S, _MAX_LOAD = 5.0, 0.2
 
 
@@ -52,7 +53,8 @@ class LivePage:
         self._names: dict[Path, str] = {}
         self._states: list[RunState] = []
         self._stamps: object = None  # of the files that the page was made of
-        self._version = 0
+        # Begins with the time, so that a page which an earlier server has sent is of another version.
+        self._version = time.time_ns() // 10**6
         self._problem: str | None = None
         self._next_look_s = self._next_making_s = float("-inf")
 
@@ -79,6 +81,7 @@ class LivePage:
             stamps = [
                 (state.folder, state.state is State.finished, *map(_stamp, state.files)) for state in self._states
             ]
+            self._next_look_s = now + max(_LOOK_EVERY_S, (self._clock() - now) / _MAX_LOAD)
             if stamps != self._stamps and now >= self._next_making_s:
                 self._make()
                 self._stamps = stamps
@@ -98,7 +101,7 @@ class LivePage:
         for state in self._states:
             try:
                 runs.append(read_run_so_far(state))
-            except InputError as error:
+            except (InputError, OSError, ValueError) as error:  # the others are shown
                 left_out.append(LeftOut(str(state.folder), None, str(error)))
         runs = name_runs(runs)
         self._names = {run.folder: run.name for run in runs}

@@ -72,6 +72,7 @@ class RunState:
     @property
     def files(self) -> Iterator[Path]:
         """The files that the page of the run is made of."""
+        yield self.folder / HYDRA / "config.yaml"
         yield self.folder / RESULTS_FILE
         for _, directory in self.steps:
             yield from (directory / name for name in _SHOWN_FILES)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from support.studies import write_manifest
 from support.whole_runs import write_metrics, write_run_under_way, write_whole_run
 
 from medssr.commands.watch import command
@@ -56,10 +57,11 @@ def test_the_page_follows_the_runs(server, tmp_path, clock):
     status, page = get(server, "/")
     assert status == 200
     assert "No run has begun" in page
+    before = json.loads(get(server, "/state")[1])["version"]
     write_run_under_way(tmp_path, "one")
     clock.now += 100
     state = json.loads(get(server, "/state")[1])
-    assert state["version"] == 2
+    assert state["version"] == before + 1
     assert "5 of 20 steps (25%)" in state["progress"]
     write_metrics(tmp_path, "one", 3)
     clock.now += 100
@@ -79,14 +81,15 @@ def test_the_page_follows_the_runs(server, tmp_path, clock):
 def test_nothing_is_made_anew_where_no_file_has_changed(server, tmp_path, clock, monkeypatch):
     folder = write_run_under_way(tmp_path, "one")
     get(server, "/")
+    version = json.loads(get(server, "/state")[1])["version"]
     monkeypatch.setattr("medssr.commands.watch.live_page.compare_groups", lambda runs: pytest.fail("made anew"))
     clock.now += 100
-    assert json.loads(get(server, "/state")[1])["version"] == 1
+    assert json.loads(get(server, "/state")[1])["version"] == version
     with (folder / "pipeline.log").open("a") as log:  # its progress is shown without a new page
         log.write("2026-11-30 13:39:42 [4/7] first: 10 of 20 steps (50%), 2.24 steps/s\n")
     clock.now += 100
     state = json.loads(get(server, "/state")[1])
-    assert state["version"] == 1
+    assert state["version"] == version
     assert "10 of 20 steps" in state["progress"]
 
 
@@ -96,8 +99,15 @@ def test_a_file_that_is_broken_is_named_and_the_others_are_shown(server, tmp_pat
     write_run_under_way(tmp_path, "one")
     write_metrics(tmp_path, "one", 2)
     (tmp_path / "artifacts" / "train" / "one-first" / "metrics.csv").write_text("step,train/reward\n0,much\n")
+    (tmp_path / "logs" / "new" / ".hydra").mkdir(parents=True)  # Hydra writes the configuration a moment later
+    labels = tmp_path / "artifacts" / "pseudo_label" / "older"
+    write_manifest(labels, "pseudo_label", 1, counts={"of another version": 1})
+    with (write_run_under_way(tmp_path, "old") / "pipeline.log").open("a") as log:
+        log.write(f"pseudo_label: already made, {labels}\n")
     page = get(server, "/")[1]
     assert "expected a number" in page
+    assert "No such file" in page
+    assert "num_kept" in page
     assert 'id="accuracy"' in page
 
 

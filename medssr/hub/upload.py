@@ -30,6 +30,8 @@ _DATASET_FILES = (
 _ADAPTER_SETTINGS, _ADAPTER_BASE = "adapter_config.json", "base_model_name_or_path"
 # Files without text, which are not searched.
 _BINARY = (".safetensors",)
+# Files that libraries load weights from.
+_WEIGHTS = (".safetensors", ".index.json", ".bin")
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _MIN_SECRET_CHARS = 8
 
@@ -165,7 +167,7 @@ def upload(plan: Upload, *, is_private: bool) -> str:
 
     Raises:
         InputError: When the hub cannot be reached or refuses it, or the repository is there and public although it
-            is to be private.
+            is to be private, or has other weights.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, constants
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by name at run time
@@ -177,13 +179,33 @@ def upload(plan: Upload, *, is_private: bool) -> str:
     ]
     try:
         api.create_repo(plan.repo, repo_type=plan.repo_type, private=is_private, exist_ok=True)
-        if is_private and not api.repo_info(plan.repo, repo_type=plan.repo_type).private:
-            raise InputError(f"--private: {plan.repo} is there and public; nothing was uploaded. Take another name.")
+        _check_repo(plan, api.repo_info(plan.repo, repo_type=plan.repo_type), is_private=is_private)
         message = f"Upload a {plan.repo_type} made with medssr"
         commit = api.create_commit(plan.repo, operations, commit_message=message, repo_type=plan.repo_type)
+    except InputError:
+        raise
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise InputError(
             f"push: {constants.ENDPOINT} did not take {plan.repo}: {str(error).strip() or repr(error)} Log in with "
             "`hf auth login` or set HF_TOKEN, check the name, and start the same command again."
         ) from error
     return str(commit.commit_url)
+
+
+def _check_repo(plan: Upload, there: Any, *, is_private: bool) -> None:
+    """Raises InputError where a repository is public, or keeps weights that would be loaded in place of the new ones.
+
+    Args:
+        plan: What is to be uploaded.
+        there: What the hub says of the repository.
+        is_private: Whether it is to be private.
+    """
+    if is_private and not there.private:
+        raise InputError(f"--private: {plan.repo} is there and public; nothing was uploaded. Take another name.")
+    names = {file.name for file in plan.files}
+    others = [each.rfilename for each in there.siblings or [] if each.rfilename not in names]
+    if plan.repo_type == "model" and (weights := [name for name in others if name.endswith(_WEIGHTS)]):
+        raise InputError(
+            f"--repo: {plan.repo} has {', '.join(weights)}, which this model has not, and which would be loaded in its "
+            "place; nothing was uploaded. Delete that on the hub, or take another name."
+        )

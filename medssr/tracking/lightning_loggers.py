@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ FINGERPRINT_TAG = "medssr.fingerprint"
 # Lightning's logger makes a client at once, which would make a database in every process, and fail before a training
 # begins. A client of a server makes nothing; `_connect` replaces it in the main process.
 _UNUSED_ADDRESS = "http://127.0.0.1"
+# How long MLflow waits for a server that does not answer, and how often it asks again. Its own values (120 s, 7 times)
+# are longer than the other processes of a training wait for the main one in a collective call.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ class MLflowMetrics(_Careful, MLFlowLogger):
     def _connect(self) -> None:
         from mlflow.tracking import MlflowClient
 
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
         self._tracking_uri = self._address

@@ -15,7 +15,7 @@ from medssr.tracking.csv_logger import CSVMetrics
 from medssr.tracking.lightning_loggers import MLflowMetrics, RunIdentity, TensorBoardMetrics
 from medssr.tracking.wandb_limits import is_wandb_disabled
 from medssr.tracking.wandb_logger import WandbMetrics
-from medssr.tracking.wandb_trials import is_of_command, trial_of_agent
+from medssr.tracking.wandb_trials import Trial, is_of_command, trial_of_agent
 from medssr.utils.instantiate import instantiate
 from medssr.utils.naming import job_name
 from medssr.utils.provenance import all_packages, git_state, hardware, overrides
@@ -54,14 +54,7 @@ def open_loggers(
     loggers = []
     run_id = run_id or directory.name
     for name, node in nodes.items():
-        arguments: dict[str, Any] = {"save_dir": str(directory)}
-        if name == "wandb":
-            arguments |= {"id": run_id} | _identity(config, node)
-            if trial is not None and is_of_command(plain(config)):
-                arguments |= {"id": trial.run_id, "sweep_id": trial.sweep_id}
-        elif name in OTHER_SERVICES:
-            own = _identity(config, {})
-            arguments = {"identity": RunIdentity(own["group"], own["name"], run_id)}
+        arguments = _arguments(name, node, config, directory, run_id, trial)
         logger = instantiate(node, f"logger.{name}", **arguments)
         logger.log_hyperparams(plain(config) | _provenance() if name == "wandb" else plain(config))
         if "sweep_id" in arguments and trial is not None:
@@ -77,6 +70,21 @@ def open_loggers(
         for logger in loggers:
             if isinstance(logger, WandbMetrics):
                 logger.close()
+
+
+def _arguments(
+    name: str, node: Mapping[str, Any], config: Any, directory: Path, run_id: str, trial: Trial | None
+) -> dict[str, Any]:
+    """Returns what a logger is given beside the settings of its node; arguments as of `open_loggers`."""
+    if name in OTHER_SERVICES:
+        own = _identity(config, {})
+        return {"identity": RunIdentity(own["group"], own["name"], run_id)}
+    arguments: dict[str, Any] = {"save_dir": str(directory)}
+    if name == "wandb":
+        arguments |= {"id": run_id} | _identity(config, node)
+        if trial is not None and is_of_command(plain(config)):
+            arguments |= {"id": trial.run_id, "sweep_id": trial.sweep_id}
+    return arguments
 
 
 @cache  # says it once, however many loggers are opened

@@ -193,8 +193,16 @@ def test_a_public_repository_gets_nothing_that_is_to_be_private(project, hub, mo
     with pytest.raises(SystemExit) as end:
         project.push(monkeypatch, str(project.train().directory), "--repo", NAME, "--private", "--yes")
     assert end.value.code == 2
-    assert "is there and public; nothing was uploaded" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"--private: {NAME} is there and public; nothing was uploaded")
     assert hub.repos[NAME] == {}
+
+
+def test_weights_of_another_model_are_not_left_beside_the_new_ones(project, hub, monkeypatch, capsys):
+    hub.repos[NAME] = dict.fromkeys(("model.safetensors", "adapter/adapter_model.safetensors", "notes.md"), b"old")
+    with pytest.raises(SystemExit):
+        project.push(monkeypatch, str(project.train().directory), "--repo", NAME, "--yes")
+    assert f"--repo: {NAME} has adapter/adapter_model.safetensors, which" in capsys.readouterr().err
+    assert set(hub.repos[NAME].values()) == {b"old"}
 
 
 def test_a_question_set_goes_without_what_else_its_folder_holds(project, hub, monkeypatch, capsys, tmp_path):

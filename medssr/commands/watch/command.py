@@ -61,9 +61,9 @@ def watch(folder: Path, port: int) -> None:
     except OSError as error:
         raise InputError(f"--port: {port} cannot be used ({error.strerror}); --port 0 takes a free one.") from error
     with server:
-        sys.stdout.write(f"{server.address}\n")
-        sys.stdout.flush()
         try:
+            sys.stdout.write(f"{server.address}\n")
+            sys.stdout.flush()
             server.serve_forever()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)

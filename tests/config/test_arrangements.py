@@ -98,6 +98,8 @@ TAKEN = [
     *(f"experiment=co_rewarding_2 trainer={trainer} rollout=vllm" for trainer in ("gpu", "fsdp2")),
     f"experiment=co_rewarding_1 trainer=fsdp2 {SERVERS} rollout.overlap=one_step",
     "experiment=co_rewarding_2 lora=default trainer=ddp rollout=vllm trainer.devices=8 grpo.has_permuted_view=true",
+    "experiment=scale_30b",
+    "experiment=scale_30b ~lora trainer=fsdp2 trainer.devices=8 trainer.num_nodes=2",
 ]
 
 

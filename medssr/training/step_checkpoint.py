@@ -133,8 +133,8 @@ class StepCheckpoint(L.Callback):
 
     It has to be the last callback of a trainer, so that the state of the others after the step is in the checkpoint.
     Lightning stores no random states, so they are added here. A checkpoint of a whole model is written while the next
-    steps train, and training waits for it only before the next one and at its end; the processes of a sharded model
-    write theirs together, and wait.
+    steps train, and training waits for it only before the next one and at its end; processes that each write their
+    shard of a model do so together, and wait.
 
     Args:
         directory: The artefact's folder; checkpoints go to `checkpoints/` in it.
@@ -218,7 +218,7 @@ class StepCheckpoint(L.Callback):
         """Writes metrics and checkpoint, or begins to; a failing disk stops training only after the last step."""
         self._finish(trainer)
         path = checkpoint_path(self._folder, num_done)
-        has_shards = isinstance(trainer.strategy, ModelParallelStrategy)
+        has_shards = _writes_shards(trainer)
         try:
             for logger in trainer.loggers:
                 if isinstance(logger, CSVMetrics):
@@ -264,6 +264,12 @@ class StepCheckpoint(L.Callback):
 def _problem(error: OSError | RuntimeError) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
     return f"could not be written ({reason}); the checkpoint before it is whole"
+
+
+def _writes_shards(trainer: L.Trainer) -> bool:
+    """Returns whether each process writes its shard of a checkpoint; else the first one writes all of it."""
+    strategy = trainer.strategy
+    return isinstance(strategy, ModelParallelStrategy) and bool(strategy._save_distributed_checkpoint)
 
 
 def _loops(trainer: L.Trainer) -> dict[str, Any]:

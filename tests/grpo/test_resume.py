@@ -9,6 +9,7 @@ import signal
 import threading
 from concurrent.futures import wait
 from functools import partial
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -21,6 +22,7 @@ from medssr.config.roots import AUTO
 from medssr.errors import InputError
 from medssr.training import step_checkpoint
 from medssr.training.checkpoints import starting_point
+from medssr.training.fsdp2 import FSDP2
 from medssr.training.step_checkpoint import BackgroundIO
 from medssr.utils.stopping import Stopped
 
@@ -133,6 +135,51 @@ def test_a_checkpoint_is_of_its_step_and_has_shared_weights_once(tmp_path):
         assert saved["b"].equal(saved["a"][:10])
         assert len(saved["names"]) == number + 1
         assert path.stat().st_size < 410_000
+
+
+def test_checkpoints_in_quick_succession_are_written_in_turn(tmp_path, monkeypatch):
+    may_end, written = threading.Event(), []
+
+    def write_slowly(checkpoint, path):
+        path.parent.mkdir(exist_ok=True)
+        assert may_end.wait(60)
+        written.append(int(checkpoint["weight"]))
+        torch.save(checkpoint, path)
+
+    monkeypatch.setattr(step_checkpoint, "write_whole", write_slowly)
+    background, weight = BackgroundIO(), torch.zeros(())
+    background.save_checkpoint({"weight": weight}, tmp_path / "step_0.ckpt")
+    assert background.is_writing()
+    threading.Timer(0.1, may_end.set).start()
+    weight += 1
+    background.save_checkpoint({"weight": weight}, tmp_path / "step_1.ckpt")  # waits for the first one
+    assert (tmp_path / "step_0.ckpt").is_file()
+    assert background.finish()
+    background.teardown()
+    assert written == [0, 1]
+    assert [torch.load(tmp_path / f"step_{number}.ckpt")["weight"].item() for number in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize("has_shards", [True, False])
+def test_a_checkpoint_is_written_by_one_process_unless_each_has_its_shard(has_shards):
+    trainer = SimpleNamespace(strategy=FSDP2(save_distributed_checkpoint=has_shards))
+    assert step_checkpoint._writes_shards(trainer) is has_shards
+
+
+def test_any_other_fault_of_writing_ends_training_and_keeps_the_checkpoint_before(
+    random_policies, tmp_path, monkeypatch
+):
+    whole = step_checkpoint.write_whole
+
+    def write(checkpoint, path):
+        if path.stem == "step_0000002":
+            raise LookupError("unexpected")
+        whole(checkpoint, path)
+
+    monkeypatch.setattr(step_checkpoint, "write_whole", write)
+    with pytest.raises(LookupError, match="unexpected"):
+        fit(copy_policy(random_policies["qwen3"]), tmp_path, grpo_config(num_steps=5), every_num_steps=1)
+    assert [path.name for path in (tmp_path / "checkpoints").glob("*.ckpt")] == ["step_0000001.ckpt"]
 
 
 def test_a_fused_optimiser_resumes_with_the_same_bits(random_policies, tmp_path):

@@ -378,7 +378,7 @@ def new_figure(path: Path | None, *, height: float, width: float = _WIDTH) -> It
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from medssr.reports.notebook_figure import DPI, NotebookFigure
+    from medssr.reports.notebook_figure import NotebookFigure
 
     style: Any = {
         "font.size": 9,
@@ -394,7 +394,7 @@ def new_figure(path: Path | None, *, height: float, width: float = _WIDTH) -> It
         FigureCanvasAgg(figure)
         yield figure
         if path is not None:
-            figure.savefig(path, dpi=DPI, metadata={"Software": None})
+            figure.write_png(path)
 
 
 def shorten(text: str, length: int) -> str:

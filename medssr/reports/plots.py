@@ -269,6 +269,7 @@ def plot_training(
             axes.set_ylabel(DRAWN[metric])
         panels[0].set_title(f"thick: mean of up to {window} steps" if window > 1 else "as logged")
         panels[-1].set_xlabel("optimiser step")
+        panels[-1].locator_params(axis="x", integer=True)
         if num_legend_rows:
             _legend(figure, panels[0])
         elif not is_named and axis is not None:

@@ -58,7 +58,7 @@ def train_beside_wandb(folder: Path, logger: str, engine: str) -> None:
     outcome = {
         "warnings": warnings,
         "rows": rows,
-        "model": hash_path(made.path("model")),
+        "model": hash_path(made.path("model") / "model.safetensors"),
         "directory": str(made.directory),
     }
     (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 
 from medssr.commands.store.arguments import run_main
 from medssr.errors import InputError
+from medssr.utils.interrupts import ended_by_exception
 
 _DESCRIPTION = """\
 Show the report of a run or a sweep while it is under way, in a browser on this machine.
@@ -60,13 +60,10 @@ def watch(folder: Path, port: int) -> None:
         server = PageServer(LivePage(folder.absolute()), port)
     except OSError as error:
         raise InputError(f"--port: {port} cannot be used ({error.strerror}); --port 0 takes a free one.") from error
-    with server:
-        try:
-            sys.stdout.write(f"{server.address}\n")
-            sys.stdout.flush()
-            server.serve_forever()
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
+    with ended_by_exception(), server:
+        sys.stdout.write(f"{server.address}\n")
+        sys.stdout.flush()
+        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -142,11 +142,11 @@ def test_a_port_in_use_and_a_folder_that_is_not_there_are_faults_of_one_line(ser
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_without_a_word(tmp_path):
+def test_ctrl_c_ends_it_as_it_ends_other_commands(tmp_path):
     arguments = [sys.executable, "-m", "medssr.commands.watch.command", str(tmp_path)]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert process.communicate()[1] == ""
+    assert process.communicate()[1] == "ended by SIGINT\n"

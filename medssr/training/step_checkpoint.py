@@ -239,6 +239,7 @@ class StepCheckpoint(L.Callback):
             self._tell(error, path, is_fatal=is_last or trainer.world_size > 1)
             return
         self._num_saved = num_done
+        log.debug("checkpoint after step %d of %s", num_done, trainer.num_training_batches)
         if is_last or has_shards:
             self._finish(trainer, is_last=is_last)
             trainer.strategy.barrier()  # no process goes on, or ends, before the checkpoint has its name

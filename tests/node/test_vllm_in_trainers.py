@@ -97,7 +97,8 @@ def test_two_sharded_trainers_do_also_if_they_are_signalled_or_one_is_killed(dat
     shares = column(two, "train/frac_nonzero_std")
     step = next(step for step, share in enumerate(shares) if step > 4 and share > 0)  # one that has an update
     end_by_sigterm(folder, overrides, "update", step)
-    assert checkpoints(folder) == [f"step_{step:07d}.ckpt", f"step_{step + 1:07d}.ckpt"]
+    before = step // 3 * 3  # one in three steps is saved
+    assert checkpoints(folder) == [f"step_{before:07d}.ckpt", f"step_{step + 1:07d}.ckpt"]
 
     resumed = finish(start("train", *overrides, folder=folder, launcher=TORCHRUN))
     assert torch.equal(weights(resumed), weights(two))

@@ -30,8 +30,11 @@ from support.limited import LimitedProcess
 _FREE = {
     "COLUMNS",
     "GLOO_SOCKET_IFNAME",
+    "MEDSSR_HUB_COMMITS",
     "MEDSSR_ROOT",
     "OLDPWD",
+    "PL_GLOBAL_SEED",
+    "PL_SEED_WORKERS",
     "PWD",
     "PYTEST_CURRENT_TEST",
     "PYTHONFAULTHANDLER",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import lightning as L
@@ -25,9 +26,12 @@ class Kill(L.Callback):
 
     def on_train_start(self, trainer, pl_module):
         sys.setprofile(self._count)
+        if self._function is not None:  # in threads as well, such as that which writes checkpoints
+            threading.setprofile(self._count)
 
     def on_train_end(self, trainer, pl_module):
         sys.setprofile(None)
+        threading.setprofile(None)
         self._file.write_text(str(self._num_calls))
 
     def _count(self, frame, event, argument):

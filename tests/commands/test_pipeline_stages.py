@@ -126,8 +126,11 @@ def test_walks_are_imitated_on_the_states_that_the_policy_visits_in_each_round(s
     assert counts[2] > 5
     assert len(list((tmp_path / "artifacts" / "walks").glob("*/manifest.json"))) == 3
     rows = dict(pipeline_plan(config))
-    assert "fine-tuning: 30 steps of 2 states of 4 walks" in rows["imitate_1"]
-    assert all("is made already" in rows[name] for name in rows if name.startswith("artefact imitate"))
+    (planned,) = (text for name, text in rows.items() if name.startswith("imitate_1 "))
+    assert "30 steps of 2 states of 4 walks" in planned
+    made = [text for name, text in rows.items() if name.startswith("artefact: imitate")]
+    assert len(made) == 3
+    assert all("is made already" in text for text in made)
 
 
 VOTES_THEN_BOTH = (

@@ -47,8 +47,8 @@ class World:
         for entity in self.entities:
             for fact in entity.facts:
                 if fact.relation == relation:
-                    known = true if entity.name == question.entity else other
-                    known |= {fact.value, *fact.also_true}
+                    values = true if entity.name == question.entity else other
+                    values |= {fact.value, *fact.also_true}
         return true, other - true
 
 
@@ -163,8 +163,8 @@ def named_answer(question: Question, world: World) -> Question:
 
 def garbled(question: Question, world: World) -> Question:
     """Puts a character in place of one that was lost."""
-    place = world.rng.randrange(1, len(question.stem) - 1)
-    return replace(question, stem=f"{question.stem[:place]}\ufffd{question.stem[place + 1 :]}")
+    index = world.rng.randrange(1, len(question.stem) - 1)
+    return replace(question, stem=f"{question.stem[:index]}\ufffd{question.stem[index + 1 :]}")
 
 
 def about_options(question: Question, world: World) -> Question:
@@ -191,10 +191,10 @@ def synthesised(folder: Path) -> dict[str, list[Question]]:
     return questions
 
 
-def rate(found: int, number: int) -> str:
+def rate(count: int, number: int) -> str:
     """Returns a rate with its interval."""
-    interval = wilson_interval(found, number)
-    return f"{found} of {number}, {100 * found / number:.1f}% [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    interval = wilson_interval(count, number)
+    return f"{count} of {number}, {100 * count / number:.1f}% [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def main() -> None:
     checked: dict[str, list[CheckedQuestion]] = {
         name: [check_question(question, key) for question in each] for name, each in questions.items()
     }
-    checked["both"] = [each for found in checked.values() for each in found]
+    checked["both"] = [each for results in checked.values() for each in results]
     for name, results in checked.items():
         num_known = sum(each.is_answer_checked for each in results)
         num_wrong = sum(bool(each.problems) for each in results)
@@ -224,10 +224,10 @@ def main() -> None:
         world = World(entities, random.Random(plant.__name__))
         planted = [changed for question in sound if (changed := plant(question, world)) is not None]
         results = [check_question(question, key) for question in planted]
-        found = sum(bool(each.problems) for each in results)
+        num_flagged = sum(bool(each.problems) for each in results)
         named = sum(any(plant.__name__ == problem.name for problem in each.problems) for each in results)
-        num_planted, num_found = num_planted + len(planted), num_found + found
-        cells = {"planted": plant.__name__.replace("_", " "), "found": rate(found, len(planted))}
+        num_planted, num_found = num_planted + len(planted), num_found + num_flagged
+        cells = {"planted": plant.__name__.replace("_", " "), "found": rate(num_flagged, len(planted))}
         planted_rows.append(cells | {"by its own check": str(named)})
     planted_rows.append({"planted": "all", "found": rate(num_found, num_planted), "by its own check": ""})
     letters = pd.Series([truth(question) for question in everything]).value_counts().reindex(list(LETTERS[:4]))

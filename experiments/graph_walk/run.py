@@ -75,12 +75,12 @@ def write_files(folder: Path, arguments: argparse.Namespace) -> tuple[Path, Path
     note = folder / "queries.yaml"
     if not note.is_file():
         entities = entity_list(arguments.entities, arguments.entity_setting)
-        known = entities.entities()
+        diseases = entities.entities()
         if isinstance(entities, HasGraph):
             graph = entities.graph()
         else:
-            known = [*known, *builtin_common_diseases()]
-            graph = graph_from_facts(known)
+            diseases = [*diseases, *builtin_common_diseases()]
+            graph = graph_from_facts(diseases)
         walked, trained, held_out = split_edges(graph, HELD_OUT_SHARE)
         rng = random.Random(SEED)
         counts: dict[str, Any] = {"walked": len(walked), "trained": len(trained), "held_out": len(held_out)}
@@ -89,7 +89,7 @@ def write_files(folder: Path, arguments: argparse.Namespace) -> tuple[Path, Path
         for file, edges, number in zip(files, (trained, held_out), numbers, strict=True):
             asked = rng.sample(edges, len(edges))
             queries = write_queries(
-                asked, walked, [*trained, *held_out], rarity_of(graph, known), exploration, number, SEED
+                asked, walked, [*trained, *held_out], rarity_of(graph, diseases), exploration, number, SEED
             )
             write_questions(file, queries.questions)
             counts[file.stem] = {"questions": len(queries.questions), "unreached": queries.num_unreached}
@@ -104,8 +104,8 @@ def shown_paths(task: WalkTask) -> dict[str, float]:
     paths = {name: task.graph.paths(task.head, name, task.max_steps) for name in sorted(names)}
     return {
         name: float(number)
-        for name, found in paths.items()
-        if (number := sum(bool(path) and path[-1].relation == task.relation for path in found))
+        for name, walked_paths in paths.items()
+        if (number := sum(bool(path) and path[-1].relation == task.relation for path in walked_paths))
     }
 
 

@@ -162,8 +162,8 @@ def table(results: list[Result]) -> str:
     head = ["arrangement", "runs", "ended well", "seconds", "deviation after 10 steps", "different final weights"]
     lines = [f"| {' | '.join([*head, *Interruption])} |", "|---" * (len(head) + len(Interruption)) + "|"]
     for name in ARRANGEMENTS:
-        own = [result for result in results if result.arrangement == name]
-        whole = [result for result in own if not result.is_interrupted]
+        of_arrangement = [result for result in results if result.arrangement == name]
+        whole = [result for result in of_arrangement if not result.is_interrupted]
         good = [result for result in whole if result.is_good]
         if not good:
             continue
@@ -176,7 +176,7 @@ def table(results: list[Result]) -> str:
             f"{len(hashes)}",
         ]
         for how in Interruption:
-            cells += ["; ".join(_resumed(result, hashes) for result in own if result.run == how)]
+            cells += ["; ".join(_resumed(result, hashes) for result in of_arrangement if result.run == how)]
         lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
 

@@ -76,15 +76,15 @@ def accuracies(run: Run) -> tuple[list[Question], list[float]]:
 
 def lengths(runs: Sequence[Run], model: str) -> list[Length]:
     """Returns the lengths of one model that have a run."""
-    found: dict[int, dict[int, tuple[list[Question], list[float]]]] = {}
+    accuracies_of: dict[int, dict[int, tuple[list[Question], list[float]]]] = {}
     names = percents()
     for run in runs:
         overrides = run.record.overrides
         if f"model={model}" in overrides:
             seed = next(int(text.removeprefix("seed=")) for text in overrides if text.startswith("seed="))
-            found.setdefault(names[num_first_steps(overrides)], {})[seed] = accuracies(run)
+            accuracies_of.setdefault(names[num_first_steps(overrides)], {})[seed] = accuracies(run)
     made = []
-    for percent, by_seed in sorted(found.items()):
+    for percent, by_seed in sorted(accuracies_of.items()):
         seeds = sorted(by_seed)
         scores = np.array([by_seed[seed][1] for seed in seeds])
         made.append(Length(percent, seeds, by_seed[seeds[0]][0], scores))
@@ -102,25 +102,27 @@ def estimate(length: Length, is_rare: bool, minus: Length | None) -> tuple[float
     return float(scores.mean() - (0.0 if other is None else other.mean())), interval.low, interval.high
 
 
-def table(found: Sequence[Length]) -> pd.DataFrame:
+def table(measured: Sequence[Length]) -> pd.DataFrame:
     """Returns a row for each length: accuracies after stage 2, and differences from the shortest one."""
     rows = {}
-    for length in found:
+    for length in measured:
         row = {"seeds": str(len(length.seeds))}
         for name, is_rare in SLICES.items():
             row[name] = "{:.3f} [{:.3f}, {:.3f}]".format(*estimate(length, is_rare, None))
-            if length is not found[0]:
-                row[f"{name}: difference"] = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*estimate(length, is_rare, found[0]))
+            if length is not measured[0]:
+                row[f"{name}: difference"] = "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+                    *estimate(length, is_rare, measured[0])
+                )
         rows[f"{length.percent}%"] = row
     return pd.DataFrame.from_dict(rows, orient="index").fillna("").rename_axis("stage 1")
 
 
-def plot(found: dict[str, list[Length]], path: Path) -> None:
+def plot(by_model: dict[str, list[Length]], path: Path) -> None:
     """Draws accuracy after stage 2 against the length of stage 1, with intervals."""
     with new_figure(path, height=5.4) as figure:
         panels = figure.subplots(len(SLICES), 1, sharex=True)
         for axes, (name, is_rare) in zip(panels, SLICES.items(), strict=True):
-            for shift, (model, of_model) in enumerate(found.items()):
+            for shift, (model, of_model) in enumerate(by_model.items()):
                 values = np.array([estimate(length, is_rare, None) for length in of_model])  # [L, 3]
                 bars = np.abs(values[:, 1:].T - values[:, 0])
                 places = [length.percent + 2 * shift for length in of_model]
@@ -143,12 +145,12 @@ def main() -> None:
         words = [f"experiment={STUDY}", *arguments.overrides, f"paths.root_dir={folder}", *ALWAYS]
         subprocess.run([sys.executable, "-m", "medssr.commands.pipeline", "-m", *words], check=True)
     runs, _ = find_study(STUDY, folder / "logs")
-    found = {model: lengths(runs, model) for model in ("tiny_qwen3", "tiny_llama")}
-    found = {model: of_model for model, of_model in found.items() if of_model}
-    for model, of_model in found.items():
+    by_model = {model: lengths(runs, model) for model in ("tiny_qwen3", "tiny_llama")}
+    by_model = {model: of_model for model, of_model in by_model.items() if of_model}
+    for model, of_model in by_model.items():
         print(f"## {model}", markdown(table(of_model)), sep="\n")
         write_csv(table(of_model).reset_index(), folder / f"{model}.csv")
-    plot(found, folder / "result.png")
+    plot(by_model, folder / "result.png")
 
 
 if __name__ == "__main__":

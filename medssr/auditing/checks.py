@@ -95,21 +95,21 @@ def check_question(question: Question, key: AnswerKey | None) -> CheckedQuestion
         question: The question.
         key: Answers it from facts; None to check its text alone.
     """
-    found = dict(_faults_of_text(question))
-    known = None if key is None else key.read(question)
-    if known is not None:
+    problems = dict(_faults_of_text(question))
+    key_answers = None if key is None else key.read(question)
+    if key_answers is not None:
         answer = question.answer or question.provenance.get("truth")
-        right = ", ".join(known.right)
-        if known.problem:
-            found[Problem.tells_nothing] = known.problem
-        elif not known.right:
-            found[Problem.no_right_option] = f"no option is right by the {known.how}"
-        elif len(known.right) > 1:
-            found[Problem.several_right_options] = f"right by the {known.how}: {right}"
-        elif answer is not None and answer != known.right[0]:
-            found[Problem.wrong_answer] = f"{answer}, but by the {known.how} {right}"
-    detail = "; ".join(f"{problem}: {text}" for problem, text in found.items())
-    return CheckedQuestion(question.id, tuple(found), detail, known is not None)
+        right = ", ".join(key_answers.right)
+        if key_answers.problem:
+            problems[Problem.tells_nothing] = key_answers.problem
+        elif not key_answers.right:
+            problems[Problem.no_right_option] = f"no option is right by the {key_answers.how}"
+        elif len(key_answers.right) > 1:
+            problems[Problem.several_right_options] = f"right by the {key_answers.how}: {right}"
+        elif answer is not None and answer != key_answers.right[0]:
+            problems[Problem.wrong_answer] = f"{answer}, but by the {key_answers.how} {right}"
+    detail = "; ".join(f"{problem}: {text}" for problem, text in problems.items())
+    return CheckedQuestion(question.id, tuple(problems), detail, key_answers is not None)
 
 
 def report_checks(sample: Sequence[SampledQuestion], checked: Iterable[CheckedQuestion]) -> ChecksReport:

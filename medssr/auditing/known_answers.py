@@ -58,8 +58,8 @@ class AnswerKey:
             for fact in entity.facts:
                 names = [fact.subject] if fact.subject else [entity.name, *entity.synonyms]
                 for name in names:
-                    known = self._values.setdefault((fact.relation, _key(name)), set())
-                    known |= {_key(value) for value in (fact.value, *fact.also_true)}
+                    values = self._values.setdefault((fact.relation, _key(name)), set())
+                    values |= {_key(value) for value in (fact.value, *fact.also_true)}
         self._known_names = {name for _, name in self._values}
         self._all_values: dict[str, set[str]] = {}
         for (relation, _), values in self._values.items():
@@ -87,9 +87,9 @@ class AnswerKey:
             match = pattern.fullmatch(question.stem.strip())
             if match is None:
                 continue
-            known = self._values.get((relation, _key(match["entity"])))
-            if known is not None:
-                return KnownAnswers("fact", _among(options, known))
+            values = self._values.get((relation, _key(match["entity"])))
+            if values is not None:
+                return KnownAnswers("fact", _among(options, values))
         return self._inferred_fact(question, options)
 
     def _inferred_fact(self, question: Question, options: Mapping[str, str]) -> KnownAnswers | None:
@@ -102,8 +102,8 @@ class AnswerKey:
         counts = {name: sum(text in values for text in options.values()) for name, values in self._all_values.items()}
         relation = max(counts, key=counts.__getitem__)
         is_clear = counts[relation] >= 3 and sum(count == counts[relation] for count in counts.values()) == 1
-        known = self._values.get((relation, named[0]))
-        return KnownAnswers("fact", _among(options, known)) if is_clear and known is not None else None
+        values = self._values.get((relation, named[0]))
+        return KnownAnswers("fact", _among(options, values)) if is_clear and values is not None else None
 
     def _contrast(self, question: Question, first: str, second: str) -> KnownAnswers | None:
         diseases = [self._disease(name) for name in (first, second)]
@@ -151,22 +151,22 @@ class AnswerKey:
         pattern = _INHERITANCE.search(text)
         named = None if pattern is None else next(filter(None, pattern.groups()))
         names = [] if named is None else [named, named.split(" ", 1)[-1]]
-        inheritance = next((found for name in names if (found := self._nodes.get(("inheritance", _key(name))))), None)
+        inheritance = next((node for name in names if (node := self._nodes.get(("inheritance", _key(name))))), None)
         age = next((age.key for age in AGES.values() if f" {age.when}." in text), None)
         onset = None if age is None else self._nodes.get(("onset", _key(age)))
         return Evidence(tuple(present), tuple(absent), inheritance, onset)
 
     def _told_findings(self, sentence: str) -> list[str]:
-        rest, found = f" {_key(sentence)} ", []
+        rest, findings = f" {_key(sentence)} ", []
         for phrase in self._phrases:
             if f" {phrase} " in rest:
                 rest = rest.replace(f" {phrase} ", " | ")
-                found.append(self._findings[phrase])
-        return found
+                findings.append(self._findings[phrase])
+        return findings
 
     def _disease(self, name: str) -> str | None:
-        found = self._nodes.get(("disease", _key(name)))
-        return found if found in self._profiles.ids else None
+        node = self._nodes.get(("disease", _key(name)))
+        return node if node in self._profiles.ids else None
 
     def _having(self, disease: str) -> Collection[str]:
         return {edge.tail for edge in self._graph.edges_from(disease, FINDING) if not edge.is_excluded}
@@ -174,16 +174,16 @@ class AnswerKey:
 
 def answer_key(entities: EntityList) -> AnswerKey:
     """Returns the key of an entity list and the built-in common diseases: its graph, or that of their facts."""
-    known = [*entities.entities(), *builtin_common_diseases()]
-    return AnswerKey(known, entities.graph() if isinstance(entities, HasGraph) else graph_from_facts(known))
+    diseases = [*entities.entities(), *builtin_common_diseases()]
+    return AnswerKey(diseases, entities.graph() if isinstance(entities, HasGraph) else graph_from_facts(diseases))
 
 
 def _key(text: str) -> str:
     return normalize_name(text)
 
 
-def _among(options: Mapping[str, str], known: Collection[str]) -> tuple[str, ...]:
-    return tuple(letter for letter, text in options.items() if text in known)
+def _among(options: Mapping[str, str], values: Collection[str]) -> tuple[str, ...]:
+    return tuple(letter for letter, text in options.items() if text in values)
 
 
 def _fact_patterns() -> list[tuple[str, re.Pattern[str]]]:

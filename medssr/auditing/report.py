@@ -289,8 +289,8 @@ def _check_lines(checks: ChecksReport) -> list[str]:
     rows = [["any problem", *_cells(checks.any_problem)]]
     rows += [[name, *_cells(estimate)] for name, estimate in checks.problems.items()]
     lines = ["## Automatic checks", "", text, "", *_markdown(["problem", *_RATING_HEADINGS[2:]], rows)]
-    found = [[name, detail] for name, detail in checks.flagged.items()]
-    return lines + (_markdown(["question", "problem"], found) if found else [])
+    flagged = [[name, detail] for name, detail in checks.flagged.items()]
+    return lines + (_markdown(["question", "problem"], flagged) if flagged else [])
 
 
 def _cells(estimate: SurveyEstimate) -> list[str]:

@@ -77,11 +77,11 @@ def base_of(model: ModelConfig) -> Base:
     if path.resolve().is_relative_to(RESOURCES.resolve()):
         return Base(f"the tiny policy `{path.name}` of medssr", license={"license": "apache-2.0"})
     card = read_card(path) if path.is_dir() else None
-    known = {} if card is None else card.metadata
-    terms = {name: known[name] for name in _LICENSE_FIELDS if name in known}
-    if _TAG not in (known.get("tags") or ()):  # the card of the base itself, which says what that was made from
+    metadata = {} if card is None else card.metadata
+    terms = {name: metadata[name] for name in _LICENSE_FIELDS if name in metadata}
+    if _TAG not in (metadata.get("tags") or ()):  # the card of the base itself, which says what that was made from
         return Base("a model in a folder; its hash is below, under `model.path`", license=terms)
-    hub_name = known.get("base_model")
+    hub_name = metadata.get("base_model")
     made_from = f" from {hub_name}" if hub_name else ""
     return Base(f"a model that medssr trained{made_from}; its hash is below, under `model.path`", hub_name, terms)
 

@@ -31,12 +31,12 @@ def at_commit(model: ModelConfig) -> ModelConfig:
     """
     if not _is_branch(model):
         return model
-    found = json.loads(os.environ.get(_FOUND, "{}"))
+    commits = json.loads(os.environ.get(_FOUND, "{}"))
     name = f"{model.path}@{model.revision or ''}"
-    if name not in found:
-        found[name] = _commit_of(model)
-        os.environ[_FOUND] = json.dumps(found)
-    return model if found[name] is None else replace(model, revision=found[name])
+    if name not in commits:
+        commits[name] = _commit_of(model)
+        os.environ[_FOUND] = json.dumps(commits)
+    return model if commits[name] is None else replace(model, revision=commits[name])
 
 
 def at_cached_commit(model: ModelConfig) -> ModelConfig:

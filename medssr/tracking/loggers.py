@@ -77,8 +77,8 @@ def _arguments(
 ) -> dict[str, Any]:
     """Returns what a logger is given beside the settings of its node; arguments as of `open_loggers`."""
     if name in OTHER_SERVICES:
-        own = _identity(config, {})
-        return {"identity": RunIdentity(own["group"], own["name"], run_id)}
+        identity = _identity(config, {})
+        return {"identity": RunIdentity(identity["group"], identity["name"], run_id)}
     arguments: dict[str, Any] = {"save_dir": str(directory)}
     if name == "wandb":
         arguments |= {"id": run_id} | _identity(config, node)

@@ -69,8 +69,8 @@ class Hub:
         return {"id": repo[1], "sha": COMMIT, "private": repo[1] in self.private, "siblings": siblings}
 
     def file(self, path: str) -> bytes | None:
-        found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
-        return None if found is None else self.repos.get(found[1], {}).get(found[2])
+        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
+        return None if match is None else self.repos.get(match[1], {}).get(match[2])
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:

@@ -18,8 +18,8 @@ EXPLORATION = Exploration(num_walks=6, max_steps=3)
 
 def queries(edges, seed=1, number=1000):
     walked, trained, held_out = split_edges(GRAPH, 0.2)
-    known = [*trained, *held_out]
-    return write_queries(edges, walked, known, rarity_of(GRAPH, ENTITIES), EXPLORATION, number, seed)
+    walks_shown = [*trained, *held_out]
+    return write_queries(edges, walked, walks_shown, rarity_of(GRAPH, ENTITIES), EXPLORATION, number, seed)
 
 
 def test_the_split_is_by_edge_and_no_walk_uses_a_held_out_edge():

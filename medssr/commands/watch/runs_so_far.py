@@ -64,8 +64,8 @@ def read_run_so_far(state: RunState) -> Run:
     for step, directory in state.steps:
         is_made = (directory / MANIFEST_FILE).is_file()
         # Before a stage there are the models of those before it, the first of which is the base model.
-        place = max(len(models), 1) if step in _TRAINING else len(models)
-        name = settings.names[min(place, len(settings.names) - 1)]
+        index = max(len(models), 1) if step in _TRAINING else len(models)
+        name = settings.names[min(index, len(settings.names) - 1)]
         if step in _TRAINING and (directory / "metrics.csv").is_file():
             training.append(TrainingStage(name, str(directory / "metrics.csv"), step))
         elif step == "evaluate" and is_made:

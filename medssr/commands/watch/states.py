@@ -50,7 +50,7 @@ class RunState:
         command: The name of its command.
         state: How far it is.
         steps: The steps that it has begun, as (name of the step, folder of its artefact), in order.
-        place: What it works on.
+        part: What it works on.
         progress: How much of that is done, in words.
         percent: The same in percent; None where that is not known.
         error: Why it failed.
@@ -62,7 +62,7 @@ class RunState:
     command: str
     state: State
     steps: tuple[tuple[str, Path], ...] = ()
-    place: str = ""
+    part: str = ""
     progress: str = ""
     percent: int | None = None
     error: str | None = None
@@ -111,7 +111,7 @@ class StateReader:
             files[-1].stem if files else "",
             state,
             log.steps,
-            log.place,
+            log.part,
             log.progress,
             log.percent,
             error,
@@ -133,7 +133,7 @@ class _Log:
     """What the log of a run says."""
 
     steps: tuple[tuple[str, Path], ...] = ()
-    place: str = ""
+    part: str = ""
     progress: str = ""
     percent: int | None = None
     lines: tuple[str, ...] = ()
@@ -144,18 +144,18 @@ def _read_log(file: Path) -> _Log:
         stream.seek(max(0, file.stat().st_size - _LONGEST_LOG))
         lines = stream.read().decode("utf-8", errors="replace").splitlines()
     steps: list[tuple[str, Path]] = []
-    place = progress = ""
+    part = progress = ""
     for line in lines:
         if (match := _STEP.match(line)) is not None:
             step = (match[1], Path(match[2]))
             if step in steps:  # the run was started again, and goes through its steps from the first one
                 steps = []
             steps.append(step)
-            place, progress = match[1], ""
+            part, progress = match[1], ""
         elif (match := _PROGRESS.match(line)) is not None:
-            place, progress = match[1], match[2]
+            part, progress = match[1], match[2]
     percent = _PERCENT.search(progress)
-    return _Log(tuple(steps), place, progress, int(percent[1]) if percent else None, tuple(lines[-_NUM_LOG_LINES:]))
+    return _Log(tuple(steps), part, progress, int(percent[1]) if percent else None, tuple(lines[-_NUM_LOG_LINES:]))
 
 
 def _state(folder: Path, log: _Log, changed: float, now: float) -> tuple[State, str | None]:

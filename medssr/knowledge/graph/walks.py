@@ -82,16 +82,16 @@ class NamedGraph:
             >>> [" ".join(step.name for step in path) for path in graph.paths("a", "d", 3)]
             ['b c d']
         """
-        found = []
+        paths = []
         waiting: list[tuple[tuple[WalkStep, ...], frozenset[str]]] = [((), frozenset([start, *avoided]))]
         for path, visited in waiting:
             here = path[-1].name if path else start
             if here == end:
-                found.append(path)
+                paths.append(path)
             elif len(path) < num_steps:
                 steps = (step for step in self.steps(here) if step.name not in visited)
                 waiting += [((*path, step), visited | {step.name}) for step in steps]
-        return found
+        return paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,13 @@ def test_a_folder_without_files_is_a_run_that_works_on_nothing_yet(tmp_path):
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
     assert run_folders(tmp_path) == [tmp_path / "run"]
     state = state_of(tmp_path / "run")
-    assert (state.state, state.steps, state.place, state.percent) == (State.running, (), "", None)
+    assert (state.state, state.steps, state.part, state.percent) == (State.running, (), "", None)
 
 
 def test_what_it_works_on_and_how_much_of_it_is_done_is_the_last_of_its_log(tmp_path):
     state = state_of(write_run_under_way(tmp_path, "one", ["base"]))
     assert [step for step, _ in state.steps] == ["synthesize", "pseudo_label", "evaluate", "train"]
-    assert state.place == "[4/7] first"
+    assert state.part == "[4/7] first"
     assert state.progress.startswith("5 of 20 steps (25%), 2.24 steps/s")
     assert state.percent == 25
 

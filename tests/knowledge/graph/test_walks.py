@@ -75,6 +75,6 @@ def test_paths_are_those_of_a_search_over_all_sequences_of_steps(edges, start, e
             follows = all(step in graph.steps(here) for here, step in zip(visited, path, strict=False))
             if follows and visited[-1] == end and len(set(visited)) == len(visited):
                 expected.add(path)
-    found = graph.paths(start, end, num_steps)
-    assert set(found) == expected
-    assert [len(path) for path in found] == sorted(len(path) for path in found)
+    paths = graph.paths(start, end, num_steps)
+    assert set(paths) == expected
+    assert [len(path) for path in paths] == sorted(len(path) for path in paths)

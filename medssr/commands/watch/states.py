@@ -80,13 +80,13 @@ class RunState:
 
 def run_folders(folder: Path) -> list[Path]:
     """Returns the folders of runs at or below a folder; those within the folder of a run are none."""
-    found = []
+    folders = []
     for directory, names, _ in os.walk(folder):
         if HYDRA in names:
-            found.append(Path(directory))
+            folders.append(Path(directory))
             names.clear()
         names.sort()
-    return found
+    return folders
 
 
 @dataclass

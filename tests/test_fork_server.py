@@ -11,11 +11,16 @@ pytestmark = pytest.mark.slow
 
 def test_a_fork_ends_as_a_process_from_scratch_with_the_same_output(tmp_path):
     words = ("train", "data.path=none.jsonl", "extras.progress_bar=false")
-    forked = start(*words, folder=tmp_path)
+    # A folder each, so that neither waits for the other's lock.
+    folders = [tmp_path / name for name in ("forked", "real")]
+    for folder in folders:
+        folder.mkdir()
+    forked = start(*words, folder=folders[0])
     # A variable that a library might read when it is imported.
-    real = start(*words, folder=tmp_path, env={"HF_HUB_DISABLE_TELEMETRY": "1"})
+    real = start(*words, folder=folders[1], env={"HF_HUB_DISABLE_TELEMETRY": "1"})
     assert [type(process) is ForkedProcess for process in (forked, real)] == [True, False]
-    outputs = [process.communicate()[0] for process in (forked, real)]
+    pairs = zip((forked, real), folders, strict=True)
+    outputs = [process.communicate()[0].replace(str(folder), "FOLDER") for process, folder in pairs]
     assert "none.jsonl" in outputs[0]
     assert outputs[0] == outputs[1]
     assert forked.returncode == real.returncode == 2

@@ -135,7 +135,7 @@ def test_a_mean_counts_each_benchmark_the_same(chat_workspace):
     [
         (["protocol=greedy"], r"protocol\.kind: generate; tasks of lm-evaluation-harness compare letters"),
         (["protocol.num_orders=2"], r"protocol\.num_orders: 2"),
-        (["targets=[lm_eval,trl]"], r"data: null, but there are targets to train with"),
+        (["targets=[lm_eval,trl]"], r"data: null, but verl and trl get a stage to train"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(overrides, message):

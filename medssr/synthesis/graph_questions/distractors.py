@@ -243,7 +243,7 @@ def _absent(world: World, patient: Patient, others: Sequence[str], count: int) -
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A finding that speaks for one disease rather than for another, and findings that do not.
+    """A finding that one disease has and another lacks, and findings that do not speak for the one.
 
     Attributes:
         second: Id of the other disease.
@@ -261,7 +261,7 @@ class Contrast:
 def choose_contrast(
     world: World, first: str, num_wrong: int, difficulty: Difficulty, rng: random.Random
 ) -> Contrast | None:
-    """Returns another disease and findings that both or the other one have; None where none can be told apart."""
+    """Returns another disease, a finding that it lacks, and wrong ones, which it has; None if none can be told apart."""
     groups = world.similar(first, difficulty.distractor_similarity, num_wrong)
     window = next(groups)
     rng.shuffle(window)
@@ -290,6 +290,8 @@ def _contrast(
         edge
         for edge in askable(world.tellable(first))
         if profiles.probability(first, edge.tail) >= _OFTEN
+        and not profiles.has(second, edge.tail)
+        and ratio(edge.tail) >= min_odds
         and profiles.num_with[edge.tail] <= _MOST_DISEASES * len(profiles.ids)
     ]
     tails = dict.fromkeys(edge.tail for edge in askable([*world.tellable(first), *world.tellable(second)]))

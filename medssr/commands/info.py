@@ -62,6 +62,8 @@ def pipeline_plan(config: PipelineConfig) -> Rows:
     rows = _model_rows(config.model, config.lora)
     rows += _preparation_rows(config)
     for stage in config.stages:
+        if stage.relabels:
+            rows.append((f"pseudo_label {stage.name}", "the policy votes again on the same questions"))
         name = f"{stage.name} ({stage.questions.value})"
         method = stage_method(stage)
         rows += method.describe(name, method.configure(config, stage, config.model, stage.data(UNKNOWN_FILES)))
@@ -298,13 +300,19 @@ def _made_rows(config: PipelineConfig) -> Rows:
     if synthetic is not None:
         files[StageQuestions.synthetic] = synthetic / "questions.jsonl"
     if synthetic is not None and asks_pseudo_labelled(config):
-        votes = pseudo_label_config(config, files[StageQuestions.synthetic])
+        votes = pseudo_label_config(config, files[StageQuestions.synthetic], config.model)
         labels = made("pseudo_label", Step.of("pseudo_label", votes))
     if labels is not None:
         files[StageQuestions.pseudo_labelled] = labels / "questions.jsonl"
     made("evaluate base", Step.of("evaluate", evaluate_config(config, at_cached_commit(config.model))))
     model = config.model
     for stage in config.stages:
+        if stage.relabels:
+            votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
+            labels = made(f"pseudo_label {stage.name}", Step.of("pseudo_label", votes))
+            if labels is None:
+                break
+            files[StageQuestions.pseudo_labelled] = labels / "questions.jsonl"
         if not {StageQuestions.demonstrations, *files}.issuperset(stage.kinds):
             break
         training = stage_method(stage).configure(config, stage, model, stage.data(files))

@@ -54,6 +54,11 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
         scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
+        if stage.relabels:
+            with place():
+                votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
+                labelled = prepared[f"pseudo_label {stage.name}"] = pseudo_label(votes)
+            files |= _labelled_files(config, labelled)
         method = stage_method(stage)
         with place():
             trained = method.run(method.configure(config, stage, model, stage.data(files)))
@@ -74,6 +79,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
 def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None]]:
     """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
     num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
+    num_steps += sum(stage.relabels for stage in config.stages)
     numbers = itertools.count(1)
 
     def next_place(model: str = "") -> AbstractContextManager[None]:
@@ -91,20 +97,27 @@ def _prepare(config: PipelineConfig, place: Callable[[], AbstractContextManager[
     if not asks_pseudo_labelled(config):
         return {"synthesize": synthetic}
     with place():
-        labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl")))
+        labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl"), config.model))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 
 
 def _question_files(config: PipelineConfig, prepared: Mapping[str, Artifact]) -> dict[StageQuestions, Path]:
     """Returns the question file of each kind that stages ask for."""
+    files = {StageQuestions.human: Path(config.seed_questions.path)}
+    if "synthesize" in prepared:
+        files[StageQuestions.synthetic] = prepared["synthesize"].path("questions.jsonl")
+    if "pseudo_label" in prepared:
+        files |= _labelled_files(config, prepared["pseudo_label"])
+    return files
+
+
+def _labelled_files(config: PipelineConfig, labelled: Artifact) -> dict[StageQuestions, Path]:
+    """Returns the question file of each kind that has labels of a vote."""
     from medssr.questions import mix_questions
 
-    files = {StageQuestions.human: Path(config.seed_questions.path)}
-    for kind, step in ((StageQuestions.synthetic, "synthesize"), (StageQuestions.pseudo_labelled, "pseudo_label")):
-        if step in prepared:
-            files[kind] = prepared[step].path("questions.jsonl")
+    files = {StageQuestions.pseudo_labelled: labelled.path("questions.jsonl")}
     if any(StageQuestions.mixed in stage.kinds for stage in config.stages):
-        both = [files[StageQuestions.pseudo_labelled], files[StageQuestions.human]]
+        both = [files[StageQuestions.pseudo_labelled], Path(config.seed_questions.path)]
         files[StageQuestions.mixed] = mix_questions(both, Path(config.paths.artifact_dir) / "mixed")
     return files
 

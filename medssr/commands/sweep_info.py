@@ -93,12 +93,15 @@ def steps_of(config: PipelineConfig | TrainConfig) -> list[PlannedStep]:
         steps.append(_step("synthesize", synthesize_config(config)))
         synthetic = files[StageQuestions.synthetic] = _output(steps[-1], "questions.jsonl")
         if asks_pseudo_labelled(config):
-            steps.append(_step("pseudo_label", pseudo_label_config(config, synthetic)))
-            labels = files[StageQuestions.pseudo_labelled] = _output(steps[-1], "questions.jsonl")
-            files[StageQuestions.mixed] = Path(f"{labels} and {file_stamp(human)}")
+            steps.append(_step("pseudo_label", pseudo_label_config(config, synthetic, config.model)))
+            files |= _labelled_files(steps[-1], human)
     steps.append(_step("evaluate base", evaluate_config(config, config.model), "evaluate"))
     model = config.model
     for stage in config.stages:
+        if stage.relabels:
+            votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
+            steps.append(_step(f"pseudo_label {stage.name}", votes, "pseudo_label"))
+            files |= _labelled_files(steps[-1], human)
         trained = stage_method(stage).configure(config, stage, model, stage.data(files))
         if isinstance(trained, TrainConfig):
             steps.append(_training(stage.name, trained, config, trained.grpo))
@@ -107,6 +110,15 @@ def steps_of(config: PipelineConfig | TrainConfig) -> list[PlannedStep]:
         model = replace(model, path=str(_output(steps[-1], "model")), revision=None)
         steps.append(_step(f"evaluate {stage.name}", evaluate_config(config, model), "evaluate"))
     return steps
+
+
+def _labelled_files(labelling: PlannedStep, human: Path) -> dict[StageQuestions, Path]:
+    """Returns what stands for the question file of each kind that has labels of a vote."""
+    labels = _output(labelling, "questions.jsonl")
+    return {
+        StageQuestions.pseudo_labelled: labels,
+        StageQuestions.mixed: Path(f"{labels} and {file_stamp(human)}"),
+    }
 
 
 def _training(name: str, config: TrainConfig, command: PipelineConfig | TrainConfig, grpo: GRPOConfig) -> PlannedStep:

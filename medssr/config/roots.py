@@ -310,7 +310,16 @@ class PipelineConfig(LoggedStepConfig):
         problem = "held_out, but a pipeline trains on its questions; write the benchmark with medssr-synthesize."
         require(self.synthesis.split is Split.train, "synthesis.split", problem)
         for stage in self.stages:
+            self._check_votes(stage)
             stage_method(stage).configure(self, stage, self.model, stage.data(UNKNOWN_FILES))
+
+    def _check_votes(self, stage: StageConfig) -> None:
+        """Raises InputError for a stage that votes again in vain."""
+        field = f"stages, {stage.name}.relabels"
+        problem = f"true, but its questions are {stage.questions.value}; take pseudo_labelled or mixed."
+        require(stage.uses_votes or not stage.relabels, field, problem)
+        problem = "true, but labeler votes, which is not trained; labeler=null lets the policy vote."
+        require(self.labeler is None or not stage.relabels, field, problem)
 
 
 @dataclass(kw_only=True)

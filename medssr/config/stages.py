@@ -62,6 +62,8 @@ class StageConfig:
         settings: Changes to the settings that the method takes from the pipeline.
         rewards: The names of the rewards of its questions, of those of the stage; None for all.
         further: Further sources of its questions by name.
+        relabels: Whether the policy with which the stage begins votes again on the synthetic questions; this stage and
+            those after it are trained on these labels.
     """
 
     name: str
@@ -71,11 +73,17 @@ class StageConfig:
     settings: Node = field(default_factory=dict)
     rewards: list[str] | None = None
     further: dict[str, StageSourceConfig] = field(default_factory=dict)
+    relabels: bool = False
 
     @property
     def kinds(self) -> list[StageQuestions]:
         """The kinds of questions of its sources."""
         return [self.questions, *(source.questions for source in self.further.values())]
+
+    @property
+    def uses_votes(self) -> bool:
+        """Whether it uses synthetic questions with labels of a vote."""
+        return not {StageQuestions.pseudo_labelled, StageQuestions.mixed}.isdisjoint(self.kinds)
 
     def data(self, files: Mapping[StageQuestions, Path]) -> TrainDataConfig | None:
         """Returns its sources of questions; None where it is trained on demonstrations.

@@ -15,17 +15,15 @@ from medssr.config import (
     subconfig,
 )
 
-_LABELLED = frozenset({StageQuestions.pseudo_labelled, StageQuestions.mixed})
-
 
 def asks_synthetic(config: PipelineConfig) -> bool:
     """Returns whether any stage uses synthetic questions, which then must be made."""
-    return any(not {StageQuestions.synthetic, *_LABELLED}.isdisjoint(stage.kinds) for stage in config.stages)
+    return any(stage.uses_votes or StageQuestions.synthetic in stage.kinds for stage in config.stages)
 
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
     """Returns whether any stage uses synthetic questions with labels, which then must be made too."""
-    return any(not _LABELLED.isdisjoint(stage.kinds) for stage in config.stages)
+    return any(stage.uses_votes for stage in config.stages)
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:
@@ -33,13 +31,13 @@ def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:
     return subconfig(config, SynthesizeConfig, task_name="synthesize")
 
 
-def pseudo_label_config(config: PipelineConfig, questions: Path) -> PseudoLabelConfig:
-    """Returns the configuration that labels the questions of a file, by `labeler` if it is set, else by the policy."""
+def pseudo_label_config(config: PipelineConfig, questions: Path, model: ModelConfig) -> PseudoLabelConfig:
+    """Returns the configuration that labels the questions of a file, by `labeler` if it is set, else by a model."""
     return subconfig(
         config,
         PseudoLabelConfig,
         task_name="pseudo_label",
-        model=config.labeler or config.model,
+        model=config.labeler or model,
         data=DataConfig(str(questions)),
         run=None,
     )

@@ -15,9 +15,10 @@ from medssr.commands.evaluate import evaluate
 from medssr.commands.info import pipeline_plan
 from medssr.commands.pipeline import pipeline
 from medssr.commands.stage_methods import SFTMethod
+from medssr.commands.sweep_info import steps_of
 from medssr.config import UNKNOWN_FILES, stage_method
 from medssr.errors import InputError
-from medssr.questions import write_questions
+from medssr.questions import read_questions, write_questions
 from medssr.reports.runs import read_run
 from medssr.utils.files import hash_path
 
@@ -110,6 +111,36 @@ def test_own_majority_answers_are_imitated_before_the_second_stage(settings, tmp
     assert manifest["inputs"]["demonstrations.path"] == hash_path(voted.parent)
     assert manifest["counts"]["num_demonstrations"] >= 1
     assert hash_path(imitated / "model") == json.loads((rewarded / "manifest.json").read_text())["inputs"]["model.path"]
+
+
+def test_the_policy_of_a_round_votes_again_before_the_next(settings, tmp_path):
+    votes = ["labeling.min_agreement=0.0", "labeling.min_valid_share=0.0", "labeling.num_votes=4", "model=tiny_qwen3"]
+    kinds = [("first", "pseudo_labelled", False), ("second", "pseudo_labelled", True), ("third", "mixed", False)]
+    stages = ", ".join(f"{{name: {name}, questions: {kind}, relabels: {again}}}" for name, kind, again in kinds)
+    config = typed("pipeline", *settings, *votes, f"stages=[{stages}]")
+    assert [step.name for step in steps_of(config) if "label" in step.name] == ["pseudo_label", "pseudo_label second"]
+    pipeline(config, tmp_path / "run")
+    record = read_run(tmp_path / "run").record
+    first, second, third = trained = [Path(stage.metrics_file).parent for stage in record.training]
+    once, again = (Path(record.artifacts[name]) for name in ("pseudo_label", "pseudo_label second"))
+    inputs = {folder: json.loads((folder / "manifest.json").read_text())["inputs"] for folder in (again, *trained)}
+    assert inputs[again]["model.path"] == hash_path(first / "model")
+    assert inputs[first]["data.path"] == hash_path(once / "questions.jsonl")
+    assert inputs[second]["data.path"] == hash_path(again / "questions.jsonl")
+    # Later stages have these labels too.
+    (mixed,) = (
+        file
+        for file in (tmp_path / "artifacts" / "mixed").rglob("*.jsonl")
+        if hash_path(file) == inputs[third]["data.path"]
+    )
+    labels, newest = (
+        {question.stem: question.answer for question in read_questions(file)}
+        for file in (mixed, again / "questions.jsonl")
+    )
+    assert labels.items() >= newest.items()
+    rows = dict(pipeline_plan(config))
+    assert rows["pseudo_label second"] == "the policy votes again on the same questions"
+    assert "is made already" in rows["artefact: pseudo_label second"]
 
 
 def test_walks_are_imitated_on_the_states_that_the_policy_visits_in_each_round(settings, tmp_path):
@@ -269,6 +300,14 @@ def test_a_stage_of_fine_tuning_has_settings_of_its_own(settings):
         (
             ["schedule=sft", "+reward@stage_rewards.sft=majority_vote"],
             "stages, sft.method: sft, which has .* no rewards",
+        ),
+        (
+            ["stages=[{name: a, questions: human, relabels: true}]"],
+            "stages, a.relabels: true, but its questions are human",
+        ),
+        (
+            ["schedule=relabelled", "model@labeler=tiny_llama"],
+            "stages, round2_selfsup.relabels: true, but labeler votes",
         ),
         (["schedule=traces"], "stages, traces.questions: demonstrations, but demonstrations is null"),
         (["schedule=sft", "probe=seed_questions"], "stages, sft.method: .* probe=null"),

@@ -261,7 +261,7 @@ class Contrast:
 def choose_contrast(
     world: World, first: str, num_wrong: int, difficulty: Difficulty, rng: random.Random
 ) -> Contrast | None:
-    """Returns another disease, a finding that it lacks, and wrong ones, which it has; None if none can be told apart."""
+    """Returns another disease, a finding that it lacks, and wrong ones, which it has; None if there are none."""
     groups = world.similar(first, difficulty.distractor_similarity, num_wrong)
     window = next(groups)
     rng.shuffle(window)

@@ -91,7 +91,7 @@ def compose(command: str, overrides: Words = (), config_dir: Folder = None) -> A
     """
     with own_hydra():
         from medssr.cli.entry import composed
-        from medssr.commands.checkpoint_settings import with_run
+        from medssr.commands.checkpoint_settings import ADAPT_BY_COMMAND
         from medssr.commands.compare import runs_as_override
         from medssr.config import SCHEMAS
 
@@ -104,7 +104,7 @@ def compose(command: str, overrides: Words = (), config_dir: Folder = None) -> A
         if flags:
             raise InputError(f"compose: {flags[0]} is a flag; compose takes settings alone, as key=value.")
         given = runs_as_override(overrides) if name == "compare" else list(overrides)
-        adapt = with_run if name in ("evaluate", "pseudo_label") else None
+        adapt = ADAPT_BY_COMMAND.get(name)
         config = composed(name, given, None if config_dir is None else str(config_dir), adapt)
         vars(config.extras)[_COMPOSED] = Composed(name, given, deepcopy(_plain(config)))
         return config

@@ -129,6 +129,10 @@ def with_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return changed
 
 
+# How the commands that take the model of a training by `run` adapt a composed configuration.
+ADAPT_BY_COMMAND = dict.fromkeys(("evaluate", "pseudo_label"), with_run)
+
+
 def _with_given(trained: Node, composed: Mapping[str, Any], given: set[str]) -> Node:
     """Returns the engine settings of a training, updated by those of the command line."""
     names = [key.removeprefix("rollout.") for key in given if key.startswith("rollout.")]

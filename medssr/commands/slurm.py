@@ -14,6 +14,7 @@ from typing import Any
 
 from medssr.cli.closed_output import ends_with_its_reader, show
 from medssr.cli.entry import composed
+from medssr.commands.checkpoint_settings import ADAPT_BY_COMMAND
 from medssr.commands.compare import runs_as_override
 from medssr.commands.doctor.command import command_of
 from medssr.config.arrangements import VLLM_ENGINE, VLLM_NODE_ENGINE, VLLM_SERVER_ENGINE
@@ -77,7 +78,7 @@ def script(arguments: Sequence[str]) -> str:
     command, overrides = command_of(given.command)
     if command == "compare":
         overrides = runs_as_override(overrides)
-    config = composed(command, overrides)
+    config = composed(command, overrides, adapt=ADAPT_BY_COMMAND.get(command))
     _check_flags(given)
     num_tasks, num_gpus = devices(config, given.gpus)
     if num_tasks > 1 and config.force:

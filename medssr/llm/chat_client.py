@@ -367,8 +367,9 @@ class ChatModel(ChatSettings):
         return self._client.usage()
 
     def close(self) -> None:
-        """Closes connections and ledger."""
-        self._client.close()
+        """Closes connections and ledger, if a call has opened them."""
+        if "_client" in vars(self):
+            self._client.close()
 
     @cached_property
     def _client(self) -> ChatClient:

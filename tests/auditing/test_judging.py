@@ -85,6 +85,14 @@ def test_judgements_come_in_the_order_of_the_questions_and_a_second_run_asks_not
     assert len(server.calls) == 20
 
 
+def test_a_judge_that_was_never_asked_opens_nothing_when_it_is_closed(monkeypatch, tmp_path):
+    monkeypatch.delenv("TEST_API_KEY", raising=False)  # a client without its key is refused
+    OpenAIJudge(
+        **CLIENT_FIELDS | {"base_url": "http://127.0.0.1:9", "temperature": 0.0, "ledger_dir": tmp_path}
+    ).close()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from support.command_lines import ROOT, code_blocks
+from support.helpers import typed
 
+from medssr.artifacts import Step
+from medssr.commands.checkpoint_settings import write_settings
 from medssr.commands.slurm import script
 from medssr.errors import InputError
 
@@ -44,6 +47,18 @@ def test_engines_of_their_own_have_gpus_and_no_tasks():
 def test_a_command_on_the_cpu_asks_for_no_gpu_unless_it_is_told_to():
     assert "gpus-per-node" not in directives(script(["synthesize"]))
     assert directives(script(["--gpus", "1", "evaluate"]))["gpus-per-node"] == "1"
+
+
+def test_an_evaluation_of_a_run_asks_for_the_gpus_of_its_engine(tmp_path):
+    config = typed("train", f"paths.root_dir={tmp_path}", "rollout=vllm_node", *SERVERS[1:])
+
+    def build(directory: Path) -> dict[str, int]:
+        (directory / "model").mkdir()
+        write_settings(config, directory)
+        return {}
+
+    run = Step("train", config, tmp_path / "artifacts").run(build).directory
+    assert directives(script(["evaluate", f"run={run}"]))["gpus-per-node"] == "4"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from medssr.cli.closed_output import ends_with_its_reader
 from medssr.cli.entry import composed
+from medssr.commands.checkpoint_settings import ADAPT_BY_COMMAND
 from medssr.commands.doctor.artifacts import check_artifacts
 from medssr.commands.doctor.findings import Finding, State, run_check
 from medssr.commands.doctor.machine import (
@@ -199,7 +200,7 @@ def _main() -> None:
             _measure(sys.argv[2:])
             return
         command, overrides = command_of(sys.argv[1:])
-        config = composed(command, overrides)
+        config = composed(command, overrides, adapt=ADAPT_BY_COMMAND.get(command))
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USER_FAULT)

@@ -37,7 +37,7 @@ class Measured:
         questions: The questions of the evaluation.
         accuracies: The fraction of right samples of each question, by model: base, then each stage.
         sampled_tokens: The tokens that were sampled until each model, the votes included, by model.
-        curves: What the first stage logged, by metric, over its steps.
+        curves: What the stages before the last one logged, by metric, over their steps.
         seconds: Seconds of training, and of labelling where labels were voted.
     """
 
@@ -90,16 +90,18 @@ def measure(run: Run, methods: Mapping[frozenset[str], str]) -> Measured:
         accuracies[model.name] = np.array([sample_accuracy(each, by_id[each.id]) for each in answers.questions])
     tokens, seconds = _of_votes(run)
     sampled = {"base": tokens}
-    curves: dict[str, pd.Series] = {}
+    tables: list[pd.DataFrame] = []
     for stage in run.record.training:
         table = pd.read_csv(run.folder / stage.metrics_file)
+        tables.append(table)
         seconds += _seconds(run.folder / stage.metrics_file, table)
         if stage.method == "grpo":
             settings = _manifest(Path(run.folder / stage.metrics_file).parent)["config"]["grpo"]
             num_completions = settings["num_prompts_per_step"] * settings["num_generations"]
             tokens += float(table["train/completion_tokens"].sum()) * num_completions
         sampled[stage.stage] = tokens
-        curves = curves or {name: table.set_index("step")[name].dropna() for name in table if name != "step"}
+    before_last = pd.concat(tables[:-1], ignore_index=True)
+    curves = {name: before_last[name].dropna() for name in before_last if name != "step"}
     return Measured(
         methods[frozenset(run.record.overrides)],
         config["model"],
@@ -121,12 +123,11 @@ def facts_asked(runs: Sequence[Run], human: Path) -> set[tuple[str, str]]:
 
 
 def _of_votes(run: Run) -> tuple[float, float]:
-    """Returns the sampled tokens and the seconds of the votes of a run; 0 without votes."""
-    if "pseudo_label" not in run.record.artifacts:
-        return 0.0, 0.0
-    folder = run.folder / run.record.artifacts["pseudo_label"]
-    tokens = sum(answer.num_tokens for _, answers in read_votes(folder / "answers") for answer in answers)
-    return float(tokens), float(_manifest(folder)["seconds"])
+    """Returns the sampled tokens and the seconds of all votes of a run; 0 without votes."""
+    artifacts = run.record.artifacts
+    folders = [run.folder / path for name, path in artifacts.items() if name.startswith("pseudo_label")]
+    answers = (answer for folder in folders for _, row in read_votes(folder / "answers") for answer in row)
+    return float(sum(answer.num_tokens for answer in answers)), sum(_manifest(folder)["seconds"] for folder in folders)
 
 
 def _seconds(metrics: Path, table: pd.DataFrame) -> float:

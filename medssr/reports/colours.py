@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medssr.reports.comparison import GroupComparison
-from medssr.reports.groups import sweep_axes
+from medssr.reports.groups import SweepAxis, sweep_axes
 from medssr.reports.settings import distinct
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.cm import ScalarMappable
 
 # That can be told apart, also by most who see few colours.
 DISTINCT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#7a3e9d", "#6b8e23")
@@ -62,15 +62,26 @@ def palette_of(comparison: GroupComparison) -> Palette:
         groups = dict(zip(names, DISTINCT, strict=False))
     else:
         axes = sweep_axes(comparison.groups, comparison.setting_names)
-        values = [axes[0].values[name] for name in names] if axes else list(range(len(names)))
-        groups = dict(zip(names, _scaled(values), strict=True))
+        by_order = SweepAxis("", "", {name: float(number) for number, name in enumerate(names)}, {})
+        groups = axis_colours(axes[0] if axes else by_order)
     of_runs = [group.name for group in comparison.groups for _ in group.runs]
     return Palette(groups, models, dict(zip(distinct(run.name for run in comparison.runs), of_runs, strict=True)))
 
 
-def _scaled(values: Sequence[float]) -> list[str]:
-    import matplotlib
-    from matplotlib.colors import Normalize, to_hex
+def axis_colours(axis: SweepAxis) -> dict[str, str]:
+    """Returns the colour of each group by its number on an axis."""
+    from matplotlib.colors import to_hex
 
-    scale, viridis = Normalize(min(values), max(values)), matplotlib.colormaps["viridis"]
-    return [to_hex(viridis(0.92 * scale(value))) for value in values]
+    scale = axis_scale(axis)
+    return {name: to_hex(scale.to_rgba(value)) for name, value in axis.values.items()}
+
+
+def axis_scale(axis: SweepAxis) -> ScalarMappable:
+    """Returns the colours of the numbers of an axis, logarithmic where the axis is, also for a bar of colours."""
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm, Normalize
+
+    norm = (LogNorm if axis.is_logarithmic else Normalize)(min(axis.values.values()), max(axis.values.values()))
+    viridis = matplotlib.colormaps["viridis"]
+    return ScalarMappable(norm, ListedColormap([viridis(number) for number in range(int(0.92 * viridis.N))]))

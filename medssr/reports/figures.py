@@ -97,7 +97,7 @@ def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figur
         if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
             file = f"labels_{number}.png"
             plots.plot_label_calibration(labels.bands, out_dir / file)
-            yield Figure(file, ", ".join(names))
+            yield Figure(file, ", ".join(names) if len(runs) > 1 else "all bands")
 
 
 def draw_reliability(runs: Sequence[Run], palette: Palette, out_dir: Path) -> Iterator[Figure]:

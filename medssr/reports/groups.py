@@ -12,6 +12,8 @@ from medssr.reports.runs import Run
 from medssr.reports.settings import SEED, Settings, as_number, distinct
 from medssr.utils.naming import changes_results, job_name
 
+_LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from which its axis is logarithmic
+
 
 @dataclass(frozen=True, slots=True)
 class RunGroup:
@@ -107,6 +109,12 @@ class SweepAxis:
     name: str
     values: dict[str, float]
     curves: dict[str, str]
+
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether its numbers are so far apart that a linear scale would show most of them as one."""
+        low, high = min(self.values.values()), max(self.values.values())
+        return low > 0 and high / low >= _LOG_RATIO
 
 
 def sweep_axes(groups: Sequence[RunGroup], setting_names: dict[str, str]) -> list[SweepAxis]:

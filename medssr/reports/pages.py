@@ -195,7 +195,7 @@ def _shown(comparison: GroupComparison, all_scores: pd.DataFrame, out_dir: Path,
         "difference_figures": list(figures.draw_differences(comparison, palette, out_dir)),
         "sweep_figures": list(figures.draw_sweeps(comparison, palette, out_dir)),
         "training_figures": list(figures.draw_training(comparison, palette, out_dir)),
-        "time_figures": list(figures.draw_step_times(runs, out_dir)),
+        "time_figures": list(figures.draw_step_times([group.runs[0] for group in comparison.groups], out_dir)),
         "reliability_figures": list(figures.draw_reliability(runs, palette, out_dir)),
         "label_figures": list(figures.draw_label_calibration(runs, out_dir)),
     }

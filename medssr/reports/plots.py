@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medssr.reports.colours import DISTINCT, GRID, NEUTRAL
+from medssr.reports.colours import DISTINCT, GRID, NEUTRAL, axis_scale
 from medssr.reports.groups import SweepAxis
 from medssr.reports.metrics import DRAWN, PART_SECONDS
 from medssr.reports.runs import AgreementBand
@@ -30,7 +30,8 @@ _ROW_HEIGHT = 0.185  # inches
 _GAP = 0.25  # rows between runs
 _MAX_CURVES = len(DISTINCT)  # that can be told apart by colour
 _MAX_NAMED_POINTS = 6
-_LOG_RATIO = 20  # between the largest and the smallest number of a sweep, from which its axis is logarithmic
+_MAX_HEADING = 32  # characters of the heading of a run that fit into the width of its axes
+_LEAST_TICK_GAP = 0.11  # of the width of axes, so that the numbers below them stand apart
 _LEGEND_ROW = 0.19  # inches
 _LINES: tuple[Any, ...] = ("-", "--", ":", "-.")
 
@@ -51,12 +52,13 @@ def plot_accuracy(
         invalid.barh(heights, table["invalid_rate"], height=0.55, color=colours)
         for y, name in headings:
             text = axes.text(0.01, y + 0.05, name, transform=axes.get_yaxis_transform(), va="center", weight="bold")
+            text.set_in_layout(False)  # a long name takes no room from the axes
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
         if table["always_a_accuracy"].nunique() == 1:
             always_a = table["always_a_accuracy"].iloc[0]
             axes.axvline(always_a, color="#555555", linestyle=":", linewidth=1, label="always answer A")
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8, borderaxespad=0)
-        labels = table["model"] if headings else table["run"]
+        labels = table["model"] if headings or table["run"].duplicated().any() else table["run"]
         axes.set_yticks(heights, [shorten(label, 22) for label in labels])
         axes.set_xlim(*limits)
         axes.set_ylim(bottom - 0.5, -0.6)
@@ -166,17 +168,16 @@ def _diagonal(axes: Any, votes: str, fraction: str) -> None:
 def _layout(table: pd.DataFrame) -> tuple[list[float], list[tuple[float, str]], float]:
     """Returns the height of each row, the headings above the runs, and the height of it all in rows.
 
-    Runs have headings unless each is one model of the run's name, as evaluations are.
+    Runs have headings unless there is only one, or each is one model of the run's name, as evaluations are.
     """
-    has_headings = any(
-        not run.startswith(model) for run, model in zip(table["run"], table["model"], strict=True)
-    ) or table["run"].duplicated().any()  # fmt: skip
+    are_named_by_model = all(run.startswith(model) for run, model in zip(table["run"], table["model"], strict=True))
+    has_headings = table["run"].nunique() > 1 and (not are_named_by_model or table["run"].duplicated().any())
     heights: list[float] = []
     headings: list[tuple[float, str]] = []
     bottom = 0.0
     for name, rows in table.groupby("run", sort=False):
         if has_headings:
-            headings.append((bottom, shorten(str(name), 44)))
+            headings.append((bottom, shorten(str(name), _MAX_HEADING)))
             bottom += 1
         heights += [bottom + number for number in range(len(rows))]
         bottom += len(rows) + (_GAP if has_headings else 0)
@@ -201,10 +202,10 @@ def plot_sweep(axis: SweepAxis, table: pd.DataFrame, colours: Mapping[str, str],
                 _sweep_curve(axes, axis, points, colours, number, len(curves), curve)
             axes.set_ylabel(f"accuracy, {name}")
         panels[-1].set_xlabel(axis.name)
-        if _is_logarithmic(axis):
+        if axis.is_logarithmic:
             numbers = sorted(set(axis.values.values()))
             panels[-1].set_xscale("log")
-            panels[-1].set_xticks(numbers, [f"{number:g}" for number in numbers])
+            panels[-1].set_xticks(numbers, _spaced_labels(numbers))
             panels[-1].minorticks_off()
         if is_named:
             _legend(figure, panels[0])
@@ -226,7 +227,7 @@ def _sweep_curve(
     low, high = min(axis.values.values()), max(axis.values.values())
     values = points["group"].map(axis.values).astype(float).sort_values()
     points = points.loc[values.index]
-    x = values * (high / low) ** offset if _is_logarithmic(axis) else values + offset * (high - low)
+    x = values * (high / low) ** offset if axis.is_logarithmic else values + offset * (high - low)
     line = _LINES[number % len(_LINES)] if is_told_apart else "-"
     axes.plot(x, points["accuracy"], line, color="#777777", linewidth=1.2, label=label or None)
     of_points = points["group"].map(colours)
@@ -235,9 +236,24 @@ def _sweep_curve(
     axes.vlines(x[ends.index], ends["accuracy_low"], ends["accuracy_high"], colors=of_points[ends.index], linewidth=1.2)
 
 
-def _is_logarithmic(axis: SweepAxis) -> bool:
-    low, high = min(axis.values.values()), max(axis.values.values())
-    return low > 0 and high / low >= _LOG_RATIO
+def _spaced_labels(numbers: Sequence[float]) -> list[str]:
+    """Returns the labels of ascending numbers on a logarithmic axis; one that would lie on others is empty.
+
+    The first and the last have theirs always.
+
+    Example:
+        >>> _spaced_labels([1e-5, 1e-4, 1.1e-4, 1e-3])
+        ['1e-05', '0.0001', '', '0.001']
+    """
+    width = np.log(numbers[-1] / numbers[0])
+    labels, last = [], -np.inf
+    for number in numbers:
+        from_left, from_right = np.log(number / numbers[0]) / width, np.log(numbers[-1] / number) / width
+        is_end = number in (numbers[0], numbers[-1])
+        has_room = is_end or (from_left - last >= _LEAST_TICK_GAP and from_right >= _LEAST_TICK_GAP)
+        labels.append(f"{number:g}" if has_room else "")
+        last = from_left if has_room else last
+    return labels
 
 
 # By metric and group, the curve of each seed over the steps.
@@ -251,10 +267,6 @@ def plot_training(
 
     All values are finite. A bar of colours tells the swept number when there are too many groups for a legend.
     """
-    import matplotlib
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     groups = list(dict.fromkeys(name for by_group in curves.values() for name in by_group))
     is_named = len(groups) <= _MAX_CURVES
     all_seeds = (seed for by_group in curves.values() for seeds in by_group.values() for seed in seeds)
@@ -273,8 +285,7 @@ def plot_training(
         if num_legend_rows:
             _legend(figure, panels[0])
         elif not is_named and axis is not None:
-            scale = Normalize(min(axis.values.values()), max(axis.values.values()))
-            figure.colorbar(ScalarMappable(scale, matplotlib.colormaps["viridis"]), ax=panels, label=axis.name)
+            figure.colorbar(axis_scale(axis), ax=panels, label=axis.name)
     return figure
 
 
@@ -316,6 +327,7 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
         else:
             axes.stackplot(smooth.index, *(smooth[name] for name in smooth), rest, labels=labels, colors=colours)
             axes.set_xlim(whole.index[0], whole.index[-1])
+            axes.locator_params(axis="x", integer=True)
             axes.set_ylim(bottom=0)
             axes.set_xlabel("training step")
             axes.set_ylabel("seconds")

@@ -57,6 +57,7 @@ const keeping = (replace) => {
   for (const [key, each] of detailsByKey()) if (open.has(key)) each.open = open.get(key);
   for (const [key, table] of tablesByKey()) {
     const [column, direction] = sorted.get(key) || [];
+    if (direction) makeSortable(table);  // details that were opened just now have not said so yet
     const button = direction && [...table.tHead.rows[0].cells].find((cell) => cell.textContent === column)?.querySelector("button");
     if (button && !sortOf(table)) for (let n = 0; n < (direction === "ascending" ? 1 : 2); n++) button.click();
   }

@@ -78,6 +78,29 @@ def test_it_fits_a_phone_by_day_and_night(page, page_file, is_dark):
     assert background == ("rgb(19, 19, 19)" if is_dark else "rgb(255, 255, 255)")
 
 
+def test_tables_of_differences_fit_a_wide_page(page, page_file):
+    page.open(page_file, width=1280)
+    page.ask("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    wide = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth)"
+    assert page.ask(f"{wide}.map((box) => box.textContent.trim().slice(0, 60))") == []
+
+
+def test_a_table_that_was_folded_away_sorts_once_it_is_opened(page, page_file):
+    page.open(page_file)
+    table = "document.querySelector('#every-run table')"
+    assert page.ask(f"{table}.querySelector('button') === null")
+    assert (
+        page.ask(f"""new Promise((done) => {{
+        {table}.closest('details').addEventListener('toggle', () => {{
+            {table}.querySelector('button').click();
+            done({table}.querySelector('th').getAttribute('aria-sort'));
+        }});
+        document.querySelector('#every-run summary').click();
+    }})""")
+        == "ascending"
+    )
+
+
 def test_links_lead_to_folders_that_are_there(page, page_file):
     page.open(page_file)
     links = page.ask(

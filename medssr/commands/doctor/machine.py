@@ -29,27 +29,29 @@ def check_python(version: Sequence[int]) -> Finding:
 
 
 def check_packages(requirements: Iterable[str]) -> Finding:
-    """Checks that the packages are installed in their pinned versions, which were tested together.
+    """Checks that the packages that medssr needs are installed, in versions within its bounds.
 
     Args:
-        requirements: Exact requirements, such as "numpy==2.3.5". Those of an extra have a marker and are skipped.
+        requirements: As in its metadata, such as "numpy>=2.0". Those of an extra have a marker and are skipped.
     """
-    needed = [text.split("==") for text in requirements if ";" not in text]
+    from packaging.requirements import Requirement
+
+    needed = [each for each in map(Requirement, requirements) if each.marker is None or each.marker.evaluate()]
     absent, others = [], []
-    for name, pinned in needed:
+    for requirement in needed:
         try:
-            version = importlib.metadata.version(name)
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            absent.append(name)
+            absent.append(requirement.name)
             continue
-        if version.split("+")[0] != pinned:  # torch appends its build: 2.13.0+cpu
-            others.append(f"{name} {version} (pinned {pinned})")
-    remedy = "install the pinned versions: make setup, or pip install --editable ."
+        if not requirement.specifier.contains(version, prereleases=True):  # "2.13.0+cpu", as torch has it, is 2.13.0
+            others.append(f"{requirement.name} {version} (needed {requirement.specifier})")
+    remedy = "install the tested versions: pip install . --constraint constraints.txt, in a checkout."
     if absent:
         return lacking("packages", f"not installed: {', '.join([*absent, *others])}", remedy)
     if others:
         return advice("packages", f"other versions: {', '.join(others)}", remedy)
-    return fine("packages", f"{len(needed)} as pinned")
+    return fine("packages", f"{len(needed)} within the bounds")
 
 
 def check_gpus(is_needed: bool, devices: Sequence[int], needed_bytes: int | None) -> Finding:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import resource
 import shutil
 
@@ -32,13 +33,19 @@ def test_python(version, state):
 
 def test_packages():
     present = f"torch=={torch.__version__.split('+')[0]}"
-    assert check_packages([present, 'nothing-such==1.0; extra == "dev"']).observation == "1 as pinned"
-    other = check_packages([present, "numpy==0.1"])
-    assert (other.state, "pinned 0.1" in other.observation) == (State.advice, True)
-    absent = check_packages([present, "numpy==0.1", "no-such-package==1.0"])
+    result = check_packages([present, "numpy>=1.0,<9", 'nothing-such==1.0; extra == "dev"'])
+    assert result.observation == "2 within the bounds"
+    other = check_packages([present, "numpy<1.0"])
+    assert (other.state, "needed <1.0" in other.observation) == (State.advice, True)
+    absent = check_packages([present, "numpy<1.0", "no-such-package>=1.0"])
     assert absent.state is State.lacking
     assert "no-such-package" in absent.observation
     assert "numpy" in absent.observation
+
+
+def test_the_requirements_of_medssr_itself_are_read():
+    """Its metadata has bounds, not exact versions."""
+    assert check_packages(importlib.metadata.requires("medssr")).state is State.fine
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")

@@ -22,7 +22,7 @@ from medssr.grpo.rollouts import RolloutCollector
 from medssr.manifests import kept_hashes
 from medssr.questions import Question
 from medssr.statistics import wilson_interval
-from medssr.training.checkpoints import NUM_KEPT
+from medssr.training.checkpoints import NUM_KEPT, checkpoint_folder, steps_on_disk
 from medssr.training.joint_stop import agree_to_stop
 from medssr.utils import stopping
 from medssr.utils.folder_hashes import folder_fault, write_hashes
@@ -55,8 +55,10 @@ class HeldoutCallback(L.Callback):
         self._prompts = rollouts.policy.encode(list(questions), self._max_new_tokens, config.path)
         rollouts.engine.reserve(lambda: max(map(len, self._prompts)) + self._max_new_tokens)
         self.history = HeldoutHistory()
-        # The best step that each checkpoint on disk refers to.
-        self._best_steps_in_checkpoints: deque[int] = deque(maxlen=NUM_KEPT)
+        self._checkpoints = checkpoint_folder(directory)
+        self._best_steps: list[int] = []  # all of this process
+        # Those that the newest checkpoints refer to: one may still be being written, or writing it may have failed.
+        self._best_steps_of_newest: deque[int] = deque(maxlen=NUM_KEPT)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state for the checkpoint."""
@@ -65,7 +67,7 @@ class HeldoutCallback(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the state of a checkpoint."""
         self.history = HeldoutHistory(**state)
-        self._best_steps_in_checkpoints.append(self.history.best_step)
+        self._best_steps.append(self.history.best_step)
         fault = self._fault_of_best() if self._keeps_best else None
         if fault is not None:
             log.warning("probe: %s; the search for the best model starts anew", fault)
@@ -73,7 +75,7 @@ class HeldoutCallback(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Records which best model the checkpoint refers to."""
-        self._best_steps_in_checkpoints.append(self.history.best_step)
+        self._best_steps_of_newest.append(self.history.best_step)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops immediately if the resumed run had already stopped early."""
@@ -136,9 +138,18 @@ class HeldoutCallback(L.Callback):
         is_best = self.history.add(num_done, score.accuracy)
         log.debug("probe: %.3f after %d steps", score.accuracy, num_done)
         if is_best and self._keeps_best:
-            self._keep(num_done, {best_before, *self._best_steps_in_checkpoints}, trainer.is_global_zero)
+            needed = {best_before, *self._best_steps_of_newest, *self._best_steps_on_disk()}
+            self._keep(num_done, needed, trainer.is_global_zero)
+            self._best_steps.append(num_done)
         stopping.release()
         return score.metrics() | self.history.metrics()
+
+    def _best_steps_on_disk(self) -> set[int]:
+        """Returns the best step that each checkpoint on disk refers to: the last one before it."""
+        earlier = (
+            [step for step in self._best_steps if step < num_done] for num_done in steps_on_disk(self._checkpoints)
+        )
+        return {max(steps) for steps in earlier if steps}
 
     def _keep(self, num_done: int, needed: set[int], is_main: bool) -> None:
         """Saves the policy atomically, and removes the models that no checkpoint refers to.

@@ -35,6 +35,11 @@ def checkpoint_path(folder: Path, num_done: int) -> Path:
     return folder / f"step_{num_done:07d}.ckpt"
 
 
+def steps_on_disk(folder: Path) -> list[int]:
+    """Returns the numbers of training steps after which the whole checkpoints of a folder were written."""
+    return [int(path.stem.removeprefix("step_")) for path in _checkpoints(folder)]
+
+
 def write_checkpoint(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a checkpoint, a file or a folder, atomically: it gets the name `path` once it is complete and synced.
 

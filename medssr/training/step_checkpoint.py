@@ -148,6 +148,7 @@ class StepCheckpoint(L.Callback):
         self._num_saved: int | None = None  # the step of the last checkpoint of this process, maybe still being written
         self._io = BackgroundIO()
         self._is_disk_failing = False  # so that a failing disk is logged once
+        self._is_ending = False  # by a signal, which is answered once the state is saved
         self._loaded_random_states: list[dict[str, Any]] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -194,6 +195,7 @@ class StepCheckpoint(L.Callback):
             self._finish(trainer, must_succeed=False)
             log.warning("ended within an update; the newest checkpoint stays")
             return
+        self._is_ending = True
         if not is_agreed:
             tell_to_stop(exception)
         self._finish(trainer)
@@ -257,7 +259,9 @@ class StepCheckpoint(L.Callback):
         """Logs that a checkpoint could not be written, once, or raises InputError."""
         if is_fatal:
             raise InputError.at(path, f"{_problem(error)}. {_REMEDY}") from error
-        if not self._is_disk_failing:
+        if self._is_ending:
+            log.warning("%s: %s. Training ends, and the same command goes on from there", path, _problem(error))
+        elif not self._is_disk_failing:
             log.warning("%s: %s. Training continues, and the next checkpoint is tried again", path, _problem(error))
         self._is_disk_failing = True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from support.toy_stage import ToyStage, column, stop_before, weights
 
 from medssr.errors import InputError
 from medssr.questions import write_questions
+from medssr.training import step_checkpoint
+from medssr.training.checkpoints import write_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +122,24 @@ def test_a_missing_or_damaged_best_model_is_logged_and_searched_again(stage, tmp
     assert message in caplog.text
     assert made.manifest["counts"]["probe"]["best_step"] == 5
     assert made.manifest["counts"]["probe"]["start"] == 0.4
+
+
+def test_the_best_model_of_the_newest_checkpoint_outlives_failed_checkpoints(stage, monkeypatch, caplog):
+    """On a disk that is full, each step has a better model than the one before, and none of them a checkpoint."""
+
+    def full_after_two_steps(path, write):
+        if path.name > "step_0000002.ckpt":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_checkpoint(path, write)
+
+    rates = [number / 10 for number in range(11)]  # the updates that are repeated count again
+    with monkeypatch.context() as patch, pytest.raises(ConnectionAbortedError):
+        patch.setattr(step_checkpoint, "write_checkpoint", full_after_two_steps)
+        stage("run", "probe.keep=best", stop_before(5), rates=rates)
+    with caplog.at_level(logging.WARNING, logger="medssr"):
+        made = stage("run", "probe.keep=best", rates=rates)
+    assert "is gone" not in caplog.text
+    assert made.manifest["counts"]["probe"]["best_step"] == 6
 
 
 def test_a_probe_that_holds_all_training_questions_is_refused(stage, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import resource
 import shutil
 import signal
@@ -275,3 +277,22 @@ def test_a_disk_that_is_full_at_the_end_stops_with_the_checkpoint_before_it(rand
     fit(resumed, tmp_path / "full", config)
     assert are_equal(weights(whole), weights(resumed))
     assert metrics(tmp_path / "full") == metrics(tmp_path / "whole")
+
+
+def test_a_signal_while_the_disk_is_full_says_that_training_ends(policy, tmp_path, monkeypatch, caplog):
+    class Ends(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx == 3:
+                wait_for_checkpoint(trainer)
+                monkeypatch.setattr(step_checkpoint, "write_checkpoint", full)
+                raise Stopped(signal.SIGTERM)
+
+    def full(path, write):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with caplog.at_level(logging.WARNING), pytest.raises(Stopped):
+        fit(policy, tmp_path, grpo_config(num_steps=5), every_num_steps=2, callbacks=[Ends()])
+    (message,) = [record.getMessage() for record in caplog.records if "No space left" in record.getMessage()]
+    assert "step_0000003.ckpt" in message
+    assert message.endswith("Training ends, and the same command goes on from there")
+    assert starting_point(AUTO, tmp_path).name == "step_0000002.ckpt"

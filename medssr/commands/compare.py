@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from medssr.cli.entry import run_command
 from medssr.config import CompareConfig
 from medssr.errors import InputError
+from medssr.utils.console import table_console
 
 if TYPE_CHECKING:
     from medssr.reports.comparison import GroupComparison
@@ -54,13 +55,12 @@ def compare_runs(config: CompareConfig) -> ComparedRuns:
 
 def compare(config: CompareConfig) -> Path:
     """Returns the page that compares the runs; prints their tables. Errors as in `compare_runs`."""
-    from rich.console import Console
-
     from medssr.reports.pages import console_differences, console_groups, console_scores
+    from medssr.reports.render import LEAST_WIDTH
 
     compared = compare_runs(config)
     comparison = compared.comparison
-    console = Console()
+    console = table_console(LEAST_WIDTH)
     if len(comparison.groups) > 1:
         console.print(console_groups(comparison))
     if len(comparison.runs) <= _MAX_RUNS_IN_TERMINAL:

@@ -24,6 +24,7 @@ from medssr.config.steps import (
     synthesize_config,
 )
 from medssr.manifests import Artifact
+from medssr.utils.console import table_console
 from medssr.utils.processes import is_main_process
 from medssr.utils.progress import progress_at
 
@@ -129,9 +130,9 @@ def main() -> None:
 
 def _main(config: PipelineConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
-    from rich.console import Console
 
     from medssr.reports.pages import console_scores
+    from medssr.reports.render import LEAST_WIDTH
     from medssr.reports.runs import read_run
 
     run_dir = Path(HydraConfig.get().runtime.output_dir)
@@ -139,7 +140,7 @@ def _main(config: PipelineConfig) -> float | None:
     if page is None:
         return None
     run = read_run(run_dir)
-    Console().print(console_scores([run]))
+    table_console(LEAST_WIDTH).print(console_scores([run]))
     log.info("report: %s", page)
     return run.objective
 

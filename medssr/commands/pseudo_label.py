@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
     write_questions(directory / "questions.jsonl", kept)
     write_lines_atomically(directory / "votes.jsonl", vote_lines)
     write_dataset_card("pseudo_label", config, directory, len(kept))
-    log.info("pseudo_label: %d of %d questions kept, %s", len(kept), len(questions), dict(outcomes))
+    log.info("pseudo_label: %d of %d questions kept%s", len(kept), len(questions), _reasons(outcomes))
     with_truth = [question for question in kept if "truth" in question.provenance]
     return {
         "num_questions": len(questions),
@@ -90,6 +90,17 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
         "kept_with_truth": len(with_truth),
         "kept_right": sum(question.answer == question.provenance["truth"] for question in with_truth),
     }
+
+
+def _reasons(outcomes: Mapping[str, int]) -> str:
+    """Returns how many questions got no label, by the reason, as the end of a sentence.
+
+    Example:
+        >>> _reasons({"kept": 38, "tied": 2, "below_band": 0})
+        '; not kept: 2 tied'
+    """
+    counts = [f"{number} {name.replace('_', ' ')}" for name, number in outcomes.items() if number and name != "kept"]
+    return f"; not kept: {', '.join(counts)}" if counts else ""
 
 
 def sampled_answers(

@@ -205,7 +205,7 @@ class SynthesisConfig:
         require(
             0 <= self.rare_share <= 1,
             "synthesis.rare_share",
-            f"{self.rare_share} is no share; alpha lies between 0 and 1.",
+            f"{self.rare_share:g}; expected a fraction of the questions, a number from 0 to 1.",
         )
         is_share = 0 <= self.held_out_share < 1
         require(is_share, "synthesis.held_out_share", f"{self.held_out_share}; 0 or more, and less than 1.")

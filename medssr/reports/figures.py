@@ -18,7 +18,7 @@ from medssr.reports.groups import sweep_axes
 from medssr.reports.metrics import DRAWN, MFU, PART_SECONDS, STEP_SECONDS, TOKENS_PER_SECOND
 from medssr.reports.runs import Run, model_label
 from medssr.reports.settings import distinct
-from medssr.reports.tables import COSTS, runs_by_labels
+from medssr.reports.tables import COSTS, listed, runs_by_labels
 from medssr.statistics import Calibration
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def draw_label_calibration(runs: Sequence[Run], out_dir: Path) -> Iterator[Figur
         if any(band.accuracy is not None and band.n > 0 for band in labels.bands):
             file = f"labels_{number}.png"
             plots.plot_label_calibration(labels.bands, out_dir / file)
-            yield Figure(file, ", ".join(names) if len(runs) > 1 else "all bands")
+            yield Figure(file, listed(names) if len(runs) > 1 else "all bands")
 
 
 def draw_reliability(runs: Sequence[Run], palette: Palette, out_dir: Path) -> Iterator[Figure]:

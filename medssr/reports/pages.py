@@ -145,6 +145,7 @@ def _html_page(content: dict[str, Any], out_dir: Path, live: LiveView | None) ->
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["without_repeats"] = without_repeats
     environment.filters["as_text"] = tables.as_text
+    environment.filters["listed"] = tables.listed
     environment.globals["picture"] = lambda file: _picture(out_dir / file, has_version=live is not None)
     files = resources.files("medssr.reports")
     template = environment.from_string(files.joinpath("page.html").read_text("utf-8"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medssr.utils.console import table_console
 from medssr.utils.files import open_atomically
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ABSENT = "-"
-_LEAST_WIDTH = 100  # characters that scores with their intervals need
+LEAST_WIDTH = 100  # characters that scores with their intervals need
 _LONGEST_UNFOLDED = 20  # characters of a label that stays on one line
 
 
@@ -146,7 +147,5 @@ def _estimate(estimate: Mapping[str, float]) -> str:
 
 def _print(rows: list[dict[str, str]], labels: list[str]) -> None:
     import pandas as pd
-    from rich.console import Console
 
-    table = ConsoleTable(pd.DataFrame(rows).set_index(labels), title="")
-    Console(width=max(_LEAST_WIDTH, Console().width)).print(table)
+    table_console(LEAST_WIDTH).print(ConsoleTable(pd.DataFrame(rows).set_index(labels), title=""))

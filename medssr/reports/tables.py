@@ -21,6 +21,7 @@ from medssr.reports.settings import distinct
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_LISTED = 4  # names of runs in one cell
 _SLICE_ORDER = (ALL, RARE, COMMON, RARE_ASKED, RARE_NEVER_ASKED)
 COSTS = {"gpu_hours": "GPU hours", "cpu_hours": "CPU hours", "train_tokens": "tokens trained on"}
 # A text for a row of a table of numbers.
@@ -215,7 +216,7 @@ def label_table(runs: Sequence[Run]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"run": ", ".join(names), "questions": str(labels.num_questions)}
+        {"run": listed(names), "questions": str(labels.num_questions)}
         | ({} if labels.valid_share is None else {"valid votes": f"{100 * labels.valid_share:.1f}%"})
         | {
             outcome.replace("_", " "): f"{count} ({100 * count / max(labels.num_questions, 1):.1f}%)"
@@ -234,6 +235,18 @@ def runs_by_labels(runs: Sequence[Run]) -> list[tuple[LabelSummary, list[str]]]:
             key = json.dumps(dataclasses.asdict(run.record.labels), sort_keys=True)
             groups.setdefault(key, (run.record.labels, []))[1].append(run.name)
     return list(groups.values())
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many there are besides.
+
+    Example:
+        >>> listed(["seed=1", "seed=2"]), listed([f"seed={number}" for number in range(1, 17)])
+        ('seed=1, seed=2', 'seed=1, seed=2 and 14 others')
+    """
+    num_shown = len(names) if len(names) <= _MAX_LISTED else 2
+    others = f" and {len(names) - num_shown} others" if num_shown < len(names) else ""
+    return ", ".join(names[:num_shown]) + others
 
 
 def as_text(value: Any) -> str:

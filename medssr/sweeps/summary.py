@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from medssr.errors import USER_FAULT, InputError
 from medssr.sweeps.jobs import Job, JobState
+from medssr.utils.console import table_console
 from medssr.utils.locks import hold_lock
 from medssr.utils.stopping import Stopped
 
@@ -94,9 +95,8 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 
 
 def _print(folder: Path, jobs: Sequence[Job]) -> None:
-    from rich.console import Console
 
-    Console().print(jobs_table(jobs))
+    table_console().print(jobs_table(jobs))
     log.info("each job in a folder of its name in %s", folder)
 
 

@@ -33,6 +33,7 @@ from medssr.config import SCHEMAS, PipelineConfig, TrainConfig
 from medssr.config.trainer import devices_of
 from medssr.errors import USER_FAULT, InputError
 from medssr.models.architecture import architecture_of
+from medssr.utils.console import table_console
 from medssr.utils.nearest import did_you_mean
 
 HELP = """\
@@ -144,14 +145,13 @@ def command_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _print(results: list[Finding]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("what", "state", "found", "what to change", show_lines=False)
     for result in results:
         table.add_row(result.subject, _MARKS[result.state], escape(result.observation), escape(result.remedy))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    table_console().print(table)
 
 
 def _check_artifacts(overrides: Sequence[str]) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from medssr.commands.store.arguments import catalog_of, parser, run_main, split_words
 from medssr.commands.store.records import Catalog, StoredRun, StoredStep, size_text
 from medssr.errors import InputError
+from medssr.utils.console import table_console
 from medssr.utils.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ def when(seconds: float) -> str:
 
 
 def _print(table: Table) -> None:
-    from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    table_console().print(table)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medssr.config import ModelConfig
+from medssr.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ def at_commit(model: ModelConfig) -> ModelConfig:
 
     The hub is asked; where it does not answer, or in offline mode, the commit is that of the copy in the cache, which
     is then loaded. A process asks once for each revision.
+
+    Raises:
+        InputError: When the model is no folder, the hub does not answer, and the cache has no copy.
     """
     if not _is_branch(model):
         return model
@@ -60,13 +64,25 @@ def _is_branch(model: ModelConfig) -> bool:
 def _commit_of(model: ModelConfig) -> str | None:
     """Returns the commit of a branch or tag; the cache then knows it, too, for when the hub does not answer."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by name at run time
 
+    log.info("%s: there is no such folder here; asking the hub for a model of this name", model.path)
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)  # each of its retries is a warning
     try:
         return _commit_in(hf_hub_download(model.path, _FILE, revision=model.revision, etag_timeout=_TIMEOUT_S))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"model.path: {model.path}: there is no such folder here, the hub does not answer, and its cache on this "
+            "machine has no model of this name. Give the folder of a model, or fill the cache where there is a network."
+        ) from error
     except (httpx.HTTPError, OSError, ValueError) as error:
         log.warning("%s: the hub does not say which commit this is (%s)", model.path, str(error).strip() or repr(error))
         return None
+    finally:
+        client.setLevel(level)
 
 
 def _commit_in(file: str) -> str:

@@ -114,16 +114,21 @@ def _kept_torch_settings() -> Iterator[None]:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keeps transformers and Lightning from telling of their progress in the block."""
+    """Keeps transformers, Lightning and the hub's client from telling of their progress and retries in the block."""
     from transformers.utils import logging as transformers_logging
 
     verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    quiet = {
+        "lightning.pytorch": logging.WARNING,
+        "lightning.fabric": logging.WARNING,
+        "huggingface_hub": logging.ERROR,
+    }
+    loggers = [logging.getLogger(name) for name in quiet]
     levels = [logger.level for logger in loggers]
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     for logger in loggers:
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(quiet[logger.name])
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -18,6 +19,7 @@ from support.hub_server import COMMIT, running_hub
 from medssr.artifacts import Step
 from medssr.benchmarks.suite import Subset
 from medssr.commands.store import pushing
+from medssr.errors import InputError
 from medssr.evaluation.results_io import EvaluatedModel, EvaluationResults
 from medssr.evaluation.scoring import Prediction, score
 from medssr.hub.cards import settings_block
@@ -304,8 +306,12 @@ def test_a_process_that_another_one_started_takes_its_commit(monkeypatch):
     assert at_commit(replace(model, revision=None)).revision is None
 
 
-def test_a_hub_that_does_not_answer_leaves_the_revision(monkeypatch):
+def test_a_model_that_is_neither_here_nor_in_the_cache_is_refused_where_the_hub_does_not_answer(monkeypatch, caplog):
     model = replace(composed("evaluate").model, path=NAME, revision="v1")
     unreachable = "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", unreachable)
-    assert at_commit(model) == at_cached_commit(model) == model
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its retries
+    assert at_cached_commit(model) == model
+    with caplog.at_level(logging.WARNING), pytest.raises(InputError, match=r"me/model: there is no such folder here"):
+        at_commit(model)
+    assert caplog.text == ""

@@ -47,7 +47,11 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     from medssr.reports.runs import read_run
     from medssr.reports.wandb_steps import log_pipeline
 
-    place = _places(config)
+    num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
+    num_steps += sum(stage.relabels for stage in config.stages)
+    if is_main_process():
+        log.info("pipeline: %d steps; medssr watch %s shows them in a browser", num_steps, run_dir)
+    place = _places(num_steps)
     prepared = _prepare(config, place)
     files = _question_files(config, prepared)
     model = config.model
@@ -77,10 +81,8 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     return write_report(compare_groups([run]), run_dir / "report")
 
 
-def _places(config: PipelineConfig) -> Callable[..., AbstractContextManager[None]]:
+def _places(num_steps: int) -> Callable[..., AbstractContextManager[None]]:
     """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
-    num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
-    num_steps += sum(stage.relabels for stage in config.stages)
     numbers = itertools.count(1)
 
     def next_place(model: str = "") -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +78,28 @@ class Page:
                 "Page.loadEventFired",
             )
         )
+
+    def processor_times(self, page: Path) -> Counter[str]:
+        """Opens a file, and returns the processor time in ms of each kind of work, such as "Layout"."""
+        categories = {"includedCategories": ["devtools.timeline"], "excludedCategories": ["*"]}
+        self.call("Tracing.start", transferMode="ReportEvents", traceConfig=categories)
+        self.open(page)
+        self.ask("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))")
+        times: Counter[str] = Counter()
+        for event in self._run(self._end_trace()):
+            times[event["name"]] += event.get("tdur", 0) / 1000
+        return times
+
+    async def _end_trace(self) -> list[dict[str, Any]]:
+        self._number += 1
+        await self._socket.send_json({"id": self._number, "method": "Tracing.end", "params": {}})
+        events: list[dict[str, Any]] = []
+        while True:
+            message = json.loads((await self._socket.receive()).data)
+            if message.get("method") == "Tracing.dataCollected":
+                events += message["params"]["value"]
+            elif message.get("method") == "Tracing.tracingComplete":
+                return events
 
     def ask(self, expression: str) -> Any:
         """Returns the value of an expression of JavaScript; of a promise, what it comes to."""

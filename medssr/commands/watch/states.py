@@ -26,6 +26,7 @@ _PERCENT = re.compile(r"\((\d+)%\)")
 # A run that writes a line every 30 seconds and has written none for so many has ended, or waits.
 _QUIET_S = 120.0
 _NUM_LOG_LINES = 12
+_READERS_OF_RUNS = ("compare", "dashboard")  # commands that have a run folder, but do nothing that is watched
 _LONGEST_LOG = 4_000_000  # bytes that are read of a log, from its end
 # Files of an artefact that the page is made of.
 _SHOWN_FILES = (MANIFEST_FILE, "metrics.csv", RESULTS_FILE)
@@ -81,9 +82,10 @@ class RunState:
 def run_folders(folder: Path) -> list[Path]:
     """Returns the folders of runs at or below a folder; those within the folder of a run are none."""
     folders = []
-    for directory, names, _ in os.walk(folder):
+    for directory, names, files in os.walk(folder):
         if HYDRA in names:
-            folders.append(Path(directory))
+            if not any(f"{command}.log" in files for command in _READERS_OF_RUNS):
+                folders.append(Path(directory))
             names.clear()
         names.sort()
     return folders

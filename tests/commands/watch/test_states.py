@@ -28,6 +28,13 @@ def test_a_folder_without_files_is_a_run_that_works_on_nothing_yet(tmp_path):
     assert (state.state, state.steps, state.part, state.percent) == (State.running, (), "", None)
 
 
+def test_a_comparison_of_runs_is_no_run(tmp_path):
+    folder = tmp_path / "compare" / "runs" / "now"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / "compare.log").touch()
+    assert run_folders(tmp_path) == []
+
+
 def test_what_it_works_on_and_how_much_of_it_is_done_is_the_last_of_its_log(tmp_path):
     state = state_of(write_run_under_way(tmp_path, "one", ["base"]))
     assert [step for step, _ in state.steps] == ["synthesize", "pseudo_label", "evaluate", "train"]

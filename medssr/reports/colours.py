@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.groups import SweepAxis, sweep_axes
 from medssr.reports.settings import distinct
@@ -72,8 +74,8 @@ def axis_colours(axis: SweepAxis) -> dict[str, str]:
     """Returns the colour of each group by its number on an axis."""
     from matplotlib.colors import to_hex
 
-    scale = axis_scale(axis)
-    return {name: to_hex(scale.to_rgba(value)) for name, value in axis.values.items()}
+    colours = axis_scale(axis).to_rgba(np.array(list(axis.values.values())))  # [group, 4]
+    return {name: to_hex((r, g, b, a)) for name, (r, g, b, a) in zip(axis.values, colours.tolist(), strict=True)}
 
 
 def axis_scale(axis: SweepAxis) -> ScalarMappable:

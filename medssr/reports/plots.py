@@ -31,7 +31,7 @@ _GAP = 0.25  # rows between runs
 _MAX_CURVES = len(DISTINCT)  # that can be told apart by colour
 _MAX_NAMED_POINTS = 6
 _MAX_HEADING = 32  # characters of the heading of a run that fit into the width of its axes
-_LEAST_TICK_GAP = 0.11  # of the width of axes, so that the numbers below them stand apart
+_LEAST_TICK_GAP = 0.14  # of the width of axes, so that the numbers below them stand apart
 _LEGEND_ROW = 0.19  # inches
 _LINES: tuple[Any, ...] = ("-", "--", ":", "-.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -50,7 +51,7 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
     num_steps += sum(stage.relabels for stage in config.stages)
     if is_main_process():
-        log.info("pipeline: %d steps; medssr watch %s shows them in a browser", num_steps, run_dir)
+        log.info("pipeline: %d steps; medssr watch %s shows them in a browser", num_steps, shlex.quote(str(run_dir)))
     place = _places(num_steps)
     prepared = _prepare(config, place)
     files = _question_files(config, prepared)

@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/pip install --quiet --constraint constraints.txt
-# One thread a worker: two processes on two cores, none waiting for the other's threads.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
+# One thread a worker: two processes on two cores, none waiting for the other's threads. Bytecode is kept, also where the
+# environment says otherwise: else each process of each run compiles the project and its tests anew.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest
 
 .PHONY: setup demo test test-again test-fast setup-vllm test-vllm test-export test-real test-node lint docs clean
 

@@ -10,6 +10,9 @@ import pytest
 from support.helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
+from medssr.utils.torchmetrics_parts import import_torchmetrics_in_parts
+
+import_torchmetrics_in_parts()  # before a test imports Lightning, as commands do: two seconds less
 
 # A shell has its background jobs ignore Ctrl-C, and nohup has what it starts ignore SIGHUP, and what these start
 # inherits that; the tests of signals send both.

@@ -221,6 +221,7 @@ def _run_step_second(config: ToyConfig, folder: Path, is_waiting: Any, results: 
     results.put(Step("toy", config, folder).run(Build()).path("result.txt").read_text())
 
 
+@pytest.mark.slow
 def test_the_second_process_gets_the_result_of_the_first(config, tmp_path):
     context = multiprocessing.get_context("fork")
     is_building, may_end, is_waiting = context.Event(), context.Event(), context.Event()

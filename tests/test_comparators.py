@@ -39,6 +39,7 @@ def test_slices_are_rare_those_never_asked_and_common():
     assert columns["common"] == list(range(40, 60))
 
 
+@pytest.mark.slow
 def test_differences_are_from_medssr_with_intervals_that_hold_for_all_methods():
     runs = [
         measured(name, seed, rare) for name, rare in (("medssr", 20), ("ttrl", 10), ("rent", 20)) for seed in (1, 2)

@@ -6,6 +6,8 @@ import ast
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "medssr"
 STOREYS = {
     "what a user starts": ["api", "commands", "exporting", "hub", "auditing", "toy"],
@@ -31,6 +33,7 @@ def imported_modules(source: str) -> set[str]:
     return modules
 
 
+@pytest.mark.slow
 def test_no_folder_imports_one_that_stands_above_it():
     upward = []
     for file in sorted(PACKAGE.rglob("*.py")):

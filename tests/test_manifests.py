@@ -32,6 +32,7 @@ def test_the_manifest_records_size_and_hash_of_each_file_that_does_not_change_la
     assert outputs["questions.jsonl"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_artefact_is_not_already_made(tmp_path, kind):
     made = make(tmp_path)
@@ -46,6 +47,7 @@ def test_a_damaged_artefact_is_not_already_made(tmp_path, kind):
     assert make(tmp_path, force=True).manifest["outputs"] == made.manifest["outputs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_file_is_no_input_of_another_step(tmp_path, kind):
     made = make(tmp_path)
@@ -95,6 +97,7 @@ def test_an_artefact_without_recorded_outputs_is_used_unchecked(tmp_path, caplog
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

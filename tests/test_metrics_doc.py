@@ -71,6 +71,7 @@ def columns(made: Artifact) -> set[str]:
         return set(next(csv.reader(stream))) - {"step"}
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_explained(logged):
     names = documented()
     assert [name for name in sorted(logged) if not any(re.fullmatch(pattern(known), name) for known in names)] == []

@@ -40,6 +40,7 @@ SENTENCES = [
 reasoning = st.lists(st.sampled_from(SENTENCES), max_size=12).map(" ".join)
 
 
+@pytest.mark.slow
 @given(anything, st.sampled_from(OPTION_SETS))
 @settings(max_examples=500, deadline=None)
 def test_any_text_gives_a_letter_of_the_question_or_none(completion: str, options: dict[str, str]) -> None:
@@ -54,6 +55,7 @@ def test_reasoning_in_front_does_not_change_the_answer(prefix: str, letter: str,
     assert extract_choice(prefix + "\n\n" + line.format(letter), DRUGS).letter == letter
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(ALPHABET)), st.permutations(sorted(ALPHABET)))
 @settings(deadline=None)
 def test_a_walk_through_all_options_does_not_change_the_answer(answer: str, order: list[str]) -> None:

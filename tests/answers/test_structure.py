@@ -6,7 +6,7 @@ another option. `replies.jsonl` has whole replies, sorted by what makes them har
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,25 @@ def misread(completions: Iterable[str], expected: str | None, options: dict[str,
     return [text for text in completions if extract_choice(text, options).letter != expected]
 
 
-@pytest.mark.parametrize("heading", VARIANTS["headings"])
-def test_the_answer_to_a_further_question_is_not_read(heading: str) -> None:
-    grid = itertools.product(VARIANTS["separators"], VARIANTS["answers_before"], VARIANTS["answers_behind"])
-    completions = []
-    for number, (separator, before, behind) in enumerate(grid):
-        stem = VARIANTS["stems"][number % len(VARIANTS["stems"])]
-        options = VARIANTS["option_lists"][number % len(VARIANTS["option_lists"])]
-        question = separator + heading + stem
-        completions += [before + question + "\n" + options + "\n" + behind, before + question + "\n" + behind]
-    assert misread((text.format(**NAMES) for text in completions), "C") == []
+def further_questions(headings: Iterable[str]) -> Iterator[str]:
+    """Yields answers with a further question of the model's own behind them, under each of the headings."""
+    for heading in headings:
+        grid = itertools.product(VARIANTS["separators"], VARIANTS["answers_before"], VARIANTS["answers_behind"])
+        for number, (separator, before, behind) in enumerate(grid):
+            stem = VARIANTS["stems"][number % len(VARIANTS["stems"])]
+            options = VARIANTS["option_lists"][number % len(VARIANTS["option_lists"])]
+            question = separator + heading + stem
+            yield (before + question + "\n" + options + "\n" + behind).format(**NAMES)
+            yield (before + question + "\n" + behind).format(**NAMES)
+
+
+def test_the_answer_to_a_further_question_is_not_read_under_the_first_headings() -> None:
+    assert misread(further_questions(VARIANTS["headings"][:2]), "C") == []
+
+
+@pytest.mark.slow
+def test_the_answer_to_a_further_question_is_not_read() -> None:
+    assert misread(further_questions(VARIANTS["headings"]), "C") == []
 
 
 @pytest.mark.parametrize("options", VARIANTS["option_lists"])
@@ -61,15 +70,15 @@ def test_an_abstention_in_front_of_a_further_question_is_none() -> None:
     assert misread(["I do not know." + further, "No option fits." + further], None) == []
 
 
-@pytest.mark.parametrize("remark", VARIANTS["remarks"])
-def test_a_remark_leaves_the_answer_as_it_is(remark: str) -> None:
-    completions = [firm + gap + remark for firm in VARIANTS["firm"] for gap in (" ", "\n\n")]
+@pytest.mark.slow
+def test_a_remark_leaves_the_answer_as_it_is() -> None:
+    completions = map("".join, itertools.product(VARIANTS["firm"], (" ", "\n\n"), VARIANTS["remarks"]))
     assert misread((text.format(**NAMES) for text in completions), "C") == []
 
 
-@pytest.mark.parametrize("correction", VARIANTS["corrections"])
-def test_a_correction_replaces_the_answer(correction: str) -> None:
-    completions = [answer + gap + correction for answer in VARIANTS["withdrawn"] for gap in (" ", "\n\n")]
+@pytest.mark.slow
+def test_a_correction_replaces_the_answer() -> None:
+    completions = map("".join, itertools.product(VARIANTS["withdrawn"], (" ", "\n\n"), VARIANTS["corrections"]))
     assert misread((text.format(**NAMES) for text in completions), "C") == []
 
 
@@ -99,6 +108,7 @@ def test_no_answer_gives_no_letter() -> None:
     assert misread(completions, None) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", REPLIES, ids=lambda group: f"{group['kind']} on {group['options']['A']}")
 def test_a_whole_reply_gives_its_letter(group: dict[str, Any]) -> None:
     for letter, replies in group["replies"].items():
@@ -115,6 +125,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=12),
     st.sampled_from(["", " ", "\n", "\n\n"]),

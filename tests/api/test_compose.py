@@ -19,6 +19,7 @@ from medssr.cli.entry import composed
 TRAIN = ["data.path=questions.jsonl", "grpo.num_steps=3", "grpo.loss=gspo", "stage=second"]
 
 
+@pytest.mark.slow
 def test_it_is_the_configuration_of_the_command_line():
     config = medssr.compose("train", TRAIN)
     assert config == composed("train", TRAIN)
@@ -26,11 +27,13 @@ def test_it_is_the_configuration_of_the_command_line():
     assert config.grpo.loss["_target_"].endswith(".GSPO")
 
 
+@pytest.mark.slow
 def test_folders_of_runs_are_words_of_compare(tmp_path):
     config = medssr.compose("compare", [str(tmp_path), "baseline=model=tiny_llama,seed=1"])
     assert (config.runs, config.baseline) == ([str(tmp_path)], "model=tiny_llama,seed=1")
 
 
+@pytest.mark.slow
 def test_a_further_folder_of_options_is_searched(tmp_path):
     (tmp_path / "probe").mkdir()
     (tmp_path / "optim").mkdir()
@@ -38,6 +41,7 @@ def test_a_further_folder_of_options_is_searched(tmp_path):
     assert medssr.compose("train", [*TRAIN, "optim=mine"], config_dir=tmp_path).optim.optimizer["lr"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
@@ -56,6 +60,7 @@ def test_faults_are_input_errors(command, overrides, message):
         medssr.compose(command, overrides)
 
 
+@pytest.mark.slow
 def test_hydra_of_the_program_around_it_is_left_alone(tmp_path):
     """A program with a configuration, a schema and a resolver of the same names as medssr's keeps its own."""
     (tmp_path / "train.yaml").write_text("place: ${absolute:here}\n")
@@ -77,6 +82,7 @@ def test_hydra_of_the_program_around_it_is_left_alone(tmp_path):
         assert had_resolver or not OmegaConf.has_resolver("absolute")
 
 
+@pytest.mark.slow
 def test_what_was_given_is_remembered_with_what_was_changed():
     config = medssr.compose("train", TRAIN)
     assert given_settings(config) == ("train", TRAIN)
@@ -89,6 +95,7 @@ def test_what_was_given_is_remembered_with_what_was_changed():
     assert asdict(medssr.compose("train", overrides)) == asdict(changed)
 
 
+@pytest.mark.slow
 def test_the_remembered_command_gives_a_list_of_mappings_that_was_changed():
     config = medssr.compose("pipeline", ["debug=quick"])
     changed = replace(config, stages=[replace(stage, settings={"num_steps": 3}) for stage in config.stages])
@@ -96,6 +103,7 @@ def test_the_remembered_command_gives_a_list_of_mappings_that_was_changed():
     assert asdict(medssr.compose(command, overrides)) == asdict(changed)
 
 
+@pytest.mark.slow
 def test_a_setting_that_was_added_is_added_with_its_new_value():
     config = medssr.compose("train", [*TRAIN, "+reward.even._target_=my.Reward", "+reward.even.weight=1.0"])
     even = config.reward["even"] | {"weight": 2.0}
@@ -105,6 +113,7 @@ def test_a_setting_that_was_added_is_added_with_its_new_value():
     assert asdict(medssr.compose(command, overrides)) == asdict(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["null", "1e3", "it's", "~/x", "C:\\"])
 def test_a_text_that_looks_like_something_else_stays_a_text(text):
     config = medssr.compose("evaluate")
@@ -113,6 +122,7 @@ def test_a_text_that_looks_like_something_else_stays_a_text(text):
     assert medssr.compose(command, overrides).model.revision == text
 
 
+@pytest.mark.slow
 def test_what_no_command_line_composes_has_none():
     config = medssr.compose("train", TRAIN)
     own_reward = {"mine": {"_target_": "my.Reward", "weight": 1.0}}

@@ -27,6 +27,7 @@ def read_by_hydra(text: str):
     return OverridesParser.create().parse_override(f"key={text}").value()
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(VALUES)
 def test_hydra_reads_back_what_is_written_or_it_is_refused(value):
@@ -37,6 +38,7 @@ def test_hydra_reads_back_what_is_written_or_it_is_refused(value):
     assert repr(read_by_hydra(text)) == repr(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.text(alphabet="nul1e3true'\"\\,:=[]()~/ a.-", max_size=8))
 def test_every_text_without_control_characters_can_be_written(text):

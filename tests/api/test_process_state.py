@@ -97,6 +97,7 @@ def test_the_variables_of_processes_that_train_together_stay(monkeypatch):
     assert os.environ["WORLD_SIZE"] == "2"
 
 
+@pytest.mark.slow
 def test_generators_settings_of_torch_and_libraries_are_put_back():
     config = typed("train", "extras.num_threads=1", "seed=3")
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
@@ -119,6 +120,7 @@ def test_generators_settings_of_torch_and_libraries_are_put_back():
         assert torch.equal(torch.rand(3), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "option", "loads"),
     [
@@ -135,6 +137,7 @@ def test_a_step_prepares_for_a_model_where_one_is_loaded(group, option, loads):
     assert isinstance(prepared_for(config.extras, config.seed, **{group: node}), nullcontext) is not loads
 
 
+@pytest.mark.slow
 def test_a_configuration_of_another_command_is_refused():
     with pytest.raises(
         medssr.InputError, match=r'found CompareConfig, expected TrainConfig; give medssr.compose\("train"'
@@ -148,6 +151,7 @@ def test_a_script_that_its_own_reward_process_runs_again_is_told_what_to_do(monk
         medssr.compare(medssr.compose("compare"))
 
 
+@pytest.mark.slow
 def test_several_trainers_of_a_pipeline_are_for_the_command():
     with pytest.raises(medssr.InputError, match=r"trainer\.devices: 2; from Python a pipeline trains in one process"):
         medssr.pipeline(medssr.compose("pipeline", ["trainer=ddp", "trainer.devices=2"]))

@@ -61,6 +61,7 @@ def test_kappa_agrees_with_scikit_learn(table, is_ordinal):
     assert kappa == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(arrays(np.int64, (3, 3), elements=st.integers(0, 9)).filter(lambda table: table.sum() > 0), st.booleans())
 def test_kappa_is_at_most_one_and_the_same_with_raters_swapped(table, is_ordinal):
     costs = disagreement_costs(3, is_ordinal)

@@ -104,6 +104,7 @@ def test_the_answer_is_the_label_and_else_the_hidden_truth():
     assert check_question(replace(hidden, answer="C"), KEY).problems == ()
 
 
+@pytest.mark.slow
 def test_questions_for_built_in_facts_pass_and_fail_with_any_other_answer():
     entities = [*builtin_rare_diseases()[:15], *builtin_common_diseases()[:15]]
     key, pool, rng = AnswerKey(entities, graph_from_facts(entities)), DistractorPool(entities), random.Random(0)

@@ -119,6 +119,7 @@ def test_a_reply_without_comment_or_letter_is_enough():
     assert parse_verdict(text, "ABC") == Verdict(True, False, None, True, 4, 2, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "outcome"),
     [

@@ -46,6 +46,7 @@ def test_the_checks_have_rates_and_intervals_without_any_rater():
     assert "## Ratings" not in text
 
 
+@pytest.mark.slow
 def test_experts_first_see_what_two_judges_disagree_on():
     other = verdicts(1, 2) | {"q5": replace(RIGHT, best_answer="C")}
     audit = report({"judge": verdicts(0, 1), "second judge": other, "ada": verdicts(0)})
@@ -89,6 +90,7 @@ def test_pairs_are_compared_on_what_both_have_rated():
     assert letters.table[0][0] == 5
 
 
+@pytest.mark.slow
 def test_several_experts_count_together_half_of_them_enough_for_an_error():
     audit = report({"judge": verdicts(), "ada": verdicts(0, 1), "ben": verdicts(1, 2, rated=range(9))})
     together = rater(audit, "experts")

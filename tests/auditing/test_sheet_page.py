@@ -101,12 +101,14 @@ def test_the_page_needs_nothing_from_elsewhere(page):
     assert not re.search(r'(src|href)="|url\(|@import|https?://', text.replace("&lt;img src=x", ""))
 
 
+@pytest.mark.slow
 def test_the_browser_runs_the_page_s_own_script_alone(page):
     assert f"0 of {len(QUESTIONS)} rated" in dump(page)
     page.write_text(page.read_text().replace("</body>", "<script>document.title = 'taken over'</script></body>"))
     assert "<title>taken over" not in dump(page)
 
 
+@pytest.mark.slow
 def test_what_an_expert_enters_comes_back_as_verdicts(page, tmp_path):
     whole = {
         "is_answerable": "yes",

@@ -22,6 +22,7 @@ def population(count: int = 300) -> list[Question]:
     return [question(n, words=1 + n % 30, is_rare=n % 10 == 0) for n in range(count)]
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.text(max_size=3), st.integers(1, 500), min_size=1, max_size=12).flatmap(
         lambda sizes: st.tuples(st.just(sizes), st.integers(len(sizes), sum(sizes.values())))

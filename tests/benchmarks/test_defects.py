@@ -44,6 +44,7 @@ def test_figures_that_a_text_does_not_have():
     assert found == {"missing_figure": ["q1"], "figure_letters": ["q2"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "counts"),
     [

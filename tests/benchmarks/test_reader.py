@@ -15,6 +15,7 @@ def write_items(tmp_path, *items):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "num_options"), [("bioasq", 782, 2), ("lancet", 412, 4), ("medqa", 1273, 4), ("pubmedqa", 500, 3)]
 )

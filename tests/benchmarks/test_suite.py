@@ -144,6 +144,7 @@ RELEASED = {
 }
 
 
+@pytest.mark.slow
 def test_the_released_files_are_whole(shared_data):
     suite = suite_of(str(shared_data / "benchmarks"))
     counts = {
@@ -158,6 +159,7 @@ def test_the_released_files_are_whole(shared_data):
     assert sum(count for count, _, _ in counts.values()) == 2967
 
 
+@pytest.mark.slow
 def test_stems_with_lettered_lines_keep_them_and_options_are_as_released(shared_data):
     for name, found in suite_of(str(shared_data / "benchmarks")).benchmarks.items():
         items = json.loads((shared_data / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))

@@ -62,6 +62,7 @@ def test_every_root_has_a_schema():
     assert sorted(path.stem for path in CONF_DIR.glob("*.yaml")) == ROOTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_root_composes_into_its_schema(root):
     assert isinstance(typed(root), SCHEMAS[root])
@@ -132,6 +133,7 @@ def test_every_option_composes_with_every_root_that_has_its_group(file):
             typed(root, option_id(file), *NEEDS.get((option_id(file), root), []))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [file for file in option_files() if file.parent.name in GLOBAL_GROUPS], ids=option_id)
 def test_presets_of_several_groups_open_with_their_command_line(file):
     assert re.search(rf"^# Launch: medssr-\S+ .*{option_id(file)}", file.read_text(), re.M)
@@ -169,6 +171,7 @@ def nodes_with_target(node: Any) -> list[dict[str, Any]]:
     return [node, *below] if "_target_" in node else below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     [
@@ -255,6 +258,7 @@ OUT_OF_RANGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("root", "override"),
     [(root, override) for root, overrides in OUT_OF_RANGE.items() for override in overrides.split()],
@@ -275,6 +279,7 @@ def test_training_says_why_no_token_is_left_out(override):
         OmegaConf.to_object(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_both_ends_of_alpha_are_allowed(share):
     assert typed("synthesize", f"synthesis.rare_share={share}").synthesis.rare_share == share
@@ -301,6 +306,7 @@ def test_a_command_ends_with_code_2_and_a_message_for_a_user_s_fault(tmp_path, o
         assert part in errors
 
 
+@pytest.mark.slow
 def test_composing_imports_no_heavy_library():
     program = """
 import sys
@@ -331,6 +337,7 @@ def test_the_reference_has_every_setting_with_its_comment(tmp_path, monkeypatch)
     assert "# Completions per question (G), at least 2." in text
 
 
+@pytest.mark.slow
 def test_a_preset_leaves_the_bounds_of_another_loss_alone():
     config = composed("train", ["data.path=given.jsonl", "grpo=parity", "grpo/loss=gspo"])
     assert (config.grpo.loss["epsilon"], config.grpo.loss["epsilon_high"]) == (3e-4, 4e-4)
@@ -343,6 +350,7 @@ def test_a_loss_is_chosen_by_its_name_and_brings_its_own_parameters(override):
     assert config.grpo.loss == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -17,6 +17,7 @@ def named(path: str) -> OSError:
     return OSError(errno.ENOSPC, "No space left on device", path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "choice"),
     [
@@ -57,6 +58,7 @@ def test_a_bug_has_no_message():
     assert path_fault(ValueError("a bug")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * 300, "a_file/below", "not_there"])
 def test_a_folder_that_cannot_be_looked_at_is_no_fault_of_its_own(tmp_path, name):
     """The message about one wrong folder must not end in an error about another."""

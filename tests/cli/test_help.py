@@ -22,6 +22,7 @@ def shown_settings(text: str) -> dict[str, str]:
     return dict(re.findall(r"^  ([\w.]+)=(.*?)(?:\s{2,}.*|(?<=\}) .*)?$", text.split("Main settings")[1], re.M))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", sorted(SCHEMAS))
 def test_help_shows_the_settings_as_they_are_composed(root):
     shown = shown_settings(help_text(root, has_plan=False).split("Further:")[0])
@@ -45,6 +46,7 @@ OmegaLoader.add_implicit_resolver(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", sorted(SCHEMAS))
 def test_help_shows_the_groups_of_the_command_and_no_other(root):
     groups = re.findall(r"^  ([\w@./]+): ", help_text(root, has_plan=False).split("Main settings")[0], re.M)
@@ -71,6 +73,7 @@ def test_settings_of_blocks_have_full_keys():
     assert keys == ["optimizer.lr", "optimizer.weight_decay", "optimizer.fused", "scheduler.num_warmup_steps"]
 
 
+@pytest.mark.slow
 def test_help_loads_no_torch():
     program = (
         "import sys; sys.argv = ['medssr-train', '--help']; from medssr.commands.train import main; main(); "
@@ -86,6 +89,7 @@ def shown(root: str, *arguments: str) -> dict[str, str]:
     )
 
 
+@pytest.mark.slow
 def test_help_shows_what_the_command_line_composes():
     settings = shown("train", "grpo/loss=gspo", "grpo.beta=0.3", "--help")
     assert (settings["grpo.loss.epsilon"], settings["grpo.beta"]) == ("0.0003", "0.3")
@@ -96,6 +100,7 @@ def test_help_shows_what_the_command_line_composes():
     assert "dapo*" not in marked
 
 
+@pytest.mark.slow
 def test_help_of_a_preset_and_of_another_group_shows_their_settings():
     assert shown("train", "grpo=large")["grpo.num_steps"] == str(compose("train", "grpo=large").grpo.num_steps)
     assert "generator.max_concurrency" in shown("synthesize", "generator=openai")

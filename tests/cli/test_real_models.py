@@ -47,6 +47,7 @@ def test_a_tiny_model_gives_short_answers(model):
     assert {pipeline.labeling.max_new_tokens, pipeline.grpo.max_new_tokens, pipeline.protocol.max_new_tokens} == {64}
 
 
+@pytest.mark.slow
 def test_an_explicit_length_wins():
     config = typed("pipeline", "labeling.max_new_tokens=100", "model=qwen3_8b_base", "protocol.max_new_tokens=200")
     assert (config.labeling.max_new_tokens, config.protocol.max_new_tokens) == (100, 200)
@@ -56,6 +57,7 @@ def test_an_explicit_length_wins():
     assert typed("evaluate", "model=qwen3_8b_base", "protocol=few_shot").protocol.max_new_tokens == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "rate", "beta"),
     [
@@ -72,12 +74,14 @@ def test_training_takes_the_learning_rate_that_suits_the_model(overrides, rate, 
     assert config.grpo.beta == beta
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stop", "stop_without_template"])
 def test_escapes_in_stop_strings_are_line_breaks_and_tabs_on_the_command_line(name):
     config = typed("evaluate", rf'model.{name}=["\n","\nQ:\t","\boxed","a b"]')
     assert getattr(config.model, name) == ["\n", "\nQ:\t", "\\boxed", "a b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -93,6 +97,7 @@ def test_a_setting_out_of_range_is_refused(override):
         typed("evaluate", override)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
@@ -110,6 +115,7 @@ def test_variables_of_the_template_are_given_on_the_command_line(overrides, expe
     assert composed("evaluate", overrides).model.chat_template_kwargs == expected
 
 
+@pytest.mark.slow
 def test_the_presets_of_llama_fix_their_date():
     for model in REAL:
         expected = {"date_string": "26 Jul 2024"} if model.startswith("llama3") else {}

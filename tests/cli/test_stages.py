@@ -20,6 +20,7 @@ from medssr.config import (
 from medssr.errors import InputError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -33,6 +34,7 @@ def test_stages_with_a_name_twice_or_a_wrong_setting_are_refused(stages, message
         typed("pipeline", f"stages=[{stages}]")
 
 
+@pytest.mark.slow
 def test_stages_are_a_matter_of_configuration():
     stages = "[{name: only, questions: mixed, settings: {num_steps: 5, scale_rewards: none}}]"
     (stage,) = typed("pipeline", f"stages={stages}").stages
@@ -75,6 +77,7 @@ def test_a_wrong_stage_override_is_an_input_error(overrides, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_pipeline_has_its_configuration():
     config = typed("pipeline", "seed=7", "grpo.num_steps=11")
     data = TrainDataConfig("questions.jsonl", rewards=None, further={})

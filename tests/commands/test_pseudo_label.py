@@ -54,6 +54,7 @@ def votes_of(artifact):
     return [json.loads(line) for line in artifact.path("votes.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_outcome_of_each_planned_vote_by_hand(label):
     artifact = label(PLANNED)
     votes = votes_of(artifact)
@@ -91,6 +92,7 @@ def test_questions_with_answers_are_selected_by_pass_rate_by_hand(label, tmp_pat
     assert artifact.manifest["counts"]["outcomes"]["kept"] == 4
 
 
+@pytest.mark.slow
 def test_a_pass_rate_needs_answers_and_is_of_these_alone(label):
     with pytest.raises(InputError, match=r"questions\.jsonl, line 1.*has no label"):
         label([16 * "A"], "labeling=pass_rate")
@@ -98,6 +100,7 @@ def test_a_pass_rate_needs_answers_and_is_of_these_alone(label):
         label([16 * "A"], "labeling=pass_rate", "labeling.uses_truth=true")
 
 
+@pytest.mark.slow
 def test_no_label_rests_on_one_valid_vote_of_sixteen(label, shared_data):
     plans = [16 * "A", ONE_VALID, ONE_VALID, ONE_VALID]
     artifact = label(plans, path=shared_data / "inputs" / "votes40.jsonl")
@@ -107,6 +110,7 @@ def test_no_label_rests_on_one_valid_vote_of_sixteen(label, shared_data):
     assert {vote["num_invalid"] for vote in votes_of(artifact) if vote["question_id"] in kept} == {0}
 
 
+@pytest.mark.slow
 def test_a_run_of_unreadable_answers_warns_in_between_and_at_the_end(label, caplog):
     with caplog.at_level(logging.WARNING):
         artifact = label([ONE_VALID] * 4 + [16 * "A"], "labeling.max_new_tokens=13")
@@ -120,6 +124,7 @@ def test_a_run_of_unreadable_answers_warns_in_between_and_at_the_end(label, capl
     assert artifact.manifest["counts"]["warning"] in summary
 
 
+@pytest.mark.slow
 def test_the_summary_of_an_artefact_that_is_used_again_warns_too(label, caplog):
     label([ONE_VALID] * 4 + [16 * "A"])
     caplog.clear()
@@ -128,6 +133,7 @@ def test_the_summary_of_an_artefact_that_is_used_again_warns_too(label, caplog):
     assert [record.getMessage().count("HAVE NO LETTER") for record in caplog.records] == [1]
 
 
+@pytest.mark.slow
 def test_a_run_without_any_label_says_what_to_change(label):
     with pytest.raises(InputError, match=r"no question of .* got a label (?s:.*)raise labeling\.max_new_tokens"):
         label([ONE_VALID] * 2)

@@ -73,6 +73,7 @@ def ended_with(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_released_form_is_read_and_named(ended_with, tmp_path, name):
     (tmp_path / "questions.jsonl").write_bytes((tmp_path / "good.jsonl").read_bytes())
@@ -82,6 +83,7 @@ def test_a_released_form_is_read_and_named(ended_with, tmp_path, name):
     assert "./nowhere" in printed or "OPENAI_API_KEY" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMMANDS, *FAULTS_ONLY])
 def test_half_a_surrogate_pair_is_named_with_file_line_and_field(ended_with, tmp_path, name):
     content, found = FAULTS["half a surrogate pair"]
@@ -92,6 +94,7 @@ def test_half_a_surrogate_pair_is_named_with_file_line_and_field(ended_with, tmp
     assert found in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_ends_a_command_with_its_place(ended_with, tmp_path, fault):
     content, found = FAULTS[fault]
@@ -102,6 +105,7 @@ def test_every_fault_ends_a_command_with_its_place(ended_with, tmp_path, fault):
     assert found in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in COMMANDS if not name.startswith(("pseudo_label", "synthesize", "sft file"))]
 )
@@ -113,6 +117,7 @@ def test_what_needs_gold_answers_says_that_they_are_missing(ended_with, tmp_path
     assert 'questions.jsonl, line 1, field "answer_idx": is missing or null' in printed
 
 
+@pytest.mark.slow
 def test_pseudo_labelling_needs_no_gold_answers(ended_with, tmp_path):
     rows = [{"question": row["question"], "options": row["options"]} for row in ROWS]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -128,6 +133,7 @@ def test_a_corpus_with_half_a_surrogate_pair_is_named(ended_with, tmp_path):
     assert 'corpus.jsonl, line 1, field "text": holds half a surrogate pair' in printed
 
 
+@pytest.mark.slow
 def test_diseases_that_are_left_out_stand_in_the_manifest_with_their_reasons(ended_with, tmp_path, shared_data):
     from support.helpers import typed
 

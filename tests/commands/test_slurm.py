@@ -25,6 +25,7 @@ def directives(text: str) -> dict[str, str]:
     return dict(line.partition("=")[::2] for line in lines)
 
 
+@pytest.mark.slow
 def test_a_task_and_a_gpu_are_asked_for_each_device_of_the_trainer():
     asked = directives(script(["--time", "12:00:00", "--mem", "200G", "--save-before", "600", "train", *GPUS]))
     assert asked["ntasks-per-node"] == asked["gpus-per-node"] == "4"
@@ -38,12 +39,14 @@ def test_a_task_and_a_gpu_are_asked_for_each_device_of_the_trainer():
     assert "partition" not in asked
 
 
+@pytest.mark.slow
 def test_engines_of_their_own_have_gpus_and_no_tasks():
     words = ["trainer=gpu", "rollout=vllm_node", "rollout.num_servers=3", "data.path=x"]
     asked = directives(script(["train", *words]))
     assert (asked["ntasks-per-node"], asked["gpus-per-node"]) == ("1", "4")
 
 
+@pytest.mark.slow
 def test_a_command_on_the_cpu_asks_for_no_gpu_unless_it_is_told_to():
     assert "gpus-per-node" not in directives(script(["synthesize"]))
     assert directives(script(["--gpus", "1", "evaluate"]))["gpus-per-node"] == "1"
@@ -61,6 +64,7 @@ def test_an_evaluation_of_a_run_asks_for_the_gpus_of_its_engine(tmp_path):
     assert directives(script(["evaluate", f"run={run}"]))["gpus-per-node"] == "4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -86,6 +90,7 @@ def test_what_cannot_run_is_refused_before_it_is_submitted(words, message):
         script(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "gpus"),
     [
@@ -102,6 +107,7 @@ def test_engines_without_a_trainer_have_gpus(words, gpus):
     assert directives(script(words)).get("gpus-per-node") == gpus
 
 
+@pytest.mark.slow
 def test_settings_stand_before_and_after_flags_and_names_are_quoted():
     asked = script(["--name", "a b", "synthesize", "seed=1", "--output", "x y.log", "seed=2"])
     assert "#SBATCH --job-name='a b'\n" in asked
@@ -124,6 +130,7 @@ def run_script(folder: Path, code: int, **environment: str) -> tuple[int, str]:
     return result.returncode, (folder / "calls").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_gets_its_words_and_the_job_its_exit_code(tmp_path):
     code, calls = run_script(tmp_path, 2)
     assert code == 2
@@ -131,12 +138,14 @@ def test_the_command_gets_its_words_and_the_job_its_exit_code(tmp_path):
     assert calls.endswith("medssr-train|" + "|".join(GPUS) + "|")
 
 
+@pytest.mark.slow
 def test_a_job_that_has_saved_its_state_is_queued_again_for_a_number_of_times(tmp_path):
     assert run_script(tmp_path, 138)[1].endswith("scontrol|requeue|77|")
     (tmp_path / "calls").unlink()
     assert "scontrol" not in run_script(tmp_path, 138, SLURM_RESTART_COUNT="20")[1]
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_can_be_made():
     blocks = [block for block in code_blocks(ROOT / "docs" / "commands.md") if block.startswith("medssr slurm ")]
     (words,) = [shlex.split(block.partition(">")[0]) for block in blocks]

@@ -23,6 +23,7 @@ def plan(*jobs):
     return dict(sweep_plan(jobs))
 
 
+@pytest.mark.slow
 def test_jobs_share_the_steps_whose_settings_and_inputs_are_the_same(tmp_path):
     rows = plan(planned(tmp_path, "grpo.num_steps=10"), planned(tmp_path, "grpo.num_steps=20"))
     assert rows["jobs"] == "2: 2 to run"
@@ -32,6 +33,7 @@ def test_jobs_share_the_steps_whose_settings_and_inputs_are_the_same(tmp_path):
     assert all(rows[f"  {name}"] == "2 for 2" for name in ("stage1_selfsup", "evaluate stage2_sup"))
 
 
+@pytest.mark.slow
 def test_a_change_of_an_early_step_changes_all_that_is_made_from_it():
     first, second = (steps_of(typed("pipeline", f"synthesis.num_questions={number}")) for number in (10, 20))
     same = {step.name for step in first} - {
@@ -40,6 +42,7 @@ def test_a_change_of_an_early_step_changes_all_that_is_made_from_it():
     assert same == {"evaluate base"}
 
 
+@pytest.mark.slow
 def test_training_costs_the_hours_of_the_steps_that_are_to_make(tmp_path):
     first = planned(tmp_path, "grpo.num_steps=10")
     again = planned(tmp_path, "grpo.num_steps=10", "protocol.num_samples=2")
@@ -50,6 +53,7 @@ def test_training_costs_the_hours_of_the_steps_that_are_to_make(tmp_path):
     assert rows["  price"] == f"{2 * hours:,.2f} at 2 per device and hour"
 
 
+@pytest.mark.slow
 def test_what_finished_jobs_have_made_is_not_made_again(tmp_path):
     done, new = planned(tmp_path, "grpo.num_steps=10"), planned(tmp_path, "grpo.num_steps=20")
     done.job.folder.mkdir()

@@ -103,6 +103,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "message"), REFUSED)
 def test_what_cannot_run_is_refused_with_what_to_take_instead(command, message):
     root, *overrides = shlex.split(command)
@@ -110,15 +111,18 @@ def test_what_cannot_run_is_refused_with_what_to_take_instead(command, message):
         composed(root, overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", TAKEN)
 def test_what_can_run_is_taken(overrides):
     composed("train", [QUESTIONS, *overrides.split()])
 
 
+@pytest.mark.slow
 def test_fine_tuning_alone_needs_no_engine_for_a_sharded_model():
     composed("pipeline", ["trainer=fsdp2", "schedule=sft"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["info", "doctor"])
 def test_a_plan_and_the_doctor_refuse_it_too(tool, monkeypatch, capsys):
     from medssr.commands.doctor.command import main as doctor
@@ -153,6 +157,7 @@ def test_devices_are_given_as_lightning_takes_them(devices, expected):
     assert num_processes(trainer) == (None if expected is None else 3 * len(expected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "cap"),
     [

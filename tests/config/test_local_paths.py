@@ -87,6 +87,7 @@ def test_the_home_folder_is_known_without_the_variable(monkeypatch):
     assert Path(expanded("~/x")).is_absolute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "key", "overrides"),
     [
@@ -117,6 +118,7 @@ def test_the_paths_of_every_command_have_the_home_folder(command, key, overrides
         assert config == f"{HOME}/x"
 
 
+@pytest.mark.slow
 def test_lists_of_paths_and_what_is_derived_from_a_path_have_the_home_folder():
     assert composed("compare", ["runs=['~/a',b]"]).runs == [f"{HOME}/a", "b"]
     config = composed("synthesize", ["paths.root_dir=~/r", "generator=openai", "generator.model=m"])
@@ -124,6 +126,7 @@ def test_lists_of_paths_and_what_is_derived_from_a_path_have_the_home_folder():
     assert config.generator["ledger_dir"] == f"{HOME}/r/artifacts/ledgers"
 
 
+@pytest.mark.slow
 def test_a_path_of_one_s_own_class_has_the_home_folder_and_a_request_stays_as_it_is():
     reward = "+reward.mine={_target_: mine.Reward, weight: 1, words: '~/words.txt', mark: '~'}"
     mine = composed("train", ["data.path=q", reward]).reward["mine"]
@@ -133,6 +136,7 @@ def test_a_path_of_one_s_own_class_has_the_home_folder_and_a_request_stays_as_it
     assert generator["extra_body"] == {"path": "~/x"}
 
 
+@pytest.mark.slow
 def test_a_relative_path_starts_where_the_command_was_launched(tmp_path, monkeypatch):
     from hydra.core.hydra_config import HydraConfig
 

@@ -15,6 +15,8 @@ from medssr.commands.train import train
 from medssr.config import num_check_steps
 from medssr.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = {"train": ["data.path=q.jsonl"], "sft": [], "pipeline": []}
 
 
@@ -66,7 +68,6 @@ def test_a_quick_check_is_a_number_of_steps():
     assert num_check_steps(composed("synthesize", [])) == 0
 
 
-@pytest.mark.slow
 def test_a_quick_check_trains_one_step_logs_it_to_csv_and_says_so(tmp_path, caplog):
     questions = [
         json.dumps({"id": str(i), "stem": f"Stem {i}?", "options": {"A": "x", "B": "y"}, "answer": "A"})

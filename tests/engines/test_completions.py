@@ -34,6 +34,7 @@ def test_a_text_is_cut_before_the_stop_string_that_is_complete_first(text, stop,
     assert find_stop(text, stop) == index
 
 
+@pytest.mark.slow
 @given(st.text("ab\n", max_size=12), st.lists(st.text("ab\n", min_size=1, max_size=3), max_size=3))
 def test_it_is_found_as_if_the_text_grew_by_single_characters(text, stop):
     expected = None
@@ -45,6 +46,7 @@ def test_it_is_found_as_if_the_text_grew_by_single_characters(text, stop):
     assert find_stop(text, stop) == expected
 
 
+@pytest.mark.slow
 def test_stop_strings_end_completions_token_by_token(any_policy):
     whole = [item for group in HFEngine(any_policy, 64).generate(PROMPTS, SEEDS, SAMPLING) for item in group]
     # Of completions of several lengths, a few characters from the beginning, the middle and the end.
@@ -63,6 +65,7 @@ def test_stop_strings_end_completions_token_by_token(any_policy):
     assert any(len(item.token_ids) == len(before.token_ids) for item, before in zip(stopped, whole, strict=True))
 
 
+@pytest.mark.slow
 def test_rows_with_a_stop_string_are_not_sampled_to_the_limit(policy, monkeypatch):
     (whole,) = HFEngine(policy, 8).generate([PROMPTS[0]], [[1]], replace(SAMPLING, max_new_tokens=200))[0]
     calls = []

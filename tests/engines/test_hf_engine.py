@@ -27,6 +27,7 @@ def test_one_completion_a_seed_for_each_prompt(any_policy):
     assert all(len(item.token_ids) == len(item.logps) <= 12 for group in groups for item in group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_batch_size", [1, 4, 9, 1000])
 def test_the_batch_size_changes_nothing(any_policy, max_batch_size):
     any_policy.model.generation_config.eos_token_id = MANY_EOS
@@ -116,6 +117,7 @@ def test_the_text_leaves_control_tokens_out(policy):
     assert policy.tokenizer.decode([any_end]) not in completion.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [Sampling(1e-4, 12), Sampling(1.0, 12, top_k=1), Sampling(1.0, 12, top_p=1e-6)])
 def test_the_likeliest_tokens_are_those_of_transformers(any_policy, sampling):
     groups = generate(any_policy, seeds=[[1]] * 5, sampling=sampling)

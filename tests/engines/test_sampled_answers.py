@@ -80,6 +80,7 @@ def test_answers_come_in_the_order_of_the_questions(policy, tmp_path):
     assert alone == answers[3:4]
 
 
+@pytest.mark.slow
 def test_the_size_of_a_chunk_changes_nothing(policy, tmp_path):
     answers = [
         list(sampler(policy, questions_per_chunk=size).sample(QUESTIONS, tmp_path / str(size), "toy.jsonl"))
@@ -129,6 +130,7 @@ def test_an_interrupted_run_keeps_its_chunks(policy, tmp_path):
     assert resumed == list(sampler(policy).sample(QUESTIONS, tmp_path / "whole", "toy.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"seed": 43}, {"purpose": "evaluation"}])
 def test_seed_and_purpose_make_other_draws(policy, tmp_path, change):
     base = sampler(policy)
@@ -139,6 +141,7 @@ def test_seed_and_purpose_make_other_draws(policy, tmp_path, change):
     assert answers[0] != answers[1]
 
 
+@pytest.mark.slow
 def test_more_samples_begin_with_the_same_ones(policy, tmp_path):
     few = texts(sampler(policy).sample(QUESTIONS, tmp_path / "few", "toy.jsonl"))
     many = texts(sampler(policy, num_samples=5).sample(QUESTIONS, tmp_path / "many", "toy.jsonl"))
@@ -181,6 +184,7 @@ def with_a_flipped_bit(line, before):
     return line[:position] + bytes([line[position] ^ 1]) + line[position + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -208,6 +212,7 @@ def test_the_questions_of_a_damaged_chunk_are_answered_again(policy, tmp_path, c
     assert "answered again" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 4])
 def test_files_do_not_depend_on_the_number_of_servers(policy, tmp_path, make_engine, stand_ins, number):
     servers = stand_ins(number, SeededStandIn)
@@ -220,6 +225,7 @@ def test_files_do_not_depend_on_the_number_of_servers(policy, tmp_path, make_eng
     assert len(files(tmp_path / "all")) == 3
 
 
+@pytest.mark.slow
 def test_a_slow_answer_holds_up_neither_other_chunks_nor_their_files(policy, tmp_path, make_engine, stand_ins):
     """The first question is answered when the chunks of all others have been written, or after the run was ended."""
     (whole,) = stand_ins(1, SeededStandIn)

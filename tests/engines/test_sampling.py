@@ -68,6 +68,7 @@ def test_temperature_comes_first_then_top_k_then_top_p():
     assert chances(logs(1, 2, 4), temperature=0.5, top_k=2, top_p=0.81) == pytest.approx([0, 1 / 5, 4 / 5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
 @pytest.mark.parametrize("top_k", [0, 1, 5, 50])
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.95, 1.0])

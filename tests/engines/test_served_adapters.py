@@ -76,6 +76,7 @@ def ask(engine, servers: list[StandIn]) -> list[int]:
     return [server.num_asked(PROMPTS) for server in servers]
 
 
+@pytest.mark.slow
 def test_servers_get_the_base_once_and_the_adapters_in_each_update(engine, servers, adapted, tmp_path):
     engine.sync_weights(adapted.model)
     first = ["/server_info", "/pause", *BASE, "/v1/load_lora_adapter", *PROOF, "/weight_checker", "/resume"]
@@ -97,6 +98,7 @@ def test_servers_get_the_base_once_and_the_adapters_in_each_update(engine, serve
     assert not list((tmp_path / "weights").iterdir())
 
 
+@pytest.mark.slow
 def test_the_base_is_given_without_the_adapters(engine, servers, adapted):
     held = {}
     for server in servers:
@@ -107,6 +109,7 @@ def test_the_base_is_given_without_the_adapters(engine, servers, adapted):
     assert all(torch.equal(held[name], weight) for name, weight in expected.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", ["/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/update_weight_version"])
 def test_a_server_that_fails_in_an_update_is_resumed_and_not_asked(engine, servers, adapted, failing):
     engine.sync_weights(adapted.model)
@@ -123,6 +126,7 @@ def test_a_server_that_fails_in_an_update_is_resumed_and_not_asked(engine, serve
     assert newest(servers[0], adapted) == newest(servers[1], adapted)
 
 
+@pytest.mark.slow
 def test_a_server_that_was_started_again_gets_base_and_adapters_before_it_is_asked(engine, servers, adapted, caplog):
     engine.sync_weights(adapted.model)
     servers[0].start_again()
@@ -139,6 +143,7 @@ def test_a_server_that_was_started_again_gets_base_and_adapters_before_it_is_ask
     assert newest(servers[0], adapted) == newest(servers[1], adapted)
 
 
+@pytest.mark.slow
 def test_a_server_that_joins_late_gets_base_and_adapters(engine, servers, adapted):
     servers[0].is_lost = True
     engine.sync_weights(adapted.model)
@@ -150,6 +155,7 @@ def test_a_server_that_joins_late_gets_base_and_adapters(engine, servers, adapte
     assert ask(engine, servers) == [4, 4]
 
 
+@pytest.mark.slow
 def test_votes_and_evaluation_give_servers_the_adapters_too(engine, servers, adapted):
     assert ask(engine, servers) == [4, 4]
     name = newest(servers[0], adapted)
@@ -161,6 +167,7 @@ def test_votes_and_evaluation_give_servers_the_adapters_too(engine, servers, ada
     assert BASE[0] in changes(servers[1])
 
 
+@pytest.mark.slow
 def test_what_killed_runs_left_is_removed_and_what_others_serve_is_kept(engine, servers, adapted, tmp_path):
     left = tmp_path / "weights" / "adapters" / "medssr-0123-7"
     left.mkdir(parents=True)
@@ -172,6 +179,7 @@ def test_what_killed_runs_left_is_removed_and_what_others_serve_is_kept(engine, 
     assert not left.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attributes", "taken"),
     [
@@ -190,6 +198,7 @@ def test_a_server_without_the_options_is_refused_with_them(
     assert "/pause" not in server.requests
 
 
+@pytest.mark.slow
 def test_without_a_folder_adapters_are_refused_before_servers_are_asked(make_engine, servers, adapted):
     with pytest.raises(InputError, match=r"rollout\.weights_dir: null, but servers are given adapters .* as files"):
         make_engine(servers).sync_weights(adapted.model)
@@ -206,6 +215,7 @@ def test_adapters_that_servers_serve_themselves_are_asked_for_by_name(make_engin
     assert not [route for server in servers for route in changes(server)]
 
 
+@pytest.mark.slow
 def test_adapters_that_cannot_be_written_are_a_fault_of_the_folder(engine, servers, adapted, tmp_path):
     engine.sync_weights(adapted.model)
     adapters = tmp_path / "weights" / "adapters"

@@ -36,6 +36,7 @@ def shares(servers: list[StandIn], number: int) -> list[int]:
     return [server.num_asked(prompts(number)) for server in servers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [64, 16, 20])
 def test_prompts_per_server_differ_by_at_most_one(make_engine, stand_ins, number):
     servers = stand_ins(8)
@@ -46,6 +47,7 @@ def test_prompts_per_server_differ_by_at_most_one(make_engine, stand_ins, number
     assert max(counts) - min(counts) <= 1
 
 
+@pytest.mark.slow
 def test_equally_fast_servers_with_little_room_get_equally_many(make_engine, stand_ins):
     """Room for two prompts each. All sixteen under way are answered at the same time."""
     servers = stand_ins(8)
@@ -59,6 +61,7 @@ def test_equally_fast_servers_with_little_room_get_equally_many(make_engine, sta
     assert shares(servers, 64) == [8] * 8
 
 
+@pytest.mark.slow
 def test_a_slow_server_gets_less(make_engine, stand_ins):
     servers = stand_ins(3)
     engine = make_engine(servers, f"rollout.max_concurrency={G}")
@@ -140,6 +143,7 @@ def test_a_stream_takes_a_batch_once_there_is_room_and_yields_answers_as_they_co
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_closed_ends_the_requests_that_hang(make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
@@ -151,6 +155,7 @@ def test_a_stream_that_is_closed_ends_the_requests_that_hang(make_engine, stand_
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
+@pytest.mark.slow
 def test_a_stream_tries_a_lost_server_again(make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers, f"rollout.max_concurrency={G}")
@@ -165,6 +170,7 @@ def test_a_stream_tries_a_lost_server_again(make_engine, stand_ins):
     assert servers[0].num_asked(prompts(16)) > 0
 
 
+@pytest.mark.slow
 def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_ins, caplog):
     servers = stand_ins(4)
     engine = make_engine(servers)
@@ -185,6 +191,7 @@ def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_i
     assert shares(servers, 16) == [4] * 4
 
 
+@pytest.mark.slow
 def test_a_refused_prompt_ends_the_requests_that_hang(make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
@@ -195,6 +202,7 @@ def test_a_refused_prompt_ends_the_requests_that_hang(make_engine, stand_ins):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
@@ -213,6 +221,7 @@ def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
+@pytest.mark.slow
 def test_a_sampling_in_another_thread_is_ended(make_engine, stand_ins, caplog):
     """Its servers are not lost by that."""
     servers = stand_ins(2)
@@ -230,6 +239,7 @@ def test_a_sampling_in_another_thread_is_ended(make_engine, stand_ins, caplog):
     assert "lost the server" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_in_is_given_up_in_time():
     """Each byte comes soon enough, but not the whole body; a response of HTTP/1.0 ends with its connection."""
     listener, has_ended = socket.create_server(("127.0.0.1", 0)), threading.Event()

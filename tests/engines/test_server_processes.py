@@ -18,6 +18,8 @@ import pytest
 from medssr.engines.server_processes import PORT, ServerCommand, ServerProcesses
 from medssr.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 # Answers with what it inherited and which processes and shared memory are its own. It has a child, which would outlive
 # it.
 SERVER = """
@@ -118,7 +120,6 @@ def test_servers_are_started_together_and_ended_by_close(tmp_path, files, monkey
     assert [log.read_text()[:9] for log in sorted((tmp_path / "logs").iterdir())] == ["listening"] * 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_servers_their_children_and_files_go_when_a_signal_ends_the_parent(tmp_path, files, signum):
     arguments = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), str(files)]

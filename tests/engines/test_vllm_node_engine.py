@@ -62,6 +62,7 @@ def test_the_names_of_gpus_are_those_of_the_environment(monkeypatch, variable, n
     assert visible_gpus() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

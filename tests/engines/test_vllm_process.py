@@ -81,6 +81,7 @@ def test_without_vllm_the_message_says_how_to_get_it(make, policy, monkeypatch):
         make(policy)
 
 
+@pytest.mark.slow
 def test_a_vllm_that_cannot_be_loaded_is_named_with_what_to_do(make, policy, monkeypatch):
     monkeypatch.setattr(vllm_installation, "_installed_version", lambda: "0.32.0")
     monkeypatch.setitem(sys.modules, "vllm", None)

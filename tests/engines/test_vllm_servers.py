@@ -144,6 +144,7 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do(make):
         make([f"http://127.0.0.1:{free_port()}"]).generate([[5]], [[1]], SAMPLING)
 
 
+@pytest.mark.slow
 def test_another_kind_of_server_is_refused(make):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
@@ -169,6 +170,7 @@ def test_a_server_that_takes_no_weights_is_named_with_what_to_do(make, stand_in)
         make([stand_in(routes=("/version", "/v1/models"))]).generate([[5]], [[1]], SAMPLING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hanging", "part"),
     [("/pause", "pausing"), ("/collective_rpc", "reading the new weights"), ("/resume", "resuming")],

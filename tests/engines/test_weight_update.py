@@ -37,6 +37,7 @@ def nudge(policy: Any, size: float) -> None:
             weight += size * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_servers_are_paused_before_and_resumed_after_an_update(make_engine, stand_ins, policy, tmp_path):
     servers = stand_ins(2)
     engine = make_engine(servers, f"rollout.weights_dir={tmp_path}/weights")
@@ -53,6 +54,7 @@ def test_servers_are_paused_before_and_resumed_after_an_update(make_engine, stan
     assert not list((tmp_path / "weights").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", ["/collective_rpc", "/reset_prefix_cache", "/weight_checker"])
 def test_a_server_is_resumed_although_its_update_fails(make_engine, stand_ins, policy, tmp_path, failing):
     (server,) = stand_ins(1, failing=failing)
@@ -69,6 +71,7 @@ def test_weights_that_cannot_be_written_are_a_fault_of_the_folder(make_engine, s
     assert changes(server)[-1] == "/resume"
 
 
+@pytest.mark.slow
 def test_a_server_that_keeps_its_weights_is_found_after_the_smallest_step(
     make_engine, stand_ins, policy, tmp_path, caplog
 ):
@@ -84,6 +87,7 @@ def test_a_server_that_keeps_its_weights_is_found_after_the_smallest_step(
     assert [server.num_asked(PROMPTS) for server in servers] == [8, 0]
 
 
+@pytest.mark.slow
 def test_completions_of_a_server_that_was_started_again_are_asked_for_elsewhere(
     make_engine, stand_ins, policy, tmp_path, caplog
 ):
@@ -97,6 +101,7 @@ def test_completions_of_a_server_that_was_started_again_are_asked_for_elsewhere(
     assert [server.num_asked(PROMPTS) for server in servers] == [4, 8]
 
 
+@pytest.mark.slow
 def test_in_training_a_lost_server_comes_back_with_the_next_update(make_engine, stand_ins, policy, tmp_path):
     servers = stand_ins(2)
     engine = make_engine(servers, f"rollout.weights_dir={tmp_path}")
@@ -152,6 +157,7 @@ def gloo(stand_ins, monkeypatch):
     return stand_ins(2, kind=GlooStandIn, transfer={"backend": "gloo"}, routes=(*StandIn.routes, *routes))
 
 
+@pytest.mark.slow
 def test_weights_are_broadcast_where_servers_can_receive_them(make_engine, gloo, policy):
     engine = make_engine(gloo)
     engine.sync_weights(policy.model)
@@ -165,8 +171,9 @@ def test_weights_are_broadcast_where_servers_can_receive_them(make_engine, gloo,
     assert [server.requests.count("/init_weight_transfer_engine") for server in gloo] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_broadcast_goes_on_without_a_server_that_fails_in_it(make_engine, gloo, policy, caplog):
-    engine = make_engine(gloo, "rollout.timeout_s=30")
+    engine = make_engine(gloo, "rollout.timeout_s=10")
     engine.sync_weights(policy.model)
     gloo[0].failing = "/update_weights"
     nudge(policy, 1e-6)
@@ -180,11 +187,12 @@ def test_a_broadcast_goes_on_without_a_server_that_fails_in_it(make_engine, gloo
     assert gloo[0].checksums == gloo[1].checksums
 
 
+@pytest.mark.slow
 def test_with_adapters_the_base_is_broadcast_once_also_after_a_broken_transfer(make_engine, gloo, policy, tmp_path):
     add_adapters(policy.model, LoRAConfig(rank=4, alpha=8, target_modules=None), seed=0)
     for server in gloo:
         server.max_lora_rank = 8
-    engine = make_engine(gloo, f"rollout.weights_dir={tmp_path}", "rollout.timeout_s=30")
+    engine = make_engine(gloo, f"rollout.weights_dir={tmp_path}", "rollout.timeout_s=10")
     gloo[0].failing = "/update_weights"
     engine.sync_weights(policy.model)
     base = {f"dp0:pp0:pcp0:tp0:{name}" for name, _ in base_weights(policy.model)}
@@ -249,6 +257,7 @@ def test_what_a_server_must_hold(before, after, stale):
     assert stale_weights(before, after) == stale
 
 
+@pytest.mark.slow
 def test_the_smallest_room_for_a_file_is_not_enough(make_engine, stand_ins, policy, tmp_path):
     """A limit of the size of files stands for a full disk."""
     resource = pytest.importorskip("resource")

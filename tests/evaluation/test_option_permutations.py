@@ -17,6 +17,7 @@ def answer(letter, **fields):
     return SampledAnswer("", 1, False, letter, "", **fields)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 30), st.integers(0, 100), st.integers(2, 10))
 def test_orders_are_permutations_and_differ_while_they_can(num_orders, seed, num_options):
     letters = "ABCDEFGHIJ"[:num_options]

@@ -41,6 +41,7 @@ def test_sticking_by_hand():
     assert prefill_score(questions[2:], [answers("A")], "trace", 0).follow_rate == Rate(0.0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_every_trace_of_the_released_file_names_a_wrong_option(shared_data, number):
     field = f"adversarial_trace_{number}"

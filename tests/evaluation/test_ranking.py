@@ -33,6 +33,7 @@ def test_no_query_is_refused():
         rank_queries([{}], [], num_unranked=3)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=4), st.integers(1, 5))
 def test_ties_are_means_over_all_orders(values, k):
     scores = {str(index): float(value) for index, value in enumerate(values)}

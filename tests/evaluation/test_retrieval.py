@@ -53,12 +53,14 @@ def test_the_ideal_is_over_all_judged_documents_not_over_those_found():
     assert ndcg(["a"], grades, 10) == pytest.approx(1 / sum(1 / math.log2(rank + 1) for rank in range(1, 11)))
 
 
+@pytest.mark.slow
 @given(GRADES, RANKED, st.integers(1, 8))
 def test_ndcg_agrees_with_the_best_of_all_orders(grades, ranked, k):
     ideal = max(dcg(order[:k], grades) for order in permutations(grades))
     assert ndcg(ranked, grades, k) == pytest.approx(dcg(ranked[:k], grades) / ideal if ideal else 0.0)
 
 
+@pytest.mark.slow
 @given(GRADES, RANKED)
 def test_every_metric_lies_between_0_and_1(grades, ranked):
     for value in score_question(ranked, grades).metrics.values():

@@ -159,6 +159,7 @@ def test_the_order_of_predictions_does_not_matter():
     assert score(QUESTIONS, PREDICTIONS).slices == score(QUESTIONS[::-1], PREDICTIONS).slices
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.sampled_from(["A", "B", "C", None]), min_size=3, max_size=3), min_size=1, max_size=12))
 def test_values_lie_within_their_intervals_and_denominators_add_up(letters):
     questions = [question(number, "A", number % 2 == 0) for number in range(len(letters))]

@@ -69,6 +69,7 @@ def test_betas_are_translated_where_they_are_given():
     assert trl_settings(reader, PROMPTS, "stage", 1)["adam_beta2"] == 0.98
 
 
+@pytest.mark.slow
 def test_what_a_user_has_set_in_local_is_no_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     shutil.copytree(CONF_DIR, tmp_path / "conf")
     (tmp_path / "conf" / "local").mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from support.command_lines import ROOT
 from support.exports import defaults
 
@@ -14,6 +15,8 @@ from medssr.exporting.common import SettingsReader
 from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.exporting.verl import verl_settings
+
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "from_trl_and_verl.md"
 PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9])

@@ -72,6 +72,7 @@ def test_epsilon_is_added_to_the_deviation():
     assert advantages.tolist() == [[0.75, -0.25, -0.25, -0.25]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 @given(rewards=rewards_of(st.floats(-5, 5, width=16), st.sampled_from([0.0, 1.0]), UNKNOWN))
 def test_agrees_with_loops(scale, rewards):
@@ -81,6 +82,7 @@ def test_agrees_with_loops(scale, rewards):
     torch.testing.assert_close(advantages, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 @given(rewards=rewards_of(st.floats(-5, 5, width=32), least=2))
 def test_advantages_of_a_group_sum_to_zero(scale, rewards):

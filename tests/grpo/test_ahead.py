@@ -38,6 +38,7 @@ def start(random_policies, tmp_path):
     return make, run
 
 
+@pytest.mark.slow
 def test_a_step_is_sampled_by_the_weights_before_the_last_update_while_that_is_made(start):
     make, run = start
     policy, module = make()
@@ -47,12 +48,14 @@ def test_a_step_is_sampled_by_the_weights_before_the_last_update_while_that_is_m
     assert module.rollouts.ahead.sampled == SampledStep()
 
 
+@pytest.mark.slow
 def test_without_overlap_nothing_is_sampled_aside(start, random_policies, tmp_path):
     policy = copy_policy(random_policies["qwen3"])
     module = fit(policy, tmp_path, CONFIG, engine=CopiedEngine)
     assert module.rollouts.engine.versions == [(1, False), (2, False), (3, False), (4, False)]
 
 
+@pytest.mark.slow
 def test_the_run_does_not_depend_on_what_takes_longer(start, tmp_path, monkeypatch):
     """Either the completions are there before the update begins, or they come when everything else has been done."""
     make, run = start
@@ -81,6 +84,7 @@ def test_the_run_does_not_depend_on_what_takes_longer(start, tmp_path, monkeypat
     assert metrics(tmp_path / "quick") == metrics(tmp_path / "slow")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_done", [1, 3])
 def test_a_resumed_run_ends_with_the_same_weights(start, num_done):
     make, run = start
@@ -94,6 +98,7 @@ def test_a_resumed_run_ends_with_the_same_weights(start, num_done):
     assert module.rollouts.engine.versions == [(1 + place, True) for place in range(3 - num_done)]
 
 
+@pytest.mark.slow
 def test_completions_in_a_checkpoint_are_the_same_bit_for_bit(start):
     make, run = start
     policy, module = make()
@@ -131,6 +136,7 @@ def test_completions_that_were_sampled_with_other_settings_are_sampled_anew(star
     module.rollouts.ahead.close()
 
 
+@pytest.mark.slow
 def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step(start):
     """It comes in the update of step 2, while the engine does not answer."""
     make, run = start
@@ -155,6 +161,7 @@ def test_a_signal_beside_a_sampling_ends_the_run_with_the_state_of_the_last_step
     assert module.rollouts.engine.versions == [(1, True)]
 
 
+@pytest.mark.slow
 def test_a_signal_while_training_waits_for_an_engine_that_hangs_leaves_the_last_checkpoint(start, monkeypatch):
     """The weights are those after the update, whose completions are not all there: the step is repeated."""
     make, run = start
@@ -189,6 +196,7 @@ def test_an_error_of_the_engine_ends_the_training_with_its_message(start):
         run("run", policy, module)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_update_ends_the_sampling(start, monkeypatch):
     make, run = start
     policy, module = make()
@@ -203,6 +211,7 @@ def test_an_error_of_the_update_ends_the_sampling(start, monkeypatch):
     assert isinstance(module.rollouts.ahead._running.exception(), InterruptedError)
 
 
+@pytest.mark.slow
 def test_further_rounds_of_dynamic_sampling_are_sampled_when_the_step_begins(start):
     make, run = start
     config = grpo_config(num_steps=3, num_prompts_per_step=2, tis_cap=2.0, dynamic_sampling_rounds=1)
@@ -214,6 +223,7 @@ def test_further_rounds_of_dynamic_sampling_are_sampled_when_the_step_begins(sta
     assert [version for version, is_aside in versions if not is_aside] == [1, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_old_weights_are_corrected_by_importance_weights(start, tmp_path):
     """From the second step on, trainer and engine differ by an update."""
     make, run = start

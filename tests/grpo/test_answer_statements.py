@@ -69,6 +69,7 @@ def test_a_text_that_repeats_its_answer_on_and_on_is_read_a_bounded_number_of_ti
     assert len(cost) < 600
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([0, 1]), min_size=1, max_size=60).filter(any))
 def test_all_tokens_that_read_as_the_answer_are_found(flags):
     """Token 1 states the answer, whatever stands around it."""

@@ -71,6 +71,7 @@ def test_a_group_with_a_long_prompt_is_not_split_for_short_completions():
     assert len(all_rows) + len(none) == 2
 
 
+@pytest.mark.slow
 @given(st.lists(GROUPS, max_size=12), st.integers(1, 8))
 def test_each_completion_is_shared_out_once(groups, num_processes):
     shares = share_out(groups, num_processes)
@@ -82,6 +83,7 @@ def test_each_completion_is_shared_out_once(groups, num_processes):
     assert all(share == sorted(share) for share in shares)
 
 
+@pytest.mark.slow
 @given(st.lists(GROUPS, min_size=1, max_size=12), st.integers(1, 8))
 def test_no_process_has_more_than_the_mean_and_the_largest_group(groups, num_processes):
     """The bound of Graham's rule, which splitting may only improve."""
@@ -90,6 +92,7 @@ def test_no_process_has_more_than_the_mean_and_the_largest_group(groups, num_pro
     assert most <= sum(totals) / num_processes + max(totals) * (1 - 1 / num_processes) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_groups", "limit"), [(10, 1.2), (16, 1.2), (32, 1.1), (64, 1.1)])
 def test_eight_processes_are_nearly_even_also_where_they_have_few_groups(num_groups, limit):
     draw = random.Random(num_groups)

@@ -75,6 +75,7 @@ def tables(artifact_dir):
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(artifact_dir.glob("completions/*"))}
 
 
+@pytest.mark.slow
 def test_a_table_every_other_step(stage):
     written = tables(stage("run").directory)
     assert list(written) == ["step_0000000.jsonl", "step_0000002.jsonl", "step_0000004.jsonl"]
@@ -87,6 +88,7 @@ def test_a_table_every_other_step(stage):
         assert all(row["rewards"] == {"label_match": row["letter"] == row["label"]} for row in rows)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_tables(stage):
     whole = tables(stage("whole").directory)
     with pytest.raises(ConnectionAbortedError):

@@ -111,6 +111,7 @@ def test_the_term_is_the_mean_over_the_tokens_that_the_gate_lets_through(random_
     assert sum(part.metrics["teacher_divergence"] for _, part in parts) == pytest.approx(mean, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_groups_whose_completions_are_all_right_are_drawn_to_the_teacher_and_all_wrong_ones_are_not(
     random_policies, tmp_path
 ):
@@ -133,6 +134,7 @@ def test_groups_whose_completions_are_all_right_are_drawn_to_the_teacher_and_all
     assert float(metrics(tmp_path / "right")[0]["train/teacher_divergence"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher", [OTHER, AVERAGE], ids=["model", "average"])
 def test_the_step_does_not_depend_on_how_it_is_split(random_policies, tmp_path, teacher):
     def one_step(tokens):
@@ -160,6 +162,7 @@ def test_the_step_does_not_depend_on_how_it_is_split(random_policies, tmp_path, 
         torch.testing.assert_close(apart[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_adapters_are_drawn_to_another_model(random_policies, tmp_path):
     """Steps of distillation alone come nearer to the teacher."""
     policy = copy_policy(random_policies["qwen3"])
@@ -174,6 +177,7 @@ def test_adapters_are_drawn_to_another_model(random_policies, tmp_path):
     assert sum(found[-3:]) < 0.8 * sum(found[:3])
 
 
+@pytest.mark.slow
 def test_a_teacher_of_a_path_is_loaded_and_one_with_another_vocabulary_refused(tmp_path):
     random_policy("qwen3").save(tmp_path / "model")
     other = random_policy("qwen3")

@@ -1,9 +1,11 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medssr.grpo.dynamic_sampling import indices_to_train
 
 
+@pytest.mark.slow
 @given(st.lists(st.booleans(), min_size=1), st.data())
 def test_as_many_as_asked_for_with_signal_first_and_in_order(has_signal, data):
     size = data.draw(st.integers(1, len(has_signal)))

@@ -178,6 +178,7 @@ def test_questions_need_labels_only_for_rewards_that_read_them(tmp_path):
         require_labels({"form": partial(AnswerFormat, 1.0), "vote": MajorityVote(1.0, None)}, UNLABELLED, "file")
 
 
+@pytest.mark.slow
 def test_metrics_of_questions_without_a_label(policy, tmp_path):
     """A tie has no label: nothing is counted as right or wrong, and no label is compared with the truth."""
     with_truth = [replace(question, provenance={"truth": "A"}) for question in UNLABELLED]
@@ -193,6 +194,7 @@ def test_metrics_of_questions_without_a_label(policy, tmp_path):
     assert math.isfinite(float(row["train/reward"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", list(KLPlacement))
 def test_one_pass_gives_statistics_and_the_log_probs_that_an_update_needs(policy, monkeypatch, placement):
     """Two minibatches need the log-probs of the policy that sampled, and so does the KL in the reward."""

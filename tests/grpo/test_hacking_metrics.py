@@ -92,6 +92,7 @@ def test_an_opening_is_short_and_a_beginning(text):
         assert text.startswith(beginning)
 
 
+@pytest.mark.slow
 @given(st.lists(LETTERS, min_size=1), st.lists(LETTERS, min_size=1))
 def test_the_distance_of_letters_is_a_distance(first, second):
     one, other = letter_fractions(first, string.ascii_uppercase), letter_fractions(second, string.ascii_uppercase)

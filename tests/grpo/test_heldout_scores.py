@@ -77,6 +77,7 @@ def test_the_best_is_the_first_of_the_highest():
     assert (scores.start, scores.best, scores.best_step, scores.num_since_best) == (0.5, 0.7, 10, 2)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1))
 def test_the_history_agrees_with_the_list_of_all_scores(accuracies):
     scores = history(*accuracies)

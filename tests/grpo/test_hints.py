@@ -117,6 +117,7 @@ def test_only_a_question_with_a_hint_and_no_right_completion_is_asked_again(rand
     assert found[0].question == RIGHT_WITH_HINT
 
 
+@pytest.mark.slow
 def test_a_completion_with_a_hint_is_trained_under_the_prompt_without_it_and_without_importance_weight(
     random_policies, tmp_path
 ):
@@ -154,6 +155,7 @@ def test_completions_with_a_hint_are_no_votes_and_say_nothing_of_the_accuracy():
     assert found["train/hinted_share"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_a_stage_looks_its_passages_up_in_the_corpus(tmp_path):
     passage = next(BuiltinCorpus().passages())
     stage = ToyStage(

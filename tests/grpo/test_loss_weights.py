@@ -26,6 +26,7 @@ def test_by_hand(kind):
     assert token_weights.tolist() == pytest.approx(BY_HAND[kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_row_without_tokens_changes_nothing(kind):
     assert policy_loss(kind).normalizer([4, 0, 1], 6) == policy_loss(kind).normalizer([4, 1], 6)

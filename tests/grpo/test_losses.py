@@ -197,6 +197,7 @@ def test_dual_clip_bounds_what_a_bad_token_costs(ratio, advantage, loss, gradien
     assert metrics["dual_clip_share"].item() == float(ratio > 3 and advantage < 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_tokens_may_have_advantages_of_their_own(kind):
     logps = torch.tensor([[-1.0, -1.0], [-2.0, -1.0]])
@@ -206,6 +207,7 @@ def test_tokens_may_have_advantages_of_their_own(kind):
     assert by_row.item() == by_token.item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_fully_masked_row_counts_as_none(kind):
     mask = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
@@ -215,6 +217,7 @@ def test_a_fully_masked_row_counts_as_none(kind):
     assert both.item() == alone.item() != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("log_ratio", [100.0, -100.0])
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
@@ -260,6 +263,7 @@ def test_a_parameter_out_of_range_is_refused(kind, values, message):
         policy_loss(kind, **values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_losses_and_metrics_of_parts_add_up_to_those_of_the_whole(kind):
     generator = torch.Generator().manual_seed(1)
@@ -286,6 +290,7 @@ def test_clipped_tokens_are_counted_where_their_gradient_vanishes():
     assert metrics["clip_low_share"].item() == pytest.approx(1 / 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
 def test_padding_does_not_reach_the_loss_its_metrics_or_the_gradient(garbage, kind):

@@ -40,6 +40,7 @@ def test_a_step_of_plain_grpo_has_no_optional_parts(policy):
     assert parts_of(policy, {"first": EvenTokens(), "form": AnswerFormat(0.1)}, **settings) == []
 
 
+@pytest.mark.slow
 def test_a_step_of_plain_grpo_runs_through_the_modules_of_the_diagram_and_no_other(policy, tmp_path):
     module = make_module(policy, grpo_config(num_steps=1, beta=0.1), EvenTokens(), partial(SGD, lr=1.0))
     training_step, files = module.training_step, set()
@@ -63,6 +64,7 @@ def test_a_step_of_plain_grpo_runs_through_the_modules_of_the_diagram_and_no_oth
     assert drawn == {file.stem for file in files if file.parent == folder}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "settings", "expected"),
     [

@@ -64,6 +64,7 @@ def test_a_gap_of_no_known_token_is_zero_and_says_so():
     assert not any(math.isnan(value) for value in mismatch.values())
 
 
+@pytest.mark.slow
 @given(LOGPS)
 def test_agrees_with_loops(pairs):
     old, engine = (torch.tensor(column, dtype=torch.float64) for column in zip(*pairs, strict=True))

@@ -44,6 +44,7 @@ class InfiniteGradient(L.Callback):
         return gradient / 0.0 if self._count - 1 in self._passes else gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [PoisonedReference(0), InfiniteGradient(0)], ids=["loss", "gradient"])
 def test_the_step_is_skipped_and_the_schedule_goes_on(policy, tmp_path, fault):
     before = weights(policy)
@@ -72,6 +73,7 @@ def test_a_skipped_step_leaves_the_optimizer_as_it_was(random_policies, tmp_path
     assert all(torch.isfinite(value).all() for value in state.values())
 
 
+@pytest.mark.slow
 def test_of_several_minibatches_only_the_faulty_is_skipped(random_policies, tmp_path):
     """Two questions, a minibatch each: without the second, the step is the first's alone."""
 
@@ -90,6 +92,7 @@ def test_of_several_minibatches_only_the_faulty_is_skipped(random_policies, tmp_
     assert all(math.isfinite(float(value)) for value in row.values())
 
 
+@pytest.mark.slow
 def test_a_run_of_skipped_steps_ends_the_training_and_names_the_questions(policy, tmp_path):
     before = weights(policy)
     config = grpo_config(num_steps=9, num_prompts_per_step=1, max_skipped_steps=3)
@@ -99,6 +102,7 @@ def test_a_run_of_skipped_steps_ends_the_training_and_names_the_questions(policy
     assert are_equal(before, weights(policy))
 
 
+@pytest.mark.slow
 def test_the_questions_of_the_faulty_micro_batches_are_named_where_the_loss_says_which(policy, tmp_path):
     config = grpo_config(num_steps=1, num_prompts_per_step=5, micro_batch_tokens=1, max_skipped_steps=1)
 
@@ -118,12 +122,14 @@ def test_the_questions_of_the_faulty_micro_batches_are_named_where_the_loss_says
     assert "q1" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_good_step_ends_the_run(policy, tmp_path):
     config = grpo_config(num_steps=5, max_skipped_steps=2)
     fit(policy, tmp_path, config, callbacks=[PoisonedReference(0, 2, 4)])
     assert [float(row["train/skipped_steps"]) for row in metrics(tmp_path)] == [1, 0, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_resumed_training_knows_the_run(random_policies, tmp_path):
     class Interrupt(PoisonedReference):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -142,6 +148,7 @@ def test_a_resumed_training_knows_the_run(random_policies, tmp_path):
         run(PoisonedReference(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("tis_cap", [None, 2.0])
 def test_log_probs_of_the_engine_that_are_not_finite_poison_nothing(policy, tmp_path, shift, tis_cap):

@@ -20,6 +20,7 @@ def test_a_buffer_of_the_whole_length_is_a_length_penalty():
     assert overlong_penalty(torch.tensor([5, 20]), max_new_tokens=20, buffer=20).tolist() == [0.25, 1.0]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 64), st.data())
 def test_longer_is_never_better_and_a_cut_completion_pays_in_full(max_new_tokens, data):
     buffer = data.draw(st.integers(1, max_new_tokens))

@@ -83,6 +83,7 @@ def test_settings_out_of_range_are_refused(change, message):
         PassRateBand(**BAND | change)
 
 
+@pytest.mark.slow
 def test_questions_do_not_rest_where_sources_have_a_ratio():
     with pytest.raises(InputError, match=r"grpo\.selection: questions rest, .*ratio"):
         typed("train", "experiment=semi_supervised", "grpo/selection=pass_rate")

@@ -90,6 +90,7 @@ EIGHTHS = st.integers(0, 8).map(lambda number: number / 8)
 ROWS = st.lists(st.lists(EIGHTHS, min_size=1, max_size=6), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(ROWS, ROWS, st.sampled_from(TrajectoryForm))
 def test_the_similarity_is_that_of_a_slow_version(queries, references, form):
     length = min(map(len, queries))

@@ -107,6 +107,7 @@ def with_rewards(module, **rewards):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -59,6 +59,7 @@ def rows(scored):
     return [(group.question.id, group.prompt_ids, group.rollouts) for group in scored.groups]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", [EvenTokens, CountsTokens])
 def test_the_order_of_arrival_changes_nothing(make, reward):
     whole = make(HFEngine, reward()).roll_out(0, QUESTIONS)

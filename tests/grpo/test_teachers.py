@@ -168,6 +168,7 @@ def test_a_teacher_samples_what_a_model_with_its_weights_samples(random_policies
     assert [group.rollouts for group in asked] == [group.rollouts for group in groups]
 
 
+@pytest.mark.slow
 def test_an_engine_with_a_copy_of_the_weights_gets_the_teachers_and_the_policys_in_turns(random_policies, tmp_path):
     found = []
     for engine in (HFEngine, CopiedEngine):
@@ -181,6 +182,7 @@ def test_an_engine_with_a_copy_of_the_weights_gets_the_teachers_and_the_policys_
     assert are_equal(*found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_adapters", [False, True], ids=["all weights", "adapters"])
 def test_the_kl_is_to_the_average(random_policies, has_adapters):
     policy = copy_policy(random_policies["qwen3"])
@@ -205,6 +207,7 @@ def test_the_kl_is_to_the_average(random_policies, has_adapters):
         assert not torch.equal(sample.ref_logps, sample.old_logps)
 
 
+@pytest.mark.slow
 def test_the_average_follows_each_optimiser_step_of_a_training(random_policies, tmp_path):
     """Four steps of two optimiser steps each, followed by the formula on the weights after each."""
     policy = copy_policy(random_policies["qwen3"])

@@ -27,6 +27,7 @@ def test_training_changes_the_weights_and_logs_every_step(policy, tmp_path):
     assert all(row[name] for row in rows for name in expected)
 
 
+@pytest.mark.slow
 def test_the_reward_rises(policy, tmp_path):
     config = grpo_config(num_steps=12, num_prompts_per_step=5, num_generations=8, beta=0.0)
     fit(policy, tmp_path, config)
@@ -51,6 +52,7 @@ def test_a_constant_reward_leaves_the_weights_as_they_are(policy, tmp_path):
     assert [float(row["train/all_right_share"]) for row in rows] == [1.0] * 3
 
 
+@pytest.mark.slow
 def test_the_kl_term_holds_the_policy_to_the_reference(random_policies, tmp_path):
     def distance(beta):
         policy = copy_policy(random_policies["qwen3"])
@@ -60,6 +62,7 @@ def test_the_kl_term_holds_the_policy_to_the_reference(random_policies, tmp_path
     assert distance(10.0) < 0.5 * distance(1e-6)
 
 
+@pytest.mark.slow
 def test_the_kl_in_the_reward_holds_the_policy_too(random_policies, tmp_path):
     def distance(beta):
         policy = copy_policy(random_policies["qwen3"])
@@ -72,6 +75,7 @@ def test_the_kl_in_the_reward_holds_the_policy_too(random_policies, tmp_path):
     assert abs(distance(10.0)) < 0.5 * abs(distance(1e-6))
 
 
+@pytest.mark.slow
 def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_path):
     before = weights(policy)
     module = fit(policy, tmp_path, grpo_config(beta=0.1))
@@ -82,6 +86,7 @@ def test_the_reference_stays_as_it_was_and_out_of_the_checkpoint(policy, tmp_pat
     assert checkpoint["state_dict"].keys() == {f"model.{name}" for name in before}
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
     policies = [copy_policy(random_policies["qwen3"]) for _ in range(2)]
     for number, policy in enumerate(policies):
@@ -91,6 +96,7 @@ def test_the_same_run_twice_ends_with_the_same_bits(random_policies, tmp_path):
     assert metrics(tmp_path / "0") == metrics(tmp_path / "1")
 
 
+@pytest.mark.slow
 def test_the_first_step_of_truncated_completions_is_reported_once(policy, tmp_path, caplog):
     policy.model.generation_config.eos_token_id = None
     fit(policy, tmp_path, grpo_config(num_steps=3))

@@ -31,6 +31,7 @@ def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others
     torch.testing.assert_close(beside_another, alone, rtol=1e-3, atol=1e-3 * alone.abs().max().item())
 
 
+@pytest.mark.slow
 def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_policies, tmp_path):
     """A group without signal is left out of the forward pass, and so of the mean; it does not count as 0."""
 
@@ -43,6 +44,7 @@ def test_metrics_of_the_update_are_means_over_the_tokens_that_it_saw(random_poli
     assert float(beside_another["train/entropy"]) == pytest.approx(float(alone["train/entropy"]), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plain", "other"),
     [
@@ -71,6 +73,7 @@ def test_what_saves_memory_does_not_change_the_step(random_policies, tmp_path, p
         assert float(row[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", list(ScaleRewards))
 def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
     before = weights(policy)
@@ -78,6 +81,7 @@ def test_every_scaling_of_rewards_trains(policy, tmp_path, scale):
     assert not are_equal(before, weights(policy))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("minibatch_prompts", [None, 1])
 def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, loss, minibatch_prompts):
@@ -89,6 +93,7 @@ def test_every_loss_trains_with_several_updates_per_rollout(policy, tmp_path, lo
     assert all(math.isfinite(float(value)) for value in row.values())
 
 
+@pytest.mark.slow
 def test_several_updates_compare_with_the_policy_that_sampled(random_policies, tmp_path):
     """In later updates on the same samples the ratio is not 1, so some tokens are clipped."""
 
@@ -107,6 +112,7 @@ def test_several_updates_compare_with_the_policy_that_sampled(random_policies, t
     assert float(once["train/clip_low_share"]) == float(once["train/clip_high_share"]) == 0
 
 
+@pytest.mark.slow
 def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
     def num_optimizer_steps(name, **settings):
         module = fit(copy_policy(random_policies["qwen3"]), tmp_path / name, grpo_config(num_steps=2, **settings))
@@ -116,6 +122,7 @@ def test_minibatches_take_one_optimizer_step_each(random_policies, tmp_path):
     assert num_optimizer_steps("four", num_iterations=2, minibatch_prompts=1) == 8
 
 
+@pytest.mark.slow
 def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tmp_path):
     """The engine reports exp(-0.5) times each probability: the weights are exp(0.5), or 1.5 with a cap of 1.5."""
 
@@ -139,6 +146,7 @@ def test_importance_weights_scale_the_gradient_up_to_the_cap(random_policies, tm
     assert [float(row["train/tis_capped_share"]) for row in (off, on, at_cap)] == [0, 0, 1]
 
 
+@pytest.mark.slow
 def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_policies, tmp_path):
     """At the learning rate of real models: computed in bfloat16, kept in float32."""
     policy = copy_policy(random_policies["qwen3"])
@@ -154,6 +162,7 @@ def test_mixed_precision_keeps_steps_that_bfloat16_weights_would_lose(random_pol
     assert changed_fraction(torch.bfloat16) < 0.1
 
 
+@pytest.mark.slow
 def test_without_a_kl_its_placement_changes_nothing(random_policies, tmp_path):
     """Several updates compare with the policy that sampled, also where `kl_placement` is reward and beta is 0."""
 

@@ -61,12 +61,14 @@ def test_what_a_token_weighs_by_hand(kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_question_of_weight_n_counts_as_n_copies_and_one_of_weight_0_as_none(kind):
     weighted = gradient(kind, [0, 1, 2], question_weights=torch.tensor([3.0, 0.0, 1.0]))
     torch.testing.assert_close(weighted, gradient(kind, [0, 0, 0, 2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_masked_token_counts_as_if_it_were_not_there(kind):
     mask = MASK.clone()
@@ -77,6 +79,7 @@ def test_a_masked_token_counts_as_if_it_were_not_there(kind):
     torch.testing.assert_close(gradient(kind, [0, 1, 2], mask=mask), gradient(kind, [0, 1, 2], columns, shorter))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOSSES)
 def test_weights_of_1_are_no_weights_bit_for_bit(kind):
     assert torch.equal(gradient(kind, [0, 1, 2], question_weights=torch.ones(3)), gradient(kind, [0, 1, 2]))

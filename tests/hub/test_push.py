@@ -135,6 +135,7 @@ def hub(monkeypatch):
         yield hub
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_files_and_card_and_sends_nothing(project, hub, monkeypatch, capsys):
     trained = project.train()
     evaluated = project.evaluate(trained.path("model"))
@@ -173,6 +174,7 @@ def test_a_card_names_no_server_of_the_network():
     assert shown == "```yaml\ngenerator:\n  temperature: 1.0\njudges:\n- temperature: 1.0\n```"
 
 
+@pytest.mark.slow
 def test_a_card_of_another_version_gets_results_too(project, monkeypatch, capsys):
     trained = project.train()
     project.evaluate(trained.path("model"))
@@ -181,6 +183,7 @@ def test_a_card_of_another_version_gets_results_too(project, monkeypatch, capsys
     assert "| toy | all | 12 | 0.750 |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_upload_brings_what_the_dry_run_showed(project, hub, monkeypatch, capsys):
     trained = project.train()
     project.push(monkeypatch, str(trained.directory), "--repo", NAME, "--private", "--yes")
@@ -190,6 +193,7 @@ def test_an_upload_brings_what_the_dry_run_showed(project, hub, monkeypatch, cap
     assert hub.repos[NAME]["model.safetensors"] == b"weights"
 
 
+@pytest.mark.slow
 def test_a_public_repository_gets_nothing_that_is_to_be_private(project, hub, monkeypatch, capsys):
     hub.repos[NAME] = {}
     with pytest.raises(SystemExit) as end:
@@ -199,6 +203,7 @@ def test_a_public_repository_gets_nothing_that_is_to_be_private(project, hub, mo
     assert hub.repos[NAME] == {}
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_not_left_beside_the_new_ones(project, hub, monkeypatch, capsys):
     hub.repos[NAME] = dict.fromkeys(("model.safetensors", "adapter/adapter_model.safetensors", "notes.md"), b"old")
     with pytest.raises(SystemExit):
@@ -207,6 +212,7 @@ def test_weights_of_another_model_are_not_left_beside_the_new_ones(project, hub,
     assert set(hub.repos[NAME].values()) == {b"old"}
 
 
+@pytest.mark.slow
 def test_a_question_set_goes_without_what_else_its_folder_holds(project, hub, monkeypatch, capsys, tmp_path):
     import datasets
 
@@ -223,6 +229,7 @@ def test_a_question_set_goes_without_what_else_its_folder_holds(project, hub, mo
         assert rows["answer"][:] == [None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", ["path", "sk-very-secret", 'sk-very-s\u00e9cret"'])
 def test_paths_and_keys_of_this_machine_stay_here(project, monkeypatch, capsys, private):
     monkeypatch.setenv("SOME_API_KEY", private if private != "path" else "sk-very-secret")
@@ -235,6 +242,7 @@ def test_paths_and_keys_of_this_machine_stay_here(project, monkeypatch, capsys, 
     assert "sk-very" not in shown.err + shown.out
 
 
+@pytest.mark.slow
 def test_adapters_name_neither_a_folder_of_this_machine_nor_another_base(project, hub, monkeypatch):
     settings = json.dumps({"base_model_name_or_path": "artifacts/train/ab/model", "r": 8})
     trained = project.train(**{"adapter/adapter_config.json": settings})
@@ -243,6 +251,7 @@ def test_adapters_name_neither_a_folder_of_this_machine_nor_another_base(project
     assert uploaded == {"base_model_name_or_path": None, "r": 8}
 
 
+@pytest.mark.slow
 def test_a_hub_that_refuses_or_is_not_there_is_said_plainly(project, hub, monkeypatch, capsys):
     trained = project.train()
     hub.refuses = True
@@ -269,6 +278,7 @@ def test_a_mistake_is_said(project, monkeypatch, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_no_model_and_a_damaged_model_stays(project, monkeypatch, capsys):
     trained = project.train()
     evaluated = project.evaluate(trained.path("model"))
@@ -306,6 +316,7 @@ def test_a_process_that_another_one_started_takes_its_commit(monkeypatch):
     assert at_commit(replace(model, revision=None)).revision is None
 
 
+@pytest.mark.slow
 def test_a_model_that_is_neither_here_nor_in_the_cache_is_refused_where_the_hub_does_not_answer(monkeypatch, caplog):
     model = replace(composed("evaluate").model, path=NAME, revision="v1")
     unreachable = "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"

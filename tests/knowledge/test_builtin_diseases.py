@@ -85,6 +85,7 @@ def test_values_are_spelt_one_way(relation):
     assert len({value.casefold() for value in values}) == len(values)
 
 
+@pytest.mark.slow
 def test_rare_diseases_are_rare_in_orphanet(orphanet):
     for record in read(RESOURCES / "rare_diseases.jsonl"):
         entry = orphanet[record["orphacode"]]
@@ -127,6 +128,7 @@ def test_inheritance_is_the_only_pattern_in_orphanet(orphanet):
                 assert patterns == {fact.value}, (entity.name, fact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_sources_exist(name, orphanet, document_ids):
     for entity in TABLES[name]():

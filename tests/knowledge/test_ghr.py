@@ -154,6 +154,7 @@ def test_faults_of_the_file_are_named(tmp_path):
         read_ghr(path)
 
 
+@pytest.mark.slow
 def test_facts_of_the_public_pages_agree_with_orphanet(shared_data):
     """Of 365 genes, 8 differ: 7 were renamed since, and 1 page was matched by a synonym of another disease."""
     from medssr.knowledge.entities.orphanet_facts import PATTERN_OF_INHERITANCE

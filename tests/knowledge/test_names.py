@@ -91,6 +91,7 @@ def test_a_normalised_name_is_small_words_with_single_blanks(name):
     assert all(char.isalnum() or char == " " for char in key)
 
 
+@pytest.mark.slow
 @given(NAMES)
 def test_the_first_key_is_the_normalised_name(name):
     keys = join_keys(name)

@@ -42,6 +42,7 @@ def test_invalid_answers_never_win():
     assert majority_vote([None] * 9 + ["B"]).label == "B"
 
 
+@pytest.mark.slow
 @given(ANSWERS.flatmap(lambda letters: st.tuples(st.just(letters), st.permutations(letters))))
 def test_the_order_of_the_answers_does_not_matter(pair):
     letters, shuffled = pair
@@ -49,6 +50,7 @@ def test_the_order_of_the_answers_does_not_matter(pair):
     assert list(majority_vote(letters).counts) == list(majority_vote(shuffled).counts)
 
 
+@pytest.mark.slow
 @given(ANSWERS)
 def test_every_answer_is_counted_once_and_agreement_is_at_most_the_valid_share(letters):
     vote = majority_vote(letters)
@@ -139,6 +141,7 @@ def test_the_widest_band_keeps_every_label():
     assert outcome("AAAA", 0.0, 1.0) is outcome("AABC", 0.0, 1.0) is LabelOutcome.kept
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from("ABCD-"), max_size=16), SHARES, SHARES, SHARES)
 def test_every_vote_has_one_outcome_that_fits_it(letters, one, other, min_valid_share):
     low, high = sorted((one, other))
@@ -174,6 +177,7 @@ def test_a_share_is_in_the_one_band_that_holds_it(share):
     assert low * valid < votes * NUM_BANDS <= high * valid
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(SHARES, st.booleans()), max_size=30))
 def test_bands_count_every_label_once(labels):
     bands = label_accuracy_by_band(labels)

@@ -94,6 +94,7 @@ def test_pace_and_money_do_not_change_the_call(server, make_client, changes):
     assert len(server.calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [

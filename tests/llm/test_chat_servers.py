@@ -41,6 +41,7 @@ def test_a_limit_under_its_old_name_is_sent_under_the_new_one_when_it_is_refused
     assert caplog.text.count("does not take max_tokens") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["temperature", "seed", "response_format"])
 def test_a_parameter_that_a_server_does_not_support_is_left_out_and_recorded(
     server, make_client, tmp_path, caplog, name
@@ -151,6 +152,7 @@ PARTS = [{"type": "text", "text": "an "}, {"type": "output_text", "text": "answe
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "outcome", "text"),
     [
@@ -230,6 +232,7 @@ def test_an_error_with_status_200_is_an_error(payload, outcome, error):
     assert ending.is_worth_retry == (outcome == "api_error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
 @pytest.mark.parametrize("text", ["half an ans", "", None])
 def test_an_answer_that_the_server_has_broken_off_is_asked_for_again(server, make_client, reason, text):
@@ -259,6 +262,7 @@ ALIKE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reply", ALIKE)
 def test_a_server_of_which_no_answer_is_of_use_stops_the_run_early(server, make_client, reply):
     server.answer = lambda prompt, _: reply

@@ -74,6 +74,7 @@ def test_the_answer_is_status_headers_and_body():
     assert b"\r\nAuthorization: Bearer sk-1\r\n" in heads[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "piece"),
     [
@@ -119,6 +120,7 @@ def compressed(body, encoding):
     return b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (encoding, len(body), body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compressed", [False, True], ids=["endless", "gzip bomb"])
 def test_a_body_that_is_too_long_is_given_up_before_it_takes_memory(is_compressed):
     pieces = [compressed(zeros_as_gzip(256), b"gzip")] if is_compressed else chunks(bytes(2**16))

@@ -36,6 +36,7 @@ HEADERS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from([200, 400, 429, 500]), HEADERS, BODIES)
 def test_any_body_is_an_ending(status, headers, body):
     check(read_response(status, headers, json.dumps(body).encode(), "key"))

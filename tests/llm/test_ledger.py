@@ -120,6 +120,7 @@ def test_a_lock_that_another_process_never_gives_back_is_an_error(path, monkeypa
     assert [record["outcome"] for record in records(path)] == ["answer", "timeout"]
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_dropped_wherever_it_was_torn(path, tmp_path):
     first, second = lines_of(tmp_path, REPLY, replace(REPLY, key=key("k2")))
     path.parent.mkdir()
@@ -201,6 +202,7 @@ def append_many(path, name: str) -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_threads_and_processes_share_a_file_without_mixing_lines(path):
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=append_many, args=(path, name)) for name in "ab"]

@@ -34,6 +34,7 @@ RELEASED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_formula_gives_the_number_of_weights_of_every_preset(preset):
     model = typed("evaluate", f"model={preset}").model
@@ -96,6 +97,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "fields"),
     [

@@ -67,6 +67,7 @@ def eager_flex(monkeypatch):
     monkeypatch.setattr(torch.nn.attention.flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_mask_by_tiles_has_the_log_probs_and_gradients_of_blocks(family, eager_flex):
     model = model_of(family)
@@ -107,6 +108,7 @@ def test_packed_rows_go_with_autocast(any_policy):
     assert torch.nn.functional.cosine_similarity(actual[2], expected[2], dim=0) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_batches_that_are_not_packed_stay_as_they_were(family):
     plain = model_of(family)

@@ -39,6 +39,7 @@ def test_a_prompt_without_completion_is_an_error():
         pad_rollouts([[1], [2]], [[3]], pad_id=0)
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_every_row_can_be_read_back(rows):
     prompts, completions = (list(column) for column in zip(*rows, strict=True))
@@ -63,6 +64,7 @@ def test_nothing_makes_no_batch():
     assert split_by_tokens([], max_tokens=10) == []
 
 
+@pytest.mark.slow
 @given(LENGTHS, st.integers(1, 200))
 def test_each_row_is_in_one_batch_and_batches_keep_to_the_budget(lengths, max_tokens):
     batches = split_by_tokens(lengths, max_tokens)
@@ -72,6 +74,7 @@ def test_each_row_is_in_one_batch_and_batches_keep_to_the_budget(lengths, max_to
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= max_tokens
 
 
+@pytest.mark.slow
 @given(LENGTHS, st.integers(1, 200))
 def test_a_batch_ends_only_where_the_next_row_does_not_fit(lengths, max_tokens):
     batches = split_by_tokens(lengths, max_tokens)

@@ -221,6 +221,7 @@ PIECES = st.lists(
 RENDERS = [name for name in TEMPLATES if name not in ("parts",)]
 
 
+@pytest.mark.slow
 @given(PIECES)
 def test_texts_of_control_tokens_make_no_turn(text):
     for name in RENDERS:
@@ -280,6 +281,7 @@ def test_targets_end_once_in_the_token_that_ends_a_turn():
     assert other in policy.eos_token_ids
 
 
+@pytest.mark.slow
 def test_targets_without_a_template_end_in_eos(policy):
     tokenizer = tokenizer_with(None)
     (target,) = Policy(policy.model, tokenizer, "{question}").encode_targets(["B"])

@@ -194,6 +194,7 @@ def test_eight_h200_train_8b_as_was_estimated_by_hand(work, rollout, update, ste
     assert seconds.total == pytest.approx(step, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_table_of_the_page_is_what_the_script_computes():
     """Made anew by `python experiments/performance/cost_table.py --write`."""
     spec = importlib.util.spec_from_file_location("cost_table", ROOT / "experiments/performance/cost_table.py")

@@ -41,6 +41,7 @@ def test_by_hand():
     assert divergence([0.5, 0.5], [0.75, 0.25], 0.5) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(*[st.floats(0.01, 1)] * 2), min_size=2, max_size=5),
     st.floats(0.05, 0.95),
@@ -61,6 +62,7 @@ def test_the_gradient_for_the_policy_of_the_kl_from_a_teacher_is_policy_minus_te
     assert logits.grad.tolist() == [pytest.approx([-0.25, 0.25])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_tokens", [2, 100])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
 def test_one_pass_gives_scores_divergences_and_their_gradient(random_policies, is_packed, chunk_tokens):

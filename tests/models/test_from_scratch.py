@@ -15,6 +15,7 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.slow
 @FAMILIES
 @given(text=TEXT)
 def test_any_text_survives_the_tokenizer(random_policies, family, text):
@@ -114,6 +115,7 @@ def phrase_tokenizer():
     return train_tokenizer([reply, "The gene of Fabry disease is GLA."], 400, "qwen3", PHRASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["{}", "in {}?", '"A": "{}", "B"', "{} is {}.", "a\n{}\nb"])
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_a_phrase_is_the_same_token_wherever_it_stands(frame, phrase):

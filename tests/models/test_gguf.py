@@ -12,6 +12,7 @@ def config(path):
     return typed("evaluate", "model=gguf", f"model.path={path}").model
 
 
+@pytest.mark.slow
 def test_a_file_of_another_form_is_named(tmp_path):
     file = tmp_path / "model.gguf"
     file.write_bytes(b"<html>not found</html>")
@@ -27,6 +28,7 @@ def test_a_damaged_file_is_named(tmp_path):
         load_policy(config(file))
 
 
+@pytest.mark.slow
 def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(gguf, "find_spec", lambda name: None)
     file = tmp_path / "model.gguf"
@@ -35,6 +37,7 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
         load_policy(config(file))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"absent\.gguf"):
         load_policy(config(tmp_path / "absent.gguf"))

@@ -20,6 +20,8 @@ from medssr.models.lora import add_adapters
 from medssr.models.packing import pack_rollouts
 from medssr.models.sharding import call_as_forward, full_weight, shard
 
+pytestmark = pytest.mark.slow
+
 
 def model_config(setting):
     return composed("train", [setting, "data.path=questions.jsonl"]).model
@@ -59,7 +61,6 @@ def logps_and_gradient(model, row):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("process_group")
 @pytest.mark.parametrize("prepare", [with_adapters, with_shards])
 def test_compiled_layers_have_the_same_log_probs_gradients_and_names(prepare):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ def attended_tokens(packed):
     return attended
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_before_each_completion_token_stands_what_precedes_it(rows):
     packed = pack_rollouts(*columns(rows))
@@ -54,6 +56,7 @@ def test_before_each_completion_token_stands_what_precedes_it(rows):
     assert next(predictors, None) is None
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_segments_and_contexts_say_the_same_as_blocks(rows):
     packed = pack_rollouts(*columns(rows))
@@ -69,6 +72,7 @@ def test_segments_and_contexts_say_the_same_as_blocks(rows):
     assert torch.equal(without.segments, packed.segments)
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_each_prompt_is_there_once_and_nothing_is_padding(rows):
     packed = pack_rollouts(*columns(rows))
@@ -77,6 +81,7 @@ def test_each_prompt_is_there_once_and_nothing_is_padding(rows):
     assert packed.input_ids.shape == packed.position_ids.shape == (1, expected)
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_completions_can_be_read_back(rows):
     packed = pack_rollouts(*columns(rows))
@@ -84,6 +89,7 @@ def test_completions_can_be_read_back(rows):
         assert packed.completion_ids[row][packed.completion_mask[row].bool()].tolist() == completion
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_at_least_half_of_the_longest_row_of_a_block_is_there_in_each(rows):
     for block in pack_rollouts(*columns(rows)).blocks:
@@ -117,6 +123,7 @@ def test_nothing_makes_no_batch():
     assert split_by_packed_tokens([], [], max_tokens=10) == []
 
 
+@pytest.mark.slow
 @given(ROWS, st.integers(1, 60))
 def test_each_row_is_in_one_batch_and_batches_keep_to_the_budget(rows, max_tokens):
     prompts, completions = columns(rows)

@@ -78,6 +78,7 @@ def test_what_was_saved_is_loaded_again(any_policy, saved, load):
     assert loaded.tokenizer(text)["input_ids"] == any_policy.tokenizer(text)["input_ids"]
 
 
+@pytest.mark.slow
 def test_prompts_are_the_same_after_a_round_trip(saved, load):
     first = load(saved)
     again = saved.parent / "again"
@@ -91,6 +92,7 @@ def test_several_end_tokens_survive_a_round_trip(policy, tmp_path, load):
     assert load(tmp_path / "model").eos_token_ids == {5, 6, policy.tokenizer.eos_token_id}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [Dtype.float32, Dtype.bfloat16])
 def test_weights_have_the_number_format_that_was_asked_for(saved, load, dtype):
     assert load(saved, dtype).model.dtype is getattr(torch, dtype.value)
@@ -134,6 +136,7 @@ def test_pickled_weights_are_not_read(saved, load):
         load(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_own_class_known", [True, False])
 def test_the_code_of_a_model_runs_only_where_it_is_asked_for(saved, load, tmp_path, monkeypatch, is_own_class_known):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
@@ -154,6 +157,7 @@ def test_the_code_of_a_model_runs_only_where_it_is_asked_for(saved, load, tmp_pa
     assert (tmp_path / "has_run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_file_that_was_not_copied_whole_is_an_input_error(saved, load, name):
     content = (saved / name).read_bytes()
@@ -188,6 +192,7 @@ def gradients_of(policy, layer=0):
     return {name: weight.grad for name, weight in policy.model.named_parameters()}, len(calls)
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_computes_twice_and_changes_no_gradient(saved, load):
     kept, num_calls = gradients_of(load(saved))
     recomputed, num_calls_again = gradients_of(load(saved, gradient_checkpointing=True))
@@ -196,6 +201,7 @@ def test_activation_checkpointing_computes_twice_and_changes_no_gradient(saved, 
         torch.testing.assert_close(recomputed[name], gradient, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "num_calls"), [(0, 2), (1, 1)])
 def test_every_second_layer_is_recomputed(saved, load, layer, num_calls):
     kept, _ = gradients_of(load(saved))
@@ -205,6 +211,7 @@ def test_every_second_layer_is_recomputed(saved, load, layer, num_calls):
         torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_float32_unless_it_is_an_adapter(saved, model_config):
     config = model_config(saved, Dtype.bfloat16)
     assert {weight.dtype for weight in load_trainable_policy(config, None, 1).model.parameters()} == {torch.float32}
@@ -239,6 +246,7 @@ def test_a_large_model_is_saved_in_several_files_with_an_index(policy, tmp_path,
         assert torch.equal(weights[name], weight.bfloat16().float())
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_start_rounded_once_with_exact_rotary_frequencies(saved, model_config):
     config = model_config(saved, Dtype.bfloat16)
     policy, reference = load_trainable_policy(config, None, 1).model, load_reference(config, is_empty=False)
@@ -248,6 +256,7 @@ def test_the_reference_is_the_start_rounded_once_with_exact_rotary_frequencies(s
     assert torch.equal(reference.model.rotary_emb.inv_freq, policy.model.rotary_emb.inv_freq)
 
 
+@pytest.mark.slow
 def test_a_transformers_that_cannot_recompute_some_layers_is_named(saved, load, monkeypatch):
     def enable(self, gradient_checkpointing_kwargs=None):
         """As in transformers 5.0."""

@@ -140,6 +140,7 @@ def test_the_longest_prompt_may_be_a_short_text_with_many_tokens():
     assert longest_prompt([], encoder(Counter(), 100)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 1500, 2999])
 def test_a_prompt_that_is_too_long_is_found_wherever_it_stands(policy, place):
     texts = ["word " * 20] * 3000

@@ -22,6 +22,8 @@ from medssr.models.logprobs import completion_logits, completion_logps
 from medssr.models.policy import Policy, load_policy
 from medssr.models.sharding import call_as_forward, full_weight
 
+pytestmark = pytest.mark.slow
+
 DTYPES = (torch.float32, torch.bfloat16)
 PROMPTS, COMPLETIONS = [[5, 6, 7], [9, 4]], [[8, 9], [3, 11, 12]]
 
@@ -112,7 +114,6 @@ def check_passes(model: Any, expected: Any, batch: Any) -> None:
             torch.testing.assert_close(full_weight(weight.grad), other.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.slow
 def test_sharded_models_are_the_whole_ones_and_are_saved_in_the_chosen_dtype(tmp_path, checkpoints):
     in_processes(2, check_weights, tmp_path, list(checkpoints.values()), tmp_path / "saved")
     for number, config in enumerate(checkpoints.values()):

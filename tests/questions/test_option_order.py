@@ -27,6 +27,7 @@ def question(*texts, stem="Which organ?", answer="A", **fields):
     return Question("q", stem, options, answer, "toy", **fields)
 
 
+@pytest.mark.slow
 @given(st.integers(2, 10), st.integers(0, 2**60), st.data())
 def test_answer_and_truth_follow_their_texts(num_options, seed, data):
     letters = list(string.ascii_uppercase[:num_options])

@@ -271,6 +271,7 @@ def assert_questions_or_input_error(path):
     assert all(isinstance(question, Question) for question in questions)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(VALUES, min_size=1, max_size=3), st.sampled_from(["q.json", "q.jsonl"]), st.booleans())
 def test_arbitrary_json_gives_questions_or_an_input_error(tmp_path_factory, values, name, is_list):
@@ -279,6 +280,7 @@ def test_arbitrary_json_gives_questions_or_an_input_error(tmp_path_factory, valu
     assert_questions_or_input_error(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.binary(max_size=60) | st.text('{}[]",:;\\u0ABq \t\n\r', max_size=60).map(str.encode),

@@ -62,6 +62,7 @@ def changed(**fields: object) -> dict[str, object]:
 # --- Files -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(questions(), min_size=1, max_size=3, unique_by=lambda question: question.id))
 def test_what_was_written_is_read_again(tmp_path_factory, written):
@@ -241,6 +242,7 @@ def test_options_out_of_order_are_refused_with_their_letters(text, letters):
         parse_lettered_text(text)
 
 
+@pytest.mark.slow
 @given(LINE, st.lists(LINE, min_size=2, max_size=8))
 def test_what_was_rendered_is_parsed_again(stem, texts):
     options = {letter: text.strip() for letter, text in zip(string.ascii_uppercase, texts, strict=False)}
@@ -251,6 +253,7 @@ def test_what_was_rendered_is_parsed_again(stem, texts):
 # --- The key of the content --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(questions(), st.data())
 def test_the_key_ignores_the_order_of_the_options(question, data):
@@ -267,6 +270,7 @@ def test_the_key_ignores_case_punctuation_and_spaces(stem, texts):
     assert with_content(plain, f"({stem.upper()}) ...", loud).content_key == plain.content_key
 
 
+@pytest.mark.slow
 @given(questions())
 def test_the_key_is_of_the_content_alone(question):
     other = Question("other id", question.stem, question.options, None, "other", None, None, {"made": "elsewhere"})
@@ -352,6 +356,7 @@ OPTIONS = st.one_of(ODD, st.dictionaries(st.sampled_from(["A", "B", "C", "AB", "
 SOUND = st.just({"A": "one", "B": "two"})
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {name: st.one_of(st.just("x"), ODD) for name in ("id", "stem", "source")}

@@ -14,6 +14,8 @@ from medssr.reports.colours import DISTINCT, axis_colours, axis_scale
 from medssr.reports.groups import SweepAxis
 from medssr.reports.plots import new_figure, plot_accuracy
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_written_figure_has_the_colours_of_the_drawn_one_in_fewer_bytes(tmp_path):
     with new_figure(tmp_path / "figure.png", height=2.5) as figure:

@@ -105,6 +105,7 @@ def test_the_command_to_repeat_a_run_is_quoted(run):
     assert repeat_command(run) == "medssr-pipeline synthesis.rare_share=0.3 'stages=[{name: first}]'"
 
 
+@pytest.mark.slow
 def test_a_model_or_a_group_has_one_colour(run, tmp_path):
     alone = palette_of(compare_groups([run]))
     (group,) = alone.groups
@@ -119,6 +120,7 @@ def test_a_model_or_a_group_has_one_colour(run, tmp_path):
     assert palette.of_model(names[1], "base") == BASE
 
 
+@pytest.mark.slow
 def test_many_groups_are_coloured_by_what_was_swept(tmp_path):
     runs = [write_whole_run(tmp_path, name="x" * number) for number in range(1, 10)]
     palette = palette_of(compare_groups(runs))

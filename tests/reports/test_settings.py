@@ -15,6 +15,7 @@ def names(*folders):
     return [run.name for run in read_runs(folders)]
 
 
+@pytest.mark.slow
 def test_what_all_runs_share_is_in_no_name(tmp_path):
     same = ("experiment=alpha", "scale=tiny", "extras.num_threads=1")
     folders = [write_pipeline_run(tmp_path, "alpha", alpha, seed, *same) for alpha in (0.0, 0.5) for seed in (1, 2)]

@@ -27,6 +27,7 @@ def shares(path) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [1, 30])
 def test_areas_are_as_the_seconds(tmp_path, num_steps):
     run = run_of(num_steps, time_step=8.0, time_rollout=4.0, time_forward=2.0, time_sync=0.0)
@@ -37,6 +38,7 @@ def test_areas_are_as_the_seconds(tmp_path, num_steps):
     assert areas["rest"] / areas["forward"] == pytest.approx(1, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_title_has_the_median_speed(tmp_path):
     times = {"time_step": 8.0, "time_rollout": 4.0, "time_tokens_per_second": 1234.4}
     (figure,) = draw_step_times([run_of(3, **times)], tmp_path)

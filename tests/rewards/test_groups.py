@@ -178,6 +178,7 @@ def test_the_traits_of_a_reward_are_its_attributes():
     assert not traits_of(AnswerFrequency(1.0, 0.0, masks_answer=False)).needs_answer_tokens
 
 
+@pytest.mark.slow
 def test_a_group_reward_of_a_user_runs_in_its_own_process():
     reward = IsolatedReward("mine", {"_target_": "support.user_rewards.FewestAnswers", "weight": 2.0}, timeout_s=5.0)
     assert reward.traits == RewardTraits(is_label_free=True, sees_groups=True)

@@ -103,6 +103,7 @@ def restrain_in_loops(letters, center, width):
     return total
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="ABCD-", min_size=2, max_size=12), st.floats(0, 1), st.floats(0.2, 2))
 def test_restrain_is_the_weighted_sum_over_labels(letters, center, width):
     assume(set(letters) != {"-"})

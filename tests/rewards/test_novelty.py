@@ -84,6 +84,7 @@ def slow_rewards(similarities, sides):
     return rewards
 
 
+@pytest.mark.slow
 @given(st.integers(2, 7), st.data())
 def test_the_rewards_are_those_of_a_slow_version(number, data):
     share = st.integers(0, 10).map(lambda value: value / 10)

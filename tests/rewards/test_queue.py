@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def in_turn(kills):
     return values
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_the_results_are_those_of_one_process_that_takes_one_after_the_other(data):
     kills = data.draw(st.lists(st.booleans(), max_size=12))

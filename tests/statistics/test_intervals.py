@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from medssr.statistics import clustered_bootstrap_interval, crossed_bootstrap_interval, wilson_interval
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
 def test_wilson_interval_equals_scipy(counts, confidence):
     expected = scipy.stats.binomtest(*counts).proportion_ci(confidence, method="wilson")
@@ -33,6 +34,7 @@ def test_wilson_interval_refuses_what_is_no_proportion(successes, n, confidence)
         wilson_interval(successes, n, confidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_values", [2, 5, None])
 @pytest.mark.parametrize("power", [1, 6])
 def test_bootstrap_interval_agrees_with_scipy(num_values, power):
@@ -187,6 +189,7 @@ def test_copies_of_a_question_are_drawn_together():
     assert together.high - together.low < alone.high - alone.low  # each cluster holds as many right as wrong ones
 
 
+@pytest.mark.slow
 def test_it_holds_the_truth_as_often_as_it_says():
     generator = np.random.default_rng(0)
     held = 0

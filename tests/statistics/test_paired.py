@@ -25,6 +25,7 @@ def test_paired_difference_by_hand():
     assert -0.25 <= result.low < 0.25 < result.high <= 1.0
 
 
+@pytest.mark.slow
 def test_paired_difference_has_a_sign_and_is_narrower_than_an_unpaired_one():
     rng = np.random.default_rng(2)
     before = rng.random(200)
@@ -91,6 +92,7 @@ def test_fisher_counted_1726_of_32768_choices_of_signs():
     assert sign_flip_p_value(MAIZE) == pytest.approx(1726 / 32768, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
 def test_the_sign_flip_test_counts_all_choices_of_signs(gains):
     sums = [
@@ -102,6 +104,7 @@ def test_the_sign_flip_test_counts_all_choices_of_signs(gains):
     assert sign_flip_p_value([-gain for gain in gains]) == sign_flip_p_value(gains)
 
 
+@pytest.mark.slow
 def test_the_sign_flip_test_agrees_with_scipy():
     gains = np.random.default_rng(1).integers(-4, 6, size=16)
     expected = scipy.stats.permutation_test((gains,), np.sum, permutation_type="samples", n_resamples=np.inf)
@@ -138,6 +141,7 @@ def test_mcnemar_equals_published_values(num_lost, num_won, expected):
     assert mcnemar_p_value(num_lost, num_won) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_binomial_test(num_lost, num_won):
     n = num_lost + num_won

@@ -12,6 +12,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from medssr.statistics import calibration, pass_at_k, wilson_interval
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=60), st.integers(1, 12))
 def test_the_error_equals_that_of_torchmetrics(answers, num_bins):
     agreement, is_right = zip(*answers, strict=True)
@@ -55,6 +56,7 @@ def test_what_is_no_agreement_is_refused(shares, right, bins):
         calibration(shares, right, bins)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n))))
 def test_pass_at_k_equals_the_share_of_all_subsets_that_hold_a_right_sample(case):
     num_correct, num_samples, k = case

@@ -102,13 +102,19 @@ def grpo_config(loss: str = "dapo", loss_values: Mapping[str, Any] | None = None
 
 def loss_node(name: str, **values: Any) -> dict[str, Any]:
     """The configuration of a loss, but for `values`."""
-    return {**typed("train", f"grpo/loss={name}").grpo.loss, **values}
+    return {**_loss_defaults(name), **values}
 
 
 def policy_loss(name: str, **values: Any) -> PolicyLoss:
     """The loss of a name with the parameters of its YAML file, but for `values`."""
     loss: PolicyLoss = instantiate(loss_node(name, **values), "grpo.loss")
     return loss
+
+
+@cache
+def _loss_defaults(name: str) -> dict[str, Any]:
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return OmegaConf.to_object(hydra.compose(f"grpo/loss/{name}").grpo.loss)  # type: ignore[return-value]
 
 
 @cache

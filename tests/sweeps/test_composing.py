@@ -40,6 +40,7 @@ def composed(loader: ConfigLoaderImpl, overrides: list[str]) -> str | tuple[type
     return OmegaConf.to_yaml(config)
 
 
+@pytest.mark.slow
 def test_each_job_is_what_hydra_composes(loader):
     jobs = JobLoader(loader)
     for overrides in JOBS:
@@ -48,6 +49,7 @@ def test_each_job_is_what_hydra_composes(loader):
         assert composed(jobs, overrides) == expected  # from the copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [["sed=1"], ["optim=none_such"], ["no_group@model=a"], ["seed=1,2"]],
@@ -59,6 +61,7 @@ def test_what_hydra_refuses_is_refused_with_its_message(loader, overrides):
     assert composed(jobs, overrides) == composed(loader, overrides)
 
 
+@pytest.mark.slow
 def test_jobs_that_differ_in_values_are_composed_once(loader, monkeypatch):
     jobs = JobLoader(loader)
     first = composed(jobs, ["optim=sft", "seed=1"])

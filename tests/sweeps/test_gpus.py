@@ -22,6 +22,7 @@ def holder(folder, gpus="0,GPU-5a") -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_each_process_has_a_gpu_of_its_own_until_it_dies(tmp_path):
     processes = [holder(tmp_path) for _ in range(2)]
     try:

@@ -14,9 +14,8 @@ CONTENTLESS = [item["stem"] for item in STEMS if not item["has_content"]]
 ORDINARY = [item["stem"] for item in STEMS if item["has_content"]]
 
 
-@pytest.mark.parametrize("item", STEMS, ids=[item["stem"] for item in STEMS])
-def test_content_is_told_from_standing_phrases(item):
-    assert has_content(item["stem"]) == item["has_content"]
+def test_content_is_told_from_standing_phrases():
+    assert [item for item in STEMS if has_content(item["stem"]) != item["has_content"]] == []
 
 
 def test_plurals_are_standing_words_too():
@@ -29,6 +28,7 @@ def test_texts_without_words_have_no_content():
         assert not has_content(text)
 
 
+@pytest.mark.slow
 def test_no_stem_without_content_flags_an_ordinary_question():
     """Each alone in an index, whose counts then say nothing on which words are common, and all of them together."""
     assert len(CONTENTLESS) >= 30

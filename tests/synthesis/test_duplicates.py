@@ -124,6 +124,7 @@ def test_of_a_set_of_copies_exactly_one_stays():
     assert kept == ["0"]
 
 
+@pytest.mark.slow
 def test_similar_pairs_are_proposed_by_the_sketch():
     """Of the pairs with similarity 0.8 to 0.95, at least 98% are detected; of those below the threshold, none."""
     rng = random.Random(0)
@@ -148,6 +149,7 @@ def a_text(max_size: int) -> st.SearchStrategy[str]:
     ).filter(str.strip)
 
 
+@pytest.mark.slow
 @given(a_text(80), a_text(30))
 def test_any_text_is_its_own_duplicate(stem, option):
     item = question(stem, (option, "other"))
@@ -158,6 +160,7 @@ def test_any_text_is_its_own_duplicate(stem, option):
     assert duplicate.similarity == 1.0
 
 
+@pytest.mark.slow
 @given(*[st.lists(st.sampled_from(["gene", "not", "which", "fabry", "pain", "x"]), min_size=1) for _ in range(2)])
 def test_similarity_is_symmetric_and_lies_between_zero_and_one(first, second):
     one, two = question(" ".join(first)), question(" ".join(second))

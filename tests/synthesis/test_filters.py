@@ -153,6 +153,7 @@ def test_the_name_of_the_entity_is_no_copy_of_a_passage():
     assert reason(item, request(Entity(name, True), f"The gene of {name} was found in 2000.")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["medqa", "pubmedqa", "bioasq", "lancet"])
 def test_questions_of_real_examinations_pass_unless_they_show_a_figure(shared_data, benchmark):
     questions = load_benchmark(shared_data / "benchmarks" / f"{benchmark}.json")
@@ -214,6 +215,7 @@ def test_words_in_a_row_are_a_copy_from_the_least_number_on():
     assert copied_words(text, "", 1) is None
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from("abc"), max_size=14), st.lists(st.sampled_from("abc"), max_size=14), st.integers(1, 6))
 def test_a_copy_is_found_wherever_it_stands(text, source, least):
     runs = [text[start : start + least] for start in range(len(text) - least + 1)]

@@ -33,6 +33,7 @@ def test_the_split_is_by_edge_and_no_walk_uses_a_held_out_edge():
         assert set(WalkTask.from_record(question.provenance["walk"]).graph.edges) <= set(walked)
 
 
+@pytest.mark.slow
 def test_a_query_can_be_walked_without_its_own_edge_and_no_other_true_answer_is_an_option():
     _, trained, held_out = split_edges(GRAPH, 0.2)
     written = queries(trained[:150])
@@ -49,6 +50,7 @@ def test_a_query_can_be_walked_without_its_own_edge_and_no_other_true_answer_is_
         assert question.is_rare is next(each.is_rare for each in ENTITIES if each.name == question.entity)
 
 
+@pytest.mark.slow
 def test_questions_depend_on_the_seed_and_stop_at_their_number():
     _, trained, _ = split_edges(GRAPH, 0.2)
     assert queries(trained, number=5) == queries(trained, number=5)

@@ -72,6 +72,7 @@ def test_the_entity_of_the_request_is_the_entity_of_the_draft(make):
     assert (draft.entity, draft.is_rare) == ("Fabry disease", True)
 
 
+@pytest.mark.slow
 def test_options_are_shuffled_by_the_request_s_seed(make):
     drafts = run(make(), 200)
     places = Counter(list(draft.options.values()).index("liver") for draft in drafts)
@@ -119,6 +120,7 @@ def test_an_answer_that_cannot_be_read_is_repaired_once(server, make, tmp_path):
     assert [reply["purpose"] for reply in replies(tmp_path)] == [["synthesis", 0, 0, 0], ["synthesis", 0, 0, 1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -42,11 +42,13 @@ def num_injected(items) -> int:
     return sum(item.is_injected for item in items)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), num_slots=st.integers(1, 450), rare_share=st.floats(0, 1))
 def test_the_number_of_injected_slots_is_as_near_to_the_share_as_it_can_be(seed, num_slots, rare_share):
     assert abs(num_injected(draws(num_slots, rare_share, seed)) - num_slots * rare_share) <= 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_slots", "rare_share", "expected"),
     [(20, 0.5, 10), (1, 0.4, 0), (1, 0.6, 1), (7, 0.3, 2), (10_000, 0.055, 550)],
@@ -55,6 +57,7 @@ def test_few_slots_have_the_share_whatever_the_seed(num_slots, rare_share, expec
     assert {num_injected(draws(num_slots, rare_share, seed)) for seed in range(20)} == {expected}
 
 
+@pytest.mark.slow
 def test_which_slots_are_injected_is_drawn_by_the_seed():
     times = [0] * 20
     for seed in range(400):
@@ -64,12 +67,14 @@ def test_which_slots_are_injected_is_drawn_by_the_seed():
     assert all(150 < count < 250 for count in times)  # 200 with a standard deviation of 10
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), block=st.integers(0, 30), percent=st.integers(0, 100))
 def test_each_block_of_100_slots_has_the_share(seed, block, percent):
     made = plan(percent / 100, seed, num_slots=3_100)
     assert num_injected(made.draw(slot, 0) for slot in range(100 * block, 100 * block + 100)) == percent
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), more=st.integers(0, 700), rare_share=st.floats(0, 1))
 def test_with_more_slots_hardly_any_of_the_first_ones_changes_to_the_other_kind(seed, more, rare_share):
     few, many = (plan(rare_share, seed, num_slots) for num_slots in (300, 300 + more))
@@ -111,6 +116,7 @@ def test_another_attempt_keeps_rho_and_draws_everything_else_anew():
     assert not {item.rng_seed for item in first} & {item.rng_seed for item in second}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", [0, 1, 2])
 def test_injected_slots_use_every_entity_before_any_again(attempt):
     names = [item.entity.name for item in draws(6_000, 0.5, attempt=attempt) if item.entity]

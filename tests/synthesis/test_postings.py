@@ -33,6 +33,7 @@ def test_a_question_without_a_known_word_has_no_overlaps():
     assert Postings([], least=0.5).overlaps(text([1])) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [0.3, 0.6, 1.0])
 @given(st.lists(WORDS, min_size=1, max_size=12), WORDS)
 def test_no_text_that_shares_enough_is_left_out_however_common_its_words(least, texts, words):

@@ -78,6 +78,7 @@ def test_stems_of_the_evaluation_are_used_by_no_human_question(evaluation, human
     assert not {wording.evaluation_stem for wording in wordings} & {stem for item in wordings for stem in item.stems}
 
 
+@pytest.mark.slow
 def test_no_question_of_the_evaluation_is_demonstrated(evaluation, entities):
     kept_out = frozenset(question.content_key for question in evaluation)
     settings = compose("sft").demonstrations

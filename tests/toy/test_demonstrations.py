@@ -93,6 +93,7 @@ def test_facts_of_rare_diseases_are_right_in_their_share():
         assert found[entity.name] == pytest.approx(belief(entity, entity.facts[0], BELIEF), abs=0.09)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rare_weight", "share"), [(1.0, 1 / 2), (2.0, 2 / 3), (0.0, 0.0)])
 def test_rare_facts_are_drawn_by_their_weight(rare_weight, share):
     rows = demonstrations(2000, rare_weight=rare_weight)

@@ -99,6 +99,7 @@ def test_the_passage_of_another_disease_stands_on_either_side():
         assert 0.35 < sum(places) / len(places) < 0.65
 
 
+@pytest.mark.slow
 def test_from_memory_common_facts_are_right_and_rare_ones_in_their_share():
     found = [read(lesson) for lesson in lessons("name", num_rows=2000)]
     assert all((one.sentences, one.named) == ([], one.name) for one in found)
@@ -119,6 +120,7 @@ def test_without_a_disease_the_reply_asks_about_a_common_one_rightly():
     assert len({one.name for one in found}) > 50
 
 
+@pytest.mark.slow
 def test_kinds_are_drawn_by_their_weights():
     drawn = lessons("name", num_rows=1500, weights={"passages": 4, "name": 1, "nothing": 0})
     num_with_passages = sum(len(read(lesson).sentences) > 0 for lesson in drawn)

@@ -90,6 +90,7 @@ def test_mlflow_has_one_run_of_a_resumed_training(tmp_path):
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
 def test_a_logger_that_fails_ends_no_training(tmp_path, name, caplog):
     pytest.importorskip(name)
@@ -102,6 +103,7 @@ def test_a_logger_that_fails_ends_no_training(tmp_path, name, caplog):
     assert len((tmp_path / "0123456789abcdef" / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
 def test_only_the_main_process_logs(tmp_path, name, monkeypatch):
     from lightning.pytorch.utilities import rank_zero_only
@@ -112,6 +114,7 @@ def test_only_the_main_process_logs(tmp_path, name, monkeypatch):
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_there_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setattr("lightning.pytorch.loggers.mlflow._MLFLOW_AVAILABLE", False)
     config = config_of("mlflow", tmp_path)
@@ -122,6 +125,7 @@ def test_a_package_that_is_not_there_is_named_with_the_extra_that_brings_it(tmp_
         pass
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_finished_run_are_logged(tmp_path):
     pytest.importorskip("tensorboard")
     config = config_of("tensorboard", tmp_path)

@@ -50,6 +50,7 @@ def test_an_error_ends_its_part(monkeypatch):
     assert times.stop()["reward"] == 0
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_training_step_are_nearly_all_of_it(policy, tmp_path, monkeypatch):
     """By the process's own time; the best of three steps, because garbage may be collected between any two lines."""
     monkeypatch.setattr(step_times, "_clock", time.process_time)

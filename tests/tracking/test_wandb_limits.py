@@ -26,6 +26,7 @@ def plain_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=300), st.lists(st.text(max_size=100), max_size=4))
 def test_wandb_accepts_what_comes_out(name, tags):
     accepted = within_limits({"project": name, "name": name, "group": name, "job_type": name, "tags": tags})
@@ -76,6 +77,7 @@ def test_the_environment_is_respected(monkeypatch, variable, value, is_disabled,
     assert (is_wandb_disabled(), is_wandb_offline()) == (is_disabled, is_offline)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")])
 def test_a_disabled_wandb_gets_nothing_and_leaves_no_file(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(*variable)

@@ -31,6 +31,7 @@ def command_lines() -> list[list[str]]:
     return lines
 
 
+@pytest.mark.slow
 def test_the_command_line_of_the_agent_is_one_of_the_pipeline():
     for line, (share, beta) in zip(command_lines(), ((0.0, 0.0), (1.0, 0.001)), strict=True):
         assert line[:2] == ["/usr/bin/env", "medssr-pipeline"]

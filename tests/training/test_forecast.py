@@ -28,6 +28,7 @@ def computed(*overrides: str, device_name: str | None = None) -> Forecast:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_not_configured_is_expected():
     work = computed(*NODE).work
     assert (work.num_prompts, work.num_generations, work.longest, work.signal_share) == (128, 8, 2048, 0.6)
@@ -36,6 +37,7 @@ def test_what_is_not_configured_is_expected():
     assert (given.completion_tokens, given.prompt_tokens, given.signal_share) == (700, 500, 0.3)
 
 
+@pytest.mark.slow
 def test_a_second_view_doubles_the_prompts_and_a_teacher_samples_too():
     plain, twice = computed(*NODE), computed(*NODE, "grpo.has_permuted_view=true")
     assert twice.work.num_prompts == 2 * plain.work.num_prompts
@@ -45,6 +47,7 @@ def test_a_second_view_doubles_the_prompts_and_a_teacher_samples_too():
     assert (taught.update, taught.reference) == (plain.seconds.update, plain.seconds.reference)
 
 
+@pytest.mark.slow
 def test_a_teacher_whose_answers_no_reward_reads_does_not_sample():
     anchor = ["grpo/teacher=moving_average", "grpo.teacher.anchors_kl=true", "reward=label_match"]
     assert computed(*NODE, *anchor).seconds.rollout == computed(*NODE, "reward=label_match").seconds.rollout
@@ -52,15 +55,18 @@ def test_a_teacher_whose_answers_no_reward_reads_does_not_sample():
     assert computed(*NODE, *other).seconds.rollout == computed(*NODE, "reward=label_match").seconds.rollout
 
 
+@pytest.mark.slow
 def test_the_probability_of_a_label_takes_a_pass_over_all_completions():
     plain, probable = computed(*NODE, "reward=label_match"), computed(*NODE, "experiment=rlpr", "grpo=large")
     assert probable.seconds.reference > plain.seconds.reference
 
 
+@pytest.mark.slow
 def test_the_passes_of_a_teacher_are_not_counted():
     assert "a teacher" in of(*NODE, "grpo/teacher=moving_average", "grpo/distillation=gated", "trainer=ddp")
 
 
+@pytest.mark.slow
 def test_prompts_are_guessed_from_the_questions(tmp_path):
     question = toy_question()
     write_questions(tmp_path / "questions.jsonl", [question])
@@ -70,11 +76,13 @@ def test_prompts_are_guessed_from_the_questions(tmp_path):
     assert computed(*NODE, *files).work.prompt_tokens == pytest.approx(characters / 4)
 
 
+@pytest.mark.slow
 def test_a_damaged_question_file_stops_no_forecast(tmp_path):
     (tmp_path / "questions.jsonl").write_text("{", encoding="utf-8")
     assert computed(*NODE, f"data.path={tmp_path}/questions.jsonl").work.prompt_tokens == 300
 
 
+@pytest.mark.slow
 def test_the_time_of_a_foreign_reward_is_not_known():
     assert computed(*NODE).work.reward_seconds == pytest.approx(4e-4)
     foreign = computed(*NODE, "+reward.mine={_target_:support.user_rewards.FailsForLetters,weight:1,letters:B}")
@@ -82,6 +90,7 @@ def test_the_time_of_a_foreign_reward_is_not_known():
     assert foreign.seconds.reward is None
 
 
+@pytest.mark.slow
 def test_passes_over_what_is_sampled_and_over_what_is_trained_are_counted():
     def passes(*overrides):
         config = typed("train", *NODE, *overrides)
@@ -96,6 +105,7 @@ def test_passes_over_what_is_sampled_and_over_what_is_trained_are_counted():
     assert passes("grpo.beta=0.02", "grpo.num_iterations=2", "reward=negative_entropy") == (1, 1)
 
 
+@pytest.mark.slow
 def test_votes_and_rounds_of_dynamic_sampling_are_expected():
     work = computed(*NODE, "reward=majority_vote", "reward.majority_vote.num_trained=2").work
     assert (work.num_trained_completions, work.num_generations) == (2, 8)
@@ -104,6 +114,7 @@ def test_votes_and_rounds_of_dynamic_sampling_are_expected():
     assert more.seconds.rollout > computed(*NODE, "extras.forecast.signal_share=0.5").seconds.rollout
 
 
+@pytest.mark.slow
 def test_engines_of_their_own_take_devices_of_their_own():
     assert computed(*NODE).num_devices == 8
     four = ["trainer.devices=4", "rollout=vllm_node"]
@@ -118,6 +129,7 @@ def test_hours_are_of_all_devices():
     assert found.device_hours(300) == pytest.approx(300 * found.seconds.total * 8 / 3600)
 
 
+@pytest.mark.slow
 def test_the_speed_is_that_of_the_named_gpu_or_of_the_measured_machine(tmp_path):
     root, on_cpu = f"paths.root_dir={tmp_path}", "trainer=cpu"
     assert computed(root, on_cpu, "extras.forecast.gpu=A100").hardware.name == "A100"
@@ -136,6 +148,7 @@ def test_the_speed_is_that_of_the_named_gpu_or_of_the_measured_machine(tmp_path)
     assert computed(root, *NODE, device_name="NVIDIA H200").hardware.name == "H200"
 
 
+@pytest.mark.slow
 def test_a_rollout_that_is_sampled_ahead_is_beside_the_training():
     servers = ["trainer.devices=4", "rollout=vllm_node", "rollout.num_servers=4"]
     in_turns, ahead = computed(*NODE, *servers).seconds, computed(*NODE, *servers, "rollout.overlap=one_step").seconds
@@ -144,6 +157,7 @@ def test_a_rollout_that_is_sampled_ahead_is_beside_the_training():
     assert ahead.total == pytest.approx(in_turns.reward + max(in_turns.rollout, training) + in_turns.sync)
 
 
+@pytest.mark.slow
 def test_a_prompt_template_that_cannot_be_read_stops_no_forecast(tmp_path):
     write_questions(tmp_path / "questions.jsonl", [toy_question()])
     (tmp_path / "prompt.txt").write_bytes(b"\xff {question}")
@@ -151,6 +165,7 @@ def test_a_prompt_template_that_cannot_be_read_stops_no_forecast(tmp_path):
     assert computed(*NODE, *files).work.prompt_tokens == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [

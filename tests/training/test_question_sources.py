@@ -12,6 +12,8 @@ from medssr.errors import InputError
 from medssr.questions import write_questions
 from medssr.training.question_sources import kept, read_sources, reward_names
 
+pytestmark = pytest.mark.slow
+
 TWO = [
     "data.path=a.jsonl",
     "data.rewards=[label_match]",
@@ -65,7 +67,6 @@ def test_what_cannot_be_is_refused(overrides, message):
         typed("train", *TWO, *overrides)
 
 
-@pytest.mark.slow
 def test_a_stage_trains_on_both_and_its_fingerprint_has_both_files(files):
     random_policy("qwen3").save(files / "model")
 

@@ -53,6 +53,7 @@ def test_the_loss_falls(policy, tmp_path):
     assert losses[-1] < 0.2 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_policy_reproduces_its_demonstrations(policy, tmp_path):
     fit(policy, tmp_path, num_steps=60)
     for prompt, completion in ROWS:

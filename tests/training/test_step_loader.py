@@ -77,6 +77,7 @@ def test_further_items_of_a_step_do_not_depend_on_earlier_steps():
     assert [batch.further_items for batch in resumed] == [batch.further_items for batch in batches[4:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [2, 4, 8])
 def test_every_process_gets_a_fair_share_of_every_source(num_processes):
     """A quarter of the items is of the first source: at equal distances one process of four would get all of them."""

@@ -28,6 +28,7 @@ def test_the_first_updates_but_one_are_traced(tmp_path, num_steps, traced):
     assert steps(tmp_path / "traces", num_steps) == [f"step_{step:07d}_rank_0.json.gz" for step in traced]
 
 
+@pytest.mark.slow
 def test_a_trace_has_the_parts_of_the_update_and_not_the_rollout(policy, tmp_path):
     config = grpo_config(num_steps=2)
     module = make_module(policy, config, EvenTokens(), partial(SGD, lr=1e-3))

@@ -182,6 +182,7 @@ def test_splitting_undoes_joining(reasoning, answer):
         assert split_thinking(join_thinking(reasoning, answer, THINK), THINK) == (reasoning, answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "record"),
     [

@@ -60,6 +60,7 @@ def test_odd_contents_of_any_ending_are_read_or_refused(tmp_path, suffix):
         read(path, READERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECORDS)
 def test_damaged_files_are_read_or_refused(tmp_path, kind):
     for name, data, endings in damaged_records(kind):

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import pytest
+
 from medssr.utils.content_hashes import ContentHashes
 from medssr.utils.files import hash_path
 
@@ -41,6 +43,7 @@ def test_the_hash_of_a_large_file_is_computed_once_and_again_when_it_changes(tmp
     assert hashes.of(model) == hash_path(model)
 
 
+@pytest.mark.slow
 def test_processes_that_ask_together_get_the_same_hash(tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(os.urandom(20_000_000))

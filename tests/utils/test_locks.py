@@ -48,6 +48,7 @@ def holder(tmp_path):
     process.join(LIMIT_S)
 
 
+@pytest.mark.slow
 def test_who_waits_says_at_once_and_again_who_holds_the_lock(tmp_path, holder):
     process, may_end = holder
     context = multiprocessing.get_context("fork")
@@ -77,6 +78,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, holder, caplog):
     assert not note.exists()
 
 
+@pytest.mark.slow
 def test_a_holder_that_has_died_and_left_the_lock_to_a_child_is_told(tmp_path):
     process = multiprocessing.get_context("fork").Process(target=int)
     process.start()

@@ -52,12 +52,14 @@ def test_long_values_are_cut_and_still_told_apart():
     assert job_name(many) != job_name([*many, "seed=1"])
 
 
+@pytest.mark.slow
 @given(OVERRIDES, OVERRIDES)
 def test_names_are_equal_for_equal_overrides_only(one, other):
     assert (job_name(one) == job_name(other)) == (sorted(one) == sorted(other))
     assert job_name(one) == job_name(one[::-1])
 
 
+@pytest.mark.slow
 @given(OVERRIDES)
 def test_a_name_is_a_file_name(overrides):
     name = job_name(overrides)

@@ -60,11 +60,13 @@ def codes(processes):
     return [process.wait(60) for process in processes]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_ends_all(processes):
     processes[1].terminate()
     assert codes(processes) == [143, 143, 143]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 2])
 def test_if_one_is_killed_the_others_end(processes, rank):
     processes[rank].kill()
@@ -78,6 +80,7 @@ def test_who_says_farewell_is_not_missed(processes):
     assert codes(processes[:2]) == [143, 143]
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_in_a_call_for_ever_is_ended_by_force(processes):
     processes[0].stdin.write("b")
     processes[0].stdin.close()

@@ -107,6 +107,7 @@ def test_a_signal_that_is_repeated_at_once_is_one_but_for_ctrl_c():
         assert by_hand.is_second(signal.SIGINT, has_launcher) == (not has_launcher)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_each_signal_ends_the_process_with_its_exit_code(signum):
     process = start(SLEEP)

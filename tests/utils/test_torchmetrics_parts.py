@@ -1,6 +1,9 @@
 """Lightning with the parts of torchmetrics that it names, and the whole package for whoever asks for more."""
 
+import pytest
 from support.commands import run_program
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import sys

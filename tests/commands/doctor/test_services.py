@@ -71,6 +71,7 @@ def hub(monkeypatch):
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hub")
 def test_the_hub_is_asked_for_the_model(tmp_path, monkeypatch):
     assert check_hub("open/model", None).state is State.fine
@@ -127,6 +128,7 @@ def test_vllm():
         assert check_vllm(True).state is State.fine
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hub")
 def test_servers():
     address = constants.ENDPOINT

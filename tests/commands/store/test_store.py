@@ -125,6 +125,7 @@ def test_an_artefact_that_copies_its_input_is_not_what_others_were_made_from(pro
     assert read_catalog(project.artifacts, []).made_from[LABELLED] == {"data.path": [ASKED]}
 
 
+@pytest.mark.slow
 def test_list_shows_artefacts_with_their_origin_and_runs(project, monkeypatch, capsys):
     words(monkeypatch, *project.paths)
     listing.main()
@@ -142,6 +143,7 @@ def test_list_shows_artefacts_with_their_origin_and_runs(project, monkeypatch, c
     assert capsys.readouterr().err == "trian: nothing is of this name. Did you mean train?\n"
 
 
+@pytest.mark.slow
 def test_show_has_lineage_changed_settings_records_and_the_command(project, monkeypatch, capsys):
     words(monkeypatch, "aaaa", *project.paths)
     showing.main()
@@ -157,6 +159,7 @@ def test_show_has_lineage_changed_settings_records_and_the_command(project, monk
     assert '"train/reward": "0.75"' in shown
 
 
+@pytest.mark.slow
 def test_show_takes_a_folder_and_names_what_it_does_not_find(project, monkeypatch, capsys):
     words(monkeypatch, str(project.artifacts / "train" / TRAINED / "model"), *project.paths)
     showing.main()
@@ -171,6 +174,7 @@ def files_of(project):
     return sorted(file for file in project.root.rglob("*") if file.is_file())
 
 
+@pytest.mark.slow
 def test_clean_changes_nothing_unless_told_to_and_then_what_nothing_refers_to(project, monkeypatch, capsys):
     unfinished = project.step("train", "1" * 16, {"checkpoints/step": "..."}, None)
     unused = project.step("evaluate", "2" * 16, {"results.json": "{}"}, {})
@@ -199,6 +203,7 @@ def test_clean_changes_nothing_unless_told_to_and_then_what_nothing_refers_to(pr
     assert capsys.readouterr().out.startswith("nothing to delete")
 
 
+@pytest.mark.slow
 def test_clean_leaves_what_a_process_works_on_here_or_elsewhere(project, monkeypatch, capsys):
     here = project.step("train", "1" * 16, {"checkpoints/step": "..."}, None)
     elsewhere = project.step("train", "2" * 16, {"checkpoints/step": "..."}, None)
@@ -302,6 +307,7 @@ def test_what_experts_fill_in_is_kept(project):
     assert project.garbage() == []
 
 
+@pytest.mark.slow
 def test_runs_of_a_study_are_found_at_any_depth_and_a_folder_without_one_is_refused(project, monkeypatch, capsys):
     evaluated = project.step("evaluate", "1" * 16, {"results.json": "{}"}, {})
     study = project.root / "scratch" / "study"
@@ -344,6 +350,7 @@ def test_what_only_an_unfinished_run_was_told_to_read_is_used(project):
     assert project.garbage() == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_deleted_is_named_and_no_artefact_by_halves(project, monkeypatch, capsys):
     kept = project.step("evaluate", "1" * 16, {"results.json": "x" * 5000}, {})
     rename = Path.rename
@@ -379,6 +386,7 @@ def test_a_deletion_that_is_interrupted_leaves_no_artefact_and_is_finished_by_th
     assert project.garbage() == []
 
 
+@pytest.mark.slow
 def test_manifests_of_older_versions_and_damaged_files_are_shown(project, monkeypatch, capsys):
     old = project.step("train", "1" * 16, {"model/w": "2"}, {}, left_out=["command", "git_commit", "config"])
     labels = project.artifacts / "pseudo_label" / LABELLED

@@ -20,6 +20,8 @@ from medssr.commands.watch.live_page import LivePage
 from medssr.commands.watch.server import PageServer
 from medssr.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     def __init__(self) -> None:
@@ -52,7 +54,6 @@ def get(server: PageServer, path: str, host: str | None = None) -> tuple[int, st
     return response.status, content.decode("utf-8", errors="replace")
 
 
-@pytest.mark.slow
 def test_the_page_follows_the_runs(server, tmp_path, clock):
     status, page = get(server, "/")
     assert status == 200
@@ -77,7 +78,6 @@ def test_the_page_follows_the_runs(server, tmp_path, clock):
     assert "Folder of the run: <a" not in page
 
 
-@pytest.mark.slow
 def test_nothing_is_made_anew_where_no_file_has_changed(server, tmp_path, clock, monkeypatch):
     folder = write_run_under_way(tmp_path, "one")
     get(server, "/")
@@ -93,7 +93,6 @@ def test_nothing_is_made_anew_where_no_file_has_changed(server, tmp_path, clock,
     assert "10 of 20 steps" in state["progress"]
 
 
-@pytest.mark.slow
 def test_a_file_that_is_broken_is_named_and_the_others_are_shown(server, tmp_path, clock):
     write_whole_run(tmp_path, name="whole")
     write_run_under_way(tmp_path, "one")
@@ -141,7 +140,6 @@ def test_a_port_in_use_and_a_folder_that_is_not_there_are_faults_of_one_line(ser
         command._main([str(tmp_path), "--port", "70000"])
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_it_as_it_ends_other_commands(tmp_path):
     arguments = [sys.executable, "-m", "medssr.commands.watch.command", str(tmp_path)]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

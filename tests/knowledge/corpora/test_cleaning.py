@@ -111,6 +111,7 @@ def test_counts_are_there_once_the_passages_were_read():
 WORDS = st.sampled_from(["Rest a lot.", "Drink water.", "See a doctor.", "Fever.", "Rash.", "(note)", " "])
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(WORDS, max_size=8).map(" ".join), min_size=1, max_size=12), st.integers(2, 4))
 def test_counts_add_up(texts, min_repeats):
     corpus = Texts([*texts, "The last one is unlike the others."], 15, Cleaning({"note": r"\(note\)"}, min_repeats))
@@ -124,6 +125,7 @@ def test_counts_add_up(texts, min_repeats):
     assert counts.num_kept == len({passage.document_id or passage.id for passage in passages})
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(WORDS, min_size=1, max_size=8).map(" ".join), max_size=12), st.integers(2, 4))
 def test_what_is_kept_of_a_text_is_sentences_of_it_in_order(texts, min_repeats):
     repeats = find_repeats(texts, min_repeats)

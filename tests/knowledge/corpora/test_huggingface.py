@@ -58,6 +58,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_json, write_parquet])
 def test_a_folder_on_disk_is_read_offline(tmp_path, write):
     read = corpus(write(tmp_path / "data"), max_chars=16)

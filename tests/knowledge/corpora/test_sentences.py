@@ -60,6 +60,7 @@ def test_splitting_loses_no_character_but_blanks(text, max_chars):
     assert "".join("".join(pieces).split()) == "".join(text.split())
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["Fever came.", "Dr. A. Smith saw it.", "It was 1.5 mg vs. 2 mg."]), max_size=40))
 def test_pieces_end_at_sentence_ends(sentences):
     pieces = split_text(" ".join(sentences), 60)

@@ -45,6 +45,7 @@ def test_no_corpus_is_a_fault():
         SeveralCorpora({})
 
 
+@pytest.mark.slow
 def test_a_corpus_is_added_on_the_command_line(tmp_path):
     (tmp_path / "m.jsonl").write_text(
         json.dumps({"doc_id": "d", "focus": "F", "synonyms": [], "answer": "x", "source": "GHR"}) + "\n"

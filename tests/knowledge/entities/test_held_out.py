@@ -19,6 +19,7 @@ def test_the_split_is_that_of_the_id_for_ever():
     assert held_out == [52, 773]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=20), shares, shares)
 def test_a_greater_share_keeps_the_same_diseases_and_more(name, one, other):
     low, high = sorted((one, other))

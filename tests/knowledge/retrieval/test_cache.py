@@ -120,6 +120,7 @@ def start(tmp_path: Path, what: str) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_nothing_that_counts(tmp_path):
     dead = start(tmp_path, "die")
     dead.communicate()
@@ -128,6 +129,7 @@ def test_a_killed_process_leaves_nothing_that_counts(tmp_path):
     assert (folder / "a.txt").read_text() == "first"
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(tmp_path):
     processes = [start(tmp_path, "live") for _ in range(3)]
     folders = {process.communicate()[0].strip() for process in processes}

@@ -25,6 +25,7 @@ def test_sums_are_worked_by_hand():
     assert fused.scores == pytest.approx([1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 62])
 
 
+@pytest.mark.slow
 @given(RANKINGS, st.integers(0, 100))
 def test_fusion_agrees_with_a_dictionary(lists, k):
     expected: dict[int, float] = {}
@@ -37,6 +38,7 @@ def test_fusion_agrees_with_a_dictionary(lists, k):
     assert fused.indices.tolist() == order
 
 
+@pytest.mark.slow
 @given(RANKINGS, st.integers(0, 20))
 def test_less_depth_is_the_beginning_of_more(lists, depth):
     rankings = [ranking(indices) for indices in lists]

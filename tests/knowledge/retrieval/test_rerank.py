@@ -32,6 +32,7 @@ def by_hand(path: Path, query: str, passage: Passage) -> float:
         return float(AutoModelForSequenceClassification.from_pretrained(path)(**batch).logits[0, 0])
 
 
+@pytest.mark.slow
 def test_candidates_come_in_the_order_of_scores_of_pairs_read_alone(cross_encoder_path, tmp_path):
     stored = store_passages(CORPUS, tmp_path)
     retriever = rerank(cross_encoder_path, num_candidates=10)

@@ -23,6 +23,7 @@ PASSAGES = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(PASSAGES, min_size=1, max_size=5))
 def test_passages_come_back_as_they_were(tmp_path_factory, passages):
     stored = store_passages(ListCorpus(*passages), tmp_path_factory.mktemp("indexes"))

@@ -3,7 +3,8 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
-from itertools import pairwise
+from collections import defaultdict
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,29 @@ def test_every_base_is_included(file):
     assert any(lines & {line.strip() for line in other.read_text().splitlines()} for other in CONF_DIR.rglob("*.yaml"))
 
 
+def test_every_option_has_a_root_with_its_group():
+    assert [option_id(file) for file in option_files() if not roots_with(file.parent.name)] == []
+
+
 @pytest.mark.slow
-@OPTIONS
-def test_every_option_composes_with_every_root_that_has_its_group(file):
-    roots = roots_with(file.parent.name)
-    assert roots
-    if file.parent.name in GLOBAL_GROUPS:
-        pytest.skip("launched by the command that its comment names")
-    for root in roots:
-        is_default = groups_of(root)[file.parent.name] == file.stem  # composed with the root itself
-        if not is_default and root == ONLY_ROOT.get(option_id(file), root):
-            typed(root, option_id(file), *NEEDS.get((option_id(file), root), []))
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_option_composes_with_every_root_that_has_its_group(root):
+    """One option of each group at once, and those alone that are refused together; alone with one root: see below."""
+    groups, alone = defaultdict(list), []
+    for file in option_files():
+        group, option = file.parent.name, option_id(file)
+        if group in GLOBAL_GROUPS or root not in roots_with(group) or root != ONLY_ROOT.get(option, root):
+            continue  # of global groups, the comments name the command
+        if groups_of(root)[group] != file.stem:  # the default is composed with the root itself
+            (alone if (option, root) in NEEDS else groups[group]).append(option)
+    for options in zip_longest(*groups.values()):
+        together = [option for option in options if option is not None]
+        try:
+            typed(root, *together)
+        except (InputError, ConfigCompositionException, OmegaConfBaseException):
+            alone += together
+    for option in alone:
+        typed(root, option, *NEEDS.get((option, root), []))
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ from typing import Any
 
 import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from medssr.config import GRPOConfig, register
 from medssr.config.catalog import CONF_DIR, options_of
@@ -21,6 +23,7 @@ from medssr.knowledge.corpora import Passage
 from medssr.models.from_scratch import new_model, train_tokenizer
 from medssr.models.policy import Policy
 from medssr.questions import Question
+from medssr.sweeps.composing import JobLoader
 from medssr.utils.instantiate import instantiate
 
 ARCHITECTURE: dict[str, Any] = {
@@ -127,11 +130,19 @@ def _grpo_defaults() -> GRPOConfig:
 def compose(root: str, *overrides: str) -> DictConfig:
     """The configuration of a command; a word stands in place of each value that the user has to give."""
     register()
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = hydra.compose(root, ["paths.root_dir=/somewhere", *overrides])
+    config = _loader().load_configuration(root, ["paths.root_dir=/somewhere", *overrides], RunMode.RUN, False)
+    with open_dict(config):
+        del config["hydra"]
     for key in missing_keys(config):
         OmegaConf.update(config, key, "given")
     return config
+
+
+@cache
+def _loader() -> JobLoader:
+    """Hydra's loader, which composes once what differs in values alone."""
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return JobLoader(GlobalHydra.instance().config_loader())
 
 
 def missing_keys(node: DictConfig, prefix: str = "") -> list[str]:

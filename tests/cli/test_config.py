@@ -165,7 +165,8 @@ def test_every_target_exists_and_takes_its_arguments(file):
     group = file.parent.name
     if group in GLOBAL_GROUPS | {"hydra", "help"}:
         pytest.skip("no group of ours with targets")
-    config = compose(ONLY_ROOT.get(option_id(file), roots_with(group)[0]), option_id(file))
+    root = ONLY_ROOT.get(option_id(file), roots_with(group)[0])
+    config = compose(root, *([] if groups_of(root)[group] == file.stem else [option_id(file)]))
     for node in nodes_with_target(OmegaConf.to_container(config[group], resolve=True, enum_to_str=True)):
         target = hydra.utils.get_object(node.pop("_target_"))
         is_partial = node.pop("_partial_", False)

@@ -44,9 +44,14 @@ def accuracies(folder: Path, command: list[str]) -> dict[str, float]:
     }
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> dict[str, float]:
+    """The accuracies with one process."""
+    return accuracies(tmp_path_factory.mktemp("one") / "root", [*PIPELINE, "trainer=cpu"])
+
+
 @pytest.mark.parametrize("launcher", [[], TORCHRUN], ids=["Lightning", "torchrun"])
-def test_two_processes_reach_the_accuracy_of_one(tmp_path, launcher):
-    one = accuracies(tmp_path / "one", [*PIPELINE, "trainer=cpu"])
+def test_two_processes_reach_the_accuracy_of_one(one, tmp_path, launcher):
     two = accuracies(tmp_path / "two", [*launcher, *PIPELINE, *TWO])
     assert list(one) == ["base", "stage1_selfsup", "stage2_sup"]
     assert two == pytest.approx(one, abs=0.1)

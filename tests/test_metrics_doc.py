@@ -77,9 +77,11 @@ def test_what_is_logged_is_explained(logged):
     assert [name for name in sorted(logged) if not any(re.fullmatch(pattern(known), name) for known in names)] == []
 
 
+@pytest.mark.slow
 def test_what_is_explained_is_logged(logged):
     assert [name for name in documented() if not any(re.fullmatch(pattern(name), found) for found in logged)] == []
 
 
+@pytest.mark.slow
 def test_no_metric_is_explained_twice():
     assert len(documented()) == len(set(documented()))

@@ -101,6 +101,7 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
         make(tmp_path / "own", stores=(tmp_path / "typo",))
 
 
+@pytest.mark.slow
 def test_a_step_has_the_stores_of_its_command(tmp_path):
     from support.helpers import typed
 

@@ -49,6 +49,7 @@ def test_any_text_gives_a_letter_of_the_question_or_none(completion: str, option
     assert choice.reason in set(Reason)
 
 
+@pytest.mark.slow
 @given(reasoning, st.sampled_from(sorted(DRUGS)), st.sampled_from(["The answer is {}.", "**{}**", "\\boxed{{{}}}"]))
 @settings(deadline=None)
 def test_reasoning_in_front_does_not_change_the_answer(prefix: str, letter: str, line: str) -> None:

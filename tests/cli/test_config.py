@@ -121,6 +121,7 @@ def test_every_base_is_included(file):
     assert any(lines & {line.strip() for line in other.read_text().splitlines()} for other in CONF_DIR.rglob("*.yaml"))
 
 
+@pytest.mark.slow
 def test_every_option_has_a_root_with_its_group():
     assert [option_id(file) for file in option_files() if not roots_with(file.parent.name)] == []
 
@@ -339,6 +340,7 @@ print(sorted({"torch", "transformers", "vllm", "lightning", "numpy"} & sys.modul
     assert run_program(program).strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_setting_with_its_comment(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["reference", str(tmp_path / "pages" / "reference.yaml")])
     reference_main()
@@ -357,6 +359,7 @@ def test_a_preset_leaves_the_bounds_of_another_loss_alone():
     assert (config.grpo.loss["epsilon"], config.grpo.loss["epsilon_high"]) == (3e-4, 4e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", ["grpo/loss=gspo", "grpo.loss=gspo"])
 def test_a_loss_is_chosen_by_its_name_and_brings_its_own_parameters(override):
     config = composed("train", ["data.path=given.jsonl", override, "grpo.loss.dual_clip=null"])

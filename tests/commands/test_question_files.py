@@ -126,6 +126,7 @@ def test_pseudo_labelling_needs_no_gold_answers(ended_with, tmp_path):
     assert "./nowhere" in printed
 
 
+@pytest.mark.slow
 def test_a_corpus_with_half_a_surrogate_pair_is_named(ended_with, tmp_path):
     (tmp_path / "corpus.jsonl").write_text('{"id": "d1", "title": "Fabry disease", "text": "Pain \\ud83d."}\n')
     code, printed = ended_with("synthesize corpus=jsonl corpus.path=corpus.jsonl")

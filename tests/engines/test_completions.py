@@ -90,6 +90,7 @@ def test_a_stop_string_may_end_in_the_last_token_before_the_limit(policy):
     assert completion == Completion(tokens, [0.0] * len(tokens), "The answer is A.", is_truncated=False)
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=12), st.integers(0, 20), st.text(max_size=5))
 def test_the_number_of_tokens_is_the_smallest(random_policies, stop, at, after):
     tokenizer = random_policies["qwen3"].tokenizer

@@ -10,6 +10,7 @@ from medssr.grpo.kl import k3_kl, kl_estimate, sequence_kls
 LOGPS = st.floats(-20, 0)
 
 
+@pytest.mark.slow
 @given(LOGPS, LOGPS)
 def test_never_negative_and_zero_only_for_equal_probabilities(policy, reference):
     value = k3_kl(torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64)).item()

@@ -304,6 +304,7 @@ def test_after_a_usable_answer_unusable_ones_do_not_stop_the_run(server, make_cl
     assert len(all_of(make_client(max_concurrency=1), 40)) == 40
 
 
+@pytest.mark.slow
 def test_failures_of_several_kinds_do_not_count_as_one_but_stop_the_run_in_the_end(server, make_client):
     faults = [ServerReply(status=400), ServerReply(refusal="No.")]
     server.answer = lambda prompt, _: faults[len(server.calls) % 2]

@@ -155,6 +155,7 @@ def test_other_families_are_not_guessed(tmp_path):
     assert num_stored_parameters(tmp_path) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", [preset for preset in PRESETS if not preset.startswith("tiny_")])
 def test_the_table_of_models_is_that_of_the_formula(preset):
     page = (CONF_DIR.parent / "docs" / "configs.md").read_text(encoding="utf-8")

@@ -262,6 +262,7 @@ def test_the_key_ignores_the_order_of_the_options(question, data):
     assert with_content(question, question.stem, shuffled).content_key == question.content_key
 
 
+@pytest.mark.slow
 @given(LINE, st.lists(LINE, min_size=2, max_size=4))
 def test_the_key_ignores_case_punctuation_and_spaces(stem, texts):
     options = dict(zip(string.ascii_uppercase, texts, strict=False))

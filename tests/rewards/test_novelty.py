@@ -96,6 +96,7 @@ def test_the_rewards_are_those_of_a_slow_version(number, data):
     assert novelty_rewards(table, sides) == pytest.approx(slow_rewards(table.tolist(), sides))
 
 
+@pytest.mark.slow
 @given(st.permutations(range(5)))
 def test_rewards_do_not_depend_on_the_order_of_completions(order):
     texts = ["gout toe", "gout toe toe", "liver gout", "heart", "heart toe"]

@@ -209,8 +209,10 @@ def _take_media_folder() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()
     _import_libraries()
     gc.freeze()
+    gc.enable()
     words = _serve(socket.socket(fileno=int(sys.argv[1])))
     if words:
         sys.argv = ["-m", *words[1:]]

@@ -32,6 +32,7 @@ def test_words_are_folded_and_split_at_punctuation(text, words):
     assert split_words(text) == words
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_folding_twice_changes_no_word(text):
     words = split_words(text)

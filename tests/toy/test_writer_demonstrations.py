@@ -133,6 +133,7 @@ def test_as_many_as_asked_for_and_the_same_for_the_same_seed():
     assert lessons("passages", num_rows=20) != lessons("passages", num_rows=20, seed=2)
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_never_shown():
     stems = {question.stem for question in evaluation_questions()}
     for kind in ("passages", "name", "nothing"):

@@ -70,6 +70,7 @@ def test_the_parts_of_a_training_step_are_nearly_all_of_it(policy, tmp_path, mon
     assert 0.95 <= max(shares) <= 1.0001
 
 
+@pytest.mark.slow
 def test_the_utilisation_of_a_step_is_that_of_its_update(policy, tmp_path, monkeypatch):
     model = Architecture(100, 10, 2, 2, 2, 5, 20, 0, 0, True, False)
     config = grpo_config(num_steps=1, num_iterations=2)

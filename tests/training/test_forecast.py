@@ -124,6 +124,7 @@ def test_engines_of_their_own_take_devices_of_their_own():
     assert computed(*NODE, "trainer.devices=4", "rollout=vllm_server", servers).num_devices == 6
 
 
+@pytest.mark.slow
 def test_hours_are_of_all_devices():
     found = computed(*NODE)
     assert found.device_hours(300) == pytest.approx(300 * found.seconds.total * 8 / 3600)

@@ -24,6 +24,7 @@ def test_steps_are_numbered_and_of_the_same_size():
     assert len(loader()) == 10
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 20), st.integers(0, 2**40))
 def test_every_epoch_is_a_permutation(num_items, per_step, num_steps, seed):
     items = list(range(num_items))

@@ -105,6 +105,7 @@ def test_any_name_makes_a_file_in_its_folder(tmp_path, name):
 TEXTS = st.text(st.characters()) | st.text("./ ~_a\\\0\udc80", max_size=8)
 
 
+@pytest.mark.slow
 @given(TEXTS, TEXTS)
 def test_safe_names_stay_in_their_folder_and_tell_texts_apart(one, other):
     name = safe_name(one)

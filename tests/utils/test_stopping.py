@@ -26,6 +26,7 @@ def send_signal(_: object) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_finaliser", [True, False], ids=["finaliser", "weak reference"])
 def test_a_signal_within_a_finaliser_ends_the_process_after_it(has_finaliser, capsys):
     finaliser = type("Finalised", (Item,), {"__del__": send_signal}) if has_finaliser else Item
@@ -115,6 +116,7 @@ def test_each_signal_ends_the_process_with_its_exit_code(signum):
     assert process.wait(timeout=60) == 128 + signum
 
 
+@pytest.mark.slow
 def test_a_hangup_is_ignored_after_nohup():
     process = start(SLEEP, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     process.send_signal(signal.SIGHUP)

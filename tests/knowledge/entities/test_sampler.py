@@ -71,6 +71,7 @@ def test_a_weighted_draw_depends_on_seed_and_number_alone():
     assert [sampler.sample(5, number) for number in reversed(range(30))] == first[::-1]
 
 
+@pytest.mark.slow
 @given(st.floats(1e-3, 1e3))
 def test_only_the_ratio_of_weights_counts(factor):
     scaled = [replace(entity, weight=entity.weight * factor) for entity in ENTITIES]

@@ -81,6 +81,7 @@ def test_diseases_are_ranked_by_the_information_of_what_they_share():
 probabilities = st.floats(0.0, 1.0)
 
 
+@pytest.mark.slow
 @given(probabilities, probabilities, st.integers(1, 50), st.integers(0, 50))
 def test_a_probability_is_never_sure_and_grows_with_what_is_stated(low, high, num_with, more):
     counts = {"special": num_with, "general": num_with + more, "any": 200}
@@ -93,6 +94,7 @@ def test_a_probability_is_never_sure_and_grows_with_what_is_stated(low, high, nu
     assert found[0] >= num_with / 200 - 1e-12
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.001, 0.999), max_size=6), st.lists(st.floats(0.001, 0.999), max_size=6))
 def test_further_evidence_never_makes_a_patient_more_likely(present, absent):
     whole = log_likelihood(present, absent)

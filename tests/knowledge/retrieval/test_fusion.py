@@ -46,6 +46,7 @@ def test_less_depth_is_the_beginning_of_more(lists, depth):
     assert reciprocal_rank_fusion(rankings, 60, depth).indices.tolist() == whole[:depth]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 5)), st.integers(0, 12))
 def test_best_ranking_are_those_of_a_stable_sort(scores, depth):
     expected = sorted(range(len(scores)), key=lambda index: -scores[index])[:depth]

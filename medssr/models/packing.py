@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -98,26 +97,18 @@ def pack_rollouts(
     layout = list(_blocks(lengths, len(number_of)))
     order = [segment for _, members in layout for segment in members]  # of the segments in the packed row
     starts = _starts(order, lengths)
-    # Tensors rather than loops over tokens, of which a step of long completions has a million.
-    segment_of = _repeated(order, [lengths[segment] for segment in order])  # [N]
-    offsets = torch.arange(len(segment_of)) - torch.tensor(starts)[segment_of]
-    input_ids = torch.tensor(list(chain.from_iterable(segments[segment] for segment in order)))
+    tokens = [(segment, offset) for segment in order for offset in range(lengths[segment])]
     ids = [torch.tensor(completion) for completion in completions]
     return PackedRollouts(
-        input_ids.unsqueeze(0).to(device),
-        (torch.tensor(first_positions)[segment_of] + offsets).unsqueeze(0).to(device),
+        torch.tensor([[segments[segment][offset] for segment, offset in tokens]], device=device),
+        torch.tensor([[first_positions[segment] + offset for segment, offset in tokens]], device=device),
         tuple(_attention_blocks(layout, starts, lengths, contexts, device, dtype)) if has_blocks else (),
-        segment_of.to(device),
-        torch.tensor(contexts)[segment_of].to(device),
-        _predictors(starts, lengths, prompt_of).to(device),
+        torch.tensor([segment for segment, _ in tokens], device=device),
+        torch.tensor([contexts[segment] for segment, _ in tokens], device=device),
+        torch.tensor(_predictors(starts, lengths, prompt_of), device=device),
         pad_sequence(ids, batch_first=True).to(device),
         pad_sequence([torch.ones(len(row)) for row in ids], batch_first=True).to(device),
     )
-
-
-def _repeated(values: Sequence[int], counts: Sequence[int]) -> Tensor:
-    """Returns each value as many times as its count says, in a row."""
-    return torch.repeat_interleave(torch.tensor(values), torch.tensor(counts))
 
 
 def _starts(order: Sequence[int], lengths: Sequence[int]) -> list[int]:
@@ -129,18 +120,20 @@ def _starts(order: Sequence[int], lengths: Sequence[int]) -> list[int]:
     return starts
 
 
-def _predictors(starts: Sequence[int], lengths: Sequence[int], prompt_of: Sequence[int]) -> Tensor:
-    """Returns the index of the token before each completion token, row by row, `[M]`.
+def _predictors(starts: Sequence[int], lengths: Sequence[int], prompt_of: Sequence[int]) -> list[int]:
+    """Returns the index of the token before each completion token, row by row.
 
     These are the last token of the prompt, then all tokens of the completion but its last.
     """
     num_prompts = len(lengths) - len(prompt_of)
-    counts = torch.tensor(lengths[num_prompts:]) + 1
-    firsts = counts.cumsum(0) - counts  # the place of each completion's first token among all M
-    places = torch.arange(int(counts.sum()))
-    predictors = places + (torch.tensor(starts[num_prompts:]) - 1 - firsts).repeat_interleave(counts)
-    predictors[firsts] = torch.tensor([starts[prompt] + lengths[prompt] - 1 for prompt in prompt_of])
-    return predictors
+    return [
+        index
+        for segment, prompt in enumerate(prompt_of, start=num_prompts)
+        for index in (
+            starts[prompt] + lengths[prompt] - 1,
+            *range(starts[segment], starts[segment] + lengths[segment]),
+        )
+    ]
 
 
 def _attention_blocks(
@@ -175,8 +168,8 @@ def _blocks(lengths: list[int], num_prompts: int) -> Iterator[tuple[bool, list[i
 
 def _prompt_block(lengths: list[int], device: torch.device | str) -> AttentionBlock:
     width = lengths[0]
-    is_token = torch.arange(width) < torch.tensor(lengths).unsqueeze(1)  # [R, W]
-    return AttentionBlock(len(lengths), width, is_token.flatten().nonzero().squeeze(1).to(device))
+    indices = [row * width + column for row, length in enumerate(lengths) for column in range(length)]
+    return AttentionBlock(len(lengths), width, torch.tensor(indices, device=device))
 
 
 def _with_context(

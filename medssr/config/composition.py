@@ -46,8 +46,7 @@ def register(*commands: str) -> None:
     _register_resolvers()
     store = ConfigStore.instance()
     for name in commands or SCHEMAS:
-        if f"{name}_schema.yaml" not in store.repo:  # storing a schema takes Hydra a hundredth of a second
-            store.store(name=f"{name}_schema", node=SCHEMAS[name])
+        store.store(name=f"{name}_schema", node=SCHEMAS[name])
 
 
 def _if_other_engine_samples(value: float, *, _root_: Any) -> float | None:

@@ -173,7 +173,9 @@ def test_the_labels_of_another_model_are_looked_up_as_such(tmp_path):
     (made / "manifest.json").write_text(json.dumps({"step": "synthesize", "inputs": {}, "counts": {}, "seconds": 1}))
     write_questions(made / "questions.jsonl", [toy_question()])
     config = typed("pipeline", *overrides)
-    step = Step("pseudo_label", pseudo_label_config(config, made / "questions.jsonl"), tmp_path / "artifacts")
+    step = Step(
+        "pseudo_label", pseudo_label_config(config, made / "questions.jsonl", config.model), tmp_path / "artifacts"
+    )
     assert step.config.model.path.endswith("tiny_llama")
     assert plan("pipeline", *overrides)["artefact: pseudo_label"].split()[0] == str(step.directory)
     assert plan("pipeline", overrides[0])["artefact: pseudo_label"].split()[0] != str(step.directory)

@@ -129,7 +129,7 @@ def _grpo_defaults() -> GRPOConfig:
 @cache
 def compose(root: str, *overrides: str) -> DictConfig:
     """The configuration of a command; a word stands in place of each value that the user has to give."""
-    register()
+    register(root)
     config = _loader().load_configuration(root, ["paths.root_dir=/somewhere", *overrides], RunMode.RUN, False)
     with open_dict(config):
         del config["hydra"]

@@ -80,7 +80,6 @@ def when(seconds: float) -> str:
 
 
 def _print(table: Table) -> None:
-
     table_console().print(table)
 
 

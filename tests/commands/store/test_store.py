@@ -128,6 +128,7 @@ def test_an_artefact_that_copies_its_input_is_not_what_others_were_made_from(pro
 @pytest.mark.slow
 def test_list_shows_artefacts_with_their_origin_and_runs(project, monkeypatch, capsys):
     words(monkeypatch, *project.paths)
+    monkeypatch.delenv("COLUMNS", raising=False)  # a file has room for the whole table
     listing.main()
     shown = capsys.readouterr().out
     assert "pseudo_label bbbbbbbb" in next(line for line in shown.splitlines() if line.startswith("cccccccc"))

@@ -28,7 +28,7 @@ test: setup
 test-again: setup
 	$(PYTEST) --last-failed --last-failed-no-failures none -m "not node"
 
-# The quick tests: without those that are marked slow; under a minute on two cores.
+# The quick tests: without those that are marked slow; about a minute on two cores.
 test-fast: setup
 	$(PYTEST) -n 2 --dist worksteal -m "not slow and not vllm and not gpu and not node"
 

@@ -308,7 +308,9 @@ def _made_rows(config: PipelineConfig) -> Rows:
     model = config.model
     for stage in config.stages:
         if stage.relabels:
-            votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
+            if synthetic is None:
+                break
+            votes = pseudo_label_config(config, synthetic / "questions.jsonl", model)
             labels = made(f"pseudo_label {stage.name}", Step.of("pseudo_label", votes))
             if labels is None:
                 break

@@ -52,24 +52,24 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     num_steps += sum(stage.relabels for stage in config.stages)
     if is_main_process():
         log.info("pipeline: %d steps; medssr watch %s shows them in a browser", num_steps, shlex.quote(str(run_dir)))
-    place = _places(num_steps)
-    prepared = _prepare(config, place)
+    next_step = _numbered_steps(num_steps)
+    prepared = _prepare(config, next_step)
     files = _question_files(config, prepared)
     model = config.model
-    with place("base"):
+    with next_step("base"):
         scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
         if stage.relabels:
-            with place():
+            with next_step():
                 votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
                 labelled = prepared[f"pseudo_label {stage.name}"] = pseudo_label(votes)
             files |= _labelled_files(config, labelled)
         method = stage_method(stage)
-        with place():
+        with next_step():
             trained = method.run(method.configure(config, stage, model, stage.data(files)))
         model = trained_model(model, trained.directory)
-        with place(stage.name):
+        with next_step(stage.name):
             scores[stage.name] = evaluate(evaluate_config(config, model))
         questions = [files[kind] for kind in stage.kinds if kind is not StageQuestions.demonstrations]
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
@@ -82,25 +82,25 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     return write_report(compare_groups([run]), run_dir / "report")
 
 
-def _places(num_steps: int) -> Callable[..., AbstractContextManager[None]]:
+def _numbered_steps(num_steps: int) -> Callable[..., AbstractContextManager[None]]:
     """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
     numbers = itertools.count(1)
 
-    def next_place(model: str = "") -> AbstractContextManager[None]:
+    def numbered(model: str = "") -> AbstractContextManager[None]:
         return progress_at(f"{next(numbers)}/{num_steps} {model}".rstrip())
 
-    return next_place
+    return numbered
 
 
-def _prepare(config: PipelineConfig, place: Callable[[], AbstractContextManager[None]]) -> dict[str, Artifact]:
+def _prepare(config: PipelineConfig, next_step: Callable[[], AbstractContextManager[None]]) -> dict[str, Artifact]:
     """Returns the artefacts of synthesis and pseudo-labelling that stages ask for, which it makes if necessary."""
     if not asks_synthetic(config):
         return {}
-    with place():
+    with next_step():
         synthetic = synthesize(synthesize_config(config))
     if not asks_pseudo_labelled(config):
         return {"synthesize": synthetic}
-    with place():
+    with next_step():
         labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl"), config.model))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 

@@ -22,8 +22,9 @@ def asks_synthetic(config: PipelineConfig) -> bool:
 
 
 def asks_pseudo_labelled(config: PipelineConfig) -> bool:
-    """Returns whether any stage uses synthetic questions with labels, which then must be made too."""
-    return any(stage.uses_votes for stage in config.stages)
+    """Returns whether the starting policy has to vote: for the first stage with such labels, unless it votes itself."""
+    first = next((stage for stage in config.stages if stage.uses_votes), None)
+    return first is not None and not first.relabels
 
 
 def synthesize_config(config: PipelineConfig) -> SynthesizeConfig:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medssr.evaluation.scoring import ALL, COMMON, RARE
-from medssr.reports import plots
+from medssr.reports import group_plots, plots
 from medssr.reports.colours import Palette
 from medssr.reports.comparison import GroupComparison
 from medssr.reports.groups import sweep_axes
@@ -152,7 +152,7 @@ def draw_sweeps(comparison: GroupComparison, palette: Palette, out_dir: Path) ->
         for number, (benchmark, rows) in enumerate(table.groupby("benchmark", sort=False)):
             slices = [name for name in (RARE, COMMON) if name in set(rows["slice"])] or [ALL]
             file = f"swept_{number}_{slug(axis.key)}_{slug(str(benchmark))}.png"
-            plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], palette.groups, out_dir / file)
+            group_plots.plot_sweep(axis, rows[rows["slice"].isin(slices)], palette.groups, out_dir / file)
             yield Figure(file, f"{benchmark}: accuracy by {axis.name}")
     yield from _draw_pareto(table, palette, out_dir)
 
@@ -164,7 +164,7 @@ def _draw_pareto(table: pd.DataFrame, palette: Palette, out_dir: Path) -> Iterat
         costs = points[column]
         if len(points) > 1 and costs.notna().all() and costs.max() > 0:
             with_cost = points.rename(columns={column: "cost"})
-            plots.plot_pareto(with_cost, f"{unit} of a run", palette.groups, out_dir / "pareto.png")
+            group_plots.plot_pareto(with_cost, f"{unit} of a run", palette.groups, out_dir / "pareto.png")
             title = f"accuracy against {unit}"
             yield Figure("pareto.png", title, "Joined: the groups that no other beats in both.")
             return

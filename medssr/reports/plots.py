@@ -1,4 +1,4 @@
-"""Every plot of a report: scores, differences, calibration, sweeps, training curves, cost against accuracy."""
+"""The plots of a report: scores, differences, calibration, training curves; those over groups are in `group_plots`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,9 @@ _WIDTH = 4.6  # inches: its text stays legible on a phone
 _SIGNIFICANT = 0.05
 _ROW_HEIGHT = 0.185  # inches
 _GAP = 0.25  # rows between runs
-_MAX_CURVES = len(DISTINCT)  # that can be told apart by colour
-_MAX_NAMED_POINTS = 6
+MAX_CURVES = len(DISTINCT)  # that can be told apart by colour
 _MAX_HEADING = 32  # characters of the heading of a run that fit into the width of its axes
-_LEAST_TICK_GAP = 0.14  # of the width of axes, so that the numbers below them stand apart
-_LEGEND_ROW = 0.19  # inches
-_LINES: tuple[Any, ...] = ("-", "--", ":", "-.")
+LEGEND_ROW = 0.19  # inches
 
 
 def plot_accuracy(
@@ -131,7 +128,7 @@ def plot_reliability(
             label = f"{shorten(name, 34)} (error {calibration.expected_error:.3f})"
             axes.plot(agreements, accuracies, "o-", color=colour, markersize=4, linewidth=0.7, label=label)
         axes.set_xlim(0, 1.03)
-        _legend(figure, axes)
+        draw_legend(figure, axes)
     return figure
 
 
@@ -184,78 +181,6 @@ def _layout(table: pd.DataFrame) -> tuple[list[float], list[tuple[float, str]], 
     return heights, headings, bottom
 
 
-def plot_sweep(axis: SweepAxis, table: pd.DataFrame, colours: Mapping[str, str], path: Path | None = None) -> Figure:
-    """Draws accuracy with its interval against a swept number: a panel for each slice, a curve for what else is equal.
-
-    A point has the colour of its group, and a curve its own kind of line. The table holds the rows of
-    `GroupComparison.last_models` for one benchmark.
-    """
-    curves = list(dict.fromkeys(axis.curves.values()))
-    slices = list(dict.fromkeys(table["slice"]))
-    is_named = 1 < len(curves) <= _MAX_CURVES
-    with new_figure(path, height=0.5 + 1.9 * len(slices) + (_LEGEND_ROW * len(curves) if is_named else 0)) as figure:
-        panels = _panels(figure, len(slices))
-        for axes, name in zip(panels, slices, strict=True):
-            rows = table[table["slice"] == name]
-            for number, curve in enumerate(curves):
-                points = rows[rows["group"].map(axis.curves) == curve]
-                _sweep_curve(axes, axis, points, colours, number, len(curves), curve)
-            axes.set_ylabel(f"accuracy, {name}")
-        panels[-1].set_xlabel(axis.name)
-        if axis.is_logarithmic:
-            numbers = sorted(set(axis.values.values()))
-            panels[-1].set_xscale("log")
-            panels[-1].set_xticks(numbers, _spaced_labels(numbers))
-            panels[-1].minorticks_off()
-        if is_named:
-            _legend(figure, panels[0])
-    return figure
-
-
-def _sweep_curve(
-    axes: Axes,
-    axis: SweepAxis,
-    points: pd.DataFrame,
-    colours: Mapping[str, str],
-    number: int,
-    num_curves: int,
-    label: str,
-) -> None:
-    """Draws one curve, moved a little to the side so that the intervals of several do not hide each other."""
-    is_told_apart = num_curves <= _MAX_CURVES
-    offset = 0.01 * (number - (num_curves - 1) / 2) if is_told_apart else 0.0
-    low, high = min(axis.values.values()), max(axis.values.values())
-    values = points["group"].map(axis.values).astype(float).sort_values()
-    points = points.loc[values.index]
-    x = values * (high / low) ** offset if axis.is_logarithmic else values + offset * (high - low)
-    line = _LINES[number % len(_LINES)] if is_told_apart else "-"
-    axes.plot(x, points["accuracy"], line, color="#777777", linewidth=1.2, label=label or None)
-    of_points = points["group"].map(colours)
-    axes.scatter(x, points["accuracy"], c=of_points, s=18, zorder=3)
-    ends = points[["accuracy_low", "accuracy_high"]].dropna()  # a point may have no interval
-    axes.vlines(x[ends.index], ends["accuracy_low"], ends["accuracy_high"], colors=of_points[ends.index], linewidth=1.2)
-
-
-def _spaced_labels(numbers: Sequence[float]) -> list[str]:
-    """Returns the labels of ascending numbers on a logarithmic axis; one that would lie on others is empty.
-
-    The first and the last have theirs always.
-
-    Example:
-        >>> _spaced_labels([1e-5, 1e-4, 1.1e-4, 1e-3])
-        ['1e-05', '0.0001', '', '0.001']
-    """
-    width = np.log(numbers[-1] / numbers[0])
-    labels, last = [], -np.inf
-    for number in numbers:
-        from_left, from_right = np.log(number / numbers[0]) / width, np.log(numbers[-1] / number) / width
-        is_end = number in (numbers[0], numbers[-1])
-        has_room = is_end or (from_left - last >= _LEAST_TICK_GAP and from_right >= _LEAST_TICK_GAP)
-        labels.append(f"{number:g}" if has_room else "")
-        last = from_left if has_room else last
-    return labels
-
-
 # By metric and group, the curve of each seed over the steps.
 Curves = Mapping[str, Mapping[str, Sequence["pd.Series"]]]
 
@@ -268,12 +193,12 @@ def plot_training(
     All values are finite. A bar of colours tells the swept number when there are too many groups for a legend.
     """
     groups = list(dict.fromkeys(name for by_group in curves.values() for name in by_group))
-    is_named = len(groups) <= _MAX_CURVES
+    is_named = len(groups) <= MAX_CURVES
     all_seeds = (seed for by_group in curves.values() for seeds in by_group.values() for seed in seeds)
     window = max(1, max(map(len, all_seeds)) // 12)
-    num_legend_rows = len(groups) if 1 < len(groups) <= _MAX_CURVES else 0
-    with new_figure(path, height=1.0 + 1.9 * len(curves) + _LEGEND_ROW * num_legend_rows) as figure:
-        panels = _panels(figure, len(curves))
+    num_legend_rows = len(groups) if 1 < len(groups) <= MAX_CURVES else 0
+    with new_figure(path, height=1.0 + 1.9 * len(curves) + LEGEND_ROW * num_legend_rows) as figure:
+        panels = panels_of(figure, len(curves))
         for axes, (metric, by_group) in zip(panels, curves.items(), strict=True):
             for name in groups:
                 if name in by_group:
@@ -283,7 +208,7 @@ def plot_training(
         panels[-1].set_xlabel("optimiser step")
         panels[-1].locator_params(axis="x", integer=True)
         if num_legend_rows:
-            _legend(figure, panels[0])
+            draw_legend(figure, panels[0])
         elif not is_named and axis is not None:
             figure.colorbar(axis_scale(axis), ax=panels, label=axis.name)
     return figure
@@ -318,7 +243,7 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
     smooth = table.rolling(window, min_periods=1).mean()
     rest = (whole.rolling(window, min_periods=1).mean() - smooth.sum(axis=1)).clip(lower=0)
     labels = [*smooth.columns, "rest"]
-    with new_figure(path, height=3.0 + _LEGEND_ROW * ((len(labels) + 2) // 3)) as figure:
+    with new_figure(path, height=3.0 + LEGEND_ROW * ((len(labels) + 2) // 3)) as figure:
         axes = figure.add_subplot()
         if len(whole) == 1:  # an area needs two steps
             axes.barh(labels, [*smooth.iloc[0], rest.iloc[0]], color=colours)
@@ -336,41 +261,7 @@ def plot_step_times(whole: pd.Series, parts: Mapping[str, pd.Series], path: Path
     return figure
 
 
-def plot_pareto(points: pd.DataFrame, unit: str, colours: Mapping[str, str], path: Path | None = None) -> Figure:
-    """Draws the `accuracy` of each group against its `cost`; a line joins the groups that none beats in both."""
-    best = pareto_front(points)
-    with new_figure(path, height=3.2 + _LEGEND_ROW * min(len(best), _MAX_NAMED_POINTS)) as figure:
-        axes = figure.add_subplot()
-        others = points.drop(best.index)
-        axes.scatter(others["cost"], others["accuracy"], c=[colours[name] for name in others.index], s=14, alpha=0.6)
-        axes.plot(best["cost"], best["accuracy"], color="#555555", linewidth=1)
-        for number, (name, row) in enumerate(best.iterrows()):
-            label = shorten(str(name), 56) if number < _MAX_NAMED_POINTS else None
-            axes.plot([row["cost"]], [row["accuracy"]], "o", color=colours[str(name)], label=label)
-        axes.locator_params(axis="x", nbins=4)  # numbers of many digits stand apart
-        axes.set_xlabel(unit)
-        axes.set_ylabel("accuracy, mean over benchmarks")
-        axes.grid(color=GRID, linewidth=0.8)
-        _legend(figure, axes)
-    return figure
-
-
-def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
-    """Returns the points that no other has both at most the cost and at least the accuracy of, cheapest first.
-
-    Example:
-        >>> import pandas as pd
-        >>> pareto_front(pd.DataFrame({"cost": [1.0, 2.0, 3.0], "accuracy": [0.5, 0.4, 0.6]}, index=list("abc")))
-           cost  accuracy
-        a   1.0       0.5
-        c   3.0       0.6
-    """
-    ordered = points.sort_values(["cost", "accuracy"], ascending=[True, False])
-    best_before = ordered["accuracy"].cummax().shift(fill_value=-np.inf)
-    return ordered[ordered["accuracy"] > best_before]
-
-
-def _panels(figure: Figure, number: int) -> list[Axes]:
+def panels_of(figure: Figure, number: int) -> list[Axes]:
     """Returns axes below each other that share their x axis."""
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(number, 1, sharex=True)))
     for axes in panels:
@@ -378,7 +269,7 @@ def _panels(figure: Figure, number: int) -> list[Axes]:
     return panels
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def draw_legend(figure: Figure, axes: Axes) -> None:
     """Draws the legend below all panels of a figure, from the labels of one of them."""
     handles, labels = axes.get_legend_handles_labels()
     names = [shorten(label, 58) for label in labels]

@@ -95,7 +95,6 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 
 
 def _print(folder: Path, jobs: Sequence[Job]) -> None:
-
     table_console().print(jobs_table(jobs))
     log.info("each job in a folder of its name in %s", folder)
 

@@ -143,6 +143,22 @@ def test_the_policy_of_a_round_votes_again_before_the_next(settings, tmp_path):
     assert "is made already" in rows["artefact: pseudo_label second"]
 
 
+def test_the_starting_policy_does_not_vote_where_the_first_stage_with_labels_does(settings, tmp_path):
+    votes = ["labeling.min_agreement=0.0", "labeling.min_valid_share=0.0", "labeling.num_votes=4", "model=tiny_qwen3"]
+    stages = "stages=[{name: sup, questions: human}, {name: own, questions: pseudo_labelled, relabels: true}]"
+    config = typed("pipeline", *settings, *votes, stages)
+    assert [step.name for step in steps_of(config) if "label" in step.name] == ["pseudo_label own"]
+    pipeline(config, tmp_path / "run")
+    assert len(list((tmp_path / "artifacts" / "pseudo_label").glob("*/manifest.json"))) == 1
+    rows = dict(pipeline_plan(config))
+    assert "pseudo_label" not in rows
+    assert "is made already" in rows["artefact: own"]
+    # The stage on human questions is made, and the questions that the next one needs are not.
+    other = dict(pipeline_plan(typed("pipeline", *settings, *votes, stages, "synthesis.num_questions=5")))
+    assert "is made already" in other["artefact: sup"]
+    assert "artefact: own" not in other
+
+
 def test_walks_are_imitated_on_the_states_that_the_policy_visits_in_each_round(settings, tmp_path):
     edges = [["stomach", "next to", organ] for organ in ("liver", "heart")]
     walk = {"head": "stomach", "relation": "next to", "tail": "liver", "max_steps": 3, "edges": edges}

@@ -19,7 +19,8 @@ _THOUGHT = (
     r"|look again)"
     r"|i (?:take|was|should|missed|overlooked|made|need to|have to|must|now|had|said|previously|would have|stand"
     r"|first|mixed"
-    rf"|confused)|i'm changing|i'd have|{longest_of(lexicon.CORRECTING)})"
+    rf"|confused)|i'm changing|i'd have|(?:my )?(?:final )?answer (?:changes|changed|shifts|moves|switches) to"
+    rf"|final(?=:)|should be(?= {RUN}{_MARK}*\Z)|{longest_of(lexicon.CORRECTING)})"
 )
 _CORRECTION = rf"(?<![a-z]){longest_of(lexicon.CORRECTING)}"
 _CONTRAST = r"(?:but|however|though|instead|rather|yet|sondern|sino|mais|ma|mas)"
@@ -101,6 +102,10 @@ AFFIRMS = re.compile(
     rf"(?:\w+ ){{0,2}}?{_DECIDE}|(?:i'm|i am|we're)(?: \w+)? (?:\w+ing)(?: (?:with|on|for|to))?))"
     rf"\s{_FREE}(?:[^,.:;\ue000-\ue019]{{1,50}}\()?{_MARK}?(?P<object>{RUN}){_END}"
 )
+TURNED_BEHIND = re.compile(  # "B, actually."
+    rf"\A{_MARK}*{_LEAD}{_FREE}{_MARK}*(?P<object>{SIGN}){_MARK}* (?:actually|in fact|rather|instead|sorry"
+    rf"|i meant?|correction){_MARK}*\Z"
+)
 ANEW = re.compile(  # in a new thought: "After thinking: D", "I intended to write D"
     rf"\A(?!.*(?<![a-z])(?:{_LURE})(?![a-z]))[^\ue000-\ue019]{{0,60}}?(?:[:;,.!-]|->|→|=>|⇒|(?<![a-z])"
     rf"(?:{any_of(lexicon.CORRECTION_FILLERS)}|{_CORRECTION}))\s?{_MARK}*(?P<object>{RUN})(?: instead| now)?{_MARK}*\Z"
@@ -114,7 +119,7 @@ IS_UNSURE = re.compile(
     r"|vs|not|no|never|nor|neither|differ\w*|distractor|trap|tempt\w+|wrong|exclud\w+|rul\w+ out|avoid\w*|against"
     r"|without"
     r"|except|look\w*|evaluat\w+|discuss\w*|options?|between|from|first|before|was|were|had|thought|said|also"
-    r"|another|other"
+    r"|another|other|2nd|third|3rd|runner-up|backup|alternative|rank"
     r"|so (?:is|are|does)|causes?|caused|acts?|inhibits?|by|of|in|as)(?![a-z])|n't"
 )
 LONE_END = re.compile(rf"[.!?…]\s+(?P<object>{SIGN})[.!\s]*\Z")
@@ -177,6 +182,16 @@ NEGATED = re.compile(
     r"|correct)(?![a-z]))[^\ue000-\ue019]*\Z"
 )
 RANKING = re.compile(rf"(?:\s*\d[.)]\s*{SIGN}[^\S\n]*(?:\n|\Z)){{2,}}")  # "1. C", and below it "2. A"
+RULED_OUT = re.compile(  # "Ruling out: A, C, D."
+    rf"{_MARK}*(?:ruling out|ruled out|rules out|excluded|excluding|eliminated|eliminating|rejected|discarded|wrong"
+    rf"|incorrect|unlikely|less likely|not):{_MARK}*{SIGN}"
+)
+RANKED = re.compile(  # "First choice: C. Second choice: B"
+    rf"(?<![a-z])(?:first|1st|primary|top|best|most likely)(?: (?:choice|pick|answer|option|guess))?{_MARK}*:{_MARK}*"
+    rf"(?P<object>{SIGN})(?:(?!{SIGN}).){{0,80}}?(?<![a-z])(?:second|2nd|next|alternative|backup|runner-up)(?![a-z])"
+    rf"[^\n\ue000-\ue019]{{0,30}}:{_MARK}*{SIGN}",
+    re.DOTALL,
+)
 REASON = re.compile(r"(?:not|because|since|as|given|then|so|instead|after all)(?![a-z])")
 IS_NOT_ALONE = re.compile(
     r"(?<![a-z])(?:also|too|as well|an?other|acceptable|alternatively?|second(?! thought)|or(?! rather| actually"
@@ -241,7 +256,7 @@ WORDS_OF_THOUGHT = {
     "ruling", "excludes", "exclude", "excluding", "eliminates", "eliminate", "eliminating", "against", "from", "drop",
     "reject", "over", "prefer", "preferred", "preferable", "superior", "favour", "favor", "yet", "while", "whilst",
     "although", "whereas", "despite", "between", "torn", "opposed", "beats", "trumps", "except", "originally",
-    "previously", "nicht", "sondern", "sino", "pas", "mais", "ma", "mas", "não", "не", "tempting", "plausible",
+    "previously", "final", "nicht", "sondern", "sino", "pas", "mais", "ma", "mas", "não", "не", "tempting", "plausible",
     "instinct", "place", "before", "hand", "neither", "nor", "statt", "anstatt", "que", "em", "en",
     *(word for cue in lexicon.CORRECTING for word in WORD.findall(cue) if len(word) > 3 or " " not in cue),
 }  # fmt: skip

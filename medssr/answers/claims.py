@@ -33,12 +33,15 @@ from medssr.answers.claim_patterns import (
     OWN,
     POSSIBLE,
     PREFERRED,
+    RANKED,
     RANKING,
     REASON,
     REJECTED,
     RETHOUGHT,
+    RULED_OUT,
     SIGNS_OF_THOUGHT,
     TURN,
+    TURNED_BEHIND,
     UNDECIDED,
     WORD,
     WORDS_OF_DENIAL,
@@ -106,37 +109,47 @@ def revised(page: Page, decision: Decision | None) -> Decision | None:
     text = with_signs(page, start, end)
     if letter is None and RANKING.fullmatch(text):
         return decision
+    if letter is None and (ranked := RANKED.search(text)):
+        return Decision(_letters(ranked), Reason.VERDICT, is_explicit=False)
     claims = _claims(text, is_open=letter is None)
+    if decision is None or letter is None:
+        return _decision_by_weighing(page, decision, claims)
+    return _decision_corrected(decision, claims, LONE_END.search(text))
+
+
+def _decision_by_weighing(page: Page, decision: Decision | None, claims: _Claims) -> Decision | None:
+    """Returns the option that a text without an answer decides for by speaking against the others."""
+    if claims.last and not claims.affirmed:
+        claims.affirm(claims.last)
     new = claims.affirmed
-    is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
-    if letter is None:
-        if claims.last and not new:
-            claims.affirm(claims.last)
-            new = claims.last
-        is_conflict = claims.last not in ("", new)
-        is_weighed = (
-            (
-                claims.against - {new}
-                and len(claims.mentioned) < len(page.options.letters)
-                and not page.heads
-                and (decision is None or decision.reason is Reason.NO_ANSWER)
-            )
-            or claims.denied
-            or claims.conceded.strip(new)
-            or claims.is_rethought
-            or claims.is_weighed
+    is_weighed = (
+        (
+            claims.against - {new}
+            and len(claims.mentioned) < len(page.options.letters)
+            and not page.heads
+            and (decision is None or decision.reason is Reason.NO_ANSWER)
         )
-        is_contrast = len(new) == 1 and is_weighed and not is_conflict
-        return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
-    if new and new != letter:
-        is_new = claims.is_opposed or is_withdrawn
-        several = Decision(None, Reason.SEVERAL_LETTERS)
-        if is_new:
-            return Decision(new, Reason.ANSWER_PHRASE) if len(new) == 1 else several
-        new = ""
-    lone = LONE_END.search(text)
-    is_open_again = (claims.is_rethought and claims.last not in ("", letter)) or (lone and _letters(lone) != letter)
-    return Decision(None, Reason.RETRACTED) if (is_withdrawn or is_open_again) and not new else decision
+        or claims.denied
+        or claims.conceded.strip(new)
+        or claims.is_rethought
+        or claims.is_weighed
+    )
+    is_conflict = claims.last not in ("", new)
+    is_contrast = len(new) == 1 and is_weighed and not is_conflict
+    return Decision(new, Reason.VERDICT, is_explicit=False) if is_contrast else decision
+
+
+def _decision_corrected(decision: Decision, claims: _Claims, lone_end: re.Match[str] | None) -> Decision:
+    """Returns what is left of an answer after the claims behind it, which may replace it or take it back."""
+    letter, new = decision.letter, claims.affirmed
+    is_withdrawn = claims.is_doubted or bool(letter and letter in claims.denied)
+    if new and new != letter and (claims.is_opposed or is_withdrawn):
+        is_one = len(new) == 1
+        return Decision(new, Reason.ANSWER_PHRASE) if is_one else Decision(None, Reason.SEVERAL_LETTERS)
+    is_another_at_end = lone_end is not None and _letters(lone_end) != letter
+    is_open_again = (claims.is_rethought and claims.last not in ("", letter)) or is_another_at_end
+    is_kept = new == letter or not (is_withdrawn or is_open_again)
+    return decision if is_kept else Decision(None, Reason.RETRACTED)
 
 
 _OPEN_REASONS = (Reason.NO_ANSWER, Reason.RETRACTED, Reason.SEVERAL_LETTERS)
@@ -159,6 +172,10 @@ def _claims(text: str, *, is_open: bool) -> _Claims:
 
 
 def _read_sentence(claims: _Claims, sentence: str, *, is_open: bool) -> None:
+    if RULED_OUT.match(sentence):
+        claims.deny("".join(letters_in(run) for run in RUNS.findall(sentence)))
+        return
+    sentence = TURNED_BEHIND.sub(r"actually, \g<object>", sentence)
     if not sentence.rstrip().endswith("?") and SIGNS.search(sentence):
         sentence = _without_rejected(claims, sentence)
     for clause, is_head in _clauses(sentence):

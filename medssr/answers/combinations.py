@@ -58,6 +58,7 @@ _WORD = re.compile(
 _ADDED = re.compile(
     r"(?:\s?[+&]\s?|\s(?:plus|and|with|together with|combined with|along with)\s)(?:an?\s|the\s)?[a-z]{2}"
 )
+_COMMA = re.compile(r",\s?")
 _BOTH_AT_END = re.compile(
     r"(?<![a-z])both(?:\s(?:of\sthem|drugs|agents|medications|treatments|options|measures|are\s[a-z]+))?\Z"
 )
@@ -136,10 +137,16 @@ def combined(options: OptionTable, letters: str, kind: str) -> str | None:
 def is_part_with_more(page: Page, letter: str, end: int) -> bool:
     """Returns whether an option named here is a part of another one and more is added to it.
 
-    "Metformin plus basal insulin" is more than the option "Metformin" where another option joins metformin and insulin.
+    "Metformin plus basal insulin" is more than the option "Metformin" where another option joins metformin and insulin;
+    "aspirin, clopidogrel and warfarin" is more than aspirin where options join some of them.
     """
     _, parts, _ = _combinations(page.options)
-    return bool(parts) and _text_of(page.options, letter) in parts and _ADDED.match(page.low, end) is not None
+    if not parts or _text_of(page.options, letter) not in parts:
+        return False
+    comma = _COMMA.match(page.low, end)
+    listed = _part_at(page.low, comma.end(), parts) if comma else None
+    end = comma.end() + len(listed) if comma and listed else end
+    return _ADDED.match(page.low, end) is not None
 
 
 def has_combinations(options: OptionTable) -> bool:

@@ -27,6 +27,7 @@ from medssr.answers.statements import (
     has_other_subject,
     is_about_the_least,
     is_chosen_by_others,
+    is_counterfactual,
     is_elsewhere,
     is_label,
     line_before,
@@ -102,7 +103,7 @@ def cue_decisions(page: Page) -> Iterator[Decision]:
     for cue in islice(_cues_from_the_end(page.low), MAX_CUES):
         reader = _READERS[page.low[slice(*cue)]]
         decision = reader(page, cue)
-        if decision and decision.is_explicit and reader in _READERS_OF_PROSE:
+        if decision and reader in _READERS_OF_PROSE:
             decision = _in_its_statement(page, cue[0], decision)
         if decision:
             yield decision
@@ -112,6 +113,8 @@ def _in_its_statement(page: Page, start: int, decision: Decision) -> Decision | 
     """Returns the decision as its statement means it: under a condition, for two cases, or not at all."""
     if decision.reason is Reason.RETRACTED:
         return decision
+    if not decision.is_explicit:
+        return None if is_counterfactual(page, start, decision.end or start) else decision
     statement = statement_of(page, start, decision.end or len(page.low))
     if statement is Statement.NO_DECISION:
         return None
@@ -226,6 +229,8 @@ def _after_choosing(page: Page, cue: _Span) -> Decision | None:
 def _after_superlative(page: Page, cue: _Span) -> Decision | None:
     start, end = cue
     colon = _COLON.match(page.low, end)
+    if colon and decides_nothing(line_before(page, start)):
+        return None  # "Second best: B"
     if colon:
         return read_slot(page, colon.end(), Reason.VERDICT, is_explicit=False)
     verb = _VERB.search(page.low, end, end + _VERB_REACH)

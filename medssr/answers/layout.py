@@ -35,8 +35,13 @@ _REJECTED = re.compile(
     r"|distractor))(?![a-z])"
 )
 _WITHDRAWN = re.compile(
-    r"[)\"']{0,2}(?:\s?(?:\.{2,}|…)|\swas\s(?!right|correct|the right|the correct)|ではなく|가 아니라)"
+    r"[)\"']{0,2}(?:\s?(?:\.{2,}|…|<\s?\(?[a-z](?![a-z]))|\swas\s(?!right|correct|the right|the correct)|ではなく"
+    r"|가 아니라)"
 )
+_CASE_BY_CASE = re.compile(
+    r"\)? (?:in|for|if|when|with) [^.\n]{1,60}[,;] (?:and |but )?\(?[a-z]\)? (?:in|for|if|when|with) "
+)
+_ASKED = re.compile(r"[^.!?\n]{1,40}\?")
 _BEFORE_REASON = re.compile(r",?\s(?:(?:because|since|as|given|due to)\s|(?:only|alone)(?=[.;,!]|\s*\Z))")
 _LETTER_BEFORE_TEXT = re.compile(r"(?<![a-z0-9])([a-z])[).:]{1,2} \Z")
 
@@ -48,7 +53,7 @@ def closing_line(page: Page) -> Decision | None:
     mention = _mention_of_line(page, start)
     if mention is None:
         return None
-    if end - start <= _LONGEST_LETTER_LIST and is_joined(page, mention):
+    if end - start <= _LONGEST_LETTER_LIST and is_joined(page, mention) and not _ASKED.match(page.low, mention.end):
         return Decision(None, Reason.SEVERAL_LETTERS)
     if not LINE_END.match(page.low, mention.end):
         return None
@@ -74,11 +79,13 @@ def opening_line(page: Page) -> Decision | None:
     if mention is None or mention.letter is None or heads_a_list(page, mention) or is_asked(page, mention):
         return None
     if page.raw.startswith("I,", start) or _WITHDRAWN.match(page.low, mention.end):
-        return None  # the pronoun; "B was a typo", "Yes... or no"
+        return None  # the pronoun; "B was a typo", "Yes... or no", "C < B"
     if is_joined(page, mention):
+        if _ASKED.match(page.low, mention.end):
+            return None  # "A or B? B."
         return Decision(None, Reason.SEVERAL_LETTERS)
-    if _BROKEN_OFF.match(page.low, mention.end):
-        return None  # "Option B is a drug that"
+    if _BROKEN_OFF.match(page.low, mention.end) or _CASE_BY_CASE.match(page.low, mention.end):
+        return None  # "Option B is a drug that", "B in the young, C in the elderly"
     is_small = page.low[start : mention.end] in SMALL_TEXTS
     if (_HEADING.match(page.low, mention.end) and not is_small) or JOINED_TEXT.match(page.low, mention.end):
         return None  # "A: ..." may as well open an answer in a dialogue; "A or C would be reasonable"

@@ -83,7 +83,8 @@ CORRECTING = (  # what takes an answer back, and is followed by another: "no, B"
     "na verdade", "correção",
     "нет", "точнее", "извините", "поправка", "不对", "等等", "更正", "我是说", "抱歉", "いや", "訂正",
     # thinking again
-    "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check", "recheck", "try again",
+    "reconsider", "reconsidered", "reconsidering", "rethink", "rethinking", "double-check",
+    "double-checking", "double checking", "checking again", "rechecking", "recheck", "try again",
     "second thought", "second thoughts", "reflection", "thinking again", "think again", "thinking about",
     "come to think",
     "looking again", "looking at it again", "thinking more", "thinking further", "reread", "closer look",
@@ -351,7 +352,8 @@ QUESTION_NOUNS = (  # "Question 2: ..." begins a question
 QUESTION_NOUNS_IF_ASKED = (  # "Case 2: ..." may also head a part of an explanation, "Q." an option
     "q", "case", "case study", "clinical case", "vignette", "clinical vignette", "scenario", "clinical scenario",
     "example", "item", "task",
-    "part", "test", "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso",
+    "part", "test", "test yourself", "check yourself", "challenge yourself", "variation", "variant",
+    "prompt", "input", "stem", "student", "assignment", "challenge", "fall", "beispiel", "caso",
     "ejemplo", "esempio", "exemplo",
     "cas clinique", "exemple", "пример", "example question", "案例", "例", "病例", "題",
     "patient", "quest", "no", "nr", "exercice", "ejercicio", "esercizio", "exercício", "oefening", "bài",

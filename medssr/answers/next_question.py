@@ -39,16 +39,22 @@ _FURTHER = (
     r"(?:(?:here(?:'s| is| comes)|let's (?:try|do|move on to)|now|and)[^\S\n])?"
     r"(?:(?:the|a|an|your)[^\S\n])?(?:next|new|another|second|third|further|more|bonus|additional|extra|follow-?up)"
 )
-_KIND = r"(?:(?:the|a|one|practice|sample|similar|clinical|exam|multiple[- ]choice|test|review)[^\S\n]){0,3}"
+_KIND = (
+    r"(?:(?:the|a|one|practice|sample|similar|related|comparable|analogous|board(?:-style)?|usmle|clinical|exam"
+    r"|multiple[- ]choice|test|review)[^\S\n]){0,3}"
+)
 _NUMBER = (
     rf"{_SPACE}(?:#|n[o°º]?\.|n[o°º]|nr\.?|number)?{_SPACE}(?P<number>\d{{1,4}}|[ivx]{{1,4}}(?![a-z])|two|three"
     rf"|four|five)"
     rf"(?:{_SPACE}(?:/|of|out of){_SPACE}\d{{1,4}})?(?:{_SPACE}\([^)\n]{{1,20}}\))?"
 )
+_TO_PRACTISE = (
+    r"[^\S\n](?:for|to)[^\S\n](?:practi[cs]e|review|try|consider|(?:(?:test|challenge)[^\S\n])?(?:you|yourself))"
+)
 _END = rf"{_SPACE}(?:[:.)\]>|]|-+[^\S\n]|(?=\n)|(?=\Z))"
 
 _HEADING = re.compile(
-    rf"(?:(?P<further>{_FURTHER})[^\S\n])?{_KIND}{any_of(QUESTION_NOUNS)}(?:{_NUMBER})?{_END}"
+    rf"(?:(?P<further>{_FURTHER})[^\S\n])?{_KIND}{any_of(QUESTION_NOUNS)}(?:{_NUMBER}|{_TO_PRACTISE})?{_END}"
     rf"|(?:q|qn|ques|question|problem|exercise)\.?{_SPACE}(?P<short>\d{{1,4}})(?!\d|\.\d)"
     rf"|(?P<numeral>第\d+题|下一题|問{_SPACE}\d+|문제{_SPACE}\d+)"
     rf"|(?P<role>(?:user|human)(?:[^\S\n](?:message|prompt|turn|input|query))?{_SPACE}(?:\n|:))"
@@ -72,7 +78,8 @@ _BEFORE_OPTIONS = re.compile(r"[?:][^\S\n]{0,4}\n\s{0,4}(?:(?:answer )?(?:option
 _FIRST_WORDS = {
     *(noun.split()[0] for noun in (*QUESTION_NOUNS, *QUESTION_NOUNS_IF_ASKED)),
     "here", "let", "now", "next", "new", "another", "second", "third", "further", "more", "bonus",
-    "additional", "extra", "follow", "practice", "sample", "similar", "clinical", "exam", "multiple", "test",
+    "additional", "extra", "follow", "practice", "sample", "similar", "related", "comparable", "analogous", "board",
+    "usmle", "variation", "variant", "clinical", "exam", "multiple", "test",
     "review", "q", "qn", "ques", "user", "human", "answer", "choose", "select", "pick", "solve", "read",
     "consider", "below", "第", "下一题", "問", "문제",
     "the next", "the new", "the second", "the third", "the following", "a new", "your next", "one more",

@@ -1,7 +1,11 @@
 """Other names for an option's text: "lumbar puncture" for "Perform a lumbar puncture", "S. aureus", "Crohn disease"."""
 
+# ruff: noqa: RUF001  letters of other scripts
+
 import re
 from collections.abc import Iterator
+
+from medssr.answers.option_vocabulary import fold
 
 _SHORTEST = 5  # characters of an alias; shorter ones stand in too many other words
 _LEADING_VERB = re.compile(
@@ -56,6 +60,8 @@ _SPELLINGS = (
     ("our", "or"),
     ("rhoea", "rhea"),
 )
+_EPONYM = re.compile(r"(?<=[a-z]) (?:disease|syndrome|lymphoma|sarcoma|palsy|sign|tumou?r|contracture|thyroiditis)\Z")
+_GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "κ": "kappa", "λ": "lambda", "μ": "mu", "ω": "omega"}
 _AMOUNT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)( ?)(%|[a-zµ/]{1,8})")
 _OWNER = re.compile(r"(?<=[a-z])'s?(?= )")
 
@@ -119,3 +125,10 @@ def _rewritten(text: str) -> Iterator[str]:
             yield text.replace(british, american)
     if "'" in text:
         yield _OWNER.sub("", text)
+    elif eponym := _EPONYM.search(text):  # "Wilson's disease"
+        yield f"{text[: eponym.start()]}'s{text[eponym.start() :]}"
+    if not text.isascii():
+        yield fold(text)  # "Guillain-Barre", "Sjogren"
+        for letter, name in _GREEK.items():
+            if letter in text:
+                yield text.replace(letter, name)

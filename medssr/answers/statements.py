@@ -144,8 +144,8 @@ _CONDITION = (
 )
 _STARTS_OTHER_CASE = re.compile(
     rf"(?:(?:but|and|only|except|even|then|while|whereas|note that|remember that)[^\S\n])*(?:{_SCOPE}|{_CONDITION}"
-    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|i|we|all|careful|further|more|some|closer|re[\w-]+|another"
-    rf"|second|that)"
+    rf"|in case of|(?:after|once)[^\S\n](?=[a-z])(?!\w+ing|double[ -]check|i|we|all|careful|further|more|some|closer"
+    rf"|re[\w-]+|another|second|that)"
     r"|otherwise(?![a-z])|(?:suppose|imagine|assume)[^\S\n]|by contrast|in contrast|on the other hand|conversely"
     r"|historically|traditionally|formerly"
     r"|according to (?!the (?:question|vignette|stem|abstract|case|current)|this|these|current)|[a-z]+ ago(?![a-z]))"
@@ -191,7 +191,7 @@ def statement_of(page: Page, start: int, end: int) -> Statement:
     before = _sentence_before(page.low, start)
     if before and _REPORTED.search(_CLAUSE_START.split(before)[-1]):
         return Statement.NO_DECISION
-    if _is_counterfactual(page.low, before, start, end):
+    if _is_unreal(page.low, before, start, end):
         return Statement.NO_DECISION
     if _OTHERS_CASE.match(page.low, end):
         return Statement.TWO_CASES
@@ -216,7 +216,12 @@ def _sentence_before(low: str, position: int) -> str:
     return before[start:].lstrip(" \"'(*#>-")
 
 
-def _is_counterfactual(low: str, before: str, start: int, end: int) -> bool:
+def is_counterfactual(page: Page, start: int, end: int) -> bool:
+    """Returns whether a sentence says what would be right in another case: "Were she pregnant, B would be right."."""
+    return _is_unreal(page.low, _sentence_before(page.low, start), start, end)
+
+
+def _is_unreal(low: str, before: str, start: int, end: int) -> bool:
     statement = before + low[start:end]
     return "would" in statement and bool(_UNREAL.search(statement) or _UNREAL_BEHIND.match(low, end))
 

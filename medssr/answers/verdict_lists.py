@@ -26,8 +26,12 @@ _STARTS_RIGHT = re.compile(rf"[\s|:-]{{0,5}}(?:{_RIGHT_MARK}|(?:yes|true|correct
 _STARTS_WRONG = re.compile(rf"[\s|:-]{{0,5}}(?:{_WRONG_MARK}|(?:no|false|incorrect|wrong)(?= ?[.,:;!|-]))")
 _IS_MARKED = re.compile(rf"{_RIGHT_MARK}|\(correct\)|(?:<|←|<-|is the) ?-?(?:the )?correct(?: answer)?{_END}")
 _REACH = 40
-_RIGHT_SIGNS = (*"✅✔✓☑●", "[x", "(x")  # with which each `_RIGHT_MARK` has its sign
-_INLINE = re.compile(rf"(?<![a-z0-9])([a-z])[).:]?\s?(?:({_RIGHT_MARK})|{_WRONG_MARK})")
+# With one of which each right mark and word begins, or has its sign.
+_RIGHT_SIGNS = (*"✅✔✓☑●", "[x", "(x", "correct", "right", "true", "yes")
+_INLINE = re.compile(
+    rf"(?<![a-z0-9])([a-z])[).:]{{0,2}}\s?(?:({_RIGHT_MARK}|(?:correct|right|true|yes)(?![a-z]))"
+    rf"|{_WRONG_MARK}|(?:incorrect|wrong|false|no)(?![a-z]))"
+)
 
 
 def verdict_list(page: Page) -> Decision | None:
@@ -58,7 +62,7 @@ def _judged_line_by_line(page: Page) -> Decision | None:
 
 
 def _marked_in_line(page: Page) -> Decision | None:
-    """Reads "A ❌ B ✅ C ❌", where each option has a mark."""
+    """Reads "A ❌ B ✅ C ❌" and "(A) Wrong. (B) Right.", where each option has a mark or a word."""
     if not any(sign in page.low for sign in _RIGHT_SIGNS):
         return None
     marks = {mark[1].upper(): bool(mark[2]) for mark in _INLINE.finditer(page.low)}

@@ -239,3 +239,60 @@ def test_the_pronoun_i_is_no_option() -> None:
     assert extract_choice("I would recommend rest.", TEN).letter is None
     assert extract_choice("The answer is I am not sure", TEN).letter is None
     assert extract_choice("The answer is I", TEN).letter == "I"
+
+
+NEPHROTIC = "A child has nephrotic syndrome."
+PAIRS = {
+    "A": "Aspirin",
+    "B": "Clopidogrel",
+    "C": "Aspirin and clopidogrel",
+    "D": "Warfarin",
+    "E": "Warfarin and aspirin",
+}
+EPONYMS = {"A": "Multiple sclerosis", "B": "Guillain-Barré syndrome", "C": "Wilson disease", "D": "β-thalassemia"}
+
+
+@pytest.mark.parametrize(
+    ("completion", "options", "letter"),
+    [
+        # A heading begins another question, also one without a question mark.
+        (f"The answer is C.\n\n### Related question\n{NEPHROTIC}\nAnswer: B", DRUGS, "C"),
+        (f"Answer: C\n\n### Similar question for practice\n{NEPHROTIC} Answer: B", DRUGS, "C"),
+        (f"The answer is C.\n\n## Test yourself\n{NEPHROTIC}\nAnswer: B", DRUGS, "C"),
+        (f"The answer is C.\n\nVariation:\n{NEPHROTIC}\nAnswer: B", DRUGS, "C"),
+        # What would be right in another case is no answer.
+        ("Were she pregnant, B would be right.", DRUGS, None),
+        ("If she were pregnant, B would be right; as she is not, C is.", DRUGS, "C"),
+        # A later answer replaces an earlier one.
+        ("The answer is C. Final: B", DRUGS, "B"),
+        ("The answer is C. My final answer changes to B.", DRUGS, "B"),
+        ("The answer is C. B, actually.", DRUGS, "B"),
+        ("Answer: C\n\nAfter double-checking: B", DRUGS, "B"),
+        ("Answer: C. A, actually, is an NSAID.", DRUGS, "C"),
+        # A second choice is none.
+        ("First choice: C. Second choice: B.", DRUGS, "C"),
+        ("1st choice: C\n2nd choice: B", DRUGS, "C"),
+        ("Best: C. Second best: B", DRUGS, "C"),
+        ("Second best: B", DRUGS, None),
+        ("Answer: C (should be B)", DRUGS, "B"),
+        # What is ruled out, outranked or asked is no answer.
+        ("Ruling in: B. Ruling out: A, C, D.", DRUGS, None),
+        ("C < B", DRUGS, None),
+        ("A or C? The answer is B.", DRUGS, "B"),
+        ("A or B? B.", DRUGS, "B"),
+        ("A, B, and D", DRUGS, None),
+        # A verdict on each option, and an answer for each case.
+        ("(A) Wrong. (B) Right. (C) Wrong. (D) Wrong.", DRUGS, "B"),
+        ("C in the young, B in the elderly. She is 80: B.", DRUGS, "B"),
+        # Three drugs are none of the options that have one or two of them.
+        ("Answer: aspirin, clopidogrel and warfarin", PAIRS, None),
+        ("Answer: Aspirin, clopidogrel", PAIRS, "C"),
+        # Names without their accents, with an owner's 's, in letters of another script.
+        ("Answer: Guillain-Barre syndrome", EPONYMS, "B"),
+        ("Answer: Wilson's disease", EPONYMS, "C"),
+        ("Answer: beta-thalassemia", EPONYMS, "D"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_endings_that_were_read_wrong(completion: str, options: dict[str, str], letter: str | None) -> None:
+    assert extract_choice(completion, options).letter == letter

@@ -76,6 +76,7 @@ class GRPOConfig:
     beta: float
     kl_estimator: KLEstimator
     kl_placement: KLPlacement
+    entropy_coef: float
     scale_rewards: ScaleRewards
     max_grad_norm: float
     max_skipped_steps: int
@@ -166,6 +167,7 @@ class GRPOConfig:
 
     def _check_loss(self) -> None:
         require(self.beta >= 0, "grpo.beta", f"{self.beta}; at least 0.")
+        require(self.entropy_coef >= 0, "grpo.entropy_coef", f"{self.entropy_coef}; at least 0.")
         require(self.tis_cap is None or self.tis_cap >= 1, "grpo.tis_cap", f"{self.tis_cap}; at least 1, or null.")
         loss = instantiate(self.loss, "grpo.loss")  # checks its parameters; the classes of medssr import no torch
         is_loss = callable(loss) and hasattr(loss, "normalizer") and hasattr(loss, "row_weights")

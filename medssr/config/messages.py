@@ -37,6 +37,11 @@ _WRONG_VALUES = (
         "found a {given_type}; expected settings, each as name: value.",
     ),
     (
+        r"^Cannot assign (?P<given_type>\w+) to Dict\[",
+        "found a {given_type}; expected settings, as in '{key}={{name: value}}'. An option of a group is chosen by "
+        "GROUP@{key}=OPTION, such as grpo/loss@{key}=gspo where that is a loss.",
+    ),
+    (
         r"Environment variable '(?P<name>.*)' not found",
         "the environment variable {name} is not set; set it, or give {key}=... on the command line.",
     ),

@@ -1,4 +1,4 @@
-"""Hints for questions that all completions answer wrongly: they are asked again with what they were written from.
+"""Hints for questions that all completions answer wrongly: they are asked again with a hint in front of them.
 
 A right completion with the hint takes the place of a wrong one, so that the group has signal. It is trained as if it
 had been sampled without the hint: its log-probs are those of the prompt without it, and since the engine has none for
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Any
+from typing import Any, Protocol
 
 from medssr.errors import InputError, require
 from medssr.grpo.parts import StepPart
@@ -45,6 +45,14 @@ class Hints:
             ['The heart pumps.', '', 'Which organ?']
         """
         return replace(question, stem=f"{self.texts[question.id]}\n\n{question.stem}")
+
+
+class HintSource(Protocol):
+    """Where the hints of a stage come from (`grpo/hints`)."""
+
+    def hints(self, questions: Sequence[Question]) -> Hints:
+        """Returns the hints of those questions that have one; every process has to call it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

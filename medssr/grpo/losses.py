@@ -311,19 +311,19 @@ def summed_loss(
     inputs: LossInputs,
     normalizer: float,
     importance_weights: Tensor | None = None,
-    kl_term: Tensor | None = None,
+    regularisation: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Returns the contribution of some rows to the loss of a step, a scalar, and to its metrics.
 
-    L = 1/N sum_i u_i w_i sum_t [ rho_t l_t + beta k_t ]: the weight of a token does not depend on how the step is
-    split.
+    L = 1/N sum_i u_i w_i sum_t [ rho_t l_t + beta k_t - c H_t ]: the weight of a token does not depend on how the step
+    is split.
 
     Args:
         policy_loss: Computes l_t, and w_i, the weight of row i by its length.
         inputs: The rows, with u_i, the weight of the question of row i.
         normalizer: N, the normaliser of the whole step.
-        importance_weights: `[B, T]`, rho_t; None for 1. The KL term is not weighted by them.
-        kl_term: `[B, T]`, beta k_t; None for 0.
+        importance_weights: `[B, T]`, rho_t; None for 1. They do not weight the regularisation.
+        regularisation: `[B, T]`, beta k_t - c H_t, of KL and entropy; None for 0.
 
     Returns:
         The loss, and for each bound the number of clipped tokens divided by N.
@@ -347,8 +347,8 @@ def summed_loss(
     per_token_loss = outputs.per_token_loss
     if importance_weights is not None:
         per_token_loss = per_token_loss * importance_weights.where(mask.bool(), 1.0)
-    if kl_term is not None:
-        per_token_loss = per_token_loss + kl_term
+    if regularisation is not None:
+        per_token_loss = per_token_loss + regularisation
     loss = masked_sum(per_token_loss * weights, mask) / normalizer
     dtype = inputs.per_token_logps.dtype
     return loss, {name: masked_sum(cut.to(dtype), mask) / normalizer for name, cut in outputs.is_clipped.items()}

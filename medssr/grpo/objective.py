@@ -175,8 +175,11 @@ class Objective:
             kl = self._kl(samples, logps, mask)
         question_weights = logps.new_tensor([sample.weight for sample in samples])
         inputs = LossInputs(logps, old_logps, micro_batch.advantages, mask, question_weights)
-        kl_term = None if kl is None else self._kl_weight * kl
-        loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, kl_term)
+        regularisation = None if kl is None else self._kl_weight * kl
+        if self._config.entropy_coef > 0:
+            bonus = self._config.entropy_coef * entropies
+            regularisation = -bonus if regularisation is None else regularisation - bonus
+        loss, sums = summed_loss(self.policy_loss, inputs, normalizer, weights, regularisation)
 
         if self.distillation is not None:
             divergence = masked_sum(logps.new_zeros(()) if divergences is None else divergences, mask)

@@ -280,8 +280,8 @@ class RolloutCollector:
                     question = questions[index]
                     choices = [extract_choice(completion.text, question.options) for completion in completions]
                     groups[index] = [ScoredInput(question, *pair) for pair in zip(completions, choices, strict=True)]
-                    for place, item in enumerate(groups[index]):
-                        scoring.add(index * len(completions) + place, item)
+                    for number, item in enumerate(groups[index]):
+                        scoring.add(index * len(completions) + number, item)
                     if on_group is not None:
                         on_group(index, question, completions, choices)
         with self.times.part("reward"):
@@ -318,8 +318,8 @@ class RolloutCollector:
             for completion in row
         ]
         scoring = StepScoring(self._single_rewards, self.has_reward)
-        for place, item in enumerate(inputs):
-            scoring.add(place, item)
+        for number, item in enumerate(inputs):
+            scoring.add(number, item)
         rollouts = _rollouts(self.rewards, inputs, scoring.results())
         return [list(islice(rollouts, len(row))) for row in completions]
 

@@ -153,10 +153,10 @@ class TrajectorySelection(QuestionSelection):
         if pool:
             scores = trajectory_similarities([trajectories[index] for index in pool], references, self._form)
             order = [derive_seed(self._seed, "selection", step, candidates[index].question_id) for index in pool]
-            places = chosen_places(scores, self._top_share, self._threshold, order)
+            chosen = chosen_indices(scores, self._top_share, self._threshold, order)
             if self._is_random:
-                places = sorted(range(len(pool)), key=order.__getitem__)[: len(places)]
-            selected |= {pool[place] for place in places}
+                chosen = sorted(range(len(pool)), key=order.__getitem__)[: len(chosen)]
+            selected |= {pool[index] for index in chosen}
         return [index in selected for index in range(len(candidates))]
 
     def _references(
@@ -327,10 +327,10 @@ def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return scaled
 
 
-def chosen_places(
+def chosen_indices(
     scores: Sequence[float], top_share: float, threshold: float | None, order: Sequence[int]
 ) -> list[int]:
-    """Returns the sorted places of the scores in the top share, at least one unless it is 0, or of the threshold on.
+    """Returns the sorted indices of the scores in the top share, at least one unless it is 0, or of the threshold on.
 
     Args:
         scores: The scores.
@@ -339,10 +339,10 @@ def chosen_places(
         order: Which of equal scores comes first: the one with the smaller number.
 
     Example:
-        >>> chosen_places([0.9, 0.2, 0.6, 0.1], top_share=0.25, threshold=0.5, order=[0, 1, 2, 3])
+        >>> chosen_indices([0.9, 0.2, 0.6, 0.1], top_share=0.25, threshold=0.5, order=[0, 1, 2, 3])
         [0, 2]
     """
     number = max(1, int(top_share * len(scores))) if top_share > 0 else 0
-    best = sorted(range(len(scores)), key=lambda place: (-scores[place], order[place]))[:number]
-    above = [place for place, score in enumerate(scores) if threshold is not None and score >= threshold]
+    best = sorted(range(len(scores)), key=lambda index: (-scores[index], order[index]))[:number]
+    above = [index for index, score in enumerate(scores) if threshold is not None and score >= threshold]
     return sorted({*best, *above})

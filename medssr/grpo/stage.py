@@ -15,7 +15,7 @@ from medssr.engines.types import RolloutEngine
 from medssr.errors import InputError
 from medssr.grpo.ahead import StepAhead, samples_ahead
 from medssr.grpo.heldout import HeldoutCallback
-from medssr.grpo.hints import Hints, PassageHints
+from medssr.grpo.hints import Hints, HintSource
 from medssr.grpo.methods import step_parts
 from medssr.grpo.module import GRPOModule
 from medssr.grpo.objective import Objective
@@ -216,8 +216,8 @@ def _hints(config: TrainConfig, sources: Mapping[str, QuestionSource]) -> Hints:
     """Returns the hints of the stage's questions; none where there are to be none."""
     if config.grpo.hints is None:
         return Hints()
-    hints: PassageHints = instantiate(config.grpo.hints, "grpo.hints")
-    return hints.hints([question for source in sources.values() for question in source.questions])
+    source: HintSource = instantiate(config.grpo.hints, "grpo.hints")
+    return source.hints([question for each in sources.values() for question in each.questions])
 
 
 def _longest_prompt(policy: Policy, sources: Mapping[str, QuestionSource], hints: Hints, num_new_tokens: int) -> int:

@@ -102,7 +102,7 @@ def select_groups(
     parts = gather_objects(candidates_of(step, groups))
     process_and_index = [(process, index) for process, part in enumerate(parts) for index in range(len(part))]
     # In an order that does not depend on which process has which question.
-    process_and_index.sort(key=lambda place: _order(parts[place[0]][place[1]]))
+    process_and_index.sort(key=lambda pair: _order(parts[pair[0]][pair[1]]))
     candidates = [parts[process][index] for process, index in process_and_index]
     is_trained = dict(zip(process_and_index, selection.select(step, candidates, history), strict=True))
     this_process = rank()

@@ -114,10 +114,10 @@ def _weight_files(config: ModelConfig) -> list[str]:
     from transformers.utils.hub import cached_file
 
     def find(name: str, *, is_required: bool) -> str | None:
-        found: str | None = cached_file(
+        path: str | None = cached_file(
             config.path, name, revision=config.revision, _raise_exceptions_for_missing_entries=is_required
         )
-        return found
+        return path
 
     single = find(_WEIGHTS, is_required=False)
     if single is not None:

@@ -1,4 +1,4 @@
-"""Computes log-probs, entropies and mean log-probs over the vocabulary at completion tokens."""
+"""Computes log-probs, entropies and mean log-probs over the vocabulary at completion tokens, from a model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from medssr.models.attention import packed_mask
 from medssr.models.batching import RolloutBatch
 from medssr.models.packing import PackedRollouts
 from medssr.models.sharding import call_as_forward
+from medssr.models.token_scores import entropy_gradient, token_entropies, token_logps, token_mean_logps
 
 # Settings of model families that change the logits after the head, which the chunked head does not support.
 _LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -41,7 +42,7 @@ def completion_logps_and_entropies(
     """Returns log-probability and entropy of each completion token, both `[B, T]`; arguments as `completion_logps`."""
     if chunk_tokens is None:
         logits = completion_logits(model, batch, temperature)
-        return token_logps(logits, batch.completion_ids), token_entropies(logits.detach())
+        return token_logps(logits, batch.completion_ids), token_entropies(logits)
     return _completion_scores_in_chunks(model, batch, temperature, chunk_tokens, has_mean_logps=False)[:2]
 
 
@@ -195,52 +196,6 @@ def completion_logits(model: Any, batch: RolloutBatch, temperature: float) -> Te
     return logits.float() / temperature
 
 
-def token_logps(logits: Tensor, token_ids: Tensor) -> Tensor:
-    """Returns the log-probability of each token, `[B, T]`, in nats.
-
-    Args:
-        logits: `[B, T, V]`.
-        token_ids: `[B, T]`.
-
-    Example:
-        >>> logps = token_logps(torch.zeros(1, 1, 4), torch.tensor([[2]]))
-        >>> round(logps.item(), 4)  # one of four equal choices: -ln 4
-        -1.3863
-    """
-    return logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
-
-
-@torch.no_grad()
-def token_entropies(logits: Tensor) -> Tensor:
-    """Returns the entropy of each position's distribution, `[B, T]`, in nats; without gradient.
-
-    Args:
-        logits: `[B, T, V]`.
-
-    Example:
-        >>> round(token_entropies(torch.zeros(1, 1, 4)).item(), 4)  # four equal choices: ln 4
-        1.3863
-    """
-    logps = logits.log_softmax(dim=-1)
-    return -(logps.exp() * logps).sum(dim=-1)
-
-
-@torch.no_grad()
-def token_mean_logps(logits: Tensor) -> Tensor:
-    """Returns the mean of the log-probs of all tokens at each position, `[B, T]`, in nats; without gradient.
-
-    Minus it is log V + KL(U || p) for the uniform distribution U over the V tokens.
-
-    Args:
-        logits: `[B, T, V]`.
-
-    Example:
-        >>> round(token_mean_logps(torch.tensor([[[0.0, 0.0, 0.0, 0.0]]])).item(), 4)  # four equal choices: -ln 4
-        -1.3863
-    """
-    return logits.mean(dim=-1) - logits.logsumexp(dim=-1)
-
-
 def chunked_logps(
     hidden: Tensor,
     weight: Tensor,
@@ -252,8 +207,7 @@ def chunked_logps(
 ) -> tuple[Tensor, Tensor]:
     """Returns log-prob and entropy of each token, `[N]`, from the hidden states before the language-model head.
 
-    The logits, `[N, V]`, exist only for `chunk_tokens` tokens at a time, and are recomputed in the backward pass. The
-    entropy has no gradient.
+    The logits, `[N, V]`, exist only for `chunk_tokens` tokens at a time, and are recomputed in the backward pass.
 
     Args:
         hidden: `[N, H]`.
@@ -295,7 +249,7 @@ def _chunked_scores(
 
 
 class _ChunkedLogps(torch.autograd.Function):
-    """Computes log-probs, entropies and mean log-probs; saves one log-normaliser per token instead of logits.
+    """Computes log-probs, entropies and mean log-probs; saves two numbers per token instead of logits.
 
     Operations on a chunk's logits are in place where possible: on a CPU they take as long as the matrix products.
     """
@@ -327,14 +281,19 @@ class _ChunkedLogps(torch.autograd.Function):
             mean_logp = logits.mean(dim=-1) - log_total if has_mean_logps else torch.zeros_like(log_total)
             parts.append((chosen - log_total, entropy, mean_logp, largest.squeeze(-1) + log_total))
         logps, entropies, mean_logps, log_normalizers = (torch.cat(column) for column in zip(*parts, strict=True))
-        ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers)
+        ctx.save_for_backward(hidden, weight, bias, token_ids, log_normalizers, entropies)
         ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
-        ctx.mark_non_differentiable(entropies, mean_logps)
+        ctx.mark_non_differentiable(*([mean_logps] if has_entropies else [entropies, mean_logps]))
+        ctx.set_materialize_grads(False)  # most updates train no entropy
         return logps, entropies, mean_logps
 
     @staticmethod
-    def backward(ctx: Any, grad_logps: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, token_ids, log_normalizers = ctx.saved_tensors
+    def backward(
+        ctx: Any, grad_logps: Tensor | None, grad_entropies: Tensor | None, _: None
+    ) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, token_ids, log_normalizers, entropies = ctx.saved_tensors
+        if grad_logps is None:
+            grad_logps = torch.zeros_like(log_normalizers)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         # Summed over chunks in the logits' dtype, because rounding each sum to bfloat16 would bias the gradient.
@@ -344,9 +303,15 @@ class _ChunkedLogps(torch.autograd.Function):
             chunk = slice(start, start + ctx.chunk_tokens)
             # d logp / d logits = one-hot - softmax
             scale = (grad_logps[chunk] / ctx.temperature).unsqueeze(-1)
-            grad_logits = _head(hidden[chunk], weight, bias, ctx.temperature)
-            grad_logits.sub_(log_normalizers[chunk].unsqueeze(-1)).exp_().mul_(-scale)
+            logps = _head(hidden[chunk], weight, bias, ctx.temperature).sub_(log_normalizers[chunk].unsqueeze(-1))
+            by_entropy = None
+            if grad_entropies is not None:
+                entropy_scale = (grad_entropies[chunk] / ctx.temperature).unsqueeze(-1)
+                by_entropy = entropy_gradient(logps, entropies[chunk]).mul_(entropy_scale)
+            grad_logits = logps.exp_().mul_(-scale)
             grad_logits.scatter_add_(-1, token_ids[chunk].unsqueeze(-1), scale)
+            if by_entropy is not None:
+                grad_logits += by_entropy
             if grad_bias is not None:
                 grad_bias += grad_logits.sum(dim=0)
             grad_logits = grad_logits.to(weight.dtype)

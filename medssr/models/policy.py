@@ -269,9 +269,13 @@ def _load_policy(config: ModelConfig, dtype: Dtype, load: Callable[[ModelConfig,
     check_folder(config)
     tokenizer = load_tokenizer(config)
     model = load(config, torch_dtype(dtype))
-    stop = [*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else [])]
-    save_dtype = config.save_dtype or config.dtype
-    return Policy(model, tokenizer, template, tuple(stop), dtype=config.dtype, save_dtype=save_dtype)
+    stop, save_dtype = policy_stop(config, tokenizer), config.save_dtype or config.dtype
+    return Policy(model, tokenizer, template, stop, dtype=config.dtype, save_dtype=save_dtype)
+
+
+def policy_stop(config: ModelConfig, tokenizer: Any) -> tuple[str, ...]:
+    """Returns the strings that end a completion of a model, with those for models without a chat template."""
+    return (*config.stop, *(config.stop_without_template if tokenizer.chat_template is None else []))
 
 
 def _warn_of_rounding(config: ModelConfig) -> None:

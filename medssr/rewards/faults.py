@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from medssr.errors import InputError
-from medssr.rewards.scoring import Fault, FaultKind, Reward, RewardResult, place_of
+from medssr.rewards.scoring import Fault, FaultKind, Reward, RewardResult, location_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class FaultWatch:
     """
 
     def __init__(self, rewards: Mapping[str, Reward]) -> None:
-        self._places = {name: place_of(reward) for name, reward in rewards.items()}
+        self._locations = {name: location_of(reward) for name, reward in rewards.items()}
         self._histories = {name: _History() for name in [*rewards, _ALL]}
         self._warned: set[tuple[str, FaultKind]] = set()
 
@@ -113,22 +113,22 @@ class FaultWatch:
     def _message(self, name: str, history: _History, results: Sequence[RewardResult]) -> str:
         """Returns which class scored nothing, why, and what to do."""
         if name == _ALL:
-            names = ", ".join(self._places)
+            names = ", ".join(self._locations)
             return (
                 f"reward: no completion of {history.num_silent} steps was scored by all of {names}, so that nothing is "
                 f"learnt. Let each of them score what the others score. {_RESTART}"
             )
         fault = next((result.fault for result in results if result.fault is not None), None)
         if fault is None:
-            cause, place, remedy = "it returned None", self._places[name], f"{_NONE_REMEDY} {_RESTART}"
+            cause, location, remedy = "it returned None", self._locations[name], f"{_NONE_REMEDY} {_RESTART}"
         else:
-            cause, place = f"{fault.cause} [{fault.kind}]", fault.place or self._places[name]
+            cause, location = f"{fault.cause} [{fault.kind}]", fault.location or self._locations[name]
             remedy = _REMEDIES.get(fault.kind, _RESTART)
         has_failed = history.num_failed in (history.num_silent, _MAX_FAILED_STEPS)
         num_steps = history.num_failed if has_failed else history.num_silent
         steps = "1 step" if num_steps == 1 else f"{num_steps} steps in a row"
         scope = f"failed for every completion of {steps}" if has_failed else f"scored no completion of {steps}"
-        return f"reward.{name}: {scope}, so that nothing is learnt: {cause} ({place}). {remedy}"
+        return f"reward.{name}: {scope}, so that nothing is learnt: {cause} ({location}). {remedy}"
 
     def _warn(self, name: str, step: int, question_ids: Sequence[str], results: Sequence[RewardResult]) -> None:
         for question_id, result in zip(question_ids, results, strict=True):

@@ -16,7 +16,7 @@ from medssr.answers import Choice
 from medssr.engines.types import Completion
 from medssr.questions import Question
 from medssr.rewards.history import Visit
-from medssr.rewards.scoring import FaultKind, Reward, RewardResult, failed, raised, result_of, traits_of, with_place
+from medssr.rewards.scoring import FaultKind, Reward, RewardResult, failed, raised, result_of, traits_of, with_location
 
 
 class TokenStatistics(NamedTuple):
@@ -144,11 +144,11 @@ def group_result_of(score: object, group: GroupInput, reward: GroupReward) -> Gr
     """Returns the result for what a reward returned; a fault for each completion if it is not what was asked for."""
     problem = _problem(score, group)
     if problem is not None:
-        fault = with_place(failed(FaultKind.wrong_type, problem), reward)
+        fault = with_location(failed(FaultKind.wrong_type, problem), reward)
         return GroupResult([fault] * len(group.completions))
     assert isinstance(score, GroupScore)
     return GroupResult(
-        [with_place(result_of(value), reward) for value in score.rewards],
+        [with_location(result_of(value), reward) for value in score.rewards],
         float(score.question_weight),
         score.token_masks,
         score.advantage_shifts,

@@ -60,7 +60,7 @@ class IsolatedReward:
         except BaseException:
             self.close()
             raise
-        self.weight, self.traits, self.place = identities[0]
+        self.weight, self.traits, self.location = identities[0]
         for worker in self._workers:
             thread = threading.Thread(target=self._work, args=(worker,), name=f"reward.{name}", daemon=True)
             self._threads.append(thread)
@@ -69,7 +69,7 @@ class IsolatedReward:
     def begin(self) -> None:
         """Begins a step, or a further round of one."""
         assert self._queue is None
-        self._queue = InputQueue(self.place)
+        self._queue = InputQueue(self.location)
 
     def add(self, index: int, scored_input: ScoredInput | GroupInput) -> None:
         """Gives the reward an input of the step, and returns at once.

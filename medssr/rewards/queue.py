@@ -22,7 +22,7 @@ class InputQueue:
     thus a step waits for few further time-outs, whatever the order of arrival.
 
     Args:
-        place: Where the reward is, for the message of what is skipped.
+        location: Where the reward is, for the message of what is skipped.
 
     Example:
         >>> queue = InputQueue("my_module.MyReward")
@@ -32,8 +32,8 @@ class InputQueue:
         [(0, 'input 0'), (1, 'input 1')]
     """
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, location: str) -> None:
+        self._location = location
         self._waiting: list[tuple[int, Any]] = []  # a heap
         self._indices: set[int] = set()
         self._killed: list[int] = []  # sorted
@@ -88,7 +88,7 @@ class InputQueue:
         """Returns the result of each input by its index, in the order of indices."""
         assert self.is_done
         cause = f"skipped: {MAX_KILLED_PER_STEP} processes had to be killed in this step already"
-        skipped = failed(FaultKind.skipped, cause, self._place)
+        skipped = failed(FaultKind.skipped, cause, self._location)
         return {i: self._results[i] if i <= self._last_index else skipped for i in sorted(self._indices)}
 
     @property

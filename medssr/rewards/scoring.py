@@ -63,9 +63,9 @@ class RewardTraits:
 
 def traits_of(reward: Any) -> RewardTraits:
     """Returns the traits of a reward, or of its class; a reward of another process has them in `traits`."""
-    known = getattr(reward, "traits", None)
-    if isinstance(known, RewardTraits):
-        return known
+    traits = getattr(reward, "traits", None)
+    if isinstance(traits, RewardTraits):
+        return traits
     names = [field.name for field in fields(RewardTraits) if field.name != "sees_groups"]
     flags = {name: bool(getattr(reward, name, False)) for name in names}
     return RewardTraits(**flags, sees_groups=callable(getattr(reward, "score_group", None)))
@@ -83,11 +83,11 @@ class ScoredInput(NamedTuple):
 class BackgroundReward(Protocol):
     """A reward that scores in other processes, while further completions of a step are sampled.
 
-    Its `place` is that of the class that does so.
+    Its `location` is that of the class that does so.
     """
 
     weight: float
-    place: str
+    location: str
 
     def begin(self) -> None:
         """Begins a step."""
@@ -120,19 +120,19 @@ class Fault:
     Attributes:
         kind: The way in which it failed.
         cause: What was raised or returned, in one line.
-        place: The class with the file and the line of the fault; empty where they are unknown.
+        location: The class with the file and the line of the fault; empty where they are unknown.
         trace: A traceback, for the log; empty where there is none.
     """
 
     kind: FaultKind
     cause: str
-    place: str = ""
+    location: str = ""
     trace: str = ""
 
     @property
     def detail(self) -> str:
         """All that is known, for the log."""
-        return "\n".join(part for part in (self.cause, self.place, self.trace) if part)
+        return "\n".join(part for part in (self.cause, self.location, self.trace) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,29 +167,29 @@ def result_of(returned: Any) -> RewardResult:
     return RewardResult(float(number))
 
 
-def failed(kind: FaultKind, cause: str, place: str = "", trace: str = "") -> RewardResult:
+def failed(kind: FaultKind, cause: str, location: str = "", trace: str = "") -> RewardResult:
     """Returns the result of a reward that failed; the arguments are those of `Fault`."""
-    return RewardResult(math.nan, Fault(kind, cause, place, trace))
+    return RewardResult(math.nan, Fault(kind, cause, location, trace))
 
 
 def raised(error: BaseException, reward: Any) -> RewardResult:
     """Returns the result of a reward that raised an exception.
 
-    The place is the innermost line of the reward's own file, since that is what its author can mend.
+    The location is the innermost line of the reward's own file, since that is what its author can mend.
     """
     cause = traceback.format_exception_only(error)[-1].strip()
     own_file = _file_of(type(reward))
     frames = traceback.extract_tb(error.__traceback__)
     own_frames = [frame for frame in frames if frame.filename == own_file] or list(frames)
-    place = f"{_class_name(reward)}, {own_frames[-1].filename}, line {own_frames[-1].lineno}" if own_frames else ""
+    location = f"{_class_name(reward)}, {own_frames[-1].filename}, line {own_frames[-1].lineno}" if own_frames else ""
     trace = "".join(traceback.format_exception(error))
-    return failed(FaultKind.raised, cause[:_MAX_CAUSE_CHARS], place, trace[-_MAX_TRACE_CHARS:])
+    return failed(FaultKind.raised, cause[:_MAX_CAUSE_CHARS], location, trace[-_MAX_TRACE_CHARS:])
 
 
-def place_of(reward: Any) -> str:
+def location_of(reward: Any) -> str:
     """Returns the class of a reward with the file and the line of its call, as far as they can be found."""
     if isinstance(reward, BackgroundReward):
-        return reward.place
+        return reward.location
     name, file = _class_name(reward), _file_of(type(reward))
     method = type(reward).score_group if traits_of(reward).sees_groups else type(reward).__call__
     code = getattr(method, "__code__", None)
@@ -248,14 +248,18 @@ class StepScoring:
 
 
 def score(reward: Reward, scored_input: ScoredInput) -> RewardResult:
-    """Returns the result of a reward for one input, called in this process; a fault with its place if it fails."""
+    """Returns the result of a reward for one input, called in this process; a fault with its location if it fails."""
     try:
         result = result_of(reward(*scored_input))
     except Exception as error:
         return raised(error, reward)
-    return with_place(result, reward)
+    return with_location(result, reward)
 
 
-def with_place(result: RewardResult, reward: Any) -> RewardResult:
+def with_location(result: RewardResult, reward: Any) -> RewardResult:
     """Returns a result whose fault, if there is one, names the class of the reward and where it is."""
-    return result if result.fault is None else RewardResult(result.value, replace(result.fault, place=place_of(reward)))
+    return (
+        result
+        if result.fault is None
+        else RewardResult(result.value, replace(result.fault, location=location_of(reward)))
+    )

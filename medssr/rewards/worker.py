@@ -22,11 +22,11 @@ from medssr.rewards.scoring import (
     RewardTraits,
     ScoredInput,
     failed,
-    place_of,
+    location_of,
     raised,
     result_of,
     traits_of,
-    with_place,
+    with_location,
 )
 from medssr.utils.instantiate import instantiate
 from medssr.utils.stopping import SIGNALS
@@ -50,7 +50,7 @@ class Identity(NamedTuple):
 
     weight: float
     traits: RewardTraits
-    place: str
+    location: str
 
 
 class Outcome(NamedTuple):
@@ -80,7 +80,7 @@ class RewardWorker:
         self._trace = trace
         self._process: Any = None
         self._connection: Connection | None = None
-        self._place = ""
+        self._location = ""
         self._has_ended = False
         self.batch_size = 1
 
@@ -112,7 +112,7 @@ class RewardWorker:
         if not isinstance(answer, Identity):
             self._discard()
             raise InputError(f"reward.{self._name}: {answer or 'its process ended while it was started.'}")
-        self._place = answer.place
+        self._location = answer.location
         return answer
 
     def score(self, inputs: Sequence[ScoredInput | GroupInput]) -> Iterator[Outcome]:
@@ -123,7 +123,7 @@ class RewardWorker:
             try:
                 self.identify()
             except InputError as error:
-                yield Outcome(failed(FaultKind.died, str(error), self._place), has_killed=True)
+                yield Outcome(failed(FaultKind.died, str(error), self._location), has_killed=True)
                 return
         assert self._connection is not None
         start = time.monotonic()
@@ -171,8 +171,8 @@ class RewardWorker:
         trace = self._trace.read_text(encoding="utf-8", errors="replace")
         if exit_code is None or trace:
             cause = f"took more than {self._timeout_s:g} seconds (grpo.reward_timeout_s)"
-            return failed(FaultKind.timed_out, cause, self._place, trace)
-        return failed(FaultKind.died, f"its process ended with code {exit_code}", self._place)
+            return failed(FaultKind.timed_out, cause, self._location, trace)
+        return failed(FaultKind.died, f"its process ended with code {exit_code}", self._location)
 
     def _discard(self) -> int | None:
         """Kills the process if there is one; returns the exit code that it had before, None if it was running."""
@@ -214,7 +214,7 @@ def _serve(connection: Connection, name: str, node: Mapping[str, Any], timeout_s
 def _answer(reward: Any, scored_input: ScoredInput | GroupInput) -> RewardResult | GroupResult:
     if isinstance(scored_input, GroupInput):
         return group_result_of(reward.score_group(scored_input), scored_input, reward)
-    return with_place(result_of(reward(*scored_input)), reward)
+    return with_location(result_of(reward(*scored_input)), reward)
 
 
 def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
@@ -227,5 +227,5 @@ def _create(connection: Connection, name: str, node: Mapping[str, Any]) -> Any:
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
         return None
-    connection.send(Identity(weight, traits_of(reward), place_of(reward)))
+    connection.send(Identity(weight, traits_of(reward), location_of(reward)))
     return reward

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from medssr.models.batching import pad_rollouts, split_by_tokens
-from medssr.models.logprobs import completion_logits, token_logps
+from medssr.models.logprobs import completion_logits
 from medssr.models.policy import Policy
 from medssr.models.sharding import call_as_forward
+from medssr.models.token_scores import token_logps
 from medssr.training.demonstrations import Sample
 from medssr.training.joint_stop import agree_to_stop
 from medssr.training.optimizer_step import SkippedSteps, add_gradient, advance_schedule, take_optimizer_step

@@ -212,8 +212,8 @@ def _checked(tags: Sequence[str] | None) -> Sequence[str] | None:
 
 def _value(record: Record, name: str) -> Any:
     if name not in record.value:
-        found = ", ".join(map(str, record.value)) or "no field"
-        raise record.error(f"is missing; found {found}. Name the field in demonstrations.form.", name)
+        fields = ", ".join(map(str, record.value)) or "no field"
+        raise record.error(f"is missing; found {fields}. Name the field in demonstrations.form.", name)
     return record.value[name]
 
 

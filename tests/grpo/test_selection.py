@@ -18,7 +18,7 @@ from medssr.grpo.selection import (
     Candidate,
     TrajectoryForm,
     TrajectorySelection,
-    chosen_places,
+    chosen_indices,
     trajectory_similarities,
 )
 from medssr.grpo.visits import Visits
@@ -110,11 +110,11 @@ def test_the_similarity_is_that_of_a_slow_version(queries, references, form):
     ],
 )
 def test_the_top_share_and_the_threshold_by_hand(top_share, threshold, expected):
-    assert chosen_places([0.9, 0.2, 0.6, 0.1], top_share, threshold, [0, 1, 2, 3]) == expected
+    assert chosen_indices([0.9, 0.2, 0.6, 0.1], top_share, threshold, [0, 1, 2, 3]) == expected
 
 
 def test_equal_similarities_are_ordered_by_draw():
-    assert chosen_places([0.5, 0.5, 0.5], 0.4, None, [7, 2, 5]) == [1]
+    assert chosen_indices([0.5, 0.5, 0.5], 0.4, None, [7, 2, 5]) == [1]
 
 
 def test_questions_with_labels_are_trained_and_others_if_they_are_like_them():

@@ -12,7 +12,10 @@ from support.helpers import LOSSES, copy_policy, grpo_config
 from torch.optim import SGD, AdamW
 
 from medssr.config import KLPlacement, ScaleRewards
-from medssr.grpo.objective import _DUMMY
+from medssr.grpo.objective import _DUMMY, MicroBatch
+from medssr.grpo.rollouts import make_samples
+from medssr.models.batching import pad_rollouts
+from medssr.models.logprobs import completion_logits
 
 
 def test_a_group_without_signal_neither_moves_the_policy_nor_enlarges_the_others(random_policies, tmp_path):
@@ -190,3 +193,24 @@ def test_the_kl_of_a_dummy_is_computed_on_the_device_of_the_model(random_policie
     objective = make_module(policy, grpo_config(beta=0.1), SignalFor("q1"), partial(SGD, lr=1.0)).objective
     elsewhere = torch.zeros(1, 1, device="meta")
     assert objective._kl([_DUMMY], elsewhere, elsewhere).device.type == "meta"
+
+
+def test_the_entropy_of_the_policy_is_subtracted_from_the_loss(random_policies):
+    policy = copy_policy(random_policies["qwen3"])
+    module = make_module(policy, grpo_config(entropy_coef=0.5, beta=0.0), SignalFor("q1"), partial(SGD, lr=1.0))
+    samples = [sample for row in make_samples(module.rollouts.collect(0, QUESTIONS[:2])) for sample in row]
+    # Without advantages, the policy loss is 0.
+    loss, statistics = module.objective.loss(MicroBatch(samples, torch.zeros(len(samples)), 100.0, is_last=True))
+    loss.backward()
+    actual = torch.cat([weight.grad.flatten() for weight in policy.model.parameters() if weight.grad is not None])
+    assert loss.item() == pytest.approx(-0.5 * statistics.metrics["entropy"], rel=1e-5)
+
+    policy.model.zero_grad()
+    prompts, completions = [sample.prompt_ids for sample in samples], [sample.completion_ids for sample in samples]
+    batch = pad_rollouts(prompts, completions, pad_id=0)
+    logits = completion_logits(policy.model, batch, module.config.temperature)
+    by_token = torch.distributions.Categorical(logits=logits).entropy()
+    (-0.5 * (by_token * batch.completion_mask).sum() / 100.0).backward()
+    expected = torch.cat([weight.grad.flatten() for weight in policy.model.parameters() if weight.grad is not None])
+    assert expected.norm() > 0
+    torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-6)

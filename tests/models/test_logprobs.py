@@ -14,11 +14,9 @@ from medssr.models.logprobs import (
     completion_logps_and_entropies,
     completion_statistics,
     packed_statistics,
-    token_entropies,
-    token_logps,
-    token_mean_logps,
 )
 from medssr.models.packing import pack_rollouts
+from medssr.models.token_scores import token_entropies, token_logps, token_mean_logps
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11]]
 COMPLETIONS = [[20, 21], [22, 23, 24, 25], [26, 27, 28]]
@@ -57,8 +55,13 @@ def test_entropies_are_those_of_torch():
     torch.testing.assert_close(token_entropies(logits), expected)
 
 
-def test_entropies_need_no_gradient():
-    assert not token_entropies(random_logits(1, 1, 3).requires_grad_()).requires_grad
+def test_the_gradient_of_entropies_is_that_of_their_formula():
+    logits = random_logits(2, 3, 7).double().requires_grad_()
+    factors = torch.rand(2, 3, dtype=torch.float64)
+    (actual,) = torch.autograd.grad((token_entropies(logits) * factors).sum(), logits)
+    by_formula = torch.distributions.Categorical(logits=logits).entropy()
+    (expected,) = torch.autograd.grad((by_formula * factors).sum(), logits)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_mean_logps_by_hand_and_as_those_of_log_softmax():
@@ -120,15 +123,20 @@ def test_the_chunked_head_equals_the_plain_one_forwards_and_backwards(chunk_toke
 
     logits = torch.nn.functional.linear(hidden, weight, bias) / 0.7
     plain, entropies = token_logps(logits, ids), token_entropies(logits)
-    expected = torch.autograd.grad((plain * factors).sum(), leaves)
     actual, actual_entropies = chunked_logps(hidden, weight, bias, ids, 0.7, chunk_tokens)
-    gradients = torch.autograd.grad((actual * factors).sum(), leaves)
 
     torch.testing.assert_close(actual, plain)
     torch.testing.assert_close(actual_entropies, entropies)
-    for gradient, expected_gradient in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(gradient, expected_gradient)
-    assert not actual_entropies.requires_grad
+    sums = [
+        lambda logps, entropies: (logps * factors).sum(),
+        lambda logps, entropies: (entropies * factors).sum(),
+        lambda logps, entropies: ((logps - 0.3 * entropies) * factors).sum(),
+    ]
+    for total in sums:
+        expected = torch.autograd.grad(total(plain, entropies), leaves, retain_graph=True)
+        gradients = torch.autograd.grad(total(actual, actual_entropies), leaves, retain_graph=True)
+        for gradient, expected_gradient in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_a_frozen_head_needs_no_gradient():

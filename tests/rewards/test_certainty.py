@@ -11,7 +11,7 @@ from support.helpers import completion, toy_question
 
 from medssr.answers import Choice
 from medssr.grpo.advantages import group_advantages
-from medssr.models.logprobs import token_entropies, token_logps, token_mean_logps
+from medssr.models.token_scores import token_entropies, token_logps, token_mean_logps
 from medssr.rewards.certainty import NegativeEntropy, SelfCertainty
 from medssr.rewards.groups import GroupInput, TokenStatistics
 from medssr.rewards.scoring import traits_of

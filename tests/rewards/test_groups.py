@@ -163,7 +163,7 @@ def test_a_faulty_reward_leaves_its_group_unscored_and_names_what_is_wrong(score
     fault = result.results[1].fault
     assert (fault.kind, result.question_weight) == (kind, 1.0)
     assert cause in fault.cause
-    assert "test_groups.py, line" in fault.place
+    assert "test_groups.py, line" in fault.location
 
 
 def test_one_bad_number_leaves_the_others_their_rewards():
@@ -189,7 +189,7 @@ def test_a_group_reward_of_a_user_runs_in_its_own_process():
     good, bad = (group_result(result, one) for result, one in zip(reward.results().values(), groups, strict=True))
     assert ([item.value for item in good.results], good.question_weight) == ([0.0, 0.0, 1.0], 0.5)
     assert {item.fault.kind for item in bad.results} == {FaultKind.raised}
-    assert "FewestAnswers" in bad.results[0].fault.place
+    assert "FewestAnswers" in bad.results[0].fault.location
     reward.close()
 
 

@@ -67,7 +67,7 @@ def test_a_fault_names_the_line_of_the_reward_and_not_that_of_the_library_that_i
         "            return json.loads(completion.text)  # an empty text is no JSON"
     )
     assert fault.cause.startswith("json.decoder.JSONDecodeError: Expecting value")
-    assert fault.place.endswith(f"CallsALibrary, {__file__}, line {line}")
+    assert fault.location.endswith(f"CallsALibrary, {__file__}, line {line}")
 
 
 def test_the_message_of_an_exception_is_cut():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -76,6 +76,14 @@ class SettingsReader:
     def ignore(self, *names: str) -> None:
         """Marks fields whose values make no difference to what the framework computes."""
         self._keys_read.update(names)
+
+    def refuse_stop(self, stop: Sequence[str]) -> None:
+        """Raises InputError where strings end the policy's completions, for a framework in which only tokens do."""
+        if stop:
+            raise InputError(
+                f"model.stop, model.stop_without_template: {self.framework} has no counterpart of "
+                f"{_shown(list(stop))}; set both to [], or leave {self.framework} out of targets."
+            )
 
     def refuse_rest(self) -> None:
         """Raises InputError for the first field that has not been read and differs from its default."""

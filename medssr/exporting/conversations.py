@@ -11,7 +11,7 @@ from typing import Any
 from medssr.config import ModelConfig
 from medssr.errors import InputError
 from medssr.models.loading import pretrained
-from medssr.models.policy import eos_token_ids, load_tokenizer
+from medssr.models.policy import eos_token_ids, load_tokenizer, policy_stop
 from medssr.models.prompts import encode_prompts, prompt_messages, read_prompt_template
 from medssr.questions import Question
 
@@ -31,12 +31,14 @@ class ExportedPrompts:
         tokenizer: The policy's; its chat template renders each conversation to the policy's own prompt.
         max_tokens: Tokens of the longest prompt.
         eos_token_ids: Every token that ends a completion, ascending.
+        stop: The strings that end a completion as well.
     """
 
     conversations: list[list[dict[str, str]]]
     tokenizer: Any
     max_tokens: int
     eos_token_ids: list[int]
+    stop: tuple[str, ...]
 
 
 def export_prompts(
@@ -74,6 +76,7 @@ def export_prompts(
         exported,
         max(len(token_ids) for token_ids in wanted),
         sorted(eos_token_ids(_generation_config(config, model_config), tokenizer)),
+        policy_stop(config, tokenizer),
     )
 
 

@@ -103,6 +103,7 @@ def trl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, s
     }
     # Both change memory and speed alone; TRL's passes have a number of completions.
     reader.ignore("grpo.micro_batch_tokens", "grpo.head_chunk_tokens")
+    reader.refuse_stop(prompts.stop)
     reader.refuse_rest()
     return values
 

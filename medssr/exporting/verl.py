@@ -121,6 +121,7 @@ def verl_settings(reader: SettingsReader, prompts: ExportedPrompts, stage: str, 
         "trainer": _trainer(reader, num_questions, stage),
     }
     reader.ignore("grpo.head_chunk_tokens")  # changes memory and speed alone
+    reader.refuse_stop(prompts.stop)
     reader.refuse_rest()
     return values
 
@@ -150,7 +151,7 @@ def _actor(reader: SettingsReader, max_prompt_tokens: int) -> dict[str, Any]:
         "use_kl_loss": beta > 0 and reader.value("grpo.kl_placement") is KLPlacement.loss,
         "kl_loss_coef": beta,
         "kl_loss_type": reader.counterpart("grpo.kl_estimator", _ESTIMATORS),
-        "entropy_coeff": 0,
+        "entropy_coeff": reader.value("grpo.entropy_coef"),
         "grad_clip": reader.value("grpo.max_grad_norm"),
     }
 

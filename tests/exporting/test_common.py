@@ -20,7 +20,7 @@ from medssr.exporting.conversations import ExportedPrompts
 from medssr.exporting.trl import trl_settings
 from medssr.exporting.verl import verl_settings
 
-PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9])
+PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9], ())
 
 
 FRAMEWORKS = pytest.mark.parametrize(("framework", "translate"), [("TRL", trl_settings), ("verl", verl_settings)])
@@ -60,6 +60,14 @@ def test_what_is_new_is_refused_once_it_differs(framework: str, translate: Calla
     translate(SettingsReader(framework, "settings.mine", standard, standard), PROMPTS, "stage", 1)
     with pytest.raises(InputError, match=rf"settings\.mine\.{message.replace('FRAMEWORK', framework)}"):
         translate(SettingsReader(framework, "settings.mine", settings, standard), PROMPTS, "stage", 1)
+
+
+@FRAMEWORKS
+def test_stop_strings_of_the_model_are_refused(framework: str, translate: Callable):
+    prompts = replace(PROMPTS, stop=("\nQuestion:",))
+    reader = SettingsReader(framework, "settings.mine", defaults(), defaults())
+    with pytest.raises(InputError, match=rf"model\.stop, .*: {framework} has no counterpart of .*Question"):
+        translate(reader, prompts, "stage", 1)
 
 
 def test_betas_are_translated_where_they_are_given():

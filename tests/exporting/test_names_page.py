@@ -19,7 +19,7 @@ from medssr.exporting.verl import verl_settings
 pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "from_trl_and_verl.md"
-PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9])
+PROMPTS = ExportedPrompts([[]] * 1024, None, 700, [7, 9], ())
 
 
 def keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def translate(settings: ExportSettings, num_questions: int = 1024) -> dict:
-    prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
+    prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9], ())
     reader = SettingsReader("TRL", "settings.recommended", settings, defaults())
     return trl_settings(reader, prompts, "stage1_selfsup", 42)
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def translate(settings: ExportSettings, num_questions: int = 1000) -> dict:
-    prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9])
+    prompts = ExportedPrompts([[]] * num_questions, None, 700, [7, 9], ())
     reader = SettingsReader("verl", "settings.recommended", settings, defaults())
     return verl_settings(reader, prompts, "stage1_selfsup", 42)
 

@@ -113,6 +113,7 @@ def make_export(name: str, policies: dict[str, Policy], folder: Path, *overrides
         "experiment=tiny_export",
         f"model.path={model}",
         f"model.prompt_path={folder / 'prompt.txt'}",
+        "model.stop_without_template=[]",  # neither framework has strings that end a completion
         f"data.path={folder / 'questions.jsonl'}",
         f"paths.root_dir={folder}",
         *overrides,

@@ -146,10 +146,11 @@ class ChatClient:
         Raises:
             InputError: When no answer so far was of use, or none for long.
         """
+        is_new = reply.key in self._new_keys
         if problem is None:
-            self._health.succeed()
+            self._health.succeed(is_new)
             return
-        reason = self._health.fail(_USELESS, is_failure=False, is_new=reply.key in self._new_keys)
+        reason = self._health.fail(_USELESS, is_failure=False, is_new=is_new)
         if reason is not None:
             shown = printable(reply.text or "")[:_LONGEST_SHOWN]
             self._stop(reason, f"{problem} The answer: {shown}", is_answered=True)

@@ -262,7 +262,7 @@ def _parts(message: Mapping[str, Any]) -> tuple[str, str, str]:
         text = content
     elif content is not None:
         raise ValueError(type(content).__name__)
-    reasoning = reasoning or next((found for name in _REASONING_FIELDS if (found := _text(message.get(name)))), "")
+    reasoning = reasoning or next((thought for name in _REASONING_FIELDS if (thought := _text(message.get(name)))), "")
     return printable(text), printable(reasoning), printable(refusal)
 
 

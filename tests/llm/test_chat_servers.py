@@ -319,3 +319,13 @@ def test_a_rate_limit_is_given_more_patience(server, make_client):
     server.answer = lambda prompt, _: ServerReply(status=429)
     with pytest.raises(InputError, match=r"the last 5\d calls failed: HTTP 429"):
         all_of(make_client(max_retries=0), 800)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_stops_early_where_the_server_has_died_since(server, make_client):
+    all_of(make_client(), 9)
+    server.answer = lambda prompt, _: ServerReply(status=500, error={"message": "out of order"})
+    num_calls = len(server.calls)
+    with pytest.raises(InputError, match=r"the last 1\d calls ended alike, and no call of this run was answered: "):
+        all_of(make_client(max_retries=0), 800)
+    assert len(server.calls) - num_calls <= 14

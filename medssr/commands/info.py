@@ -331,8 +331,8 @@ def _artifact_text(step: Step) -> str:
     num_bytes = _input_bytes(asdict(step.config))
     if num_bytes > _MAX_READ_BYTES:
         return f"not looked up, since its name depends on {_size(num_bytes)} of inputs"
-    if (found := step.find()) is not None:
-        return f"{found} is made already; nothing would run without force=true"
+    if (finished := step.find()) is not None:
+        return f"{finished} is made already; nothing would run without force=true"
     directory = step.directory
     return f"{directory} {'would go on' if directory.is_dir() else 'would be made'}"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 
 from medssr.cli.entry import run_command
@@ -16,7 +14,14 @@ from medssr.commands.info import pipeline_plan
 from medssr.commands.pseudo_label import pseudo_label
 from medssr.commands.sweep_info import sweep_plan
 from medssr.commands.synthesize import synthesize
-from medssr.config import PipelineConfig, StageQuestions, stage_method
+from medssr.config import (
+    UNKNOWN_FILES,
+    PipelineConfig,
+    StageQuestions,
+    TrainConfig,
+    method_name,
+    stage_method,
+)
 from medssr.config.steps import (
     asks_pseudo_labelled,
     asks_synthetic,
@@ -27,7 +32,8 @@ from medssr.config.steps import (
 from medssr.manifests import Artifact
 from medssr.utils.console import table_console
 from medssr.utils.processes import is_main_process
-from medssr.utils.progress import progress_at
+from medssr.utils.progress import next_step
+from medssr.utils.step_plan import PlannedStep, StepPlan
 
 log = logging.getLogger(__name__)
 
@@ -48,28 +54,27 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     from medssr.reports.runs import read_run
     from medssr.reports.wandb_steps import log_pipeline
 
-    num_steps = asks_synthetic(config) + asks_pseudo_labelled(config) + 1 + 2 * len(config.stages)
-    num_steps += sum(stage.relabels for stage in config.stages)
+    steps = _planned_steps(config)
     if is_main_process():
-        log.info("pipeline: %d steps; medssr watch %s shows them in a browser", num_steps, shlex.quote(str(run_dir)))
-    next_step = _numbered_steps(num_steps)
-    prepared = _prepare(config, next_step)
+        log.info("pipeline: %d steps; medssr watch %s shows them in a browser", len(steps), shlex.quote(str(run_dir)))
+    plan = StepPlan(steps)
+    prepared = _prepare(config, plan)
     files = _question_files(config, prepared)
     model = config.model
-    with next_step("base"):
+    with next_step(plan, "base"):
         scores = {"base": evaluate(evaluate_config(config, model))}
     stages: list[StageFiles] = []
     for stage in config.stages:
         if stage.relabels:
-            with next_step():
+            with next_step(plan):
                 votes = pseudo_label_config(config, files[StageQuestions.synthetic], model)
                 labelled = prepared[f"pseudo_label {stage.name}"] = pseudo_label(votes)
             files |= _labelled_files(config, labelled)
         method = stage_method(stage)
-        with next_step():
+        with next_step(plan):
             trained = method.run(method.configure(config, stage, model, stage.data(files)))
         model = trained_model(model, trained.directory)
-        with next_step(stage.name):
+        with next_step(plan, stage.name):
             scores[stage.name] = evaluate(evaluate_config(config, model))
         questions = [files[kind] for kind in stage.kinds if kind is not StageQuestions.demonstrations]
         stages.append(StageFiles(stage, questions, trained.path("metrics.csv")))
@@ -82,25 +87,29 @@ def pipeline(config: PipelineConfig, run_dir: Path) -> Path | None:
     return write_report(compare_groups([run]), run_dir / "report")
 
 
-def _numbered_steps(num_steps: int) -> Callable[..., AbstractContextManager[None]]:
-    """Returns a function that puts the number of the next step in its progress, and the model that it evaluates."""
-    numbers = itertools.count(1)
+def _planned_steps(config: PipelineConfig) -> list[PlannedStep]:
+    """Returns the steps in their order; of those with GRPO, the number of its steps is the size."""
+    evaluation, votes = PlannedStep("evaluate"), PlannedStep("pseudo_label")
+    steps = [PlannedStep("synthesize")] if asks_synthetic(config) else []
+    steps += [votes] if asks_pseudo_labelled(config) else []
+    steps.append(evaluation)
+    for stage in config.stages:
+        training = stage_method(stage).configure(config, stage, config.model, stage.data(UNKNOWN_FILES))
+        size = training.grpo.num_steps if isinstance(training, TrainConfig) else 1
+        steps += [votes] if stage.relabels else []
+        steps += [PlannedStep(method_name(stage), size), evaluation]
+    return steps
 
-    def numbered(model: str = "") -> AbstractContextManager[None]:
-        return progress_at(f"{next(numbers)}/{num_steps} {model}".rstrip())
 
-    return numbered
-
-
-def _prepare(config: PipelineConfig, next_step: Callable[[], AbstractContextManager[None]]) -> dict[str, Artifact]:
+def _prepare(config: PipelineConfig, plan: StepPlan) -> dict[str, Artifact]:
     """Returns the artefacts of synthesis and pseudo-labelling that stages ask for, which it makes if necessary."""
     if not asks_synthetic(config):
         return {}
-    with next_step():
+    with next_step(plan):
         synthetic = synthesize(synthesize_config(config))
     if not asks_pseudo_labelled(config):
         return {"synthesize": synthetic}
-    with next_step():
+    with next_step(plan):
         labelled = pseudo_label(pseudo_label_config(config, synthetic.path("questions.jsonl"), config.model))
     return {"synthesize": synthetic, "pseudo_label": labelled}
 

@@ -61,12 +61,12 @@ def _label_questions(config: PseudoLabelConfig, directory: Path) -> dict[str, An
                 log.warning("%s", warning)
                 was_warned = True
             vote = majority_vote([answer.letter for answer in answers])
-            outcome, found = _judged(question, vote, labeling)
+            outcome, shares = _judged(question, vote, labeling)
             outcomes[outcome.value] += 1
             head, tail = {"question_id": question.id, "outcome": outcome.value}, {"valid_share": vote.valid_share}
-            vote_lines.append(json.dumps(head | asdict(vote) | tail | found))
+            vote_lines.append(json.dumps(head | asdict(vote) | tail | shares))
             if outcome is LabelOutcome.kept:
-                provenance = question.provenance | {"agreement": vote.agreement} | found
+                provenance = question.provenance | {"agreement": vote.agreement} | shares
                 kept.append(replace(question, answer=_label(question, vote, labeling), provenance=provenance))
             # The true answer is compared with the vote afterwards, for the report only.
             if vote.label is not None and "truth" in question.provenance:

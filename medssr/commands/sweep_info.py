@@ -53,8 +53,8 @@ def sweep_plan(jobs: Sequence[PlannedJob]) -> Rows:
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     rows = [("sweep", str(jobs[0].job.folder.parent)), ("jobs", f"{len(jobs)}: {counts}")]
     rows += [(f"  {job.job.name}", job.problem or job.state) for job in jobs]
-    to_run = [steps_of(job.config) for job in jobs if not job.job.is_finished and job.problem is None]
-    done = {step.identity for job in jobs if job.job.is_finished for step in steps_of(job.config)}
+    to_run = [steps_of(job.job.config) for job in jobs if not job.job.is_finished and job.problem is None]
+    done = {step.identity for job in jobs if job.job.is_finished for step in steps_of(job.job.config)}
     asked = [step for steps in to_run for step in steps]
     to_make = {step.identity: step for step in asked if step.identity not in done}
     rows.append(("steps", f"{len(to_make)} to make for {len(asked)} that the jobs ask for"))
@@ -76,7 +76,7 @@ def _cost_rows(to_make: Sequence[PlannedStep], asked: Sequence[PlannedStep], job
     alone = sum(step.device_hours for step in asked)
     shared = f"{hours:,.3g} for training, {alone:,.3g} if no step were shared"
     rows = [("device hours", f"{shared}; synthesis, votes and evaluation come on top")]
-    prices = {job.config.extras.forecast.price_per_hour for job in jobs if job.config is not None}
+    prices = {job.job.config.extras.forecast.price_per_hour for job in jobs if job.problem is None}
     if len(prices) == 1 and (price := prices.pop()) is not None:
         rows.append(("  price", f"{hours * price:,.2f} at {price:g} per device and hour"))
     return rows

@@ -60,12 +60,14 @@ def _train_stage(config: TrainConfig, directory: Path) -> dict[str, Any]:
 
 def _questions(config: TrainConfig) -> tuple[dict[str, QuestionSource], list[Question]]:
     """Returns the sources of the questions to train on and the held-out questions, which are disjoint."""
-    from medssr.grpo.heldout import heldout_questions, remove_heldout
     from medssr.training.question_sources import kept, read_sources
 
     sources = read_sources(config.data, config.reward)
     if config.probe is None:
         return sources, []
+
+    from medssr.grpo.heldout import heldout_questions, remove_heldout
+
     heldout = heldout_questions(config.probe, config.seed)
     trained = kept(sources, lambda questions: remove_heldout(questions, heldout))
     num_left_out = 0

@@ -76,13 +76,13 @@ def answers_in_chunks(
     store = _ChunkStore(questions, directory, chunks, progress)
     with ExitStack() as opened:
         answered: Iterator[tuple[int, list[SampledAnswer]]] | None = None
-        for place, chunk in enumerate(chunks):
+        for number, chunk in enumerate(chunks):
             answers = store.read(chunk) if answered is None else None
             if answers is not None:
                 progress.skip(sum(map(len, answers)))
             else:
                 if answered is None:
-                    answered = opened.enter_context(closing(answer(store.unanswered(place))))
+                    answered = opened.enter_context(closing(answer(store.unanswered(number))))
                 while not store.is_whole(chunk) and (answered_question := next(answered, None)) is not None:
                     store.add(*answered_question)
                 answers = store.read(chunk)

@@ -81,14 +81,14 @@ def _end_group(server: subprocess.Popen[bytes]) -> None:
 
 def shared_memory_of(group: int) -> set[Path]:
     """Returns the shared memory that processes of a group have mapped."""
-    found: set[Path] = set()
+    segments: set[Path] = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.getpgid(int(process.name)) == group:
-                found |= {Path(name) for name in _SEGMENT.findall((process / "maps").read_text())}
+                segments |= {Path(name) for name in _SEGMENT.findall((process / "maps").read_text())}
         except OSError:  # it has ended, or is another user's
             continue
-    return found
+    return segments
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def read_record(path: Path, remedy: str, **fields: type) -> dict[str, Any]:
     for name, kind in fields.items():
         is_number = kind is float and type(value.get(name)) is int
         if not isinstance(value.get(name), kind) and not is_number:
-            found = f"found {value[name]!r:.60}" if name in value else "is missing"
-            raise InputError.at(path, f"{found}; expected {_KINDS[kind]}. {remedy}", field=name)
+            problem = f"found {value[name]!r:.60}" if name in value else "is missing"
+            raise InputError.at(path, f"{problem}; expected {_KINDS[kind]}. {remedy}", field=name)
     return value
 
 

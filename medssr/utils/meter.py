@@ -45,6 +45,10 @@ class Meter:
         """Returns how many tenths of the total are done; 0 if the total is not known."""
         return 10 * self.done // self.total if self.total else 0
 
+    def share_of_this_process(self) -> float:
+        """Returns the share of the total that no earlier process has done; 1 if the total is not known."""
+        return 1 - self._num_skipped / self.total if self.total else 1.0
+
     def rate(self, now: float) -> float | None:
         """Returns units per second; None before any was done.
 
@@ -63,7 +67,9 @@ class Meter:
         rate = self.rate(now)
         return None if rate is None or self.total is None else (self.total - self.done) / rate
 
-    def text(self, unit: str, now: float, wall: float, is_last: bool = False) -> str:
+    def text(
+        self, unit: str, now: float, wall: float, is_last: bool = False, seconds_behind: float | None = None
+    ) -> str:
         """Returns what is done, how fast, and when it ends.
 
         Args:
@@ -71,6 +77,7 @@ class Meter:
             now: The time on the clock that counts the work.
             wall: The time of day, in seconds since the epoch.
             is_last: Whether the work has ended, so that the time that it took stands in place of the time left.
+            seconds_behind: How long the steps of the pipeline behind this work take; None if that is not known.
         """
         of_total = "" if self.total is None else f" of {self.total:,}"
         share = f" ({self.done / self.total:.0%})" if self.total else ""
@@ -81,7 +88,12 @@ class Meter:
             return f"{text} in {duration_text(elapsed)}{rate}"
         rate_now, left = self.rate(now), self.seconds_left(now)
         text += "" if rate_now is None else f", {rate_text(rate_now, unit)}"
-        return text if left is None else f"{text}, {duration_text(left)} left, until {_moment(wall + left, wall)}"
+        if left is None:
+            return text
+        text += f", {duration_text(left)} left, until {_moment(wall + left, wall)}"
+        if not seconds_behind:
+            return text
+        return f"{text}, pipeline until about {_moment(wall + left + seconds_behind, wall)}"
 
 
 def rate_text(per_second: float, unit: str) -> str:

@@ -85,9 +85,9 @@ def find_damage(
     if damages:
         return damages
     files = [directory / name for name in outputs]
-    found = hashes.computed_again(files) if computes_again else hashes.of_files(files)
+    digests = hashes.computed_again(files) if computes_again else hashes.of_files(files)
     return [
         Damage(file, f"has another content (SHA-256 {digest[:16]}... instead of {output.sha256[:16]}...)")
-        for file, output, digest in zip(files, outputs.values(), found, strict=True)
+        for file, output, digest in zip(files, outputs.values(), digests, strict=True)
         if digest != output.sha256
     ]

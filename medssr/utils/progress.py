@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from medssr.utils.meter import Meter, duration_text, facts_text, time_stamp
 from medssr.utils.processes import is_main_process
+from medssr.utils.step_plan import StepPlan
 
 log = logging.getLogger(__name__)
 # Of what no bar shows, so that a terminal has it as well.
@@ -31,7 +32,8 @@ _SHORTEST_GAP_S = 2.0
 _BAR_EVERY_S = 0.1
 
 _is_shown: ContextVar[bool] = ContextVar("is_progress_shown", default=False)
-_place: ContextVar[str] = ContextVar("place_of_progress", default="")
+_step_number: ContextVar[str] = ContextVar("step_number", default="")
+_step_plan: ContextVar[StepPlan | None] = ContextVar("step_plan", default=None)
 
 
 @contextmanager
@@ -45,13 +47,20 @@ def progress_shown(is_shown: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress_at(place: str) -> Iterator[None]:
-    """Puts a place such as "2/8" in front of the progress of the work in the block."""
-    token = _place.set(f"[{place}] ")
-    try:
-        yield
-    finally:
-        _place.reset(token)
+def next_step(plan: StepPlan, model: str = "") -> Iterator[None]:
+    """Runs the block as the next step of a pipeline: its progress tells its number, and when the pipeline ends.
+
+    Args:
+        plan: All steps of the pipeline.
+        model: The model that the step evaluates, which stands behind its number.
+    """
+    with plan.next() as number:
+        tokens = _step_number.set(f"[{number} {model}".rstrip() + "] "), _step_plan.set(plan)
+        try:
+            yield
+        finally:
+            _step_number.reset(tokens[0])
+            _step_plan.reset(tokens[1])
 
 
 class Preparing:
@@ -69,7 +78,7 @@ class Preparing:
     def __init__(
         self, what: str, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
-        self._title = _place.get() + what
+        self._title = _step_number.get() + what
         self._clock, self._wall = clock, wall
         self._start_s = self._last_line_s = clock()
         self._num_minor = 0  # open ones
@@ -152,7 +161,8 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._title = _place.get() + what
+        self._title = _step_number.get() + what
+        self._plan = _step_plan.get()
         self._meter = Meter(total, clock())
         self._unit = unit
         self._is_silent = is_minor  # until 30 seconds have passed
@@ -183,6 +193,7 @@ class Progress:
         """Counts units that an earlier process has done, which say nothing about the rate."""
         with self._lock:
             self._meter.skip(number)
+            self._note_work()
             self._show()
 
     def beat(self) -> float:
@@ -195,6 +206,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._is_open = _is_shown.get() and is_main_process()
+        self._note_work()
         if self._is_open:
             if has_terminal():
                 self._bar = _Bar(self._title, self._meter.total, leaves=self._is_minor)
@@ -217,6 +229,11 @@ class Progress:
                 preparing.note_minor_closed()
             self._is_open = False
 
+    def _note_work(self) -> None:
+        """Says to the pipeline that this step has work to do."""
+        if self._plan is not None and not self._is_minor:
+            self._plan.note_work(self._meter.share_of_this_process())
+
     def _show(self) -> None:
         """Updates the bar, and logs a line if a tenth was reached."""
         if not self._is_open:
@@ -234,7 +251,11 @@ class Progress:
             return
         now = self._clock()
         self._last_line_s, self._last_tenth = now, self._meter.tenth()
-        text = self._meter.text(self._unit, now, self._wall(), is_last)
+        left = self._meter.seconds_left(now)
+        behind = None
+        if self._plan is not None and left is not None and not self._is_minor:
+            behind = self._plan.seconds_behind(left)
+        text = self._meter.text(self._unit, now, self._wall(), is_last, behind)
         log.info("%s %s: %s%s", time_stamp(self._wall()), self._title, text, facts_text(self._facts))
 
 

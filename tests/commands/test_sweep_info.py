@@ -16,7 +16,7 @@ COST = ["extras.forecast.gpu=H100", "extras.forecast.price_per_hour=2"]
 
 def planned(folder, *overrides):
     config = typed("pipeline", f"paths.root_dir={folder}", *COST, *overrides)
-    return PlannedJob(Job(overrides, folder / "-".join(overrides), job_fingerprint(config), False), config, None)
+    return PlannedJob(Job(overrides, folder / "-".join(overrides), job_fingerprint(config), False, config), None)
 
 
 def plan(*jobs):
@@ -47,7 +47,7 @@ def test_training_costs_the_hours_of_the_steps_that_are_to_make(tmp_path):
     first = planned(tmp_path, "grpo.num_steps=10")
     again = planned(tmp_path, "grpo.num_steps=10", "protocol.num_samples=2")
     rows = plan(first, again)
-    hours = sum(step.device_hours for step in steps_of(first.config))
+    hours = sum(step.device_hours for step in steps_of(first.job.config))
     assert hours > 0
     assert rows["device hours"].startswith(f"{hours:,.3g} for training, {2 * hours:,.3g} if no step were shared")
     assert rows["  price"] == f"{2 * hours:,.2f} at 2 per device and hour"
@@ -64,7 +64,7 @@ def test_what_finished_jobs_have_made_is_not_made_again(tmp_path):
 
 
 def test_a_refused_job_is_shown_with_its_reason(tmp_path):
-    refused = PlannedJob(Job((), tmp_path / "bad", None, False), None, "grpo.beta: -1.0; at least 0.")
+    refused = PlannedJob(Job((), tmp_path / "bad", None, False), "grpo.beta: -1.0; at least 0.")
     rows = plan(refused, planned(tmp_path, "grpo.num_steps=10"))
     assert rows["jobs"] == "2: 1 refused, 1 to run"
     assert rows["  bad"] == "grpo.beta: -1.0; at least 0."

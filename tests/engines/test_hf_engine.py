@@ -4,7 +4,8 @@ import torch
 from medssr.engines.hf_engine import HFEngine
 from medssr.engines.types import Sampling
 from medssr.models.batching import pad_rollouts
-from medssr.models.logprobs import completion_logits, token_logps
+from medssr.models.logprobs import completion_logits
+from medssr.models.token_scores import token_logps
 
 PROMPTS = [[50, 51, 52], [60], [70, 71, 72, 73, 74, 75, 76], [80, 81], [90, 91, 92]]
 SEEDS = [[10 * prompt + sample for sample in range(4)] for prompt in range(5)]

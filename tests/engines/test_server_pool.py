@@ -24,6 +24,15 @@ SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 G = 8
 
 
+@pytest.fixture
+def threads_left():
+    """Returns a function that lists the threads of pools which the test has begun and which have not ended."""
+    before = set(threading.enumerate())
+    return lambda: [
+        thread for thread in set(threading.enumerate()) - before if thread.name.startswith("ThreadPoolExecutor")
+    ]
+
+
 def prompts(number: int) -> list[list[int]]:
     return [[5, index] for index in range(number)]
 
@@ -117,7 +126,7 @@ def test_a_batch_is_sent_longest_first_and_a_server_gets_as_many_tokens_as_the_o
     assert list(shares.values()) == [[90], [10, 20, 25, 30]]
 
 
-def test_a_stream_takes_a_batch_once_there_is_room_and_yields_answers_as_they_come(stand_ins):
+def test_a_stream_takes_a_batch_once_there_is_room_and_yields_answers_as_they_come(threads_left, stand_ins):
     pool = make_pool(stand_ins(2), 2 * G)
     num_taken = 0
     last_of_others = threading.Event()
@@ -140,11 +149,11 @@ def test_a_stream_takes_a_batch_once_there_is_room_and_yields_answers_as_they_co
     assert num_taken <= 12
     last_of_others.set()
     answers.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not threads_left()
 
 
 @pytest.mark.slow
-def test_a_stream_that_is_closed_ends_the_requests_that_hang(make_engine, stand_ins):
+def test_a_stream_that_is_closed_ends_the_requests_that_hang(threads_left, make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
     engine.generate(prompts(1), seeds(1), SAMPLING)
@@ -152,7 +161,7 @@ def test_a_stream_that_is_closed_ends_the_requests_that_hang(make_engine, stand_
     answers = engine.stream([requests_of(prompts(8), seeds(8))], SAMPLING)
     next(answers)
     answers.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not threads_left()
 
 
 @pytest.mark.slow
@@ -192,18 +201,18 @@ def test_a_lost_server_that_comes_back_gets_its_share_again(make_engine, stand_i
 
 
 @pytest.mark.slow
-def test_a_refused_prompt_ends_the_requests_that_hang(make_engine, stand_ins):
+def test_a_refused_prompt_ends_the_requests_that_hang(threads_left, make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
     engine.generate(prompts(2), seeds(2), SAMPLING)
     servers[0].hanging = servers[1].refusing = "/v1/completions"
     with pytest.raises(InputError, match=r"refuses /v1/completions with 400"):
         engine.generate(prompts(8), seeds(8), SAMPLING)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not threads_left()
 
 
 @pytest.mark.slow
-def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
+def test_a_signal_ends_the_requests_that_hang(threads_left, make_engine, stand_ins):
     servers = stand_ins(2)
     engine = make_engine(servers)
     engine.generate(prompts(2), seeds(2), SAMPLING)
@@ -218,7 +227,7 @@ def test_a_signal_ends_the_requests_that_hang(make_engine, stand_ins):
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         engine.generate(prompts(8), seeds(8), SAMPLING)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+    assert not threads_left()
 
 
 @pytest.mark.slow

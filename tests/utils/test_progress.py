@@ -11,9 +11,11 @@ import pytest
 from support.command_lines import ROOT, code_blocks
 
 from medssr.utils.meter import Meter
-from medssr.utils.progress import ConsoleHandler, Preparing, Progress, progress_at, progress_shown
+from medssr.utils.progress import ConsoleHandler, Preparing, Progress, next_step, progress_shown
+from medssr.utils.step_plan import PlannedStep, StepPlan
 
 NOON = 1_700_000_000.0
+EVALUATION = PlannedStep("evaluate")
 
 
 class Clock:
@@ -45,6 +47,11 @@ def lines(caplog):
         return [text[20:] for text in texts]
 
     return without_stamps
+
+
+def later(clock, seconds):
+    """Returns the time of day in so many seconds."""
+    return f"{datetime.fromtimestamp(clock.wall() + seconds):%H:%M:%S}"
 
 
 @contextmanager
@@ -191,9 +198,48 @@ def test_an_end_on_another_day_has_its_date(clock):
 
 
 def test_the_place_in_a_pipeline_stands_in_front(clock, lines):
-    with progress_at("2/8 base"), counting(clock):
+    with next_step(StepPlan([EVALUATION] * 8), "base"), counting(clock):
         pass
-    assert lines() == ["[2/8 base] ask: 0 of 100 questions (0%)", "[2/8 base] ask: 0 of 100 questions (0%) in 0 s"]
+    assert lines() == ["[1/8 base] ask: 0 of 100 questions (0%)", "[1/8 base] ask: 0 of 100 questions (0%) in 0 s"]
+
+
+def test_a_step_says_when_the_pipeline_ends_once_each_kind_of_step_has_run(clock, lines):
+    plan = StepPlan([EVALUATION, PlannedStep("grpo", 100), EVALUATION, PlannedStep("grpo", 50), EVALUATION], clock)
+    with next_step(plan), counting(clock) as evaluation:
+        clock.now += 60  # one evaluation takes two minutes
+        evaluation.advance(50)
+        clock.now += 60
+    with next_step(plan):
+        clock.now += 20  # to load the model
+        with counting(clock) as training:
+            clock.now += 40
+            training.advance(50)
+    assert "pipeline" not in lines()[1]  # nothing is known of trainings yet
+    # The end of the first training after 40 seconds, half of its 100 seconds for the second, two evaluations.
+    end = datetime.fromtimestamp(NOON + clock.now + 40 + 50 + 2 * 120)
+    assert lines()[-2].endswith(f"40 s left, until {later(clock, 40)}, pipeline until about {end:%H:%M:%S}")
+
+
+def test_a_step_that_was_made_before_says_nothing_of_how_long_others_take(clock, lines):
+    plan = StepPlan([EVALUATION, PlannedStep("grpo", 100), EVALUATION], clock)
+    with next_step(plan):
+        clock.now += 1  # its artefact exists
+    with next_step(plan), counting(clock) as training:
+        clock.now += 40
+        training.advance(50)
+    assert lines()[-2].endswith(f"40 s left, until {later(clock, 40)}")
+
+
+def test_a_resumed_step_counts_by_the_share_that_was_left(clock, lines):
+    plan = StepPlan([EVALUATION, PlannedStep("grpo", 100), EVALUATION], clock)
+    with next_step(plan), counting(clock) as evaluation:
+        evaluation.skip(75)
+        clock.now += 30
+        evaluation.advance(25)
+    with next_step(plan), counting(clock) as training:
+        clock.now += 40
+        training.advance(50)
+    assert lines()[-2].endswith(f"pipeline until about {later(clock, 40 + 120)}")
 
 
 def test_an_error_has_no_last_line(clock, lines):
@@ -214,13 +260,19 @@ def test_nothing_is_shown_unless_asked_for_and_only_by_the_main_process(clock, l
 def test_the_page_shows_lines_of_this_form(clock, caplog):
     caplog.set_level(logging.INFO, "medssr.utils.progress")
     begin = datetime(2026, 11, 30, 9, 25, 52).timestamp()
+    plan = StepPlan([EVALUATION] * 5 + [PlannedStep("grpo", 20), EVALUATION], clock)
+    for _ in range(5):
+        with plan.next():
+            plan.note_work(share=1.0)
+            clock.now += 7
+    begin -= clock.now
     facts = {"reward": 0.94, "accuracy": 0.94, "KL": 0.0021, "length": 18.0, "entropy": 0.087, "tokens/s": 1262.0}
     with (
         progress_shown(True),
-        progress_at("6/7"),
+        next_step(plan),
         Progress("stage2_sup", 20, "steps", clock=clock, wall=lambda: begin + clock.now) as progress,
     ):
-        clock.now = 2.0
+        clock.now += 2.0
         progress.advance(3, facts)
     _, shown = code_blocks(ROOT / "docs" / "commands.md")[:2]
     assert caplog.messages[:2] == shown.splitlines()

@@ -31,8 +31,8 @@ def check_artifacts(artifact_dir: Path, stores: Sequence[Path]) -> Iterator[Find
         if damages is None:
             yield advice(name, "an older version made it, without sizes and hashes", "nothing can be checked here.")
         elif damages:
-            found = "; ".join(f"{damage.file} {damage.difference}" for damage in damages)
-            yield lacking(name, found, artifact.remedy)
+            differences = "; ".join(f"{damage.file} {damage.difference}" for damage in damages)
+            yield lacking(name, differences, artifact.remedy)
         else:
             num_whole += 1
             num_bytes += sum(output["size"] for output in artifact.manifest["outputs"].values())

@@ -118,7 +118,7 @@ class Catalog:
         it is an artefact that has a file or folder with the same content and did not only copy it from its own inputs;
         of several, the oldest. A mixture of questions comes from the artefacts of its parts.
         """
-        makers, known = self._makers(), {step.fingerprint for step in self.steps}
+        makers, fingerprints = self._makers(), {step.fingerprint for step in self.steps}
         inputs_by_fingerprint: dict[str, dict[str, list[str]]] = {}
         for step in self.steps:
             if step.artifact is None:
@@ -126,7 +126,7 @@ class Catalog:
             recorded: Mapping[str, list[str]] = step.artifact.manifest.get("origins") or {}
             inputs = inputs_by_fingerprint.setdefault(step.fingerprint, {})
             for key, content in step.artifact.manifest["inputs"].items():
-                origins = [origin for origin in recorded.get(key) or () if origin in known]
+                origins = [origin for origin in recorded.get(key) or () if origin in fingerprints]
                 by_content = [makers.get(part) for part in (content, *self.mixtures.get(content, ()))]
                 origins = origins or [origin for origin in dict.fromkeys(by_content) if origin is not None]
                 if origins := [origin for origin in origins if origin != step.fingerprint]:

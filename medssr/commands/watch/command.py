@@ -55,7 +55,7 @@ def watch(folder: Path, port: int) -> None:
     from medssr.commands.watch.live_page import LivePage
     from medssr.commands.watch.server import PageServer
 
-    os.nice(19)  # a training on this machine comes first
+    os.nice(10)  # a training on this machine comes first
     try:
         server = PageServer(LivePage(folder.absolute()), port)
     except OSError as error:

@@ -136,8 +136,8 @@ class Step:
                 build(directory)  # whose progress the main process shows
             return self._made_by_main(directory)
         # Before the lock, which a store that can only be read has no place for.
-        if not self.force and (found := self._find(directory.name)):
-            return self._reuse(found)
+        if not self.force and (finished := self._find(directory.name)):
+            return self._reuse(finished)
         directory.parent.mkdir(parents=True, exist_ok=True)
         # A second run of the same step waits here and then finds the manifest.
         with hold_lock(lock_file(directory), f"the making of {directory}"):
@@ -226,9 +226,9 @@ class Step:
         """Returns the artefact once the main process has made it, however long that takes."""
         if peers.is_joined():
             peers.wait_for(directory.name, _MADE)
-        while (found := self._find(directory.name)) is None:
+        while (finished := self._find(directory.name)) is None:
             time.sleep(_LOOK_AGAIN_S)
-        return read_artifact(found)
+        return read_artifact(finished)
 
 
 def lock_file(directory: Path) -> Path:

@@ -37,8 +37,8 @@ def folders_in_use(config: DictConfig) -> list[UsedFolder]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    folders = _settings(OmegaConf.to_container(own, resolve=True), "")
+    of_command = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    folders = _settings(OmegaConf.to_container(of_command, resolve=True), "")
     with suppress(OSError):  # a step's folder may lie on a disk of its own
         steps = [entry.path for entry in os.scandir(config.paths.artifact_dir) if entry.is_dir()]
         folders += [UsedFolder(Path(step), "paths.artifact_dir=FOLDER") for step in steps]

@@ -259,7 +259,9 @@ def _run(task: Callable[[Any], Any], config: DictConfig, adapt: Adapt | None) ->
     try:
         with catch_signals():
             if _is_in_a_sweep():
-                given = typed(config)
+                from medssr.sweeps.running import config_of_job
+
+                given = config_of_job(Path(HydraConfig.get().runtime.output_dir), config)
                 result = _run_as_job(lambda: task(given if adapt is None else configured()), given)
             else:
                 result = task(configured())

@@ -83,12 +83,14 @@ class Job:
         folder: Where it keeps its record and its results.
         fingerprint: Of its configuration; None where that is refused.
         is_forced: Whether it runs although it is finished.
+        config: Its typed configuration; None where that is refused, or nobody runs it from here.
     """
 
     overrides: tuple[str, ...]
     folder: Path
     fingerprint: str | None
     is_forced: bool
+    config: Any = None
 
     @property
     def name(self) -> str:

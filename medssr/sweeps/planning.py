@@ -19,12 +19,10 @@ class PlannedJob:
 
     Attributes:
         job: Its name, folder and record.
-        config: Its typed configuration; None where that is refused.
         problem: Why it is refused.
     """
 
     job: Job
-    config: Any
     problem: str | None
 
     @property
@@ -78,11 +76,7 @@ def planned_jobs(name: str, overrides: Sequence[str], config_dir: str | None = N
                 "--info: a search draws its jobs one after the other, so they are not known before; "
                 "leave -m out for the plan of one job."
             )
-        return [_planned(*item) for item in sweeper.configurations(list(config.hydra.overrides.task))]
+        items = sweeper.configurations(list(config.hydra.overrides.task))
+        return [PlannedJob(*configured_job(tuple(overrides), item)) for overrides, item in items]
     finally:
         GlobalHydra.instance().clear()
-
-
-def _planned(overrides: Sequence[str], config: Any) -> PlannedJob:
-    job, made = configured_job(tuple(overrides), config)
-    return PlannedJob(job, None, str(made)) if isinstance(made, InputError) else PlannedJob(job, made, None)

@@ -53,6 +53,11 @@ NAMES = {
     ),
     "setting of a group that is not chosen": mistake("train lora.rank=8", "lora.rank|null", "lora=default"),
     "name in other letters": mistake("train Seed=3", "Seed", "seed"),
+    "option of a group in another place": mistake(
+        "export settings.parity.grpo.loss=gspo " + GOOD,
+        "settings.parity.grpo.loss: found a text",
+        "grpo/loss@settings.parity.grpo.loss=gspo",
+    ),
     "setting of a stage": mistake(
         "pipeline stages=[{name:a,questions:human,settings:{num_step:3}}]",
         "stages|grpo.num_step:",

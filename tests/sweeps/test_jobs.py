@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from omegaconf import OmegaConf
 
 from medssr.sweeps.jobs import Job, JobState, new_record, read_job, run_job, write_job
+from medssr.sweeps.running import config_of_job, run_jobs
 
 
 @pytest.mark.parametrize(
@@ -20,3 +22,15 @@ def test_a_job_with_a_damaged_record_runs_again(tmp_path, caplog, content):
     assert Job((), tmp_path, "f", is_forced=False).state is JobState.not_started
     assert run_job(tmp_path, "f", False, lambda: 2.0) == 2.0
     assert json.loads((tmp_path / "job.json").read_text())["state"] == "done"
+
+
+def test_a_job_in_the_process_of_its_sweep_has_the_planned_configuration(tmp_path):
+    seen, composed = [], OmegaConf.create({"seed": 1})
+
+    class Launcher:
+        def launch(self, overrides, initial_job_idx):
+            seen.append(config_of_job(tmp_path, composed))
+
+    run_jobs(Launcher(), [Job(("seed=1",), tmp_path, "f", is_forced=False, config="as planned")])
+    assert seen == ["as planned"]
+    assert config_of_job(tmp_path, composed) == {"seed": 1}  # afterwards, and in other processes

@@ -28,6 +28,11 @@ _ANSWER = "answer|antwort|respuesta|r[ée]ponse|\u7b54\u6848"
 _CUE = re.compile(
     rf"(?:(?:^|\n)[ \t*#_>]*(?:the\s+|your\s+)?(?:(?:correct|best|right|final)\s+)?(?:{_ANSWER})"
     r"(?:\s+is)?\s*[*_]*[:\uff1a]?[ \t*_]*[(\[]?[A-Z]?[)\].]?[*_]*"
+    r"|\n[ \t*#_>]*(?:the\s+)?(?:correct|best|right)\s+(?:option|choice)(?:\s+is)?\s*[:\uff1a]?[*_]*"
+    r"|\n[ \t*_>]*#{1,6}[ \t]*(?:response|solution)[ \t]*:?"
+    r"|\n[ \t*_>]*(?:let(?:'|\u2019)s\s+think\s+step\s+by\s+step"
+    r"|(?:please\s+)?(?:answer|respond|reply)\s+with\s+(?:only\s+)?(?:the|a|one|its|a\s+single)\s+(?:option\s+)?letter"
+    r"[^\n]{0,60})[.:]?[*_]*"
     r"|\n[ \t]*A:"
     r"|[ \t]+Answer[ \t]*:)\s*\Z",
     re.IGNORECASE,

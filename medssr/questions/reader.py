@@ -84,8 +84,8 @@ class QuestionFile:
                 raise record.error(error.problem, error.field) from error
             first, line = first_use.setdefault(question.id, (number, record.line))
             if first != number:
-                place = f"row {first}" if line is None else f"line {line}"
-                problem = f'"{question.id}" was used on {place} already; ids are unique.'
+                first_position = f"row {first}" if line is None else f"line {line}"
+                problem = f'"{question.id}" was used on {first_position} already; ids are unique.'
                 raise record.error(problem, "id" if self.layout is None else self.layout.id)
             yield record, question
         if not first_use:

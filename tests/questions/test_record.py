@@ -227,6 +227,14 @@ def test_lettered_text_by_hand(text, stem, options):
     assert parse_lettered_text(text) == (stem, options)
 
 
+@pytest.mark.parametrize(
+    "cue",
+    ["The correct option is:", "### Response:", "Let's think step by step.", "Answer with the letter.", "Answer is"],
+)
+def test_an_instruction_behind_the_options_is_no_part_of_the_last_one(cue):
+    assert parse_lettered_text(f"Which vitamin?\nA. Vitamin A\nB. Vitamin C\n{cue}")[1]["B"] == "Vitamin C"
+
+
 @pytest.mark.parametrize("text", ["Which organ?", "", "Which?\nA. only one", "Which?\nB. x\nC. y", "Which? A. x B. y"])
 def test_text_without_options_is_refused(text):
     with pytest.raises(ValueError, match="no lettered options"):

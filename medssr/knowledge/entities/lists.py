@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,9 @@ class ListEntities:
             remedy = "entities=mondo" if suffix == _OBO else "entities=table"
             raise InputError.at(self.path, f'is no plain list, by its ending "{suffix}"; read it with {remedy}.')
         lines = read_text(self.path, may_be_legacy=True).content.splitlines()
+        if lines and _is_header(lines[0]):
+            problem = "is the header of a table, whose lines would be taken for names"
+            raise InputError.at(self.path, f"{problem}; read it with entities=table.", line=1)
         line_of_name: dict[str, int] = {}
         entities = []
         left_out: Counter[str] = Counter()
@@ -93,6 +97,12 @@ class ListEntities:
             raise InputError.at(self.path, "holds no name; write the name of one disease a line.")
         self.left_out = report_left_out(self.path, len(entities), left_out)
         return entities
+
+
+def _is_header(line: str) -> bool:
+    """Returns whether a line has several columns, one of which is named as that of the names is."""
+    columns = [column.strip(' "') for column in re.split(r"[;,\t|]", line.casefold())]
+    return len(columns) > 1 and not {"name", "label", "disease", "disorder"}.isdisjoint(columns)
 
 
 class TableEntities:

@@ -27,6 +27,7 @@ def test_list_entities_reads_one_name_a_line(tmp_path):
         (b"Fabry\nGaucher\nfabry\n", 'line 3: "fabry" is on line 1 already'),
         (b"Fabry\0disease", "NUL"),
         (b"OBSOLETE: Fabry disease\n", "left out: 1 obsolete"),
+        (b"\xef\xbb\xbfname;orphacode\nFabry disease;324\n", "line 1: is the header of a table"),
     ],
 )
 def test_list_faults_are_named(tmp_path, content, part):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from support.commands import start
 from support.fork_server import ForkedProcess
@@ -10,6 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_fork_ends_as_a_process_from_scratch_with_the_same_output(tmp_path):
+    for library in ("joblib", "lightning.fabric", "torch._inductor"):  # they set variables, as other tests' imports do
+        importlib.import_module(library)
     words = ("train", "data.path=none.jsonl", "extras.progress_bar=false")
     # A folder each, so that neither waits for the other's lock.
     folders = [tmp_path / name for name in ("forked", "real")]

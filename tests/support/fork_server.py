@@ -26,10 +26,12 @@ from typing import Any
 
 from support.limited import LimitedProcess
 
-# Variables that libraries read while they are imported have to be those of the server; these are read later.
+# Variables that libraries read while they are imported have to be those of the server; these are read later, or
+# are set by a library as soon as a test imports it.
 _FREE = {
     "COLUMNS",
     "GLOO_SOCKET_IFNAME",
+    "KMP_INIT_AT_FORK",
     "MEDSSR_HUB_COMMITS",
     "MEDSSR_ROOT",
     "OLDPWD",
@@ -39,10 +41,15 @@ _FREE = {
     "PYTEST_CURRENT_TEST",
     "PYTHONFAULTHANDLER",
     "PYTHONPATH",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "TORCHINDUCTOR_CACHE_DIR",
     "TORCH_GLOO_LAZY_INIT",
     "WANDB_MODE",
     "WANDB_SERVICE",
 }
+# As it is when tests are collected: a variable that the first test to start a command has set for itself would keep all
+# later commands from being forked.
+_SERVER_ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_REQUEST = 200_000
 
@@ -57,7 +64,7 @@ def open_process(command: list[str], env: dict[str, str], **options: Any) -> sub
     """
     is_plain = not {"preexec_fn", "pass_fds", "executable", "user", "umask"} & options.keys()
     is_command = command[:2] == [sys.executable, "-m"] and command[2].startswith("medssr.commands.")
-    if sys.platform == "linux" and is_plain and is_command and _fixed(env) == _fixed(_server_environment()):
+    if sys.platform == "linux" and is_plain and is_command and _fixed(env) == _fixed(_SERVER_ENVIRONMENT):
         return ForkedProcess(command, env=env, **options)
     return LimitedProcess(command, env=env, **options)
 
@@ -94,7 +101,7 @@ class _Server:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "support.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=_server_environment() | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=_SERVER_ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 stdin=subprocess.DEVNULL,
             )
 
@@ -115,12 +122,6 @@ class _Server:
 @functools.cache
 def _server() -> _Server:
     return _Server()
-
-
-@functools.cache
-def _server_environment() -> dict[str, str]:
-    """The environment of this process when it was first asked for, which is the server's."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _fixed(environment: dict[str, str]) -> dict[str, str]:

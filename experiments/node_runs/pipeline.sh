@@ -2,7 +2,7 @@
 # Runs medssr-pipeline for SmolLM2-135M from questions to report in one command: two trainers, two vLLM servers. README.md has
 # what came out.
 #     PYTHONPATH=.venv-real:.venv-vllm experiments/node_runs/pipeline.sh FOLDER [OVERRIDE ...]
-# A few minutes on two free cores, and 10 GB of memory. Started again, it goes on where it was.
+# 16 minutes of processor time, and 10 GB of memory. Started again, it goes on where it was.
 set -euo pipefail
 here=$(dirname "$0")
 root=$(realpath -m "$1")

@@ -49,7 +49,7 @@ def reciprocal_rank(scores: Mapping[str, float], answer: str) -> float:
         True
     """
     num_better, num_tied = _places(scores, answer)
-    return fmean(1 / (num_better + place) for place in range(1, num_tied + 1)) if num_tied else 0.0
+    return fmean(1 / (num_better + rank) for rank in range(1, num_tied + 1)) if num_tied else 0.0
 
 
 def rank_queries(scores: Sequence[Mapping[str, float]], answers: Sequence[str], num_unranked: int = 0) -> Ranking:

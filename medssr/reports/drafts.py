@@ -126,9 +126,9 @@ def _drafts(run: Run, synthetic: Path, labelled: Path | None, num: int) -> tuple
         )
         drafts[draft.fate].append((draft, question.provenance))
     for record in _lines(synthetic / "rejected.jsonl"):
-        place = f"place {record['slot']}, attempt {record['attempt']}"
+        name = f"place {record['slot']}, attempt {record['attempt']}"
         reason = f"{str(record['reason']).replace('_', ' ')}: {record['detail']}"
-        draft = Draft(place, record["stem"] or "", record["options"] or {}, REJECTED, reason, entity=record["entity"])
+        draft = Draft(name, record["stem"] or "", record["options"] or {}, REJECTED, reason, entity=record["entity"])
         drafts[REJECTED].append((draft, {}))
     chosen = [pair for each in drafts.values() for pair in _drawn(each, num)]
     passages = _passages(synthetic, {name for _, provenance in chosen for name in _names(provenance, "passages")})

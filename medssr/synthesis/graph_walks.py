@@ -83,7 +83,7 @@ def split_edges(
 def write_queries(
     queries: Iterable[NamedEdge],
     walked: Sequence[NamedEdge],
-    known: Iterable[NamedEdge],
+    true_edges: Iterable[NamedEdge],
     rare: Mapping[str, bool],
     exploration: Exploration,
     num_questions: int,
@@ -94,7 +94,7 @@ def write_queries(
     Args:
         queries: The edges that are asked for.
         walked: The edges that can be walked; the one that is asked for is masked, in both directions.
-        known: All true edges: another true tail of a query is no end.
+        true_edges: All true edges: another true tail of a query is no end.
         rare: Whether a disease is rare, by its name.
         exploration: What is shown.
         num_questions: The most questions.
@@ -102,7 +102,7 @@ def write_queries(
     """
     explorer = _Explorer(NamedGraph(walked), exploration)
     tails: dict[tuple[str, str], set[str]] = {}
-    for edge in known:
+    for edge in true_edges:
         tails.setdefault((edge.head, edge.relation), set()).add(edge.tail)
     questions: list[Question] = []
     num_unreached = 0
@@ -136,14 +136,14 @@ class _Explorer:
 
     def walks(self, query: NamedEdge, not_ends: set[str], rng: random.Random) -> list[tuple[WalkStep, ...]]:
         """Returns different walks from the query's head, without its edge, that end at none of some names."""
-        found: dict[tuple[WalkStep, ...], None] = {}
+        walks: dict[tuple[WalkStep, ...], None] = {}
         for _ in range(_TRIES_PER_WALK * self._exploration.num_walks):
-            if len(found) == self._exploration.num_walks:
+            if len(walks) == self._exploration.num_walks:
                 break
             walk = self._walk(query, rng)
             if walk is not None and walk[-1].name not in not_ends:
-                found[walk] = None
-        return list(found)
+                walks[walk] = None
+        return list(walks)
 
     def _walk(self, query: NamedEdge, rng: random.Random) -> tuple[WalkStep, ...] | None:
         steps: list[WalkStep] = []

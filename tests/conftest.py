@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from support import fork_server
 from support.helpers import copy_policy, random_policy
 
 from medssr.models.policy import Policy
@@ -37,6 +38,11 @@ def pytest_collection_finish() -> None:
     """Collects garbage from here on, of what the tests themselves make."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_logstart() -> None:
+    """Has commands forked although a library has set a variable during an earlier test."""
+    fork_server.note_inherited()
 
 
 @pytest.fixture(scope="session")

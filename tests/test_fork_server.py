@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 from support.commands import start
-from support.fork_server import ForkedProcess
+from support.fork_server import ForkedProcess, note_inherited
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,16 @@ def test_a_fork_ends_as_a_process_from_scratch_with_the_same_output(tmp_path):
     assert "none.jsonl" in outputs[0]
     assert outputs[0] == outputs[1]
     assert forked.returncode == real.returncode == 2
+
+
+def test_a_variable_that_was_set_before_the_test_hinders_no_fork(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    words = ("train", "--help")
+    of_the_test = start(*words, folder=tmp_path)
+    note_inherited()
+    of_a_test_before = start(*words, folder=tmp_path)
+    assert [type(process) is ForkedProcess for process in (of_the_test, of_a_test_before)] == [False, True]
+    assert of_the_test.communicate()[0] == of_a_test_before.communicate()[0] != ""
 
 
 def test_a_fork_is_a_child_that_can_be_killed(tmp_path):

@@ -50,8 +50,16 @@ _FREE = {
 # As it is when tests are collected: a variable that the first test to start a command has set for itself would keep all
 # later commands from being forked.
 _SERVER_ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# The variables with which the running test began. Libraries set what they have beside the server's in earlier tests.
+_inherited: dict[str, str] = {}
 _PR_SET_CHILD_SUBREAPER = 36
 _MAX_REQUEST = 200_000
+
+
+def note_inherited() -> None:
+    """Takes note of the environment before a test sets variables of its own."""
+    _inherited.clear()
+    _inherited.update(os.environ)
 
 
 def open_process(command: list[str], env: dict[str, str], **options: Any) -> subprocess.Popen[str]:
@@ -64,7 +72,7 @@ def open_process(command: list[str], env: dict[str, str], **options: Any) -> sub
     """
     is_plain = not {"preexec_fn", "pass_fds", "executable", "user", "umask"} & options.keys()
     is_command = command[:2] == [sys.executable, "-m"] and command[2].startswith("medssr.commands.")
-    if sys.platform == "linux" and is_plain and is_command and _fixed(env) == _fixed(_SERVER_ENVIRONMENT):
+    if sys.platform == "linux" and is_plain and is_command and _set_for_it(env) == _fixed(_SERVER_ENVIRONMENT):
         return ForkedProcess(command, env=env, **options)
     return LimitedProcess(command, env=env, **options)
 
@@ -127,6 +135,12 @@ def _server() -> _Server:
 def _fixed(environment: dict[str, str]) -> dict[str, str]:
     """The variables that have to be the server's."""
     return {name: value for name, value in environment.items() if name not in _FREE | {"OPENBLAS_NUM_THREADS"}}
+
+
+def _set_for_it(environment: dict[str, str]) -> dict[str, str]:
+    """The variables that have to be the server's, without those that a library has added before the test."""
+    added = {item for item in _inherited.items() if item[0] not in _SERVER_ENVIRONMENT}
+    return dict(_fixed(environment).items() - added)
 
 
 def _become_reaper(is_one: bool) -> None:

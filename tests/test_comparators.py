@@ -12,7 +12,7 @@ from support.helpers import toy_question
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments" / "comparators"))
 
-from measures import Measured, step_of_collapse
+from measures import Measured, sampled_in_a_step, step_of_collapse
 from tables import comparison_table, slice_columns, training_table
 
 NUM_RARE, NUM_COMMON = 40, 20
@@ -55,6 +55,16 @@ def test_differences_are_from_medssr_with_intervals_that_hold_for_all_methods():
     alone = comparison_table([run for run in runs if run.method != "rent"], ASKED).loc["ttrl", "rare: difference"]
     low_alone, high_alone = (float(text) for text in alone.split("[")[1].rstrip("]").split(", "))
     assert high - low > high_alone - low_alone  # with two comparisons each interval is wider
+
+
+def test_completions_of_a_second_view_and_of_a_teacher_are_sampled_too():
+    plain = {"num_prompts_per_step": 24, "num_generations": 4, "has_permuted_view": False}
+    none = {"teacher": None, "distillation": None}
+    teacher = {"teacher": {"num_answers": 6}, "distillation": None}
+    assert sampled_in_a_step(plain | none) == 96
+    assert sampled_in_a_step(plain | none | {"has_permuted_view": True}) == 192
+    assert sampled_in_a_step(plain | teacher) == 240
+    assert sampled_in_a_step(plain | teacher | {"distillation": {"weight": 1.0}}) == 96  # it reads, and samples nothing
 
 
 def test_training_is_described_by_its_last_steps():

@@ -31,7 +31,7 @@ def test_a_fork_ends_as_a_process_from_scratch_with_the_same_output(tmp_path):
 
 
 def test_a_variable_that_was_set_before_the_test_hinders_no_fork(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("SET_BY_A_LIBRARY", "yes")
     words = ("train", "--help")
     of_the_test = start(*words, folder=tmp_path)
     note_inherited()

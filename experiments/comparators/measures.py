@@ -88,7 +88,9 @@ def measure(run: Run, methods: Mapping[frozenset[str], str]) -> Measured:
         answers = read_answers(evaluation_folder(run, model.name), benchmark)
         by_id = {prediction.question_id: prediction for prediction in answers.predictions}
         accuracies[model.name] = np.array([sample_accuracy(each, by_id[each.id]) for each in answers.questions])
-    tokens, seconds = _of_votes(run)
+    votes = _votes(run)
+    seconds = sum(seconds for _, seconds in votes.values())
+    tokens, _ = votes.get("pseudo_label", (0.0, 0.0))
     sampled = {"base": tokens}
     tables: list[pd.DataFrame] = []
     for stage in run.record.training:
@@ -97,8 +99,8 @@ def measure(run: Run, methods: Mapping[frozenset[str], str]) -> Measured:
         seconds += _seconds(run.folder / stage.metrics_file, table)
         if stage.method == "grpo":
             settings = _manifest(Path(run.folder / stage.metrics_file).parent)["config"]["grpo"]
-            num_completions = settings["num_prompts_per_step"] * settings["num_generations"]
-            tokens += float(table["train/completion_tokens"].sum()) * num_completions
+            tokens += float(table["train/completion_tokens"].sum()) * sampled_in_a_step(settings)
+        tokens += votes.get(f"pseudo_label {stage.stage}", (0.0, 0.0))[0]
         sampled[stage.stage] = tokens
     before_last = pd.concat(tables[:-1], ignore_index=True)
     curves = {name: before_last[name].dropna() for name in before_last if name != "step"}
@@ -115,6 +117,30 @@ def measure(run: Run, methods: Mapping[frozenset[str], str]) -> Measured:
     )
 
 
+def sampled_in_a_step(grpo: Mapping[str, Any]) -> int:
+    """Returns the completions that a step of GRPO samples, those of a second view and of a teacher included.
+
+    A teacher whose distributions the policy is drawn to reads the policy's completions and samples none.
+
+    Args:
+        grpo: The settings of the stage.
+
+    Example:
+        >>> plain = {"num_prompts_per_step": 24, "num_generations": 4, "has_permuted_view": False, "teacher": None}
+        >>> plain |= {"distillation": None}
+        >>> sampled_in_a_step(plain), sampled_in_a_step(plain | {"has_permuted_view": True})
+        (96, 192)
+        >>> sampled_in_a_step(plain | {"teacher": {"num_answers": 4}})
+        192
+        >>> sampled_in_a_step(plain | {"teacher": {"num_answers": 4}, "distillation": {"weight": 1.0}})
+        96
+    """
+    has_answers = grpo["teacher"] is not None and grpo["distillation"] is None
+    of_teacher = grpo["teacher"]["num_answers"] if has_answers else 0
+    num_views = 2 if grpo["has_permuted_view"] else 1
+    return int(grpo["num_prompts_per_step"] * (grpo["num_generations"] * num_views + of_teacher))
+
+
 def facts_asked(runs: Sequence[Run], human: Path) -> set[tuple[str, str]]:
     """Returns the facts, as (disease, relation), that the training of any run asked about."""
     folders = {run.folder / path for run in runs for name, path in run.record.artifacts.items() if name == "synthesize"}
@@ -122,12 +148,15 @@ def facts_asked(runs: Sequence[Run], human: Path) -> set[tuple[str, str]]:
     return asked_facts(question for file in files for question in read_questions(file))
 
 
-def _of_votes(run: Run) -> tuple[float, float]:
-    """Returns the sampled tokens and the seconds of all votes of a run; 0 without votes."""
-    artifacts = run.record.artifacts
-    folders = [run.folder / path for name, path in artifacts.items() if name.startswith("pseudo_label")]
-    answers = (answer for folder in folders for _, row in read_votes(folder / "answers") for answer in row)
-    return float(sum(answer.num_tokens for answer in answers)), sum(_manifest(folder)["seconds"] for folder in folders)
+def _votes(run: Run) -> dict[str, tuple[float, float]]:
+    """Returns the sampled tokens and the seconds of each step of a run in which the policy votes."""
+    votes = {}
+    for name, path in run.record.artifacts.items():
+        if name.startswith("pseudo_label"):
+            folder = run.folder / path
+            tokens = sum(answer.num_tokens for _, row in read_votes(folder / "answers") for answer in row)
+            votes[name] = float(tokens), _manifest(folder)["seconds"]
+    return votes
 
 
 def _seconds(metrics: Path, table: pd.DataFrame) -> float:

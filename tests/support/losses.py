@@ -21,6 +21,8 @@ def step_loss(
     ref_logps: Tensor | None = None,
     beta: float = 0.0,
     kl_estimator: str = "k3",
+    entropies: Tensor | None = None,
+    entropy_coef: float = 0.0,
     importance_weights: Tensor | None = None,
     question_weights: Tensor | None = None,
     normalizer: float | None = None,
@@ -33,9 +35,11 @@ def step_loss(
         lengths = [int(length) for length in mask.sum(dim=1).tolist()]
         weights = None if question_weights is None else question_weights.tolist()
         normalizer = kind.normalizer(lengths, max_new_tokens or mask.shape[1], weights) or 1.0
-    kl_term = None
+    regularisation = None
     if ref_logps is not None:
         is_token = mask.bool()
-        kl_term = beta * kl_estimate(logps.where(is_token, 0.0), ref_logps.where(is_token, 0.0), kl_estimator)
+        regularisation = beta * kl_estimate(logps.where(is_token, 0.0), ref_logps.where(is_token, 0.0), kl_estimator)
+    if entropies is not None:
+        regularisation = (0.0 if regularisation is None else regularisation) - entropy_coef * entropies
     inputs = LossInputs(logps, old_logps, advantages, mask, question_weights)
-    return summed_loss(kind, inputs, normalizer, importance_weights, kl_term)
+    return summed_loss(kind, inputs, normalizer, importance_weights, regularisation)

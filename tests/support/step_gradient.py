@@ -13,7 +13,7 @@ from support.helpers import LOSSES, policy_loss, random_policy
 from support.losses import step_loss
 
 from medssr.models.batching import pad_rollouts
-from medssr.models.logprobs import completion_logps, packed_logps
+from medssr.models.logprobs import completion_logps, completion_logps_and_entropies, packed_logps
 from medssr.models.packing import pack_rollouts
 from medssr.utils.processes import average_number
 
@@ -54,7 +54,8 @@ def step_gradient(
 ) -> torch.Tensor:
     """The gradient of one step on the rows of the micro-batches, padded to at least the given widths, or packed.
 
-    If it is weighted, each row has the weight of its question, and a mask of the tokens that are trained.
+    If it is weighted, each row has the weight of its question and a mask of the tokens that are trained, and the loss
+    has a term for the entropy.
     """
     model.zero_grad()
     loss_class = policy_loss(kind)
@@ -80,9 +81,9 @@ def step_gradient(
             mask[place] *= torch.arange(mask.shape[1]) % every[row] == 0
         if is_packed:
             packed = pack_rollouts(prompts, completions)
-            logps, _ = packed_logps(model, packed, 0.9, head_chunk_tokens, has_entropies=False)
+            logps, entropies = packed_logps(model, packed, 0.9, head_chunk_tokens, has_entropies=is_weighted)
         else:
-            logps = completion_logps(model, batch, 0.9, head_chunk_tokens)
+            logps, entropies = completion_logps_and_entropies(model, batch, 0.9, head_chunk_tokens)
         with torch.no_grad():
             ref_logps = completion_logps(reference, batch, 0.9)
         loss, _ = step_loss(
@@ -95,6 +96,8 @@ def step_gradient(
             normalizer=normalizer,
             ref_logps=ref_logps,
             beta=0.1,
+            entropies=entropies if is_weighted else None,
+            entropy_coef=0.05,
             **bounds,
         )
         loss.backward()

@@ -7,8 +7,11 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.helpers import completion, toy_question
 
+from medssr.answers import Choice
 from medssr.knowledge.graph.walks import NamedEdge, NamedGraph, WalkStep, WalkTask, correct_rests, read_walk
+from medssr.rewards.walk_end import WalkEnd
 
 # Fabry disease and Alport syndrome share an organ, Gout shares none with them.
 EDGES = [
@@ -38,6 +41,28 @@ RIGHT = "organ: kidney\norgan of: Alport syndrome\ntest: biopsy\n"
 def test_a_walk_is_followed_until_a_step_that_the_graph_does_not_have(text, end, num_steps, is_whole):
     walk = read_walk(text, TASK)
     assert (walk.end, len(walk.steps), walk.is_whole) == (end, num_steps, is_whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_truncated", "reward"),
+    [
+        (f"{RIGHT}The answer is B.", False, 1.0),  # where the walk ends counts, and not the letter
+        ("finding: pain\nfinding of: Gout\nThe answer is A.", False, 0.0),
+        ("organ: kidney\ntest: biopsy\nThe answer is A.", False, 0.0),  # no such edge
+        (f"{RIGHT}test of: Alport syndrome", False, 0.0),  # at the answer after three steps, but it went on
+        (RIGHT, True, 0.0),
+        ("", False, 0.0),
+    ],
+)
+def test_the_reward_is_for_a_walk_in_the_graph_that_ends_at_the_answer(text, is_truncated, reward):
+    question = toy_question(answer="A", provenance={"walk": TASK.record()})
+    walked = completion(text=text, is_truncated=is_truncated)
+    assert WalkEnd(1.0)(question, walked, Choice("A", "answer_phrase")) == reward
+
+
+def test_a_question_that_is_no_walk_has_no_such_reward():
+    with pytest.raises(ValueError, match="walk"):
+        WalkEnd(1.0)(toy_question(), completion(text=RIGHT), Choice("A", "answer_phrase"))
 
 
 def test_the_correct_ways_to_go_on_by_hand():
